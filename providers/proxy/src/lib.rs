@@ -1,0 +1,1 @@
+//! Load balancers in, a listening proxy out.

@@ -1,0 +1,1 @@
+//! The controller: reads the cluster, decides with a provider, writes status.
