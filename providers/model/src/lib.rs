@@ -1,1 +1,56 @@
-//! What a load balancer is.
+//! The vocabulary of load balancing: what a load balancer is, what it answers, and who can make one.
+//!
+//! Nothing here knows Kubernetes or a cloud. Read in this order: names, what a request is matched against
+//! ([`host`], [`path`], [`condition`]), what answers it ([`action`], [`backend`]), the whole ([`balancer`]), the
+//! reference resolver ([`resolve`]), and what a provider does with it ([`diff`], [`plan`], [`provider`]).
+//!
+//! Values that exist are right: every type with a rule has one fallible constructor and private fields.
+
+pub mod name;
+pub mod origin;
+pub mod problem;
+
+pub mod condition;
+pub mod glob;
+pub mod host;
+pub mod path;
+pub mod pattern;
+
+pub mod action;
+pub mod auth;
+pub mod backend;
+pub mod redirect;
+
+pub mod balancer;
+pub mod listener;
+pub mod resolve;
+pub mod rule;
+
+pub mod diff;
+pub mod plan;
+pub mod provider;
+
+mod text;
+
+pub use action::{Action, FixedResponse, Forward, Rewrite, RewritePart, Stickiness, Weight, WeightedBackend};
+pub use auth::{Authenticate, JwtClaim, OnUnauthenticated, Session};
+pub use backend::{
+    Backend, BackendId, BackendProtocol, BackendVersion, HealthCheck, HealthPort, ServiceRef, Target,
+    TargetAddress, TargetKind, TargetState,
+};
+pub use balancer::{AddressFamily, LoadBalancer, Options, Scheme, Semantics};
+pub use condition::{Condition, HeaderName, Method, QueryMatch};
+pub use diff::{Difference, diff};
+pub use glob::Glob;
+pub use host::{HostMatch, HostName};
+pub use listener::{Certificate, CertificateSource, ClientCertificates, Listener, Protocol, Tls};
+pub use name::{LoadBalancerId, ObjectName, Port};
+pub use origin::Origin;
+pub use path::{ExactPath, PathMatch, PathPrefix};
+pub use pattern::Pattern;
+pub use plan::{Address, ChangeSummary, FieldChange, Plan, Resource, Verb};
+pub use problem::{Blame, Code, Problem};
+pub use provider::{Claim, Provider, ProviderError, Retry};
+pub use redirect::{Redirect, RedirectStatus, Template};
+pub use resolve::{Decision, Request, resolve};
+pub use rule::Rule;

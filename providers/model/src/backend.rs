@@ -1,0 +1,171 @@
+//! Where requests go: a Service's settings and endpoints in, a backend with its targets out.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::name::{ObjectName, Port};
+use crate::origin::Origin;
+use crate::text::shared_text;
+
+/// Names a backend within its load balancer: `namespace/object-service:port`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BackendId(Arc<str>);
+
+shared_text!(BackendId);
+
+impl BackendId {
+    /// Of the object that asks for it, and the Service's name and port as written there.
+    pub fn new(owner: &ObjectName, service: &str, port: &str) -> Self {
+        Self(format!("{owner}-{service}:{port}").into())
+    }
+}
+
+/// The Service behind a backend.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct ServiceRef {
+    pub name: ObjectName,
+    /// Empty where the object was never in a cluster.
+    pub uid: Arc<str>,
+    /// Port as the rule names it: a number or a name.
+    pub port: Arc<str>,
+}
+
+/// Which version of HTTP is spoken to targets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub enum BackendVersion {
+    #[default]
+    Http1,
+    Http2,
+    Grpc,
+}
+
+/// How targets are spoken to. Plain HTTP/1.1 unless said otherwise.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct BackendProtocol {
+    pub version: BackendVersion,
+    /// Over TLS; certificates of targets are not verified unless a provider says so.
+    pub tls: bool,
+}
+
+/// Which port is asked for health.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub enum HealthPort {
+    /// The target's own.
+    #[default]
+    Traffic,
+    Fixed(Port),
+}
+
+/// When a target counts as healthy. Defaults: AWS Load Balancer Controller, Ingress annotations.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct HealthCheck {
+    pub tls: bool,
+    pub port: HealthPort,
+    pub path: String,
+    /// Seconds between two checks, 5–300.
+    pub interval_seconds: u32,
+    /// Seconds until a check has failed, 2–120.
+    pub timeout_seconds: u32,
+    /// Checks in a row until healthy, 2–10.
+    pub healthy_threshold: u32,
+    /// Checks in a row until unhealthy, 2–10.
+    pub unhealthy_threshold: u32,
+    /// Codes of a healthy answer, such as `200`, `200,202` or `200-299`; gRPC codes for gRPC.
+    pub success_codes: String,
+}
+
+impl HealthCheck {
+    /// The defaults for a protocol.
+    pub fn for_protocol(protocol: &BackendProtocol) -> Self {
+        let grpc = protocol.version == BackendVersion::Grpc;
+        Self {
+            tls: protocol.tls,
+            port: HealthPort::Traffic,
+            path: if grpc { "/AWS.ALB/healthcheck" } else { "/" }.into(),
+            interval_seconds: 15,
+            timeout_seconds: 5,
+            healthy_threshold: 2,
+            unhealthy_threshold: 2,
+            success_codes: if grpc { "12" } else { "200" }.into(),
+        }
+    }
+}
+
+/// What the load balancer sends packets to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub enum TargetKind {
+    /// The pods themselves.
+    Pod,
+    /// A port of every node.
+    Node,
+}
+
+/// The address of a target.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub enum TargetAddress {
+    Ip(IpAddr),
+    /// The cloud's id of a machine.
+    Instance(Arc<str>),
+}
+
+impl std::fmt::Display for TargetAddress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Ip(ip) => ip.fmt(f),
+            Self::Instance(id) => f.write_str(id),
+        }
+    }
+}
+
+/// Whether a target may have new requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub enum TargetState {
+    Ready,
+    /// Finishes what it has.
+    Draining,
+}
+
+/// One place that serves.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct Target {
+    pub address: TargetAddress,
+    pub port: Port,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub zone: Option<Arc<str>>,
+    /// The cloud's id of the machine it runs on, where known: whose firewall must let the load balancer in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instance: Option<Arc<str>>,
+    pub state: TargetState,
+}
+
+/// A Service port as a load balancer sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+pub struct Backend {
+    pub id: BackendId,
+    /// The object that asks for it.
+    pub owner: ObjectName,
+    pub service: ServiceRef,
+    pub target_kind: TargetKind,
+    /// The port of a target, where all share one; none for a named port that differs from pod to pod.
+    pub port: Option<Port>,
+    pub protocol: BackendProtocol,
+    pub health: HealthCheck,
+    /// Longest time, in seconds, a removed target keeps its open connections; the provider's default where absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drain_seconds: Option<u32>,
+    /// Longest time, in seconds, until the backend has answered; the provider's default where absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout_seconds: Option<u32>,
+    pub ipv6: bool,
+    /// Settings a provider reads by its own names.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub attributes: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub tags: BTreeMap<String, String>,
+    /// Sorted, without duplicates. Shared, because most changes leave most backends alone.
+    pub targets: Arc<[Target]>,
+    pub origin: Origin,
+}

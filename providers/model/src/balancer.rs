@@ -1,0 +1,81 @@
+//! The whole: members, options, listeners, rules and backends in, one load balancer out.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ipnet::IpNet;
+use serde::Serialize;
+
+use crate::backend::{Backend, BackendId};
+use crate::listener::Listener;
+use crate::name::{LoadBalancerId, ObjectName, Port};
+use crate::origin::Origin;
+use crate::rule::Rule;
+
+/// Whose rules of precedence and strictness hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub enum Semantics {
+    /// The most specific host decides alone; wildcards of one label; one order over all members.
+    #[default]
+    Kubernetes,
+    /// As the AWS Load Balancer Controller lays rules out: order of members, wildcards of any depth, fall-through.
+    AwsLoadBalancerController,
+}
+
+/// Who can reach it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub enum Scheme {
+    #[default]
+    Internal,
+    InternetFacing,
+}
+
+/// Which families of addresses it has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub enum AddressFamily {
+    #[default]
+    Ipv4,
+    Dualstack,
+    /// IPv6 to the world, private IPv4 within.
+    DualstackWithoutPublicIpv4,
+}
+
+/// What concerns the load balancer as a whole. Texts are names that the provider resolves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Options {
+    pub scheme: Scheme,
+    pub address_family: AddressFamily,
+    /// Used at creation only; derived where absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Ids or names; discovered where empty.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub subnets: Vec<String>,
+    /// Ids or names; one is managed where empty.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub security_groups: Vec<String>,
+    /// With given security groups: whether nodes are opened for the load balancer all the same.
+    pub open_nodes: bool,
+    /// Who may connect, by listener; everybody where a port is absent.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub admitted: BTreeMap<Port, BTreeSet<IpNet>>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub tags: BTreeMap<String, String>,
+    /// Settings a provider reads by its own names.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub attributes: BTreeMap<String, String>,
+    pub origin: Origin,
+}
+
+/// What should exist: everything a provider needs to know, and nothing about how it makes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LoadBalancer {
+    pub id: LoadBalancerId,
+    pub semantics: Semantics,
+    /// The objects it is made of, in order.
+    pub members: Vec<ObjectName>,
+    pub options: Options,
+    pub listeners: BTreeMap<Port, Listener>,
+    /// One ordered list; the first that takes a request answers it, else the listener's default action.
+    pub rules: Vec<Rule>,
+    pub backends: BTreeMap<BackendId, Backend>,
+}

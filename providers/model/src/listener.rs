@@ -1,0 +1,79 @@
+//! Where a load balancer listens: port, protocol and certificates in, a listener out.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+use crate::action::Action;
+use crate::host::HostMatch;
+use crate::name::{ObjectName, Port};
+use crate::origin::Origin;
+
+/// Where a certificate is found.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub enum CertificateSource {
+    /// The provider's own name for it, such as an ARN.
+    Given(String),
+    /// A Secret; a provider that keeps its own certificates finds them there by host.
+    Stored(ObjectName),
+    /// By host, among the certificates the provider keeps.
+    Discovered,
+}
+
+/// A certificate and the hosts it is wanted for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct Certificate {
+    pub source: CertificateSource,
+    /// Empty where the certificate itself says for which.
+    pub hosts: BTreeSet<HostMatch>,
+    pub origin: Origin,
+}
+
+/// What is asked of clients' own certificates.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub enum ClientCertificates {
+    #[default]
+    Off,
+    /// Asked for and passed on unverified.
+    PassThrough,
+    Verify {
+        /// The provider's name for the trusted authorities.
+        trust_store: String,
+        ignore_expiry: bool,
+        advertise_authorities: bool,
+    },
+}
+
+/// How TLS is ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct Tls {
+    /// The provider's name of versions and ciphers; its default where absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
+    /// In order; the first serves clients that name no host.
+    pub certificates: Vec<Certificate>,
+    pub clients: ClientCertificates,
+}
+
+/// What is spoken to clients.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub enum Protocol {
+    Http,
+    Https(Tls),
+}
+
+/// A port that is listened on.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct Listener {
+    pub port: Port,
+    pub protocol: Protocol,
+    /// What answers where no rule does.
+    pub default_action: Action,
+    pub origin: Origin,
+}
+
+impl Listener {
+    pub fn is_https(&self) -> bool {
+        matches!(self.protocol, Protocol::Https(_))
+    }
+}

@@ -1,0 +1,215 @@
+//! Regular expressions that mean the same everywhere: text in, an anchored pattern or the reason why not out.
+
+use std::cmp::Ordering;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use crate::text::serialize_as_display;
+
+/// Longest pattern, in bytes, before the provider's own limit is looked at; keeps compiling cheap.
+const LONGEST: usize = 1024;
+/// Bound on the compiled program, in bytes: a tenant's pattern must not take the memory of its neighbours.
+const PROGRAM_BYTES: usize = 1 << 20;
+
+/// A regular expression that must match the whole value.
+///
+/// Only what AWS's dialect and Rust's `regex` have in common: no look-around, no back-references, no possessive
+/// quantifiers, no Unicode classes, no flags. Source: ELBv2 "Regular expressions in listener rules".
+#[derive(Clone, Debug)]
+pub struct Pattern {
+    source: Arc<str>,
+    regex: regex::Regex,
+}
+
+/// Why a text is no portable regular expression.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum PatternError {
+    #[error("the expression is empty")]
+    Empty,
+    #[error("the expression is longer than 1024 bytes")]
+    TooLong,
+    #[error("{0} is not supported by every load balancer")]
+    NotPortable(&'static str),
+    #[error("{0}")]
+    Syntax(String),
+}
+
+impl Pattern {
+    pub fn parse(text: &str) -> Result<Self, PatternError> {
+        if text.is_empty() {
+            return Err(PatternError::Empty);
+        }
+        if text.len() > LONGEST {
+            return Err(PatternError::TooLong);
+        }
+        refuse_unportable(text)?;
+        let regex = regex::RegexBuilder::new(&format!("^(?:{text})$"))
+            .size_limit(PROGRAM_BYTES)
+            .build()
+            .map_err(|error| PatternError::Syntax(last_line(&error.to_string())))?;
+        Ok(Self {
+            source: text.into(),
+            regex,
+        })
+    }
+
+    /// The expression as written, without the anchors added around it.
+    pub fn as_str(&self) -> &str {
+        &self.source
+    }
+
+    pub fn matches(&self, value: &str) -> bool {
+        self.regex.is_match(value)
+    }
+
+    /// Replaces the match by the replacement, in which `$1` … `$9` stand for groups.
+    pub fn replace(&self, value: &str, replacement: &str) -> String {
+        self.regex.replace(value, replacement).into_owned()
+    }
+
+    /// The text every match starts with: up to the first character with a meaning of its own.
+    pub fn literal_prefix(&self) -> &str {
+        let text = self.source.strip_prefix('^').unwrap_or(&self.source);
+        let end = text
+            .find(|c: char| r"\.+*?()|[]{}^$".contains(c))
+            .unwrap_or(text.len());
+        // A quantifier makes the character before it optional or repeated: it is no longer literal.
+        let quantified = text[end..].starts_with(['*', '?', '{']);
+        let cut = if quantified {
+            text[..end].char_indices().next_back().map_or(0, |(at, _)| at)
+        } else {
+            end
+        };
+        if self.source.contains('|') {
+            ""
+        } else {
+            &text[..cut]
+        }
+    }
+}
+
+fn refuse_unportable(text: &str) -> Result<(), PatternError> {
+    let mut previous = ' ';
+    let mut escaped = false;
+    for c in text.chars() {
+        if escaped {
+            match c {
+                'p' | 'P' => return Err(PatternError::NotPortable("a Unicode class")),
+                '1'..='9' => return Err(PatternError::NotPortable("a back-reference")),
+                _ => {}
+            }
+            (escaped, previous) = (false, ' ');
+            continue;
+        }
+        match (previous, c) {
+            ('*' | '+' | '?' | '}', '+') => return Err(PatternError::NotPortable("a possessive quantifier")),
+            ('(', '?')
+                if !text.contains("(?:") || text.matches("(?").count() != text.matches("(?:").count() =>
+            {
+                return Err(PatternError::NotPortable("a flag, named group or look-around"));
+            }
+            _ => {}
+        }
+        escaped = c == '\\';
+        previous = c;
+    }
+    Ok(())
+}
+
+fn last_line(message: &str) -> String {
+    message
+        .lines()
+        .last()
+        .unwrap_or_default()
+        .trim_start_matches("error: ")
+        .to_owned()
+}
+
+impl std::fmt::Display for Pattern {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.source)
+    }
+}
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.source == other.source
+    }
+}
+impl Eq for Pattern {}
+impl PartialOrd for Pattern {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Pattern {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.source.cmp(&other.source)
+    }
+}
+impl Hash for Pattern {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.source.hash(state);
+    }
+}
+serialize_as_display!(Pattern);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_matches_the_whole_value() {
+        for (pattern, value, want) in [
+            ("/api/v[0-9]+", "/api/v12", true),
+            ("/api/v[0-9]+", "/api/v12/x", false),
+            ("a|b", "ab", false),
+            ("^/x$", "/x", true),
+        ] {
+            assert_eq!(
+                Pattern::parse(pattern).unwrap().matches(value),
+                want,
+                "{pattern} on {value}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_not_every_load_balancer_knows_is_refused() {
+        for text in [
+            "",
+            "(?=a)",
+            "(?i)a",
+            r"\pL",
+            r"(a)\1",
+            "a++",
+            "a{2}+",
+            "(",
+            "[z-a]",
+            &"a".repeat(1025),
+        ] {
+            assert!(Pattern::parse(text).is_err(), "{text}");
+        }
+        assert!(Pattern::parse("(?:a|b)+").is_ok());
+        assert!(Pattern::parse(r"\++").is_ok());
+    }
+
+    #[test]
+    fn the_literal_prefix_is_what_every_match_starts_with() {
+        for (pattern, want) in [
+            ("/api/v[0-9]", "/api/v"),
+            ("^/a", "/a"),
+            ("/ab?", "/a"),
+            ("/a|/b", ""),
+            ("/a+", "/a"),
+            (".*", ""),
+        ] {
+            assert_eq!(
+                Pattern::parse(pattern).unwrap().literal_prefix(),
+                want,
+                "{pattern}"
+            );
+        }
+    }
+}

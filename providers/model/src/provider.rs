@@ -1,0 +1,139 @@
+//! The contract of a place that can serve load balancers: what is desired in, calls planned and made out.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+use crate::balancer::LoadBalancer;
+use crate::name::LoadBalancerId;
+use crate::plan::{Address, ChangeSummary, Plan};
+use crate::problem::{Blame, Code, Problem};
+
+/// The right to change things out there, until it ends. Made by the lease alone; asked for at every call.
+#[derive(Clone, Copy, Debug)]
+pub struct Claim {
+    until: Instant,
+}
+
+impl Claim {
+    /// A claim that holds until this instant of the local clock.
+    pub fn until(until: Instant) -> Self {
+        Self { until }
+    }
+
+    /// Whether a call that takes at most `timeout` ends within the claim.
+    pub fn covers(&self, now: Instant, timeout: Duration) -> bool {
+        now.checked_add(timeout).is_some_and(|end| end <= self.until)
+    }
+}
+
+/// Whether and how to try again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Retry {
+    /// With the key's usual growing delay.
+    Backoff,
+    /// Not before this much time has passed.
+    After(Duration),
+    /// After reading again what exists: what was believed of it is wrong.
+    Observe,
+    /// Not until somebody changes something.
+    Never,
+}
+
+/// A call that failed, or an answer nobody understood; shown whole.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{call}: {message} [{code}]")]
+pub struct ProviderError {
+    pub code: Code,
+    /// Service and operation, such as `elbv2:CreateRule`.
+    pub call: &'static str,
+    /// The provider's own code and message.
+    pub message: String,
+    pub retry: Retry,
+}
+
+impl ProviderError {
+    pub fn blame(&self) -> Blame {
+        self.code.blame()
+    }
+}
+
+/// A place that can serve a [`LoadBalancer`].
+///
+/// One pass: `plan` a round, `apply` its changes in order, `fold` each answer into what is observed, until a round is
+/// empty. A dry run does the same with `imagine` for `apply`.
+pub trait Provider: Send + Sync + 'static {
+    /// Short name: metric label, log field, parameter of a class.
+    const NAME: &'static str;
+    /// What all load balancers of the account use and none owns: networks, certificates, quotas, the list of what is
+    /// marked as ours. Read once per interval.
+    type Account: Send + Sync;
+    /// What exists and is marked as ours, for one load balancer.
+    type Observed: Clone + Send + Sync;
+    /// What exists and is marked as ours, for what spans load balancers.
+    type Shared: Clone + Send + Sync;
+    /// What one load balancer needs of what spans them.
+    type Demand: Clone + PartialEq + Send + Sync;
+    /// One call to the provider's API, complete in itself. `Display` is a line of the dry run.
+    type Change: fmt::Display + Clone + Send + Sync;
+    /// What that call answered: the ids and fields the next round needs.
+    type Answer: Send;
+
+    fn account(&self) -> impl Future<Output = Result<Self::Account, ProviderError>> + Send;
+
+    /// Reads many load balancers with as few calls as the API allows, and never changes anything. Every id asked for
+    /// is in the answer.
+    fn observe(
+        &self,
+        ids: &[LoadBalancerId],
+        account: &Self::Account,
+    ) -> impl Future<Output = Result<BTreeMap<LoadBalancerId, Self::Observed>, ProviderError>> + Send;
+
+    fn observe_shared(
+        &self,
+        account: &Self::Account,
+    ) -> impl Future<Output = Result<Self::Shared, ProviderError>> + Send;
+
+    /// Pure: one round for a load balancer. `None` means: nothing of it should exist.
+    fn plan(
+        &self,
+        id: &LoadBalancerId,
+        desired: Option<&LoadBalancer>,
+        observed: &Self::Observed,
+        shared: &Self::Shared,
+        account: &Self::Account,
+    ) -> (Plan<Self::Change>, Vec<Problem>);
+
+    /// Pure: what this load balancer needs of what spans them all.
+    fn demand(&self, desired: &LoadBalancer, account: &Self::Account) -> Self::Demand;
+
+    /// Pure: one round for what spans load balancers.
+    fn plan_shared(
+        &self,
+        demands: &BTreeMap<LoadBalancerId, Self::Demand>,
+        shared: &Self::Shared,
+        account: &Self::Account,
+    ) -> (Plan<Self::Change>, Vec<Problem>);
+
+    /// Makes the one call. Refuses a claim that does not cover it.
+    fn apply(
+        &self,
+        claim: &Claim,
+        change: &Self::Change,
+    ) -> impl Future<Output = Result<Self::Answer, ProviderError>> + Send;
+
+    /// Pure: what is observed after this answer.
+    fn fold(observed: &mut Self::Observed, change: &Self::Change, answer: Self::Answer);
+    /// Pure: what spans load balancers after this answer.
+    fn fold_shared(shared: &mut Self::Shared, change: &Self::Change, answer: Self::Answer);
+    /// Pure: the answer a dry run imagines, with symbolic ids such as `${TargetGroup/shop/web-web:80}`.
+    fn imagine(change: &Self::Change) -> Self::Answer;
+
+    /// Pure: the change as people and tools see it.
+    fn summary(change: &Self::Change) -> ChangeSummary;
+    /// Pure: where clients find it, once it exists.
+    fn address(observed: &Self::Observed) -> Option<Address>;
+    /// Pure: kind, id and the provider's name of each resource that exists, for the status.
+    fn inventory(observed: &Self::Observed) -> Vec<(&'static str, String, String)>;
+}

@@ -1,0 +1,65 @@
+//! A rule: what is asked of a request in, what answers it out.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::action::{Action, Rewrite};
+use crate::auth::Authenticate;
+use crate::condition::Condition;
+use crate::host::HostMatch;
+use crate::name::Port;
+use crate::origin::Origin;
+use crate::path::PathMatch;
+use crate::resolve::Request;
+
+/// One entry of a load balancer's ordered list. It takes a request when all of its parts do.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+pub struct Rule {
+    /// The listeners it stands on.
+    pub ports: BTreeSet<Port>,
+    /// Any of these; every host where empty.
+    pub hosts: Vec<HostMatch>,
+    /// Any of these; every path where empty.
+    pub paths: Vec<PathMatch>,
+    /// All of these.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
+    /// Comes before the action, on HTTPS listeners.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub authenticate: Option<Authenticate>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rewrites: Vec<Rewrite>,
+    pub action: Action,
+    pub origin: Origin,
+}
+
+impl Rule {
+    pub fn takes(&self, request: &Request) -> bool {
+        self.ports.contains(&request.port)
+            && (self.hosts.is_empty() || self.hosts.iter().any(|h| h.matches(&request.host)))
+            && (self.paths.is_empty() || self.paths.iter().any(|p| p.matches(&request.path)))
+            && self.conditions.iter().all(|c| c.matches(request))
+    }
+}
+
+impl fmt::Display for Rule {
+    /// One line: `80,443 shop.example.com prefix:/cart method GET → forward shop/web-cart:80`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fn any<T: fmt::Display>(values: &[T], all: &str) -> String {
+            if values.is_empty() {
+                all.to_owned()
+            } else {
+                values.iter().map(T::to_string).collect::<Vec<_>>().join("|")
+            }
+        }
+        let ports: Vec<Port> = self.ports.iter().copied().collect();
+        let ports = ports.iter().map(Port::to_string).collect::<Vec<_>>().join(",");
+        write!(f, "{ports} {} {}", any(&self.hosts, "*"), any(&self.paths, "*"))?;
+        for condition in &self.conditions {
+            write!(f, " {condition}")?;
+        }
+        write!(f, " → {}", self.action)
+    }
+}

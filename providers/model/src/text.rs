@@ -1,0 +1,36 @@
+//! How typed text is read, shown and compared: one macro for newtypes over shared strings.
+
+/// Implements `Display`, `Debug`-free access and `Serialize` as text for a newtype over `Arc<str>`.
+macro_rules! shared_text {
+    ($name:ident) => {
+        impl $name {
+            /// The text as it was normalised by the constructor.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
+        }
+    };
+}
+
+/// Implements `Serialize` through `Display`, for types whose text form is what people read.
+macro_rules! serialize_as_display {
+    ($($name:ty),+) => {
+        $(impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        })+
+    };
+}
+
+pub(crate) use {serialize_as_display, shared_text};
