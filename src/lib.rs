@@ -1,1 +1,5 @@
 //! The controller: reads the cluster, decides with a provider, writes status.
+
+pub mod crd;
+
+pub mod cluster;

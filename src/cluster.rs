@@ -1,0 +1,5 @@
+//! What the cluster says: watches or files in, trimmed objects, an index and snapshots out.
+
+pub mod membership;
+pub mod object;
+pub mod snapshot;

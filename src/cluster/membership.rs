@@ -1,0 +1,34 @@
+//! The question which load balancer an Ingress belongs to: asked here, answered by `translate`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use portcullis_model::{LoadBalancerId, Problem};
+
+use super::object::{ClassParameters, Ingress, IngressClass, Namespace};
+
+/// What the answer may depend on. A change of any class, parameters or namespace asks again for every Ingress.
+#[derive(Clone, Copy, Debug)]
+pub struct Candidate<'a> {
+    pub ingress: &'a Ingress,
+    pub classes: &'a BTreeMap<Arc<str>, Arc<IngressClass>>,
+    pub parameters: &'a BTreeMap<Arc<str>, Arc<ClassParameters>>,
+    pub namespaces: &'a BTreeMap<Arc<str>, Arc<Namespace>>,
+}
+
+/// Where an Ingress belongs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Membership {
+    /// Another controller's, or nobody's.
+    Foreign,
+    /// Ours, and part of this load balancer, by this class if it has one.
+    Member {
+        id: LoadBalancerId,
+        class: Option<Arc<str>>,
+    },
+    /// Ours, but part of no load balancer, and why.
+    Refused(Vec<Problem>),
+}
+
+/// Answers for one Ingress; pure.
+pub type Decide = Box<dyn Fn(Candidate<'_>) -> Membership + Send + Sync>;

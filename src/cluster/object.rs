@@ -1,0 +1,409 @@
+//! Kubernetes objects trimmed to what is read here: everything else is dropped before it is kept.
+//!
+//! Nothing is judged: texts and numbers stand as written, so that `translate` can name the field that is wrong.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use portcullis_model::ObjectName;
+
+use crate::crd::ClassParametersSpec;
+
+/// What every object says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Meta {
+    pub name: ObjectName,
+    /// Empty where the object was never in a cluster.
+    pub uid: Arc<str>,
+    /// Seconds since 1970; 0 where the object was never in a cluster.
+    pub created: i64,
+    /// It has a `deletionTimestamp`.
+    pub deleting: bool,
+    /// Only those a controller of load balancers reads: see [`Meta::keeps_annotation`].
+    pub annotations: BTreeMap<Arc<str>, Arc<str>>,
+}
+
+impl Meta {
+    /// Whether an annotation is kept. Others, such as `last-applied-configuration`, would double the memory.
+    pub fn keeps_annotation(key: &str) -> bool {
+        key.starts_with("alb.ingress.kubernetes.io/")
+            || key.starts_with("portcullis.dev/")
+            || key == "kubernetes.io/ingress.class"
+            || key == "ingressclass.kubernetes.io/is-default-class"
+    }
+}
+
+/// `networking.k8s.io/v1` Ingress.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ingress {
+    pub meta: Meta,
+    /// `spec.ingressClassName`.
+    pub class_name: Option<Arc<str>>,
+    pub default_backend: Option<IngressBackend>,
+    pub tls: Vec<IngressTls>,
+    pub rules: Vec<IngressRule>,
+    /// `status.loadBalancer.ingress`, so that only a difference is written.
+    pub status: Vec<IngressAddress>,
+}
+
+/// One entry of `status.loadBalancer.ingress`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IngressAddress {
+    pub hostname: Option<Arc<str>>,
+    pub ip: Option<Arc<str>>,
+    pub ports: Vec<IngressAddressPort>,
+}
+
+/// One entry of `status.loadBalancer.ingress[].ports`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IngressAddressPort {
+    pub port: i64,
+    pub protocol: Arc<str>,
+    pub error: Option<Arc<str>>,
+}
+
+/// One entry of `spec.tls`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IngressTls {
+    pub hosts: Vec<Arc<str>>,
+    pub secret: Option<Arc<str>>,
+}
+
+/// One entry of `spec.rules`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IngressRule {
+    pub host: Option<Arc<str>>,
+    /// Empty where `http` is absent.
+    pub paths: Vec<IngressPath>,
+}
+
+/// One entry of `spec.rules[].http.paths`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IngressPath {
+    pub path: Option<Arc<str>>,
+    /// As written; empty where absent.
+    pub path_type: Arc<str>,
+    pub backend: IngressBackend,
+}
+
+/// What an Ingress names to answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum IngressBackend {
+    Service {
+        name: Arc<str>,
+        port: PortRef,
+    },
+    Resource {
+        kind: Arc<str>,
+        name: Arc<str>,
+    },
+    /// Neither is written.
+    Missing,
+}
+
+/// A port as an Ingress or a Service names it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PortRef {
+    Number(i64),
+    Name(Arc<str>),
+    Missing,
+}
+
+/// `v1` Service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    pub meta: Meta,
+    pub kind: ServiceType,
+    pub ports: Vec<ServicePort>,
+    /// Pods that serve, where no EndpointSlice says so.
+    pub selector: BTreeMap<Arc<str>, Arc<str>>,
+    pub families: Vec<IpFamily>,
+    pub external_name: Option<Arc<str>>,
+}
+
+/// `spec.type` of a Service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServiceType {
+    ClusterIp,
+    NodePort,
+    LoadBalancer,
+    ExternalName,
+}
+
+/// A family of IP addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum IpFamily {
+    V4,
+    V6,
+}
+
+/// One entry of a Service's `spec.ports`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServicePort {
+    pub name: Option<Arc<str>>,
+    pub port: i64,
+    /// The port itself where absent.
+    pub target: PortRef,
+    pub node_port: Option<i64>,
+    /// `TCP` where absent.
+    pub protocol: Arc<str>,
+    pub app_protocol: Option<Arc<str>>,
+}
+
+/// `discovery.k8s.io/v1` EndpointSlice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointSlice {
+    pub meta: Meta,
+    /// Label `kubernetes.io/service-name`.
+    pub service: Option<Arc<str>>,
+    /// `IPv4`, `IPv6` or `FQDN`, as written.
+    pub address_type: Arc<str>,
+    pub ports: Vec<EndpointPort>,
+    pub endpoints: Vec<Endpoint>,
+}
+
+/// One entry of an EndpointSlice's `ports`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointPort {
+    /// Of the Service's port; empty where it has none.
+    pub name: Arc<str>,
+    pub port: Option<i64>,
+    /// `TCP` where absent.
+    pub protocol: Arc<str>,
+}
+
+/// One entry of an EndpointSlice's `endpoints`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// As written; consumers use the first.
+    pub addresses: Vec<Arc<str>>,
+    pub ready: bool,
+    pub serving: bool,
+    pub terminating: bool,
+    pub node: Option<Arc<str>>,
+    pub zone: Option<Arc<str>>,
+    /// Name of the pod, in the slice's namespace.
+    pub pod: Option<Arc<str>>,
+}
+
+/// `v1` Secret, of which only TLS material is kept, and only where TLS is ended here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Secret {
+    pub meta: Meta,
+    /// As written, such as `kubernetes.io/tls`.
+    pub kind: Arc<str>,
+    /// `tls.crt`, decoded from base64; PEM if it is right.
+    pub certificate: Option<Arc<[u8]>>,
+    pub key: Option<PrivateKey>,
+}
+
+/// `tls.key` of a Secret, decoded from base64. Never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PrivateKey(Arc<[u8]>);
+
+impl PrivateKey {
+    pub fn new(pem: impl Into<Arc<[u8]>>) -> Self {
+        Self(pem.into())
+    }
+
+    /// The key itself, for the one who ends TLS with it.
+    pub fn reveal(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for PrivateKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PrivateKey(redacted)")
+    }
+}
+
+/// `networking.k8s.io/v1` IngressClass.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IngressClass {
+    pub meta: Meta,
+    /// `spec.controller`.
+    pub controller: Arc<str>,
+    /// Annotation `ingressclass.kubernetes.io/is-default-class`.
+    pub is_default: bool,
+    pub parameters: Option<ParametersRef>,
+}
+
+/// `spec.parameters` of an IngressClass.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParametersRef {
+    pub api_group: Arc<str>,
+    pub kind: Arc<str>,
+    pub name: Arc<str>,
+}
+
+/// `portcullis.dev/v1alpha1` IngressClassParameters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClassParameters {
+    pub meta: Meta,
+    pub spec: ClassParametersSpec,
+}
+
+/// `v1` Node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    pub meta: Meta,
+    pub labels: BTreeMap<Arc<str>, Arc<str>>,
+    /// `spec.providerID`, such as `aws:///eu-west-1a/i-0123456789abcdef0`.
+    pub provider_id: Option<Arc<str>>,
+    pub ready: bool,
+    /// Addresses of type `InternalIP`.
+    pub addresses: Vec<IpAddr>,
+    /// Keys of `spec.taints`.
+    pub taints: BTreeSet<Arc<str>>,
+}
+
+/// `v1` Pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pod {
+    pub meta: Meta,
+    pub labels: BTreeMap<Arc<str>, Arc<str>>,
+    pub node: Option<Arc<str>>,
+    /// `status.podIPs`.
+    pub addresses: Vec<IpAddr>,
+    pub ready: bool,
+    /// Phase `Succeeded` or `Failed`: its addresses are free for others.
+    pub finished: bool,
+    /// Named TCP ports of its containers.
+    pub ports: BTreeMap<Arc<str>, i64>,
+}
+
+/// `v1` Namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Namespace {
+    pub meta: Meta,
+    pub labels: BTreeMap<Arc<str>, Arc<str>>,
+}
+
+/// Any of the objects that are read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Object {
+    Ingress(Ingress),
+    IngressClass(IngressClass),
+    ClassParameters(ClassParameters),
+    Service(Service),
+    EndpointSlice(EndpointSlice),
+    Secret(Secret),
+    Node(Node),
+    Pod(Pod),
+    Namespace(Namespace),
+}
+
+impl Object {
+    pub fn meta(&self) -> &Meta {
+        match self {
+            Self::Ingress(o) => &o.meta,
+            Self::IngressClass(o) => &o.meta,
+            Self::ClassParameters(o) => &o.meta,
+            Self::Service(o) => &o.meta,
+            Self::EndpointSlice(o) => &o.meta,
+            Self::Secret(o) => &o.meta,
+            Self::Node(o) => &o.meta,
+            Self::Pod(o) => &o.meta,
+            Self::Namespace(o) => &o.meta,
+        }
+    }
+
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Ingress(_) => Kind::Ingress,
+            Self::IngressClass(_) => Kind::IngressClass,
+            Self::ClassParameters(_) => Kind::ClassParameters,
+            Self::Service(_) => Kind::Service,
+            Self::EndpointSlice(_) => Kind::EndpointSlice,
+            Self::Secret(_) => Kind::Secret,
+            Self::Node(_) => Kind::Node,
+            Self::Pod(_) => Kind::Pod,
+            Self::Namespace(_) => Kind::Namespace,
+        }
+    }
+
+    pub fn key(&self) -> ObjectKey {
+        ObjectKey {
+            kind: self.kind(),
+            name: self.meta().name.clone(),
+        }
+    }
+}
+
+/// The kinds of objects that are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    Ingress,
+    IngressClass,
+    ClassParameters,
+    Service,
+    EndpointSlice,
+    Secret,
+    Node,
+    Pod,
+    Namespace,
+}
+
+impl Kind {
+    pub const ALL: &[Self] = &[
+        Self::Ingress,
+        Self::IngressClass,
+        Self::ClassParameters,
+        Self::Service,
+        Self::EndpointSlice,
+        Self::Secret,
+        Self::Node,
+        Self::Pod,
+        Self::Namespace,
+    ];
+
+    /// As `kind:` is written in a manifest.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ingress => "Ingress",
+            Self::IngressClass => "IngressClass",
+            Self::ClassParameters => "IngressClassParameters",
+            Self::Service => "Service",
+            Self::EndpointSlice => "EndpointSlice",
+            Self::Secret => "Secret",
+            Self::Node => "Node",
+            Self::Pod => "Pod",
+            Self::Namespace => "Namespace",
+        }
+    }
+
+    /// As an origin names it.
+    pub fn origin(self) -> &'static str {
+        match self {
+            Self::Ingress => "ingress",
+            Self::IngressClass => "ingressclass",
+            Self::ClassParameters => "ingressclassparameters",
+            Self::Service => "service",
+            Self::EndpointSlice => "endpointslice",
+            Self::Secret => "secret",
+            Self::Node => "node",
+            Self::Pod => "pod",
+            Self::Namespace => "namespace",
+        }
+    }
+
+    /// As `apiVersion:` is written in a manifest.
+    pub fn api_version(self) -> &'static str {
+        match self {
+            Self::Ingress | Self::IngressClass => "networking.k8s.io/v1",
+            Self::ClassParameters => "portcullis.dev/v1alpha1",
+            Self::EndpointSlice => "discovery.k8s.io/v1",
+            Self::Service | Self::Secret | Self::Node | Self::Pod | Self::Namespace => "v1",
+        }
+    }
+}
+
+/// Which object.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectKey {
+    pub kind: Kind,
+    pub name: ObjectName,
+}

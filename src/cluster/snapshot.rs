@@ -1,0 +1,59 @@
+//! What one load balancer is made of: the members of a group and all they name, taken at one moment.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use portcullis_model::{LoadBalancerId, ObjectName};
+
+use super::object::{
+    ClassParameters, EndpointSlice, Ingress, IngressClass, Namespace, Node, Pod, Secret, Service,
+};
+
+/// A consistent view for one load balancer. Made by the index alone, and not before every watch has synced once.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    pub id: LoadBalancerId,
+    /// Not being deleted, by name. Empty: nothing should exist.
+    pub members: Vec<Member>,
+    /// Services that members name and that exist.
+    pub services: BTreeMap<ObjectName, Arc<Service>>,
+    /// By Service, sorted by name.
+    pub slices: BTreeMap<ObjectName, Vec<Arc<EndpointSlice>>>,
+    /// Pods that slices name, or that the selector of a Service without slices finds.
+    pub pods: BTreeMap<ObjectName, Arc<Pod>>,
+    pub secrets: Secrets,
+    /// All of the cluster; shared by all snapshots.
+    pub nodes: Arc<BTreeMap<Arc<str>, Arc<Node>>>,
+}
+
+/// An Ingress and what decides how it is read.
+#[derive(Clone, Debug)]
+pub struct Member {
+    pub ingress: Arc<Ingress>,
+    /// None where the Ingress is ours without an IngressClass: by the legacy annotation, or in a folder that has none.
+    pub class: Option<Arc<IngressClass>>,
+    pub parameters: Parameters,
+    /// None where namespaces are not known, as in a folder without them.
+    pub namespace: Option<Arc<Namespace>>,
+}
+
+/// The parameters of a class.
+#[derive(Clone, Debug)]
+pub enum Parameters {
+    /// The class names none.
+    None,
+    Found(Arc<ClassParameters>),
+    /// The class names some of ours, but there are none: nothing of the class may be served.
+    Missing,
+    /// The class names parameters of a kind that is not ours.
+    Foreign,
+}
+
+/// Whether Secrets were looked at.
+#[derive(Clone, Debug)]
+pub enum Secrets {
+    /// The provider ends TLS with certificates of its own; no right to read Secrets is needed.
+    NotRead,
+    /// Those that members name and that exist.
+    Read(BTreeMap<ObjectName, Arc<Secret>>),
+}
