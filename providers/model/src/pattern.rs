@@ -93,7 +93,7 @@ impl Pattern {
 fn refuse_unportable(text: &str) -> Result<(), PatternError> {
     let mut previous = ' ';
     let mut escaped = false;
-    for c in text.chars() {
+    for (at, c) in text.char_indices() {
         if escaped {
             match c {
                 'p' | 'P' => return Err(PatternError::NotPortable("a Unicode class")),
@@ -105,9 +105,7 @@ fn refuse_unportable(text: &str) -> Result<(), PatternError> {
         }
         match (previous, c) {
             ('*' | '+' | '?' | '}', '+') => return Err(PatternError::NotPortable("a possessive quantifier")),
-            ('(', '?')
-                if !text.contains("(?:") || text.matches("(?").count() != text.matches("(?:").count() =>
-            {
+            ('(', '?') if !text[at + 1..].starts_with(':') => {
                 return Err(PatternError::NotPortable("a flag, named group or look-around"));
             }
             _ => {}
