@@ -105,6 +105,11 @@ pub trait Provider: Send + Sync + 'static {
         account: &Self::Account,
     ) -> (Plan<Self::Change>, Vec<Problem>);
 
+    /// Pure: a short text, at most 100 characters, that differs where what should exist differs, and is the same in
+    /// every process and release that would make the same: a digest of the compiled form. Stored, so that a restart
+    /// need not look.
+    fn fingerprint(&self, desired: &LoadBalancer, account: &Self::Account) -> String;
+
     /// Pure: what this load balancer needs of what spans them all.
     fn demand(&self, desired: &LoadBalancer, account: &Self::Account) -> Self::Demand;
 
