@@ -1,5 +1,6 @@
 //! What the cluster says: watches or files in, trimmed objects, an index and snapshots out.
 
+pub mod index;
 pub mod membership;
 pub mod object;
 pub mod snapshot;

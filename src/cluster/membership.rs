@@ -1,9 +1,9 @@
-//! The question which load balancer an Ingress belongs to: asked here, answered by `translate`.
+//! Which load balancer an Ingress belongs to and what it names: asked here, answered by `translate`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use portcullis_model::{LoadBalancerId, Problem};
+use portcullis_model::{LoadBalancerId, ObjectName, Problem};
 
 use super::object::{ClassParameters, Ingress, IngressClass, Namespace};
 
@@ -32,3 +32,13 @@ pub enum Membership {
 
 /// Answers for one Ingress; pure.
 pub type Decide = Box<dyn Fn(Candidate<'_>) -> Membership + Send + Sync>;
+
+/// What an Ingress names, whether it exists or not.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Names {
+    pub services: BTreeSet<ObjectName>,
+    pub secrets: BTreeSet<ObjectName>,
+}
+
+/// Names of one Ingress; pure.
+pub type References = Box<dyn Fn(&Ingress) -> Names + Send + Sync>;

@@ -1,0 +1,377 @@
+//! Objects in, the load balancers they touch out; and, once every kind is known, a snapshot of any of them.
+//!
+//! Every map that an event goes through leads from the changed object straight to the load balancers concerned,
+//! so an endpoint costs the same among ten Ingresses and among ten thousand.
+
+mod endpoints;
+mod roster;
+mod synced;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
+use std::sync::Arc;
+
+use portcullis_model::{LoadBalancerId, ObjectName};
+
+use self::endpoints::Endpoints;
+use self::roster::Roster;
+pub use self::synced::{NotSynced, Synced};
+use super::membership::{Candidate, Decide, Membership, References};
+use super::object::{
+    ClassParameters, Ingress, IngressClass, Kind, Namespace, Node, Object, ObjectKey, Secret,
+};
+
+/// Whether Secrets are read at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SecretsMode {
+    NotRead,
+    Read,
+}
+
+/// What an event concerns; empty where it changed nothing that is read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Touched {
+    /// Load balancers whose snapshot may differ: of an Ingress that moved, both.
+    pub load_balancers: BTreeSet<LoadBalancerId>,
+    /// Ingresses that are refused now, or were until now.
+    pub refused: BTreeSet<ObjectName>,
+}
+
+impl Touched {
+    pub fn is_empty(&self) -> bool {
+        self.load_balancers.is_empty() && self.refused.is_empty()
+    }
+
+    pub fn extend(&mut self, other: Self) {
+        self.load_balancers.extend(other.load_balancers);
+        self.refused.extend(other.refused);
+    }
+
+    fn membership(&mut self, ingress: &ObjectName, membership: &Membership) {
+        match membership {
+            Membership::Foreign => {}
+            Membership::Member { id, .. } => {
+                self.load_balancers.insert(id.clone());
+            }
+            Membership::Refused(_) => {
+                self.refused.insert(ingress.clone());
+            }
+        }
+    }
+}
+
+/// All that is known of a cluster, trimmed, and who is concerned by what.
+pub struct Index {
+    decide: Decide,
+    references: References,
+    secrets_mode: SecretsMode,
+    /// Kinds not yet listed once.
+    waiting: BTreeSet<Kind>,
+    classes: BTreeMap<Arc<str>, Arc<IngressClass>>,
+    parameters: BTreeMap<Arc<str>, Arc<ClassParameters>>,
+    namespaces: BTreeMap<Arc<str>, Arc<Namespace>>,
+    nodes: Arc<BTreeMap<Arc<str>, Arc<Node>>>,
+    secrets: HashMap<ObjectName, Arc<Secret>>,
+    endpoints: Endpoints,
+    roster: Roster,
+}
+
+impl fmt::Debug for Index {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Index")
+            .field("waiting", &self.waiting)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Index {
+    /// An empty index that waits for every kind, but for Secrets where they are not read.
+    pub fn new(decide: Decide, references: References, secrets_mode: SecretsMode) -> Self {
+        let waiting = Kind::ALL
+            .iter()
+            .copied()
+            .filter(|kind| *kind != Kind::Secret || secrets_mode == SecretsMode::Read)
+            .collect();
+        Self {
+            decide,
+            references,
+            secrets_mode,
+            waiting,
+            classes: BTreeMap::new(),
+            parameters: BTreeMap::new(),
+            namespaces: BTreeMap::new(),
+            nodes: Arc::default(),
+            secrets: HashMap::new(),
+            endpoints: Endpoints::default(),
+            roster: Roster::default(),
+        }
+    }
+
+    /// An object that came or changed.
+    pub fn apply(&mut self, object: Object) -> Touched {
+        let mut touched = Touched::default();
+        let mut asked = Asked::default();
+        self.put(object, &mut touched, &mut asked);
+        self.ask_again(&asked, &mut touched);
+        touched
+    }
+
+    /// An object that went.
+    pub fn delete(&mut self, key: &ObjectKey) -> Touched {
+        let mut touched = Touched::default();
+        let mut asked = Asked::default();
+        self.remove(key, &mut touched, &mut asked);
+        self.ask_again(&asked, &mut touched);
+        touched
+    }
+
+    /// All objects of a kind: those not among them are gone, and the kind is known from now on.
+    /// Objects of other kinds are passed over.
+    pub fn reset(&mut self, kind: Kind, objects: Vec<Object>) -> Touched {
+        let mut touched = Touched::default();
+        let mut asked = Asked::default();
+        let live: BTreeSet<&ObjectName> = objects.iter().map(|object| &object.meta().name).collect();
+        let gone: Vec<ObjectName> = self
+            .names(kind)
+            .into_iter()
+            .filter(|name| !live.contains(name))
+            .collect();
+        for name in gone {
+            self.remove(&ObjectKey { kind, name }, &mut touched, &mut asked);
+        }
+        for object in objects {
+            if object.kind() == kind {
+                self.put(object, &mut touched, &mut asked);
+            }
+        }
+        self.ask_again(&asked, &mut touched);
+        self.waiting.remove(&kind);
+        touched
+    }
+
+    /// All objects of all kinds, such as those of a folder.
+    pub fn reset_all(&mut self, objects: Vec<Object>) -> Touched {
+        let mut kinds: BTreeMap<Kind, Vec<Object>> =
+            Kind::ALL.iter().map(|kind| (*kind, Vec::new())).collect();
+        for object in objects {
+            kinds.entry(object.kind()).or_default().push(object);
+        }
+        let mut touched = Touched::default();
+        // Ingresses last: before that, every question about them would be asked again for each kind.
+        let ingresses = kinds.remove(&Kind::Ingress).unwrap_or_default();
+        for (kind, objects) in kinds {
+            touched.extend(self.reset(kind, objects));
+        }
+        touched.extend(self.reset(Kind::Ingress, ingresses));
+        touched
+    }
+
+    /// Kinds not yet listed once.
+    pub fn waiting_for(&self) -> &BTreeSet<Kind> {
+        &self.waiting
+    }
+
+    /// The index to read from; refused while any kind is unknown, for a plan from a partial view deletes.
+    pub fn synced(&self) -> Result<Synced<'_>, NotSynced> {
+        Synced::new(self)
+    }
+
+    fn names(&self, kind: Kind) -> Vec<ObjectName> {
+        fn cluster<T>(map: &BTreeMap<Arc<str>, T>) -> Vec<ObjectName> {
+            map.keys().map(|name| ObjectName::cluster(name.clone())).collect()
+        }
+        match kind {
+            Kind::Ingress => self.roster.names(),
+            Kind::IngressClass => cluster(&self.classes),
+            Kind::ClassParameters => cluster(&self.parameters),
+            Kind::Namespace => cluster(&self.namespaces),
+            Kind::Node => cluster(&self.nodes),
+            Kind::Secret => self.secrets.keys().cloned().collect(),
+            Kind::Service => self.endpoints.services(),
+            Kind::EndpointSlice => self.endpoints.slices(),
+            Kind::Pod => self.endpoints.pods(),
+        }
+    }
+
+    fn put(&mut self, object: Object, touched: &mut Touched, asked: &mut Asked) {
+        match object {
+            Object::Ingress(ingress) => self.put_ingress(ingress, touched),
+            Object::IngressClass(class) => {
+                put_named(
+                    &mut self.classes,
+                    class.meta.name.name.clone(),
+                    class,
+                    &mut asked.classes,
+                );
+            }
+            Object::ClassParameters(parameters) => {
+                let name = parameters.meta.name.name.clone();
+                put_named(&mut self.parameters, name, parameters, &mut asked.parameters);
+            }
+            Object::Namespace(namespace) => {
+                let name = namespace.meta.name.name.clone();
+                put_named(&mut self.namespaces, name, namespace, &mut asked.namespaces);
+            }
+            Object::Node(node) => {
+                let name = node.meta.name.name.clone();
+                if self.nodes.get(&name).is_none_or(|held| **held != node) {
+                    Arc::make_mut(&mut self.nodes).insert(name, Arc::new(node));
+                    self.roster.touch_all(touched);
+                }
+            }
+            Object::Secret(secret) => {
+                let name = secret.meta.name.clone();
+                let read = self.secrets_mode == SecretsMode::Read;
+                if read && self.secrets.get(&name).is_none_or(|held| **held != secret) {
+                    self.roster.touch_secret(&name, touched);
+                    self.secrets.insert(name, Arc::new(secret));
+                }
+            }
+            Object::Service(service) => {
+                let services = self.endpoints.put_service(service);
+                self.touch_services(services, touched);
+            }
+            Object::EndpointSlice(slice) => {
+                let services = self.endpoints.put_slice(slice);
+                self.touch_services(services, touched);
+            }
+            Object::Pod(pod) => {
+                let services = self.endpoints.put_pod(pod);
+                self.touch_services(services, touched);
+            }
+        }
+    }
+
+    fn remove(&mut self, key: &ObjectKey, touched: &mut Touched, asked: &mut Asked) {
+        let name = &key.name;
+        match key.kind {
+            Kind::Ingress => self.roster.remove(name, touched),
+            Kind::IngressClass => remove_named(&mut self.classes, &name.name, &mut asked.classes),
+            Kind::ClassParameters => remove_named(&mut self.parameters, &name.name, &mut asked.parameters),
+            Kind::Namespace => remove_named(&mut self.namespaces, &name.name, &mut asked.namespaces),
+            Kind::Node => {
+                if self.nodes.contains_key(&name.name) {
+                    Arc::make_mut(&mut self.nodes).remove(&name.name);
+                    self.roster.touch_all(touched);
+                }
+            }
+            Kind::Secret => {
+                if self.secrets.remove(name).is_some() {
+                    self.roster.touch_secret(name, touched);
+                }
+            }
+            Kind::Service => {
+                let services = self.endpoints.remove_service(name);
+                self.touch_services(services, touched);
+            }
+            Kind::EndpointSlice => {
+                let services = self.endpoints.remove_slice(name);
+                self.touch_services(services, touched);
+            }
+            Kind::Pod => {
+                let services = self.endpoints.remove_pod(name);
+                self.touch_services(services, touched);
+            }
+        }
+    }
+
+    fn put_ingress(&mut self, ingress: Ingress, touched: &mut Touched) {
+        if self
+            .roster
+            .get(&ingress.meta.name)
+            .is_some_and(|held| **held == ingress)
+        {
+            return;
+        }
+        let membership = self.membership(&ingress);
+        let names = match &membership {
+            Membership::Member { .. } => (self.references)(&ingress),
+            Membership::Foreign | Membership::Refused(_) => Default::default(),
+        };
+        self.roster.put(Arc::new(ingress), membership, names, touched);
+    }
+
+    /// An Ingress on its way out belongs nowhere: its rules are to go.
+    fn membership(&self, ingress: &Ingress) -> Membership {
+        if ingress.meta.deleting {
+            return Membership::Foreign;
+        }
+        (self.decide)(Candidate {
+            ingress,
+            classes: &self.classes,
+            parameters: &self.parameters,
+            namespaces: &self.namespaces,
+        })
+    }
+
+    /// Asks for every Ingress again where it belongs, and touches those that read what has changed.
+    fn ask_again(&mut self, asked: &Asked, touched: &mut Touched) {
+        if asked.is_empty() {
+            return;
+        }
+        for ingress in self.roster.all() {
+            let membership = self.membership(&ingress);
+            if self.roster.membership(&ingress.meta.name) != Some(&membership) {
+                let names = match &membership {
+                    Membership::Member { .. } => (self.references)(&ingress),
+                    Membership::Foreign | Membership::Refused(_) => Default::default(),
+                };
+                self.roster.put(ingress, membership, names, touched);
+            } else if let Membership::Member { id, class } = membership
+                && asked.concerns(&ingress, class.as_ref().and_then(|name| self.classes.get(name)))
+            {
+                touched.load_balancers.insert(id);
+            }
+        }
+    }
+
+    fn touch_services(&self, services: Vec<ObjectName>, touched: &mut Touched) {
+        for service in services {
+            self.roster.touch_service(&service, touched);
+        }
+    }
+}
+
+/// What has changed of that by which membership is decided.
+#[derive(Debug, Default)]
+struct Asked {
+    classes: BTreeSet<Arc<str>>,
+    parameters: BTreeSet<Arc<str>>,
+    namespaces: BTreeSet<Arc<str>>,
+}
+
+impl Asked {
+    fn is_empty(&self) -> bool {
+        self.classes.is_empty() && self.parameters.is_empty() && self.namespaces.is_empty()
+    }
+
+    /// Whether an Ingress of this class is read differently now.
+    fn concerns(&self, ingress: &Ingress, class: Option<&Arc<IngressClass>>) -> bool {
+        self.namespaces.contains(&ingress.meta.name.namespace)
+            || class.is_some_and(|class| {
+                self.classes.contains(&class.meta.name.name)
+                    || class
+                        .parameters
+                        .as_ref()
+                        .is_some_and(|parameters| self.parameters.contains(&parameters.name))
+            })
+    }
+}
+
+fn put_named<T: PartialEq>(
+    map: &mut BTreeMap<Arc<str>, Arc<T>>,
+    name: Arc<str>,
+    object: T,
+    asked: &mut BTreeSet<Arc<str>>,
+) {
+    if map.get(&name).is_none_or(|held| **held != object) {
+        map.insert(name.clone(), Arc::new(object));
+        asked.insert(name);
+    }
+}
+
+fn remove_named<T>(map: &mut BTreeMap<Arc<str>, Arc<T>>, name: &Arc<str>, asked: &mut BTreeSet<Arc<str>>) {
+    if map.remove(name).is_some() {
+        asked.insert(name.clone());
+    }
+}

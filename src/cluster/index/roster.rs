@@ -1,0 +1,157 @@
+//! Ingresses with where they belong and what they name in; who is concerned by a Service or a Secret out.
+
+use std::collections::{BTreeSet, HashMap};
+use std::hash::Hash;
+use std::sync::Arc;
+
+use portcullis_model::{LoadBalancerId, ObjectName};
+
+use super::Touched;
+use crate::cluster::membership::{Membership, Names};
+use crate::cluster::object::Ingress;
+
+/// An Ingress as the roster holds it.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) ingress: Arc<Ingress>,
+    pub(super) membership: Membership,
+    /// Empty unless it is a member.
+    pub(super) names: Names,
+}
+
+/// All Ingresses, and the way from what they name back to them.
+#[derive(Debug, Default)]
+pub(super) struct Roster {
+    entries: HashMap<ObjectName, Entry>,
+    members: HashMap<LoadBalancerId, BTreeSet<ObjectName>>,
+    refused: BTreeSet<ObjectName>,
+    by_service: HashMap<ObjectName, BTreeSet<ObjectName>>,
+    by_secret: HashMap<ObjectName, BTreeSet<ObjectName>>,
+}
+
+impl Roster {
+    pub(super) fn names(&self) -> Vec<ObjectName> {
+        self.entries.keys().cloned().collect()
+    }
+
+    pub(super) fn all(&self) -> Vec<Arc<Ingress>> {
+        self.entries.values().map(|entry| entry.ingress.clone()).collect()
+    }
+
+    pub(super) fn get(&self, name: &ObjectName) -> Option<&Arc<Ingress>> {
+        self.entries.get(name).map(|entry| &entry.ingress)
+    }
+
+    pub(super) fn membership(&self, name: &ObjectName) -> Option<&Membership> {
+        self.entries.get(name).map(|entry| &entry.membership)
+    }
+
+    /// Load balancers that have a member, in order.
+    pub(super) fn ids(&self) -> BTreeSet<LoadBalancerId> {
+        self.members.keys().cloned().collect()
+    }
+
+    /// Members of a load balancer, by name.
+    pub(super) fn members(&self, id: &LoadBalancerId) -> impl Iterator<Item = &Entry> {
+        self.members
+            .get(id)
+            .into_iter()
+            .flatten()
+            .filter_map(|name| self.entries.get(name))
+    }
+
+    /// Refused Ingresses, by name.
+    pub(super) fn refused(&self) -> impl Iterator<Item = &Entry> {
+        self.refused.iter().filter_map(|name| self.entries.get(name))
+    }
+
+    pub(super) fn put(
+        &mut self,
+        ingress: Arc<Ingress>,
+        membership: Membership,
+        names: Names,
+        touched: &mut Touched,
+    ) {
+        let name = ingress.meta.name.clone();
+        self.remove(&name, touched);
+        touched.membership(&name, &membership);
+        match &membership {
+            Membership::Foreign => {}
+            Membership::Member { id, .. } => {
+                self.members.entry(id.clone()).or_default().insert(name.clone());
+            }
+            Membership::Refused(_) => {
+                self.refused.insert(name.clone());
+            }
+        }
+        for service in &names.services {
+            self.by_service
+                .entry(service.clone())
+                .or_default()
+                .insert(name.clone());
+        }
+        for secret in &names.secrets {
+            self.by_secret
+                .entry(secret.clone())
+                .or_default()
+                .insert(name.clone());
+        }
+        self.entries.insert(
+            name,
+            Entry {
+                ingress,
+                membership,
+                names,
+            },
+        );
+    }
+
+    pub(super) fn remove(&mut self, name: &ObjectName, touched: &mut Touched) {
+        let Some(entry) = self.entries.remove(name) else {
+            return;
+        };
+        touched.membership(name, &entry.membership);
+        match &entry.membership {
+            Membership::Foreign => {}
+            Membership::Member { id, .. } => unlink(&mut self.members, id, name),
+            Membership::Refused(_) => {
+                self.refused.remove(name);
+            }
+        }
+        for service in &entry.names.services {
+            unlink(&mut self.by_service, service, name);
+        }
+        for secret in &entry.names.secrets {
+            unlink(&mut self.by_secret, secret, name);
+        }
+    }
+
+    pub(super) fn touch_all(&self, touched: &mut Touched) {
+        touched.load_balancers.extend(self.members.keys().cloned());
+    }
+
+    pub(super) fn touch_service(&self, service: &ObjectName, touched: &mut Touched) {
+        self.touch(self.by_service.get(service), touched);
+    }
+
+    pub(super) fn touch_secret(&self, secret: &ObjectName, touched: &mut Touched) {
+        self.touch(self.by_secret.get(secret), touched);
+    }
+
+    fn touch(&self, ingresses: Option<&BTreeSet<ObjectName>>, touched: &mut Touched) {
+        for name in ingresses.into_iter().flatten() {
+            if let Some(entry) = self.entries.get(name) {
+                touched.membership(name, &entry.membership);
+            }
+        }
+    }
+}
+
+fn unlink<K: Eq + Hash, V: Ord>(map: &mut HashMap<K, BTreeSet<V>>, key: &K, value: &V) {
+    if let Some(values) = map.get_mut(key) {
+        values.remove(value);
+        if values.is_empty() {
+            map.remove(key);
+        }
+    }
+}

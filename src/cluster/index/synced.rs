@@ -1,0 +1,124 @@
+//! An index that knows every kind in, snapshots of its load balancers out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use portcullis_model::{LoadBalancerId, Problem};
+use thiserror::Error;
+
+use super::roster::Entry;
+use super::{Index, SecretsMode};
+use crate::cluster::membership::Membership;
+use crate::cluster::object::{Ingress, IngressClass, Kind};
+use crate::cluster::snapshot::{Member, Parameters, Secrets, Snapshot};
+
+/// Some kinds have not been listed yet.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("waiting for {}", .0.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(", "))]
+pub struct NotSynced(pub BTreeSet<Kind>);
+
+/// Proof that every kind has been listed once: only from here can a snapshot be taken.
+#[derive(Clone, Copy, Debug)]
+pub struct Synced<'a> {
+    index: &'a Index,
+}
+
+impl<'a> Synced<'a> {
+    pub(super) fn new(index: &'a Index) -> Result<Self, NotSynced> {
+        if index.waiting.is_empty() {
+            Ok(Self { index })
+        } else {
+            Err(NotSynced(index.waiting.clone()))
+        }
+    }
+
+    /// Load balancers that have a member.
+    pub fn ids(&self) -> BTreeSet<LoadBalancerId> {
+        self.index.roster.ids()
+    }
+
+    /// Ingresses that are ours but part of no load balancer, and why, by name.
+    pub fn refused(&self) -> impl Iterator<Item = (&'a Arc<Ingress>, &'a [Problem])> {
+        self.index
+            .roster
+            .refused()
+            .filter_map(|entry| match &entry.membership {
+                Membership::Refused(problems) => Some((&entry.ingress, problems.as_slice())),
+                Membership::Foreign | Membership::Member { .. } => None,
+            })
+    }
+
+    /// What this load balancer is made of; without members where there is none of this id.
+    pub fn snapshot(&self, id: &LoadBalancerId) -> Snapshot {
+        let index = self.index;
+        let mut snapshot = Snapshot {
+            id: id.clone(),
+            members: Vec::new(),
+            services: BTreeMap::new(),
+            slices: BTreeMap::new(),
+            pods: BTreeMap::new(),
+            secrets: Secrets::NotRead,
+            nodes: index.nodes.clone(),
+        };
+        let mut secrets = BTreeMap::new();
+        for entry in index.roster.members(id) {
+            snapshot.members.push(self.member(entry));
+            for name in &entry.names.services {
+                if snapshot.services.contains_key(name) {
+                    continue;
+                }
+                if let Some(serving) = index.endpoints.serving(name) {
+                    snapshot.services.insert(name.clone(), serving.service);
+                    if !serving.slices.is_empty() {
+                        snapshot.slices.insert(name.clone(), serving.slices);
+                    }
+                    let pods = serving.pods.into_iter();
+                    snapshot.pods.extend(pods.map(|pod| (pod.meta.name.clone(), pod)));
+                }
+            }
+            for name in &entry.names.secrets {
+                if let Some(secret) = index.secrets.get(name) {
+                    secrets.insert(name.clone(), secret.clone());
+                }
+            }
+        }
+        if index.secrets_mode == SecretsMode::Read {
+            snapshot.secrets = Secrets::Read(secrets);
+        }
+        snapshot
+    }
+
+    fn member(&self, entry: &Entry) -> Member {
+        let class = match &entry.membership {
+            Membership::Member {
+                class: Some(class), ..
+            } => self.index.classes.get(class).cloned(),
+            Membership::Member { class: None, .. } | Membership::Foreign | Membership::Refused(_) => None,
+        };
+        Member {
+            parameters: class
+                .as_deref()
+                .map_or(Parameters::None, |class| self.parameters(class)),
+            class,
+            namespace: self
+                .index
+                .namespaces
+                .get(&entry.ingress.meta.name.namespace)
+                .cloned(),
+            ingress: entry.ingress.clone(),
+        }
+    }
+
+    fn parameters(&self, class: &IngressClass) -> Parameters {
+        let Some(named) = &class.parameters else {
+            return Parameters::None;
+        };
+        if &*named.api_group != "portcullis.dev" || &*named.kind != Kind::ClassParameters.as_str() {
+            return Parameters::Foreign;
+        }
+        match self.index.parameters.get(&named.name) {
+            Some(parameters) => Parameters::Found(parameters.clone()),
+            None => Parameters::Missing,
+        }
+    }
+}
