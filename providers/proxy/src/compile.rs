@@ -1,0 +1,317 @@
+//! A load balancer in, its route table and what of it cannot be served out.
+//!
+//! What cannot be served stays in its place and answers 503: an error never removes a constraint, and never lets a
+//! later rule answer instead.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderValue, StatusCode};
+use portcullis_model::{
+    self as model, BackendId, ClientCertificates, Code, FixedResponse, HostMatch, Listener, LoadBalancer,
+    Origin, PathMatch, Port, Problem, Protocol, Redirect, Rule,
+};
+
+use crate::table::{
+    Action, Choice, Forward, HostIndex, ListenerTable, Page, PathIndex, Route, RouteTable, RuleIndex, Sticky,
+};
+
+/// The ports that clients reach the proxy at: all HTTP listeners share the first, all HTTPS listeners the second.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ServedPorts {
+    /// Each listener's own port where absent.
+    pub http: Option<Port>,
+    pub https: Option<Port>,
+}
+
+impl ServedPorts {
+    fn of(self, listener: &Listener) -> Port {
+        let served = if listener.is_https() {
+            self.https
+        } else {
+            self.http
+        };
+        served.unwrap_or(listener.port)
+    }
+}
+
+/// Compiles the rules and listeners. Backends and certificates are the serving state's.
+pub fn compile(balancer: &LoadBalancer, served: ServedPorts) -> (RouteTable, Vec<Problem>) {
+    let mut compiler = Compiler {
+        balancer,
+        served,
+        backends: balancer.backends.keys().zip(0..).collect(),
+        ports: HashMap::new(),
+        problems: Vec::new(),
+    };
+    let mut hosts = HostBuilder::default();
+    let mut routes = Vec::with_capacity(balancer.rules.len());
+    for (rule, index) in balancer.rules.iter().zip(0..) {
+        hosts.add(rule, index);
+        routes.push(compiler.route(rule));
+    }
+    let listeners = balancer
+        .listeners
+        .iter()
+        .map(|(port, listener)| (*port, compiler.listener(listener)))
+        .collect();
+    let table = RouteTable {
+        listeners,
+        hosts: hosts.build(),
+        routes: routes.into(),
+        backends: balancer.backends.keys().cloned().collect(),
+    };
+    (table, compiler.problems)
+}
+
+struct Compiler<'a> {
+    balancer: &'a LoadBalancer,
+    served: ServedPorts,
+    backends: HashMap<&'a BackendId, u32>,
+    ports: HashMap<&'a BTreeSet<Port>, Arc<[Port]>>,
+    problems: Vec<Problem>,
+}
+
+impl<'a> Compiler<'a> {
+    fn listener(&mut self, listener: &Listener) -> ListenerTable {
+        let default = self.action(&listener.default_action, &listener.origin);
+        let refusal = match &listener.protocol {
+            Protocol::Http => None,
+            Protocol::Https(tls) => match &tls.clients {
+                ClientCertificates::Off => None,
+                // Passed on by others in a header; a backend that trusts the header must not be reached without it.
+                ClientCertificates::PassThrough | ClientCertificates::Verify { .. } => {
+                    let why = format!("client certificates on port {} are not supported", listener.port);
+                    self.problem(
+                        Code::OptionUnsupported,
+                        &listener.origin,
+                        format!("{why}: the listener answers 503"),
+                    );
+                    Some(why.into())
+                }
+            },
+        };
+        let admitted = self.balancer.options.admitted.get(&listener.port);
+        ListenerTable {
+            https: listener.is_https(),
+            served: self.served.of(listener),
+            refusal,
+            admitted: admitted.map(|ranges| ranges.iter().copied().collect()),
+            default,
+        }
+    }
+
+    fn route(&mut self, rule: &'a Rule) -> Route {
+        let ports = self.ports.entry(&rule.ports);
+        let ports = ports
+            .or_insert_with(|| rule.ports.iter().copied().collect())
+            .clone();
+        let action = if rule.authenticate.is_some() {
+            self.problem(
+                Code::ActionUnsupported,
+                &rule.origin,
+                "authentication is not supported by the proxy: the rule answers 503",
+            );
+            Action::Refused("authentication is not supported here".into())
+        } else {
+            self.action(&rule.action, &rule.origin)
+        };
+        Route {
+            ports,
+            conditions: rule.conditions.as_slice().into(),
+            rewrites: rule.rewrites.as_slice().into(),
+            action,
+        }
+    }
+
+    fn action(&mut self, action: &model::Action, at: &Origin) -> Action {
+        match action {
+            model::Action::Forward(forward) => Action::Forward(self.forward(forward, at)),
+            model::Action::Redirect(redirect) => Action::Redirect(Box::new(self.redirect(redirect))),
+            model::Action::Fixed(fixed) => self.page(fixed, at),
+        }
+    }
+
+    fn forward(&mut self, forward: &model::Forward, at: &Origin) -> Forward {
+        let choices: Box<[Choice]> = forward
+            .backends
+            .iter()
+            .map(|weighted| {
+                let backend = self.backends.get(&weighted.backend).copied();
+                if backend.is_none() {
+                    self.problem(
+                        Code::BackendUnsupported,
+                        at,
+                        format!(
+                            "the load balancer has no backend {}: its share answers 503",
+                            weighted.backend
+                        ),
+                    );
+                }
+                Choice {
+                    backend,
+                    weight: weighted.weight.get(),
+                    mark: mark(&weighted.backend),
+                }
+            })
+            .collect();
+        // One backend has nothing to stick to.
+        let sticky = forward
+            .stickiness
+            .filter(|_| choices.len() > 1)
+            .map(|stickiness| {
+                let names: Vec<&BackendId> = forward.backends.iter().map(|b| &b.backend).collect();
+                Sticky {
+                    cookie: format!("portcullis-{:016x}", mark(&names)).into(),
+                    seconds: stickiness.seconds,
+                }
+            });
+        Forward {
+            total: choices.iter().map(|c| u32::from(c.weight)).sum(),
+            choices,
+            sticky,
+        }
+    }
+
+    /// The same redirect to the port under which clients reach the listener it names.
+    fn redirect(&self, redirect: &Redirect) -> Redirect {
+        let port = redirect.port.map(|port| {
+            let listener = self.balancer.listeners.get(&port);
+            listener.map_or(port, |l| self.served.of(l))
+        });
+        Redirect {
+            port,
+            ..redirect.clone()
+        }
+    }
+
+    fn page(&mut self, fixed: &FixedResponse, at: &Origin) -> Action {
+        let Ok(status) = StatusCode::from_u16(fixed.status()) else {
+            // `FixedResponse` admits 200–599 only, all of which are statuses.
+            return Action::Refused("the fixed response has no valid status".into());
+        };
+        let content_type = fixed.content_type.as_deref().map(HeaderValue::from_str);
+        let content_type = content_type.transpose().unwrap_or_else(|_| {
+            self.problem(
+                Code::ActionUnsupported,
+                at,
+                "the content type of the fixed response is no valid header value: text/plain is sent",
+            );
+            Some(HeaderValue::from_static("text/plain"))
+        });
+        Action::Fixed(Page {
+            status,
+            content_type,
+            body: Bytes::from(fixed.body.clone().unwrap_or_default()),
+        })
+    }
+
+    fn problem(&mut self, code: Code, at: &Origin, message: impl Into<String>) {
+        self.problems.push(Problem::new(code, at.clone(), message));
+    }
+}
+
+/// A number for a name that stays the same as long as the name does.
+fn mark(name: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    name.hash(&mut hasher);
+    hasher.finish()
+}
+
+#[derive(Default)]
+struct HostBuilder<'a> {
+    exact: BTreeMap<String, PathBuilder<'a>>,
+    wildcard: BTreeMap<String, PathBuilder<'a>>,
+    suffix: BTreeMap<String, PathBuilder<'a>>,
+    any: PathBuilder<'a>,
+    patterns: BTreeMap<&'a HostMatch, PathBuilder<'a>>,
+}
+
+impl<'a> HostBuilder<'a> {
+    fn add(&mut self, rule: &'a Rule, index: RuleIndex) {
+        if rule.hosts.is_empty() {
+            self.any.add(&rule.paths, index);
+        }
+        for host in &rule.hosts {
+            let paths = match host {
+                HostMatch::Exact(name) => self.exact.entry(name.as_str().to_owned()).or_default(),
+                HostMatch::Wildcard(name) => self.wildcard.entry(name.as_str().to_owned()).or_default(),
+                HostMatch::Glob(glob) => match (glob.wildcards(), glob.as_str().strip_prefix("*.")) {
+                    (0, _) => self.exact.entry(glob.as_str().to_ascii_lowercase()).or_default(),
+                    (1, Some(rest)) => self.suffix.entry(rest.to_ascii_lowercase()).or_default(),
+                    _ => self.patterns.entry(host).or_default(),
+                },
+                HostMatch::Regex(_) => self.patterns.entry(host).or_default(),
+            };
+            paths.add(&rule.paths, index);
+        }
+    }
+
+    fn build(self) -> HostIndex {
+        // Most hosts have the same few paths: each text is kept once.
+        let mut texts = HashMap::new();
+        let mut by_name = |map: BTreeMap<String, PathBuilder<'a>>| {
+            let indexed = map
+                .into_iter()
+                .map(|(host, paths)| (host.into_boxed_str(), paths.build(&mut texts)));
+            indexed.collect()
+        };
+        HostIndex {
+            exact: by_name(self.exact),
+            wildcard: by_name(self.wildcard),
+            suffix: by_name(self.suffix),
+            any: self.any.build(&mut texts),
+            patterns: self
+                .patterns
+                .into_iter()
+                .map(|(host, paths)| (host.clone(), paths.build(&mut texts)))
+                .collect(),
+        }
+    }
+}
+
+#[derive(Default)]
+struct PathBuilder<'a> {
+    exact: BTreeSet<(&'a str, RuleIndex)>,
+    prefix: BTreeSet<(&'a str, RuleIndex)>,
+    scanned: Vec<(Option<&'a PathMatch>, RuleIndex)>,
+}
+
+impl<'a> PathBuilder<'a> {
+    fn add(&mut self, paths: &'a [PathMatch], index: RuleIndex) {
+        if paths.is_empty() {
+            self.scanned.push((None, index));
+        }
+        for path in paths {
+            match path {
+                PathMatch::Exact(exact) => {
+                    self.exact.insert((exact.as_str(), index));
+                }
+                PathMatch::Prefix(prefix) => {
+                    self.prefix.insert((prefix.as_str(), index));
+                }
+                PathMatch::Glob(_) | PathMatch::Regex(_) => self.scanned.push((Some(path), index)),
+            }
+        }
+    }
+
+    fn build(self, texts: &mut HashMap<&'a str, Arc<str>>) -> PathIndex {
+        let mut shared = |rules: BTreeSet<(&'a str, RuleIndex)>| {
+            let shared = rules
+                .into_iter()
+                .map(|(text, rule)| (texts.entry(text).or_insert_with(|| text.into()).clone(), rule));
+            shared.collect()
+        };
+        PathIndex {
+            exact: shared(self.exact),
+            prefix: shared(self.prefix),
+            scanned: self
+                .scanned
+                .into_iter()
+                .map(|(path, rule)| (path.cloned(), rule))
+                .collect(),
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! The compiled types: what a request is looked up in, made by `compile` and never changed afterwards.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderValue, StatusCode};
+use ipnet::IpNet;
+use portcullis_model::{BackendId, Condition, HostMatch, PathMatch, Port, Redirect, Rewrite};
+
+/// A rule's place in the load balancer's list. Lower is earlier, and the first that takes a request answers it.
+pub(crate) type RuleIndex = u32;
+
+/// All rules of a load balancer, found by host and path. Shared by all workers; holds no live state.
+#[derive(Debug)]
+pub struct RouteTable {
+    pub(crate) listeners: BTreeMap<Port, ListenerTable>,
+    pub(crate) hosts: HostIndex,
+    /// By rule index.
+    pub(crate) routes: Box<[Route]>,
+    /// By the number that a [`Choice`] holds.
+    pub(crate) backends: Box<[BackendId]>,
+}
+
+/// What counts for all requests at one port of the model.
+#[derive(Debug)]
+pub struct ListenerTable {
+    pub https: bool,
+    /// The port clients see, for redirects and `X-Forwarded-Port`.
+    pub served: Port,
+    /// Set where the listener asks for something that cannot be done: every request is answered 503 with this text.
+    pub refusal: Option<Arc<str>>,
+    /// Who may ask; everybody where absent.
+    pub admitted: Option<Box<[IpNet]>>,
+    pub default: Action,
+}
+
+/// A rule without what the index holds of it (hosts and paths).
+#[derive(Debug)]
+pub struct Route {
+    /// Few, and mostly the same few: shared.
+    pub ports: Arc<[Port]>,
+    pub conditions: Box<[Condition]>,
+    pub rewrites: Box<[Rewrite]>,
+    pub action: Action,
+}
+
+/// What answers a request.
+#[derive(Debug)]
+pub enum Action {
+    Forward(Forward),
+    Redirect(Box<Redirect>),
+    Fixed(Page),
+    /// The rule asks for something that cannot be done: 503 with this text, so that no constraint is left out.
+    Refused(Arc<str>),
+}
+
+/// Backends with their shares.
+#[derive(Debug)]
+pub struct Forward {
+    pub choices: Box<[Choice]>,
+    /// The sum of all weights.
+    pub total: u32,
+    pub sticky: Option<Sticky>,
+}
+
+#[derive(Debug)]
+pub struct Choice {
+    /// `None` for a backend that the load balancer does not have: its share answers 503.
+    pub backend: Option<u32>,
+    pub weight: u16,
+    /// What the cookie says for this backend.
+    pub mark: u64,
+}
+
+/// A cookie that leads a client back to the backend it was given.
+#[derive(Debug)]
+pub struct Sticky {
+    pub cookie: Box<str>,
+    pub seconds: u32,
+}
+
+/// A fixed response.
+#[derive(Debug)]
+pub struct Page {
+    pub status: StatusCode,
+    pub content_type: Option<HeaderValue>,
+    pub body: Bytes,
+}
+
+/// Rules by host. A request is looked up in each part that can hold its host; the lowest rule index wins.
+#[derive(Debug, Default)]
+pub(crate) struct HostIndex {
+    pub(crate) exact: HashMap<Box<str>, PathIndex>,
+    /// Exactly one label before the key.
+    pub(crate) wildcard: HashMap<Box<str>, PathIndex>,
+    /// Anything, a dot, and the key: the glob `*.key`.
+    pub(crate) suffix: HashMap<Box<str>, PathIndex>,
+    /// Every host.
+    pub(crate) any: PathIndex,
+    /// Other globs and regular expressions: tried one after the other.
+    pub(crate) patterns: Box<[(HostMatch, PathIndex)]>,
+}
+
+/// Rules of one host by path. A sorted slice is searched by halving: no memory beside the entries.
+#[derive(Debug, Default)]
+pub(crate) struct PathIndex {
+    /// Sorted by path, then rule.
+    pub(crate) exact: Box<[(Arc<str>, RuleIndex)]>,
+    /// Sorted by prefix (without the trailing slash), then rule.
+    pub(crate) prefix: Box<[(Arc<str>, RuleIndex)]>,
+    /// Every path (`None`), globs and regular expressions, in the order of the rules.
+    pub(crate) scanned: Box<[(Option<PathMatch>, RuleIndex)]>,
+}
+
+impl RouteTable {
+    /// How many rules it holds.
+    pub fn len(&self) -> usize {
+        self.routes.len()
+    }
+
+    /// Whether it holds no rule.
+    pub fn is_empty(&self) -> bool {
+        self.routes.is_empty()
+    }
+
+    /// The backends that actions name, by number.
+    pub fn backends(&self) -> &[BackendId] {
+        &self.backends
+    }
+}
+
+impl Action {
+    /// The backends a request may reach, in the order of the forward; none where the action answers itself.
+    pub fn backends<'a>(&'a self, table: &'a RouteTable) -> impl Iterator<Item = &'a BackendId> {
+        let choices: &[Choice] = match self {
+            Self::Forward(forward) => &forward.choices,
+            Self::Redirect(_) | Self::Fixed(_) | Self::Refused(_) => &[],
+        };
+        choices.iter().filter_map(|c| {
+            c.backend
+                .and_then(|b| table.backends.get(usize::try_from(b).ok()?))
+        })
+    }
+}
