@@ -1,5 +1,7 @@
 //! Our own kinds: what operators write (`IngressClassParameters`) and what they read (`LoadBalancer`).
 
+pub mod load_balancer;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -14,7 +16,7 @@ use serde::{Deserialize, Serialize};
         version = "v1alpha1",
         kind = "IngressClassParameters",
         plural = "ingressclassparameters",
-        struct = "IngressClassParameters",
+        root = "IngressClassParameters",
         derive = "PartialEq"
     )
 )]

@@ -1,0 +1,282 @@
+//! A load balancer's id in, the custom resource that records it out: written before anything exists, removed last.
+
+use portcullis_model::LoadBalancerId;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+/// Held while something of the load balancer may exist outside the cluster.
+pub const FINALIZER: &str = "portcullis.dev/load-balancer";
+
+/// `spec` of a `LoadBalancer`: what is needed to clean up when every member is gone. Written by the controller alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cluster", derive(kube::CustomResource, schemars::JsonSchema))]
+#[cfg_attr(
+    feature = "cluster",
+    kube(
+        group = "portcullis.dev",
+        version = "v1alpha1",
+        kind = "LoadBalancer",
+        plural = "loadbalancers",
+        shortname = "plb",
+        root = "LoadBalancerResource",
+        status = "LoadBalancerStatus",
+        derive = "PartialEq",
+        doc = "One load balancer, as the controller made it. Read it; the controller alone writes it.",
+        printcolumn = r#"{"name":"Provider","type":"string","jsonPath":".spec.provider"}"#,
+        printcolumn = r#"{"name":"Address","type":"string","jsonPath":".status.address"}"#,
+        printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type=='Ready')].status"}"#,
+        printcolumn = r#"{"name":"Settled","type":"string","jsonPath":".status.conditions[?(@.type=='Settled')].reason"}"#,
+        printcolumn = r#"{"name":"Problems","type":"integer","jsonPath":".status.problems.total"}"#,
+        printcolumn = r#"{"name":"Pending","type":"integer","jsonPath":".status.pending.total"}"#,
+        printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
+    )
+)]
+#[serde(rename_all = "camelCase")]
+pub struct LoadBalancerSpec {
+    /// The group, or `namespace/name` of a lone Ingress.
+    pub id: String,
+    /// Who serves it, such as `aws`.
+    pub provider: String,
+    /// The cluster's name in the provider's marks of ownership.
+    pub cluster_name: String,
+    /// Where it was made; a controller of another region leaves it alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+}
+
+/// `status` of a `LoadBalancer`: a hint for people and for restarts, never an authority. Bounded: see [`Bounded`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cluster", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", default)]
+pub struct LoadBalancerStatus {
+    /// Where clients find it: a host name or an IP address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// `Ready`, `Settled`, `ProblemsFound`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
+    /// Ingresses served, as `namespace/name`.
+    pub members: Bounded<String>,
+    /// What exists.
+    pub resources: Bounded<ResourceRef>,
+    /// What would be changed, were changes made.
+    pub pending: Bounded<PendingChange>,
+    /// What is wrong, and where.
+    pub problems: Bounded<ProblemRef>,
+    /// Of what was last applied in full; absent while changes are being made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<String>,
+}
+
+/// A list cut to a fixed length, so that the whole object stays far below what the API server stores (1.5 MiB).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cluster", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", default)]
+pub struct Bounded<T> {
+    /// How many there are, with those left out.
+    pub total: u64,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub first: Vec<T>,
+}
+
+impl<T> Default for Bounded<T> {
+    fn default() -> Self {
+        Self {
+            total: 0,
+            first: Vec::new(),
+        }
+    }
+}
+
+impl<T> Bounded<T> {
+    /// Keeps the first `limit` items and counts all of them.
+    pub fn new(items: impl IntoIterator<Item = T>, limit: usize) -> Self {
+        let mut first = Vec::new();
+        let mut total = 0;
+        for item in items {
+            if first.len() < limit {
+                first.push(item);
+            }
+            total += 1;
+        }
+        Self { total, first }
+    }
+
+    /// Whether nothing was left out.
+    pub fn is_whole(&self) -> bool {
+        u64::try_from(self.first.len()) == Ok(self.total)
+    }
+}
+
+/// One condition, in the form of `metav1.Condition`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cluster", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Condition {
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// `True`, `False` or `Unknown`.
+    pub status: String,
+    /// One word: a stable code where something is wrong.
+    pub reason: String,
+    pub message: String,
+    /// RFC 3339; of the last change of `status`.
+    pub last_transition_time: String,
+}
+
+/// A resource that exists.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cluster", derive(schemars::JsonSchema))]
+pub struct ResourceRef {
+    pub kind: String,
+    pub id: String,
+    /// The provider's own name of it.
+    pub name: String,
+}
+
+/// A change that was computed and not made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cluster", derive(schemars::JsonSchema))]
+pub struct PendingChange {
+    /// `create`, `update` or `delete`.
+    pub action: String,
+    pub kind: String,
+    pub id: String,
+    pub reason: String,
+}
+
+/// Something wrong, with its stable code.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cluster", derive(schemars::JsonSchema))]
+pub struct ProblemRef {
+    pub code: String,
+    /// Object and field.
+    pub at: String,
+    pub message: String,
+}
+
+/// Name of the custom resource that records a load balancer.
+///
+/// `namespace.name` of a lone object, the name of a group: the first always has a dot, the second never. What does not
+/// fit that, or could be mistaken for it, ends in a digest of the whole id, so no two ids share a name.
+pub fn object_name(id: &LoadBalancerId) -> String {
+    let (plain, dots) = match id {
+        LoadBalancerId::Group(group) => (group.to_string(), Dots::Replaced),
+        LoadBalancerId::Lone(object) => (format!("{}.{}", object.namespace, object.name), Dots::Kept),
+    };
+    let stem: String = plain.chars().map(|c| admitted(c, dots)).collect();
+    if stem == plain && is_subdomain(&stem) && !ends_like_a_digest(&stem) {
+        return stem;
+    }
+    let mut stem: String = stem.chars().take(MAX_NAME - DIGEST - 2).collect();
+    while stem.ends_with(['.', '-']) {
+        stem.pop();
+    }
+    let digest = Sha256::digest(id.to_string().as_bytes());
+    let digest: String = digest
+        .iter()
+        .take(DIGEST / 2)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let name = format!("{stem}-{digest}");
+    if is_subdomain(&name) {
+        name
+    } else {
+        // Empty labels or a leading dash: no object of a cluster is called so, but names are not checked here.
+        format!("x{}-{digest}", stem.replace('.', "-"))
+    }
+}
+
+/// Longest name of an object, a DNS-1123 subdomain (Kubernetes docs, "Object Names and IDs").
+const MAX_NAME: usize = 253;
+/// Hexadecimal digits of a digest: 64 bits, so that nobody can look for a name that collides.
+const DIGEST: usize = 16;
+
+/// What becomes of the dots of a name.
+#[derive(Clone, Copy)]
+enum Dots {
+    Kept,
+    Replaced,
+}
+
+fn admitted(c: char, dots: Dots) -> char {
+    match (c, dots) {
+        ('.', Dots::Kept) => '.',
+        ('a'..='z' | '0'..='9', _) => c,
+        ('A'..='Z', _) => c.to_ascii_lowercase(),
+        _ => '-',
+    }
+}
+
+fn is_subdomain(name: &str) -> bool {
+    name.len() <= MAX_NAME
+        && name
+            .split('.')
+            .all(|label| !label.is_empty() && !label.starts_with('-') && !label.ends_with('-'))
+}
+
+fn ends_like_a_digest(name: &str) -> bool {
+    name.rsplit_once('-')
+        .is_some_and(|(_, end)| end.len() == DIGEST && end.bytes().all(|b| b.is_ascii_hexdigit()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_name_shows_its_id_where_it_can() {
+        for (id, shown, digest) in [
+            ("public", "public", false),
+            ("shop/web", "shop.web", false),
+            ("shop/web.v2", "shop.web.v2", false),
+            ("shop.web", "shop-web", true),
+            ("shop/web-0123456789abcdef", "shop.web-0123456789abcdef", true),
+        ] {
+            let name = object_name(&LoadBalancerId::parse(id));
+            let (stem, end) = name.split_at(shown.len());
+            assert_eq!(
+                (stem, end.len()),
+                (shown, if digest { DIGEST + 1 } else { 0 }),
+                "{id}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_bounded_list_counts_what_it_leaves_out() {
+        for (given, limit, first, whole) in [
+            (3, 5, 3, true),
+            (5, 5, 5, true),
+            (6, 5, 5, false),
+            (0, 5, 0, true),
+        ] {
+            let list = Bounded::new(0..given, limit);
+            assert_eq!(list.first.len(), first, "{given} of {limit}");
+            assert_eq!(list.total, u64::try_from(given).unwrap(), "{given} of {limit}");
+            assert_eq!(list.is_whole(), whole, "{given} of {limit}");
+        }
+    }
+
+    fn ids() -> impl Strategy<Value = LoadBalancerId> {
+        // Few letters, so that ids come close to each other.
+        prop_oneof![
+            "[a.-]{1,6}(-0123456789abcdef)?",
+            "[a]{1,3}/[a.-]{1,6}",
+            "[aA_.-]{250,260}",
+            "\\PC{0,8}"
+        ]
+        .prop_map(|text| LoadBalancerId::parse(&text))
+    }
+
+    proptest! {
+        #[test]
+        fn names_are_valid_and_no_two_ids_share_one(a in ids(), b in ids()) {
+            let name = object_name(&a);
+            prop_assert!(!name.is_empty() && name.len() <= MAX_NAME && is_subdomain(&name), "{name}");
+            prop_assert!(name.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'.' || c == b'-'), "{name}");
+            prop_assert_eq!(a == b, name == object_name(&b), "{} and {}", a, b);
+        }
+    }
+}
