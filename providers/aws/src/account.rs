@@ -1,0 +1,107 @@
+//! What all load balancers of an account use and none owns: facts read once per interval in, or none offline.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use portcullis_model::HostMatch;
+
+use crate::limits::Quotas;
+use crate::observed::{LoadBalancerState, SecurityGroupState, TargetGroupState};
+use crate::resource::{CertificateArn, SecurityGroupId, SubnetId, VpcId};
+
+/// Something that was read, or, with no cloud to read from, something that stays symbolic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fact<T> {
+    Read(T),
+    Symbolic,
+}
+
+/// A subnet of the VPC.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subnet {
+    pub id: SubnetId,
+    /// Name of the zone, such as `us-east-1a`.
+    pub zone: String,
+    pub kind: ZoneKind,
+    pub free_addresses: u32,
+    pub ipv6: bool,
+    pub tags: BTreeMap<String, String>,
+    /// Where its default route leads, which decides the scheme where no subnet is tagged; none where not read.
+    pub reach: Option<Reach>,
+}
+
+/// Load balancers need two zones, but in these special ones one is enough. Source: ELBv2 API, CreateLoadBalancer.Subnets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ZoneKind {
+    AvailabilityZone,
+    /// Local zone, Wavelength zone or Outpost.
+    Special,
+}
+
+/// Where the default route of a subnet leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// An internet gateway.
+    Public,
+    Private,
+}
+
+/// An issued certificate of ACM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AcmCertificate {
+    pub arn: CertificateArn,
+    /// Domain and alternative names; what is no host in our sense is left out.
+    pub names: Vec<HostMatch>,
+}
+
+/// A network interface in the VPC: which security groups guard which addresses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interface {
+    pub groups: Vec<SecurityGroupId>,
+    pub addresses: Vec<IpAddr>,
+    /// Delegated prefixes, whose addresses pods have.
+    pub prefixes: Vec<IpNet>,
+    /// The machine it is attached to.
+    pub instance: Option<String>,
+    /// Whether it is that machine's first one.
+    pub primary: bool,
+}
+
+/// Every load balancer and target group of the Region and every security group of the VPC, ours or not, with tags.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listing {
+    /// Without listeners and attributes.
+    pub load_balancers: Vec<LoadBalancerState>,
+    /// Without attributes and targets.
+    pub target_groups: Vec<TargetGroupState>,
+    pub security_groups: Vec<SecurityGroupState>,
+}
+
+/// The account as it was at the last reading.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    pub vpc: VpcId,
+    /// Of the VPC; targets outside need `AvailabilityZone=all`. Empty where unknown.
+    pub ranges: Vec<IpNet>,
+    pub subnets: Fact<Vec<Subnet>>,
+    pub certificates: Fact<Vec<AcmCertificate>>,
+    pub interfaces: Fact<Vec<Interface>>,
+    pub quotas: Quotas,
+    pub listing: Listing,
+}
+
+impl Account {
+    /// The account where there is none to read: what cannot be known is symbolic, quotas are AWS's defaults.
+    pub fn offline(vpc: Option<&str>) -> Self {
+        Self {
+            vpc: VpcId::new(vpc.unwrap_or("${Vpc}")),
+            ranges: Vec::new(),
+            subnets: Fact::Symbolic,
+            certificates: Fact::Symbolic,
+            interfaces: Fact::Symbolic,
+            quotas: Quotas::default(),
+            listing: Listing::default(),
+        }
+    }
+}

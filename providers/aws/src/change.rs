@@ -1,0 +1,281 @@
+//! One call to AWS, complete in itself: what a plan decided in, one line for people and the call's parameters out.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use portcullis_model::{ChangeSummary, FieldChange, Verb};
+
+use crate::resource::{
+    CertificateArn, HealthCheckSpec, IpAddressType, ListenerArn, ListenerSpec, LoadBalancerArn,
+    LoadBalancerSpec, Pairs, Permission, RuleAction, RuleArn, RuleCondition, RuleSpec, RuleTransform,
+    SecurityGroupId, SecurityGroupSpec, SubnetId, TargetDescription, TargetGroupArn, TargetGroupSpec,
+};
+
+/// A call and why it is made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    pub call: Call,
+    /// Kind of the resource that changes, such as `ListenerRule`.
+    pub kind: &'static str,
+    /// Its logical id, such as `80:1`.
+    pub id: String,
+    pub reason: String,
+    pub fields: Vec<FieldChange>,
+}
+
+/// One API call with all of its parameters; nothing is left to look up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Call {
+    /// With its tags, without permissions.
+    CreateSecurityGroup {
+        spec: SecurityGroupSpec,
+    },
+    AuthorizeSecurityGroupIngress {
+        group: SecurityGroupId,
+        permissions: BTreeSet<Permission>,
+    },
+    RevokeSecurityGroupIngress {
+        group: SecurityGroupId,
+        permissions: BTreeSet<Permission>,
+    },
+    DeleteSecurityGroup {
+        group: SecurityGroupId,
+    },
+    /// EC2's own way of tagging.
+    CreateTags {
+        group: SecurityGroupId,
+        tags: Pairs,
+    },
+    /// EC2's own way of removing tags.
+    DeleteTags {
+        group: SecurityGroupId,
+        keys: BTreeSet<String>,
+    },
+
+    /// With its tags, without targets and attributes.
+    CreateTargetGroup {
+        spec: TargetGroupSpec,
+    },
+    ModifyTargetGroup {
+        arn: TargetGroupArn,
+        health: HealthCheckSpec,
+    },
+    ModifyTargetGroupAttributes {
+        arn: TargetGroupArn,
+        attributes: Pairs,
+    },
+    RegisterTargets {
+        arn: TargetGroupArn,
+        targets: BTreeSet<TargetDescription>,
+    },
+    DeregisterTargets {
+        arn: TargetGroupArn,
+        targets: BTreeSet<TargetDescription>,
+    },
+    DeleteTargetGroup {
+        arn: TargetGroupArn,
+    },
+
+    /// With its tags, without attributes.
+    CreateLoadBalancer {
+        spec: LoadBalancerSpec<SecurityGroupId>,
+    },
+    SetIpAddressType {
+        arn: LoadBalancerArn,
+        ip_address_type: IpAddressType,
+    },
+    SetSubnets {
+        arn: LoadBalancerArn,
+        subnets: Vec<SubnetId>,
+    },
+    SetSecurityGroups {
+        arn: LoadBalancerArn,
+        groups: Vec<SecurityGroupId>,
+    },
+    ModifyLoadBalancerAttributes {
+        arn: LoadBalancerArn,
+        attributes: Pairs,
+    },
+    DeleteLoadBalancer {
+        arn: LoadBalancerArn,
+    },
+
+    /// With its tags and the first of its certificates.
+    CreateListener {
+        load_balancer: LoadBalancerArn,
+        spec: ListenerSpec<TargetGroupArn>,
+    },
+    /// Port, protocol, default actions, policy and the first of its certificates, all of them given.
+    ModifyListener {
+        arn: ListenerArn,
+        spec: ListenerSpec<TargetGroupArn>,
+    },
+    AddListenerCertificates {
+        arn: ListenerArn,
+        certificate: CertificateArn,
+    },
+    RemoveListenerCertificates {
+        arn: ListenerArn,
+        certificate: CertificateArn,
+    },
+    DeleteListener {
+        arn: ListenerArn,
+    },
+
+    /// With its tags.
+    CreateRule {
+        listener: ListenerArn,
+        spec: RuleSpec<TargetGroupArn>,
+    },
+    /// Everything but the priority. Without transforms the call says `ResetTransforms`.
+    ModifyRule {
+        arn: RuleArn,
+        conditions: Vec<RuleCondition>,
+        actions: Vec<RuleAction<TargetGroupArn>>,
+        transforms: Vec<RuleTransform>,
+    },
+    /// All at once.
+    SetRulePriorities {
+        priorities: Vec<(RuleArn, u32)>,
+    },
+    DeleteRule {
+        arn: RuleArn,
+    },
+
+    /// ELBv2's own way of tagging: the same tags on resources of one kind, at most 20 of them.
+    AddTags {
+        arns: Vec<String>,
+        tags: Pairs,
+    },
+    /// ELBv2's own way of removing tags, at most 20 resources.
+    RemoveTags {
+        arns: Vec<String>,
+        keys: BTreeSet<String>,
+    },
+}
+
+/// What a call answered: the ids and fields the next round needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    Done,
+    SecurityGroup {
+        id: SecurityGroupId,
+    },
+    /// With the tags as AWS holds them: a create succeeds, too, if there is one of that name already, also another's.
+    TargetGroup {
+        arn: TargetGroupArn,
+        tags: Pairs,
+    },
+    /// With the tags as AWS holds them: a create succeeds, too, if there is one of that name already, also another's.
+    LoadBalancer {
+        arn: LoadBalancerArn,
+        dns_name: String,
+        tags: Pairs,
+    },
+    Listener {
+        arn: ListenerArn,
+    },
+    Rule {
+        arn: RuleArn,
+    },
+}
+
+impl Call {
+    /// Service and operation, such as `elbv2:CreateRule`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::CreateSecurityGroup { .. } => "ec2:CreateSecurityGroup",
+            Self::AuthorizeSecurityGroupIngress { .. } => "ec2:AuthorizeSecurityGroupIngress",
+            Self::RevokeSecurityGroupIngress { .. } => "ec2:RevokeSecurityGroupIngress",
+            Self::DeleteSecurityGroup { .. } => "ec2:DeleteSecurityGroup",
+            Self::CreateTags { .. } => "ec2:CreateTags",
+            Self::DeleteTags { .. } => "ec2:DeleteTags",
+            Self::CreateTargetGroup { .. } => "elbv2:CreateTargetGroup",
+            Self::ModifyTargetGroup { .. } => "elbv2:ModifyTargetGroup",
+            Self::ModifyTargetGroupAttributes { .. } => "elbv2:ModifyTargetGroupAttributes",
+            Self::RegisterTargets { .. } => "elbv2:RegisterTargets",
+            Self::DeregisterTargets { .. } => "elbv2:DeregisterTargets",
+            Self::DeleteTargetGroup { .. } => "elbv2:DeleteTargetGroup",
+            Self::CreateLoadBalancer { .. } => "elbv2:CreateLoadBalancer",
+            Self::SetIpAddressType { .. } => "elbv2:SetIpAddressType",
+            Self::SetSubnets { .. } => "elbv2:SetSubnets",
+            Self::SetSecurityGroups { .. } => "elbv2:SetSecurityGroups",
+            Self::ModifyLoadBalancerAttributes { .. } => "elbv2:ModifyLoadBalancerAttributes",
+            Self::DeleteLoadBalancer { .. } => "elbv2:DeleteLoadBalancer",
+            Self::CreateListener { .. } => "elbv2:CreateListener",
+            Self::ModifyListener { .. } => "elbv2:ModifyListener",
+            Self::AddListenerCertificates { .. } => "elbv2:AddListenerCertificates",
+            Self::RemoveListenerCertificates { .. } => "elbv2:RemoveListenerCertificates",
+            Self::DeleteListener { .. } => "elbv2:DeleteListener",
+            Self::CreateRule { .. } => "elbv2:CreateRule",
+            Self::ModifyRule { .. } => "elbv2:ModifyRule",
+            Self::SetRulePriorities { .. } => "elbv2:SetRulePriorities",
+            Self::DeleteRule { .. } => "elbv2:DeleteRule",
+            Self::AddTags { .. } => "elbv2:AddTags",
+            Self::RemoveTags { .. } => "elbv2:RemoveTags",
+        }
+    }
+
+    /// What it does to its resource.
+    pub fn verb(&self) -> Verb {
+        match self {
+            Self::CreateSecurityGroup { .. }
+            | Self::CreateTargetGroup { .. }
+            | Self::CreateLoadBalancer { .. }
+            | Self::CreateListener { .. }
+            | Self::CreateRule { .. } => Verb::Create,
+            Self::DeleteSecurityGroup { .. }
+            | Self::DeleteTargetGroup { .. }
+            | Self::DeleteLoadBalancer { .. }
+            | Self::DeleteListener { .. }
+            | Self::DeleteRule { .. } => Verb::Delete,
+            Self::AuthorizeSecurityGroupIngress { .. }
+            | Self::RevokeSecurityGroupIngress { .. }
+            | Self::CreateTags { .. }
+            | Self::DeleteTags { .. }
+            | Self::ModifyTargetGroup { .. }
+            | Self::ModifyTargetGroupAttributes { .. }
+            | Self::RegisterTargets { .. }
+            | Self::DeregisterTargets { .. }
+            | Self::SetIpAddressType { .. }
+            | Self::SetSubnets { .. }
+            | Self::SetSecurityGroups { .. }
+            | Self::ModifyLoadBalancerAttributes { .. }
+            | Self::ModifyListener { .. }
+            | Self::AddListenerCertificates { .. }
+            | Self::RemoveListenerCertificates { .. }
+            | Self::ModifyRule { .. }
+            | Self::SetRulePriorities { .. }
+            | Self::AddTags { .. }
+            | Self::RemoveTags { .. } => Verb::Update,
+        }
+    }
+}
+
+impl Change {
+    /// The change as people and tools see it.
+    pub fn summary(&self) -> ChangeSummary {
+        ChangeSummary {
+            verb: self.call.verb(),
+            kind: self.kind,
+            id: self.id.clone(),
+            call: self.call.name(),
+            reason: self.reason.clone(),
+            fields: self.fields.clone(),
+        }
+    }
+}
+
+impl fmt::Display for Change {
+    /// `elbv2:CreateRule ListenerRule 80:1: shop/web asks for it`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} {} {}: {}",
+            self.call.name(),
+            self.kind,
+            self.id,
+            self.reason
+        )
+    }
+}

@@ -1,0 +1,195 @@
+//! What exists and is ours: resources with their tags in, values that prove the ownership out.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::names;
+use crate::resource::{
+    ListenerArn, ListenerSpec, LoadBalancerArn, LoadBalancerSpec, Pairs, Permission, RuleArn, RuleSpec,
+    SecurityGroupId, SecurityGroupSpec, TargetGroupArn, TargetGroupSpec,
+};
+
+/// A rule that exists, with its priority in the spec.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuleState {
+    pub arn: RuleArn,
+    pub spec: RuleSpec<TargetGroupArn>,
+}
+
+/// A listener that exists, with its rules but the default one, in the order of priorities.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerState {
+    pub arn: ListenerArn,
+    pub spec: ListenerSpec<TargetGroupArn>,
+    pub rules: Vec<RuleState>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoadBalancerState {
+    pub arn: LoadBalancerArn,
+    pub dns_name: String,
+    pub spec: LoadBalancerSpec<SecurityGroupId>,
+    /// By port.
+    pub listeners: BTreeMap<u16, ListenerState>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TargetGroupState {
+    pub arn: TargetGroupArn,
+    pub spec: TargetGroupSpec,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecurityGroupState {
+    pub id: SecurityGroupId,
+    pub spec: SecurityGroupSpec,
+}
+
+/// Whose resources: the cluster and the load balancer, as ownership tags name them.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Owner {
+    cluster: String,
+    stack: Option<String>,
+}
+
+impl Owner {
+    /// Of one load balancer.
+    pub fn load_balancer(cluster: &str, id: &portcullis_model::LoadBalancerId) -> Self {
+        Self {
+            cluster: cluster.to_owned(),
+            stack: Some(id.to_string()),
+        }
+    }
+
+    /// Of what spans all load balancers of the cluster.
+    pub fn cluster(cluster: &str) -> Self {
+        Self {
+            cluster: cluster.to_owned(),
+            stack: None,
+        }
+    }
+
+    /// The tags that a resource of this owner has.
+    pub fn tags(&self, resource: &str) -> Pairs {
+        let cluster = (names::CLUSTER_TAG.to_owned(), self.cluster.clone());
+        match &self.stack {
+            Some(stack) => [
+                cluster,
+                (names::STACK_TAG.to_owned(), stack.clone()),
+                (names::RESOURCE_TAG.to_owned(), resource.to_owned()),
+            ]
+            .into_iter()
+            .collect(),
+            None => [
+                cluster,
+                (names::SHARED_RESOURCE_TAG.to_owned(), resource.to_owned()),
+            ]
+            .into_iter()
+            .collect(),
+        }
+    }
+
+    /// The logical id that these tags give a resource of this owner; none if it is not this owner's.
+    fn resource_of<'a>(&self, tags: &'a Pairs) -> Option<&'a str> {
+        let cluster = tags
+            .get(names::CLUSTER_TAG)
+            .or_else(|| tags.get(names::LEGACY_CLUSTER_TAG));
+        if cluster != Some(self.cluster.as_str()) {
+            return None;
+        }
+        match &self.stack {
+            Some(stack) if tags.get(names::STACK_TAG) == Some(stack) => tags.get(names::RESOURCE_TAG),
+            Some(_) => None,
+            None => tags.get(names::SHARED_RESOURCE_TAG),
+        }
+    }
+}
+
+/// A resource whose tags say that it is ours. Only such resources are changed or deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owned<T> {
+    resource: String,
+    value: T,
+}
+
+impl<T> Owned<T> {
+    /// Reads the ownership tags, which must be the resource's own as AWS holds them.
+    pub(crate) fn read(owner: &Owner, tags: &Pairs, value: T) -> Option<Self> {
+        Some(Self {
+            resource: owner.resource_of(tags)?.to_owned(),
+            value,
+        })
+    }
+
+    /// Logical id, such as `LoadBalancer` or `shop/web-web:80`.
+    pub fn resource(&self) -> &str {
+        &self.resource
+    }
+
+    pub fn get(&self) -> &T {
+        &self.value
+    }
+
+    pub(crate) fn get_mut(&mut self) -> &mut T {
+        &mut self.value
+    }
+}
+
+/// What exists of one load balancer. There may be two of a kind, such as a target group and its replacement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Observed {
+    pub owner: Owner,
+    pub load_balancers: Vec<Owned<LoadBalancerState>>,
+    pub target_groups: Vec<Owned<TargetGroupState>>,
+    pub security_groups: Vec<Owned<SecurityGroupState>>,
+}
+
+impl Observed {
+    /// Nothing exists.
+    pub fn nothing(owner: Owner) -> Self {
+        Self {
+            owner,
+            load_balancers: Vec::new(),
+            target_groups: Vec::new(),
+            security_groups: Vec::new(),
+        }
+    }
+
+    pub fn is_nothing(&self) -> bool {
+        self.load_balancers.is_empty() && self.target_groups.is_empty() && self.security_groups.is_empty()
+    }
+}
+
+/// A permission that carries our mark; on groups that are not ours, only such permissions are changed.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Marked(Permission);
+
+impl Marked {
+    /// Reads the mark, which is the permission's description.
+    pub(crate) fn read(permission: &Permission) -> Option<Self> {
+        (permission.description == names::NODE_PERMISSION_MARK).then(|| Self(permission.clone()))
+    }
+
+    pub fn permission(&self) -> &Permission {
+        &self.0
+    }
+}
+
+/// What exists of what spans load balancers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shared {
+    pub owner: Owner,
+    /// The cluster's backend security group.
+    pub backend: Option<Owned<SecurityGroupState>>,
+    /// Permissions with our mark, by the security group of nodes or pods that they are on.
+    pub marked: BTreeMap<SecurityGroupId, BTreeSet<Marked>>,
+}
+
+impl Shared {
+    pub fn nothing(cluster: &str) -> Self {
+        Self {
+            owner: Owner::cluster(cluster),
+            backend: None,
+            marked: BTreeMap::new(),
+        }
+    }
+}

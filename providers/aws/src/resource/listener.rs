@@ -1,0 +1,43 @@
+//! `CreateListener` and what it left: port, protocol, certificates and default action in, their API form out.
+
+use serde::Serialize;
+
+use super::rule::RuleAction;
+use super::{CertificateArn, Pairs};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum ListenerProtocol {
+    Http,
+    Https,
+}
+
+impl ListenerProtocol {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "HTTP",
+            Self::Https => "HTTPS",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct CertificateRef {
+    pub certificate_arn: CertificateArn,
+}
+
+/// A listener without its rules; `T` is how it refers to target groups.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct ListenerSpec<T> {
+    pub port: u16,
+    pub protocol: ListenerProtocol,
+    pub default_actions: Vec<RuleAction<T>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ssl_policy: Option<String>,
+    /// The first is the default one, which `CreateListener` takes; the others are added one by one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub certificates: Vec<CertificateRef>,
+    pub tags: Pairs,
+}

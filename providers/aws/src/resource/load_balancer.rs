@@ -1,0 +1,61 @@
+//! `CreateLoadBalancer` and what it left: scheme, groups, subnets and attributes in, their API form out.
+
+use serde::Serialize;
+
+use super::{Pairs, SubnetId};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LoadBalancerScheme {
+    Internal,
+    InternetFacing,
+}
+
+impl LoadBalancerScheme {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Internal => "internal",
+            Self::InternetFacing => "internet-facing",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum IpAddressType {
+    #[default]
+    Ipv4,
+    Ipv6,
+    Dualstack,
+    DualstackWithoutPublicIpv4,
+}
+
+impl IpAddressType {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ipv4 => "ipv4",
+            Self::Ipv6 => "ipv6",
+            Self::Dualstack => "dualstack",
+            Self::DualstackWithoutPublicIpv4 => "dualstack-without-public-ipv4",
+        }
+    }
+}
+
+/// An Application Load Balancer; `S` is how it refers to security groups.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct LoadBalancerSpec<S> {
+    pub name: String,
+    pub scheme: LoadBalancerScheme,
+    /// Always `application`.
+    #[serde(rename = "Type")]
+    pub kind: &'static str,
+    pub ip_address_type: IpAddressType,
+    pub security_groups: Vec<S>,
+    /// Sorted.
+    pub subnets: Vec<SubnetId>,
+    pub tags: Pairs,
+    /// Desired: those that are set on purpose. Observed: all that were read.
+    #[serde(skip_serializing_if = "Pairs::is_empty")]
+    pub attributes: Pairs,
+}

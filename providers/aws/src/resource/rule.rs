@@ -1,0 +1,254 @@
+//! `CreateRule` and what it left: conditions, actions and transforms in, their API form out.
+
+use serde::Serialize;
+
+use super::Pairs;
+
+/// What a value is compared with: globs, or regular expressions; the API allows one of the two per condition.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub enum Values {
+    #[serde(rename = "Values")]
+    Globs(Vec<String>),
+    #[serde(rename = "RegexValues")]
+    Regexes(Vec<String>),
+}
+
+impl Values {
+    pub fn list(&self) -> &[String] {
+        match self {
+            Self::Globs(list) | Self::Regexes(list) => list,
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct HttpHeaderConfig {
+    /// In lower case; the API ignores case.
+    #[serde(rename = "HttpHeaderName")]
+    pub name: String,
+    #[serde(flatten)]
+    pub values: Values,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct HttpMethodConfig {
+    pub values: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct QueryStringValue {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    pub value: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct QueryStringConfig {
+    pub values: Vec<QueryStringValue>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct SourceIpConfig {
+    pub values: Vec<String>,
+}
+
+/// One condition; all of a rule's must hold, and each holds if any of its values does.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(tag = "Field", rename_all = "kebab-case")]
+pub enum RuleCondition {
+    HostHeader {
+        #[serde(rename = "HostHeaderConfig")]
+        config: Values,
+    },
+    PathPattern {
+        #[serde(rename = "PathPatternConfig")]
+        config: Values,
+    },
+    HttpHeader {
+        #[serde(rename = "HttpHeaderConfig")]
+        config: HttpHeaderConfig,
+    },
+    HttpRequestMethod {
+        #[serde(rename = "HttpRequestMethodConfig")]
+        config: HttpMethodConfig,
+    },
+    QueryString {
+        #[serde(rename = "QueryStringConfig")]
+        config: QueryStringConfig,
+    },
+    SourceIp {
+        #[serde(rename = "SourceIpConfig")]
+        config: SourceIpConfig,
+    },
+}
+
+/// A target group and its share.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct TargetGroupTuple<T> {
+    pub target_group_arn: T,
+    /// None where the target group is the only one, whose weight means nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weight: Option<u16>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct TargetGroupStickiness {
+    pub enabled: bool,
+    pub duration_seconds: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct ForwardConfig<T> {
+    pub target_groups: Vec<TargetGroupTuple<T>>,
+    /// None where it is off, which is the API's default.
+    #[serde(
+        rename = "TargetGroupStickinessConfig",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub stickiness: Option<TargetGroupStickiness>,
+}
+
+/// The statuses the API redirects with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub enum RedirectStatusCode {
+    #[serde(rename = "HTTP_301")]
+    MovedPermanently,
+    #[serde(rename = "HTTP_302")]
+    Found,
+}
+
+/// A redirect; a part left out keeps its API default, which is the request's own.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct RedirectConfig {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub query: Option<String>,
+    pub status_code: RedirectStatusCode,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct FixedResponseConfig {
+    pub status_code: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content_type: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message_body: Option<String>,
+}
+
+/// One action; the last one of a rule answers. Their order is that of the list.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(tag = "Type", rename_all = "kebab-case")]
+pub enum RuleAction<T> {
+    Forward {
+        #[serde(rename = "ForwardConfig")]
+        config: ForwardConfig<T>,
+    },
+    Redirect {
+        #[serde(rename = "RedirectConfig")]
+        config: RedirectConfig,
+    },
+    FixedResponse {
+        #[serde(rename = "FixedResponseConfig")]
+        config: FixedResponseConfig,
+    },
+    /// Observed only: an action we make none of, such as `authenticate-oidc`. It equals nothing that is desired.
+    Foreign {
+        #[serde(rename = "ForeignType")]
+        kind: String,
+    },
+}
+
+impl<T> RuleAction<T> {
+    /// The target groups it forwards to.
+    pub fn target_groups(&self) -> impl Iterator<Item = &T> {
+        let tuples = match self {
+            Self::Forward { config } => config.target_groups.as_slice(),
+            Self::Redirect { .. } | Self::FixedResponse { .. } | Self::Foreign { .. } => &[],
+        };
+        tuples.iter().map(|tuple| &tuple.target_group_arn)
+    }
+
+    /// The same action with other references; none where one of them is not known.
+    pub fn resolve<U>(&self, find: &impl Fn(&T) -> Option<U>) -> Option<RuleAction<U>> {
+        Some(match self {
+            Self::Forward { config } => RuleAction::Forward {
+                config: ForwardConfig {
+                    target_groups: config
+                        .target_groups
+                        .iter()
+                        .map(|tuple| {
+                            Some(TargetGroupTuple {
+                                target_group_arn: find(&tuple.target_group_arn)?,
+                                weight: tuple.weight,
+                            })
+                        })
+                        .collect::<Option<_>>()?,
+                    stickiness: config.stickiness,
+                },
+            },
+            Self::Redirect { config } => RuleAction::Redirect {
+                config: config.clone(),
+            },
+            Self::FixedResponse { config } => RuleAction::FixedResponse {
+                config: config.clone(),
+            },
+            Self::Foreign { kind } => RuleAction::Foreign { kind: kind.clone() },
+        })
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct RewriteConfig {
+    pub regex: String,
+    pub replace: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct RewriteList {
+    pub rewrites: Vec<RewriteConfig>,
+}
+
+/// What is changed of a request before it is forwarded.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(tag = "Type", rename_all = "kebab-case")]
+pub enum RuleTransform {
+    HostHeaderRewrite {
+        #[serde(rename = "HostHeaderRewriteConfig")]
+        config: RewriteList,
+    },
+    UrlRewrite {
+        #[serde(rename = "UrlRewriteConfig")]
+        config: RewriteList,
+    },
+}
+
+/// A listener rule; `T` is how it refers to target groups.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct RuleSpec<T> {
+    /// 1–50,000, unique within the listener; the lowest is looked at first.
+    pub priority: u32,
+    pub conditions: Vec<RuleCondition>,
+    pub actions: Vec<RuleAction<T>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub transforms: Vec<RuleTransform>,
+    pub tags: Pairs,
+}

@@ -1,0 +1,44 @@
+//! What the operator sets once for all load balancers: flags in, plain values out.
+
+use std::collections::BTreeMap;
+
+use crate::resource::SecurityGroupId;
+
+/// Which security group nodes let in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum BackendGroup {
+    /// One for the whole cluster, made and kept by us.
+    #[default]
+    Managed,
+    /// One that exists already.
+    Given(SecurityGroupId),
+    /// None: nodes let in each load balancer's own group.
+    Off,
+}
+
+/// Which ports nodes open to a load balancer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum NodePorts {
+    /// Those that targets serve on.
+    #[default]
+    Needed,
+    /// Every TCP port (the incumbent's `--disable-restricted-sg-rules`).
+    Every,
+}
+
+/// Settings of the provider, named as the incumbent's flags where they mean the same.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// Goes into every name and ownership tag.
+    pub cluster: String,
+    /// Symbolic where unknown.
+    pub region: Option<String>,
+    /// Symbolic where unknown.
+    pub vpc: Option<String>,
+    /// On every resource; they win over tags of classes and annotations.
+    pub default_tags: BTreeMap<String, String>,
+    pub backend_group: BackendGroup,
+    pub node_ports: NodePorts,
+    /// TLS policy of listeners that name none; the default of their semantics where absent.
+    pub tls_policy: Option<String>,
+}
