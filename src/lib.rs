@@ -4,3 +4,4 @@ pub mod crd;
 
 pub mod cluster;
 pub mod reconcile;
+pub mod translate;

@@ -60,6 +60,7 @@ codes! {
 
     // Class and group
     ClassNotFound, User, "Create the IngressClass or name one that exists.";
+    DefaultClassAmbiguous, Operator, "Mark one IngressClass as the default, or name a class.";
     ClassParametersNotFound, Operator, "Create the parameters object that the class names.";
     ClassParametersInvalid, Operator, "Correct the named field of the class's parameters.";
     NamespaceNotAdmitted, Operator, "Let the class admit this namespace, or use another class.";
@@ -72,6 +73,7 @@ codes! {
     PathInvalid, User, "Start the path with '/' and keep to the characters its type allows.";
     PathTypeInvalid, User, "Use Exact, Prefix or ImplementationSpecific.";
     RuleEmpty, User, "Give the rule a host, a path or a backend.";
+    HostNotOwned, User, "Use another host, or ask the operator to grant it; the namespace that used it first serves it.";
     RuleShadowed, User, "Remove one of the two; the first in order answers.";
     DefaultBackendConflict, User, "Keep one default backend; the first in order serves.";
     PatternInvalid, User, "Correct the regular expression or glob.";

@@ -1,0 +1,227 @@
+//! The annotations of one object in, typed settings or the problem at their key out.
+
+pub mod catalog;
+pub(super) mod json;
+pub(super) mod value;
+
+use std::collections::BTreeMap;
+
+use portcullis_model::{Code, Origin, Problem};
+
+use self::catalog::{Known, Support};
+use crate::cluster::object::Meta;
+
+/// The incumbent's prefix.
+pub const ALB: &str = "alb.ingress.kubernetes.io/";
+/// Ours, for what means the same on every provider; wins where both are written.
+pub const PORTABLE: &str = "portcullis.dev/";
+
+/// One annotation as written.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Written<'a> {
+    key: &'a str,
+    pub(super) value: &'a str,
+}
+
+/// What an annotation says, if anything.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Setting<T> {
+    Absent,
+    Given(T),
+    /// Written, but unreadable, and reported.
+    Invalid,
+}
+
+impl<T> Setting<T> {
+    /// What is given; neither absent nor unreadable ones say anything.
+    pub(super) fn given(self) -> Option<T> {
+        match self {
+            Self::Given(value) => Some(value),
+            Self::Absent | Self::Invalid => None,
+        }
+    }
+
+    pub(super) fn is_invalid(&self) -> bool {
+        matches!(self, Self::Invalid)
+    }
+}
+
+/// The annotations of one object, by their name without prefix.
+#[derive(Clone, Debug)]
+pub(super) struct Annotations<'a> {
+    kind: &'static str,
+    meta: &'a Meta,
+    by_name: BTreeMap<&'a str, Written<'a>>,
+}
+
+impl<'a> Annotations<'a> {
+    /// `kind` as origins name it.
+    pub(super) fn of(kind: &'static str, meta: &'a Meta) -> Self {
+        let mut by_name = BTreeMap::new();
+        for prefix in [ALB, PORTABLE] {
+            for (key, value) in &meta.annotations {
+                let Some(name) = key.strip_prefix(prefix) else {
+                    continue;
+                };
+                // Under our prefix only what every provider can mean is read; the rest is unknown there.
+                if prefix == ALB || catalog::find(name).is_some_and(Known::is_portable) {
+                    by_name.insert(name, Written { key, value });
+                }
+            }
+        }
+        Self { kind, meta, by_name }
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<Written<'a>> {
+        self.by_name.get(name).copied()
+    }
+
+    /// Those whose name starts with a prefix such as `actions.`, by the rest of their name.
+    pub(super) fn family(&self, prefix: &'a str) -> impl Iterator<Item = (&'a str, Written<'a>)> {
+        self.by_name
+            .range(prefix..)
+            .map_while(move |(name, written)| name.strip_prefix(prefix).map(|rest| (rest, *written)))
+    }
+
+    pub(super) fn origin(&self, written: Written<'_>) -> Origin {
+        let field = format!("metadata.annotations[{}]", written.key);
+        Origin::new(self.kind, self.meta.name.clone(), field)
+    }
+
+    pub(super) fn invalid(&self, written: Written<'_>, why: impl std::fmt::Display) -> Problem {
+        let message = format!("{} is not valid: {why}", value::shown(written.value));
+        Problem::new(Code::AnnotationInvalid, self.origin(written), message)
+    }
+
+    /// Reads one; what cannot be read is reported and never taken for absent.
+    pub(super) fn read<T>(
+        &self,
+        name: &str,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+        problems: &mut Vec<Problem>,
+    ) -> Setting<T> {
+        let Some(written) = self.get(name) else {
+            return Setting::Absent;
+        };
+        match parse(written.value) {
+            Ok(value) => Setting::Given(value),
+            Err(why) => {
+                problems.push(self.invalid(written, why));
+                Setting::Invalid
+            }
+        }
+    }
+
+    /// Reports what is unknown or not built, and tells whether one of those restricts who may pass: what such an
+    /// annotation constrains must not be served without it.
+    pub(super) fn review(&self, problems: &mut Vec<Problem>) -> Option<&'static str> {
+        let mut refused = None;
+        for (key, value) in &self.meta.annotations {
+            let (name, ours) = match (key.strip_prefix(ALB), key.strip_prefix(PORTABLE)) {
+                (Some(name), _) => (name, false),
+                (None, Some(name)) => (name, true),
+                (None, None) => continue,
+            };
+            let written = Written { key, value };
+            let known = catalog::find(name).filter(|known| !ours || known.is_portable());
+            let (code, message) = match known.map(|known| known.support) {
+                Some(Support::Built) => continue,
+                Some(Support::Ignored) => (
+                    Code::AnnotationUnsupported,
+                    "is known, but has no effect in this release".to_owned(),
+                ),
+                Some(Support::Refused) if catalog::is_off(name, value) => continue,
+                Some(Support::Refused) => {
+                    let known = known.map_or("", |known| known.name);
+                    refused.get_or_insert(known);
+                    let message = "restricts who may pass and is not supported in this release: \
+                                   what it constrains answers 503";
+                    (Code::AnnotationUnsupported, message.to_owned())
+                }
+                None => (Code::AnnotationUnknown, format!("{name:?} is not known here")),
+            };
+            problems.push(Problem::new(code, self.origin(written), message));
+        }
+        refused
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use portcullis_model::ObjectName;
+
+    use super::*;
+
+    fn meta(annotations: &[(&str, &str)]) -> Meta {
+        Meta {
+            name: ObjectName::new("shop", "web"),
+            uid: "".into(),
+            created: 0,
+            deleting: false,
+            annotations: annotations
+                .iter()
+                .map(|(k, v)| (Arc::from(*k), Arc::from(*v)))
+                .collect(),
+        }
+    }
+
+    #[test]
+    fn the_portable_prefix_wins_and_holds_only_what_is_portable() {
+        let meta = meta(&[
+            ("alb.ingress.kubernetes.io/success-codes", "200"),
+            ("portcullis.dev/success-codes", "204"),
+            ("portcullis.dev/subnets", "subnet-1"),
+        ]);
+        let annotations = Annotations::of("ingress", &meta);
+        assert_eq!(annotations.get("success-codes").unwrap().value, "204");
+        assert!(annotations.get("subnets").is_none());
+    }
+
+    #[test]
+    fn what_is_unknown_or_unsupported_is_told_and_what_restricts_refuses() {
+        for (key, value, code, refused) in [
+            ("alb.ingress.kubernetes.io/scheme", "internal", None, false),
+            ("alb.ingress.kubernetes.io/actions.x", "{}", None, false),
+            (
+                "alb.ingress.kubernetes.io/schema",
+                "x",
+                Some(Code::AnnotationUnknown),
+                false,
+            ),
+            (
+                "portcullis.dev/subnets",
+                "x",
+                Some(Code::AnnotationUnknown),
+                false,
+            ),
+            (
+                "alb.ingress.kubernetes.io/customer-owned-ipv4-pool",
+                "x",
+                Some(Code::AnnotationUnsupported),
+                false,
+            ),
+            (
+                "alb.ingress.kubernetes.io/auth-type",
+                "oidc",
+                Some(Code::AnnotationUnsupported),
+                true,
+            ),
+            ("alb.ingress.kubernetes.io/auth-type", "none", None, false),
+            ("alb.ingress.kubernetes.io/wafv2-acl-arn", "none", None, false),
+            (
+                "alb.ingress.kubernetes.io/jwt-validation",
+                "none",
+                Some(Code::AnnotationUnsupported),
+                true,
+            ),
+        ] {
+            let meta = meta(&[(key, value)]);
+            let mut problems = Vec::new();
+            let got = Annotations::of("ingress", &meta).review(&mut problems);
+            assert_eq!(problems.first().map(|p| p.code), code, "{key}: {value}");
+            assert_eq!(got.is_some(), refused, "{key}: {value}");
+        }
+    }
+}

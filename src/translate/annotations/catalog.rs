@@ -1,0 +1,177 @@
+//! Every annotation that is known: its name, where it is read, what it means, and whether it is built.
+
+/// Which part of a load balancer an annotation speaks of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Which load balancer, and where in it.
+    Group,
+    LoadBalancer,
+    Listener,
+    /// Also read from the Service, whose value wins.
+    Backend,
+    Rule,
+}
+
+/// Whether it means the same on every provider.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// Read under both prefixes.
+    Portable,
+    /// Read under the incumbent's prefix alone.
+    Aws,
+}
+
+/// What becomes of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Support {
+    Built,
+    /// Reported; has no effect.
+    Ignored,
+    /// Reported; what it constrains answers 503, because without it more would be open than was asked for.
+    Refused,
+}
+
+/// One annotation.
+#[derive(Clone, Copy, Debug)]
+pub struct Known {
+    /// Without prefix. A name that ends in `.` stands for all that start with it.
+    pub name: &'static str,
+    pub scope: Scope,
+    pub reach: Reach,
+    pub support: Support,
+    /// One line for the documentation.
+    pub means: &'static str,
+}
+
+impl Known {
+    pub fn is_portable(&self) -> bool {
+        self.reach == Reach::Portable
+    }
+}
+
+macro_rules! catalog {
+    ($($name:literal $scope:ident $reach:ident $support:ident $means:literal;)+) => {
+        /// All of them. Source: AWS Load Balancer Controller v3.5.0, Ingress annotations; ours are marked in their text.
+        pub const ALL: &[Known] = &[$(Known {
+            name: $name,
+            scope: Scope::$scope,
+            reach: Reach::$reach,
+            support: Support::$support,
+            means: $means,
+        },)+];
+    };
+}
+
+catalog! {
+    "group.name" Group Portable Built "Ingresses of the same name share a load balancer.";
+    "group.order" Group Portable Built "Place within the group, -1000 to 1000; 0 where absent.";
+
+    "load-balancer-name" LoadBalancer Aws Built "Name given at creation, at most 32 characters.";
+    "scheme" LoadBalancer Portable Built "`internal` or `internet-facing`.";
+    "ip-address-type" LoadBalancer Aws Built "`ipv4`, `dualstack` or `dualstack-without-public-ipv4`.";
+    "subnets" LoadBalancer Aws Built "Subnets by id or name, instead of those found.";
+    "security-groups" LoadBalancer Aws Built "Security groups by id or name, instead of a managed one.";
+    "manage-backend-security-group-rules" LoadBalancer Aws Built
+        "With given security groups: whether nodes are opened for the load balancer.";
+    "load-balancer-attributes" LoadBalancer Aws Built "Attributes by AWS's names, `key=value,…`.";
+    "tags" LoadBalancer Aws Built "Tags of all resources, `key=value,…`; on a Service, of its target groups.";
+    "customer-owned-ipv4-pool" LoadBalancer Aws Ignored "Customer-owned IPv4 pool of an Outpost.";
+    "minimum-load-balancer-capacity" LoadBalancer Aws Ignored "Reserved capacity units.";
+    "ipam-ipv4-pool-id" LoadBalancer Aws Ignored "IPAM pool of public addresses.";
+    "wafv2-acl-arn" LoadBalancer Aws Refused "Web ACL of AWS WAF by ARN; `none` for none.";
+    "wafv2-acl-name" LoadBalancer Aws Refused "Web ACL of AWS WAF by name; `none` for none.";
+    "waf-acl-id" LoadBalancer Aws Refused "Web ACL of AWS WAF Classic; `none` for none.";
+    "web-acl-id" LoadBalancer Aws Refused "Older name of `waf-acl-id`.";
+    "shield-advanced-protection" LoadBalancer Aws Ignored "Whether AWS Shield Advanced protects it.";
+    "enable-frontend-nlb" LoadBalancer Aws Ignored "Whether a Network Load Balancer stands in front.";
+    "frontend-nlb-" LoadBalancer Aws Ignored "Settings of the Network Load Balancer in front.";
+
+    "listen-ports" Listener Portable Built "`[{\"HTTP\": 80}, {\"HTTPS\": 443}]`: where the rules stand.";
+    "inbound-cidrs" Listener Portable Built "Who may connect: address ranges, separated by commas.";
+    "security-group-prefix-lists" Listener Aws Refused "Who may connect, by prefix lists.";
+    "ssl-redirect" Listener Portable Built "HTTPS port that plain HTTP is redirected to.";
+    "certificate-arn" Listener Aws Built "Certificates of ACM or IAM; the first is the default.";
+    "ssl-policy" Listener Aws Built "TLS policy by AWS's name.";
+    "mutual-authentication" Listener Portable Refused "What is asked of clients' certificates, by port.";
+    "listener-attributes." Listener Aws Ignored "Attributes of a listener by AWS's names.";
+    "create-acm-cert" Listener Aws Ignored "Whether a certificate is requested for the hosts.";
+    "acm-pca-arn" Listener Aws Ignored "Private authority that issues the requested certificate.";
+
+    "target-type" Backend Portable Built "`ip` for pods, `instance` for a port of every node.";
+    "backend-protocol" Backend Portable Built "`HTTP` or `HTTPS`, spoken to targets.";
+    "backend-protocol-version" Backend Portable Built "`HTTP1`, `HTTP2` or `GRPC`, spoken to targets.";
+    "target-group-attributes" Backend Aws Built "Attributes by AWS's names, `key=value,…`.";
+    "healthcheck-port" Backend Portable Built "Port asked for health: a number, a Service port's name or `traffic-port`.";
+    "healthcheck-protocol" Backend Portable Built "`HTTP` or `HTTPS`, of health checks.";
+    "healthcheck-path" Backend Portable Built "Path, or gRPC method, of health checks.";
+    "healthcheck-interval-seconds" Backend Portable Built "Seconds between two checks.";
+    "healthcheck-timeout-seconds" Backend Portable Built "Seconds until a check has failed.";
+    "healthy-threshold-count" Backend Portable Built "Checks in a row until a target is healthy.";
+    "unhealthy-threshold-count" Backend Portable Built "Checks in a row until a target is unhealthy.";
+    "success-codes" Backend Portable Built "Codes of a healthy answer, such as `200,202` or `200-299`.";
+    "target-node-labels" Backend Aws Ignored "Labels of the nodes that are targets.";
+    "multi-cluster-target-group" Backend Aws Ignored "Whether other clusters share the target group.";
+    "target-control-port." Backend Aws Ignored "Port of the target optimizer.";
+
+    "actions." Rule Portable Built "What answers instead of a Service: JSON, by the backend's name.";
+    "conditions." Rule Portable Built "What else a request must meet: JSON, by the backend's name.";
+    "transforms." Rule Portable Built "What is rewritten before the backend sees it: JSON, by the backend's name.";
+    "use-regex-path-match" Rule Portable Built "ImplementationSpecific paths are regular expressions, after their first `/`.";
+    "path-match" Rule Portable Built "How ImplementationSpecific paths match: `prefix`, `glob` or `regex`. Ours.";
+    "auth-type" Rule Portable Refused "`none`, `oidc` or `cognito`.";
+    "auth-idp-oidc" Rule Portable Ignored "The OpenID provider, with `auth-type: oidc`.";
+    "auth-idp-cognito" Rule Portable Ignored "The user pool, with `auth-type: cognito`.";
+    "auth-on-unauthenticated-request" Rule Portable Ignored "What happens to a request without a session.";
+    "auth-scope" Rule Portable Ignored "Scope asked of the identity provider.";
+    "auth-session-cookie" Rule Portable Ignored "Name of the session cookie.";
+    "auth-session-timeout" Rule Portable Ignored "Seconds a session is kept.";
+    "jwt-validation" Rule Portable Refused "Tokens a request must carry.";
+}
+
+/// The entry of a name without prefix.
+pub fn find(name: &str) -> Option<&'static Known> {
+    ALL.iter().find(|known| match known.name.as_bytes().last() {
+        Some(b'.' | b'-') => name.len() > known.name.len() && name.starts_with(known.name),
+        _ => name == known.name,
+    })
+}
+
+/// Whether the value says that nothing is restricted.
+pub(super) fn is_off(name: &str, value: &str) -> bool {
+    match name {
+        "auth-type" | "wafv2-acl-arn" | "wafv2-acl-name" | "waf-acl-id" | "web-acl-id" => value == "none",
+        "security-group-prefix-lists" => super::value::list(value).is_empty(),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_described() {
+        for known in ALL {
+            assert!(known.means.ends_with('.'), "{}: {}", known.name, known.means);
+            assert_eq!(
+                ALL.iter().filter(|other| other.name == known.name).count(),
+                1,
+                "{}",
+                known.name
+            );
+        }
+    }
+
+    #[test]
+    fn a_family_needs_a_name_behind_its_prefix() {
+        for (name, want) in [
+            ("actions.x", Some("actions.")),
+            ("actions.", None),
+            ("frontend-nlb-subnets", Some("frontend-nlb-")),
+            ("scheme", Some("scheme")),
+            ("Scheme", None),
+        ] {
+            assert_eq!(find(name).map(|known| known.name), want, "{name}");
+        }
+    }
+}

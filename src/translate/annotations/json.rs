@@ -1,0 +1,62 @@
+//! The JSON of an annotation in, typed values out, read as Go's `encoding/json` reads it: names of fields in any
+//! case, unknown fields passed over, `null` as absent.
+
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+/// Reads a value whose fields are named in lower case by its type.
+pub(in crate::translate) fn read<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+    let value: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    serde_path_to_error::deserialize(lower(value)).map_err(|error| error.to_string())
+}
+
+fn lower(value: Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let mut out = Map::with_capacity(fields.len());
+            for (name, value) in fields {
+                // `null` leaves what an earlier spelling of the same name said, as in Go.
+                if !value.is_null() {
+                    out.insert(name.to_ascii_lowercase(), lower(value));
+                }
+            }
+            Value::Object(out)
+        }
+        Value::Array(items) => Value::Array(items.into_iter().map(lower).collect()),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, serde::Deserialize, PartialEq)]
+    #[serde(rename_all = "lowercase")]
+    struct Example {
+        statuscode: String,
+        #[serde(default)]
+        host: Option<String>,
+    }
+
+    #[test]
+    fn fields_match_in_any_case_and_unknown_ones_are_passed_over() {
+        for (text, want) in [
+            (r#"{"statusCode":"200"}"#, Some(("200", None))),
+            (
+                r#"{"StatusCode":"200","Host":"a","x":[{}]}"#,
+                Some(("200", Some("a"))),
+            ),
+            (r#"{"statuscode":"200","host":null}"#, Some(("200", None))),
+            (r#"{"statusCode":200}"#, None),
+            ("{}", None),
+            ("[", None),
+        ] {
+            let want = want.map(|(code, host): (&str, Option<&str>)| Example {
+                statuscode: code.to_owned(),
+                host: host.map(str::to_owned),
+            });
+            assert_eq!(read::<Example>(text).ok(), want, "{text}");
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! The text of an annotation in, a typed value or why it has none out.
+//!
+//! Syntax: that of the AWS Load Balancer Controller (Go's `strconv`, escaped string maps).
+
+use std::collections::BTreeMap;
+
+use ipnet::IpNet;
+
+/// Go's `strconv.ParseBool`.
+pub(in crate::translate) fn boolean(text: &str) -> Result<bool, String> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+        _ => Err("expected true or false".to_owned()),
+    }
+}
+
+/// A whole number of base 10, within a range.
+pub(in crate::translate) fn integer(text: &str, least: i64, most: i64) -> Result<i64, String> {
+    match text.parse::<i64>() {
+        Ok(number) if (least..=most).contains(&number) => Ok(number),
+        _ => Err(format!("expected a number from {least} to {most}")),
+    }
+}
+
+/// Split at commas; blanks around items and empty items are dropped.
+pub(in crate::translate) fn list(text: &str) -> Vec<&str> {
+    text.split(',')
+        .map(str::trim)
+        .filter(|item| !item.is_empty())
+        .collect()
+}
+
+/// `key=value,…`; a backslash takes the next character as it is, an empty value is allowed.
+pub(in crate::translate) fn map(text: &str) -> Result<BTreeMap<String, String>, String> {
+    let mut out = BTreeMap::new();
+    for item in split_escaped(text, ',') {
+        if item.trim().is_empty() {
+            continue;
+        }
+        let mut halves = split_escaped(&item, '=').into_iter();
+        let key = unescape(halves.next().unwrap_or_default().trim());
+        let rest: Vec<String> = halves.collect();
+        if key.is_empty() || rest.is_empty() {
+            return Err(format!("expected key=value, got {}", shown(&item)));
+        }
+        out.insert(key, unescape(rest.join("=").trim()));
+    }
+    Ok(out)
+}
+
+/// Splits at a character that no backslash precedes; backslashes are kept.
+fn split_escaped(text: &str, at: char) -> Vec<String> {
+    let mut parts = vec![String::new()];
+    let mut escaped = false;
+    for c in text.chars() {
+        if c == at && !escaped {
+            parts.push(String::new());
+            continue;
+        }
+        escaped = c == '\\' && !escaped;
+        if let Some(part) = parts.last_mut() {
+            part.push(c);
+        }
+    }
+    parts
+}
+
+fn unescape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        out.push(if c == '\\' { chars.next().unwrap_or(c) } else { c });
+    }
+    out
+}
+
+/// An address range; without host bits kept, as a firewall reads it.
+pub(in crate::translate) fn range(text: &str) -> Result<IpNet, String> {
+    text.parse::<IpNet>()
+        .map(|net| net.trunc())
+        .map_err(|_| format!("{} is not an address range such as 10.0.0.0/8", shown(text)))
+}
+
+/// A text in a message: quoted, and cut where it is long.
+pub(in crate::translate) fn shown(text: &str) -> String {
+    const LONGEST: usize = 80;
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{:?}…", &text[..end]),
+        None => format!("{text:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn booleans_are_those_of_go() {
+        for (text, want) in [
+            ("true", Some(true)),
+            ("T", Some(true)),
+            ("1", Some(true)),
+            ("False", Some(false)),
+            ("0", Some(false)),
+            ("yes", None),
+            ("tRue", None),
+            ("", None),
+            (" true", None),
+        ] {
+            assert_eq!(boolean(text).ok(), want, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn lists_drop_blanks_and_empty_items() {
+        for (text, want) in [
+            ("a,,b", vec!["a", "b"]),
+            (" a , b ", vec!["a", "b"]),
+            ("", vec![]),
+            (",", vec![]),
+        ] {
+            assert_eq!(list(text), want, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn maps_have_escapes_and_empty_values() {
+        for (text, want) in [
+            ("a=1,b=2", Some(vec![("a", "1"), ("b", "2")])),
+            (r"a=1\,2,b=x\=y", Some(vec![("a", "1,2"), ("b", "x=y")])),
+            ("a=", Some(vec![("a", "")])),
+            ("a=b=c", Some(vec![("a", "b=c")])),
+            ("", Some(vec![])),
+            ("a", None),
+            ("=1", None),
+        ] {
+            let want = want.map(|pairs| {
+                pairs
+                    .into_iter()
+                    .map(|(k, v)| (k.to_owned(), v.to_owned()))
+                    .collect::<BTreeMap<_, _>>()
+            });
+            assert_eq!(map(text).ok(), want, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn ranges_are_never_guessed() {
+        for (text, want) in [
+            ("10.0.0.0/8", Some("10.0.0.0/8")),
+            ("10.1.2.3/8", Some("10.0.0.0/8")),
+            ("::/0", Some("::/0")),
+            ("10.0.0.0", None),
+            ("10.0.0.0/33", None),
+            ("300.0.0.0/8", None),
+            ("any", None),
+        ] {
+            assert_eq!(
+                range(text).ok().map(|net| net.to_string()).as_deref(),
+                want,
+                "{text:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn long_texts_are_cut_in_messages() {
+        assert!(shown(&"é".repeat(1 << 20)).len() < 300);
+    }
+}

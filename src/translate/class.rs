@@ -1,0 +1,187 @@
+//! An Ingress and the classes of the cluster in, the load balancer it belongs to or why to none out.
+
+use std::sync::Arc;
+
+use portcullis_model::{Code, LoadBalancerId, Origin, Problem};
+
+use super::group::group_of;
+use super::settings::{Merge, Settings, WithoutClass};
+use crate::cluster::membership::{Candidate, Membership};
+use crate::cluster::object::{IngressClass, Kind};
+use crate::crd::{Admission, ClassParametersSpec};
+use portcullis_model::Semantics;
+
+/// The annotation that named a class before there were IngressClasses. It wins over the field, as Kubernetes has it
+/// for objects from that time; the API server admits no new object with both.
+const LEGACY: &str = "kubernetes.io/ingress.class";
+
+/// The load balancer of an Ingress; pure.
+pub fn membership(settings: &Settings, candidate: Candidate<'_>) -> Membership {
+    let class = match class_of(settings, candidate) {
+        Class::Foreign => return Membership::Foreign,
+        Class::Refused(problem) => return Membership::Refused(vec![problem]),
+        Class::None => None,
+        Class::Found(class) => Some(class),
+    };
+    let mut problems = Vec::new();
+    if let Some(class) = class {
+        problems.extend(not_admitted(settings, candidate, class));
+    }
+    let id = match group_of(candidate.ingress) {
+        Ok(id) => Some(id),
+        Err(problem) => {
+            problems.push(problem);
+            None
+        }
+    };
+    match id {
+        Some(id) if problems.is_empty() => Membership::Member {
+            id: match settings.merge {
+                Merge::ByGroup => id,
+                Merge::OneLoadBalancer => served(),
+            },
+            class: class.map(|class| class.meta.name.name.clone()),
+        },
+        _ => Membership::Refused(problems),
+    }
+}
+
+/// The load balancer that stands for all, under [`Merge::OneLoadBalancer`].
+pub(super) fn served() -> LoadBalancerId {
+    LoadBalancerId::Group("served".into())
+}
+
+enum Class<'a> {
+    Foreign,
+    /// Ours without an IngressClass.
+    None,
+    Found(&'a IngressClass),
+    Refused(Problem),
+}
+
+fn class_of<'a>(settings: &Settings, candidate: Candidate<'a>) -> Class<'a> {
+    let classes = candidate.classes;
+    if settings.without_class == WithoutClass::Ours && classes.is_empty() {
+        return Class::None;
+    }
+    let ours = |class: &IngressClass| *class.controller == *settings.controller.as_str();
+    let at = |field: &str| Origin::new("ingress", candidate.ingress.meta.name.clone(), field);
+
+    if let Some(name) = candidate.ingress.meta.annotations.get(LEGACY) {
+        return match settings.controller.semantics() {
+            // The incumbent answers to one value, and then reads no parameters.
+            Semantics::AwsLoadBalancerController if *name == settings.legacy_class => Class::None,
+            Semantics::AwsLoadBalancerController => Class::Foreign,
+            // By the annotation nobody gets round what the operator's classes admit: it must name one of them,
+            // if there are any.
+            Semantics::Kubernetes => match classes.get(name) {
+                Some(class) if ours(class) => Class::Found(class),
+                Some(_) => Class::Foreign,
+                None if *name == settings.legacy_class && !classes.values().any(|c| ours(c)) => Class::None,
+                None => Class::Foreign,
+            },
+        };
+    }
+    if let Some(name) = &candidate.ingress.class_name {
+        return match classes.get(name) {
+            Some(class) if ours(class) => Class::Found(class),
+            Some(_) => Class::Foreign,
+            None => {
+                let message = format!("there is no IngressClass {name}");
+                Class::Refused(Problem::new(
+                    Code::ClassNotFound,
+                    at("spec.ingressClassName"),
+                    message,
+                ))
+            }
+        };
+    }
+    let defaults: Vec<&Arc<IngressClass>> = classes.values().filter(|class| class.is_default).collect();
+    match defaults.as_slice() {
+        [class] if ours(class) => Class::Found(class),
+        [] | [_] => Class::Foreign,
+        several if several.iter().any(|class| ours(class)) => {
+            let names: Vec<&str> = several.iter().map(|class| &*class.meta.name.name).collect();
+            let message = format!(
+                "it names no class, and several are the default: {}",
+                names.join(", ")
+            );
+            Class::Refused(Problem::new(
+                Code::DefaultClassAmbiguous,
+                at("spec.ingressClassName"),
+                message,
+            ))
+        }
+        _ => Class::Foreign,
+    }
+}
+
+/// Why a class does not take this Ingress.
+fn not_admitted(settings: &Settings, candidate: Candidate<'_>, class: &IngressClass) -> Option<Problem> {
+    let named = class.parameters.as_ref()?;
+    let name = &class.meta.name;
+    let at = |field: &str| Origin::new(Kind::IngressClass.origin(), name.clone(), field);
+    if &*named.api_group != "portcullis.dev" || &*named.kind != Kind::ClassParameters.as_str() {
+        let message = format!(
+            "class {name}: parameters of kind {} in {:?} are not read here, so nothing they restrict is served",
+            named.kind, named.api_group
+        );
+        return Some(Problem::new(
+            Code::ClassParametersInvalid,
+            at("spec.parameters"),
+            message,
+        ));
+    }
+    let Some(parameters) = candidate.parameters.get(&named.name) else {
+        let message = format!("class {name}: there are no IngressClassParameters {}", named.name);
+        return Some(Problem::new(
+            Code::ClassParametersNotFound,
+            at("spec.parameters.name"),
+            message,
+        ));
+    };
+    let ClassParametersSpec {
+        provider, admission, ..
+    } = &parameters.spec;
+    if let (Some(serves), Some(wanted)) = (settings.provider, provider)
+        && serves != wanted
+    {
+        let message = format!("class {name} wants provider {wanted:?}; this controller serves {serves:?}");
+        let at = Origin::new(
+            Kind::ClassParameters.origin(),
+            parameters.meta.name.clone(),
+            "spec.provider",
+        );
+        return Some(Problem::new(Code::ProviderUnavailable, at, message));
+    }
+    let namespace = &candidate.ingress.meta.name.namespace;
+    if admission
+        .as_ref()
+        .is_some_and(|admission| !admits(admission, candidate, namespace))
+    {
+        let message = format!("class {name} does not admit namespace {namespace}");
+        let at = Origin::new(
+            "ingress",
+            candidate.ingress.meta.name.clone(),
+            "metadata.namespace",
+        );
+        return Some(Problem::new(Code::NamespaceNotAdmitted, at, message));
+    }
+    None
+}
+
+/// A namespace that is not known has no labels.
+fn admits(admission: &Admission, candidate: Candidate<'_>, namespace: &str) -> bool {
+    let Some(selector) = &admission.namespaces else {
+        return true;
+    };
+    let by_name = selector.names.iter().any(|name| name == namespace);
+    let by_label = !selector.match_labels.is_empty()
+        && candidate.namespaces.get(namespace).is_some_and(|known| {
+            selector
+                .match_labels
+                .iter()
+                .all(|(key, value)| known.labels.get(key.as_str()).is_some_and(|v| **v == **value))
+        });
+    by_name || by_label
+}

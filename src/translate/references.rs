@@ -1,0 +1,72 @@
+//! An Ingress in, the names of the Services and Secrets it may need out.
+
+use portcullis_model::ObjectName;
+use serde_json::Value;
+
+use super::annotations::{Annotations, json};
+use crate::cluster::membership::Names;
+use crate::cluster::object::{Ingress, IngressBackend, PortRef};
+
+/// In place of a port's name: the backend's name is that of an `actions.*` annotation.
+pub(super) const USE_ANNOTATION: &str = "use-annotation";
+
+/// What an Ingress names, whether it exists or not; pure.
+pub fn references(ingress: &Ingress) -> Names {
+    let namespace = &ingress.meta.name.namespace;
+    let named = |name: &str| ObjectName::new(namespace.clone(), name);
+    let mut names = Names::default();
+
+    let paths = ingress
+        .rules
+        .iter()
+        .flat_map(|rule| rule.paths.iter().map(|path| &path.backend));
+    for backend in ingress.default_backend.iter().chain(paths) {
+        match backend {
+            IngressBackend::Service { name, port } => {
+                if !is_action(port) {
+                    names.services.insert(named(name));
+                }
+            }
+            IngressBackend::Resource { .. } | IngressBackend::Missing => {}
+        }
+    }
+    for tls in &ingress.tls {
+        names.secrets.extend(tls.secret.as_deref().map(named));
+    }
+    let annotations = Annotations::of("ingress", &ingress.meta);
+    for (_, written) in annotations.family("actions.") {
+        if let Ok(value) = json::read::<Value>(written.value) {
+            collect(&value, "servicename", &mut |name| {
+                names.services.insert(named(name));
+            });
+        }
+    }
+    if let Some(written) = annotations.get("auth-idp-oidc")
+        && let Ok(value) = json::read::<Value>(written.value)
+    {
+        collect(&value, "secretname", &mut |name| {
+            names.secrets.insert(named(name));
+        });
+    }
+    names
+}
+
+/// Whether a backend names an action instead of a Service.
+pub(super) fn is_action(port: &PortRef) -> bool {
+    matches!(port, PortRef::Name(name) if &**name == USE_ANNOTATION)
+}
+
+fn collect(value: &Value, field: &str, found: &mut impl FnMut(&str)) {
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                match value {
+                    Value::String(text) if name == field => found(text),
+                    _ => collect(value, field, found),
+                }
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| collect(item, field, found)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
