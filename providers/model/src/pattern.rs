@@ -45,13 +45,11 @@ impl Pattern {
             return Err(PatternError::TooLong);
         }
         refuse_unportable(text)?;
-        let regex = regex::RegexBuilder::new(&format!("^(?:{text})$"))
-            .size_limit(PROGRAM_BYTES)
-            .build()
-            .map_err(|error| PatternError::Syntax(last_line(&error.to_string())))?;
+        // By itself first: `a)|(?:.*` would close the group around it and so escape the anchors.
+        build(text)?;
         Ok(Self {
             source: text.into(),
-            regex,
+            regex: build(&format!("^(?:{text})$"))?,
         })
     }
 
@@ -88,6 +86,11 @@ impl Pattern {
             &text[..cut]
         }
     }
+}
+
+fn build(text: &str) -> Result<regex::Regex, PatternError> {
+    let built = regex::RegexBuilder::new(text).size_limit(PROGRAM_BYTES).build();
+    built.map_err(|error| PatternError::Syntax(last_line(&error.to_string())))
 }
 
 fn refuse_unportable(text: &str) -> Result<(), PatternError> {
@@ -185,6 +188,8 @@ mod tests {
             "a{2}+",
             "(",
             "[z-a]",
+            "a)|(?:.*",
+            ")(",
             &"a".repeat(1025),
         ] {
             assert!(Pattern::parse(text).is_err(), "{text}");
