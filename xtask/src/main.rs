@@ -1,3 +1,61 @@
 //! A task's name in, the work done or what is missing out.
 
-fn main() {}
+mod cache;
+mod cluster;
+mod deny;
+mod files;
+mod moto;
+mod prerequisites;
+mod python;
+mod setup;
+mod step;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Everything that is done to this repository by a machine.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", max_term_width = 100, after_long_help = EXAMPLES)]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Builds and installs what the tests need: kube-apiserver, etcd, moto, cargo-deny
+    Setup,
+    /// Sets up, formats, lints and runs every test: what CI does
+    Test(test::Arguments),
+    /// Runs moto (the AWS API in memory) with our corrections, until it is interrupted
+    Moto(moto::Arguments),
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  cargo xtask test                     everything, as CI does it
+  cargo xtask test prefix_matches      set-up and only the tests whose name holds `prefix_matches`
+  cargo xtask setup                    afterwards a plain `cargo test` finds what it needs
+  cargo xtask moto --port 5000         then: export AWS_ENDPOINT_URL=http://127.0.0.1:5000
+
+What is built is kept in $XDG_CACHE_HOME/portcullis (or ~/.cache/portcullis) and used again.
+Environment:
+  KUBEBUILDER_ASSETS   a folder with kube-apiserver and etcd: nothing is built
+  PORTCULLIS_CACHE     keeps what is built there instead";
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().task {
+        Task::Setup => setup::run().map(|_| ()),
+        Task::Test(arguments) => test::run(&arguments),
+        Task::Moto(arguments) => moto::run(&arguments),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
