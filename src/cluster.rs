@@ -1,6 +1,8 @@
 //! What the cluster says: watches or files in, trimmed objects, an index and snapshots out.
 
 pub mod index;
+pub mod manifests;
 pub mod membership;
 pub mod object;
 pub mod snapshot;
+pub mod wire;

@@ -375,6 +375,14 @@ impl Kind {
         }
     }
 
+    /// Whether objects of this kind live in a namespace.
+    pub fn is_namespaced(self) -> bool {
+        match self {
+            Self::Ingress | Self::Service | Self::EndpointSlice | Self::Secret | Self::Pod => true,
+            Self::IngressClass | Self::ClassParameters | Self::Node | Self::Namespace => false,
+        }
+    }
+
     /// As an origin names it.
     pub fn origin(self) -> &'static str {
         match self {

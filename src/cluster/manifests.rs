@@ -1,0 +1,160 @@
+//! Files of manifests in, objects and problems out. A broken file keeps its last good content, and a broken
+//! object its own.
+
+mod document;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use portcullis_model::{Code, ObjectName, Origin, Problem};
+
+use self::document::{Document, documents};
+use super::object::{Object, ObjectKey};
+use super::wire::{self, ReadError};
+
+/// What the files of a folder say, by their names relative to it.
+#[derive(Clone, Debug, Default)]
+pub struct Manifests {
+    files: BTreeMap<String, File>,
+}
+
+/// One file as last read.
+#[derive(Clone, Debug, Default)]
+struct File {
+    /// In the order written.
+    entries: Vec<Entry>,
+    problems: Vec<Problem>,
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    object: Object,
+    /// Where its document begins, from 1.
+    line: usize,
+}
+
+impl Manifests {
+    /// Reads a file that came or changed, and returns what is wrong with it.
+    pub fn update(&mut self, name: &str, bytes: &[u8]) -> &[Problem] {
+        let file = self.files.entry(name.to_owned()).or_default();
+        match documents(name, bytes) {
+            Ok(documents) => file.replace(name, documents),
+            Err(unreadable) => {
+                let at = at_line(name, unreadable.line);
+                file.problems = vec![Problem::new(Code::FileUnreadable, at, unreadable.message)];
+            }
+        }
+        &file.problems
+    }
+
+    /// A file that is there but cannot be read, and why; its last good content stays.
+    pub fn unreadable(&mut self, name: &str, why: &str) -> &[Problem] {
+        let file = self.files.entry(name.to_owned()).or_default();
+        let at = Origin::new("file", ObjectName::cluster(name), "");
+        file.problems = vec![Problem::new(Code::FileUnreadable, at, why)];
+        &file.problems
+    }
+
+    /// A file that went, and its objects with it.
+    pub fn remove(&mut self, name: &str) {
+        self.files.remove(name);
+    }
+
+    /// Names of the files held.
+    pub fn files(&self) -> impl Iterator<Item = &str> {
+        self.files.keys().map(String::as_str)
+    }
+
+    /// All objects, each once: of two with one name the first counts, by name of file and then as written.
+    pub fn objects(&self) -> Vec<Object> {
+        let mut seen = BTreeSet::new();
+        self.entries()
+            .filter(|(_, entry)| seen.insert(entry.object.key()))
+            .map(|(_, entry)| entry.object.clone())
+            .collect()
+    }
+
+    /// Everything wrong with the files, in their order.
+    pub fn problems(&self) -> Vec<Problem> {
+        let mut problems: Vec<Problem> = self
+            .files
+            .values()
+            .flat_map(|file| file.problems.iter().cloned())
+            .collect();
+        let mut seen: BTreeMap<ObjectKey, (&str, usize)> = BTreeMap::new();
+        for (name, entry) in self.entries() {
+            let key = entry.object.key();
+            match seen.get(&key) {
+                None => {
+                    seen.insert(key, (name, entry.line));
+                }
+                Some((first, line)) => problems.push(Problem::new(
+                    Code::ObjectDuplicate,
+                    key.kind.at(&key.name, ""),
+                    format!(
+                        "written twice: {first} line {line} is used, {name} line {} is not",
+                        entry.line
+                    ),
+                )),
+            }
+        }
+        problems
+    }
+
+    fn entries(&self) -> impl Iterator<Item = (&str, &Entry)> {
+        self.files
+            .iter()
+            .flat_map(|(name, file)| file.entries.iter().map(move |entry| (name.as_str(), entry)))
+    }
+}
+
+impl File {
+    fn replace(&mut self, name: &str, documents: Vec<Document>) {
+        let mut held = std::mem::take(&mut self.entries);
+        self.problems.clear();
+        for Document { line, value } in documents {
+            let place = format!("{name} line {line}");
+            match wire::from_manifest(value) {
+                Ok(read) => {
+                    let key = read.object.key();
+                    self.problems.extend(read.unknown.iter().map(|field| {
+                        let message = format!("Kubernetes has no such field ({place})");
+                        Problem::new(Code::FieldUnknown, key.kind.at(&key.name, field), message)
+                    }));
+                    self.entries.push(Entry {
+                        object: read.object,
+                        line,
+                    });
+                }
+                Err(error) => self.refuse(name, line, error, &mut held),
+            }
+        }
+    }
+
+    /// Tells an object that cannot be read, and keeps the one it was.
+    fn refuse(&mut self, name: &str, line: usize, error: ReadError, held: &mut Vec<Entry>) {
+        let problem = match error {
+            ReadError::Foreign { .. } => {
+                Problem::new(Code::KindIgnored, at_line(name, Some(line)), error.to_string())
+            }
+            ReadError::Nameless(message) => {
+                Problem::new(Code::ObjectInvalid, at_line(name, Some(line)), message)
+            }
+            ReadError::Invalid { key, field, message } => {
+                if let Some(i) = held.iter().position(|entry| entry.object.key() == key) {
+                    self.entries.push(held.swap_remove(i));
+                }
+                let message = format!("{message} ({name} line {line})");
+                Problem::new(Code::ObjectInvalid, key.kind.at(&key.name, &field), message)
+            }
+        };
+        self.problems.push(problem);
+    }
+}
+
+fn at_line(file: &str, line: Option<usize>) -> Origin {
+    let field = line.map(|line| format!("line {line}")).unwrap_or_default();
+    Origin::new("file", ObjectName::cluster(file), field)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,140 @@
+//! The bytes of a file in, its documents as JSON values with their lines out, or what is malformed and where.
+
+use serde_json::Value;
+use serde_saphyr::{Options, Spanned, UserMessageFormatter};
+
+/// Largest file that is read, in bytes: 10,000 Ingresses take about 10 MiB.
+const FILE_BYTES: usize = 64 * 1024 * 1024;
+
+/// Most nodes of YAML (scalars, lists and maps) in a file, aliases expanded: 64 MiB of text have fewer.
+const NODES: usize = 16_000_000;
+
+/// Most nodes that aliases may expand to in a file. Nobody repeats more by hand; a few lines can repeat billions.
+const ALIASED_NODES: usize = 100_000;
+
+/// Deepest nesting; an Ingress needs 12 levels.
+const DEPTH: usize = 64;
+
+/// One object as written.
+#[derive(Debug)]
+pub(super) struct Document {
+    /// Where it begins, from 1.
+    pub(super) line: usize,
+    pub(super) value: Value,
+}
+
+/// Why a file as a whole says nothing.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Unreadable {
+    pub(super) line: Option<usize>,
+    pub(super) message: String,
+}
+
+/// Reads a file of JSON if its name ends so, else of YAML. A list of objects counts as its items.
+pub(super) fn documents(name: &str, bytes: &[u8]) -> Result<Vec<Document>, Unreadable> {
+    if bytes.len() > FILE_BYTES {
+        return Err(Unreadable {
+            line: None,
+            message: format!(
+                "the file has {} bytes; at most {FILE_BYTES} are read",
+                bytes.len()
+            ),
+        });
+    }
+    let text = std::str::from_utf8(bytes).map_err(|error| Unreadable {
+        line: Some(line_at(bytes, error.valid_up_to())),
+        message: "the file is not UTF-8".into(),
+    })?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let documents = if name.ends_with(".json") {
+        json(text)?
+    } else {
+        yaml(text)?
+    };
+    Ok(documents.into_iter().flat_map(items).collect())
+}
+
+fn json(text: &str) -> Result<Vec<Document>, Unreadable> {
+    let mut documents = Vec::new();
+    let mut stream = serde_json::Deserializer::from_str(text).into_iter::<Value>();
+    loop {
+        let rest = &text[stream.byte_offset()..];
+        let start = text.len() - rest.trim_start().len();
+        match stream.next() {
+            None => return Ok(documents),
+            Some(Ok(value)) => documents.push(Document {
+                line: line_at(text.as_bytes(), start),
+                value,
+            }),
+            Some(Err(error)) => {
+                return Err(Unreadable {
+                    line: Some(error.line()),
+                    message: format!("malformed JSON: {error}"),
+                });
+            }
+        }
+    }
+}
+
+fn yaml(text: &str) -> Result<Vec<Document>, Unreadable> {
+    let documents: Vec<Spanned<Value>> = serde_saphyr::from_str_multiple_with_options(text, options())
+        .map_err(|error| {
+            let place = error.location();
+            Unreadable {
+                line: place.and_then(|place| usize::try_from(place.line()).ok()),
+                message: format!(
+                    "malformed YAML: {}",
+                    error.render_with_formatter(&UserMessageFormatter)
+                ),
+            }
+        })?;
+    Ok(documents
+        .into_iter()
+        .map(|document| Document {
+            line: usize::try_from(document.defined.line()).unwrap_or(1),
+            value: document.value,
+        })
+        .collect())
+}
+
+fn options() -> Options {
+    serde_saphyr::options! {
+        budget: serde_saphyr::budget! {
+            max_nodes: NODES,
+            max_events: 2 * NODES,
+            max_documents: FILE_BYTES / 16,
+            max_depth: DEPTH,
+            max_total_scalar_bytes: FILE_BYTES,
+            max_recorded_anchor_events: ALIASED_NODES,
+        },
+        alias_limits: serde_saphyr::alias_limits! {
+            max_total_replayed_events: ALIASED_NODES,
+        },
+        // A snippet of the file might show a private key.
+        with_snippet: false,
+    }
+}
+
+/// The items of a `List` as documents of their own; anything else as it is.
+fn items(document: Document) -> Vec<Document> {
+    let is_list = document
+        .value
+        .get("kind")
+        .and_then(Value::as_str)
+        .is_some_and(|kind| kind.ends_with("List"));
+    let Document { line, mut value } = document;
+    match value.get_mut("items").map(Value::take) {
+        Some(Value::Array(items)) if is_list => {
+            items.into_iter().map(|value| Document { line, value }).collect()
+        }
+        Some(other) => {
+            value["items"] = other;
+            vec![Document { line, value }]
+        }
+        None => vec![Document { line, value }],
+    }
+}
+
+fn line_at(bytes: &[u8], offset: usize) -> usize {
+    1 + bytes.iter().take(offset).filter(|b| **b == b'\n').count()
+}

@@ -1,0 +1,256 @@
+//! Kubernetes objects as JSON values in, trimmed objects or the field that is wrong out.
+//!
+//! Objects of the API were validated there and are read as they stand. Manifests were not: their names are
+//! validated as Kubernetes would, and fields that Kubernetes lacks are told.
+
+mod class;
+mod ingress;
+mod meta;
+mod object;
+mod path;
+mod secret;
+mod service;
+mod text;
+mod workload;
+
+use portcullis_model::{ObjectName, Origin};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use thiserror::Error;
+
+use self::meta::MetaWire;
+use super::object::{Kind, Meta, Object, ObjectKey};
+
+/// An object read from a manifest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Read {
+    pub object: Object,
+    /// Fields that Kubernetes lacks.
+    pub unknown: Vec<String>,
+}
+
+/// Why a value is no object that is read.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum ReadError {
+    #[error("{api_version} {kind} {name} is of a kind that is not used here")]
+    Foreign {
+        api_version: String,
+        kind: String,
+        name: String,
+    },
+    /// It cannot be said which object it is.
+    #[error("{0}")]
+    Nameless(String),
+    #[error("{}: {message}", key.kind.at(&key.name, field.as_str()))]
+    Invalid {
+        key: ObjectKey,
+        field: String,
+        message: String,
+    },
+}
+
+impl Kind {
+    /// Where a field of an object of this kind stands.
+    pub fn at(self, name: &ObjectName, field: &str) -> Origin {
+        Origin::new(self.origin(), name.clone(), field)
+    }
+}
+
+/// What is wrong with a field.
+#[derive(Debug, PartialEq, Eq)]
+struct Invalid {
+    field: String,
+    message: String,
+}
+
+impl Invalid {
+    fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            field: field.into(),
+            message: message.into(),
+        }
+    }
+
+    fn missing(field: impl Into<String>) -> Self {
+        Self::new(field, "is missing")
+    }
+}
+
+/// The wire form of a kind.
+trait Wire: DeserializeOwned {
+    /// Fields beside those of every object that Kubernetes has at the levels read, and that are not read.
+    const UNREAD: &[&str];
+
+    fn metadata(&mut self) -> MetaWire;
+
+    fn trim(self, meta: Meta) -> Result<Object, Invalid>;
+}
+
+/// Reads an object that the Kubernetes API sent; items of a list do not say their kind.
+pub fn from_api(kind: Kind, value: Value) -> Result<Object, ReadError> {
+    let name = name_of(kind, &value)?;
+    let read = dispatch(kind, value, Source::Api).map_err(|invalid| invalid.of(kind, name))?;
+    Ok(read.object)
+}
+
+/// Reads an object that was written by hand.
+pub fn from_manifest(value: Value) -> Result<Read, ReadError> {
+    let kind = kind_of(&value)?;
+    let name = name_of(kind, &value)?;
+    if &*api_version(&value) != kind.api_version() {
+        let message = format!(
+            "{} of {} is not read; write {}",
+            api_version(&value),
+            kind.as_str(),
+            kind.api_version()
+        );
+        return Err(Invalid::new("apiVersion", message).of(kind, name));
+    }
+    if let Err(invalid) = text::validate_name(kind, &name) {
+        return Err(invalid.of(kind, name));
+    }
+    dispatch(kind, value, Source::Manifest).map_err(|invalid| invalid.of(kind, name))
+}
+
+impl Invalid {
+    fn of(self, kind: Kind, name: ObjectName) -> ReadError {
+        ReadError::Invalid {
+            key: ObjectKey { kind, name },
+            field: self.field,
+            message: self.message,
+        }
+    }
+}
+
+/// Where a value comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    Api,
+    Manifest,
+}
+
+fn dispatch(kind: Kind, value: Value, source: Source) -> Result<Read, Invalid> {
+    match kind {
+        Kind::Ingress => read::<ingress::IngressWire>(kind, value, source),
+        Kind::IngressClass => read::<class::IngressClassWire>(kind, value, source),
+        Kind::ClassParameters => read::<class::ClassParametersWire>(kind, value, source),
+        Kind::Service => read::<service::ServiceWire>(kind, value, source),
+        Kind::EndpointSlice => read::<service::EndpointSliceWire>(kind, value, source),
+        Kind::Secret => read::<secret::SecretWire>(kind, value, source),
+        Kind::Node => read::<workload::NodeWire>(kind, value, source),
+        Kind::Pod => read::<workload::PodWire>(kind, value, source),
+        Kind::Namespace => read::<workload::NamespaceWire>(kind, value, source),
+    }
+}
+
+fn read<W: Wire>(kind: Kind, value: Value, source: Source) -> Result<Read, Invalid> {
+    let (mut wire, unknown) = match source {
+        Source::Api => (path::read::<W>(kind, value)?, Vec::new()),
+        Source::Manifest => path::read_strictly::<W>(kind, value, W::UNREAD)?,
+    };
+    let meta = wire.metadata();
+    if source == Source::Manifest {
+        meta.validate()?;
+    }
+    let meta = meta.trim(kind)?;
+    Ok(Read {
+        object: wire.trim(meta)?,
+        unknown,
+    })
+}
+
+/// Which kind a manifest says it is, by its group and kind, whatever the version.
+fn kind_of(value: &Value) -> Result<Kind, ReadError> {
+    if !value.is_object() {
+        return Err(ReadError::Nameless(format!(
+            "{} is not an object of Kubernetes",
+            describe(value)
+        )));
+    }
+    let Some(written) = value.get("kind").and_then(Value::as_str) else {
+        return Err(ReadError::Nameless("kind is missing".into()));
+    };
+    let api_version = api_version(value);
+    if api_version.is_empty() {
+        return Err(ReadError::Nameless(format!(
+            "apiVersion of the {written} is missing"
+        )));
+    }
+    let group = |api_version: &str| {
+        api_version
+            .split_once('/')
+            .map_or("", |(group, _)| group)
+            .to_owned()
+    };
+    let written_group = group(&api_version);
+    Kind::ALL
+        .iter()
+        .copied()
+        .find(|kind| {
+            kind.as_str() == written
+                && (written_group == group(kind.api_version())
+                    // Where Ingress began, until Kubernetes 1.22.
+                    || (*kind == Kind::Ingress && written_group == "extensions"))
+        })
+        .ok_or_else(|| ReadError::Foreign {
+            api_version,
+            kind: written.to_owned(),
+            name: value
+                .pointer("/metadata/name")
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned(),
+        })
+}
+
+fn api_version(value: &Value) -> String {
+    value
+        .get("apiVersion")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned()
+}
+
+/// The object's name, in the namespace `default` where none is written.
+fn name_of(kind: Kind, value: &Value) -> Result<ObjectName, ReadError> {
+    let text = |field: &str| match value.pointer(&format!("/metadata/{field}")) {
+        None | Some(Value::Null) => Ok(""),
+        Some(Value::String(text)) => Ok(text.as_str()),
+        Some(other) => Err(ReadError::Nameless(format!(
+            "metadata.{field} of the {} is {}; a text in quotes is needed",
+            kind.as_str(),
+            describe(other)
+        ))),
+    };
+    let name = text("name")?;
+    if name.is_empty() {
+        return Err(ReadError::Nameless(format!(
+            "metadata.name of the {} is missing",
+            kind.as_str()
+        )));
+    }
+    let namespace = text("namespace")?;
+    match (kind.is_namespaced(), namespace) {
+        (false, "") => Ok(ObjectName::cluster(name)),
+        (false, _) => {
+            let name = ObjectName::cluster(name);
+            let message = format!("must be absent: {} has no namespace", kind.as_str());
+            Err(Invalid::new("metadata.namespace", message).of(kind, name))
+        }
+        (true, "") => Ok(ObjectName::new("default", name)),
+        (true, namespace) => Ok(ObjectName::new(namespace, name)),
+    }
+}
+
+fn describe(value: &Value) -> String {
+    match value {
+        Value::Null => "nothing".into(),
+        Value::Bool(_) | Value::Number(_) => value.to_string(),
+        Value::String(_) => "a text".into(),
+        Value::Array(_) => "a list".into(),
+        Value::Object(_) => "an object".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests;
