@@ -1,5 +1,6 @@
 //! What the cluster says: watches or files in, trimmed objects, an index and snapshots out.
 
+pub mod folder;
 pub mod index;
 pub mod manifests;
 pub mod membership;
