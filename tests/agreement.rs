@@ -36,7 +36,7 @@ fn requests_are_taken_by_every_kind_of_decision() {
     let (by_rule, by_default, by_none) = (Cell::new(0), Cell::new(0), Cell::new(0));
     let count = |cell: &Cell<usize>| cell.set(cell.get() + 1);
     holds(
-        "tests/agreement/decisions.txt",
+        "tests/regressions/decisions.txt",
         &balancer_and_requests(),
         |(balancer, requests)| {
             for request in &requests {
@@ -58,7 +58,7 @@ fn requests_are_taken_by_every_kind_of_decision() {
 #[test]
 fn the_route_table_of_the_proxy_agrees() {
     holds(
-        "tests/agreement/table.txt",
+        "tests/regressions/table.txt",
         &balancer_and_requests(),
         |(balancer, requests)| {
             let (table, _) = compile(&balancer, ServedPorts::default());

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use portcullis_model::{Code, ObjectName, Origin, Problem};
 
 use self::document::{Document, documents};
-use super::object::{Object, ObjectKey};
+use super::object::{Kind, Object, ObjectKey};
 use super::wire::{self, ReadError};
 
 /// What the files of a folder say, by their names relative to it.
@@ -116,6 +116,17 @@ impl File {
             match wire::from_manifest(value) {
                 Ok(read) => {
                     let key = read.object.key();
+                    if let Some(field) = read.unknown.iter().find(|field| may_narrow(key.kind, field)) {
+                        let message = "Kubernetes has no such field; what it was meant to narrow is not served \
+                                       without it";
+                        let error = ReadError::Invalid {
+                            key,
+                            field: field.clone(),
+                            message: message.to_owned(),
+                        };
+                        self.refuse(name, line, error, &mut held);
+                        continue;
+                    }
                     self.problems.extend(read.unknown.iter().map(|field| {
                         let message = format!("Kubernetes has no such field ({place})");
                         Problem::new(Code::FieldUnknown, key.kind.at(&key.name, field), message)
@@ -148,6 +159,22 @@ impl File {
             }
         };
         self.problems.push(problem);
+    }
+}
+
+/// Whether a field that Kubernetes lacks may be a misspelt constraint: `hosts` beside `http` would otherwise make a
+/// rule for every host, `admision` a class for every namespace. `kubectl` refuses such objects, too.
+fn may_narrow(kind: Kind, field: &str) -> bool {
+    match kind {
+        Kind::Ingress => field.starts_with("spec.rules["),
+        Kind::ClassParameters => field.starts_with("spec."),
+        Kind::IngressClass
+        | Kind::Service
+        | Kind::EndpointSlice
+        | Kind::Secret
+        | Kind::Node
+        | Kind::Pod
+        | Kind::Namespace => false,
     }
 }
 

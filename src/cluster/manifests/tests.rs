@@ -262,3 +262,35 @@ fn ten_thousand_rules_are_read() {
     };
     assert_eq!(ingress.rules.len(), 10_000);
 }
+
+#[test]
+fn a_misspelt_constraint_is_refused_and_other_unknown_fields_are_told() {
+    let class = "apiVersion: portcullis.dev/v1alpha1\nkind: IngressClassParameters\nmetadata: {name: ours}\n";
+    let misspelt = format!("{class}spec: {{admision: {{namespaces: {{names: [shop]}}}}}}\n");
+    for (what, text, want, kept) in [
+        (
+            "a host",
+            INGRESS.replace("host:", "hosts:"),
+            "spec.rules[0].hosts",
+            vec![],
+        ),
+        (
+            "a path",
+            INGRESS.replace("path: /", "Path: /"),
+            "spec.rules[0].http.paths[0].Path",
+            vec![],
+        ),
+        ("an admission", misspelt, "spec.admision", vec![]),
+        (
+            "a label",
+            INGRESS.replace("namespace: shop", "namespace: shop, label: {}"),
+            "metadata.label",
+            vec!["ingress shop/web"],
+        ),
+    ] {
+        let manifests = read(&[("a.yaml", &text)]);
+        assert_eq!(keys(&manifests), kept, "{what}");
+        let told = problems(&manifests);
+        assert!(told.len() == 1 && told[0].contains(want), "{what}: {told:?}");
+    }
+}

@@ -1,0 +1,241 @@
+//! Damaged and arbitrary manifests in; out: whether reading holds still, keeps the neighbours and narrows nothing less.
+
+#[path = "agreement/property.rs"]
+mod property;
+
+use portcullis::cluster::manifests::Manifests;
+use portcullis::cluster::object::Object;
+use portcullis_model::Code;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
+use serde_json::{Map, Value, json};
+
+use crate::property::holds;
+
+const NEIGHBOUR: &str =
+    "apiVersion: v1\nkind: Service\nmetadata: {name: neighbour}\nspec: {ports: [{port: 80}]}\n";
+
+const GOOD: &str = "\
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata:
+  name: web
+  annotations: {alb.ingress.kubernetes.io/scheme: internal}
+spec:
+  ingressClassName: ours
+  rules:
+    - host: a.io
+      http:
+        paths:
+          - {path: /a, pathType: Prefix, backend: {service: {name: one, port: {number: 80}}}}
+          - {path: /b, pathType: Exact, backend: {service: {name: two, port: {name: http}}}}
+    - host: '*.b.io'
+      http:
+        paths:
+          - {path: /, pathType: ImplementationSpecific, backend: {service: {name: three, port: {number: 80}}}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: one}
+spec: {type: ClusterIP, ports: [{port: 80, targetPort: http}]}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: one-1, labels: {kubernetes.io/service-name: one}}
+addressType: IPv4
+ports: [{name: '', port: 8080}]
+endpoints: [{addresses: [10.0.0.1], conditions: {ready: true}}]
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: tls}
+type: kubernetes.io/tls
+data: {tls.crt: QQ==, tls.key: QQ==}
+---
+apiVersion: networking.k8s.io/v1
+kind: IngressClass
+metadata: {name: ours}
+spec: {controller: portcullis.dev/ingress, parameters: {apiGroup: portcullis.dev, kind: IngressClassParameters, name: ours}}
+---
+apiVersion: portcullis.dev/v1alpha1
+kind: IngressClassParameters
+metadata: {name: ours}
+spec: {scheme: internal, admission: {namespaces: {names: [default]}}}
+";
+
+fn ingress() -> Value {
+    let path = |path: &str, kind: &str| json!({"path": path, "pathType": kind, "backend": {"service": {"name": "one", "port": {"number": 80}}}});
+    json!({
+        "apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": {"name": "web"},
+        "spec": {"rules": [
+            {"host": "a.io", "http": {"paths": [path("/a", "Prefix"), path("/b", "Exact")]}},
+            {"host": "*.b.io", "http": {"paths": [path("/", "ImplementationSpecific")]}},
+        ]},
+    })
+}
+
+/// What is done to one place of a document.
+#[derive(Clone, Debug)]
+enum Damage {
+    Remove,
+    Rename(&'static str),
+    Replace(Value),
+}
+
+fn damage() -> impl Strategy<Value = Damage> {
+    let values = [
+        json!(null),
+        json!(true),
+        json!(7),
+        json!(""),
+        json!("x"),
+        json!([]),
+        json!({}),
+        json!([{}]),
+    ];
+    prop_oneof![
+        Just(Damage::Remove),
+        select(&["hosts", "Host", "Path", "pathtype", "paths", "rule", "x"]).prop_map(Damage::Rename),
+        select(values.to_vec()).prop_map(Damage::Replace),
+    ]
+}
+
+/// Every place of a document, as JSON pointers.
+fn places(value: &Value, at: &str, found: &mut Vec<String>) {
+    let inner: Vec<(String, &Value)> = match value {
+        Value::Object(fields) => fields.iter().map(|(k, v)| (k.clone(), v)).collect(),
+        Value::Array(items) => items
+            .iter()
+            .enumerate()
+            .map(|(i, v)| (i.to_string(), v))
+            .collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Vec::new(),
+    };
+    for (key, value) in inner {
+        let place = format!("{at}/{}", key.replace('~', "~0").replace('/', "~1"));
+        found.push(place.clone());
+        places(value, &place, found);
+    }
+}
+
+fn damaged(mut document: Value, done: &[(Index, Damage)]) -> Value {
+    for (index, damage) in done {
+        let mut found = Vec::new();
+        places(&document, "", &mut found);
+        let Some(place) = found.get(index.index(found.len().max(1))) else {
+            continue;
+        };
+        let (parent, key) = place.rsplit_once('/').expect("a place has a slash");
+        match (document.pointer_mut(parent).expect("it was found there"), damage) {
+            (Value::Object(fields), Damage::Remove) => drop(fields.remove(key)),
+            (Value::Object(fields), Damage::Rename(name)) => {
+                let kept: Map<String, Value> = std::mem::take(fields);
+                let renamed = |k: String| if k == key { (*name).to_owned() } else { k };
+                *fields = kept.into_iter().map(|(k, v)| (renamed(k), v)).collect();
+            }
+            (Value::Array(items), Damage::Remove) => {
+                items.remove(key.parse().expect("it is an index"));
+            }
+            (parent, Damage::Replace(value)) => {
+                if let Some(at) = document_at(parent, key) {
+                    *at = value.clone();
+                }
+            }
+            _ => {}
+        }
+    }
+    document
+}
+
+fn document_at<'a>(parent: &'a mut Value, key: &str) -> Option<&'a mut Value> {
+    match parent {
+        Value::Object(fields) => fields.get_mut(key),
+        Value::Array(items) => items.get_mut(key.parse::<usize>().ok()?),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
+    }
+}
+
+#[test]
+fn a_damaged_ingress_takes_no_more_than_is_written() {
+    let done = vec((any::<Index>(), damage()), 1..4);
+    holds("tests/regressions/damaged.txt", &done, |done| {
+        let document = damaged(ingress(), &done);
+        let mut manifests = Manifests::default();
+        manifests.update("web.yaml", document.to_string().as_bytes());
+        for object in manifests.objects() {
+            let Object::Ingress(ingress) = object else {
+                continue;
+            };
+            for (i, rule) in ingress.rules.iter().enumerate() {
+                let written = &document["spec"]["rules"][i];
+                prop_assert!(
+                    rule.host.is_some() || is_absent(written, "host", &["http"]),
+                    "{}",
+                    document
+                );
+                for (j, path) in rule.paths.iter().enumerate() {
+                    let written = &written["http"]["paths"][j];
+                    let others = ["pathType", "backend"];
+                    prop_assert!(
+                        path.path.is_some() || is_absent(written, "path", &others),
+                        "{}",
+                        document
+                    );
+                }
+            }
+        }
+        Ok(())
+    });
+}
+
+/// The field is not there, nor any that it may have been meant to be.
+fn is_absent(object: &Value, field: &str, others: &[&str]) -> bool {
+    let empty = |value: &Value| value.is_null() || value == "";
+    let fields = object.as_object();
+    fields.is_none_or(|fields| {
+        fields
+            .iter()
+            .all(|(k, v)| others.contains(&k.as_str()) || (k == field && empty(v)))
+    })
+}
+
+#[test]
+fn an_unreadable_file_keeps_its_content_and_its_neighbours() {
+    // Where the text is cut, and what is put there.
+    let meant = select(&[
+        "{", "}", "[", ":", "- ", "\n", "---\n", "'", "\"", "&a ", "*a", "<<: ", "\t", "\u{0}", "!!", "#",
+        "|", "é",
+    ]);
+    let inserted = prop_oneof![
+        3 => vec(meant, 0..4).prop_map(|parts| parts.concat().into_bytes()),
+        1 => any::<Vec<u8>>(),
+    ];
+    let cuts = vec((any::<Index>(), 0..40_usize, inserted), 1..4);
+    holds("tests/regressions/unreadable.txt", &cuts, |cuts| {
+        let mut bytes = GOOD.as_bytes().to_vec();
+        for (at, removed, inserted) in &cuts {
+            let at = at.index(bytes.len().max(1)).min(bytes.len());
+            let end = (at + removed).min(bytes.len());
+            bytes.splice(at..end, inserted.iter().copied());
+        }
+        let mut manifests = Manifests::default();
+        manifests.update("0.yaml", NEIGHBOUR.as_bytes());
+        prop_assert!(
+            manifests.update("1.yaml", GOOD.as_bytes()).is_empty(),
+            "{:?}",
+            manifests.problems()
+        );
+        let before = manifests.objects();
+        let unreadable = manifests
+            .update("1.yaml", &bytes)
+            .iter()
+            .any(|problem| problem.code == Code::FileUnreadable);
+        let after = manifests.objects();
+        prop_assert_eq!(&after[0], &before[0]);
+        if unreadable {
+            prop_assert_eq!(after, before);
+        }
+        Ok(())
+    });
+}
