@@ -4,4 +4,5 @@ pub mod crd;
 
 pub mod cluster;
 pub mod reconcile;
+pub mod report;
 pub mod translate;

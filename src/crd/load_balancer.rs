@@ -4,6 +4,8 @@ use portcullis_model::LoadBalancerId;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::Mode;
+
 /// Held while something of the load balancer may exist outside the cluster.
 pub const FINALIZER: &str = "portcullis.dev/load-balancer";
 
@@ -42,6 +44,9 @@ pub struct LoadBalancerSpec {
     /// Where it was made; a controller of another region leaves it alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub region: Option<String>,
+    /// As its class last said. With `Plan`, nothing of it is deleted when its last member goes.
+    #[serde(default)]
+    pub mode: Mode,
 }
 
 /// `status` of a `LoadBalancer`: a hint for people and for restarts, never an authority. Bounded: see [`Bounded`].

@@ -1,0 +1,291 @@
+//! `LoadBalancer` objects in, what is recorded of each load balancer out; and the writes that keep the record ahead
+//! of the world: made before the first change outside, removed after the last.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
+use kube::{Api, Client, ResourceExt};
+use portcullis_model::LoadBalancerId;
+use serde_json::json;
+
+use crate::crd::Mode;
+use crate::crd::load_balancer::{
+    FINALIZER, LoadBalancerResource, LoadBalancerSpec, LoadBalancerStatus, object_name,
+};
+
+/// Field manager of `spec` and the finalizer. Never renamed: fields would lose their owner.
+const MANAGER: &str = "portcullis/finalizer";
+/// Field manager of `status`.
+const STATUS_MANAGER: &str = "portcullis/status";
+
+/// What all records of this controller have in common. Those of others are left alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    pub provider: &'static str,
+    pub cluster_name: String,
+    pub region: Option<String>,
+}
+
+impl Place {
+    fn holds(&self, spec: &LoadBalancerSpec) -> bool {
+        spec.provider == self.provider && spec.cluster_name == self.cluster_name && spec.region == self.region
+    }
+}
+
+/// A record that could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    #[error("loadbalancer {name} cannot be written")]
+    Write {
+        name: String,
+        #[source]
+        source: kube::Error,
+    },
+    /// Another controller of the same cluster has a load balancer of this id.
+    #[error("loadbalancer {name} belongs to provider {provider:?} and cluster name {cluster_name:?}")]
+    Foreign {
+        name: String,
+        provider: String,
+        cluster_name: String,
+    },
+}
+
+/// All records, as last read or written.
+#[derive(Debug)]
+pub struct Records {
+    api: Api<LoadBalancerResource>,
+    place: Place,
+    held: Mutex<BTreeMap<String, Arc<LoadBalancerResource>>>,
+}
+
+impl Records {
+    pub fn new(client: Client, place: Place) -> Self {
+        Self {
+            api: Api::all(client),
+            place,
+            held: Mutex::default(),
+        }
+    }
+
+    /// Ours only.
+    pub fn get(&self, id: &LoadBalancerId) -> Option<Arc<LoadBalancerResource>> {
+        let record = self.held().get(&object_name(id)).cloned()?;
+        self.place.holds(&record.spec).then_some(record)
+    }
+
+    /// Load balancers that have a record of ours.
+    pub fn ids(&self) -> Vec<LoadBalancerId> {
+        let held = self.held();
+        let ours = held.values().filter(|record| self.place.holds(&record.spec));
+        ours.map(|record| LoadBalancerId::parse(&record.spec.id))
+            .collect()
+    }
+
+    /// An object that came or changed. Answers whose it is, if it is ours and not known like this.
+    pub fn apply(&self, record: LoadBalancerResource) -> Option<LoadBalancerId> {
+        let id = self
+            .place
+            .holds(&record.spec)
+            .then(|| LoadBalancerId::parse(&record.spec.id));
+        self.keep(record).then_some(id).flatten()
+    }
+
+    /// An object that went. Answers whose it was, if it was ours and is not forgotten yet.
+    pub fn delete(&self, record: &LoadBalancerResource) -> Option<LoadBalancerId> {
+        let mut held = self.held();
+        let name = record.name_any();
+        // A newer one of the same name may have been made meanwhile.
+        if held.get(&name).is_none_or(|known| known.uid() != record.uid()) {
+            return None;
+        }
+        let known = held.remove(&name)?;
+        self.place
+            .holds(&known.spec)
+            .then(|| LoadBalancerId::parse(&known.spec.id))
+    }
+
+    /// All objects there are. Answers whose record changed or is gone.
+    pub fn reset(&self, records: Vec<LoadBalancerResource>) -> Vec<LoadBalancerId> {
+        let live: Vec<String> = records.iter().map(ResourceExt::name_any).collect();
+        let gone: Vec<Arc<LoadBalancerResource>> = self
+            .held()
+            .values()
+            .filter(|known| !live.contains(&known.name_any()))
+            .cloned()
+            .collect();
+        let mut touched: Vec<LoadBalancerId> = gone.iter().filter_map(|record| self.delete(record)).collect();
+        touched.extend(records.into_iter().filter_map(|record| self.apply(record)));
+        touched
+    }
+
+    /// Records the load balancer before anything of it is made; with [`Mode::Apply`], held by the finalizer.
+    pub async fn intend(
+        &self,
+        id: &LoadBalancerId,
+        mode: Mode,
+    ) -> Result<Arc<LoadBalancerResource>, RecordError> {
+        let name = object_name(id);
+        if let Some(foreign) = self
+            .held()
+            .get(&name)
+            .filter(|record| !self.place.holds(&record.spec))
+        {
+            return Err(RecordError::Foreign {
+                name,
+                provider: foreign.spec.provider.clone(),
+                cluster_name: foreign.spec.cluster_name.clone(),
+            });
+        }
+        let known = self.get(id);
+        let held = known.as_deref().is_some_and(is_held);
+        let written = known.as_ref().is_some_and(|record| record.spec.mode == mode);
+        if let Some(known) = known.filter(|_| written && (held || mode == Mode::Plan)) {
+            return Ok(known);
+        }
+        // What exists outside keeps its finalizer even where nothing is changed any more.
+        let finalizers: &[&str] = if held || mode == Mode::Apply {
+            &[FINALIZER]
+        } else {
+            &[]
+        };
+        let body = json!({
+            "apiVersion": "portcullis.dev/v1alpha1",
+            "kind": "LoadBalancer",
+            "metadata": {"name": name, "finalizers": finalizers},
+            "spec": LoadBalancerSpec {
+                id: id.to_string(),
+                provider: self.place.provider.into(),
+                cluster_name: self.place.cluster_name.clone(),
+                region: self.place.region.clone(),
+                mode,
+            },
+        });
+        let params = PatchParams::apply(MANAGER).force();
+        let record = self.api.patch(&name, &params, &Patch::Apply(&body)).await;
+        let record = record.map_err(|source| RecordError::Write {
+            name: name.clone(),
+            source,
+        })?;
+        self.keep(record.clone());
+        Ok(Arc::new(record))
+    }
+
+    /// From now on nobody may take what was last applied for what exists.
+    pub async fn begin_changes(&self, id: &LoadBalancerId) -> Result<(), RecordError> {
+        let recorded = self.get(id).and_then(|record| record.status.clone());
+        if recorded.is_none_or(|status| status.fingerprint.is_none()) {
+            return Ok(());
+        }
+        let name = object_name(id);
+        let body = json!({"status": {"fingerprint": null}});
+        let params = PatchParams {
+            field_manager: Some(STATUS_MANAGER.into()),
+            ..PatchParams::default()
+        };
+        let record = self.api.patch_status(&name, &params, &Patch::Merge(&body)).await;
+        self.keep(record.map_err(|source| RecordError::Write { name, source })?);
+        Ok(())
+    }
+
+    /// Writes the status where it differs from what is recorded.
+    pub async fn report(&self, id: &LoadBalancerId, status: &LoadBalancerStatus) -> Result<(), RecordError> {
+        let Some(known) = self.get(id) else {
+            return Ok(()); // Nothing was ever intended, so there is nothing to report on.
+        };
+        if known.status.as_ref() == Some(status) {
+            return Ok(());
+        }
+        let name = object_name(id);
+        let body = json!({
+            "apiVersion": "portcullis.dev/v1alpha1",
+            "kind": "LoadBalancer",
+            "metadata": {"name": name},
+            "status": status,
+        });
+        let params = PatchParams::apply(STATUS_MANAGER).force();
+        let record = self.api.patch_status(&name, &params, &Patch::Apply(&body)).await;
+        self.keep(record.map_err(|source| RecordError::Write { name, source })?);
+        Ok(())
+    }
+
+    /// Lets the record go: nothing of the load balancer exists any more.
+    pub async fn release(&self, id: &LoadBalancerId) -> Result<(), RecordError> {
+        let Some(known) = self.get(id) else {
+            return Ok(());
+        };
+        let name = object_name(id);
+        let failed = |source| RecordError::Write {
+            name: name.clone(),
+            source,
+        };
+        if is_held(&known) {
+            let others: Vec<&String> = known.finalizers().iter().filter(|f| *f != FINALIZER).collect();
+            // With the version: a finalizer that somebody adds meanwhile must not be lost.
+            let body =
+                json!({"metadata": {"resourceVersion": known.resource_version(), "finalizers": others}});
+            match self
+                .api
+                .patch(&name, &PatchParams::default(), &Patch::Merge(&body))
+                .await
+            {
+                Ok(record) => {
+                    self.keep(record);
+                }
+                Err(error) if is_missing(&error) => {}
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        let params = DeleteParams {
+            preconditions: Some(Preconditions {
+                uid: known.uid(),
+                resource_version: None,
+            }),
+            ..DeleteParams::default()
+        };
+        match self.api.delete(&name, &params).await {
+            Ok(_) => {}
+            Err(error) if is_missing(&error) => {}
+            Err(error) => return Err(failed(error)),
+        }
+        self.delete(&known);
+        Ok(())
+    }
+
+    /// Keeps the newer of two. Answers whether it was news.
+    fn keep(&self, mut record: LoadBalancerResource) -> bool {
+        record.metadata.managed_fields = None;
+        let mut held = self.held();
+        let name = record.name_any();
+        let news = held.get(&name).is_none_or(|known| is_newer(&record, known));
+        if news {
+            held.insert(name, Arc::new(record));
+        }
+        news
+    }
+
+    fn held(&self) -> MutexGuard<'_, BTreeMap<String, Arc<LoadBalancerResource>>> {
+        // Every change to the map is one insertion or removal: a panic elsewhere leaves it whole.
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether the finalizer holds it: something of it may exist outside.
+pub fn is_held(record: &LoadBalancerResource) -> bool {
+    record.finalizers().iter().any(|finalizer| finalizer == FINALIZER)
+}
+
+/// The watch lags behind our own writes: what it brings then is older than what is held. Versions are numbers that
+/// grow (Kubernetes 1.35, KEP-5504); where they are not, the one that comes last counts.
+fn is_newer(record: &LoadBalancerResource, known: &LoadBalancerResource) -> bool {
+    let version =
+        |record: &LoadBalancerResource| record.resource_version().and_then(|v| v.parse::<u64>().ok());
+    match (version(record), version(known)) {
+        (Some(new), Some(old)) if record.uid() == known.uid() => new > old,
+        _ => true,
+    }
+}
+
+fn is_missing(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 404)
+}

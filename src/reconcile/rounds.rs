@@ -1,0 +1,150 @@
+//! What is desired and what is observed in; the changes that lead from one to the other, made or imagined, out.
+//!
+//! The dry run and the real run are one loop: a round is planned from what is observed, each answer is folded into
+//! that, until a round is empty. A dry run folds imagined answers.
+
+use std::time::Instant;
+
+use portcullis_model::{ChangeSummary, Code, Plan, Problem, Provider, ProviderError, Retry};
+use tracing::info;
+
+use super::lease::Tenure;
+
+/// Rounds until a plan counts as endless. The longest chain of resources that name each other is far shorter
+/// (security group, load balancer, listener, rule), and each may be replaced once.
+pub const MAX_ROUNDS: usize = 16;
+
+/// What a dry run would do.
+#[derive(Debug)]
+pub struct Imagined<C> {
+    /// In the order they would be made.
+    pub changes: Vec<C>,
+    /// What the provider cannot express.
+    pub refused: Vec<Problem>,
+    pub end: End,
+}
+
+/// How a plan came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    Settled,
+    /// There were still changes after [`MAX_ROUNDS`].
+    Endless,
+}
+
+/// What a run did.
+#[derive(Debug)]
+pub struct Made {
+    /// In the order they were made.
+    pub changes: Vec<ChangeSummary>,
+    /// What the provider cannot express.
+    pub refused: Vec<Problem>,
+    /// Why it ended early.
+    pub result: Result<(), ProviderError>,
+}
+
+/// Imagines every round. `plan` and `fold` are those of one load balancer, or of what spans them.
+pub fn imagine<P: Provider, O>(
+    observed: &mut O,
+    plan: impl Fn(&O) -> (Plan<P::Change>, Vec<Problem>),
+    fold: fn(&mut O, &P::Change, P::Answer),
+) -> Imagined<P::Change> {
+    let mut changes = Vec::new();
+    let mut refused = Vec::new();
+    for _ in 0..MAX_ROUNDS {
+        let round;
+        (round, refused) = plan(observed);
+        if round.is_empty() {
+            return Imagined {
+                changes,
+                refused,
+                end: End::Settled,
+            };
+        }
+        for change in round.changes {
+            fold(observed, &change, P::imagine(&change));
+            changes.push(change);
+        }
+    }
+    Imagined {
+        changes,
+        refused,
+        end: End::Endless,
+    }
+}
+
+/// Makes every round. Ends at the first call that fails: what follows may rely on it, such as a deletion on the
+/// creation of what replaces it.
+pub async fn make<P: Provider, O: Send>(
+    provider: &P,
+    tenure: &Tenure,
+    observed: &mut O,
+    plan: impl Fn(&O) -> (Plan<P::Change>, Vec<Problem>) + Send,
+    fold: fn(&mut O, &P::Change, P::Answer),
+) -> Made {
+    let mut changes = Vec::new();
+    let mut refused = Vec::new();
+    for _ in 0..MAX_ROUNDS {
+        let round;
+        (round, refused) = plan(observed);
+        if round.is_empty() {
+            return Made {
+                changes,
+                refused,
+                result: Ok(()),
+            };
+        }
+        for change in round.changes {
+            // Asked at every call: a lease that is lost in the middle of a round ends the round there.
+            let Some(claim) = tenure.claim(now()) else {
+                return Made {
+                    changes,
+                    refused,
+                    result: Err(claim_lost()),
+                };
+            };
+            match provider.apply(&claim, &change).await {
+                Ok(answer) => {
+                    fold(observed, &change, answer);
+                    let summary = P::summary(&change);
+                    info!(change = %change, call = summary.call, reason = summary.reason, "changed");
+                    changes.push(summary);
+                }
+                Err(error) => {
+                    return Made {
+                        changes,
+                        refused,
+                        result: Err(error),
+                    };
+                }
+            }
+        }
+    }
+    Made {
+        changes,
+        refused,
+        result: Err(ProviderError {
+            code: Code::NotSettled,
+            call: "plan",
+            message: format!("there are still changes after {MAX_ROUNDS} rounds"),
+            retry: Retry::Observe,
+        }),
+    }
+}
+
+fn claim_lost() -> ProviderError {
+    ProviderError {
+        code: Code::ClaimLost,
+        call: "lease",
+        message: "the lease is not held any more".into(),
+        retry: Retry::Observe,
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a claim is asked for at the moment of the call"
+)]
+fn now() -> Instant {
+    Instant::now()
+}

@@ -1,0 +1,143 @@
+//! What each load balancer needs of what spans them in, that being there out; one at a time for all of them.
+//!
+//! Made before a load balancer's own plan, for its targets may not be reached without it, and narrowed after one is
+//! gone. Nothing is narrowed before every load balancer has been asked once: what an unasked one needs would go.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use portcullis_model::{ChangeSummary, LoadBalancerId, Problem, Provider, ProviderError};
+use tokio::sync::Mutex;
+
+use super::lease::Tenure;
+use super::rounds::{self, Imagined};
+
+/// What all load balancers together need.
+pub type Demands<P> = BTreeMap<LoadBalancerId, <P as Provider>::Demand>;
+
+/// What spans load balancers, as it is known to be.
+pub struct Spanning<P: Provider>(Mutex<State<P>>);
+
+struct State<P: Provider> {
+    /// None until every load balancer has been asked.
+    demands: Option<Demands<P>>,
+    observed: Option<P::Shared>,
+    /// The account for which nothing was left to do, and what could not be done.
+    settled: Option<(Arc<P::Account>, Vec<Problem>)>,
+}
+
+/// What spans load balancers, made fit for one of them.
+#[derive(Debug)]
+pub struct Fit<S> {
+    pub shared: S,
+    pub changes: Vec<ChangeSummary>,
+    pub refused: Vec<Problem>,
+}
+
+impl<P: Provider> std::fmt::Debug for Spanning<P> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Spanning").finish_non_exhaustive()
+    }
+}
+
+impl<P: Provider> Default for Spanning<P> {
+    fn default() -> Self {
+        Self(Mutex::new(State {
+            demands: None,
+            observed: None,
+            settled: None,
+        }))
+    }
+}
+
+impl<P: Provider> Spanning<P> {
+    /// Makes it fit for this load balancer; `demand` is none once the load balancer is gone. `all` asks every load
+    /// balancer, and is called once.
+    pub async fn fit(
+        &self,
+        provider: &P,
+        tenure: &Tenure,
+        account: &Arc<P::Account>,
+        (id, demand): (&LoadBalancerId, Option<P::Demand>),
+        all: impl FnOnce() -> Demands<P> + Send,
+    ) -> Result<Fit<P::Shared>, ProviderError> {
+        let mut state = self.0.lock().await;
+        let state = &mut *state;
+        let demands = state.demands.get_or_insert_with(all);
+        if demands.get(id) != demand.as_ref() {
+            match demand {
+                Some(demand) => demands.insert(id.clone(), demand),
+                None => demands.remove(id),
+            };
+            state.settled = None;
+        }
+        let mut shared = match state.observed.take() {
+            Some(shared) => shared,
+            None => provider.observe_shared(account).await?,
+        };
+        if let Some((known, refused)) = &state.settled
+            && Arc::ptr_eq(known, account)
+        {
+            let fit = Fit {
+                shared: shared.clone(),
+                changes: Vec::new(),
+                refused: refused.clone(),
+            };
+            state.observed = Some(shared);
+            return Ok(fit);
+        }
+        state.settled = None;
+        let plan = |shared: &P::Shared| provider.plan_shared(demands, shared, account);
+        let made = rounds::make(provider, tenure, &mut shared, plan, P::fold_shared).await;
+        // After an error nobody knows what exists: it is read again.
+        made.result?;
+        state.observed = Some(shared.clone());
+        state.settled = Some((account.clone(), made.refused.clone()));
+        Ok(Fit {
+            shared,
+            changes: made.changes,
+            refused: made.refused,
+        })
+    }
+
+    /// What would be changed for this load balancer, and what would exist then; changes nothing.
+    pub async fn imagine(
+        &self,
+        provider: &P,
+        account: &P::Account,
+        (id, demand): (&LoadBalancerId, P::Demand),
+        all: impl FnOnce() -> Demands<P> + Send,
+    ) -> Result<(P::Shared, Imagined<P::Change>), ProviderError> {
+        let mut state = self.0.lock().await;
+        let mut demands = state.demands.get_or_insert_with(all).clone();
+        demands.insert(id.clone(), demand);
+        let mut shared = state.look(provider, account).await?;
+        let plan = |shared: &P::Shared| provider.plan_shared(&demands, shared, account);
+        let imagined = rounds::imagine::<P, _>(&mut shared, plan, P::fold_shared);
+        Ok((shared, imagined))
+    }
+
+    /// What exists; changes nothing.
+    pub async fn look(&self, provider: &P, account: &P::Account) -> Result<P::Shared, ProviderError> {
+        self.0.lock().await.look(provider, account).await
+    }
+
+    /// What is known may have drifted: it is read again when it is next needed.
+    pub async fn forget(&self) {
+        let mut state = self.0.lock().await;
+        state.observed = None;
+        state.settled = None;
+    }
+}
+
+impl<P: Provider> State<P> {
+    async fn look(&mut self, provider: &P, account: &P::Account) -> Result<P::Shared, ProviderError> {
+        if let Some(shared) = &self.observed {
+            return Ok(shared.clone());
+        }
+        let shared = provider.observe_shared(account).await?;
+        self.observed = Some(shared.clone());
+        self.settled = None;
+        Ok(shared)
+    }
+}

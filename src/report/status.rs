@@ -1,0 +1,482 @@
+//! What a pass found in, the status of its load balancer and of its Ingresses out. Pure; bounded in size.
+
+use portcullis_model::{Address, Problem, Verb};
+
+use crate::cluster::object::{Ingress, IngressAddress, IngressAddressPort};
+use crate::crd::load_balancer::{
+    Bounded, Condition, LoadBalancerStatus, PendingChange, ProblemRef, ResourceRef,
+};
+use crate::reconcile::outcome::{End, Outcome};
+
+/// Most members named in a status.
+pub const MEMBERS: usize = 500;
+/// Most resources named in a status: an Application Load Balancer with its default quotas has about 320.
+pub const RESOURCES: usize = 500;
+/// Most pending changes named in a status.
+pub const PENDING: usize = 200;
+/// Most problems named in a status.
+pub const PROBLEMS: usize = 200;
+/// Longest text within a status, in bytes. All lists full of the longest texts stay below 1 MiB.
+pub const TEXT: usize = 400;
+
+/// The status of a load balancer after a pass; none where the pass changed nothing of it.
+///
+/// `before` is what is recorded, `now` the time of conditions that changed, as RFC 3339.
+pub fn load_balancer(
+    outcome: &Outcome,
+    before: &LoadBalancerStatus,
+    now: &str,
+) -> Option<LoadBalancerStatus> {
+    let fingerprint = match &outcome.end {
+        End::Resting | End::Gone => return None,
+        End::Settled { fingerprint } => Some(fingerprint.clone()),
+        // Changes that were begun have taken it out of the record already.
+        End::Held(_) | End::Failed(_) => before.fingerprint.clone(),
+    };
+    // A pass that failed early has not looked: what is recorded is the best there is.
+    let unseen = matches!(outcome.end, End::Failed(_)) && outcome.resources.is_empty();
+    let address = match &outcome.address {
+        Some(address) => Some(text_of(address)),
+        None if unseen => before.address.clone(),
+        None => None,
+    };
+    let resources = if unseen {
+        before.resources.clone()
+    } else {
+        Bounded::new(
+            outcome.resources.iter().map(|(kind, id, name)| ResourceRef {
+                kind: short(kind),
+                id: short(id),
+                name: short(name),
+            }),
+            RESOURCES,
+        )
+    };
+    let conditions = conditions(outcome, address.as_deref());
+    Some(LoadBalancerStatus {
+        conditions: merge(conditions, &before.conditions, now),
+        address,
+        members: Bounded::new(
+            outcome.members.iter().map(|member| member.meta.name.to_string()),
+            MEMBERS,
+        ),
+        resources,
+        pending: Bounded::new(
+            outcome.pending.iter().map(|change| PendingChange {
+                action: verb(change.verb).into(),
+                kind: short(change.kind),
+                id: short(&change.id),
+                reason: short(&change.reason),
+            }),
+            PENDING,
+        ),
+        problems: Bounded::new(
+            outcome.problems.iter().map(|problem| ProblemRef {
+                code: problem.code.as_str().into(),
+                at: short(&problem.at.to_string()),
+                message: short(&problem.message),
+            }),
+            PROBLEMS,
+        ),
+        fingerprint,
+    })
+}
+
+/// `status.loadBalancer.ingress` of a member. A problem of the Ingress stands at every port, by its stable code.
+pub fn ingress(outcome: &Outcome, member: &Ingress) -> Vec<IngressAddress> {
+    let Some(address) = &outcome.address else {
+        return Vec::new();
+    };
+    let error =
+        first_of(&outcome.problems, member).map(|problem| format!("portcullis.dev/{}", problem.code).into());
+    let (hostname, ip) = match address {
+        Address::Hostname(_) => (Some(text_of(address).into()), None),
+        Address::Ip(_) => (None, Some(text_of(address).into())),
+    };
+    vec![IngressAddress {
+        hostname,
+        ip,
+        ports: outcome
+            .ports
+            .iter()
+            .map(|port| IngressAddressPort {
+                port: i64::from(port.get()),
+                protocol: "TCP".into(),
+                error: error.clone(),
+            })
+            .collect(),
+    }]
+}
+
+/// Whether an Ingress already shows this address, whatever it shows of ports.
+pub fn shows(member: &Ingress, address: Option<&str>) -> bool {
+    let shown: Vec<&str> = member
+        .status
+        .iter()
+        .filter_map(|entry| entry.hostname.as_deref().or(entry.ip.as_deref()))
+        .collect();
+    match address {
+        None => shown.is_empty(),
+        Some(address) => shown == [address],
+    }
+}
+
+/// An address as status shows it: host names in lower case, as the incumbent writes them.
+pub fn text_of(address: &Address) -> String {
+    match address {
+        Address::Hostname(name) => name.to_ascii_lowercase(),
+        Address::Ip(ip) => ip.to_string(),
+    }
+}
+
+fn first_of<'a>(problems: &'a [Problem], member: &Ingress) -> Option<&'a Problem> {
+    problems
+        .iter()
+        .find(|problem| problem.at.kind == "ingress" && problem.at.object == member.meta.name)
+}
+
+/// A condition without its time.
+struct Stand {
+    kind: &'static str,
+    holds: bool,
+    reason: String,
+    message: String,
+}
+
+fn conditions(outcome: &Outcome, address: Option<&str>) -> [Stand; 3] {
+    let (settled, reason, message) = match &outcome.end {
+        End::Resting | End::Gone | End::Settled { .. } => {
+            (true, "Settled".into(), "what exists is what should".into())
+        }
+        End::Held(hold) => (false, hold.as_str().into(), hold.explanation().into()),
+        End::Failed(error) => (false, error.code.as_str().into(), short(&error.to_string())),
+    };
+    let ready = match address {
+        Some(address) => Stand {
+            kind: "Ready",
+            holds: true,
+            reason: "Serving".into(),
+            message: format!("clients find it at {address}"),
+        },
+        None => Stand {
+            kind: "Ready",
+            holds: false,
+            reason: if settled {
+                "NoAddress".into()
+            } else {
+                String::clone(&reason)
+            },
+            message: "it has no address yet".into(),
+        },
+    };
+    let found = match outcome.problems.as_slice() {
+        [] => Stand {
+            kind: "ProblemsFound",
+            holds: false,
+            reason: "NoProblems".into(),
+            message: "all that its members ask for is served".into(),
+        },
+        [first, rest @ ..] => Stand {
+            kind: "ProblemsFound",
+            holds: true,
+            reason: first.code.as_str().into(),
+            message: match rest.len() {
+                0 => short(&first.to_string()),
+                more => format!("{}; and {more} more", short(&first.to_string())),
+            },
+        },
+    };
+    [
+        ready,
+        Stand {
+            kind: "Settled",
+            holds: settled,
+            reason,
+            message,
+        },
+        found,
+    ]
+}
+
+/// The time moves only where the state does: else every pass would write, and every write would start a pass.
+fn merge(stands: [Stand; 3], before: &[Condition], now: &str) -> Vec<Condition> {
+    stands
+        .into_iter()
+        .map(|stand| {
+            let status = if stand.holds { "True" } else { "False" };
+            let known = before.iter().find(|condition| condition.kind == stand.kind);
+            let since = known
+                .filter(|known| known.status == status)
+                .map(|known| known.last_transition_time.clone());
+            Condition {
+                kind: stand.kind.into(),
+                status: status.into(),
+                reason: stand.reason,
+                message: stand.message,
+                last_transition_time: since.unwrap_or_else(|| now.into()),
+            }
+        })
+        .collect()
+}
+
+fn verb(verb: Verb) -> &'static str {
+    match verb {
+        Verb::Create => "create",
+        Verb::Update => "update",
+        Verb::Delete => "delete",
+    }
+}
+
+/// At most [`TEXT`] bytes of it.
+pub(super) fn short(text: &str) -> String {
+    if text.len() <= TEXT {
+        return text.into();
+    }
+    let mut end = TEXT - '…'.len_utf8();
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}…", &text[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use portcullis_model::{
+        ChangeSummary, Code, LoadBalancerId, ObjectName, Origin, Port, ProviderError, Retry,
+    };
+
+    use super::*;
+    use crate::cluster::object::Meta;
+    use crate::reconcile::outcome::Hold;
+
+    fn member(name: &str) -> Arc<Ingress> {
+        Arc::new(Ingress {
+            meta: Meta {
+                name: ObjectName::new("shop", name),
+                uid: "".into(),
+                created: 0,
+                deleting: false,
+                annotations: BTreeMap::new(),
+            },
+            class_name: None,
+            default_backend: None,
+            tls: Vec::new(),
+            rules: Vec::new(),
+            status: Vec::new(),
+        })
+    }
+
+    fn outcome(end: End) -> Outcome {
+        Outcome {
+            id: LoadBalancerId::parse("public"),
+            end,
+            members: vec![member("web"), member("api")],
+            left: Vec::new(),
+            ports: vec![Port::HTTP, Port::HTTPS],
+            address: Some(Address::Hostname("K8S-public-1.elb.amazonaws.com".into())),
+            resources: vec![("LoadBalancer", "LoadBalancer".into(), "arn:aws:x".into())],
+            made: Vec::new(),
+            pending: Vec::new(),
+            problems: Vec::new(),
+        }
+    }
+
+    fn settled() -> End {
+        End::Settled {
+            fingerprint: "f1".into(),
+        }
+    }
+
+    fn failed(code: Code) -> End {
+        End::Failed(ProviderError {
+            code,
+            call: "elbv2:CreateRule",
+            message: "slow down".into(),
+            retry: Retry::Backoff,
+        })
+    }
+
+    fn problem(name: &str, code: Code) -> Problem {
+        let object = ObjectName::new("shop", name);
+        Problem::new(
+            code,
+            Origin::new("ingress", object, "spec.rules[0]"),
+            "it is wrong",
+        )
+    }
+
+    fn shown(status: &LoadBalancerStatus) -> String {
+        let conditions: Vec<String> = status
+            .conditions
+            .iter()
+            .map(|c| format!("{}={}:{}", c.kind, c.status, c.reason))
+            .collect();
+        conditions.join(" ")
+    }
+
+    #[test]
+    fn conditions_say_how_it_stands() {
+        let mut problems = outcome(settled());
+        problems.problems = vec![
+            problem("web", Code::ServiceNotFound),
+            problem("api", Code::HostInvalid),
+        ];
+        let mut bare = outcome(failed(Code::QuotaExceeded));
+        bare.address = None;
+        let mut nothing = outcome(settled());
+        nothing.address = None;
+        for (name, outcome, want) in [
+            (
+                "settled",
+                outcome(settled()),
+                "Ready=True:Serving Settled=True:Settled ProblemsFound=False:NoProblems",
+            ),
+            (
+                "problems",
+                problems,
+                "Ready=True:Serving Settled=True:Settled ProblemsFound=True:ServiceNotFound",
+            ),
+            (
+                "a call failed",
+                outcome(failed(Code::Throttled)),
+                "Ready=True:Serving Settled=False:Throttled ProblemsFound=False:NoProblems",
+            ),
+            (
+                "a call failed before there was an address",
+                bare,
+                "Ready=False:QuotaExceeded Settled=False:QuotaExceeded ProblemsFound=False:NoProblems",
+            ),
+            (
+                "no address",
+                nothing,
+                "Ready=False:NoAddress Settled=True:Settled ProblemsFound=False:NoProblems",
+            ),
+            (
+                "the class only plans",
+                outcome(End::Held(Hold::PlanOnly)),
+                "Ready=True:Serving Settled=False:PlanOnly ProblemsFound=False:NoProblems",
+            ),
+        ] {
+            let status = load_balancer(&outcome, &LoadBalancerStatus::default(), "now").unwrap();
+            assert_eq!(shown(&status), want, "{name}");
+        }
+    }
+
+    #[test]
+    fn no_time_moves_unless_the_state_did() {
+        let first = load_balancer(&outcome(settled()), &LoadBalancerStatus::default(), "t1").unwrap();
+        let again = load_balancer(&outcome(settled()), &first, "t2").unwrap();
+        assert_eq!(again, first, "nothing changed, so not a byte of it does");
+
+        let throttled = load_balancer(&outcome(failed(Code::Throttled)), &again, "t3").unwrap();
+        let times: Vec<&str> = throttled
+            .conditions
+            .iter()
+            .map(|c| c.last_transition_time.as_str())
+            .collect();
+        assert_eq!(times, ["t1", "t3", "t1"], "only Settled changed");
+
+        let denied = load_balancer(&outcome(failed(Code::AccessDenied)), &throttled, "t4").unwrap();
+        assert_eq!(
+            denied.conditions[1].last_transition_time, "t3",
+            "another reason is no transition"
+        );
+        assert_eq!(denied.conditions[1].reason, "AccessDenied");
+    }
+
+    #[test]
+    fn what_failed_early_keeps_what_is_recorded() {
+        let before = load_balancer(&outcome(settled()), &LoadBalancerStatus::default(), "t1").unwrap();
+        let mut early = outcome(failed(Code::Unavailable));
+        early.address = None;
+        early.resources.clear();
+        let status = load_balancer(&early, &before, "t2").unwrap();
+        assert_eq!(status.address, before.address);
+        assert_eq!(status.resources, before.resources);
+        assert_eq!(status.fingerprint, before.fingerprint);
+    }
+
+    #[test]
+    fn passes_that_changed_nothing_have_nothing_to_report() {
+        for end in [End::Resting, End::Gone] {
+            let name = end.as_str();
+            assert_eq!(
+                load_balancer(&outcome(end), &LoadBalancerStatus::default(), "t"),
+                None,
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_ingress_shows_the_address_and_its_own_problem_alone() {
+        let mut outcome = outcome(settled());
+        outcome.problems = vec![problem("web", Code::ServiceNotFound)];
+        for (name, error) in [("web", Some("portcullis.dev/ServiceNotFound")), ("api", None)] {
+            let status = ingress(&outcome, &member(name));
+            assert_eq!(
+                status[0].hostname.as_deref(),
+                Some("k8s-public-1.elb.amazonaws.com"),
+                "{name}"
+            );
+            let ports: Vec<(i64, Option<&str>)> = status[0]
+                .ports
+                .iter()
+                .map(|port| (port.port, port.error.as_deref()))
+                .collect();
+            assert_eq!(ports, [(80, error), (443, error)], "{name}");
+        }
+    }
+
+    #[test]
+    fn a_status_stays_far_below_what_the_api_server_stores() {
+        let long = "é".repeat(1_000);
+        let mut outcome = outcome(settled());
+        outcome.members = (0..3000)
+            .map(|n| member(&format!("{}{n}", "m".repeat(240))))
+            .collect();
+        outcome.resources = (0..3000)
+            .map(|_| ("TargetGroup", long.clone(), long.clone()))
+            .collect();
+        outcome.problems = (0..3000)
+            .map(|_| {
+                Problem::new(
+                    Code::HostInvalid,
+                    Origin::new("ingress", ObjectName::new("a", "b"), long.as_str()),
+                    long.as_str(),
+                )
+            })
+            .collect();
+        outcome.pending = (0..3000)
+            .map(|_| ChangeSummary {
+                verb: Verb::Create,
+                kind: "ListenerRule",
+                id: long.clone(),
+                call: "elbv2:CreateRule",
+                reason: long.clone(),
+                fields: Vec::new(),
+            })
+            .collect();
+        let status = load_balancer(&outcome, &LoadBalancerStatus::default(), "t").unwrap();
+        let size = serde_json::to_string(&status).unwrap().len();
+        assert!(size < 1 << 20, "{size} bytes");
+        assert_eq!(
+            (status.problems.total, status.problems.first.len()),
+            (3000, PROBLEMS)
+        );
+    }
+
+    #[test]
+    fn texts_are_cut_between_characters() {
+        for (text, want) in [
+            ("a".repeat(TEXT), "a".repeat(TEXT)),
+            ("a".repeat(TEXT + 1), format!("{}…", "a".repeat(TEXT - 3))),
+            ("é".repeat(TEXT), format!("{}…", "é".repeat(TEXT / 2 - 2))),
+        ] {
+            assert_eq!(short(&text), want);
+        }
+    }
+}
