@@ -375,3 +375,6 @@ fn remove_named<T>(map: &mut BTreeMap<Arc<str>, Arc<T>>, name: &Arc<str>, asked:
         asked.insert(name.clone());
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,7 +10,7 @@ use super::object::{
 };
 
 /// A consistent view for one load balancer. Made by the index alone, and not before every watch has synced once.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Snapshot {
     pub id: LoadBalancerId,
     /// Not being deleted, by name. Empty: nothing should exist.
@@ -27,7 +27,7 @@ pub struct Snapshot {
 }
 
 /// An Ingress and what decides how it is read.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Member {
     pub ingress: Arc<Ingress>,
     /// None where the Ingress is ours without an IngressClass: by the legacy annotation, or in a folder that has none.
@@ -38,7 +38,7 @@ pub struct Member {
 }
 
 /// The parameters of a class.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Parameters {
     /// The class names none.
     None,
@@ -50,7 +50,7 @@ pub enum Parameters {
 }
 
 /// Whether Secrets were looked at.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Secrets {
     /// The provider ends TLS with certificates of its own; no right to read Secrets is needed.
     NotRead,
