@@ -142,14 +142,15 @@ pub enum Call {
         arn: RuleArn,
     },
 
-    /// ELBv2's own way of tagging: the same tags on resources of one kind, at most 20 of them.
+    /// ELBv2's own way of tagging. The API's list takes one: "Only one resource can be tagged at a time" is its error
+    /// for more (aws-sdk-go-v2, issue 2715).
     AddTags {
-        arns: Vec<String>,
+        arn: String,
         tags: Pairs,
     },
-    /// ELBv2's own way of removing tags, at most 20 resources.
+    /// ELBv2's own way of removing tags, one resource a call like `AddTags`.
     RemoveTags {
-        arns: Vec<String>,
+        arn: String,
         keys: BTreeSet<String>,
     },
 }

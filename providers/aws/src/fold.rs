@@ -199,9 +199,9 @@ pub fn fold(observed: &mut Observed, change: &Change, answer: Answer) {
             fold_rule(observed, &change.call, answer);
         }
 
-        Call::AddTags { arns, tags } => retag(observed, arns, |had| had.0.extend(tags.0.clone())),
-        Call::RemoveTags { arns, keys } => {
-            retag(observed, arns, |had| had.0.retain(|key, _| !keys.contains(key)))
+        Call::AddTags { arn, tags } => retag(observed, arn, |had| had.0.extend(tags.0.clone())),
+        Call::RemoveTags { arn, keys } => {
+            retag(observed, arn, |had| had.0.retain(|key, _| !keys.contains(key)))
         }
     }
 }
@@ -351,8 +351,8 @@ fn fold_rule(observed: &mut Observed, call: &Call, answer: Answer) {
     }
 }
 
-fn retag(observed: &mut Observed, arns: &[String], edit: impl Fn(&mut Pairs)) {
-    let named = |arn: &str| arns.iter().any(|wanted| wanted == arn);
+fn retag(observed: &mut Observed, arn: &str, edit: impl Fn(&mut Pairs)) {
+    let named = |known: &str| known == arn;
     for state in observed.target_groups.iter_mut().map(Owned::get_mut) {
         if named(state.arn.as_str()) {
             edit(&mut state.spec.tags);

@@ -84,6 +84,11 @@ pub enum RuleCondition {
         #[serde(rename = "SourceIpConfig")]
         config: SourceIpConfig,
     },
+    /// Observed only: a condition we make none of. It equals nothing that is desired.
+    Foreign {
+        #[serde(rename = "ForeignField")]
+        field: String,
+    },
 }
 
 /// A target group and its share.
@@ -237,6 +242,11 @@ pub enum RuleTransform {
     UrlRewrite {
         #[serde(rename = "UrlRewriteConfig")]
         config: RewriteList,
+    },
+    /// Observed only: a transform we make none of. It equals nothing that is desired.
+    Foreign {
+        #[serde(rename = "ForeignType")]
+        kind: String,
     },
 }
 
