@@ -1,0 +1,189 @@
+//! A cluster of a given size in; the time to index it, and to go from one changed endpoint to a snapshot, out.
+
+use std::cell::RefCell;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use divan::Bencher;
+use divan::counter::ItemsCount;
+use portcullis::cluster::index::{Index, SecretsMode};
+use portcullis::cluster::object::{
+    Endpoint, EndpointPort, EndpointSlice, Ingress, IngressBackend, IngressClass, IngressPath, IngressRule,
+    IpFamily, Meta, Object, Pod, PortRef, Service, ServicePort, ServiceType,
+};
+use portcullis::translate::{Settings, membership, references};
+use portcullis_model::ObjectName;
+
+/// Ready pods behind each Service: 100,000 endpoints at 10,000 Services.
+const PODS: usize = 10;
+
+/// Services whose endpoints change.
+const CHANGING: usize = 100;
+
+fn main() {
+    divan::main();
+}
+
+fn meta(namespace: &str, name: &str) -> Meta {
+    Meta {
+        name: ObjectName::new(namespace, name),
+        uid: format!("uid-{name}").into(),
+        created: 1_795_521_600,
+        deleting: false,
+        annotations: Default::default(),
+    }
+}
+
+fn address(i: usize) -> IpAddr {
+    let i = u32::try_from(i).expect("benchmarks have fewer than 2^24 pods");
+    IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0000 + i))
+}
+
+/// One Ingress with a host and two paths.
+fn ingress(i: usize) -> Object {
+    let path = |path: &str| IngressPath {
+        path: Some(path.into()),
+        path_type: "Prefix".into(),
+        backend: IngressBackend::Service {
+            name: format!("service-{i}").into(),
+            port: PortRef::Number(80),
+        },
+    };
+    Object::Ingress(Ingress {
+        meta: meta(&namespace(i), &format!("ingress-{i}")),
+        class_name: Some("portcullis".into()),
+        default_backend: None,
+        tls: Vec::new(),
+        rules: vec![IngressRule {
+            host: Some(format!("host-{i}.example.com").into()),
+            paths: vec![path("/"), path("/api")],
+        }],
+        status: Vec::new(),
+    })
+}
+
+/// A hundred Ingresses share a namespace.
+fn namespace(i: usize) -> String {
+    format!("namespace-{}", i / 100)
+}
+
+fn service(i: usize) -> Object {
+    Object::Service(Service {
+        meta: meta(&namespace(i), &format!("service-{i}")),
+        kind: ServiceType::ClusterIp,
+        ports: vec![ServicePort {
+            name: Some("http".into()),
+            port: 80,
+            target: PortRef::Number(8080),
+            node_port: None,
+            protocol: "TCP".into(),
+            app_protocol: None,
+        }],
+        selector: [("app".into(), format!("app-{i}").into())].into(),
+        families: vec![IpFamily::V4],
+        external_name: None,
+    })
+}
+
+/// The endpoints of a Service, of which the first is ready or not.
+fn slice(i: usize, first_ready: bool) -> Object {
+    let endpoint = |k: usize| Endpoint {
+        addresses: vec![address(i * PODS + k).to_string().into()],
+        ready: first_ready || k > 0,
+        serving: first_ready || k > 0,
+        terminating: false,
+        node: Some(format!("node-{}", k % 3).into()),
+        zone: Some("zone-a".into()),
+        pod: Some(format!("pod-{i}-{k}").into()),
+    };
+    Object::EndpointSlice(EndpointSlice {
+        meta: meta(&namespace(i), &format!("service-{i}-abcde")),
+        service: Some(format!("service-{i}").into()),
+        address_type: "IPv4".into(),
+        ports: vec![EndpointPort {
+            name: "http".into(),
+            port: Some(8080),
+            protocol: "TCP".into(),
+        }],
+        endpoints: (0..PODS).map(endpoint).collect(),
+    })
+}
+
+fn pod(i: usize, k: usize) -> Object {
+    Object::Pod(Pod {
+        meta: meta(&namespace(i), &format!("pod-{i}-{k}")),
+        labels: [("app".into(), format!("app-{i}").into())].into(),
+        node: Some(format!("node-{}", k % 3).into()),
+        addresses: vec![address(i * PODS + k)],
+        ready: true,
+        finished: false,
+        ports: Default::default(),
+    })
+}
+
+fn cluster(ingresses: usize) -> Vec<Object> {
+    let class = Object::IngressClass(IngressClass {
+        meta: Meta {
+            name: ObjectName::cluster("portcullis"),
+            ..meta("", "portcullis")
+        },
+        controller: "portcullis.dev/ingress".into(),
+        is_default: false,
+        parameters: None,
+    });
+    let mut objects = vec![class];
+    for i in 0..ingresses {
+        objects.extend([ingress(i), service(i), slice(i, true)]);
+        objects.extend((0..PODS).map(|k| pod(i, k)));
+    }
+    objects
+}
+
+fn empty() -> Index {
+    let settings = Arc::new(Settings::default());
+    Index::new(
+        Box::new(move |candidate| membership(&settings, candidate)),
+        Box::new(references),
+        SecretsMode::NotRead,
+    )
+}
+
+/// From the first listing of every kind to an index that can be read.
+#[divan::bench(args = [100, 1_000, 10_000], sample_count = 10, sample_size = 1)]
+fn index_everything(bencher: Bencher<'_, '_>, ingresses: usize) {
+    let objects = cluster(ingresses);
+    bencher
+        .counter(ItemsCount::new(objects.len()))
+        .with_inputs(|| objects.clone())
+        .bench_local_values(|objects| {
+            let mut index = empty();
+            index.reset_all(objects);
+            index
+        });
+}
+
+/// One endpoint turns ready or unready: from the event to the snapshot of the load balancer it touches.
+#[divan::bench(args = [100, 1_000, 10_000], sample_count = 1_000)]
+fn change_an_endpoint(bencher: Bencher<'_, '_>, ingresses: usize) {
+    let mut index = empty();
+    index.reset_all(cluster(ingresses));
+    let index = RefCell::new(index);
+    let next = RefCell::new(0);
+    bencher
+        .with_inputs(|| {
+            let mut next = next.borrow_mut();
+            *next += 1;
+            // The same hundred Services at every size, or the caches of the processor would be what is measured.
+            slice(*next % CHANGING, (*next / CHANGING) % 2 == 1)
+        })
+        .bench_local_values(|slice| {
+            let mut index = index.borrow_mut();
+            let touched = index.apply(slice);
+            let synced = index.synced().expect("every kind was listed");
+            touched
+                .load_balancers
+                .iter()
+                .map(|id| synced.snapshot(id))
+                .collect::<Vec<_>>()
+        });
+}
