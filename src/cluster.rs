@@ -6,4 +6,6 @@ pub mod manifests;
 pub mod membership;
 pub mod object;
 pub mod snapshot;
+#[cfg(feature = "cluster")]
+pub mod watch;
 pub mod wire;

@@ -1,0 +1,214 @@
+//! The Kubernetes API in, an index that follows it and what each event touched out.
+//!
+//! Objects are trimmed as they arrive; nothing whole is kept. A watch that fails is begun again with a growing delay,
+//! and says meanwhile why.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures::{Stream, StreamExt, TryStreamExt};
+use kube::api::{ApiResource, DynamicObject, GroupVersionKind};
+use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{self, Config, Event, watcher};
+use kube::{Api, Client, Resource};
+use serde::de::DeserializeOwned;
+use tokio::sync::mpsc;
+use tracing::{debug, info, warn};
+
+use super::index::{Index, Touched};
+use super::object::{Kind, Object, ObjectKey};
+use super::wire;
+
+/// Objects per page of a list: a big cluster's list never stands in memory as a whole.
+const PAGE: u32 = 100;
+/// Seconds after which the server ends a watch of EndpointSlices. Whatever dies silently is noticed that soon; with
+/// the default it would take almost five minutes, and pods come and go meanwhile.
+const SLICES_TIMEOUT: u32 = 60;
+
+/// The index as everybody shares it: locked for one event or one snapshot at a time, never across a wait.
+#[derive(Debug)]
+pub struct SharedIndex(Mutex<Index>);
+
+impl SharedIndex {
+    pub fn new(index: Index) -> Self {
+        Self(Mutex::new(index))
+    }
+
+    pub fn lock(&self) -> MutexGuard<'_, Index> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How each watch stands: kinds that have not been listed yet, or whose watch is broken, with the reason.
+#[derive(Debug, Default)]
+pub struct Health(Mutex<BTreeMap<&'static str, String>>);
+
+impl Health {
+    /// What is not as it should be, one line each.
+    pub fn troubles(&self) -> Vec<String> {
+        let troubles = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        troubles
+            .iter()
+            .map(|(kind, why)| format!("{kind}: {why}"))
+            .collect()
+    }
+
+    fn set(&self, kind: &'static str, why: Option<String>) {
+        let mut troubles = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match why {
+            Some(why) => troubles.insert(kind, why),
+            None => troubles.remove(kind),
+        };
+    }
+}
+
+/// Follows all objects of a kind until the stream ends, which it does not.
+pub async fn follow(
+    client: Client,
+    kind: Kind,
+    index: Arc<SharedIndex>,
+    health: Arc<Health>,
+    touched: mpsc::UnboundedSender<Touched>,
+) {
+    let resource = api_resource(kind);
+    let api: Api<DynamicObject> = Api::all_with(client, &resource);
+    let mut config = Config::default().page_size(PAGE);
+    if kind == Kind::EndpointSlice {
+        config = config.timeout(SLICES_TIMEOUT);
+    }
+    let mut list = Vec::new();
+    let events = events(api, config, kind.as_str(), &health);
+    let mut events = std::pin::pin!(events);
+    while let Some(event) = events.next().await {
+        let touch = match event {
+            Event::Init => {
+                list.clear();
+                continue;
+            }
+            Event::InitApply(object) => {
+                list.extend(read(kind, object));
+                continue;
+            }
+            Event::InitDone => {
+                info!(kind = kind.as_str(), objects = list.len(), "listed");
+                index.lock().reset(kind, std::mem::take(&mut list))
+            }
+            Event::Apply(object) => match read(kind, object) {
+                Some(object) => index.lock().apply(object),
+                None => continue,
+            },
+            Event::Delete(object) => {
+                let name = portcullis_model::ObjectName::new(
+                    object.metadata.namespace.unwrap_or_default(),
+                    object.metadata.name.unwrap_or_default(),
+                );
+                index.lock().delete(&ObjectKey { kind, name })
+            }
+        };
+        if touched.send(touch).is_err() {
+            return; // Nobody listens any more: the controller is stopping.
+        }
+    }
+}
+
+/// Events of a kind; a failure is told, and followed by another try after a growing delay.
+pub fn events<K>(
+    api: Api<K>,
+    config: Config,
+    kind: &'static str,
+    health: &Health,
+) -> impl Stream<Item = Event<K>> + Send
+where
+    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+{
+    health.set(kind, Some("not listed yet".into()));
+    watcher(api, config)
+        .default_backoff()
+        .inspect_ok(move |event| {
+            if matches!(event, Event::InitDone | Event::Apply(_) | Event::Delete(_)) {
+                health.set(kind, None);
+            }
+        })
+        .filter_map(move |event| {
+            std::future::ready(match event {
+                Ok(event) => Some(event),
+                Err(error) => {
+                    if is_routine(&error) {
+                        debug!(kind, error = %error, "the watch begins again");
+                    } else {
+                        warn!(kind, error = &error as &dyn std::error::Error, "the watch failed");
+                        health.set(kind, Some(why(kind, &error)));
+                    }
+                    None
+                }
+            })
+        })
+}
+
+/// The server ends watches now and then, and forgets old versions.
+fn is_routine(error: &watcher::Error) -> bool {
+    matches!(error, watcher::Error::WatchError(status) if status.code == 410)
+}
+
+fn why(kind: &str, error: &watcher::Error) -> String {
+    if let watcher::Error::InitialListFailed(kube::Error::Api(status)) = error {
+        match status.code {
+            403 => return format!("may not be listed: {}", status.message),
+            404 => {
+                return format!(
+                    "the API server does not know {kind}: install the custom resource definitions (crds/*.yaml)"
+                );
+            }
+            _ => {}
+        }
+    }
+    error.to_string()
+}
+
+fn read(kind: Kind, mut object: DynamicObject) -> Option<Object> {
+    // Half of an object's size, and nobody reads it.
+    object.metadata.managed_fields = None;
+    let value = match serde_json::to_value(&object) {
+        Ok(value) => value,
+        Err(error) => {
+            warn!(
+                kind = kind.as_str(),
+                error = &error as &dyn std::error::Error,
+                "an object cannot be read"
+            );
+            return None;
+        }
+    };
+    match wire::from_api(kind, value) {
+        Ok(object) => Some(object),
+        Err(error) => {
+            // What was last read of it stays in use until the kind is listed anew.
+            warn!(
+                kind = kind.as_str(),
+                error = &error as &dyn std::error::Error,
+                "an object cannot be read"
+            );
+            None
+        }
+    }
+}
+
+fn api_resource(kind: Kind) -> ApiResource {
+    let (group, version) = match kind.api_version().split_once('/') {
+        Some((group, version)) => (group, version),
+        None => ("", kind.api_version()),
+    };
+    let plural = match kind {
+        Kind::Ingress => "ingresses",
+        Kind::IngressClass => "ingressclasses",
+        Kind::ClassParameters => "ingressclassparameters",
+        Kind::Service => "services",
+        Kind::EndpointSlice => "endpointslices",
+        Kind::Secret => "secrets",
+        Kind::Node => "nodes",
+        Kind::Pod => "pods",
+        Kind::Namespace => "namespaces",
+    };
+    ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind.as_str()), plural)
+}

@@ -1,0 +1,276 @@
+//! Outcomes in, Kubernetes Events out: each problem once, on the object that has it, until it changes.
+//!
+//! What to tell is pure; how often is bounded by a bucket of tokens. The name of an Event is a digest of what it says,
+//! so a restart does not say it again while the first one is kept.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use portcullis_model::{LoadBalancerId, ObjectName, Problem};
+use sha2::{Digest, Sha256};
+
+use super::status::{shows, text_of};
+use crate::cluster::object::Ingress;
+use crate::reconcile::outcome::Outcome;
+
+/// Longest note the API server takes, in bytes.
+pub const NOTE: usize = 1024;
+/// Events at once, at most.
+const BURST: u32 = 50;
+/// Time until one more may be written.
+const REFILL: Duration = Duration::from_secs(2);
+
+/// Who is told.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Regarding {
+    pub api_version: &'static str,
+    pub kind: &'static str,
+    pub name: ObjectName,
+    pub uid: String,
+}
+
+impl Regarding {
+    pub fn ingress(ingress: &Ingress) -> Self {
+        Self {
+            api_version: "networking.k8s.io/v1",
+            kind: "Ingress",
+            name: ingress.meta.name.clone(),
+            uid: ingress.meta.uid.to_string(),
+        }
+    }
+}
+
+/// How it is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Tone {
+    Normal,
+    Warning,
+}
+
+/// One thing to tell.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Note {
+    pub regarding: Regarding,
+    pub tone: Tone,
+    /// A stable code where something is wrong.
+    pub reason: &'static str,
+    pub text: String,
+}
+
+impl Note {
+    /// Name of the Event: the same for the same note on the same object.
+    pub fn name(&self) -> String {
+        let mut digest = Sha256::new();
+        for part in [
+            self.regarding.kind,
+            &*self.regarding.uid,
+            self.reason,
+            &*self.text,
+        ] {
+            digest.update(part.as_bytes());
+            digest.update([0]);
+        }
+        let digest: String = digest
+            .finalize()
+            .iter()
+            .take(8)
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        // A name has 253 bytes at most; an object's own is all ASCII.
+        let object: String = self.regarding.name.name.chars().take(253 - 17).collect();
+        format!("{object}.{digest}")
+    }
+}
+
+/// What a pass has to tell: problems at the Ingress that has them, all others at the record, if there is one.
+pub fn notes(outcome: &Outcome, record: Option<&Regarding>) -> Vec<Note> {
+    let mut notes = Vec::new();
+    for problem in &outcome.problems {
+        let member = outcome
+            .members
+            .iter()
+            .find(|member| problem.at.kind == "ingress" && problem.at.object == member.meta.name);
+        let regarding = match member {
+            Some(member) => Regarding::ingress(member),
+            None => match record {
+                Some(record) => record.clone(),
+                None => continue,
+            },
+        };
+        notes.push(warning(regarding, problem));
+    }
+    let address = outcome.address.as_ref().map(text_of);
+    if let Some(address) = &address {
+        for member in outcome
+            .members
+            .iter()
+            .filter(|member| !shows(member, Some(address)))
+        {
+            notes.push(Note {
+                regarding: Regarding::ingress(member),
+                tone: Tone::Normal,
+                reason: "Served",
+                text: format!("load balancer {} serves it at {address}", outcome.id),
+            });
+        }
+    }
+    notes
+}
+
+/// What a refused Ingress is told.
+pub fn refused(ingress: &Ingress, problems: &[Problem]) -> Vec<Note> {
+    problems
+        .iter()
+        .map(|problem| warning(Regarding::ingress(ingress), problem))
+        .collect()
+}
+
+fn warning(regarding: Regarding, problem: &Problem) -> Note {
+    let mut text = format!("{problem}. {}", problem.code.advice());
+    if text.len() > NOTE {
+        let mut end = NOTE - '…'.len_utf8();
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        text.truncate(end);
+        text.push('…');
+    }
+    Note {
+        regarding,
+        tone: Tone::Warning,
+        reason: problem.code.as_str(),
+        text,
+    }
+}
+
+/// Whose notes these are.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Source {
+    LoadBalancer(LoadBalancerId),
+    /// Part of no load balancer.
+    Refused(ObjectName),
+}
+
+/// What was told already, and how much more may be.
+#[derive(Debug)]
+pub struct Told {
+    told: BTreeMap<Source, BTreeSet<Note>>,
+    tokens: u32,
+    refilled: Instant,
+}
+
+impl Told {
+    pub fn new(now: Instant) -> Self {
+        Self {
+            told: BTreeMap::new(),
+            tokens: BURST,
+            refilled: now,
+        }
+    }
+
+    /// Of all there is to tell now, what was not told before; and how much of that has to wait.
+    pub fn news(&mut self, source: Source, notes: Vec<Note>, now: Instant) -> (Vec<Note>, usize) {
+        self.refill(now);
+        let before = self.told.remove(&source).unwrap_or_default();
+        let mut told = BTreeSet::new();
+        let mut news = Vec::new();
+        let mut dropped = 0;
+        for note in notes {
+            if before.contains(&note) {
+                told.insert(note);
+            } else if told.contains(&note) {
+                // Twice the same.
+            } else if self.tokens == 0 {
+                // Not told: the next pass tries again.
+                dropped += 1;
+            } else {
+                self.tokens -= 1;
+                told.insert(note.clone());
+                news.push(note);
+            }
+        }
+        if !told.is_empty() {
+            self.told.insert(source, told);
+        }
+        (news, dropped)
+    }
+
+    fn refill(&mut self, now: Instant) {
+        while self.tokens < BURST && now.saturating_duration_since(self.refilled) >= REFILL {
+            self.tokens += 1;
+            self.refilled += REFILL;
+        }
+        if self.tokens == BURST {
+            self.refilled = now;
+        }
+    }
+}
+
+#[cfg(test)]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "an instant can only be had from the clock; all others are counted from it"
+)]
+mod tests {
+    use super::*;
+
+    fn note(text: &str) -> Note {
+        Note {
+            regarding: Regarding {
+                api_version: "networking.k8s.io/v1",
+                kind: "Ingress",
+                name: ObjectName::new("shop", "web"),
+                uid: "u1".into(),
+            },
+            tone: Tone::Warning,
+            reason: "HostInvalid",
+            text: text.into(),
+        }
+    }
+
+    fn source() -> Source {
+        Source::Refused(ObjectName::new("shop", "web"))
+    }
+
+    #[test]
+    fn each_problem_is_told_once_until_it_changes() {
+        let start = Instant::now();
+        let mut told = Told::new(start);
+        for (name, notes, want) in [
+            ("new", vec!["a"], vec!["a"]),
+            ("the same", vec!["a"], vec![]),
+            ("one more", vec!["a", "b", "b"], vec!["b"]),
+            ("changed", vec!["a", "c"], vec!["c"]),
+            ("mended", vec![], vec![]),
+            ("back again", vec!["a"], vec!["a"]),
+        ] {
+            let notes = notes.into_iter().map(note).collect();
+            let (news, dropped) = told.news(source(), notes, start);
+            let texts: Vec<&str> = news.iter().map(|note| note.text.as_str()).collect();
+            assert_eq!((texts, dropped), (want, 0), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_flood_is_bounded_and_told_later() {
+        let start = Instant::now();
+        let mut told = Told::new(start);
+        let flood = || (0..60).map(|n| note(&n.to_string())).collect::<Vec<_>>();
+        for (seconds, want) in [(0, (50, 10)), (1, (0, 10)), (6, (3, 7)), (100, (7, 0))] {
+            let (news, dropped) = told.news(source(), flood(), start + Duration::from_secs(seconds));
+            assert_eq!((news.len(), dropped), want, "after {seconds} s");
+        }
+    }
+
+    #[test]
+    fn an_event_is_named_by_what_it_says() {
+        let mut other = note("a");
+        other.regarding.uid = "u2".into();
+        assert_eq!(note("a").name(), note("a").name());
+        assert_ne!(note("a").name(), note("b").name(), "another text");
+        assert_ne!(note("a").name(), other.name(), "another object of the same name");
+        let mut long = note("a");
+        long.regarding.name = ObjectName::new("shop", "n".repeat(253));
+        assert_eq!(long.name().len(), 253);
+    }
+}

@@ -1,0 +1,285 @@
+//! Outcomes in, Prometheus text out. Labels come from enums alone: no name, path or message ever makes a series.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use portcullis_model::{Code, LoadBalancerId, Problem};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::reconcile::outcome::{End, Outcome};
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PassLabels {
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ChangeLabels {
+    call: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CodeLabels {
+    code: &'static str,
+}
+
+/// All that is counted.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    passes: Family<PassLabels, Counter>,
+    seconds: Histogram,
+    changes: Family<ChangeLabels, Counter>,
+    problems: Family<CodeLabels, Gauge>,
+    waiting: Gauge,
+    running: Gauge,
+    leading: Gauge,
+    balancers: Gauge,
+    events_dropped: Counter,
+    /// Problems of each load balancer, so that those of one can be taken back.
+    known: Mutex<BTreeMap<LoadBalancerId, BTreeMap<Code, i64>>>,
+    last_pass: Gauge<f64, AtomicU64>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("portcullis");
+        let passes = Family::default();
+        // 1 ms to 65 s: a pass that changes nothing, to one that creates everything.
+        let seconds = Histogram::new(exponential_buckets(0.001, 4.0, 9));
+        let changes = Family::default();
+        let problems = Family::default();
+        let (waiting, running, leading, balancers) = (
+            Gauge::default(),
+            Gauge::default(),
+            Gauge::default(),
+            Gauge::default(),
+        );
+        let events_dropped = Counter::default();
+        let last_pass = Gauge::default();
+        registry.register("passes", "Passes by how they ended", passes.clone());
+        registry.register_with_unit("pass", "Time a pass took", Unit::Seconds, seconds.clone());
+        registry.register(
+            "changes",
+            "Calls that change the provider's side, by outcome or error code",
+            changes.clone(),
+        );
+        registry.register(
+            "problems",
+            "Problems there are now, by stable code",
+            problems.clone(),
+        );
+        registry.register(
+            "queue_waiting",
+            "Load balancers that wait for a pass or another try",
+            waiting.clone(),
+        );
+        registry.register("queue_running", "Passes under way", running.clone());
+        registry.register(
+            "leading",
+            "1 where this process may change things, else 0",
+            leading.clone(),
+        );
+        registry.register(
+            "load_balancers",
+            "Load balancers that have a record",
+            balancers.clone(),
+        );
+        registry.register(
+            "events_dropped",
+            "Events not written because there were too many",
+            events_dropped.clone(),
+        );
+        registry.register(
+            "last_pass_timestamp",
+            "When a pass last ended, in seconds since 1970",
+            last_pass.clone(),
+        );
+        Self {
+            registry,
+            passes,
+            seconds,
+            changes,
+            problems,
+            waiting,
+            running,
+            leading,
+            balancers,
+            events_dropped,
+            known: Mutex::default(),
+            last_pass,
+        }
+    }
+}
+
+/// How the queue stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Load {
+    pub waiting: usize,
+    pub running: usize,
+    pub balancers: usize,
+    pub leading: bool,
+}
+
+impl Metrics {
+    /// A pass ended, after this time, at this second since 1970.
+    pub fn pass(&self, outcome: &Outcome, took: Duration, at: f64) {
+        let labels = PassLabels {
+            outcome: outcome.end.as_str(),
+        };
+        self.passes.get_or_create(&labels).inc();
+        self.seconds.observe(took.as_secs_f64());
+        self.last_pass.set(at);
+        for change in &outcome.made {
+            self.change(change.call, "ok");
+        }
+        match &outcome.end {
+            End::Failed(error) => self.change(error.call, error.code.as_str()),
+            End::Resting | End::Settled { .. } | End::Held(_) | End::Gone => {}
+        }
+        match &outcome.end {
+            // A pass that rests has not looked for problems: those known still stand.
+            End::Resting => {}
+            End::Gone => self.problems(&outcome.id, &[]),
+            End::Settled { .. } | End::Held(_) | End::Failed(_) => {
+                self.problems(&outcome.id, &outcome.problems)
+            }
+        }
+    }
+
+    /// A pass could not even begin, or its outcome not be written.
+    pub fn pass_lost(&self) {
+        self.passes.get_or_create(&PassLabels { outcome: "lost" }).inc();
+    }
+
+    pub fn load(&self, load: Load) {
+        let number = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+        self.waiting.set(number(load.waiting));
+        self.running.set(number(load.running));
+        self.balancers.set(number(load.balancers));
+        self.leading.set(i64::from(load.leading));
+    }
+
+    pub fn event_dropped(&self) {
+        self.events_dropped.inc();
+    }
+
+    /// The text that Prometheus reads.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing to a string does not fail.
+        if encode(&mut text, &self.registry).is_err() {
+            text.clear();
+        }
+        text
+    }
+
+    fn change(&self, call: &'static str, outcome: &'static str) {
+        self.changes.get_or_create(&ChangeLabels { call, outcome }).inc();
+    }
+
+    fn problems(&self, id: &LoadBalancerId, problems: &[Problem]) {
+        let mut counts: BTreeMap<Code, i64> = BTreeMap::new();
+        for problem in problems {
+            *counts.entry(problem.code).or_default() += 1;
+        }
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = known.remove(id).unwrap_or_default();
+        for (sign, counts) in [(-1, &before), (1, &counts)] {
+            for (code, count) in counts {
+                self.problems
+                    .get_or_create(&CodeLabels { code: code.as_str() })
+                    .inc_by(sign * count);
+            }
+        }
+        if !counts.is_empty() {
+            known.insert(id.clone(), counts);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use portcullis_model::{ObjectName, Origin};
+
+    use super::*;
+
+    fn outcome(end: End, codes: &[Code]) -> Outcome {
+        Outcome {
+            id: LoadBalancerId::parse("shop/secret-name"),
+            end,
+            members: Vec::new(),
+            left: Vec::new(),
+            ports: Vec::new(),
+            address: None,
+            resources: Vec::new(),
+            made: Vec::new(),
+            pending: Vec::new(),
+            problems: codes
+                .iter()
+                .map(|code| Problem::new(*code, Origin::new("ingress", ObjectName::new("a", "b"), ""), "m"))
+                .collect(),
+        }
+    }
+
+    fn settled() -> End {
+        End::Settled {
+            fingerprint: String::new(),
+        }
+    }
+
+    #[test]
+    fn problems_are_those_there_are_now() {
+        let metrics = Metrics::default();
+        let line = |text: &str| {
+            text.lines()
+                .find(|l| l.starts_with("portcullis_problems{"))
+                .map(str::to_owned)
+        };
+        for (name, end, codes, want) in [
+            (
+                "two appear",
+                settled(),
+                vec![Code::HostInvalid; 2],
+                "portcullis_problems{code=\"HostInvalid\"} 2",
+            ),
+            (
+                "a pass that rests keeps them",
+                End::Resting,
+                vec![],
+                "portcullis_problems{code=\"HostInvalid\"} 2",
+            ),
+            (
+                "one is mended",
+                settled(),
+                vec![Code::HostInvalid],
+                "portcullis_problems{code=\"HostInvalid\"} 1",
+            ),
+            (
+                "the load balancer goes",
+                End::Gone,
+                vec![],
+                "portcullis_problems{code=\"HostInvalid\"} 0",
+            ),
+        ] {
+            metrics.pass(&outcome(end, &codes), Duration::ZERO, 0.0);
+            assert_eq!(line(&metrics.text()).as_deref(), Some(want), "{name}");
+        }
+    }
+
+    #[test]
+    fn no_name_makes_a_series() {
+        let metrics = Metrics::default();
+        metrics.pass(&outcome(settled(), &[Code::HostInvalid]), Duration::ZERO, 0.0);
+        assert!(!metrics.text().contains("secret-name"), "{}", metrics.text());
+    }
+}
