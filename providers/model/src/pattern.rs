@@ -62,9 +62,27 @@ impl Pattern {
         self.regex.is_match(value)
     }
 
-    /// Replaces the match by the replacement, in which `$1` … `$9` stand for groups.
+    /// Replaces the match by the replacement, in which `$1` … `$9` stand for groups and any other `$` for itself.
     pub fn replace(&self, value: &str, replacement: &str) -> String {
-        self.regex.replace(value, replacement).into_owned()
+        let expand = |groups: &regex::Captures<'_>| {
+            let mut parts = replacement.split('$');
+            let mut out = parts.next().unwrap_or_default().to_owned();
+            for part in parts {
+                match part.chars().next().and_then(|c| c.to_digit(10)) {
+                    Some(digit) if digit > 0 => {
+                        let group = usize::try_from(digit).ok().and_then(|at| groups.get(at));
+                        out.push_str(group.map_or("", |g| g.as_str()));
+                        out.push_str(&part[1..]);
+                    }
+                    _ => {
+                        out.push('$');
+                        out.push_str(part);
+                    }
+                }
+            }
+            out
+        };
+        self.regex.replace(value, expand).into_owned()
     }
 
     /// The text every match starts with: up to the first character with a meaning of its own.
@@ -172,6 +190,24 @@ mod tests {
                 Pattern::parse(pattern).unwrap().matches(value),
                 want,
                 "{pattern} on {value}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_replacement_names_groups_by_one_digit() {
+        for (pattern, value, replacement, want) in [
+            ("/api/(.*)", "/api/v1", "/$1", "/v1"),
+            ("/api/(.*)", "/api/v1", "/$1x", "/v1x"),
+            ("/(a)(b)?", "/a", "/$2$1$3", "/a"),
+            ("/(a)", "/a", "/$0$$a$", "/$0$$a$"),
+            ("/(a)", "/b", "/$1", "/b"),
+        ] {
+            let pattern = Pattern::parse(pattern).unwrap();
+            assert_eq!(
+                pattern.replace(value, replacement),
+                want,
+                "{pattern} {replacement} on {value}"
             );
         }
     }
