@@ -1,0 +1,109 @@
+//! What the proxy answers itself: failures, fixed responses and redirects in, responses out.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use portcullis_model::{Redirect, Request};
+
+use crate::body::ResponseBody;
+use crate::lookup::RequestHead;
+use crate::table::Page;
+
+/// Why a request gets no answer from a backend.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) status: StatusCode,
+    why: String,
+}
+
+impl Failure {
+    pub(crate) fn new(status: StatusCode, why: impl Into<String>) -> Self {
+        Self {
+            status,
+            why: why.into(),
+        }
+    }
+
+    /// One line of text; for a gRPC request, the status gRPC has for it. Source: gRPC "HTTP to gRPC Status Code
+    /// Mapping", but for a timeout, which is told as a deadline exceeded.
+    pub(crate) fn response(&self, is_grpc: bool) -> Response<ResponseBody> {
+        if !is_grpc {
+            let reason = self.status.canonical_reason().unwrap_or_default();
+            let text = format!("{} {reason}: {}\n", self.status.as_u16(), self.why);
+            return page(self.status, Some(&TEXT), Bytes::from(text));
+        }
+        let code = match self.status.as_u16() {
+            400 | 431 => "13",
+            401 => "16",
+            403 => "7",
+            404 | 405 => "12",
+            408 | 504 => "4",
+            429 | 502 | 503 => "14",
+            _ => "2",
+        };
+        let mut response = page(StatusCode::OK, Some(&GRPC), Bytes::new());
+        let headers = response.headers_mut();
+        headers.insert("grpc-status", HeaderValue::from_static(code));
+        if let Ok(message) = HeaderValue::from_str(&self.why) {
+            headers.insert("grpc-message", message);
+        }
+        response
+    }
+}
+
+static TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+static GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
+
+/// Whether the client speaks gRPC. Source: gRPC over HTTP/2, "Content-Type".
+pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    content_type.is_some_and(|value| {
+        value.starts_with(b"application/grpc") && !value.starts_with(b"application/grpc-web")
+    })
+}
+
+/// A fixed response.
+pub(crate) fn fixed(fixed: &Page) -> Response<ResponseBody> {
+    // Source: RFC 9110 §15.3.5, §15.3.6, §15.4.5: these have no content.
+    let body = match fixed.status {
+        StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED => Bytes::new(),
+        _ => fixed.body.clone(),
+    };
+    page(fixed.status, fixed.content_type.as_ref(), body)
+}
+
+/// A redirect of this request, whose port is the one that clients see.
+pub(crate) fn redirect(redirect: &Redirect, head: &RequestHead<'_>, is_tls: bool) -> Response<ResponseBody> {
+    let request = Request {
+        port: head.port,
+        host: head.host.to_owned(),
+        path: head.path.to_owned(),
+        query: head.query.to_owned(),
+        method: head.method.to_owned(),
+        headers: Vec::new(),
+        source: head.source,
+    };
+    let location = HeaderValue::try_from(redirect.location(&request, is_tls));
+    match (StatusCode::from_u16(redirect.status.code()), location) {
+        (Ok(status), Ok(location)) => {
+            let mut response = page(status, None, Bytes::new());
+            response.headers_mut().insert(header::LOCATION, location);
+            response
+        }
+        _ => Failure::new(
+            StatusCode::BAD_REQUEST,
+            "the request's URL cannot be part of a redirect",
+        )
+        .response(false),
+    }
+}
+
+fn page(status: StatusCode, content_type: Option<&HeaderValue>, body: Bytes) -> Response<ResponseBody> {
+    let mut response = Response::new(ResponseBody::text(body));
+    *response.status_mut() = status;
+    if let Some(content_type) = content_type {
+        response
+            .headers_mut()
+            .insert(header::CONTENT_TYPE, content_type.clone());
+    }
+    response
+}

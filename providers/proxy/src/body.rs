@@ -1,0 +1,271 @@
+//! Bodies as hyper reads them in, bodies that keep time and give their connection back out.
+
+use std::cell::Cell;
+use std::error::Error;
+use std::fmt;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::ready;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::{Instant, Sleep};
+
+use crate::balance::UnderWay;
+use crate::pools::Lease;
+
+pub(crate) type BodyError = Box<dyn Error + Send + Sync>;
+
+/// Nothing came for the longest time allowed.
+#[derive(Debug, thiserror::Error)]
+#[error("{0} sent nothing more of its body")]
+pub(crate) struct Stalled(&'static str);
+
+/// How far a request's body has come; shared between the body and whoever waits for the answer.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    /// When it last moved.
+    last: Cell<Instant>,
+    /// Whether it is the client that everybody waits for.
+    on_client: Cell<bool>,
+    /// Whether the client stopped sending, or broke off.
+    failed: Cell<bool>,
+    finished: Cell<bool>,
+}
+
+impl Progress {
+    fn new(finished: bool) -> Rc<Self> {
+        Rc::new(Self {
+            last: Cell::new(Instant::now()),
+            on_client: Cell::new(false),
+            failed: Cell::new(false),
+            finished: Cell::new(finished),
+        })
+    }
+
+    pub(crate) fn last(&self) -> Instant {
+        self.last.get()
+    }
+
+    pub(crate) fn waits_on_client(&self) -> bool {
+        self.on_client.get()
+    }
+
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failed.get()
+    }
+
+    /// Whether all of the body has been taken.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.finished.get()
+    }
+}
+
+/// The body of a request on its way to a backend.
+#[derive(Debug)]
+pub(crate) struct RequestBody {
+    inner: Option<Incoming>,
+    progress: Rc<Progress>,
+    idle: Idle,
+}
+
+impl RequestBody {
+    pub(crate) fn new(inner: Incoming, idle: Duration) -> Self {
+        let inner = Some(inner).filter(|body| !body.is_end_stream());
+        Self {
+            progress: Progress::new(inner.is_none()),
+            inner,
+            idle: Idle::new(idle),
+        }
+    }
+
+    pub(crate) fn empty() -> Self {
+        Self {
+            inner: None,
+            progress: Progress::new(true),
+            idle: Idle::new(Duration::MAX),
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.inner.is_none()
+    }
+
+    pub(crate) fn progress(&self) -> Rc<Progress> {
+        self.progress.clone()
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = self.get_mut();
+        let Some(inner) = &mut this.inner else {
+            return Poll::Ready(None);
+        };
+        let frame = match Pin::new(inner).poll_frame(cx) {
+            Poll::Ready(frame) => frame,
+            Poll::Pending => {
+                this.progress.on_client.set(true);
+                ready!(this.idle.poll_over(cx));
+                this.progress.failed.set(true);
+                return Poll::Ready(Some(Err(Stalled("the client").into())));
+            }
+        };
+        this.idle.stop();
+        this.progress.on_client.set(false);
+        this.progress.last.set(Instant::now());
+        if frame.is_none() || this.is_end_stream() {
+            this.progress.finished.set(true);
+        }
+        if matches!(frame, Some(Err(_))) {
+            this.progress.failed.set(true);
+        }
+        Poll::Ready(frame.map(|f| f.map_err(Into::into)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner
+            .as_ref()
+            .map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+    }
+}
+
+/// The body of a response on its way to a client.
+#[derive(Debug)]
+pub(crate) enum ResponseBody {
+    Text(Bytes),
+    Backend(BackendBody),
+}
+
+impl ResponseBody {
+    pub(crate) fn text(text: Bytes) -> Self {
+        Self::Text(text)
+    }
+}
+
+/// The body of a backend's response. When it ends, its connection goes back to the pool.
+pub(crate) struct BackendBody {
+    inner: Incoming,
+    idle: Idle,
+    held: Option<(UnderWay, Lease)>,
+}
+
+impl BackendBody {
+    pub(crate) fn new(inner: Incoming, idle: Duration, under_way: UnderWay, lease: Lease) -> Self {
+        let mut body = Self {
+            inner,
+            idle: Idle::new(idle),
+            held: Some((under_way, lease)),
+        };
+        body.release_at_end();
+        body
+    }
+
+    fn release_at_end(&mut self) {
+        if self.inner.is_end_stream() {
+            self.release();
+        }
+    }
+
+    fn release(&mut self) {
+        if let Some((_, lease)) = self.held.take() {
+            lease.give_back();
+        }
+    }
+}
+
+impl fmt::Debug for BackendBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BackendBody").finish_non_exhaustive()
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let body = match self.get_mut() {
+            Self::Text(text) if text.is_empty() => return Poll::Ready(None),
+            Self::Text(text) => return Poll::Ready(Some(Ok(Frame::data(std::mem::take(text))))),
+            Self::Backend(body) => body,
+        };
+        let Poll::Ready(frame) = Pin::new(&mut body.inner).poll_frame(cx) else {
+            ready!(body.idle.poll_over(cx));
+            return Poll::Ready(Some(Err(Stalled("the backend").into())));
+        };
+        body.idle.stop();
+        match &frame {
+            None => body.release(),
+            Some(Ok(_)) => body.release_at_end(),
+            // The connection is broken: it is dropped with the body.
+            Some(Err(_)) => {}
+        }
+        Poll::Ready(frame.map(|f| f.map_err(Into::into)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Text(text) => text.is_empty(),
+            Self::Backend(body) => body.inner.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Text(text) => SizeHint::with_exact(u64::try_from(text.len()).unwrap_or(u64::MAX)),
+            Self::Backend(body) => body.inner.size_hint(),
+        }
+    }
+}
+
+/// A timer that exists only where somebody waits.
+#[derive(Debug)]
+struct Idle {
+    limit: Duration,
+    sleep: Option<Pin<Box<Sleep>>>,
+    is_running: bool,
+}
+
+impl Idle {
+    fn new(limit: Duration) -> Self {
+        Self {
+            limit,
+            sleep: None,
+            is_running: false,
+        }
+    }
+
+    fn stop(&mut self) {
+        self.is_running = false;
+    }
+
+    /// Ready once the limit has passed since the first call after `stop`.
+    fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let limit = self.limit;
+        let sleep = self
+            .sleep
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
+        if !self.is_running {
+            sleep.as_mut().reset(Instant::now() + limit);
+            self.is_running = true;
+        }
+        sleep.as_mut().poll(cx)
+    }
+}

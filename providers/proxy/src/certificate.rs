@@ -1,0 +1,328 @@
+//! Key pairs as PEM and the listeners that want them in, the certificate for each server name out.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use portcullis_model::{
+    Certificate, CertificateSource, Code, HostMatch, HostName, Listener, ObjectName, Problem, Protocol,
+};
+use rustls::InconsistentKeys;
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use thiserror::Error;
+
+/// A certificate chain and its private key, as PEM. `Debug` shows neither.
+#[derive(Clone, PartialEq, Eq)]
+pub struct KeyPairPem {
+    chain: Arc<[u8]>,
+    key: Arc<[u8]>,
+}
+
+impl KeyPairPem {
+    pub fn new(chain: impl Into<Arc<[u8]>>, key: impl Into<Arc<[u8]>>) -> Self {
+        Self {
+            chain: chain.into(),
+            key: key.into(),
+        }
+    }
+}
+
+impl fmt::Debug for KeyPairPem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KeyPairPem(redacted)")
+    }
+}
+
+/// Why a key pair cannot be served. An expired certificate can be.
+#[derive(Debug, Error)]
+enum KeyPairError {
+    #[error("tls.crt holds no PEM certificate")]
+    NoCertificate,
+    #[error("tls.crt does not parse as a chain of PEM certificates: {0}")]
+    Certificate(String),
+    #[error("tls.key does not parse as a PEM private key")]
+    Key,
+    #[error("tls.key is not the key of the certificate in tls.crt")]
+    Mismatch,
+}
+
+impl KeyPairError {
+    fn code(&self) -> Code {
+        match self {
+            Self::NoCertificate | Self::Certificate(_) | Self::Key => Code::SecretInvalid,
+            Self::Mismatch => Code::CertificateKeyMismatch,
+        }
+    }
+}
+
+/// A key pair that was read, kept so that a change elsewhere does not read it again.
+#[derive(Clone, Debug)]
+struct Parsed {
+    pem: KeyPairPem,
+    certified: Arc<CertifiedKey>,
+    /// The DNS names of the certificate itself.
+    names: Arc<[HostMatch]>,
+}
+
+/// The certificates of all HTTPS listeners, by server name.
+///
+/// A name is looked up exactly, then as the one label before a wildcard. The first certificate of the listener with
+/// the lowest port serves clients that send no name or an unknown one; where there is no such certificate, their
+/// handshake is refused.
+#[derive(Debug, Default)]
+pub(crate) struct Certificates {
+    parsed: HashMap<ObjectName, Parsed>,
+    exact: HashMap<Box<str>, Entry>,
+    wildcard: HashMap<Box<str>, Entry>,
+    default: Option<Arc<CertifiedKey>>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    secret: ObjectName,
+    certified: Arc<CertifiedKey>,
+}
+
+impl Certificates {
+    /// Reads what the listeners name; what was read before is taken from `previous`.
+    pub(crate) fn build<'a>(
+        listeners: impl Iterator<Item = &'a Listener>,
+        key_pairs: &std::collections::BTreeMap<ObjectName, KeyPairPem>,
+        previous: Option<&Self>,
+        provider: &CryptoProvider,
+    ) -> (Self, Vec<Problem>) {
+        let mut builder = Builder {
+            key_pairs,
+            previous,
+            provider,
+            made: Self::default(),
+            broken: HashMap::new(),
+            problems: Vec::new(),
+        };
+        let mut is_first = true;
+        for listener in listeners {
+            let Protocol::Https(tls) = &listener.protocol else {
+                continue;
+            };
+            for certificate in &tls.certificates {
+                let found = builder.add(certificate);
+                if is_first {
+                    builder.made.default = found;
+                }
+                is_first = false;
+            }
+        }
+        (builder.made, builder.problems)
+    }
+
+    /// Whether any handshake can succeed.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.exact.is_empty() && self.wildcard.is_empty() && self.default.is_none()
+    }
+
+    fn find(&self, name: Option<&str>) -> Option<&Arc<CertifiedKey>> {
+        let by_name = name.and_then(|name| {
+            let name = name.to_ascii_lowercase();
+            let wildcard = || name.split_once('.').and_then(|(_, rest)| self.wildcard.get(rest));
+            self.exact.get(name.as_str()).or_else(wildcard)
+        });
+        by_name.map(|entry| &entry.certified).or(self.default.as_ref())
+    }
+}
+
+impl ResolvesServerCert for Certificates {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.find(hello.server_name()).cloned()
+    }
+}
+
+struct Builder<'a> {
+    key_pairs: &'a std::collections::BTreeMap<ObjectName, KeyPairPem>,
+    previous: Option<&'a Certificates>,
+    provider: &'a CryptoProvider,
+    made: Certificates,
+    broken: HashMap<ObjectName, (Code, String)>,
+    problems: Vec<Problem>,
+}
+
+impl Builder<'_> {
+    /// Serves the certificate for its hosts; returns what serves the first of them.
+    fn add(&mut self, certificate: &Certificate) -> Option<Arc<CertifiedKey>> {
+        match &certificate.source {
+            CertificateSource::Stored(secret) => {
+                let parsed = self.read(secret, certificate)?;
+                if certificate.hosts.is_empty() {
+                    for host in parsed.names.iter() {
+                        self.serve(host, secret, &parsed, certificate);
+                    }
+                }
+                for host in &certificate.hosts {
+                    self.serve(host, secret, &parsed, certificate);
+                }
+                Some(parsed.certified)
+            }
+            CertificateSource::Discovered => {
+                let mut first = None;
+                for host in &certificate.hosts {
+                    match self.discover(host, certificate) {
+                        Some((secret, parsed)) => {
+                            self.serve(host, &secret, &parsed, certificate);
+                            first.get_or_insert(parsed.certified);
+                        }
+                        None => self.problem(
+                            certificate,
+                            Code::CertificateNotFound,
+                            format!("no Secret of the namespace holds a certificate for {host}"),
+                        ),
+                    }
+                }
+                first
+            }
+            CertificateSource::Given(name) => {
+                self.problem(
+                    certificate,
+                    Code::CertificateNotFound,
+                    format!("certificate {name} is not kept by the proxy, which serves Secrets"),
+                );
+                None
+            }
+        }
+    }
+
+    fn serve(&mut self, host: &HostMatch, secret: &ObjectName, parsed: &Parsed, at: &Certificate) {
+        let (names, name): (_, &HostName) = match host {
+            HostMatch::Exact(name) => (&mut self.made.exact, name),
+            HostMatch::Wildcard(name) => (&mut self.made.wildcard, name),
+            // No server name says a pattern; the hosts behind it come with names of their own, or the default.
+            HostMatch::Glob(_) | HostMatch::Regex(_) => return,
+        };
+        if let Some(entry) = names.get(name.as_str()) {
+            if entry.secret != *secret {
+                let message = format!("{host} is served with Secret {}, not with {secret}", entry.secret);
+                self.problem(at, Code::CertificateConflict, message);
+            }
+            return;
+        }
+        let entry = Entry {
+            secret: secret.clone(),
+            certified: parsed.certified.clone(),
+        };
+        names.insert(name.as_str().into(), entry);
+    }
+
+    /// The first Secret of the namespace that asks, by name, whose certificate is for the host.
+    fn discover(&mut self, host: &HostMatch, at: &Certificate) -> Option<(ObjectName, Parsed)> {
+        let namespace = &at.origin.object.namespace;
+        let key_pairs = self.key_pairs;
+        key_pairs
+            .iter()
+            .filter(|(secret, _)| secret.namespace == *namespace)
+            .find_map(|(secret, pem)| {
+                // A Secret nobody names may be broken without being anybody's problem.
+                let parsed = self.parse(secret, pem).ok()?;
+                parsed
+                    .names
+                    .iter()
+                    .any(|name| covers(name, host))
+                    .then(|| (secret.clone(), parsed))
+            })
+    }
+
+    fn read(&mut self, secret: &ObjectName, at: &Certificate) -> Option<Parsed> {
+        let Some(pem) = self.key_pairs.get(secret) else {
+            self.problem(
+                at,
+                Code::SecretNotFound,
+                format!("Secret {secret} does not exist"),
+            );
+            return None;
+        };
+        match self.parse(secret, pem) {
+            Ok(parsed) => Some(parsed),
+            Err((code, why)) => {
+                self.problem(at, code, format!("Secret {secret}: {why}"));
+                None
+            }
+        }
+    }
+
+    fn parse(&mut self, secret: &ObjectName, pem: &KeyPairPem) -> Result<Parsed, (Code, String)> {
+        if let Some(parsed) = self.made.parsed.get(secret) {
+            return Ok(parsed.clone());
+        }
+        if let Some(broken) = self.broken.get(secret) {
+            return Err(broken.clone());
+        }
+        let before = self
+            .previous
+            .and_then(|p| p.parsed.get(secret))
+            .filter(|p| p.pem == *pem);
+        let parsed = match before {
+            Some(parsed) => parsed.clone(),
+            None => match parse(pem, self.provider) {
+                Ok(parsed) => parsed,
+                Err(error) => {
+                    let broken = (error.code(), error.to_string());
+                    self.broken.insert(secret.clone(), broken.clone());
+                    return Err(broken);
+                }
+            },
+        };
+        self.made.parsed.insert(secret.clone(), parsed.clone());
+        Ok(parsed)
+    }
+
+    fn problem(&mut self, at: &Certificate, code: Code, message: String) {
+        let problem = Problem::new(code, at.origin.clone(), message);
+        // Listeners mostly share their certificates; one mistake is told once.
+        if !self.problems.contains(&problem) {
+            self.problems.push(problem);
+        }
+    }
+}
+
+/// Whether a certificate's name is valid for all of the host.
+fn covers(name: &HostMatch, host: &HostMatch) -> bool {
+    match host {
+        HostMatch::Exact(exact) => name.matches(exact.as_str()),
+        HostMatch::Wildcard(_) | HostMatch::Glob(_) | HostMatch::Regex(_) => name == host,
+    }
+}
+
+fn parse(pem: &KeyPairPem, provider: &CryptoProvider) -> Result<Parsed, KeyPairError> {
+    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&pem.chain)
+        .collect::<Result<_, _>>()
+        .map_err(|error| KeyPairError::Certificate(error.to_string()))?;
+    let Some(own) = chain.first() else {
+        return Err(KeyPairError::NoCertificate);
+    };
+    let names = {
+        let own = webpki::EndEntityCert::try_from(own);
+        let own = own.map_err(|error| KeyPairError::Certificate(error.to_string()))?;
+        let names = own.valid_dns_names();
+        names
+            .filter_map(|name| HostMatch::parse(&name.to_ascii_lowercase()).ok())
+            .collect()
+    };
+    // What is wrong with a key is not told: the text could hold a part of it.
+    let key = PrivateKeyDer::from_pem_slice(&pem.key).map_err(|_| KeyPairError::Key)?;
+    let key = provider
+        .key_provider
+        .load_private_key(key)
+        .map_err(|_| KeyPairError::Key)?;
+    let certified = CertifiedKey::new(chain, key);
+    match certified.keys_match() {
+        Ok(()) | Err(rustls::Error::InconsistentKeys(InconsistentKeys::Unknown)) => {}
+        Err(rustls::Error::InconsistentKeys(_)) => return Err(KeyPairError::Mismatch),
+        Err(error) => return Err(KeyPairError::Certificate(error.to_string())),
+    }
+    Ok(Parsed {
+        pem: pem.clone(),
+        certified: Arc::new(certified),
+        names,
+    })
+}

@@ -1,0 +1,198 @@
+//! A client's connection in, its requests answered out: TLS, the version of HTTP, and hyper's engines for both.
+//!
+//! This is one of two files that know hyper's server; an engine of our own stands beside it and calls the same `exchange`.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::io;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use bytes::{Buf, Bytes, BytesMut};
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tracing::debug;
+
+use crate::exchange::{Peer, exchange};
+use crate::tls::ALPN_H2;
+use crate::worker::Worker;
+
+/// What every HTTP/2 connection starts with. Source: RFC 9113 §3.4.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// Enough for the head of most first requests.
+const FIRST_READ: usize = 4096;
+
+/// Serves a connection to its end.
+pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: Peer) {
+    let served = if peer.is_tls {
+        serve_tls(worker, stream, peer).await
+    } else {
+        serve_plain(worker, stream, peer).await
+    };
+    if let Err(error) = served {
+        debug!(error = &*error, "a client's connection ended");
+    }
+}
+
+type Ended = Result<(), Box<dyn std::error::Error + Send + Sync>>;
+
+async fn serve_tls(worker: Rc<Worker>, stream: TcpStream, peer: Peer) -> Ended {
+    // The configuration of this moment serves the whole handshake.
+    let Some(config) = worker.live.load().tls().cloned() else {
+        return Err("no certificate is served".into());
+    };
+    let limit = worker.settings.timeouts.handshake;
+    let stream = timeout(limit, TlsAcceptor::from(config).accept(stream)).await??;
+    if stream.get_ref().1.alpn_protocol() == Some(ALPN_H2) {
+        http2(worker, stream, peer).await
+    } else {
+        http1(worker, stream, peer).await
+    }
+}
+
+/// Clear-text HTTP/2 is known by its preface: an upgrade to it is not offered. Source: RFC 9113 §3.3.
+async fn serve_plain(worker: Rc<Worker>, mut stream: TcpStream, peer: Peer) -> Ended {
+    let mut first = BytesMut::with_capacity(FIRST_READ);
+    timeout(worker.settings.timeouts.head, async {
+        while first.len() < PREFACE.len() && PREFACE.starts_with(&first) {
+            if stream.read_buf(&mut first).await? == 0 {
+                break;
+            }
+        }
+        io::Result::Ok(())
+    })
+    .await??;
+    if first.is_empty() {
+        return Ok(());
+    }
+    let is_http2 = first.starts_with(PREFACE);
+    let stream = Resumed {
+        first: first.freeze(),
+        stream,
+    };
+    if is_http2 {
+        http2(worker, stream, peer).await
+    } else {
+        http1(worker, stream, peer).await
+    }
+}
+
+async fn http1<IO>(worker: Rc<Worker>, io: IO, peer: Peer) -> Ended
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(worker.settings.timeouts.head)
+        .max_header_size(worker.settings.limits.head_bytes);
+    let service = service_fn(|request| {
+        let worker = worker.clone();
+        async move { Ok::<_, Infallible>(exchange(worker, peer, request).await) }
+    });
+    let mut connection = pin!(
+        builder
+            .serve_connection(TokioIo::new(io), service)
+            .with_upgrades()
+    );
+    tokio::select! {
+        ended = connection.as_mut() => return Ok(ended?),
+        () = drained(&worker) => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    Ok(connection.await?)
+}
+
+async fn http2<IO>(worker: Rc<Worker>, io: IO, peer: Peer) -> Ended
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let head_bytes = u32::try_from(worker.settings.limits.head_bytes).unwrap_or(u32::MAX);
+    let mut builder = http2::Builder::new(worker.clients.clone());
+    builder
+        .timer(TokioTimer::new())
+        .max_header_list_size(head_bytes)
+        .max_concurrent_streams(worker.settings.limits.streams)
+        // A client that vanished without a word is noticed.
+        .keep_alive_interval(worker.settings.timeouts.head)
+        .keep_alive_timeout(worker.settings.timeouts.handshake);
+    let service = service_fn(|request| {
+        let worker = worker.clone();
+        async move { Ok::<_, Infallible>(exchange(worker, peer, request).await) }
+    });
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service));
+    tokio::select! {
+        ended = connection.as_mut() => return Ok(ended?),
+        () = drained(&worker) => {}
+    }
+    // GOAWAY, and the streams under way go on.
+    connection.as_mut().graceful_shutdown();
+    Ok(connection.await?)
+}
+
+/// Ready once the worker is to end.
+fn drained(worker: &Worker) -> impl Future<Output = ()> + 'static {
+    let mut draining = worker.draining.clone();
+    async move {
+        // An error means that nobody holds the proxy any more: it ends, too.
+        let _ = draining.wait_for(Option::is_some).await;
+    }
+}
+
+/// A stream of which the first bytes have been read already.
+struct Resumed {
+    first: Bytes,
+    stream: TcpStream,
+}
+
+impl AsyncRead for Resumed {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.first.is_empty() {
+            return Pin::new(&mut self.stream).poll_read(cx, buffer);
+        }
+        let count = self.first.len().min(buffer.remaining());
+        buffer.put_slice(&self.first[..count]);
+        self.first.advance(count);
+        if self.first.is_empty() {
+            // Gives the memory back while the connection lives on.
+            self.first = Bytes::new();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Resumed {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,82 @@
+//! Events of the workers in, totals for metrics out.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use http::StatusCode;
+
+/// Totals of one worker; each worker writes its own, so none waits for another.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    /// By the first digit of the status, 1–5.
+    by_class: [AtomicU64; 5],
+    without_backend: AtomicU64,
+    retried: AtomicU64,
+    opened: AtomicU64,
+    closed: AtomicU64,
+    panics: AtomicU64,
+}
+
+impl Counters {
+    pub(crate) fn answered(&self, status: StatusCode, by_backend: bool) {
+        let class = usize::from(status.as_u16() / 100);
+        if let Some(total) = class.checked_sub(1).and_then(|c| self.by_class.get(c)) {
+            total.fetch_add(1, Ordering::Relaxed);
+        }
+        if !by_backend {
+            self.without_backend.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn retried(&self) {
+        self.retried.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn opened(&self) {
+        self.opened.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn closed(&self) {
+        self.closed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn panicked(&self) {
+        self.panics.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// What the workers did since the start, in numbers of requests and connections.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Answers by the first digit of their status: 1xx first, 5xx last.
+    pub by_class: [u64; 5],
+    /// Answers that the proxy gave itself: redirects, fixed responses and failures.
+    pub without_backend: u64,
+    /// Requests sent again because a kept connection had closed.
+    pub retried: u64,
+    pub connections_opened: u64,
+    pub connections_open: u64,
+    /// Connections that ended in a fault of the proxy.
+    pub panics: u64,
+}
+
+impl Totals {
+    pub(crate) fn add(&mut self, counters: &Counters) {
+        let get = |total: &AtomicU64| total.load(Ordering::Relaxed);
+        for (sum, total) in self.by_class.iter_mut().zip(&counters.by_class) {
+            *sum += get(total);
+        }
+        self.without_backend += get(&counters.without_backend);
+        self.retried += get(&counters.retried);
+        self.panics += get(&counters.panics);
+        // Closed is read first: an open connection may be missed, none is counted below zero.
+        let closed = get(&counters.closed);
+        let opened = get(&counters.opened);
+        self.connections_opened += opened;
+        self.connections_open += opened.saturating_sub(closed);
+    }
+
+    /// All answers.
+    pub fn requests(&self) -> u64 {
+        self.by_class.iter().sum()
+    }
+}

@@ -1,0 +1,292 @@
+//! Fields of a message as it came in, fields as they are passed on out.
+
+use std::net::IpAddr;
+
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, FORWARDED, HOST, HeaderName, HeaderValue, TE,
+    TRANSFER_ENCODING, UPGRADE,
+};
+use http::{HeaderMap, Version};
+use portcullis_model::Port;
+
+/// Of this hop alone, whether named by `Connection` or not. Source: RFC 9110 §7.6.1; RFC 7540 §3.2.1 (HTTP2-Settings).
+static HOP_BY_HOP: [HeaderName; 6] = [
+    CONNECTION,
+    HeaderName::from_static("proxy-connection"),
+    HeaderName::from_static("keep-alive"),
+    TE,
+    UPGRADE,
+    HeaderName::from_static("http2-settings"),
+];
+
+/// What a client must not say about itself: proxies before the backend do, or CGI makes a variable of it (`Proxy`:
+/// CVE-2016-5385). A trailing `-` stands for all names that start so.
+const NOT_FROM_CLIENTS: [&str; 5] = [
+    "x-forwarded-",
+    "x-real-ip",
+    "x-amzn-oidc-",
+    "x-amzn-mtls-",
+    "proxy",
+];
+
+/// What the hop-by-hop fields of a request asked for.
+#[derive(Debug, Default)]
+pub(crate) struct Hop {
+    /// The protocol to change to, where the client asks for one that may be tunnelled.
+    pub(crate) upgrade: Option<HeaderValue>,
+    /// Whether the client takes trailers.
+    pub(crate) trailers: bool,
+}
+
+/// Removes what concerns the client's connection alone, and tells what it asked for.
+pub(crate) fn take_hop(headers: &mut HeaderMap) -> Hop {
+    let asks_upgrade = tokens(headers, &CONNECTION).any(|t| t.eq_ignore_ascii_case(b"upgrade"));
+    // An upgrade to clear-text HTTP/2 would carry requests past the rules.
+    let h2c = tokens(headers, &UPGRADE).any(|t| t.to_ascii_lowercase().starts_with(b"h2"));
+    let hop = Hop {
+        upgrade: headers.get(UPGRADE).filter(|_| asks_upgrade && !h2c).cloned(),
+        trailers: tokens(headers, &TE).any(|t| t.eq_ignore_ascii_case(b"trailers")),
+    };
+    strip_hop(headers);
+    headers.remove(TRANSFER_ENCODING);
+    // The proxy answers `100 Continue` itself, as soon as the backend's connection takes the body.
+    headers.remove(EXPECT);
+    hop
+}
+
+/// Removes what concerns the backend's connection alone.
+pub(crate) fn strip_response(headers: &mut HeaderMap) {
+    strip_hop(headers);
+    // The body is framed anew; beside a transfer coding, a length is not the body's. Source: RFC 9112 §6.3.
+    if headers.remove(TRANSFER_ENCODING).is_some() {
+        headers.remove(CONTENT_LENGTH);
+    }
+}
+
+fn strip_hop(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = tokens(headers, &CONNECTION)
+        .filter_map(|token| HeaderName::from_bytes(token).ok())
+        // What frames and addresses the message is not the client's to take away.
+        .filter(|name| !matches!(*name, HOST | CONTENT_LENGTH | TRANSFER_ENCODING))
+        .collect();
+    for name in named.iter().chain(&HOP_BY_HOP) {
+        headers.remove(name);
+    }
+}
+
+/// The members of a list; bytes, so that one that is no text hides no other.
+fn tokens<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
+    let values = headers.get_all(name).into_iter();
+    let members = values.flat_map(|value| value.as_bytes().split(|b| *b == b','));
+    members.map(<[u8]>::trim_ascii).filter(|token| !token.is_empty())
+}
+
+/// What the backend is told about the client.
+#[derive(Debug)]
+pub(crate) struct Client<'a> {
+    pub(crate) address: IpAddr,
+    pub(crate) is_tls: bool,
+    /// The port it reached.
+    pub(crate) port: Port,
+    /// As it wrote it.
+    pub(crate) host: &'a str,
+}
+
+/// Replaces whatever the client says about itself by what the proxy knows. Source: design of the ELBv2
+/// `X-Forwarded-*` fields, without appending: no peer is trusted.
+pub(crate) fn set_forwarded(headers: &mut HeaderMap, client: &Client<'_>) {
+    let claimed: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| is_claim(name.as_str()))
+        .cloned()
+        .collect();
+    for name in claimed {
+        headers.remove(name);
+    }
+    headers.remove(FORWARDED);
+    let mut set = |name: &'static str, value: String| {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            headers.insert(HeaderName::from_static(name), value);
+        }
+    };
+    set("x-forwarded-for", client.address.to_string());
+    set(
+        "x-forwarded-proto",
+        if client.is_tls { "https" } else { "http" }.to_owned(),
+    );
+    set("x-forwarded-port", client.port.to_string());
+    set("x-forwarded-host", client.host.to_owned());
+}
+
+/// Backends behind CGI cannot tell `_` from `-` in a name, so neither do we.
+fn is_claim(name: &str) -> bool {
+    let same = |(a, b): (u8, u8)| a == b || (a == b'_' && b == b'-');
+    NOT_FROM_CLIENTS.iter().any(|claim| {
+        let fits = if claim.ends_with('-') {
+            name.len() > claim.len()
+        } else {
+            name.len() == claim.len()
+        };
+        fits && name.bytes().zip(claim.bytes()).all(same)
+    })
+}
+
+/// One `Cookie` field from several: HTTP/2 may split it, HTTP/1.1 may not. Source: RFC 9113 §8.2.3.
+pub(crate) fn join_cookies(headers: &mut HeaderMap, from: Version) {
+    if from != Version::HTTP_2 || headers.get_all(COOKIE).iter().nth(1).is_none() {
+        return;
+    }
+    let parts: Vec<&[u8]> = headers
+        .get_all(COOKIE)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
+    if let Ok(joined) = HeaderValue::from_bytes(&parts.join(&b"; "[..])) {
+        headers.insert(COOKIE, joined);
+    }
+}
+
+/// The value of a cookie.
+pub(crate) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let values = headers
+        .get_all(COOKIE)
+        .into_iter()
+        .filter_map(|value| value.to_str().ok());
+    let mut pairs = values
+        .flat_map(|value| value.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='));
+    pairs.find(|(key, _)| *key == name).map(|(_, value)| value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(pairs: &[(&str, &str)]) -> HeaderMap {
+        pairs
+            .iter()
+            .map(|(n, v)| {
+                (
+                    HeaderName::from_bytes(n.as_bytes()).unwrap(),
+                    HeaderValue::from_str(v).unwrap(),
+                )
+            })
+            .collect()
+    }
+
+    fn names(headers: &HeaderMap) -> Vec<&str> {
+        let mut names: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        names
+    }
+
+    #[test]
+    fn fields_of_the_hop_are_not_passed_on() {
+        // RFC 9110 §7.6.1
+        for (given, want) in [
+            (
+                &[
+                    ("connection", "close, X-Mine"),
+                    ("x-mine", "1"),
+                    ("accept", "*/*"),
+                ][..],
+                &["accept"][..],
+            ),
+            (&[("connection", "keep-alive"), ("keep-alive", "5")], &[]),
+            (&[("proxy-connection", "close"), ("te", "gzip")], &[]),
+            (&[("connection", "upgrade"), ("upgrade", "websocket")], &[]),
+            (
+                &[("transfer-encoding", "chunked"), ("trailer", "x-sum")],
+                &["trailer"],
+            ),
+            (
+                &[("connection", "content-length, host"), ("content-length", "1")],
+                &["content-length"],
+            ),
+            (&[("connection", "é, ,x-a"), ("x-a", "1")], &[]),
+        ] {
+            let mut headers: HeaderMap = given
+                .iter()
+                .filter_map(|(n, v)| {
+                    Some((
+                        HeaderName::from_bytes(n.as_bytes()).ok()?,
+                        HeaderValue::from_bytes(v.as_bytes()).ok()?,
+                    ))
+                })
+                .collect();
+            take_hop(&mut headers);
+            assert_eq!(names(&headers), want, "{given:?}");
+        }
+    }
+
+    #[test]
+    fn only_an_upgrade_that_is_asked_for_and_may_be_tunnelled_counts() {
+        for (connection, upgrade, want) in [
+            ("Upgrade", "websocket", true),
+            ("keep-alive, upgrade", "websocket", true),
+            ("keep-alive", "websocket", false),
+            ("Upgrade, HTTP2-Settings", "h2c", false),
+            ("Upgrade", "websocket, h2c", false),
+        ] {
+            let mut headers = fields(&[("connection", connection), ("upgrade", upgrade)]);
+            assert_eq!(
+                take_hop(&mut headers).upgrade.is_some(),
+                want,
+                "{connection} {upgrade}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_a_client_claims_about_itself_is_overwritten() {
+        let mut headers = fields(&[
+            ("x-forwarded-for", "10.0.0.1"),
+            ("x-forwarded-for", "10.0.0.2"),
+            ("x_forwarded_for", "10.0.0.3"),
+            ("x-forwarded-client-cert", "Hash=1"),
+            ("x-amzn-oidc-identity", "root"),
+            ("x-real-ip", "10.0.0.4"),
+            ("forwarded", "for=10.0.0.5"),
+            ("proxy", "http://evil"),
+            ("proxy-authorization", "Basic x"),
+            ("x-forwarder", "kept"),
+        ]);
+        let client = Client {
+            address: "192.0.2.7".parse().unwrap(),
+            is_tls: true,
+            port: Port::HTTPS,
+            host: "Shop.example.com:8443",
+        };
+        set_forwarded(&mut headers, &client);
+        for (name, want) in [
+            ("x-forwarded-for", Some("192.0.2.7")),
+            ("x-forwarded-proto", Some("https")),
+            ("x-forwarded-port", Some("443")),
+            ("x-forwarded-host", Some("Shop.example.com:8443")),
+            ("x_forwarded_for", None),
+            ("x-forwarded-client-cert", None),
+            ("x-amzn-oidc-identity", None),
+            ("x-real-ip", None),
+            ("forwarded", None),
+            ("proxy", None),
+            ("proxy-authorization", Some("Basic x")),
+            ("x-forwarder", Some("kept")),
+        ] {
+            let got: Vec<&str> = headers
+                .get_all(name)
+                .iter()
+                .map(|v| v.to_str().unwrap())
+                .collect();
+            assert_eq!(got, want.into_iter().collect::<Vec<_>>(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_split_cookie_is_joined_for_http_1() {
+        let mut headers = fields(&[("cookie", "a=1"), ("cookie", "b=2")]);
+        join_cookies(&mut headers, Version::HTTP_2);
+        assert_eq!(headers.get_all(COOKIE).iter().collect::<Vec<_>>(), ["a=1; b=2"]);
+        assert_eq!(cookie(&headers, "b"), Some("2"));
+        assert_eq!(cookie(&headers, "c"), None);
+    }
+}

@@ -1,0 +1,120 @@
+//! Addresses in, listening sockets and the loop that accepts from them out.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::num::NonZeroUsize;
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use tokio::net::TcpStream;
+use tracing::warn;
+
+use crate::connection;
+use crate::exchange::Peer;
+use crate::worker::Worker;
+
+/// Connections that wait to be accepted, per socket. The kernel caps it at `net.core.somaxconn`, 4096 by default.
+const BACKLOG: i32 = 4096;
+/// Pause after an `accept` that failed for want of file descriptors or memory.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// One socket per worker on the same address, among which the kernel spreads connections.
+pub(crate) fn bind(address: SocketAddr, workers: NonZeroUsize) -> io::Result<Vec<TcpListener>> {
+    // Sockets that share a port would share it with another proxy of the same user, too, and each would get a part
+    // of the requests. A first one that does not share finds that out.
+    let alone = socket(address, Sharing::Alone)?;
+    let address = alone.local_addr()?.as_socket().unwrap_or(address);
+    if workers.get() == 1 {
+        alone.listen(BACKLOG)?;
+        return Ok(vec![alone.into()]);
+    }
+    drop(alone);
+    (0..workers.get())
+        .map(|_| {
+            let socket = socket(address, Sharing::Workers)?;
+            socket.listen(BACKLOG)?;
+            Ok(socket.into())
+        })
+        .collect()
+}
+
+#[derive(Clone, Copy)]
+enum Sharing {
+    Alone,
+    Workers,
+}
+
+fn socket(address: SocketAddr, sharing: Sharing) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // A restart does not wait for connections of the process before it.
+    socket.set_reuse_address(true)?;
+    match sharing {
+        Sharing::Alone => {}
+        Sharing::Workers => socket.set_reuse_port(true)?,
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    Ok(socket)
+}
+
+/// Accepts until the worker is to end, then what waits already, and closes the socket.
+pub(crate) async fn accept(worker: Rc<Worker>, listener: TcpListener, is_tls: bool) -> io::Result<()> {
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let mut draining = worker.draining.clone();
+    loop {
+        tokio::select! {
+            biased;
+            _ = draining.wait_for(Option::is_some) => break,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, address)) => open(&worker, stream, address, is_tls),
+                Err(error) if is_of_one_connection(&error) => {}
+                Err(error) => {
+                    warn!(error = &error as &dyn std::error::Error, "failed to accept a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            },
+        }
+    }
+    // The kernel has answered these for us: closed unaccepted, they would be reset.
+    while let Some(Ok((stream, address))) = listener.accept().now_or_never() {
+        open(&worker, stream, address, is_tls);
+    }
+    Ok(())
+}
+
+/// The client was gone before we came; nothing is wrong with the socket. Source: accept(2), "Error handling".
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused
+    )
+}
+
+fn open(worker: &Rc<Worker>, stream: TcpStream, address: SocketAddr, is_tls: bool) {
+    // Both fail only on a connection that has ended already, which reading will tell.
+    let _ = stream.set_nodelay(true);
+    // A client that takes nothing of its answer does not hold it for ever.
+    let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(worker.settings.timeouts.body));
+    let peer = Peer {
+        // Rules name IPv4 ranges as such, whatever the socket calls their addresses.
+        address: address.ip().to_canonical(),
+        is_tls,
+    };
+    worker.counters.opened();
+    let closed = Closed(worker.clone());
+    worker.clients.spawn(async move {
+        connection::serve(closed.0.clone(), stream, peer).await;
+        drop(closed);
+    });
+}
+
+/// Counts the end of a connection, whatever ended it.
+struct Closed(Rc<Worker>);
+
+impl Drop for Closed {
+    fn drop(&mut self) {
+        self.0.counters.closed();
+    }
+}

@@ -1,0 +1,376 @@
+//! The address of a target in, a connection to it out: one that was kept, else a new one. One pool per worker.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use futures::FutureExt;
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use portcullis_model::{BackendProtocol, BackendVersion};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
+use tokio_rustls::TlsConnector;
+use tracing::debug;
+
+use crate::body::{Progress, RequestBody};
+use crate::serving::ServingState;
+use crate::settings::Settings;
+use crate::tasks::Tasks;
+use crate::tls;
+
+/// Streams of one HTTP/2 connection before another is opened. Where a target allows fewer, the others wait for their turn.
+/// Source of the number: RFC 9113 §6.5.2 recommends that no peer allows fewer than 100.
+const STREAMS: usize = 100;
+
+/// What a connection can be used for again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Key {
+    address: SocketAddr,
+    http2: bool,
+    tls: bool,
+}
+
+impl Key {
+    pub(crate) fn new(address: SocketAddr, protocol: &BackendProtocol) -> Self {
+        let http2 = match protocol.version {
+            BackendVersion::Http1 => false,
+            BackendVersion::Http2 | BackendVersion::Grpc => true,
+        };
+        Self {
+            address,
+            http2,
+            tls: protocol.tls,
+        }
+    }
+}
+
+/// Why no connection could be made.
+#[derive(Debug, Error)]
+pub(crate) enum ConnectError {
+    #[error("no connection within the time allowed")]
+    Timeout,
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error("{0}")]
+    Http(#[from] hyper::Error),
+}
+
+pub(crate) struct Pools {
+    live: Arc<ArcSwap<ServingState>>,
+    settings: Rc<Settings>,
+    /// By whether HTTP/2 is spoken.
+    tls: [Arc<ClientConfig>; 2],
+    /// Drives the connections; nobody waits for its end.
+    tasks: Tasks,
+    /// The longest unused first.
+    http1: RefCell<HashMap<Key, Vec<Kept>>>,
+    http2: RefCell<HashMap<Key, Rc<Shared>>>,
+}
+
+struct Kept {
+    sender: http1::SendRequest<RequestBody>,
+    since: Instant,
+}
+
+/// The HTTP/2 connections to one target.
+#[derive(Default)]
+struct Shared {
+    connections: RefCell<Vec<Multiplexed>>,
+    /// Held while one connects, so that a burst of requests opens one connection and not one each.
+    connecting: tokio::sync::Mutex<()>,
+}
+
+struct Multiplexed {
+    sender: http2::SendRequest<RequestBody>,
+    streams: Rc<Streams>,
+}
+
+struct Streams {
+    count: Cell<usize>,
+    unused_since: Cell<Instant>,
+}
+
+/// A connection lent to one request.
+pub(crate) struct Lease {
+    pools: Rc<Pools>,
+    key: Key,
+    pub(crate) sender: Sender,
+    /// Counts on an HTTP/2 connection until the lease ends.
+    _stream: Option<Stream>,
+    /// Whether it served another request before.
+    pub(crate) is_reused: bool,
+    /// Of the request; without one the connection is not kept.
+    pub(crate) progress: Option<Rc<Progress>>,
+}
+
+pub(crate) enum Sender {
+    Http1(http1::SendRequest<RequestBody>),
+    Http2(http2::SendRequest<RequestBody>),
+}
+
+/// A stream under way on an HTTP/2 connection.
+struct Stream(Rc<Streams>);
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.0.count.set(self.0.count.get() - 1);
+        self.0.unused_since.set(Instant::now());
+    }
+}
+
+impl fmt::Debug for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lease")
+            .field("key", &self.key)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Lease {
+    /// Keeps the connection for the next request, if this one's body and answer are over.
+    pub(crate) fn give_back(self) {
+        if let Sender::Http1(sender) = self.sender
+            && self.progress.is_some_and(|p| p.is_finished())
+            && !sender.is_closed()
+        {
+            self.pools.keep(self.key, sender);
+        }
+    }
+}
+
+impl Pools {
+    pub(crate) fn new(
+        live: Arc<ArcSwap<ServingState>>,
+        settings: Rc<Settings>,
+        tasks: Tasks,
+    ) -> Result<Rc<Self>, rustls::Error> {
+        let provider = live.load().provider().clone();
+        let config = |http2: bool| tls::client(&provider, http2).map(Arc::new);
+        Ok(Rc::new(Self {
+            live,
+            settings,
+            tls: [config(false)?, config(true)?],
+            tasks,
+            http1: RefCell::default(),
+            http2: RefCell::default(),
+        }))
+    }
+
+    /// A connection to the target; a new one where `fresh` says that kept ones are not trusted.
+    pub(crate) async fn acquire(self: &Rc<Self>, key: Key, fresh: bool) -> Result<Lease, ConnectError> {
+        let lease = |sender, stream, is_reused| Lease {
+            pools: self.clone(),
+            key,
+            sender,
+            _stream: stream,
+            is_reused,
+            progress: None,
+        };
+        if key.http2 {
+            let (sender, stream, is_reused) = self.multiplexed(key, fresh).await?;
+            return Ok(lease(sender, Some(stream), is_reused));
+        }
+        if !fresh && let Some(sender) = self.kept(key) {
+            return Ok(lease(Sender::Http1(sender), None, true));
+        }
+        let sender = self.within_limit(self.open_http1(key)).await?;
+        Ok(lease(Sender::Http1(sender), None, false))
+    }
+
+    async fn within_limit<T>(
+        &self,
+        connecting: impl Future<Output = Result<T, ConnectError>>,
+    ) -> Result<T, ConnectError> {
+        let limit = self.settings.timeouts.connect;
+        timeout(limit, connecting)
+            .await
+            .unwrap_or(Err(ConnectError::Timeout))
+    }
+
+    /// The connection used last, because it is the least likely to have been closed meanwhile.
+    fn kept(&self, key: Key) -> Option<http1::SendRequest<RequestBody>> {
+        let mut http1 = self.http1.borrow_mut();
+        let kept = http1.get_mut(&key)?;
+        while let Some(mut last) = kept.pop() {
+            // One whose end is not settled yet (`None`) is not waited for.
+            if let Some(Ok(())) = last.sender.ready().now_or_never() {
+                return Some(last.sender);
+            }
+        }
+        None
+    }
+
+    fn keep(&self, key: Key, sender: http1::SendRequest<RequestBody>) {
+        // A target that left the configuration while it answered gets no further request.
+        if !self.live.load().targets().contains_key(&key.address) {
+            return;
+        }
+        let mut http1 = self.http1.borrow_mut();
+        let kept = http1.entry(key).or_default();
+        if kept.len() < self.settings.limits.kept_per_target {
+            kept.push(Kept {
+                sender,
+                since: Instant::now(),
+            });
+        }
+    }
+
+    async fn multiplexed(&self, key: Key, fresh: bool) -> Result<(Sender, Stream, bool), ConnectError> {
+        let shared = self.http2.borrow_mut().entry(key).or_default().clone();
+        if !fresh && let Some((sender, stream)) = shared.stream() {
+            return Ok((sender, stream, true));
+        }
+        self.within_limit(async {
+            let _connecting = shared.connecting.lock().await;
+            if !fresh && let Some((sender, stream)) = shared.stream() {
+                return Ok((sender, stream, true));
+            }
+            let connection = self.open_http2(key).await?;
+            let (sender, stream) = connection.stream();
+            shared.connections.borrow_mut().push(connection);
+            Ok((sender, stream, false))
+        })
+        .await
+    }
+
+    async fn open_http1(&self, key: Key) -> Result<http1::SendRequest<RequestBody>, ConnectError> {
+        let stream = connect(key.address).await?;
+        if key.tls {
+            self.http1_over(self.encrypt(stream, key).await?).await
+        } else {
+            self.http1_over(stream).await
+        }
+    }
+
+    async fn http1_over<IO>(&self, io: IO) -> Result<http1::SendRequest<RequestBody>, ConnectError>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let (sender, connection) = http1::Builder::new()
+            .max_header_size(self.settings.limits.head_bytes)
+            .handshake(TokioIo::new(io))
+            .await?;
+        self.tasks.spawn(async move {
+            if let Err(error) = connection.with_upgrades().await {
+                debug!(
+                    error = &error as &dyn std::error::Error,
+                    "connection to a backend ended"
+                );
+            }
+        });
+        Ok(sender)
+    }
+
+    async fn open_http2(&self, key: Key) -> Result<Multiplexed, ConnectError> {
+        let stream = connect(key.address).await?;
+        if key.tls {
+            self.http2_over(self.encrypt(stream, key).await?).await
+        } else {
+            self.http2_over(stream).await
+        }
+    }
+
+    async fn http2_over<IO>(&self, io: IO) -> Result<Multiplexed, ConnectError>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let head_bytes = u32::try_from(self.settings.limits.head_bytes).unwrap_or(u32::MAX);
+        let (sender, connection) = http2::Builder::new(self.tasks.clone())
+            .timer(TokioTimer::new())
+            .max_header_list_size(head_bytes)
+            // A target that vanished without a word is noticed though requests wait for it.
+            .keep_alive_interval(Duration::from_secs(20))
+            .keep_alive_timeout(Duration::from_secs(10))
+            .handshake(TokioIo::new(io))
+            .await?;
+        self.tasks.spawn(async move {
+            if let Err(error) = connection.await {
+                debug!(
+                    error = &error as &dyn std::error::Error,
+                    "connection to a backend ended"
+                );
+            }
+        });
+        Ok(Multiplexed {
+            sender,
+            streams: Rc::new(Streams {
+                count: Cell::new(0),
+                unused_since: Cell::new(Instant::now()),
+            }),
+        })
+    }
+
+    async fn encrypt(
+        &self,
+        stream: TcpStream,
+        key: Key,
+    ) -> io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
+        let [http1, http2] = &self.tls;
+        let config = if key.http2 { http2 } else { http1 };
+        let name = ServerName::from(key.address.ip());
+        TlsConnector::from(config.clone()).connect(name, stream).await
+    }
+
+    /// Closes what has not been used for long.
+    pub(crate) fn expire(&self) {
+        let limit = self.settings.limits.kept_for;
+        self.http1.borrow_mut().retain(|_, kept| {
+            kept.retain(|k| k.since.elapsed() < limit && !k.sender.is_closed());
+            !kept.is_empty()
+        });
+        self.http2.borrow_mut().retain(|_, shared| {
+            shared.connections.borrow_mut().retain(|c| {
+                let unused = c.streams.count.get() == 0 && c.streams.unused_since.get().elapsed() >= limit;
+                !unused && !c.sender.is_closed()
+            });
+            // Somebody who is connecting holds it, too.
+            Rc::strong_count(shared) > 1 || !shared.connections.borrow().is_empty()
+        });
+    }
+
+    /// Closes what leads to targets that left. Requests under way keep their connections until they are done.
+    pub(crate) fn keep_only_known(&self) {
+        let state = self.live.load();
+        let known = |key: &Key| state.targets().contains_key(&key.address);
+        self.http1.borrow_mut().retain(|key, _| known(key));
+        self.http2.borrow_mut().retain(|key, _| known(key));
+    }
+}
+
+impl Shared {
+    /// A stream on the connection with the fewest, if one has room.
+    fn stream(&self) -> Option<(Sender, Stream)> {
+        let mut connections = self.connections.borrow_mut();
+        connections.retain(|c| !c.sender.is_closed());
+        let room = |c: &&Multiplexed| c.streams.count.get() < STREAMS;
+        let least = connections
+            .iter()
+            .filter(room)
+            .min_by_key(|c| c.streams.count.get())?;
+        Some(least.stream())
+    }
+}
+
+impl Multiplexed {
+    fn stream(&self) -> (Sender, Stream) {
+        self.streams.count.set(self.streams.count.get() + 1);
+        (Sender::Http2(self.sender.clone()), Stream(self.streams.clone()))
+    }
+}
+
+async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}

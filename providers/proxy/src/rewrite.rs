@@ -1,0 +1,90 @@
+//! A rule's rewrites and a request's host and target in, what the backend is asked out.
+
+use std::borrow::Cow;
+
+use portcullis_model::{Rewrite, RewritePart};
+
+/// What the backend sees.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Rewritten<'a> {
+    /// Path and query.
+    pub(crate) target: Cow<'a, str>,
+    /// `None` where no rewrite changes it: the authority is passed on as the client wrote it.
+    pub(crate) host: Option<String>,
+}
+
+/// Applies the rewrites in order; one whose pattern does not match changes nothing.
+pub(crate) fn rewrite<'a>(rewrites: &[Rewrite], host: &str, target: &'a str) -> Rewritten<'a> {
+    let mut rewritten = Rewritten {
+        target: Cow::Borrowed(target),
+        host: None,
+    };
+    for Rewrite {
+        part,
+        pattern,
+        replacement,
+    } in rewrites
+    {
+        match part {
+            RewritePart::Url if pattern.matches(&rewritten.target) => {
+                rewritten.target = pattern.replace(&rewritten.target, replacement).into();
+            }
+            RewritePart::Host if pattern.matches(rewritten.host.as_deref().unwrap_or(host)) => {
+                let host = rewritten.host.as_deref().unwrap_or(host);
+                rewritten.host = Some(pattern.replace(host, replacement));
+            }
+            RewritePart::Url | RewritePart::Host => {}
+        }
+    }
+    rewritten
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use portcullis_model::Pattern;
+
+    #[test]
+    fn rewrites_apply_in_order_and_only_where_they_match() {
+        let url =
+            |pattern: &str, replacement: &str| (RewritePart::Url, pattern.to_owned(), replacement.to_owned());
+        let host = |pattern: &str, replacement: &str| {
+            (RewritePart::Host, pattern.to_owned(), replacement.to_owned())
+        };
+        for (rewrites, given, want) in [
+            (vec![], ("a.com", "/x?q=1"), ("/x?q=1", None)),
+            (
+                vec![url("/api/(.*)", "/$1")],
+                ("a.com", "/api/v1?q=1"),
+                ("/v1?q=1", None),
+            ),
+            (vec![url("/api/(.*)", "/$1")], ("a.com", "/web"), ("/web", None)),
+            (
+                vec![url("/(.*)", "/one/$1"), url("/one/(.*)", "/two/$1x")],
+                ("a.com", "/p"),
+                ("/two/px", None),
+            ),
+            (
+                vec![host(r"(.*)\.com", "$1.internal")],
+                ("a.com", "/"),
+                ("/", Some("a.internal")),
+            ),
+            (vec![host("b", "c")], ("a.com", "/"), ("/", None)),
+        ] {
+            let rewrites: Vec<Rewrite> = rewrites
+                .into_iter()
+                .map(|(part, pattern, replacement)| Rewrite {
+                    part,
+                    pattern: Pattern::parse(&pattern).unwrap(),
+                    replacement,
+                })
+                .collect();
+            let got = rewrite(&rewrites, given.0, given.1);
+            assert_eq!(
+                (got.target.as_ref(), got.host.as_deref()),
+                want,
+                "{rewrites:?} on {given:?}"
+            );
+        }
+    }
+}

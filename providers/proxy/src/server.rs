@@ -1,0 +1,324 @@
+//! A configuration and what to serve in, a running proxy and the handle to it out.
+
+use std::any::Any;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use portcullis_model::Port;
+use thiserror::Error;
+use tokio::sync::{oneshot, watch};
+use tokio::task::LocalSet;
+use tokio::time::{Instant, MissedTickBehavior};
+
+use crate::balance::Random;
+use crate::compile::ServedPorts;
+use crate::counters::{Counters, Totals};
+use crate::listen;
+use crate::pools::Pools;
+use crate::serving::ServingState;
+use crate::settings::{ServerConfig, Settings};
+use crate::tasks::Tasks;
+use crate::worker::Worker;
+
+/// How often unused connections to targets are looked through.
+const EXPIRE_EVERY: Duration = Duration::from_secs(5);
+
+/// A proxy that has its sockets and serves nothing yet.
+#[derive(Debug)]
+pub struct Server {
+    settings: Settings,
+    http: Option<SocketAddr>,
+    https: Option<SocketAddr>,
+    /// By worker: its sockets, and whether each speaks TLS.
+    sockets: Vec<Vec<(TcpListener, bool)>>,
+}
+
+/// Why an address cannot be listened at.
+#[derive(Debug, Error)]
+#[error("failed to listen at {address}: {error}")]
+pub struct BindError {
+    pub address: SocketAddr,
+    #[source]
+    pub error: io::Error,
+}
+
+/// A worker that ended though nobody asked it to: its share of the connections is no longer served. The process should end.
+#[derive(Clone, Debug, Error)]
+#[error("worker {worker} of the proxy ended: {why}")]
+pub struct WorkerFailure {
+    pub worker: usize,
+    pub why: String,
+}
+
+/// How a drain ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drained {
+    /// Every connection came to its end.
+    Finished,
+    /// The time was over; connections that were still open have been cut.
+    CutOff,
+}
+
+/// A proxy that serves. Dropped, it stops at once and cuts its connections.
+#[derive(Debug)]
+pub struct Handle {
+    http: Option<SocketAddr>,
+    https: Option<SocketAddr>,
+    live: Arc<ArcSwap<ServingState>>,
+    /// How many states were served; workers look after their pools at each.
+    swapped: watch::Sender<u64>,
+    draining: watch::Sender<Option<Instant>>,
+    failed: watch::Receiver<Option<WorkerFailure>>,
+    counters: Vec<Arc<Counters>>,
+    workers: Vec<(JoinHandle<()>, oneshot::Receiver<Drained>)>,
+}
+
+impl Server {
+    /// Opens the sockets, so that the ports are known before what is served is compiled. Connections wait in the
+    /// kernel until [`Server::start`].
+    pub fn bind(config: &ServerConfig) -> Result<Self, BindError> {
+        let mut sockets: Vec<Vec<(TcpListener, bool)>> = Vec::new();
+        sockets.resize_with(config.workers.get(), Vec::new);
+        let mut open = |address: Option<SocketAddr>, is_tls: bool| -> Result<Option<SocketAddr>, BindError> {
+            let Some(address) = address else { return Ok(None) };
+            let failed = |error| BindError { address, error };
+            let opened = listen::bind(address, config.workers).map_err(failed)?;
+            let bound = opened
+                .first()
+                .map(TcpListener::local_addr)
+                .transpose()
+                .map_err(failed)?;
+            for (worker, socket) in sockets.iter_mut().zip(opened) {
+                worker.push((socket, is_tls));
+            }
+            Ok(bound)
+        };
+        let http = open(config.http, false)?;
+        let https = open(config.https, true)?;
+        Ok(Self {
+            settings: config.settings,
+            http,
+            https,
+            sockets,
+        })
+    }
+
+    /// The address for HTTP, with the port that was taken.
+    pub fn http_addr(&self) -> Option<SocketAddr> {
+        self.http
+    }
+
+    pub fn https_addr(&self) -> Option<SocketAddr> {
+        self.https
+    }
+
+    /// The ports clients reach, for [`ServingState::build`].
+    pub fn served_ports(&self) -> ServedPorts {
+        let port = |address: Option<SocketAddr>| address.and_then(|a| Port::new(a.port().into()).ok());
+        ServedPorts {
+            http: port(self.http),
+            https: port(self.https),
+        }
+    }
+
+    /// Starts the workers.
+    pub fn start(self, initial: ServingState) -> io::Result<Handle> {
+        let live = Arc::new(ArcSwap::from_pointee(initial));
+        let (swapped, _) = watch::channel(0);
+        let (draining, _) = watch::channel(None);
+        let (failing, failed) = watch::channel(None);
+        let mut counters = Vec::new();
+        let mut workers = Vec::new();
+        for (number, sockets) in self.sockets.into_iter().enumerate() {
+            let counted = Arc::new(Counters::default());
+            counters.push(counted.clone());
+            let start = Start {
+                sockets,
+                settings: self.settings,
+                live: live.clone(),
+                counters: counted,
+                swapped: swapped.subscribe(),
+                draining: draining.subscribe(),
+            };
+            let failing = failing.clone();
+            let (ending, ended) = oneshot::channel();
+            let thread = std::thread::Builder::new()
+                .name(format!("proxy-{number}"))
+                .spawn(move || {
+                    // Nothing is used after a panic but the message.
+                    let why = match catch_unwind(AssertUnwindSafe(|| start.run())) {
+                        Ok(Ok(drained)) => {
+                            // Nobody waits where the handle was dropped.
+                            let _ = ending.send(drained);
+                            return;
+                        }
+                        Ok(Err(error)) => error.to_string(),
+                        Err(panic) => message(&*panic),
+                    };
+                    failing.send_replace(Some(WorkerFailure { worker: number, why }));
+                })?;
+            workers.push((thread, ended));
+        }
+        Ok(Handle {
+            http: self.http,
+            https: self.https,
+            live,
+            swapped,
+            draining,
+            failed,
+            counters,
+            workers,
+        })
+    }
+}
+
+impl Handle {
+    /// Serves this from the next request on. Requests under way end with the state they began with.
+    pub fn swap(&self, state: ServingState) {
+        self.live.store(Arc::new(state));
+        self.swapped.send_modify(|count| *count += 1);
+    }
+
+    /// What is served now: the `previous` of the next [`ServingState::build`].
+    pub fn state(&self) -> Arc<ServingState> {
+        self.live.load_full()
+    }
+
+    pub fn http_addr(&self) -> Option<SocketAddr> {
+        self.http
+    }
+
+    pub fn https_addr(&self) -> Option<SocketAddr> {
+        self.https
+    }
+
+    /// Sums over all workers since the start.
+    pub fn totals(&self) -> Totals {
+        let mut totals = Totals::default();
+        for counters in &self.counters {
+            totals.add(counters);
+        }
+        totals
+    }
+
+    /// Waits until a worker fails; for ever, while all is well. Whoever holds the handle must await this beside
+    /// whatever else it waits for, and end the process: a dead worker's connections would wait unanswered.
+    pub async fn failed(&self) -> WorkerFailure {
+        let mut failed = self.failed.clone();
+        loop {
+            if let Some(failure) = failed.borrow_and_update().clone() {
+                return failure;
+            }
+            if failed.changed().await.is_err() {
+                // All workers ended as they were asked to.
+                return std::future::pending().await;
+            }
+        }
+    }
+
+    /// Accepts no more, lets what is under way finish for at most `grace` and ends the workers. Clients are told with
+    /// `Connection: close` and GOAWAY. Upgraded connections have the same grace.
+    pub async fn drain(self, grace: Duration) -> Result<Drained, WorkerFailure> {
+        self.draining.send_replace(Some(Instant::now() + grace));
+        let mut drained = Drained::Finished;
+        for (thread, ended) in self.workers {
+            if let Ok(Drained::CutOff) = ended.await {
+                drained = Drained::CutOff;
+            }
+            // It has said its last word, or died: either way this does not wait.
+            if thread.join().is_err() {
+                drained = Drained::CutOff;
+            }
+        }
+        self.failed.borrow().clone().map_or(Ok(drained), Err)
+    }
+}
+
+fn message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    format!("panicked: {}", text.unwrap_or("no message"))
+}
+
+/// What a worker's thread starts from.
+struct Start {
+    sockets: Vec<(TcpListener, bool)>,
+    settings: Settings,
+    live: Arc<ArcSwap<ServingState>>,
+    counters: Arc<Counters>,
+    swapped: watch::Receiver<u64>,
+    draining: watch::Receiver<Option<Instant>>,
+}
+
+impl Start {
+    fn run(self) -> io::Result<Drained> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .enable_time()
+            .build()?;
+        let tasks = LocalSet::new();
+        // What still runs afterwards is dropped with the set.
+        runtime.block_on(tasks.run_until(self.serve()))
+    }
+
+    async fn serve(self) -> io::Result<Drained> {
+        let settings = Rc::new(self.settings);
+        let to_backends = Tasks::new(self.counters.clone());
+        let pools = Pools::new(self.live.clone(), settings.clone(), to_backends).map_err(io::Error::other)?;
+        let worker = Rc::new(Worker {
+            live: self.live,
+            settings,
+            pools: pools.clone(),
+            clients: Tasks::new(self.counters.clone()),
+            counters: self.counters,
+            random: Random::new(),
+            draining: self.draining.clone(),
+        });
+        let accepting = self
+            .sockets
+            .into_iter()
+            .map(|(socket, tls)| listen::accept(worker.clone(), socket, tls));
+        let working = async {
+            futures::future::try_join_all(accepting).await?;
+            let mut draining = self.draining;
+            // An error means that the handle was dropped: then there is no grace.
+            let until = draining
+                .wait_for(Option::is_some)
+                .await
+                .map_or(None, |until| *until);
+            let until = until.unwrap_or_else(Instant::now);
+            let ended = tokio::time::timeout_at(until, worker.clients.ended()).await;
+            io::Result::Ok(if ended.is_ok() {
+                Drained::Finished
+            } else {
+                Drained::CutOff
+            })
+        };
+        tokio::select! {
+            drained = working => drained,
+            never = tend(&pools, self.swapped) => match never {},
+        }
+    }
+}
+
+/// Looks after kept connections: at every swap, and every few seconds.
+async fn tend(pools: &Pools, mut swapped: watch::Receiver<u64>) -> std::convert::Infallible {
+    let mut tick = tokio::time::interval(EXPIRE_EVERY);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut is_held = true;
+    loop {
+        tokio::select! {
+            _ = tick.tick() => pools.expire(),
+            changed = swapped.changed(), if is_held => match changed {
+                Ok(()) => pools.keep_only_known(),
+                Err(_) => is_held = false,
+            },
+        }
+    }
+}

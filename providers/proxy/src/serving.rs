@@ -1,0 +1,147 @@
+//! A load balancer and its key pairs in, all that workers serve from out: one value behind one pointer.
+//!
+//! A request takes the pointer once and keeps what it got, so it sees one table, its backends and its targets as they
+//! were at one moment. A TLS handshake does the same with the certificates.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use portcullis_model::{LoadBalancer, ObjectName, Port, Problem};
+use rustls::ServerConfig;
+use rustls::crypto::CryptoProvider;
+use rustls::crypto::aws_lc_rs::{Ticketer, default_provider};
+use rustls::server::ProducesTickets;
+use thiserror::Error;
+
+use crate::balance::{LiveBackend, Targets};
+use crate::certificate::{Certificates, KeyPairPem};
+use crate::compile::{ServedPorts, compile};
+use crate::table::RouteTable;
+use crate::tls;
+
+/// Everything a request and a handshake need, as of one configuration.
+pub struct ServingState {
+    table: RouteTable,
+    /// By the numbers of the table.
+    backends: Box<[LiveBackend]>,
+    targets: Targets,
+    /// Ports of the model's HTTP and HTTPS listeners, ascending.
+    http: Box<[Port]>,
+    https: Box<[Port]>,
+    certificates: Arc<Certificates>,
+    /// None where no handshake can succeed.
+    tls: Option<Arc<ServerConfig>>,
+    /// Kept from state to state, so that clients resume sessions across changes.
+    shared: Shared,
+}
+
+#[derive(Clone)]
+struct Shared {
+    provider: Arc<CryptoProvider>,
+    tickets: Arc<dyn ProducesTickets>,
+}
+
+/// The machine cannot do TLS: the cryptographic library fails at what does not depend on the configuration.
+#[derive(Debug, Error)]
+#[error("failed to set up TLS: {0}")]
+pub struct TlsUnavailable(#[from] rustls::Error);
+
+impl ServingState {
+    /// Compiles what can be served, and tells what cannot. Key pairs are those of the Secrets that the listeners'
+    /// certificates name. `previous` is the state served until now: counts of requests, key pairs that were read and
+    /// TLS sessions are kept from it. The only error is a machine that cannot do TLS.
+    pub fn build(
+        balancer: &LoadBalancer,
+        key_pairs: &BTreeMap<ObjectName, KeyPairPem>,
+        previous: Option<&Self>,
+        served: ServedPorts,
+    ) -> Result<(Self, Vec<Problem>), TlsUnavailable> {
+        let shared = match previous {
+            Some(previous) => previous.shared.clone(),
+            None => Shared {
+                provider: Arc::new(default_provider()),
+                tickets: Ticketer::new()?,
+            },
+        };
+        let (table, mut problems) = compile(balancer, served);
+
+        let mut targets = Targets::new();
+        let mut backends = Vec::with_capacity(balancer.backends.len());
+        for backend in balancer.backends.values() {
+            let (live, more) = LiveBackend::build(backend, previous.map(|p| &p.targets), &mut targets);
+            backends.push(live);
+            problems.extend(more);
+        }
+
+        let listeners = || balancer.listeners.values();
+        let before = previous.map(|p| &*p.certificates);
+        let (certificates, more) = Certificates::build(listeners(), key_pairs, before, &shared.provider);
+        problems.extend(more);
+        let certificates = Arc::new(certificates);
+        let (versions, more) = tls::versions(listeners());
+        problems.extend(more);
+        let config = tls::server(
+            certificates.clone(),
+            &versions,
+            &shared.provider,
+            shared.tickets.clone(),
+        )?;
+
+        let ports = |https: bool| {
+            listeners()
+                .filter(|l| l.is_https() == https)
+                .map(|l| l.port)
+                .collect()
+        };
+        let state = Self {
+            table,
+            backends: backends.into(),
+            targets,
+            http: ports(false),
+            https: ports(true),
+            tls: (!certificates.is_empty()).then(|| Arc::new(config)),
+            certificates,
+            shared,
+        };
+        Ok((state, problems))
+    }
+
+    pub fn table(&self) -> &RouteTable {
+        &self.table
+    }
+
+    pub(crate) fn backend(&self, number: u32) -> Option<&LiveBackend> {
+        usize::try_from(number).ok().and_then(|n| self.backends.get(n))
+    }
+
+    pub(crate) fn targets(&self) -> &Targets {
+        &self.targets
+    }
+
+    pub(crate) fn tls(&self) -> Option<&Arc<ServerConfig>> {
+        self.tls.as_ref()
+    }
+
+    pub(crate) fn provider(&self) -> &Arc<CryptoProvider> {
+        &self.shared.provider
+    }
+
+    /// Which listener of the model a request belongs to that came in at the one socket for all of its kind: the
+    /// one whose port the request names beside its host, else the lowest.
+    pub(crate) fn port_of(&self, is_tls: bool, named: Option<u16>) -> Option<Port> {
+        let ports = if is_tls { &self.https } else { &self.http };
+        let by_name = named.and_then(|named| ports.iter().find(|port| port.get() == named));
+        by_name.or_else(|| ports.first()).copied()
+    }
+}
+
+impl fmt::Debug for ServingState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServingState")
+            .field("rules", &self.table.len())
+            .field("backends", &self.backends.len())
+            .field("targets", &self.targets.len())
+            .finish_non_exhaustive()
+    }
+}

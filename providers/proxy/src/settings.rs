@@ -1,0 +1,88 @@
+//! Where and how a proxy listens: addresses, times and bounds, with defaults that suit the open internet.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+/// Where a proxy listens and how it behaves; independent of what it serves.
+#[derive(Clone, Debug)]
+pub struct ServerConfig {
+    /// For all HTTP listeners of the load balancer. Port 0 takes a free one.
+    pub http: Option<SocketAddr>,
+    /// For all HTTPS listeners.
+    pub https: Option<SocketAddr>,
+    /// Threads, each with sockets, connections and pools of its own.
+    pub workers: NonZeroUsize,
+    pub settings: Settings,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self {
+            http: None,
+            https: None,
+            workers: NonZeroUsize::MIN,
+            settings: Settings::default(),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Settings {
+    pub timeouts: Timeouts,
+    pub limits: Limits,
+}
+
+/// Longest waits.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    /// For a client's TLS handshake.
+    pub handshake: Duration,
+    /// From the opening of a connection, or the last answer on it, until the next head of a request is complete.
+    pub head: Duration,
+    /// For a connection to a target, TLS included.
+    pub connect: Duration,
+    /// From the last byte of a request until the head of the answer, where the backend says nothing else.
+    pub answer: Duration,
+    /// For the next piece of a body, from client or backend, and for a client to take a piece.
+    pub body: Duration,
+    /// For the next byte in either direction of an upgraded connection.
+    pub tunnel: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            handshake: Duration::from_secs(10),
+            head: Duration::from_secs(60),
+            connect: Duration::from_secs(5),
+            // As an ALB's idle timeout. Source: ELBv2 attribute `idle_timeout.timeout_seconds`, default 60.
+            answer: Duration::from_secs(60),
+            body: Duration::from_secs(300),
+            tunnel: Duration::from_secs(3600),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes of a head, request or answer: more is refused (431 to clients).
+    pub head_bytes: usize,
+    /// Streams that a client may have open on one HTTP/2 connection.
+    pub streams: u32,
+    /// Unused HTTP/1.1 connections kept per target, by each worker.
+    pub kept_per_target: usize,
+    /// How long an unused connection to a target is kept.
+    pub kept_for: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            head_bytes: 64 * 1024,
+            streams: 200,
+            kept_per_target: 64,
+            kept_for: Duration::from_secs(30),
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Futures of one worker in, none of them lost out: a panic is counted and told, and the last to end can be waited for.
+
+use std::cell::Cell;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use futures::FutureExt;
+use tokio::sync::Notify;
+use tracing::error;
+
+use crate::counters::Counters;
+
+/// Tasks on the current thread. All end with the worker's `LocalSet`.
+#[derive(Debug, Clone)]
+pub(crate) struct Tasks(Rc<Running>);
+
+#[derive(Debug)]
+struct Running {
+    count: Cell<usize>,
+    none: Notify,
+    counters: Arc<Counters>,
+}
+
+impl Tasks {
+    pub(crate) fn new(counters: Arc<Counters>) -> Self {
+        Self(Rc::new(Running {
+            count: Cell::new(0),
+            none: Notify::new(),
+            counters,
+        }))
+    }
+
+    pub(crate) fn spawn(&self, task: impl Future + 'static) {
+        let ended = Ended(self.0.clone());
+        self.0.count.set(self.0.count.get() + 1);
+        // What a task shares with others are counters and pools, which no panic leaves half-changed.
+        let guarded = AssertUnwindSafe(task).catch_unwind();
+        tokio::task::spawn_local(async move {
+            if guarded.await.is_err() {
+                ended.0.counters.panicked();
+                error!("a connection's task panicked; the connection is closed, the others go on");
+            }
+            drop(ended);
+        });
+    }
+
+    /// Waits until no task runs.
+    pub(crate) async fn ended(&self) {
+        while self.0.count.get() > 0 {
+            self.0.none.notified().await;
+        }
+    }
+}
+
+struct Ended(Rc<Running>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.count.set(self.0.count.get() - 1);
+        if self.0.count.get() == 0 {
+            self.0.none.notify_one();
+        }
+    }
+}
+
+/// hyper's own tasks (the streams of an HTTP/2 connection) run here, too.
+impl<F> hyper::rt::Executor<F> for Tasks
+where
+    F: Future + 'static,
+{
+    fn execute(&self, future: F) {
+        self.spawn(future);
+    }
+}

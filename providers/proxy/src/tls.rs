@@ -1,0 +1,117 @@
+//! Certificates and the listeners' policies in, settings of TLS towards clients and towards backends out.
+
+use std::sync::Arc;
+
+use portcullis_model::{Code, Listener, Problem, Protocol};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ProducesTickets;
+use rustls::version::{TLS12, TLS13};
+use rustls::{ClientConfig, DigitallySignedStruct, ServerConfig, SignatureScheme, SupportedProtocolVersion};
+
+use crate::certificate::Certificates;
+
+const VERSIONS: [&SupportedProtocolVersion; 2] = [&TLS13, &TLS12];
+
+/// The names of HTTP/2 and HTTP/1.1 in ALPN. Source: RFC 7301 §6, RFC 9113 §3.1.
+pub(crate) const ALPN_H2: &[u8] = b"h2";
+const ALPN_H1: &[u8] = b"http/1.1";
+
+/// How connections from clients are encrypted.
+pub(crate) fn server(
+    certificates: Arc<Certificates>,
+    versions: &[&'static SupportedProtocolVersion],
+    provider: &Arc<CryptoProvider>,
+    tickets: Arc<dyn ProducesTickets>,
+) -> Result<ServerConfig, rustls::Error> {
+    let mut config = ServerConfig::builder_with_provider(provider.clone())
+        .with_protocol_versions(versions)?
+        .with_no_client_auth()
+        .with_cert_resolver(certificates);
+    config.alpn_protocols = vec![ALPN_H2.to_vec(), ALPN_H1.to_vec()];
+    config.ticketer = tickets;
+    Ok(config)
+}
+
+/// The versions that every HTTPS listener's policy allows: all share one socket, so the strictest holds.
+///
+/// Policies are known by AWS's names. Every cipher suite of the proxy has forward secrecy and authenticated
+/// encryption, so it is at least as strict as any of them but those that leave out TLS 1.2. Source: ELBv2 user guide,
+/// "Security policies for your Application Load Balancer".
+pub(crate) fn versions<'a>(
+    listeners: impl Iterator<Item = &'a Listener>,
+) -> (Vec<&'static SupportedProtocolVersion>, Vec<Problem>) {
+    let mut versions = VERSIONS.to_vec();
+    let mut problems = Vec::new();
+    for listener in listeners {
+        let Protocol::Https(tls) = &listener.protocol else {
+            continue;
+        };
+        let Some(policy) = &tls.policy else { continue };
+        let known = policy.strip_prefix("ELBSecurityPolicy-");
+        if known.is_none() {
+            problems.push(Problem::new(
+                Code::OptionUnsupported,
+                listener.origin.clone(),
+                format!("TLS policy {policy} is not known to the proxy: TLS 1.3 alone is served"),
+            ));
+        }
+        if known.is_none_or(|name| name.starts_with("TLS13-1-3-")) {
+            versions = vec![&TLS13];
+        }
+    }
+    (versions, problems)
+}
+
+/// How connections to targets are encrypted: certificates are not verified, as `BackendProtocol::tls` says.
+pub(crate) fn client(provider: &Arc<CryptoProvider>, http2: bool) -> Result<ClientConfig, rustls::Error> {
+    let verifier = Unverified(provider.signature_verification_algorithms);
+    let mut config = ClientConfig::builder_with_provider(provider.clone())
+        .with_protocol_versions(&VERSIONS)?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_no_client_auth();
+    let protocol = if http2 { ALPN_H2 } else { ALPN_H1 };
+    config.alpn_protocols = vec![protocol.to_vec()];
+    Ok(config)
+}
+
+/// Accepts every certificate; that the target holds its key is checked all the same.
+#[derive(Debug)]
+struct Unverified(WebPkiSupportedAlgorithms);
+
+impl ServerCertVerifier for Unverified {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls12_signature(message, certificate, signed, &self.0)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls13_signature(message, certificate, signed, &self.0)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_schemes()
+    }
+}

@@ -1,0 +1,91 @@
+//! Two connections that changed protocol in, bytes both ways until one ends out.
+
+use std::cell::Cell;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional};
+use tokio::time::{Instant, sleep_until};
+use tracing::debug;
+
+use crate::balance::UnderWay;
+
+/// Carries bytes until either side is done, or neither has sent any for `idle`.
+pub(crate) async fn tunnel(client: OnUpgrade, backend: OnUpgrade, idle: Duration, under_way: UnderWay) {
+    let (client, backend) = match futures::future::try_join(client, backend).await {
+        Ok(both) => both,
+        Err(error) => {
+            debug!(
+                error = &error as &dyn std::error::Error,
+                "an upgrade did not take place"
+            );
+            return;
+        }
+    };
+    let moved = Rc::new(Cell::new(Instant::now()));
+    let mut client = Watched::new(client, &moved);
+    let mut backend = Watched::new(backend, &moved);
+    tokio::select! {
+        result = copy_bidirectional(&mut client, &mut backend) => {
+            if let Err(error) = result {
+                debug!(error = &error as &dyn std::error::Error, "a tunnel broke");
+            }
+        }
+        () = unmoved_for(idle, &moved) => debug!("a tunnel was idle for too long"),
+    }
+    drop(under_way);
+}
+
+async fn unmoved_for(idle: Duration, moved: &Cell<Instant>) {
+    while moved.get().elapsed() < idle {
+        sleep_until(moved.get() + idle).await;
+    }
+}
+
+/// Notes when something was read last.
+struct Watched {
+    inner: TokioIo<Upgraded>,
+    moved: Rc<Cell<Instant>>,
+}
+
+impl Watched {
+    fn new(inner: Upgraded, moved: &Rc<Cell<Instant>>) -> Self {
+        Self {
+            inner: TokioIo::new(inner),
+            moved: moved.clone(),
+        }
+    }
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let read = Pin::new(&mut self.inner).poll_read(cx, buffer);
+        if read.is_ready() {
+            self.moved.set(Instant::now());
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
