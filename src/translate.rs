@@ -2,13 +2,232 @@
 //!
 //! Translation never fails: what cannot be served is left out or answers 503 in its place, and is told at its field.
 //! An error never opens what a right value would have closed, and never changes what another Ingress is answered.
+//!
+//! The way of the data: [`class`] says which Ingresses are one load balancer; `member` reads each and puts them in
+//! order; `standing` decides their ports; `rules`, with `conditions`, `actions` and `backends`, drafts their rules;
+//! `ownership` takes away what belongs to another namespace; `defaults` and `certificates` complete the listeners;
+//! `precedence` makes one list of all.
 
+mod actions;
 pub mod annotations;
-mod class;
+mod backends;
+mod certificates;
+pub mod class;
+mod conditions;
+mod defaults;
+mod endpoints;
 mod group;
+mod member;
+mod options;
+mod ownership;
+mod precedence;
 mod references;
+mod rules;
 pub mod settings;
+mod standing;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use portcullis_model::{
+    Action, BackendId, ClientCertificates, FixedResponse, Listener, LoadBalancer, Port, Problem, Protocol,
+    Rule, Tls,
+};
 
 pub use self::class::membership;
 pub use self::references::references;
 pub use self::settings::{AddressPolicy, ControllerName, Merge, Settings, Targets, WithoutClass};
+
+use self::backends::Backends;
+use self::defaults::Defaults;
+use self::endpoints::Endpoints;
+use self::member::{Part, Wire};
+use self::options::conflict;
+use self::ownership::Owners;
+use self::rules::{Drafts, Reader};
+use self::standing::Ports;
+use crate::cluster::snapshot::Snapshot;
+use crate::crd::Mode;
+
+/// What a snapshot asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Translation {
+    /// None where nothing should exist.
+    pub balancer: Option<LoadBalancer>,
+    /// Whether its class wants changes made; only shown where one member's class says so.
+    pub mode: Mode,
+    /// Sorted, without duplicates.
+    pub problems: Vec<Problem>,
+}
+
+/// Translates; pure.
+pub fn translate(snapshot: &Snapshot, settings: &Settings) -> Translation {
+    let mut problems = Vec::new();
+    let mut parts = member::read(snapshot, settings, &mut problems);
+    let shown_only = parts
+        .iter()
+        .any(|part| part.parameters.is_some_and(|spec| spec.mode == Mode::Plan));
+    let balancer = (!parts.is_empty()).then(|| balancer(snapshot, settings, &mut parts, &mut problems));
+    problems.sort();
+    problems.dedup();
+    Translation {
+        balancer,
+        mode: if shown_only { Mode::Plan } else { Mode::Apply },
+        problems,
+    }
+}
+
+fn balancer<'a>(
+    snapshot: &'a Snapshot,
+    settings: &'a Settings,
+    parts: &mut [Part<'a>],
+    problems: &mut Vec<Problem>,
+) -> LoadBalancer {
+    let ports = standing::decide(parts, settings, problems);
+    let parts = &*parts;
+    let semantics = parts[0].semantics;
+    let endpoints = Endpoints::new(snapshot, settings.addresses, semantics);
+    let mut backends = Backends::new(snapshot, settings, endpoints);
+
+    let mut drafts: Vec<Drafts> = parts
+        .iter()
+        .zip(&ports.standings)
+        .enumerate()
+        .map(|(member, (part, standing))| {
+            Reader {
+                part,
+                member,
+                standing,
+                backends: &mut backends,
+                problems,
+            }
+            .read()
+        })
+        .collect();
+    let owners = Owners::of(parts, &drafts);
+    for (part, drafts) in parts.iter().zip(&mut drafts) {
+        owners.enforce(part, drafts, problems);
+    }
+    let defaults = defaults::read(parts, &ports, &owners, &mut backends, problems);
+    let listeners = listeners(snapshot, parts, &drafts, &ports, &defaults, problems);
+
+    let mut all = defaults.drafts;
+    let mut hosts = Vec::new();
+    for drafts in drafts {
+        all.extend(drafts.drafts);
+        hosts.extend(drafts.hosts);
+    }
+    let mut rules = precedence::arrange(all, &hosts, &defaults.fallbacks, semantics, problems);
+    name_served_ports(&mut rules, parts, settings);
+
+    let mut backends = backends.resolved;
+    let used = used(&rules, &listeners);
+    backends.retain(|id, _| used.contains(id));
+    let origin = parts[0].origin("");
+    LoadBalancer {
+        id: snapshot.id.clone(),
+        semantics,
+        members: parts.iter().map(|part| part.ingress.meta.name.clone()).collect(),
+        options: options::read(parts, settings, ports.admitted, origin, problems),
+        listeners,
+        rules,
+        backends,
+    }
+}
+
+fn listeners(
+    snapshot: &Snapshot,
+    parts: &[Part<'_>],
+    drafts: &[Drafts],
+    ports: &Ports,
+    defaults: &Defaults,
+    problems: &mut Vec<Problem>,
+) -> BTreeMap<Port, Listener> {
+    let mut certificates = certificates::read(snapshot, parts, drafts, problems);
+    let mut listeners = BTreeMap::new();
+    for (port, wire) in &ports.wires {
+        let on_port = || parts.iter().filter(|part| part.ports.contains_key(port));
+        let first = on_port().next().unwrap_or(&parts[0]);
+        let default_action = match (ports.redirecting.get(port), defaults.fallbacks.by_port.get(port)) {
+            (Some(to), _) => standing::to_https(*to),
+            (None, Some(fallback)) => fallback.action.clone(),
+            (None, None) => Action::Fixed(FixedResponse::not_found()),
+        };
+        let protocol = match wire {
+            Wire::Http => Protocol::Http,
+            Wire::Https => Protocol::Https(Tls {
+                policy: tls_policy(on_port(), problems),
+                certificates: certificates.remove(port).unwrap_or_default(),
+                clients: ClientCertificates::Off,
+            }),
+        };
+        let origin = defaults.origins.get(port).cloned().unwrap_or_else(|| {
+            match first.annotations.get("listen-ports") {
+                Some(written) => first.annotations.origin(written),
+                None => first.origin(""),
+            }
+        });
+        listeners.insert(
+            *port,
+            Listener {
+                port: *port,
+                protocol,
+                default_action,
+                origin,
+            },
+        );
+    }
+    listeners
+}
+
+/// The first given in order.
+fn tls_policy<'p, 'a: 'p>(
+    parts: impl Iterator<Item = &'p Part<'a>>,
+    problems: &mut Vec<Problem>,
+) -> Option<String> {
+    let mut first: Option<(&str, &Part<'_>)> = None;
+    for part in parts {
+        let Some(written) = part.annotations.get("ssl-policy") else {
+            continue;
+        };
+        match first {
+            None => first = Some((written.value, part)),
+            Some((policy, by)) if policy != written.value && by.group == part.group => {
+                problems.push(conflict(part, by, "ssl-policy"));
+            }
+            Some(_) => {}
+        }
+    }
+    first.map(|(policy, _)| policy.to_owned())
+}
+
+/// Where all load balancers are served as one, redirects lead to the one port of a protocol.
+fn name_served_ports(rules: &mut [Rule], parts: &[Part<'_>], settings: &Settings) {
+    match settings.merge {
+        Merge::ByGroup => return,
+        Merge::OneLoadBalancer => {}
+    }
+    let asked: BTreeMap<Port, Wire> = parts
+        .iter()
+        .flat_map(|part| part.asked.iter().map(|(port, wire)| (*port, *wire)))
+        .collect();
+    for rule in rules {
+        if let Action::Redirect(redirect) = &mut rule.action {
+            let served = redirect.port.and_then(|port| asked.get(&port));
+            redirect.port = served.map(|wire| member::standard(*wire)).or(redirect.port);
+        }
+    }
+}
+
+/// The backends that something forwards to.
+fn used(rules: &[Rule], listeners: &BTreeMap<Port, Listener>) -> BTreeSet<BackendId> {
+    let actions = rules.iter().map(|rule| &rule.action);
+    let defaults = listeners.values().map(|listener| &listener.default_action);
+    actions
+        .chain(defaults)
+        .flat_map(|action| match action {
+            Action::Forward(forward) => forward.backends.as_slice(),
+            Action::Redirect(_) | Action::Fixed(_) => &[],
+        })
+        .map(|weighted| weighted.backend.clone())
+        .collect()
+}

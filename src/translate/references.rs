@@ -60,9 +60,10 @@ fn collect(value: &Value, field: &str, found: &mut impl FnMut(&str)) {
     match value {
         Value::Object(fields) => {
             for (name, value) in fields {
-                match value {
-                    Value::String(text) if name == field => found(text),
-                    _ => collect(value, field, found),
+                match value.as_str() {
+                    Some(text) if name == field => found(text),
+                    Some(_) => {}
+                    None => collect(value, field, found),
                 }
             }
         }

@@ -1,0 +1,397 @@
+//! The annotations `actions.*` and `transforms.*` in, typed actions and rewrites or why not out.
+
+use std::sync::Arc;
+
+use portcullis_model::redirect::RedirectScheme;
+use portcullis_model::{
+    FixedResponse, Pattern, Port, Redirect, RedirectStatus, Rewrite, RewritePart, Stickiness, Template,
+    Weight,
+};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::annotations::{json, value};
+use crate::cluster::object::PortRef;
+
+/// What answers, as an annotation says it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Wanted {
+    Fixed(FixedResponse),
+    Redirect(Redirect),
+    Forward {
+        /// Never empty.
+        services: Vec<WeightedService>,
+        stickiness: Option<Stickiness>,
+    },
+    /// To target groups that the controller does not make.
+    Foreign,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct WeightedService {
+    pub(super) name: Arc<str>,
+    pub(super) port: PortRef,
+    pub(super) weight: Weight,
+}
+
+#[derive(Deserialize)]
+struct ActionText {
+    #[serde(rename = "type")]
+    kind: String,
+    fixedresponseconfig: Option<FixedText>,
+    redirectconfig: Option<RedirectText>,
+    targetgrouparn: Option<String>,
+    targetgroupname: Option<String>,
+    forwardconfig: Option<ForwardText>,
+}
+
+#[derive(Deserialize)]
+struct FixedText {
+    statuscode: String,
+    contenttype: Option<String>,
+    messagebody: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct RedirectText {
+    statuscode: String,
+    host: Option<String>,
+    path: Option<String>,
+    port: Option<String>,
+    protocol: Option<String>,
+    query: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct ForwardText {
+    #[serde(default)]
+    targetgroups: Vec<TargetGroupText>,
+    targetgroupstickinessconfig: Option<StickinessText>,
+}
+
+#[derive(Deserialize)]
+struct TargetGroupText {
+    targetgrouparn: Option<String>,
+    targetgroupname: Option<String>,
+    servicename: Option<String>,
+    serviceport: Option<Value>,
+    weight: Option<i64>,
+}
+
+#[derive(Deserialize)]
+struct StickinessText {
+    enabled: Option<bool>,
+    durationseconds: Option<i64>,
+}
+
+/// Reads the value of `actions.<name>`. Syntax: AWS Load Balancer Controller, Ingress annotations, `actions`.
+pub(super) fn parse(text: &str) -> Result<Wanted, String> {
+    let action: ActionText = json::read(text)?;
+    match action.kind.as_str() {
+        "fixed-response" => fixed(
+            action
+                .fixedresponseconfig
+                .ok_or("fixedResponseConfig is missing")?,
+        )
+        .map(Wanted::Fixed),
+        "redirect" => {
+            redirect(action.redirectconfig.ok_or("redirectConfig is missing")?).map(Wanted::Redirect)
+        }
+        "forward" => {
+            let simple = action.targetgrouparn.is_some() || action.targetgroupname.is_some();
+            match (simple, action.forwardconfig) {
+                (true, Some(_)) => {
+                    Err("forwardConfig is given beside targetGroupARN or targetGroupName".to_owned())
+                }
+                (true, None) => Ok(Wanted::Foreign),
+                (false, Some(config)) => forward(config),
+                (false, None) => Err("forwardConfig is missing".to_owned()),
+            }
+        }
+        other => Err(format!(
+            "type {} is none of fixed-response, redirect and forward",
+            value::shown(other)
+        )),
+    }
+}
+
+fn fixed(text: FixedText) -> Result<FixedResponse, String> {
+    let status: u16 = text
+        .statuscode
+        .parse()
+        .map_err(|_| format!("statusCode {} is no status", value::shown(&text.statuscode)))?;
+    FixedResponse::new(status, text.contenttype, text.messagebody).map_err(|error| error.to_string())
+}
+
+fn redirect(text: RedirectText) -> Result<Redirect, String> {
+    let status = match text.statuscode.as_str() {
+        "HTTP_301" => RedirectStatus::MovedPermanently,
+        "HTTP_302" => RedirectStatus::Found,
+        other => {
+            return Err(format!(
+                "statusCode {} is neither HTTP_301 nor HTTP_302",
+                value::shown(other)
+            ));
+        }
+    };
+    let scheme = match text.protocol.as_deref() {
+        None | Some("" | "#{protocol}") => None,
+        Some("HTTP") => Some(RedirectScheme::Http),
+        Some("HTTPS") => Some(RedirectScheme::Https),
+        Some(other) => {
+            return Err(format!(
+                "protocol {} is neither HTTP nor HTTPS",
+                value::shown(other)
+            ));
+        }
+    };
+    let port = match text.port.as_deref() {
+        None | Some("" | "#{port}") => None,
+        Some(number) => {
+            let number = value::integer(number, 1, 65_535).map_err(|why| format!("port: {why}"))?;
+            Some(Port::new(number).map_err(|error| error.to_string())?)
+        }
+    };
+    let part = |text: Option<String>, same: &str| match text {
+        None => Ok(None),
+        Some(text) if text == same => Ok(None),
+        Some(text) => Template::parse(&text)
+            .map(Some)
+            .map_err(|error| error.to_string()),
+    };
+    let path = part(text.path, "/#{path}")?;
+    if path.as_ref().is_some_and(|path| !path.as_str().starts_with('/')) {
+        return Err("path does not start with '/'".to_owned());
+    }
+    Ok(Redirect {
+        status,
+        scheme,
+        host: part(text.host.filter(|host| !host.is_empty()), "#{host}")?,
+        port,
+        path,
+        query: part(text.query, "#{query}")?,
+    })
+}
+
+fn forward(config: ForwardText) -> Result<Wanted, String> {
+    let several = config.targetgroups.len() > 1;
+    let mut services = Vec::with_capacity(config.targetgroups.len());
+    let mut foreign = false;
+    for group in config.targetgroups {
+        let given = group.targetgrouparn.is_some() || group.targetgroupname.is_some();
+        let weight = match group.weight {
+            Some(number) => Weight::new(number).map_err(|error| error.to_string())?,
+            None if several => {
+                return Err("weight is missing: several target groups need one each".to_owned());
+            }
+            None => Weight::ONE,
+        };
+        match (given, group.servicename) {
+            (true, None) => foreign = true,
+            (false, Some(name)) if !name.is_empty() => services.push(WeightedService {
+                name: name.into(),
+                port: port(group.serviceport)?,
+                weight,
+            }),
+            _ => return Err("a target group needs either serviceName or its ARN or name".to_owned()),
+        }
+    }
+    let stickiness = match config.targetgroupstickinessconfig {
+        Some(StickinessText {
+            enabled: Some(true),
+            durationseconds,
+        }) => match durationseconds.and_then(|seconds| u32::try_from(seconds).ok()) {
+            Some(seconds @ 1..=604_800) => Some(Stickiness { seconds }),
+            _ => return Err("durationSeconds of stickiness is not from 1 to 604800".to_owned()),
+        },
+        _ => None,
+    };
+    if foreign {
+        return Ok(Wanted::Foreign);
+    }
+    if services.is_empty() {
+        return Err("targetGroups is empty".to_owned());
+    }
+    Ok(Wanted::Forward { services, stickiness })
+}
+
+/// A number, a number as text, or a name.
+fn port(value: Option<Value>) -> Result<PortRef, String> {
+    let wrong = || "servicePort is neither a number nor a name".to_owned();
+    match value {
+        Some(Value::Number(number)) => number.as_i64().map(PortRef::Number).ok_or_else(wrong),
+        Some(Value::String(text)) if !text.is_empty() => Ok(text
+            .parse()
+            .map_or_else(|_| PortRef::Name(text.into()), PortRef::Number)),
+        _ => Err(wrong()),
+    }
+}
+
+#[derive(Deserialize)]
+struct TransformText {
+    #[serde(rename = "type")]
+    kind: String,
+    urlrewriteconfig: Option<RewritesText>,
+    hostheaderrewriteconfig: Option<RewritesText>,
+}
+
+#[derive(Deserialize)]
+struct RewritesText {
+    rewrites: Vec<RewriteText>,
+}
+
+#[derive(Deserialize)]
+struct RewriteText {
+    regex: String,
+    replace: String,
+}
+
+/// Reads the value of `transforms.<name>`.
+pub(super) fn parse_transforms(text: &str) -> Result<Vec<Rewrite>, String> {
+    let transforms: Vec<TransformText> = json::read(text)?;
+    let mut rewrites = Vec::new();
+    for transform in transforms {
+        let (part, config) = match transform.kind.as_str() {
+            "url-rewrite" => (RewritePart::Url, transform.urlrewriteconfig),
+            "host-header-rewrite" => (RewritePart::Host, transform.hostheaderrewriteconfig),
+            other => {
+                return Err(format!(
+                    "type {} is neither url-rewrite nor host-header-rewrite",
+                    value::shown(other)
+                ));
+            }
+        };
+        let config = config.ok_or_else(|| format!("the configuration of {} is missing", transform.kind))?;
+        for rewrite in config.rewrites {
+            rewrites.push(Rewrite {
+                part,
+                pattern: Pattern::parse(&rewrite.regex).map_err(|error| error.to_string())?,
+                replacement: rewrite.replace,
+            });
+        }
+    }
+    Ok(rewrites)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_action_is_read_as_the_incumbent_reads_it() {
+        for (text, ok) in [
+            (
+                r#"{"type":"fixed-response","fixedResponseConfig":{"statusCode":"503"}}"#,
+                true,
+            ),
+            (
+                r#"{"Type":"fixed-response","FixedResponseConfig":{"StatusCode":"200","MessageBody":"hi"}}"#,
+                true,
+            ),
+            (
+                r#"{"type":"fixed-response","fixedResponseConfig":{"statusCode":503}}"#,
+                false,
+            ),
+            (
+                r#"{"type":"fixed-response","fixedResponseConfig":{"statusCode":"600"}}"#,
+                false,
+            ),
+            (r#"{"type":"fixed-response"}"#, false),
+            (
+                r#"{"type":"redirect","redirectConfig":{"statusCode":"HTTP_301","port":"443","protocol":"HTTPS"}}"#,
+                true,
+            ),
+            (
+                r#"{"type":"redirect","redirectConfig":{"statusCode":"HTTP_307"}}"#,
+                false,
+            ),
+            (
+                r#"{"type":"redirect","redirectConfig":{"statusCode":"HTTP_301","path":"x"}}"#,
+                false,
+            ),
+            (
+                r##"{"type":"redirect","redirectConfig":{"statusCode":"HTTP_301","host":"#{hots}"}}"##,
+                false,
+            ),
+            (r#"{"type":"forward","targetGroupARN":"arn:x"}"#, true),
+            (
+                r#"{"type":"forward","targetGroupARN":"arn:x","forwardConfig":{"targetGroups":[]}}"#,
+                false,
+            ),
+            (r#"{"type":"forward","forwardConfig":{"targetGroups":[]}}"#, false),
+            (
+                r#"{"type":"forward","forwardConfig":{"targetGroups":[{"serviceName":"a","servicePort":"80"}]}}"#,
+                true,
+            ),
+            (
+                r#"{"type":"forward","forwardConfig":{"targetGroups":[{"serviceName":"a"}]}}"#,
+                false,
+            ),
+            (
+                r#"{"type":"forward","forwardConfig":{"targetGroups":[{"serviceName":"a","servicePort":80},{"serviceName":"b","servicePort":80}]}}"#,
+                false, // weights are missing
+            ),
+            (
+                r#"{"type":"forward","forwardConfig":{"targetGroups":[{"serviceName":"a","servicePort":80,"weight":1000}]}}"#,
+                false,
+            ),
+            (r#"{"type":"authenticate"}"#, false),
+            ("{}", false),
+            ("null", false),
+        ] {
+            assert_eq!(parse(text).is_ok(), ok, "{text}: {:?}", parse(text));
+        }
+    }
+
+    #[test]
+    fn a_part_that_says_the_same_is_left_out_of_a_redirect() {
+        let text = r##"{"type":"redirect","redirectConfig":{"statusCode":"HTTP_302","host":"#{host}","path":"/#{path}",
+            "port":"#{port}","protocol":"#{protocol}","query":"#{query}"}}"##;
+        let want = Redirect {
+            status: RedirectStatus::Found,
+            scheme: None,
+            host: None,
+            port: None,
+            path: None,
+            query: None,
+        };
+        assert_eq!(parse(text), Ok(Wanted::Redirect(want)));
+    }
+
+    #[test]
+    fn a_numeric_port_as_text_is_a_number() {
+        let text = r#"{"type":"forward","forwardConfig":{"targetGroups":[{"serviceName":"a","servicePort":"80"}],
+            "targetGroupStickinessConfig":{"enabled":true,"durationSeconds":60}}}"#;
+        let want = Wanted::Forward {
+            services: vec![WeightedService {
+                name: "a".into(),
+                port: PortRef::Number(80),
+                weight: Weight::ONE,
+            }],
+            stickiness: Some(Stickiness { seconds: 60 }),
+        };
+        assert_eq!(parse(text), Ok(want));
+    }
+
+    #[test]
+    fn a_transform_needs_its_own_configuration() {
+        for (text, ok) in [
+            (
+                r#"[{"type":"url-rewrite","urlRewriteConfig":{"rewrites":[{"regex":"^/a/(.*)$","replace":"/$1"}]}}]"#,
+                true,
+            ),
+            (
+                r#"[{"type":"url-rewrite","hostHeaderRewriteConfig":{"rewrites":[{"regex":"a","replace":"b"}]}}]"#,
+                false,
+            ),
+            (
+                r#"[{"type":"url-rewrite","urlRewriteConfig":{"rewrites":[{"regex":"(","replace":""}]}}]"#,
+                false,
+            ),
+            (r#"[{"type":"other"}]"#, false),
+            ("[]", true),
+        ] {
+            assert_eq!(parse_transforms(text).is_ok(), ok, "{text}");
+        }
+    }
+}

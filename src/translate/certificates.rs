@@ -1,0 +1,238 @@
+//! The members and Secrets in, the certificates of each HTTPS listener in order out.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use portcullis_model::{
+    Certificate, CertificateSource, Code, HostMatch, ObjectName, Origin, Port, Problem, Semantics,
+};
+
+use super::member::{Part, Wire};
+use super::rules::Drafts;
+use crate::cluster::snapshot::{Secrets, Snapshot};
+
+/// The certificates by port.
+pub(super) fn read(
+    snapshot: &Snapshot,
+    parts: &[Part<'_>],
+    drafts: &[Drafts],
+    problems: &mut Vec<Problem>,
+) -> BTreeMap<Port, Vec<Certificate>> {
+    let mut ports: BTreeMap<Port, Attached> = BTreeMap::new();
+    for (part, drafts) in parts.iter().zip(drafts) {
+        let https: Vec<Port> = part
+            .ports
+            .iter()
+            .filter(|(_, wire)| **wire == Wire::Https)
+            .map(|(port, _)| *port)
+            .collect();
+        if https.is_empty() {
+            continue;
+        }
+        for certificate in of_part(snapshot, part, drafts, problems) {
+            for port in &https {
+                ports
+                    .entry(*port)
+                    .or_default()
+                    .attach(certificate.clone(), problems);
+            }
+        }
+    }
+    ports
+        .into_iter()
+        .map(|(port, attached)| (port, attached.certificates))
+        .collect()
+}
+
+/// The certificates of one port.
+#[derive(Debug, Default)]
+struct Attached {
+    certificates: Vec<Certificate>,
+    /// Place of each source in the list.
+    places: BTreeMap<CertificateSource, usize>,
+    /// Which Secret serves a host.
+    hosts: BTreeMap<HostMatch, ObjectName>,
+}
+
+impl Attached {
+    /// One entry for each source; of two Secrets for a host the first serves it.
+    fn attach(&mut self, mut certificate: Certificate, problems: &mut Vec<Problem>) {
+        if let CertificateSource::Stored(secret) = &certificate.source {
+            let all = certificate.hosts.len();
+            certificate.hosts.retain(|host| {
+                let first = self.hosts.entry(host.clone()).or_insert_with(|| secret.clone());
+                if first != secret {
+                    let message = format!("{host} has the certificate of Secret {first} already");
+                    let at = certificate.origin.clone();
+                    problems.push(Problem::new(Code::CertificateConflict, at, message));
+                }
+                first == secret
+            });
+            // Without a host of its own left it would serve all that it names.
+            if all > 0 && certificate.hosts.is_empty() {
+                return;
+            }
+        }
+        // Each member's own search, so that what is not found is told at the member that wants it.
+        let known = match certificate.source {
+            CertificateSource::Discovered => None,
+            CertificateSource::Given(_) | CertificateSource::Stored(_) => {
+                self.places.get(&certificate.source)
+            }
+        };
+        match known {
+            Some(place) => {
+                let known = &mut self.certificates[*place];
+                // No hosts means all that the certificate names: that holds more than any list.
+                if known.hosts.is_empty() || certificate.hosts.is_empty() {
+                    known.hosts.clear();
+                } else {
+                    known.hosts.extend(certificate.hosts);
+                }
+            }
+            None => {
+                self.places
+                    .insert(certificate.source.clone(), self.certificates.len());
+                self.certificates.push(certificate);
+            }
+        }
+    }
+}
+
+fn of_part(
+    snapshot: &Snapshot,
+    part: &Part<'_>,
+    drafts: &Drafts,
+    problems: &mut Vec<Problem>,
+) -> Vec<Certificate> {
+    let given: Vec<Certificate> = part
+        .certificates
+        .iter()
+        .map(|name| Certificate {
+            source: CertificateSource::Given(name.clone()),
+            hosts: BTreeSet::new(),
+            origin: part.annotation("certificate-arn"),
+        })
+        .collect();
+    let mut hosts: Vec<BTreeSet<HostMatch>> = Vec::with_capacity(part.ingress.tls.len());
+    for (index, tls) in part.ingress.tls.iter().enumerate() {
+        let mut parsed = BTreeSet::new();
+        for (place, text) in tls.hosts.iter().enumerate() {
+            match HostMatch::parse(text) {
+                Ok(host) => {
+                    parsed.insert(host);
+                }
+                Err(why) => {
+                    let at = part.origin(format!("spec.tls[{index}].hosts[{place}]"));
+                    problems.push(Problem::new(Code::HostInvalid, at, why.to_string()));
+                }
+            }
+        }
+        hosts.push(parsed);
+    }
+    match &snapshot.secrets {
+        // Certificates that are named leave nothing to be found.
+        Secrets::NotRead if !given.is_empty() => given,
+        Secrets::NotRead => found_by_host(part, &hosts, drafts),
+        Secrets::Read(secrets) => {
+            let mut all = given;
+            for (index, (tls, hosts)) in part.ingress.tls.iter().zip(hosts).enumerate() {
+                // All of its hosts unreadable is not the same as none written.
+                if hosts.is_empty() && !tls.hosts.is_empty() {
+                    continue;
+                }
+                let Some(name) = &tls.secret else {
+                    all.push(discovered(hosts, part.origin(format!("spec.tls[{index}]"))));
+                    continue;
+                };
+                let name = ObjectName::new(part.ingress.meta.name.namespace.clone(), name.clone());
+                let origin = part.origin(format!("spec.tls[{index}].secretName"));
+                let Some(secret) = secrets.get(&name) else {
+                    let message = format!("there is no Secret {name}");
+                    problems.push(Problem::new(Code::SecretNotFound, origin, message));
+                    continue;
+                };
+                let missing = match (&secret.certificate, &secret.key) {
+                    (None, _) => Some("tls.crt"),
+                    (_, None) => Some("tls.key"),
+                    (Some(_), Some(_)) => None,
+                };
+                if let Some(missing) = missing {
+                    let message = format!("Secret {name} has no {missing}");
+                    problems.push(Problem::new(Code::SecretInvalid, origin, message));
+                    continue;
+                }
+                all.push(Certificate {
+                    source: CertificateSource::Stored(name),
+                    hosts,
+                    origin,
+                });
+            }
+            if part.ingress.tls.is_empty() && all.is_empty() {
+                let hosts = rule_hosts(part, drafts);
+                all.push(discovered(hosts, part.annotation("listen-ports")));
+            }
+            all
+        }
+    }
+}
+
+/// The provider ends TLS with certificates of its own and finds them by host.
+fn found_by_host(part: &Part<'_>, tls: &[BTreeSet<HostMatch>], drafts: &Drafts) -> Vec<Certificate> {
+    match part.semantics {
+        // Its rule: hosts of rules and of `spec.tls` together, whatever Secrets are named.
+        Semantics::AwsLoadBalancerController => {
+            let mut hosts = rule_hosts(part, drafts);
+            hosts.extend(tls.iter().flatten().cloned());
+            vec![discovered(hosts, part.annotation("listen-ports"))]
+        }
+        Semantics::Kubernetes if tls.is_empty() => {
+            vec![discovered(
+                rule_hosts(part, drafts),
+                part.annotation("listen-ports"),
+            )]
+        }
+        Semantics::Kubernetes => {
+            let namespace = &part.ingress.meta.name.namespace;
+            let entries = part.ingress.tls.iter().zip(tls).enumerate();
+            entries
+                .map(|(index, (entry, hosts))| {
+                    let hosts = match entry.hosts.is_empty() {
+                        true => rule_hosts(part, drafts),
+                        false => hosts.clone(),
+                    };
+                    let origin = part.origin(format!("spec.tls[{index}]"));
+                    match &entry.secret {
+                        None => discovered(hosts, origin),
+                        Some(name) => Certificate {
+                            source: CertificateSource::Stored(ObjectName::new(
+                                namespace.clone(),
+                                name.clone(),
+                            )),
+                            hosts,
+                            origin,
+                        },
+                    }
+                })
+                .collect()
+        }
+    }
+}
+
+fn discovered(hosts: BTreeSet<HostMatch>, origin: Origin) -> Certificate {
+    Certificate {
+        source: CertificateSource::Discovered,
+        hosts,
+        origin,
+    }
+}
+
+/// The hosts an Ingress's rules name, as it wrote them.
+fn rule_hosts(part: &Part<'_>, drafts: &Drafts) -> BTreeSet<HostMatch> {
+    // Only hosts that the member may have.
+    let kept: BTreeSet<&HostMatch> = drafts.hosts.iter().map(|named| &named.host).collect();
+    let rules = part.ingress.rules.iter().filter_map(|rule| rule.host.as_deref());
+    rules
+        .filter_map(|text| HostMatch::parse(text).ok())
+        .filter(|host| part.semantics == Semantics::AwsLoadBalancerController || kept.contains(host))
+        .collect()
+}

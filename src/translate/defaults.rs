@@ -1,0 +1,134 @@
+//! The default backends of the members in, what answers at each port where no rule does out.
+
+use std::collections::BTreeMap;
+
+use portcullis_model::{Action, Code, FixedResponse, LoadBalancerId, Origin, Port, Problem, Rule};
+
+use super::backends::Backends;
+use super::member::Part;
+use super::ownership::Owners;
+use super::precedence::{Draft, Fallback, Fallbacks, PathKind, Written};
+use super::rules::refused_by;
+use super::standing::{self, Ports};
+
+/// What answers where no rule does, and the rules it takes where not everybody may have it.
+#[derive(Debug, Default)]
+pub(super) struct Defaults {
+    pub(super) fallbacks: Fallbacks,
+    pub(super) drafts: Vec<Draft>,
+    /// Whose default backend answers at a port.
+    pub(super) origins: BTreeMap<Port, Origin>,
+}
+
+/// Reads the default backends; of two the first in order serves.
+pub(super) fn read<'a>(
+    parts: &[Part<'a>],
+    ports: &Ports,
+    owners: &Owners<'_>,
+    backends: &mut Backends<'a>,
+    problems: &mut Vec<Problem>,
+) -> Defaults {
+    let mut out = Defaults::default();
+    let mut first: BTreeMap<(LoadBalancerId, Port), &Part<'a>> = BTreeMap::new();
+    for (member, (part, standing)) in parts.iter().zip(&ports.standings).enumerate() {
+        let Some(backend) = &part.ingress.default_backend else {
+            continue;
+        };
+        let at = part.origin("spec.defaultBackend");
+        if !owners.may_have_default(part, problems) {
+            continue;
+        }
+        let mut action = None;
+        let mut conflict = None;
+        for port in standing.ports() {
+            let key = (part.group.clone(), port);
+            if let Some(first) = first.get(&key) {
+                conflict = Some(*first);
+                continue;
+            }
+            first.insert(key.clone(), part);
+            let action = action
+                .get_or_insert_with(|| match part.refusal {
+                    Some(refusal) => refused_by(refusal),
+                    None => backends.action(part, backend, &at, problems),
+                })
+                .clone();
+            let fallback = fallback(part, ports, member, port, action);
+            if !out.fallbacks.by_port.contains_key(&port) {
+                if let Some((condition, action)) = &fallback.guarded {
+                    out.drafts.push(Draft {
+                        rule: Rule {
+                            ports: [port].into(),
+                            hosts: Vec::new(),
+                            paths: Vec::new(),
+                            conditions: vec![condition.clone()],
+                            authenticate: None,
+                            rewrites: Vec::new(),
+                            action: action.clone(),
+                            origin: at.clone(),
+                        },
+                        place: Written {
+                            member,
+                            rule: 0,
+                            path: 0,
+                            piece: 0,
+                        },
+                        kind: PathKind::Default,
+                    });
+                }
+                out.fallbacks.by_port.insert(port, fallback.clone());
+                out.origins.insert(port, at.clone());
+            }
+            out.fallbacks.by_group.insert(key, fallback);
+        }
+        if let Some(first) = conflict {
+            let message = format!(
+                "the default backend of {} comes first in the group and serves",
+                first.ingress.meta.name
+            );
+            problems.push(Problem::new(Code::DefaultBackendConflict, at, message));
+        }
+    }
+    let none = || Fallback {
+        guarded: None,
+        action: Action::Fixed(FixedResponse::not_found()),
+    };
+    for port in ports.wires.keys() {
+        out.fallbacks.by_port.entry(*port).or_insert_with(none);
+    }
+    for (part, standing) in parts.iter().zip(&ports.standings) {
+        for port in standing.ports() {
+            out.fallbacks
+                .by_group
+                .entry((part.group.clone(), port))
+                .or_insert_with(none);
+        }
+    }
+    out
+}
+
+fn fallback(part: &Part<'_>, ports: &Ports, member: usize, port: Port, action: Action) -> Fallback {
+    let standing = &ports.standings[member];
+    if let Some(to) = standing.redirected.get(&port) {
+        return Fallback {
+            guarded: None,
+            action: standing::to_https(*to),
+        };
+    }
+    if standing.refused.contains(&port) {
+        return Fallback {
+            guarded: None,
+            action: standing::refused(),
+        };
+    }
+    if standing.guarded.contains(&port) {
+        return Fallback {
+            guarded: standing::guard(part).map(|guard| (guard, action)),
+            action: standing::turned_away(),
+        };
+    }
+    Fallback {
+        guarded: None,
+        action,
+    }
+}

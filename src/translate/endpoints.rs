@@ -1,0 +1,390 @@
+//! The EndpointSlices, Pods and Nodes of a Service in, its targets out, and which addresses were refused.
+
+use std::cell::OnceCell;
+use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use portcullis_model::{ObjectName, Port, Semantics, Target, TargetAddress, TargetState};
+
+use super::settings::AddressPolicy;
+use crate::cluster::object::{Endpoint, EndpointSlice, IpFamily, Node, Pod, PortRef, Service, ServicePort};
+use crate::cluster::snapshot::Snapshot;
+
+/// What a Service port leads to.
+#[derive(Clone, Debug)]
+pub(super) struct Found {
+    pub(super) targets: Arc<[Target]>,
+    pub(super) refused: Vec<Refused>,
+}
+
+/// An address that may not be a target.
+#[derive(Clone, Debug)]
+pub(super) struct Refused {
+    pub(super) slice: ObjectName,
+    pub(super) address: Arc<str>,
+    pub(super) why: &'static str,
+    /// Reported, but used: refusing it would break what the incumbent serves.
+    pub(super) served: bool,
+}
+
+/// Looks endpoints up in one snapshot.
+#[derive(Debug)]
+pub(super) struct Endpoints<'a> {
+    snapshot: &'a Snapshot,
+    policy: AddressPolicy,
+    semantics: Semantics,
+    node_addresses: OnceCell<BTreeSet<IpAddr>>,
+    instances: OnceCell<Vec<Machine>>,
+    pods: OnceCell<PodsByLabel<'a>>,
+}
+
+/// By namespace, key and value of a label.
+type PodsByLabel<'a> = HashMap<(&'a str, &'a str, &'a str), Vec<&'a Pod>>;
+
+/// What a node's `providerID` and labels say.
+#[derive(Clone, Debug)]
+struct Machine {
+    id: Arc<str>,
+    zone: Option<Arc<str>>,
+}
+
+impl<'a> Endpoints<'a> {
+    pub(super) fn new(snapshot: &'a Snapshot, policy: AddressPolicy, semantics: Semantics) -> Self {
+        Self {
+            snapshot,
+            policy,
+            semantics,
+            node_addresses: OnceCell::new(),
+            instances: OnceCell::new(),
+            pods: OnceCell::new(),
+        }
+    }
+
+    /// The family that the targets of a Service have: its first, else the one there are endpoints of.
+    pub(super) fn family(&self, service: &Service) -> IpFamily {
+        let has = |family: IpFamily| {
+            self.slices(service)
+                .iter()
+                .any(|slice| &*slice.address_type == type_of(family))
+        };
+        match service.families.first() {
+            Some(family) => *family,
+            None if !has(IpFamily::V4) && has(IpFamily::V6) => IpFamily::V6,
+            None => IpFamily::V4,
+        }
+    }
+
+    fn slices(&self, service: &Service) -> &'a [Arc<EndpointSlice>] {
+        self.snapshot
+            .slices
+            .get(&service.meta.name)
+            .map_or(&[], Vec::as_slice)
+    }
+
+    /// The pods behind a Service port.
+    pub(super) fn pods(&self, service: &Service, port: &ServicePort) -> Found {
+        let mut targets = BTreeSet::new();
+        let mut refused = Vec::new();
+        let family = self.family(service);
+        let slices = self.slices(service);
+        for slice in slices.iter().filter(|s| &*s.address_type == type_of(family)) {
+            let Some(number) = slice_port(slice, port) else {
+                continue;
+            };
+            for endpoint in &slice.endpoints {
+                let Some(state) = state_of(endpoint) else { continue };
+                let Some(written) = endpoint.addresses.first() else {
+                    continue;
+                };
+                match self.admit(slice, endpoint, written) {
+                    Ok((address, pod)) => {
+                        let state = if pod.is_some_and(|pod| pod.meta.deleting) {
+                            TargetState::Draining
+                        } else {
+                            state
+                        };
+                        let node = endpoint
+                            .node
+                            .as_ref()
+                            .or_else(|| pod.and_then(|pod| pod.node.as_ref()));
+                        let served = self.admitted_node(address);
+                        if served {
+                            refused.push(self.refusal(slice, written, "it is the address of a node", true));
+                        }
+                        targets.insert(self.target(address, number, node, endpoint.zone.as_ref(), state));
+                    }
+                    Err(why) => refused.push(self.refusal(slice, written, why, false)),
+                }
+            }
+        }
+        if slices.is_empty() {
+            self.stand_ins(service, port, family, &mut targets);
+        }
+        Found {
+            targets: one_per_address(targets),
+            refused,
+        }
+    }
+
+    fn refusal(&self, slice: &EndpointSlice, address: &Arc<str>, why: &'static str, served: bool) -> Refused {
+        Refused {
+            slice: slice.meta.name.clone(),
+            address: address.clone(),
+            why,
+            served,
+        }
+    }
+
+    /// Every node that may take traffic from outside, at this port.
+    pub(super) fn nodes(&self, port: Port) -> Found {
+        let instances = self.instances.get_or_init(|| {
+            let nodes = self.snapshot.nodes.values();
+            nodes
+                .filter(|node| takes_traffic(node))
+                .filter_map(|node| machine(node))
+                .collect()
+        });
+        let target = |machine: &Machine| Target {
+            address: TargetAddress::Instance(machine.id.clone()),
+            port,
+            zone: machine.zone.clone(),
+            instance: Some(machine.id.clone()),
+            state: TargetState::Ready,
+        };
+        let targets: BTreeSet<Target> = instances.iter().map(target).collect();
+        Found {
+            targets: targets.into_iter().collect(),
+            refused: Vec::new(),
+        }
+    }
+
+    /// Whether an address may be a target, and the pod that has it if it is known.
+    fn admit(
+        &self,
+        slice: &EndpointSlice,
+        endpoint: &Endpoint,
+        written: &str,
+    ) -> Result<(IpAddr, Option<&'a Pod>), &'static str> {
+        let address: IpAddr = written.parse().map_err(|_| "it is no IP address")?;
+        let address = address.to_canonical();
+        if let Some(why) = never_a_target(address, self.policy) {
+            return Err(why);
+        }
+        if self.is_node(address) && self.enforces() {
+            return Err("it is the address of a node");
+        }
+        let pod = endpoint.pod.as_ref().map(|pod| {
+            let namespace = slice.meta.name.namespace.clone();
+            let name = ObjectName::new(namespace, pod.clone());
+            self.snapshot.pods.get(&name).map(Arc::as_ref)
+        });
+        match (pod, self.policy) {
+            (Some(Some(pod)), _) if !pod.addresses.iter().any(|ip| ip.to_canonical() == address) => {
+                Err("the pod that it names has another address")
+            }
+            (Some(Some(pod)), _) if pod.finished => Err("the pod that it names has finished"),
+            (Some(Some(pod)), _) => Ok((address, Some(pod))),
+            (Some(None), AddressPolicy::Pods) => Err("the pod that it names does not exist"),
+            (None, AddressPolicy::Pods) => Err("it names no pod of the Service's namespace"),
+            (Some(None) | None, AddressPolicy::Written | AddressPolicy::WrittenOrLoopback) => {
+                Ok((address, None))
+            }
+        }
+    }
+
+    fn enforces(&self) -> bool {
+        match self.semantics {
+            Semantics::Kubernetes => true,
+            Semantics::AwsLoadBalancerController => false,
+        }
+    }
+
+    /// A node's address that is used all the same.
+    fn admitted_node(&self, address: IpAddr) -> bool {
+        !self.enforces() && self.is_node(address)
+    }
+
+    fn is_node(&self, address: IpAddr) -> bool {
+        self.node_addresses
+            .get_or_init(|| {
+                let nodes = self.snapshot.nodes.values();
+                nodes
+                    .flat_map(|node| node.addresses.iter().map(IpAddr::to_canonical))
+                    .collect()
+            })
+            .contains(&address)
+    }
+
+    fn target(
+        &self,
+        address: IpAddr,
+        port: Port,
+        node: Option<&Arc<str>>,
+        zone: Option<&Arc<str>>,
+        state: TargetState,
+    ) -> Target {
+        let node = node.and_then(|name| self.snapshot.nodes.get(name));
+        Target {
+            address: TargetAddress::Ip(address),
+            port,
+            zone: zone.cloned().or_else(|| node.and_then(|node| zone_of(node))),
+            instance: node.and_then(|node| machine(node)).map(|machine| machine.id),
+            state,
+        }
+    }
+
+    /// Pods that the Service selects, where no EndpointSlice says who serves: as in a folder of manifests.
+    fn stand_ins(
+        &self,
+        service: &Service,
+        port: &ServicePort,
+        family: IpFamily,
+        targets: &mut BTreeSet<Target>,
+    ) {
+        let namespace = &*service.meta.name.namespace;
+        let mut wanted = service.selector.iter();
+        let Some((key, value)) = wanted.next() else { return };
+        let by_label = self.pods.get_or_init(|| {
+            let mut by_label = PodsByLabel::new();
+            for pod in self.snapshot.pods.values() {
+                for (key, value) in &pod.labels {
+                    let label = (&*pod.meta.name.namespace, &**key, &**value);
+                    by_label.entry(label).or_default().push(pod);
+                }
+            }
+            by_label
+        });
+        let pods = by_label.get(&(namespace, &**key, &**value)).into_iter().flatten();
+        for pod in pods.filter(|pod| wanted.clone().all(|(k, v)| pod.labels.get(k) == Some(v))) {
+            let number = match &port.target {
+                PortRef::Number(number) => Some(*number),
+                PortRef::Name(name) => pod.ports.get(name).copied(),
+                PortRef::Missing => Some(port.port),
+            };
+            let Some(number) = number.and_then(|number| Port::new(number).ok()) else {
+                continue;
+            };
+            if pod.finished || !pod.ready {
+                continue;
+            }
+            let state = if pod.meta.deleting {
+                TargetState::Draining
+            } else {
+                TargetState::Ready
+            };
+            let own = pod.addresses.iter().map(IpAddr::to_canonical);
+            for address in own.filter(|address| family_of(*address) == family) {
+                let node_of_tenant = self.is_node(address) && self.enforces();
+                if never_a_target(address, self.policy).is_none() && !node_of_tenant {
+                    targets.insert(self.target(address, number, pod.node.as_ref(), None, state));
+                }
+            }
+        }
+    }
+}
+
+/// A target listed twice, as ready and as draining, is ready: two slices may overlap while one is replaced.
+fn one_per_address(targets: BTreeSet<Target>) -> Arc<[Target]> {
+    let mut seen = BTreeSet::new();
+    let (ready, draining): (Vec<Target>, Vec<Target>) =
+        targets.into_iter().partition(|t| t.state == TargetState::Ready);
+    let mut out: Vec<Target> = ready
+        .into_iter()
+        .chain(draining)
+        .filter(|target| seen.insert((target.address.clone(), target.port)))
+        .collect();
+    out.sort();
+    out.into()
+}
+
+fn type_of(family: IpFamily) -> &'static str {
+    match family {
+        IpFamily::V4 => "IPv4",
+        IpFamily::V6 => "IPv6",
+    }
+}
+
+fn family_of(address: IpAddr) -> IpFamily {
+    match address {
+        IpAddr::V4(_) => IpFamily::V4,
+        IpAddr::V6(_) => IpFamily::V6,
+    }
+}
+
+/// Ready ones serve; those that end and still serve finish what they have; others are not there. With
+/// `publishNotReadyAddresses` Kubernetes itself says ready. Source: EndpointSlice API, EndpointConditions.
+fn state_of(endpoint: &Endpoint) -> Option<TargetState> {
+    match (endpoint.ready, endpoint.serving, endpoint.terminating) {
+        (true, _, _) => Some(TargetState::Ready),
+        (false, true, true) => Some(TargetState::Draining),
+        (false, _, _) => None,
+    }
+}
+
+/// The number that a slice gives a Service port: they share its name.
+fn slice_port(slice: &EndpointSlice, port: &ServicePort) -> Option<Port> {
+    let name = port.name.as_deref().unwrap_or_default();
+    let found = slice
+        .ports
+        .iter()
+        .find(|p| *p.name == *name && &*p.protocol == "TCP")?;
+    found.port.and_then(|number| Port::new(number).ok())
+}
+
+/// Addresses that lead to the load balancer's own machine or network, never to a pod.
+fn never_a_target(address: IpAddr, policy: AddressPolicy) -> Option<&'static str> {
+    /// The metadata service of EC2 over IPv6. Source: EC2 User Guide, instance metadata.
+    const METADATA_V6: IpAddr = IpAddr::V6(std::net::Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254));
+    let link_local = match address {
+        IpAddr::V4(v4) => v4.is_link_local() || v4.is_broadcast(),
+        IpAddr::V6(v6) => v6.is_unicast_link_local(),
+    };
+    if address.is_loopback() && policy != AddressPolicy::WrittenOrLoopback {
+        Some("it is a loopback address")
+    } else if link_local {
+        Some("it is a link-local address")
+    } else if address.is_unspecified() || address.is_multicast() {
+        Some("it is no address of a single machine")
+    } else if address == METADATA_V6 {
+        Some("it is the address of the metadata service")
+    } else {
+        None
+    }
+}
+
+/// Whether a node may be a target. Source: AWS Load Balancer Controller, `endpoint_resolver.go`, `node_utils.go`.
+fn takes_traffic(node: &Node) -> bool {
+    const EXCLUDED: [&str; 3] = [
+        "node-role.kubernetes.io/master",
+        "node.kubernetes.io/exclude-from-external-load-balancers",
+        "alpha.service-controller.kubernetes.io/exclude-balancer",
+    ];
+    const LEAVING: [&str; 2] = ["ToBeDeletedByClusterAutoscaler", "karpenter.sh/disrupted"];
+    node.ready
+        && !EXCLUDED.iter().any(|label| node.labels.contains_key(*label))
+        && !LEAVING.iter().any(|taint| node.taints.contains(*taint))
+        && node.labels.get("eks.amazonaws.com/compute-type").map(|v| &**v) != Some("fargate")
+}
+
+/// `aws:///us-east-1a/i-0123`, `gce://project/us-east1-b/name`: the last part is the machine's id. Fargate's
+/// machines are nobody's.
+fn machine(node: &Node) -> Option<Machine> {
+    let (_, rest) = node.provider_id.as_deref()?.split_once("://")?;
+    let id = rest.rsplit('/').next().filter(|id| !id.is_empty())?;
+    (!id.starts_with("fargate-")).then(|| Machine {
+        id: id.into(),
+        zone: zone_of(node),
+    })
+}
+
+fn zone_of(node: &Node) -> Option<Arc<str>> {
+    node.labels
+        .get("topology.kubernetes.io/zone")
+        .cloned()
+        .or_else(|| {
+            let (_, rest) = node.provider_id.as_deref()?.split_once("://")?;
+            let zone = rest.rsplit('/').nth(1)?;
+            (!zone.is_empty()).then(|| zone.into())
+        })
+}

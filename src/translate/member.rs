@@ -1,0 +1,289 @@
+//! The members of a snapshot in, each read and put in order out.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ipnet::IpNet;
+use portcullis_model::{Code, LoadBalancerId, ObjectName, Origin, Port, Problem, Semantics};
+
+use super::annotations::{Annotations, Setting, value};
+use super::group::group_of;
+use super::settings::{Merge, Settings};
+use crate::cluster::object::Ingress;
+use crate::cluster::snapshot::{Member, Parameters, Snapshot};
+use crate::crd::{ClassParametersSpec, SemanticsName};
+
+/// What is spoken at a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Wire {
+    Http,
+    Https,
+}
+
+/// An Ingress and all that it says beside its rules.
+#[derive(Debug)]
+pub(super) struct Part<'a> {
+    pub(super) ingress: &'a Ingress,
+    pub(super) parameters: Option<&'a ClassParametersSpec>,
+    pub(super) annotations: Annotations<'a>,
+    pub(super) semantics: Semantics,
+    /// The load balancer it would be part of if each group had its own.
+    pub(super) group: LoadBalancerId,
+    /// Where its rules stand.
+    pub(super) ports: BTreeMap<Port, Wire>,
+    /// The same as asked for, where all load balancers are served as one.
+    pub(super) asked: BTreeMap<Port, Wire>,
+    /// The HTTPS port that plain HTTP is redirected to.
+    pub(super) redirect: Setting<Port>,
+    /// Who may connect; what could be read of it.
+    pub(super) ranges: Option<Ranges>,
+    pub(super) certificates: Vec<String>,
+    /// Why none of its rules may be served.
+    pub(super) refusal: Option<&'static str>,
+}
+
+/// Who may connect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Ranges {
+    pub(super) nets: BTreeSet<IpNet>,
+    /// Some could not be read: the rest says less than was meant.
+    pub(super) broken: bool,
+}
+
+impl Ranges {
+    /// Whether all that `other` lets in is let in by these.
+    pub(super) fn cover(&self, other: &BTreeSet<IpNet>) -> bool {
+        other
+            .iter()
+            .all(|net| self.nets.iter().any(|own| own.contains(net)))
+    }
+}
+
+impl Part<'_> {
+    pub(super) fn origin(&self, field: impl Into<std::sync::Arc<str>>) -> Origin {
+        Origin::new("ingress", self.ingress.meta.name.clone(), field)
+    }
+
+    /// Of an annotation, by its name without prefix.
+    pub(super) fn annotation(&self, name: &str) -> Origin {
+        match self.annotations.get(name) {
+            Some(written) => self.annotations.origin(written),
+            None => self.origin("metadata.annotations"),
+        }
+    }
+}
+
+/// Place in a group. The fields stand in the order of precedence.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    order: i64,
+    /// Equal for all under the incumbent's semantics, which does not ask for age.
+    created: i64,
+    name: ObjectName,
+}
+
+/// An order that cannot be read comes last: it must not go before a neighbour that it was meant to follow.
+const LAST: i64 = 1001;
+
+/// Reads every member, in order. The semantics of the first holds for all.
+pub(super) fn read<'a>(
+    snapshot: &'a Snapshot,
+    settings: &Settings,
+    problems: &mut Vec<Problem>,
+) -> Vec<Part<'a>> {
+    let mut parts: Vec<(Place, Part<'a>)> = Vec::with_capacity(snapshot.members.len());
+    for member in &snapshot.members {
+        let parameters = match &member.parameters {
+            Parameters::None => None,
+            Parameters::Found(parameters) => Some(&parameters.spec),
+            Parameters::Missing | Parameters::Foreign => {
+                let at = Origin::new(
+                    "ingress",
+                    member.ingress.meta.name.clone(),
+                    "spec.ingressClassName",
+                );
+                let message = "the parameters of its class are not known, so nothing they restrict is served";
+                problems.push(Problem::new(Code::ClassParametersNotFound, at, message));
+                continue;
+            }
+        };
+        let part = read_one(member, parameters, settings, problems);
+        let order = part
+            .annotations
+            .read("group.order", |text| value::integer(text, -1000, 1000), problems);
+        let place = Place {
+            order: match order {
+                Setting::Absent => 0,
+                Setting::Given(order) => order,
+                Setting::Invalid => LAST,
+            },
+            created: part.ingress.meta.created,
+            name: part.ingress.meta.name.clone(),
+        };
+        parts.push((place, part));
+    }
+    parts.sort_by(|(a, _), (b, _)| a.cmp(b));
+    if let Some((_, first)) = parts.first()
+        && first.semantics == Semantics::AwsLoadBalancerController
+    {
+        for (place, _) in &mut parts {
+            place.created = 0;
+        }
+        parts.sort_by(|(a, _), (b, _)| a.cmp(b));
+    }
+    let mut parts: Vec<Part<'a>> = parts.into_iter().map(|(_, part)| part).collect();
+    if settings.merge == Merge::ByGroup {
+        agree_on_semantics(&mut parts, problems);
+    }
+    parts
+}
+
+fn agree_on_semantics(parts: &mut [Part<'_>], problems: &mut Vec<Problem>) {
+    let Some(first) = parts.first().map(|part| part.semantics) else {
+        return;
+    };
+    for part in parts {
+        if part.semantics != first {
+            let message = format!(
+                "its class asks for semantics {:?}; the group has {first:?}",
+                part.semantics
+            );
+            let at = part.origin("spec.ingressClassName");
+            problems.push(Problem::new(Code::SettingConflict, at, message));
+            part.semantics = first;
+        }
+    }
+}
+
+fn read_one<'a>(
+    member: &'a Member,
+    parameters: Option<&'a ClassParametersSpec>,
+    settings: &Settings,
+    problems: &mut Vec<Problem>,
+) -> Part<'a> {
+    let ingress = &*member.ingress;
+    let annotations = Annotations::of("ingress", &ingress.meta);
+    let mut refusal = annotations.review(problems);
+    let semantics = match parameters.and_then(|spec| spec.semantics) {
+        Some(SemanticsName::Kubernetes) => Semantics::Kubernetes,
+        Some(SemanticsName::AwsLoadBalancerController) => Semantics::AwsLoadBalancerController,
+        None => settings.controller.semantics(),
+    };
+    let certificates: Vec<String> = annotations
+        .get("certificate-arn")
+        .map(|written| value::list(written.value))
+        .unwrap_or_default()
+        .into_iter()
+        .map(str::to_owned)
+        .collect();
+    let wants_tls = match semantics {
+        Semantics::Kubernetes => !certificates.is_empty() || !ingress.tls.is_empty(),
+        Semantics::AwsLoadBalancerController => !certificates.is_empty(),
+    };
+    let ports = match annotations.read("listen-ports", listen_ports, problems) {
+        Setting::Given(ports) => ports,
+        given @ (Setting::Absent | Setting::Invalid) => {
+            if given.is_invalid() {
+                // Its rules may have been meant for HTTPS alone.
+                refusal = Some("listen-ports");
+            }
+            default_ports(semantics, wants_tls)
+        }
+    };
+    if let Some(written) = annotations.get("security-groups")
+        && value::list(written.value).is_empty()
+    {
+        problems.push(annotations.invalid(written, "it names no security group"));
+        refusal = Some("security-groups");
+    }
+    Part {
+        ingress,
+        parameters,
+        semantics,
+        group: group_of(ingress).unwrap_or_else(|_| LoadBalancerId::Lone(ingress.meta.name.clone())),
+        ports: match settings.merge {
+            Merge::ByGroup => ports.clone(),
+            Merge::OneLoadBalancer => ports.values().map(|wire| (standard(*wire), *wire)).collect(),
+        },
+        asked: ports,
+        redirect: annotations.read("ssl-redirect", port, problems),
+        ranges: ranges(&annotations, problems),
+        certificates,
+        refusal,
+        annotations,
+    }
+}
+
+/// The one port of a protocol where all load balancers are served as one.
+pub(super) fn standard(wire: Wire) -> Port {
+    match wire {
+        Wire::Http => Port::HTTP,
+        Wire::Https => Port::HTTPS,
+    }
+}
+
+fn default_ports(semantics: Semantics, wants_tls: bool) -> BTreeMap<Port, Wire> {
+    let http = (Port::HTTP, Wire::Http);
+    let https = (Port::HTTPS, Wire::Https);
+    match (semantics, wants_tls) {
+        (_, false) => BTreeMap::from([http]),
+        (Semantics::Kubernetes, true) => BTreeMap::from([http, https]),
+        (Semantics::AwsLoadBalancerController, true) => BTreeMap::from([https]),
+    }
+}
+
+fn port(text: &str) -> Result<Port, String> {
+    let number = value::integer(text, 1, 65_535)?;
+    Port::new(number).map_err(|error| error.to_string())
+}
+
+/// `[{"HTTP": 80}, {"HTTPS": 443}]`; here the names are to the letter.
+fn listen_ports(text: &str) -> Result<BTreeMap<Port, Wire>, String> {
+    let entries: Vec<BTreeMap<String, i64>> =
+        serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let mut ports = BTreeMap::new();
+    for (protocol, number) in entries.into_iter().flatten() {
+        let wire = match protocol.as_str() {
+            "HTTP" => Wire::Http,
+            "HTTPS" => Wire::Https,
+            other => {
+                return Err(format!(
+                    "protocol {} is neither HTTP nor HTTPS",
+                    value::shown(other)
+                ));
+            }
+        };
+        let port = Port::new(number).map_err(|error| error.to_string())?;
+        if ports.insert(port, wire).is_some_and(|before| before != wire) {
+            return Err(format!("port {port} has two protocols"));
+        }
+    }
+    if ports.is_empty() {
+        return Err("it names no port".to_owned());
+    }
+    Ok(ports)
+}
+
+fn ranges(annotations: &Annotations<'_>, problems: &mut Vec<Problem>) -> Option<Ranges> {
+    let written = annotations.get("inbound-cidrs")?;
+    let items = value::list(written.value);
+    let mut ranges = Ranges {
+        nets: BTreeSet::new(),
+        broken: false,
+    };
+    for item in &items {
+        match value::range(item) {
+            Ok(net) => {
+                ranges.nets.insert(net);
+            }
+            Err(why) => {
+                problems.push(annotations.invalid(written, why));
+                ranges.broken = true;
+            }
+        }
+    }
+    if items.is_empty() {
+        problems.push(annotations.invalid(written, "it names no address range"));
+        ranges.broken = true;
+    }
+    Some(ranges)
+}

@@ -1,0 +1,166 @@
+//! The members in, what concerns their load balancer as a whole out.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ipnet::IpNet;
+use portcullis_model::{AddressFamily, Code, Options, Origin, Port, Problem, Scheme};
+
+use super::annotations::{Setting, value};
+use super::member::Part;
+use super::settings::Settings;
+
+/// Reads the options. Of members that disagree the first in order counts.
+pub(super) fn read(
+    parts: &[Part<'_>],
+    settings: &Settings,
+    admitted: BTreeMap<Port, BTreeSet<IpNet>>,
+    origin: Origin,
+    problems: &mut Vec<Problem>,
+) -> Options {
+    let list = |text: &str| -> Result<Vec<String>, String> {
+        Ok(value::list(text).into_iter().map(str::to_owned).collect())
+    };
+    let default_scheme = parts
+        .first()
+        .and_then(|part| class_scheme(part, problems))
+        .unwrap_or(settings.scheme);
+    let scheme = agreed(parts, "scheme", scheme, problems);
+    // An unreadable scheme must not become the wider one.
+    let scheme = match scheme {
+        Setting::Given(scheme) => scheme,
+        Setting::Absent => default_scheme,
+        Setting::Invalid => Scheme::Internal,
+    };
+    Options {
+        scheme,
+        address_family: agreed(parts, "ip-address-type", address_family, problems)
+            .given()
+            .unwrap_or_default(),
+        name: agreed(parts, "load-balancer-name", name, problems).given(),
+        subnets: agreed(
+            parts,
+            "subnets",
+            |text| {
+                list(text).map(|mut subnets| {
+                    // Their order says nothing.
+                    subnets.sort();
+                    subnets
+                })
+            },
+            problems,
+        )
+        .given()
+        .unwrap_or_default(),
+        security_groups: agreed(parts, "security-groups", list, problems)
+            .given()
+            .unwrap_or_default(),
+        open_nodes: agreed(
+            parts,
+            "manage-backend-security-group-rules",
+            value::boolean,
+            problems,
+        )
+        .given()
+        .unwrap_or(false),
+        admitted,
+        tags: merged(parts, "tags", problems),
+        attributes: merged(parts, "load-balancer-attributes", problems),
+        origin,
+    }
+}
+
+/// The first value in order that can be read; unreadable only where none can.
+fn agreed<T: PartialEq>(
+    parts: &[Part<'_>],
+    name: &str,
+    parse: impl Fn(&str) -> Result<T, String>,
+    problems: &mut Vec<Problem>,
+) -> Setting<T> {
+    let mut found: Option<(T, &Part<'_>)> = None;
+    let mut invalid = false;
+    for part in parts {
+        match part.annotations.read(name, &parse, problems) {
+            Setting::Absent => {}
+            Setting::Invalid => invalid = true,
+            Setting::Given(value) => match &found {
+                None => found = Some((value, part)),
+                Some((first, by)) if *first != value && by.group == part.group => {
+                    problems.push(conflict(part, by, name));
+                }
+                Some(_) => {}
+            },
+        }
+    }
+    match (found, invalid) {
+        (Some((value, _)), _) => Setting::Given(value),
+        (None, true) => Setting::Invalid,
+        (None, false) => Setting::Absent,
+    }
+}
+
+/// Maps of all members together; of a key with two values the first in order counts.
+fn merged(parts: &[Part<'_>], name: &str, problems: &mut Vec<Problem>) -> BTreeMap<String, String> {
+    let mut all: BTreeMap<String, (String, &Part<'_>)> = BTreeMap::new();
+    for part in parts {
+        let Some(map) = part.annotations.read(name, value::map, problems).given() else {
+            continue;
+        };
+        for (key, value) in map {
+            match all.get(&key) {
+                None => {
+                    all.insert(key, (value, part));
+                }
+                Some((first, by)) if *first != value && by.group == part.group => {
+                    problems.push(conflict(part, by, name));
+                }
+                Some(_) => {}
+            }
+        }
+    }
+    all.into_iter().map(|(key, (value, _))| (key, value)).collect()
+}
+
+/// Two members of a group say different things.
+pub(super) fn conflict(part: &Part<'_>, first: &Part<'_>, name: &str) -> Problem {
+    let message = format!(
+        "{name} differs from that of {}, which comes first in the group",
+        first.ingress.meta.name
+    );
+    Problem::new(Code::SettingConflict, part.annotation(name), message)
+}
+
+/// The scheme that the class's parameters give; an unreadable one is internal.
+fn class_scheme(part: &Part<'_>, problems: &mut Vec<Problem>) -> Option<Scheme> {
+    let text = part.parameters?.scheme.as_deref()?;
+    Some(scheme(text).unwrap_or_else(|why| {
+        let at = part.origin("spec.ingressClassName");
+        let message = format!("the class's parameters give scheme {}: {why}", value::shown(text));
+        problems.push(Problem::new(Code::ClassParametersInvalid, at, message));
+        Scheme::Internal
+    }))
+}
+
+fn scheme(text: &str) -> Result<Scheme, String> {
+    match text {
+        "internal" => Ok(Scheme::Internal),
+        "internet-facing" => Ok(Scheme::InternetFacing),
+        _ => Err("expected internal or internet-facing".to_owned()),
+    }
+}
+
+fn address_family(text: &str) -> Result<AddressFamily, String> {
+    match text {
+        "ipv4" => Ok(AddressFamily::Ipv4),
+        "dualstack" => Ok(AddressFamily::Dualstack),
+        "dualstack-without-public-ipv4" => Ok(AddressFamily::DualstackWithoutPublicIpv4),
+        _ => Err("expected ipv4, dualstack or dualstack-without-public-ipv4".to_owned()),
+    }
+}
+
+fn name(text: &str) -> Result<String, String> {
+    if text.is_empty() {
+        Err("it is empty".to_owned())
+    } else {
+        Ok(text.to_owned())
+    }
+}

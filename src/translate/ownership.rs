@@ -1,0 +1,133 @@
+//! Drafts of several namespaces in, those out that each namespace may have; the others are told.
+//!
+//! In a load balancer that namespaces share, a host belongs to the namespace of the oldest Ingress that names it.
+//! What no single host bounds, rules without a host and default backends, belongs to that of the oldest member.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use portcullis_model::{Code, HostMatch, LoadBalancerId, ObjectName, Origin, Problem, Semantics};
+
+use super::member::Part;
+use super::rules::Drafts;
+
+/// Who may have what; knows only load balancers that several namespaces share.
+#[derive(Debug)]
+pub(super) struct Owners<'a> {
+    hosts: BTreeMap<(LoadBalancerId, HostMatch), Age<'a>>,
+    rest: BTreeMap<&'a LoadBalancerId, Age<'a>>,
+}
+
+/// Of an Ingress: the lesser is the older.
+type Age<'a> = (i64, &'a ObjectName);
+
+fn age<'a>(part: &'a Part<'_>) -> Age<'a> {
+    (part.ingress.meta.created, &part.ingress.meta.name)
+}
+
+impl<'a> Owners<'a> {
+    pub(super) fn of(parts: &'a [Part<'_>], drafts: &[Drafts]) -> Self {
+        let mut namespaces: BTreeMap<&LoadBalancerId, BTreeSet<&Arc<str>>> = BTreeMap::new();
+        for part in parts {
+            let namespace = &part.ingress.meta.name.namespace;
+            namespaces.entry(&part.group).or_default().insert(namespace);
+        }
+        let mut this = Self {
+            hosts: BTreeMap::new(),
+            rest: BTreeMap::new(),
+        };
+        for (part, drafts) in parts.iter().zip(drafts) {
+            if namespaces.get(&part.group).is_none_or(|all| all.len() < 2) {
+                continue;
+            }
+            let rest = this.rest.entry(&part.group).or_insert_with(|| age(part));
+            *rest = (*rest).min(age(part));
+            let named = drafts.hosts.iter().map(|named| &named.host);
+            let asked = drafts.drafts.iter().flat_map(|draft| &draft.rule.hosts);
+            for host in named.chain(asked) {
+                let key = (part.group.clone(), host.clone());
+                let owner = this.hosts.entry(key).or_insert_with(|| age(part));
+                *owner = (*owner).min(age(part));
+            }
+        }
+        this
+    }
+
+    /// Who has it instead of this member; none where it may.
+    fn other(&self, part: &Part<'_>, host: Option<&HostMatch>) -> Option<&'a ObjectName> {
+        let rest = self.rest.get(&part.group)?;
+        let owner = match host {
+            Some(host @ (HostMatch::Exact(_) | HostMatch::Wildcard(_))) => self
+                .hosts
+                .get(&(part.group.clone(), host.clone()))
+                .unwrap_or(rest),
+            // A pattern can take hosts of anybody. That of an Ingress's own wildcard, under the incumbent's
+            // semantics, is a host like any other.
+            Some(host @ HostMatch::Glob(_)) if part.semantics == Semantics::AwsLoadBalancerController => self
+                .hosts
+                .get(&(part.group.clone(), host.clone()))
+                .unwrap_or(rest),
+            Some(HostMatch::Glob(_) | HostMatch::Regex(_)) | None => rest,
+        };
+        (owner.1.namespace != part.ingress.meta.name.namespace).then_some(owner.1)
+    }
+
+    /// Whether a member may have the default backend.
+    pub(super) fn may_have_default(&self, part: &Part<'_>, problems: &mut Vec<Problem>) -> bool {
+        match self.other(part, None) {
+            None => true,
+            Some(owner) => {
+                problems.push(not_owned(
+                    part.origin("spec.defaultBackend"),
+                    "the default backend",
+                    owner,
+                ));
+                !enforces(part)
+            }
+        }
+    }
+
+    /// Takes away what belongs to another namespace. Under the incumbent's semantics it is told and kept.
+    pub(super) fn enforce(&self, part: &Part<'_>, drafts: &mut Drafts, problems: &mut Vec<Problem>) {
+        if !self.rest.contains_key(&part.group) {
+            return;
+        }
+        let keep = !enforces(part);
+        drafts.drafts.retain(|draft| {
+            let hosts = draft.rule.hosts.iter().map(Some);
+            let none = draft.rule.hosts.is_empty().then_some(None);
+            let other = hosts.chain(none).find_map(|host| {
+                let owner = self.other(part, host)?;
+                Some((
+                    host.map_or_else(|| "every host".to_owned(), HostMatch::to_string),
+                    owner,
+                ))
+            });
+            match other {
+                None => true,
+                Some((what, owner)) => {
+                    problems.push(not_owned(draft.rule.origin.clone(), &what, owner));
+                    keep
+                }
+            }
+        });
+        drafts
+            .hosts
+            .retain(|named| keep || self.other(part, Some(&named.host)).is_none());
+    }
+}
+
+fn enforces(part: &Part<'_>) -> bool {
+    match part.semantics {
+        Semantics::Kubernetes => true,
+        Semantics::AwsLoadBalancerController => false,
+    }
+}
+
+fn not_owned(at: Origin, what: &str, owner: &ObjectName) -> Problem {
+    let message = format!(
+        "{what} belongs to namespace {}: {owner} is older",
+        owner.namespace
+    );
+    Problem::new(Code::HostNotOwned, at, message)
+}

@@ -1,0 +1,1 @@
+//! Precedence as values: random rules in, the order they must have out.

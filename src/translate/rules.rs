@@ -1,0 +1,393 @@
+//! The rules of one Ingress in, drafts of the load balancer's rules and the hosts they name out.
+
+use std::collections::BTreeSet;
+
+use portcullis_model::{
+    Action, Code, ExactPath, FixedResponse, Glob, HostMatch, PathMatch, PathPrefix, Pattern, Port, Problem,
+    Rewrite, Rule, Semantics,
+};
+
+use super::actions;
+use super::annotations::{Setting, value};
+use super::backends::Backends;
+use super::conditions::{self, Constraints};
+use super::member::Part;
+use super::precedence::{Draft, NamedHost, PathKind, Written};
+use super::references::is_action;
+use super::standing::{self, Standing};
+use crate::cluster::object::{IngressBackend, IngressPath, IngressRule};
+
+/// How ImplementationSpecific paths of an Ingress match.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum PathMeaning {
+    Prefix,
+    Glob,
+    /// What follows the first `/` is an expression.
+    Regex,
+    /// What was asked for cannot be read.
+    Unknown,
+}
+
+/// What one Ingress adds.
+#[derive(Debug, Default)]
+pub(super) struct Drafts {
+    pub(super) drafts: Vec<Draft>,
+    pub(super) hosts: Vec<NamedHost>,
+}
+
+/// Reads the rules of one Ingress.
+#[derive(Debug)]
+pub(super) struct Reader<'r, 'a> {
+    pub(super) part: &'r Part<'a>,
+    pub(super) member: usize,
+    pub(super) standing: &'r Standing,
+    pub(super) backends: &'r mut Backends<'a>,
+    pub(super) problems: &'r mut Vec<Problem>,
+}
+
+impl Reader<'_, '_> {
+    pub(super) fn read(mut self) -> Drafts {
+        let meaning = self.meaning();
+        let ports = self.standing.ports();
+        let mut out = Drafts::default();
+        let mut names = BTreeSet::new();
+        for (index, rule) in self.part.ingress.rules.iter().enumerate() {
+            names.extend(rule.paths.iter().filter_map(|path| name_of(&path.backend)));
+            let Ok(host) = self.host(index, rule) else {
+                continue;
+            };
+            if let Some(host) = &host {
+                out.hosts.push(NamedHost {
+                    host: host.clone(),
+                    ports: ports.clone(),
+                    group: self.part.group.clone(),
+                    origin: self.part.origin(format!("spec.rules[{index}].host")),
+                });
+            }
+            for (place, path) in rule.paths.iter().enumerate() {
+                self.path(index, place, path, host.as_ref(), meaning, &mut out);
+            }
+        }
+        names.extend(self.part.ingress.default_backend.as_ref().and_then(name_of));
+        self.report_unused(&names);
+        out
+    }
+
+    /// Conditions under a name that no backend has constrain nothing: most likely one of the two is misspelt.
+    fn report_unused(&mut self, names: &BTreeSet<&str>) {
+        for family in ["actions.", "conditions.", "transforms."] {
+            for (name, written) in self.part.annotations.family(family) {
+                if !names.contains(name) {
+                    let message = format!("no backend of this Ingress is named {}", value::shown(name));
+                    let at = self.part.annotations.origin(written);
+                    self.problems
+                        .push(Problem::new(Code::AnnotationUnknown, at, message));
+                }
+            }
+        }
+    }
+
+    fn meaning(&mut self) -> PathMeaning {
+        let regex = self
+            .part
+            .annotations
+            .read("use-regex-path-match", value::boolean, self.problems);
+        let asked = self.part.annotations.read(
+            "path-match",
+            |text| match text {
+                "prefix" => Ok(PathMeaning::Prefix),
+                "glob" => Ok(PathMeaning::Glob),
+                "regex" => Ok(PathMeaning::Regex),
+                _ => Err("expected prefix, glob or regex".to_owned()),
+            },
+            self.problems,
+        );
+        match (asked, regex) {
+            (Setting::Invalid, _) | (Setting::Absent, Setting::Invalid) => PathMeaning::Unknown,
+            (Setting::Given(meaning), _) => meaning,
+            (Setting::Absent, Setting::Given(true)) => PathMeaning::Regex,
+            (Setting::Absent, Setting::Given(false) | Setting::Absent) => match self.part.semantics {
+                Semantics::Kubernetes => PathMeaning::Prefix,
+                Semantics::AwsLoadBalancerController => PathMeaning::Glob,
+            },
+        }
+    }
+
+    /// The host of a rule; none takes every host. A host that cannot be read leaves the whole rule out.
+    fn host(&mut self, index: usize, rule: &IngressRule) -> Result<Option<HostMatch>, ()> {
+        let field = format!("spec.rules[{index}]");
+        let Some(text) = rule.host.as_deref().filter(|text| !text.is_empty()) else {
+            if rule.paths.is_empty() {
+                self.problem(Code::RuleEmpty, field, "the rule has neither a host nor a path");
+            }
+            return Ok(None);
+        };
+        match HostMatch::parse(text) {
+            Ok(host) => Ok(Some(match (self.part.semantics, &host) {
+                // An ALB's `*` spans any number of labels.
+                (Semantics::AwsLoadBalancerController, HostMatch::Wildcard(_)) => {
+                    Glob::parse(text).map_or(host, HostMatch::Glob)
+                }
+                _ => host,
+            })),
+            Err(why) => {
+                self.problem(Code::HostInvalid, format!("{field}.host"), why);
+                Err(())
+            }
+        }
+    }
+
+    fn problem(&mut self, code: Code, field: String, why: impl std::fmt::Display) {
+        self.problems
+            .push(Problem::new(code, self.part.origin(field), why.to_string()));
+    }
+
+    fn path(
+        &mut self,
+        rule: usize,
+        place: usize,
+        path: &IngressPath,
+        host: Option<&HostMatch>,
+        meaning: PathMeaning,
+        out: &mut Drafts,
+    ) {
+        let field = format!("spec.rules[{rule}].http.paths[{place}]");
+        let Some((kind, own)) = self.path_match(&field, path, meaning) else {
+            return;
+        };
+        let origin = self.part.origin(field.clone());
+        let name = name_of(&path.backend);
+        let constraints = self.constraints(name);
+        let broken = !constraints.broken.is_empty();
+
+        let (action, rewrites) = match self.part.refusal {
+            Some(refusal) => (refused_by(refusal), Vec::new()),
+            None => {
+                let at = origin.at(format!("{field}.backend"));
+                let action = self.backends.action(self.part, &path.backend, &at, self.problems);
+                match self.rewrites(name) {
+                    Setting::Absent => (action, Vec::new()),
+                    Setting::Given(rewrites) => (action, rewrites),
+                    Setting::Invalid => (refused_by("transforms"), Vec::new()),
+                }
+            }
+        };
+        // Which requests it was for is not known. A rule that would let requests through is left out, so that they
+        // are answered as if it did not hold; one that answers by itself may be there to turn them away.
+        let lets_through = matches!(action, Action::Forward(_)) || !by_annotation(&path.backend);
+        let action = match broken {
+            false => action,
+            true if lets_through || self.part.refusal.is_some() => return,
+            true => refused_by("conditions"),
+        };
+
+        let mut hosts: Vec<HostMatch> = host.cloned().into_iter().collect();
+        hosts.extend(constraints.hosts);
+        let mut paths: Vec<PathMatch> = own.into_iter().collect();
+        paths.extend(constraints.paths);
+        let base = Rule {
+            ports: BTreeSet::new(),
+            hosts: Vec::new(),
+            paths: Vec::new(),
+            conditions: constraints.conditions,
+            authenticate: None,
+            rewrites,
+            action,
+            origin,
+        };
+        let pieces = match self.part.semantics {
+            Semantics::AwsLoadBalancerController => vec![(hosts, paths)],
+            // One host and one path each, so that each has its own place in the order.
+            Semantics::Kubernetes => split(&hosts, &paths),
+        };
+        for (piece, (hosts, paths)) in pieces.into_iter().enumerate() {
+            let place = Written {
+                member: self.member,
+                rule,
+                path: place,
+                piece: piece * 2,
+            };
+            let rule = Rule {
+                hosts,
+                paths,
+                ..base.clone()
+            };
+            self.stand(&rule, place, kind, out);
+        }
+    }
+
+    /// Stands a rule at the ports of its member, with what becomes of it there.
+    fn stand(&self, rule: &Rule, place: Written, kind: PathKind, out: &mut Drafts) {
+        let mut put = |rule: Rule, piece: usize| {
+            if !rule.ports.is_empty() {
+                out.drafts.push(Draft {
+                    rule,
+                    place: Written { piece, ..place },
+                    kind,
+                });
+            }
+        };
+        let answering = |ports: BTreeSet<Port>, action: Action| Rule {
+            ports,
+            rewrites: Vec::new(),
+            action,
+            ..rule.clone()
+        };
+        for (port, to) in &self.standing.redirected {
+            put(
+                answering(BTreeSet::from([*port]), standing::to_https(*to)),
+                place.piece,
+            );
+        }
+        put(
+            answering(self.standing.refused.clone(), standing::refused()),
+            place.piece,
+        );
+        if !self.standing.guarded.is_empty() {
+            if let Some(guard) = standing::guard(self.part) {
+                let mut guarded = Rule {
+                    ports: self.standing.guarded.clone(),
+                    ..rule.clone()
+                };
+                guarded.conditions.push(guard);
+                put(guarded, place.piece);
+            }
+            put(
+                answering(self.standing.guarded.clone(), standing::turned_away()),
+                place.piece + 1,
+            );
+        }
+        put(
+            Rule {
+                ports: self.standing.open.clone(),
+                ..rule.clone()
+            },
+            place.piece,
+        );
+    }
+
+    /// None, and told, where the path cannot be read: then no request is known that it takes.
+    fn path_match(
+        &mut self,
+        field: &str,
+        path: &IngressPath,
+        meaning: PathMeaning,
+    ) -> Option<(PathKind, Option<PathMatch>)> {
+        let text = path.path.as_deref().unwrap_or_default();
+        let at = || format!("{field}.path");
+        let specific = match &*path.path_type {
+            "Exact" => {
+                return match ExactPath::parse(text) {
+                    Ok(exact) => Some((PathKind::Exact, Some(PathMatch::Exact(exact)))),
+                    Err(why) => {
+                        self.problem(Code::PathInvalid, at(), why);
+                        None
+                    }
+                };
+            }
+            "Prefix" => {
+                return match PathPrefix::parse(text) {
+                    Ok(prefix) => Some((PathKind::Prefix(text.len()), Some(PathMatch::Prefix(prefix)))),
+                    Err(why) => {
+                        self.problem(Code::PathInvalid, at(), why);
+                        None
+                    }
+                };
+            }
+            "ImplementationSpecific" => true,
+            // What the incumbent takes for ImplementationSpecific.
+            "" => self.part.semantics == Semantics::AwsLoadBalancerController,
+            _ => false,
+        };
+        if !specific {
+            let why = format!(
+                "path type {} is none of Exact, Prefix and ImplementationSpecific",
+                value::shown(&path.path_type)
+            );
+            self.problem(Code::PathTypeInvalid, format!("{field}.pathType"), why);
+            return None;
+        }
+        let kind = PathKind::ImplementationSpecific;
+        if text.is_empty() {
+            return Some((kind, None));
+        }
+        let read = match meaning {
+            PathMeaning::Unknown => return None,
+            PathMeaning::Prefix => PathPrefix::parse(text)
+                .map(PathMatch::Prefix)
+                .map_err(|why| (Code::PathInvalid, why.to_string())),
+            PathMeaning::Glob => Glob::parse(text)
+                .map(PathMatch::Glob)
+                .map_err(|why| (Code::PatternInvalid, why.to_string())),
+            PathMeaning::Regex => Pattern::parse(text.strip_prefix('/').unwrap_or(text))
+                .map(PathMatch::Regex)
+                .map_err(|why| (Code::PatternInvalid, why.to_string())),
+        };
+        match read {
+            Ok(path) => Some((kind, Some(path))),
+            Err((code, why)) => {
+                self.problem(code, at(), why);
+                None
+            }
+        }
+    }
+
+    fn constraints(&mut self, name: Option<&str>) -> Constraints {
+        let written = name.and_then(|name| self.part.annotations.get(&format!("conditions.{name}")));
+        let Some(written) = written else {
+            return Constraints::default();
+        };
+        let constraints = conditions::parse(written.value);
+        for why in &constraints.broken {
+            self.problems.push(self.part.annotations.invalid(written, why));
+        }
+        constraints
+    }
+
+    fn rewrites(&mut self, name: Option<&str>) -> Setting<Vec<Rewrite>> {
+        match name {
+            None => Setting::Absent,
+            Some(name) => self.part.annotations.read(
+                &format!("transforms.{name}"),
+                actions::parse_transforms,
+                self.problems,
+            ),
+        }
+    }
+}
+
+/// The name under which annotations speak of a backend: its Service's, or its action's.
+fn name_of(backend: &IngressBackend) -> Option<&str> {
+    match backend {
+        IngressBackend::Service { name, .. } => Some(name),
+        IngressBackend::Resource { .. } | IngressBackend::Missing => None,
+    }
+}
+
+/// Whether an annotation says what answers.
+fn by_annotation(backend: &IngressBackend) -> bool {
+    matches!(backend, IngressBackend::Service { port, .. } if is_action(port))
+}
+
+/// What answers where a rule may not be served for the sake of an annotation.
+pub(super) fn refused_by(annotation: &str) -> Action {
+    Action::Fixed(FixedResponse::unavailable(&format!(
+        "Not served because of annotation {annotation}"
+    )))
+}
+
+fn split(hosts: &[HostMatch], paths: &[PathMatch]) -> Vec<(Vec<HostMatch>, Vec<PathMatch>)> {
+    let each = |hosts: Vec<HostMatch>| -> Vec<(Vec<HostMatch>, Vec<PathMatch>)> {
+        match paths {
+            [] => vec![(hosts, Vec::new())],
+            paths => paths
+                .iter()
+                .map(|path| (hosts.clone(), vec![path.clone()]))
+                .collect(),
+        }
+    };
+    match hosts {
+        [] => each(Vec::new()),
+        hosts => hosts.iter().flat_map(|host| each(vec![host.clone()])).collect(),
+    }
+}

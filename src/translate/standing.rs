@@ -1,0 +1,274 @@
+//! The members in, the ports of their load balancer and what becomes of each member's rules at each of them out.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ipnet::IpNet;
+use portcullis_model::{
+    Action, Code, Condition, FixedResponse, LoadBalancerId, Port, Problem, Redirect, Semantics,
+};
+
+use super::annotations::{Setting, value};
+use super::member::{Part, Wire, standard};
+use super::options::conflict;
+use super::settings::{Merge, Settings};
+
+/// What becomes of a member's rules at its ports; no port is in two of these.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Standing {
+    /// They stand as written.
+    pub(super) open: BTreeSet<Port>,
+    /// They stand, and check by themselves who may connect, because the port lets in more.
+    pub(super) guarded: BTreeSet<Port>,
+    /// They redirect to HTTPS.
+    pub(super) redirected: BTreeMap<Port, Port>,
+    /// They answer 503: where they were to redirect to is not known.
+    pub(super) refused: BTreeSet<Port>,
+}
+
+impl Standing {
+    pub(super) fn ports(&self) -> BTreeSet<Port> {
+        let mut all = self.open.clone();
+        all.extend(&self.guarded);
+        all.extend(self.redirected.keys());
+        all.extend(&self.refused);
+        all
+    }
+}
+
+/// The ports of a load balancer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Ports {
+    pub(super) wires: BTreeMap<Port, Wire>,
+    /// HTTP ports at which everything is redirected, and where to: no rule stands there.
+    pub(super) redirecting: BTreeMap<Port, Port>,
+    pub(super) admitted: BTreeMap<Port, BTreeSet<IpNet>>,
+    /// By member.
+    pub(super) standings: Vec<Standing>,
+}
+
+/// Decides it for all members.
+pub(super) fn decide(parts: &mut [Part<'_>], settings: &Settings, problems: &mut Vec<Problem>) -> Ports {
+    let wires = agree_on_wires(parts, problems);
+    let plain = plain(parts, settings, problems);
+    let redirecting = redirecting(parts, &wires, &plain, settings);
+    let admitted = match settings.merge {
+        Merge::ByGroup => admitted(parts, problems),
+        Merge::OneLoadBalancer => BTreeMap::new(),
+    };
+    let standings = parts
+        .iter()
+        .zip(&plain)
+        .map(|(part, plain)| {
+            let mut standing = Standing::default();
+            for (port, wire) in &part.ports {
+                if redirecting.contains_key(port) {
+                    continue;
+                }
+                match (wire, plain) {
+                    (Wire::Http, Plain::Redirect(to)) => {
+                        standing.redirected.insert(*port, *to);
+                    }
+                    (Wire::Http, Plain::Refuse) => {
+                        standing.refused.insert(*port);
+                    }
+                    (Wire::Https, _) | (Wire::Http, Plain::Serve) => {
+                        if lets_in_more(part, admitted.get(port)) {
+                            standing.guarded.insert(*port);
+                        } else {
+                            standing.open.insert(*port);
+                        }
+                    }
+                }
+            }
+            standing
+        })
+        .collect();
+    Ports {
+        wires,
+        redirecting,
+        admitted,
+        standings,
+    }
+}
+
+/// Whether a port is open to more than a member lets in. Nothing given: it is open to all.
+fn lets_in_more(part: &Part<'_>, admitted: Option<&BTreeSet<IpNet>>) -> bool {
+    match (&part.ranges, admitted) {
+        (None, _) => false,
+        (Some(ranges), Some(nets)) => !ranges.cover(nets),
+        (Some(ranges), None) => !ranges.cover(&everybody()),
+    }
+}
+
+fn everybody() -> BTreeSet<IpNet> {
+    ["0.0.0.0/0", "::/0"]
+        .iter()
+        .filter_map(|net| net.parse().ok())
+        .collect()
+}
+
+/// The protocol of each port; of two the first in order counts, and the other member has no rules there.
+fn agree_on_wires(parts: &mut [Part<'_>], problems: &mut Vec<Problem>) -> BTreeMap<Port, Wire> {
+    let mut wires: BTreeMap<Port, (Wire, usize)> = BTreeMap::new();
+    for index in 0..parts.len() {
+        let mut lost = Vec::new();
+        for (port, wire) in &parts[index].ports {
+            let (first, by) = *wires.entry(*port).or_insert((*wire, index));
+            if first != *wire {
+                lost.push((*port, by));
+            }
+        }
+        for (port, by) in lost {
+            let message = format!(
+                "port {port} speaks another protocol for {}, which comes first in the group",
+                parts[by].ingress.meta.name
+            );
+            let at = parts[index].annotation("listen-ports");
+            problems.push(Problem::new(Code::SettingConflict, at, message));
+            parts[index].ports.remove(&port);
+        }
+    }
+    wires.into_iter().map(|(port, (wire, _))| (port, wire)).collect()
+}
+
+/// What becomes of a member's rules where plain HTTP is spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Plain {
+    Serve,
+    Redirect(Port),
+    Refuse,
+}
+
+fn plain(parts: &[Part<'_>], settings: &Settings, problems: &mut Vec<Problem>) -> Vec<Plain> {
+    let mut secure: BTreeSet<(&LoadBalancerId, Port)> = BTreeSet::new();
+    for part in parts {
+        let https = part.asked.iter().filter(|(_, wire)| **wire == Wire::Https);
+        secure.extend(https.map(|(port, _)| (&part.group, *port)));
+    }
+    // By group: under the incumbent's semantics one member redirects for all.
+    let mut of_group: BTreeMap<&LoadBalancerId, (Port, &Part<'_>)> = BTreeMap::new();
+    let mut own = Vec::with_capacity(parts.len());
+    for part in parts {
+        own.push(match &part.redirect {
+            Setting::Absent => Plain::Serve,
+            Setting::Invalid => Plain::Refuse,
+            Setting::Given(to) if secure.contains(&(&part.group, *to)) => {
+                let (first, by) = *of_group.entry(&part.group).or_insert((*to, part));
+                if first != *to && part.semantics == Semantics::AwsLoadBalancerController {
+                    problems.push(conflict(part, by, "ssl-redirect"));
+                }
+                Plain::Redirect(match settings.merge {
+                    Merge::ByGroup => *to,
+                    Merge::OneLoadBalancer => standard(Wire::Https),
+                })
+            }
+            Setting::Given(to) => {
+                if let Some(written) = part.annotations.get("ssl-redirect") {
+                    let why = format!(
+                        "port {to} is not listened on with HTTPS; plain HTTP answers 503, got {}",
+                        value::shown(written.value)
+                    );
+                    problems.push(Problem::new(
+                        Code::AnnotationInvalid,
+                        part.annotations.origin(written),
+                        why,
+                    ));
+                }
+                Plain::Refuse
+            }
+        });
+    }
+    for (part, own) in parts.iter().zip(&mut own) {
+        let shared = part.semantics == Semantics::AwsLoadBalancerController;
+        if let Some((to, _)) = of_group.get(&part.group).filter(|_| shared) {
+            *own = Plain::Redirect(match settings.merge {
+                Merge::ByGroup => *to,
+                Merge::OneLoadBalancer => standard(Wire::Https),
+            });
+        }
+    }
+    own
+}
+
+/// HTTP ports at which every member redirects to the same port: the listener does it, without a rule.
+fn redirecting(
+    parts: &[Part<'_>],
+    wires: &BTreeMap<Port, Wire>,
+    plain: &[Plain],
+    settings: &Settings,
+) -> BTreeMap<Port, Port> {
+    let mut all: BTreeMap<Port, Option<Port>> = BTreeMap::new();
+    for (part, plain) in parts.iter().zip(plain) {
+        let http = part.ports.iter().filter(|(_, wire)| **wire == Wire::Http);
+        for (port, _) in http {
+            let to = match plain {
+                Plain::Redirect(to) => Some(*to),
+                Plain::Serve | Plain::Refuse => None,
+            };
+            let so_far = all.entry(*port).or_insert(to);
+            if *so_far != to {
+                *so_far = None;
+            }
+        }
+    }
+    let whole = all.into_iter().filter_map(|(port, to)| to.map(|to| (port, to)));
+    // Served as one, hosts that no Ingress names are nobody's to redirect, unless there is but one load balancer.
+    let one = settings.merge == Merge::ByGroup || parts.windows(2).all(|pair| pair[0].group == pair[1].group);
+    whole
+        .filter(|(port, _)| one && wires.contains_key(port))
+        .collect()
+}
+
+/// Who may connect, by port: the first given in order, sound ones before broken ones. A member that gives none
+/// takes what another gives, as the incumbent has it.
+fn admitted(parts: &[Part<'_>], problems: &mut Vec<Problem>) -> BTreeMap<Port, BTreeSet<IpNet>> {
+    let mut chosen: BTreeMap<Port, &Part<'_>> = BTreeMap::new();
+    for broken in [false, true] {
+        for part in parts {
+            if part.ranges.as_ref().is_some_and(|ranges| ranges.broken == broken) {
+                for port in part.ports.keys() {
+                    chosen.entry(*port).or_insert(part);
+                }
+            }
+        }
+    }
+    for part in parts {
+        let Some(ranges) = part.ranges.as_ref().filter(|ranges| !ranges.broken) else {
+            continue;
+        };
+        let differs = part.ports.keys().find_map(|port| {
+            let first = chosen.get(port)?;
+            (first.ranges.as_ref().map(|r| &r.nets) != Some(&ranges.nets)).then_some(*first)
+        });
+        if let Some(first) = differs {
+            problems.push(conflict(part, first, "inbound-cidrs"));
+        }
+    }
+    chosen
+        .into_iter()
+        .filter_map(|(port, part)| part.ranges.as_ref().map(|ranges| (port, ranges.nets.clone())))
+        .collect()
+}
+
+/// What a guarded rule asks beside its own conditions; nothing can meet it where no range could be read.
+pub(super) fn guard(part: &Part<'_>) -> Option<Condition> {
+    let nets = &part.ranges.as_ref()?.nets;
+    (!nets.is_empty()).then(|| Condition::Source(nets.iter().copied().collect()))
+}
+
+/// What a guarded rule answers to those it does not let in.
+pub(super) fn turned_away() -> Action {
+    FixedResponse::new(403, Some("text/plain".into()), None).map_or_else(
+        |_| Action::Fixed(FixedResponse::unavailable("Not admitted")),
+        Action::Fixed,
+    )
+}
+
+/// What answers where a redirect was asked for and cannot be given.
+pub(super) fn refused() -> Action {
+    Action::Fixed(FixedResponse::unavailable("Plain HTTP is not served"))
+}
+
+pub(super) fn to_https(port: Port) -> Action {
+    Action::Redirect(Redirect::to_https(port))
+}
