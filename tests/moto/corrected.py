@@ -91,7 +91,7 @@ def invalid(message):
 
 @corrects(ELBv2Backend, "create_load_balancer")
 def load_balancers_are_created_once(moto, self, name, security_groups, subnet_ids, **given):
-    """Equal settings and name: the existing one (API, CreateLoadBalancer: idempotent); others: DuplicateLoadBalancerName.
+    """Name and settings equal: the existing one (API, CreateLoadBalancer: idempotent); else DuplicateLoadBalancerName.
 
     Name (API): 32 letters, digits, inner hyphens, not `internal-…`. Subnets (API): two zones, one a zone.
     Security groups exist (API: InvalidSecurityGroup). Scheme defaults to internet-facing (API).
@@ -307,7 +307,7 @@ def transforms_are_replaced_or_reset(moto, self):
 
 
 def check_transforms(transforms):
-    """One of each type a rule; regular expression and replacement of at most 1,024 characters (API, ModifyRule, RewriteConfig)."""
+    """One of each type a rule (API, ModifyRule); 1,024 characters a part (API, RewriteConfig)."""
     configs = {"host-header-rewrite": "HostHeaderRewriteConfig", "url-rewrite": "UrlRewriteConfig"}
     kinds = [transform.get("Type") for transform in transforms]
     if len(set(kinds)) < len(kinds):
@@ -364,7 +364,7 @@ def only_rules_that_exist_are_deleted(moto, self, arn):
 
 @corrects(ELBv2Backend, "set_rule_priorities")
 def priorities_may_be_shifted(moto, self, rule_priorities):
-    """Any reordering without a conflict in the new order (API, SetRulePriorities); moto refuses what is in use before."""
+    """Any reordering without a conflict in the new order (API, SetRulePriorities); moto looks at the old order too."""
     wanted = {given["RuleArn"]: given["Priority"] for given in rule_priorities}
     if len(wanted) < len(rule_priorities):
         invalid("A rule was given twice")
@@ -400,6 +400,7 @@ CONDITIONS = {
     "source-ip": ("SourceIpConfig", False),
 }
 WITHOUT_WILDCARDS = ("http-request-method", "source-ip")
+REPEATED = ("http-header", "query-string")
 
 
 # What follows replaces it.
@@ -413,9 +414,9 @@ def check_conditions(conditions):
     API, RuleCondition: at most one condition of a field, but for http-header and query-string.
     """
     checked = [check_condition(condition) for condition in conditions]
-    fields = [condition["Field"] for condition in conditions if condition["Field"] not in ("http-header", "query-string")]
+    fields = [condition["Field"] for condition in conditions if condition["Field"] not in REPEATED]
     if len(set(fields)) < len(fields):
-        invalid("A rule can have only one condition of each of host-header, path-pattern, http-request-method, source-ip")
+        invalid(f"A rule can have only one condition of a field, but for {', '.join(REPEATED)}")
     values = sum(values for _, values, _ in checked)
     if values > QUOTAS["condition-values-per-alb-rule"]:
         invalid(f"A rule can only have '{QUOTAS['condition-values-per-alb-rule']}' condition values")
@@ -461,7 +462,7 @@ def check_condition(condition):
 
 
 def wildcards(values):
-    texts = [f"{value.get('Key', '')}{value.get('Value', '')}" if isinstance(value, dict) else value for value in values]
+    texts = [" ".join(value.values()) if isinstance(value, dict) else value for value in values]
     return sum(len(re.findall(r"(?<!\\)[*?]", text)) for text in texts)
 
 
@@ -492,7 +493,7 @@ def check_values(field, config, plain, regexes):
     if field == "http-request-method":
         for method in plain:
             if not re.fullmatch(r"[A-Z_-]{1,40}", method):
-                invalid("The 'http-request-method' value is invalid; the allowed characters are A-Z, hyphen and underscore")
+                invalid(f"The request method '{method}' may only have A-Z, hyphens and underscores")
     if field == "http-header":
         name = config.get("HttpHeaderName", "")
         if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,40}", name) or name.lower() == "host":
@@ -829,7 +830,7 @@ def health(self, group, registered, target, leaving, zones):
 
 
 def zone_of(self, group, target):
-    """A given zone is ignored while cross-zone load balancing is on, as it is for every ALB unless a target group turns it off."""
+    """A zone given to a target inside the VPC is ignored while cross-zone load balancing is on (API, TargetDescription)."""
     if target["Id"].startswith("i-"):
         instance = self.ec2_backend.get_instance_by_id(target["Id"])
         return instance.placement if instance else "all"
@@ -891,7 +892,8 @@ def secondary_addresses_are_found(moto, self, eni_ids=None, filters=None):
 
 @corrects(EC2Backend, "delete_security_group")
 def security_groups_in_use_stay(moto, self, name=None, group_id=None):
-    """DependencyViolation while an interface, a load balancer or another group's rule uses it (EC2 API, DeleteSecurityGroup)."""
+    """DependencyViolation while an interface, a load balancer or another group's rule uses it (EC2 API,
+    DeleteSecurityGroup)."""
     users = []
     for group in self.describe_security_groups():
         if group.id != group_id:

@@ -1,0 +1,517 @@
+"""The corrected moto in, what AWS documents out. One test a correction; `python -m unittest` runs them."""
+
+import logging
+import threading
+import unittest
+
+import account
+import boto3
+import corrected
+from botocore.config import Config
+from botocore.exceptions import ClientError
+from werkzeug.serving import make_server
+
+logging.getLogger("werkzeug").setLevel(logging.ERROR)
+
+HOST = {"Field": "host-header", "HostHeaderConfig": {"Values": ["www.example.com"]}}
+
+
+def path(*values):
+    return {"Field": "path-pattern", "PathPatternConfig": {"Values": list(values)}}
+
+
+def header(name, *values):
+    return {"Field": "http-header", "HttpHeaderConfig": {"HttpHeaderName": name, "Values": list(values)}}
+
+
+def query(*values):
+    return {"Field": "query-string", "QueryStringConfig": {"Values": [{"Value": value} for value in values]}}
+
+
+def sources(*blocks):
+    return {"Field": "source-ip", "SourceIpConfig": {"Values": list(blocks)}}
+
+
+def methods(*names):
+    return {"Field": "http-request-method", "HttpRequestMethodConfig": {"Values": list(names)}}
+
+
+def regex(field, config, *values, **more):
+    return {"Field": field, config: {"RegexValues": list(values), **more}}
+
+
+def fixed(body="", status="404"):
+    return {"Type": "fixed-response", "FixedResponseConfig": {"StatusCode": status, "MessageBody": body}}
+
+
+def redirect(**config):
+    return {"Type": "redirect", "RedirectConfig": {"StatusCode": "HTTP_301", **config}}
+
+
+def forward(*arns, **more):
+    groups = [{"TargetGroupArn": arn} for arn in arns]
+    return {"Type": "forward", "ForwardConfig": {"TargetGroups": groups, **more}}
+
+
+class Corrected(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.server = make_server("127.0.0.1", 0, corrected.application(), threaded=True)
+        cls.thread = threading.Thread(target=cls.server.serve_forever)
+        cls.thread.start()
+        cls.endpoint = f"http://127.0.0.1:{cls.server.port}"
+        given = {
+            "endpoint_url": cls.endpoint,
+            "region_name": "us-east-1",
+            "aws_access_key_id": "test",
+            "aws_secret_access_key": "test",
+            # What moto or we refuse must be seen at once, and by us rather than by botocore.
+            "config": Config(retries={"max_attempts": 1}, parameter_validation=False),
+        }
+        cls.elb, cls.ec2, cls.acm = (boto3.client(name, **given) for name in ("elbv2", "ec2", "acm"))
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.server.shutdown()
+        cls.thread.join()
+        cls.server.server_close()
+
+    def setUp(self):
+        self.account = account.make(self.endpoint, {"pods_per_node": 3})
+
+    def refused(self, code, call, given="", **arguments):
+        with self.assertRaises(ClientError, msg=given) as raised:
+            call(**arguments)
+        self.assertEqual(raised.exception.response["Error"]["Code"], code, f"{given}: {raised.exception}")
+
+    def load_balancer(self, name="web", **given):
+        subnets, groups = self.account["subnets"]["elb"], [self.account["node_security_group"]]
+        given = {"Subnets": subnets, "SecurityGroups": groups, **given}
+        return self.elb.create_load_balancer(Name=name, **given)["LoadBalancers"][0]
+
+    def listener(self, balancer=None, **given):
+        arn = (balancer or self.load_balancer())["LoadBalancerArn"]
+        given = {"Protocol": "HTTP", "Port": 80, "DefaultActions": [fixed()], **given}
+        return self.elb.create_listener(LoadBalancerArn=arn, **given)["Listeners"][0]["ListenerArn"]
+
+    def https_listener(self, balancer=None, **given):
+        certificates = [{"CertificateArn": self.account["certificates"]["www.example.com"]}]
+        return self.listener(balancer, Protocol="HTTPS", Port=443, Certificates=certificates, **given)
+
+    def group(self, name="web", **given):
+        given = {"Protocol": "HTTP", "Port": 80, "VpcId": self.account["vpc"], "TargetType": "ip", **given}
+        return self.elb.create_target_group(Name=name, **given)["TargetGroups"][0]["TargetGroupArn"]
+
+    def rule(self, listener, priority, conditions=None, actions=None, **given):
+        given = {"Conditions": conditions or [HOST], "Actions": actions or [fixed()], **given}
+        return self.elb.create_rule(ListenerArn=listener, Priority=priority, **given)["Rules"][0]
+
+    def priorities(self, listener):
+        rules = self.elb.describe_rules(ListenerArn=listener)["Rules"]
+        return {rule["RuleArn"]: rule["Priority"] for rule in rules if not rule["IsDefault"]}
+
+    def health(self, group, **given):
+        described = self.elb.describe_target_health(TargetGroupArn=group, **given)["TargetHealthDescriptions"]
+        shown = lambda each: (each["Target"]["Port"], each["TargetHealth"]["State"], each["TargetHealth"].get("Reason"))
+        return sorted((each["Target"]["Id"], *shown(each)) for each in described)
+
+    # --- rules
+
+    def test_priorities_may_be_shifted_through_those_in_use(self):
+        listener = self.listener()
+        one, two, three = (self.rule(listener, priority)["RuleArn"] for priority in (1, 2, 3))
+        shift = lambda **wanted: [{"RuleArn": arn, "Priority": priority} for arn, priority in wanted.items()]
+        self.elb.set_rule_priorities(RulePriorities=shift(**{one: 2, two: 3, three: 4}))
+        self.assertEqual(self.priorities(listener), {one: "2", two: "3", three: "4"})
+        self.elb.set_rule_priorities(RulePriorities=shift(**{one: 3, two: 2}))
+        self.assertEqual(self.priorities(listener), {one: "3", two: "2", three: "4"})
+        default = next(rule for rule in self.elb.describe_rules(ListenerArn=listener)["Rules"] if rule["IsDefault"])
+        for code, wanted in (
+            ("PriorityInUse", {one: 4}),
+            ("PriorityInUse", {one: 7, two: 7}),
+            ("ValidationError", {one: 50001}),
+            ("RuleNotFound", {one + "0": 5}),
+            ("OperationNotPermitted", {default["RuleArn"]: 5}),
+        ):
+            self.refused(code, self.elb.set_rule_priorities, str(wanted), RulePriorities=shift(**wanted))
+        self.assertEqual(self.priorities(listener), {one: "3", two: "2", three: "4"})
+
+    def test_regular_expressions_are_kept_and_returned(self):
+        listener = self.listener()
+        for number, condition in enumerate(
+            (
+                regex("host-header", "HostHeaderConfig", "^[^.]+\\.example\\.com$"),
+                regex("path-pattern", "PathPatternConfig", "^/v[0-9]+/", "^/api$"),
+                regex("http-header", "HttpHeaderConfig", "^bot", HttpHeaderName="User-Agent"),
+            )
+        ):
+            arn = self.rule(listener, number + 1, [condition])["RuleArn"]
+            described = self.elb.describe_rules(RuleArns=[arn])["Rules"][0]["Conditions"][0]
+            config = next(key for key in condition if key.endswith("Config"))
+            self.assertEqual(described[config], condition[config])
+        arn = self.rule(listener, 9, [{"Field": "host-header", "RegexValues": ["^a\\."]}])["RuleArn"]
+        described = self.elb.describe_rules(RuleArns=[arn])["Rules"][0]["Conditions"][0]
+        self.assertEqual(described["HostHeaderConfig"], {"RegexValues": ["^a\\."]})
+
+    def test_conditions_return_in_both_forms(self):
+        listener = self.listener()
+        for priority, given in enumerate((HOST, {"Field": "host-header", "Values": ["www.example.com"]})):
+            returned = self.rule(listener, priority + 1, [given])["Conditions"]
+            self.assertEqual(returned, [{**HOST, "Values": ["www.example.com"]}])
+
+    def test_conditions_keep_their_limits(self):
+        listener = self.listener()
+        for number, fits in enumerate(
+            (
+                [HOST, path("/a", "/b", "/c"), methods("GET")],
+                [path("/*", "/a?", "/b*"), header("X-A", "*", "?")],
+                [sources("10.0.0.0/8", "10.1.0.0/16", "10.2.0.0/16", "10.3.0.0/16", "2001:db8::/32")],
+                [header("A", "1"), header("A", "2"), query("a"), query("b")],
+                [path("/" + "a" * 127)],
+                [methods("PROPFIND", "X-OWN_METHOD")],
+                [query("\\*\\?\\*\\?\\*\\?")],
+            )
+        ):
+            self.rule(listener, number + 1, fits)
+        for why, refused in (
+            ("6 values", [HOST, path("/a", "/b", "/c"), header("X-A", "1", "2")]),
+            ("4 values in a condition", [path("/a", "/b", "/c", "/d")]),
+            ("6 wildcards", [path("/*/*", "/?/?", "/*/?")]),
+            ("129 characters", [path("/" + "a" * 128)]),
+            ("129 characters of a regular expression", [regex("path-pattern", "PathPatternConfig", "a" * 129)]),
+            ("regular expressions of a query", [{"Field": "query-string", "RegexValues": ["a"]}]),
+            ("look-around", [regex("path-pattern", "PathPatternConfig", "^/(?!a)")]),
+            ("a back-reference", [regex("path-pattern", "PathPatternConfig", "^/(a)\\1")]),
+            ("values and regular expressions", [regex("host-header", "HostHeaderConfig", "a", Values=["a.b"])]),
+            ("no value", [path()]),
+            ("an empty value", [path("")]),
+            ("two host conditions", [HOST, HOST]),
+            ("a host without a dot", [{"Field": "host-header", "Values": ["localhost"]}]),
+            ("a character no path may have", [path("/a b")]),
+            ("a small letter in a method", [methods("get")]),
+            ("an address without a prefix", [sources("10.0.0.1")]),
+            ("no address", [sources("here/8")]),
+            ("the host header by its name", [header("Host", "a")]),
+            ("an unknown field", [{"Field": "cookie", "Values": ["a"]}]),
+        ):
+            self.refused("ValidationError", self.rule, why, listener=listener, priority=99, conditions=refused)
+            kept = self.elb.describe_rules(ListenerArn=listener)["Rules"][0]
+            given = {"RuleArn": kept["RuleArn"], "Conditions": refused}
+            self.refused("ValidationError", self.elb.modify_rule, why, **given)
+            self.assertEqual(self.elb.describe_rules(RuleArns=[kept["RuleArn"]])["Rules"], [kept], why)
+        for priority in (0, 50001):
+            self.refused("ValidationError", self.rule, str(priority), listener=listener, priority=priority)
+
+    def test_a_load_balancer_has_a_hundred_rules(self):
+        balancer = self.load_balancer()
+        one, other = self.listener(balancer), self.listener(balancer, Port=81)
+        for priority in range(1, 100):
+            self.rule(one, priority)
+        self.rule(other, 1)
+        self.refused("TooManyRules", self.rule, listener=other, priority=2)
+
+    def test_transforms_are_kept_replaced_and_reset(self):
+        listener = self.listener()
+        rewrite = {"Rewrites": [{"Regex": "^/api/", "Replace": "/"}]}
+        too_long = {"Rewrites": [{"Regex": "a" * 1025, "Replace": ""}]}
+        url = {"Type": "url-rewrite", "UrlRewriteConfig": rewrite}
+        host = {"Type": "host-header-rewrite", "HostHeaderRewriteConfig": rewrite}
+        created = self.rule(listener, 1, Transforms=[url])
+        arn = created["RuleArn"]
+        transforms = lambda: self.elb.describe_rules(RuleArns=[arn])["Rules"][0]["Transforms"]
+        self.assertEqual((created["Transforms"], transforms()), ([url], [url]))
+        self.elb.modify_rule(RuleArn=arn, Actions=[fixed("changed")])
+        self.assertEqual(transforms(), [url], "unchanged by another change")
+        self.elb.modify_rule(RuleArn=arn, Transforms=[url, host])
+        self.assertEqual(transforms(), [url, host])
+        for why, given in (
+            ("both", {"Transforms": [url], "ResetTransforms": True}),
+            ("two of a type", {"Transforms": [url, url]}),
+            ("the other's config", {"Transforms": [{"Type": "url-rewrite", "HostHeaderRewriteConfig": rewrite}]}),
+            ("1,025 characters", {"Transforms": [{**url, "UrlRewriteConfig": too_long}]}),
+        ):
+            self.refused("ValidationError", self.elb.modify_rule, why, RuleArn=arn, **given)
+        self.elb.modify_rule(RuleArn=arn, ResetTransforms=True)
+        self.assertEqual(transforms(), [])
+
+    def test_only_rules_that_exist_are_deleted(self):
+        listener = self.listener()
+        arn = self.rule(listener, 1)["RuleArn"]
+        self.elb.delete_rule(RuleArn=arn)
+        self.refused("RuleNotFound", self.elb.delete_rule, RuleArn=arn)
+
+    # --- actions
+
+    def test_actions_return_with_their_defaults(self):
+        listener, group = self.listener(), self.group()
+        both = {"TargetGroupArn": group, "Weight": 1}
+        config = {"TargetGroups": [both], "TargetGroupStickinessConfig": {"Enabled": False}}
+        whole = {"Type": "forward", "TargetGroupArn": group, "ForwardConfig": config}
+        for priority, given in enumerate(({"Type": "forward", "TargetGroupArn": group}, forward(group))):
+            self.assertEqual(self.rule(listener, priority + 1, actions=[given])["Actions"], [whole])
+        returned = self.rule(listener, 9, actions=[redirect(Protocol="HTTPS")])["Actions"][0]["RedirectConfig"]
+        placeholders = {"Host": "#{host}", "Path": "/#{path}", "Port": "#{port}", "Query": "#{query}"}
+        self.assertEqual(returned, {"Protocol": "HTTPS", "StatusCode": "HTTP_301", **placeholders})
+
+    def test_actions_keep_their_limits(self):
+        balancer = self.load_balancer()
+        http, https = self.listener(balancer), self.https_listener(balancer)
+        groups = [self.group(f"web-{number}") for number in range(6)]
+        self.rule(http, 1, actions=[forward(*groups[:5])])
+        sticky = lambda seconds: {"TargetGroupStickinessConfig": {"Enabled": True, "DurationSeconds": seconds}}
+        self.rule(http, 2, actions=[forward(groups[0], **sticky(604800))])
+        for code, why, listener, actions in (
+            ("ValidationError", "6 target groups", http, [forward(*groups)]),
+            ("ValidationError", "a target group twice", http, [forward(groups[0], groups[0])]),
+            ("ValidationError", "8 days", http, [forward(groups[0], **sticky(604801))]),
+            ("TargetGroupNotFound", "no such target group", http, [forward(groups[0] + "0")]),
+            ("ValidationError", "303", http, [redirect(Host="a.example.com", StatusCode="HTTP_303")]),
+            ("ValidationError", "port 65536", http, [redirect(Port="65536")]),
+            ("ValidationError", "a relative path", http, [redirect(Path="a")]),
+            ("ValidationError", "129 characters", http, [redirect(Path="/" + "a" * 128)]),
+            ("InvalidLoadBalancerAction", "a loop", http, [redirect()]),
+            ("InvalidLoadBalancerAction", "HTTPS to HTTP", https, [redirect(Protocol="HTTP")]),
+            ("ValidationError", "1,025 characters", http, [fixed("a" * 1025)]),
+            ("ValidationError", "a status of 302", http, [fixed("", "302")]),
+            ("InvalidLoadBalancerAction", "two last actions", http, [{**fixed(), "Order": 1}, {**fixed(), "Order": 2}]),
+        ):
+            self.refused(code, self.rule, why, listener=listener, priority=99, actions=actions)
+
+    def test_a_target_group_serves_one_load_balancer(self):
+        one, other = self.load_balancer("one"), self.load_balancer("other")
+        group = self.group()
+        served = lambda: self.elb.describe_target_groups(TargetGroupArns=[group])["TargetGroups"][0]["LoadBalancerArns"]
+        self.assertEqual(served(), [])
+        listener = self.listener(one)
+        rule = self.rule(listener, 1, actions=[forward(group)])
+        self.assertEqual(served(), [one["LoadBalancerArn"]])
+        given = {"balancer": other, "DefaultActions": [forward(group)]}
+        self.refused("TargetGroupAssociationLimit", self.listener, "default action", **given)
+        empty = self.listener(other)
+        given = {"listener": empty, "priority": 1, "actions": [forward(group)]}
+        self.refused("TargetGroupAssociationLimit", self.rule, "rule", **given)
+        given = {"ListenerArn": empty, "DefaultActions": [forward(group)]}
+        self.refused("TargetGroupAssociationLimit", self.elb.modify_listener, "changed default action", **given)
+        self.refused("ResourceInUse", self.elb.delete_target_group, TargetGroupArn=group)
+        self.elb.delete_rule(RuleArn=rule["RuleArn"])
+        self.assertEqual(served(), [])
+        self.rule(empty, 1, actions=[forward(group)])
+        self.elb.delete_load_balancer(LoadBalancerArn=other["LoadBalancerArn"])
+        self.assertEqual(served(), [])
+        self.elb.delete_target_group(TargetGroupArn=group)
+
+    def test_a_load_balancer_has_a_hundred_target_groups(self):
+        listener = self.listener()
+        groups = [self.group(f"g-{number}") for number in range(101)]
+        for number in range(20):
+            rule = self.rule(listener, number + 1, actions=[forward(*groups[number * 5 : number * 5 + 5])])
+        code = "TooManyUniqueTargetGroupsPerLoadBalancer"
+        self.refused(code, self.rule, listener=listener, priority=99, actions=[forward(groups[100])])
+        # What a change frees counts as free.
+        self.elb.modify_rule(RuleArn=rule["RuleArn"], Actions=[forward(groups[100])])
+
+    # --- load balancers and listeners
+
+    def test_creating_again_returns_what_exists(self):
+        balancer = self.load_balancer()
+        self.assertEqual(self.load_balancer()["LoadBalancerArn"], balancer["LoadBalancerArn"])
+        self.refused("DuplicateLoadBalancerName", self.load_balancer, Scheme="internal")
+        group = self.group()
+        self.assertEqual(self.group(), group)
+        self.refused("DuplicateTargetGroupName", self.group, Port=81)
+        self.assertEqual(len(self.elb.describe_target_groups()["TargetGroups"]), 1)
+        listener = self.listener(balancer)
+        self.assertEqual(self.listener(balancer), listener)
+        self.refused("DuplicateListener", self.listener, balancer=balancer, DefaultActions=[fixed("other")])
+
+    def test_names_are_checked(self):
+        for name in ("a" * 33, "-a", "a-", "a_b", "", "internal-a"):
+            self.refused("ValidationError", self.load_balancer, name, name=name)
+        for name in ("a" * 33, "-a", "a-", "a_b", ""):
+            self.refused("ValidationError", self.group, name, name=name)
+        self.load_balancer("a" * 32)
+        self.group("a" * 32)
+
+    def test_subnets_and_security_groups_are_checked(self):
+        public, internal = self.account["subnets"]["elb"], self.account["subnets"]["internal-elb"]
+        for code, given in (
+            ("ValidationError", {"Subnets": public[:1]}),
+            ("InvalidConfigurationRequest", {"Subnets": [public[0], internal[0]]}),
+            ("SubnetNotFound", {"Subnets": [public[0], "subnet-1"]}),
+            ("InvalidSecurityGroup", {"SecurityGroups": ["sg-1"]}),
+            ("InvalidScheme", {"Scheme": "public"}),
+        ):
+            self.refused(code, self.load_balancer, str(given), **given)
+        self.assertEqual(self.load_balancer()["Scheme"], "internet-facing")
+
+    def test_protected_load_balancers_stay(self):
+        arn = self.load_balancer()["LoadBalancerArn"]
+        protect = lambda value: self.elb.modify_load_balancer_attributes(
+            LoadBalancerArn=arn, Attributes=[{"Key": "deletion_protection.enabled", "Value": value}]
+        )
+        protect("true")
+        self.refused("OperationNotPermitted", self.elb.delete_load_balancer, LoadBalancerArn=arn)
+        protect("false")
+        self.elb.delete_load_balancer(LoadBalancerArn=arn)
+        self.assertEqual(self.elb.describe_load_balancers()["LoadBalancers"], [])
+
+    def test_listeners_have_the_certificates_they_need(self):
+        balancer = self.load_balancer()
+        first, second = self.account["certificates"].values()
+        self.refused("ValidationError", self.listener, "none", balancer=balancer, Protocol="HTTPS", Port=443)
+        unknown = [{"CertificateArn": first + "0"}]
+        given = {"balancer": balancer, "Protocol": "HTTPS", "Port": 443, "Certificates": unknown}
+        self.refused("CertificateNotFound", self.listener, "unknown", **given)
+        listener = self.listener(balancer, Protocol="HTTPS", Port=443, Certificates=[{"CertificateArn": first}])
+        for _ in range(2):
+            self.elb.add_listener_certificates(ListenerArn=listener, Certificates=[{"CertificateArn": second}])
+        described = self.elb.describe_listeners(ListenerArns=[listener])["Listeners"][0]
+        self.assertEqual(described["Certificates"], [{"CertificateArn": first}])
+        held = lambda: [
+            (each["CertificateArn"], each["IsDefault"])
+            for each in self.elb.describe_listener_certificates(ListenerArn=listener)["Certificates"]
+        ]
+        self.assertEqual(held(), [(first, True), (second, False)])
+        self.elb.modify_listener(ListenerArn=listener, DefaultActions=[fixed("other")])
+        self.assertEqual(held(), [(first, True), (second, False)], "kept")
+        given = {"ListenerArn": listener, "Certificates": [{"CertificateArn": first}]}
+        self.refused("OperationNotPermitted", self.elb.remove_listener_certificates, "default", **given)
+        given = {"ListenerArn": listener, "Certificates": unknown}
+        self.refused("CertificateNotFound", self.elb.add_listener_certificates, **given)
+        policy = self.elb.describe_listeners(ListenerArns=[self.listener(balancer)])["Listeners"][0].get("SslPolicy")
+        self.assertIsNone(policy, "of an HTTP listener")
+
+    def test_a_listener_has_a_port_of_its_own(self):
+        balancer = self.load_balancer()
+        self.listener(balancer)
+        other = self.listener(balancer, Port=81)
+        self.refused("DuplicateListener", self.elb.modify_listener, ListenerArn=other, Port=80)
+        self.elb.modify_listener(ListenerArn=other, Port=82)
+
+    def test_account_limits_are_the_defaults(self):
+        limits = {each["Name"]: each["Max"] for each in self.elb.describe_account_limits()["Limits"]}
+        self.assertEqual(limits["targets-per-application-load-balancer"], "1000")
+        self.assertEqual(limits["rules-per-application-load-balancer"], "100")
+
+    # --- targets
+
+    def test_targets_are_registered_by_address_and_port(self):
+        group = self.group()
+        pod = self.account["nodes"][0]["pods"][0]
+        self.elb.register_targets(TargetGroupArn=group, Targets=[{"Id": pod}, {"Id": pod, "Port": 81}])
+        unused = ("unused", "Target.NotInUse")
+        self.assertEqual(self.health(group), [(pod, 80, *unused), (pod, 81, *unused)])
+        self.elb.deregister_targets(TargetGroupArn=group, Targets=[{"Id": pod, "Port": 81}, {"Id": "10.0.9.9"}])
+        self.assertEqual(self.health(group), [(pod, 80, *unused)], "what isn't registered is no error")
+
+    def test_targets_drain_while_their_group_is_in_use(self):
+        group = self.group()
+        one, other = self.account["nodes"][0]["pods"][:2]
+        self.rule(self.listener(), 1, actions=[forward(group)])
+        self.elb.register_targets(TargetGroupArn=group, Targets=[{"Id": one}, {"Id": other}])
+        self.assertEqual(self.health(group), [(one, 80, "healthy", None), (other, 80, "healthy", None)])
+        self.elb.deregister_targets(TargetGroupArn=group, Targets=[{"Id": one}])
+        draining = (one, 80, "draining", "Target.DeregistrationInProgress")
+        self.assertEqual(self.health(group), [draining, (other, 80, "healthy", None)])
+        self.elb.register_targets(TargetGroupArn=group, Targets=[{"Id": one}])
+        self.assertEqual(self.health(group), [(one, 80, "healthy", None), (other, 80, "healthy", None)])
+        delay = {"Key": "deregistration_delay.timeout_seconds", "Value": "0"}
+        self.elb.modify_target_group_attributes(TargetGroupArn=group, Attributes=[delay])
+        self.elb.deregister_targets(TargetGroupArn=group, Targets=[{"Id": one}])
+        self.assertEqual(self.health(group), [(other, 80, "healthy", None)])
+
+    def test_targets_in_a_zone_that_is_not_enabled_are_unused(self):
+        group = self.group()
+        balancer = self.load_balancer(Subnets=self.account["subnets"]["elb"][1:])
+        self.rule(self.listener(balancer), 1, actions=[forward(group)])
+        first, second = (node["pods"][0] for node in self.account["nodes"])
+        self.elb.register_targets(TargetGroupArn=group, Targets=[{"Id": first}, {"Id": second}])
+        self.assertEqual(self.health(group), [(first, 80, "unused", "Target.NotInUse"), (second, 80, "healthy", None)])
+
+    def test_targets_are_what_the_target_group_takes(self):
+        pods, nodes = self.group(), self.group("nodes", TargetType="instance", Port=30080)
+        node = self.account["nodes"][0]
+        for code, group, target in (
+            ("ValidationError", pods, {"Id": node["id"]}),
+            ("ValidationError", pods, {"Id": "8.8.8.8"}),
+            ("ValidationError", pods, {"Id": "127.0.0.1"}),
+            ("ValidationError", pods, {"Id": "192.168.0.1"}),
+            ("ValidationError", pods, {"Id": "fd00::1"}),
+            ("ValidationError", nodes, {"Id": node["address"]}),
+            ("InvalidTarget", nodes, {"Id": "i-0123456789abcdef0"}),
+        ):
+            self.refused(code, self.elb.register_targets, str(target), TargetGroupArn=group, Targets=[target])
+        self.elb.register_targets(TargetGroupArn=nodes, Targets=[{"Id": node["id"]}])
+        self.elb.register_targets(TargetGroupArn=pods, Targets=[{"Id": "192.168.0.1", "AvailabilityZone": "all"}])
+        self.assertEqual(self.health(nodes), [(node["id"], 30080, "unused", "Target.NotInUse")])
+        thousand = [{"Id": f"10.0.{100 + number // 250}.{number % 250 + 1}"} for number in range(1000)]
+        self.refused("TooManyTargets", self.elb.register_targets, TargetGroupArn=pods, Targets=thousand)
+
+    def test_grpc_is_checked_by_its_own_codes(self):
+        arn = self.group(ProtocolVersion="GRPC")
+        described = lambda: self.elb.describe_target_groups(TargetGroupArns=[arn])["TargetGroups"][0]
+        self.assertEqual(described()["Matcher"], {"GrpcCode": "12"})
+        self.assertEqual(described()["HealthCheckPath"], "/AWS.ALB/healthcheck")
+        self.elb.modify_target_group(TargetGroupArn=arn, Matcher={"GrpcCode": "0-99"})
+        self.assertEqual(described()["Matcher"], {"GrpcCode": "0-99"})
+        http = self.group("http")
+        modified = self.elb.modify_target_group(TargetGroupArn=http, Matcher={"HttpCode": "200-299"})
+        self.assertEqual(modified["TargetGroups"][0]["Matcher"], {"HttpCode": "200-299"})
+
+    # --- tags, EC2, ACM
+
+    def test_tags_are_limited_and_go_with_their_resource(self):
+        arn, group = self.load_balancer()["LoadBalancerArn"], self.group()
+        tags = [{"Key": f"k{number}", "Value": "v"} for number in range(51)]
+        self.elb.add_tags(ResourceArns=[arn], Tags=tags[:50])
+        self.refused("TooManyTags", self.elb.add_tags, ResourceArns=[arn], Tags=tags[50:])
+        self.refused("ValidationError", self.elb.describe_tags, ResourceArns=[arn] * 21)
+        self.elb.delete_target_group(TargetGroupArn=group)
+        self.refused("TargetGroupNotFound", self.elb.describe_tags, ResourceArns=[group])
+        listener = self.listener({"LoadBalancerArn": arn})
+        default = self.elb.describe_rules(ListenerArn=listener)["Rules"][0]["RuleArn"]
+        self.assertEqual(self.elb.describe_tags(ResourceArns=[default])["TagDescriptions"][0]["Tags"], [])
+
+    def test_interfaces_are_found_by_any_of_their_addresses(self):
+        first, second = self.account["nodes"]
+        for addresses, want in (
+            ([first["address"]], [first]),
+            ([first["pods"][2]], [first]),
+            ([first["pods"][0], first["pods"][1], second["pods"][0], "10.0.9.9"], [first, second]),
+            (["10.0.9.9"], []),
+        ):
+            filters = [
+                {"Name": "addresses.private-ip-address", "Values": addresses},
+                {"Name": "vpc-id", "Values": [self.account["vpc"]]},
+            ]
+            found = self.ec2.describe_network_interfaces(Filters=filters)["NetworkInterfaces"]
+            found = {each["NetworkInterfaceId"] for each in found}
+            self.assertEqual(found, {node["interface"] for node in want}, addresses)
+
+    def test_security_groups_in_use_stay(self):
+        vpc, nodes = self.account["vpc"], self.account["node_security_group"]
+        free, backend, front = (
+            self.ec2.create_security_group(GroupName=name, Description=name, VpcId=vpc)["GroupId"]
+            for name in ("free", "backend", "front")
+        )
+        permission = [{"IpProtocol": "tcp", "FromPort": 80, "ToPort": 80, "UserIdGroupPairs": [{"GroupId": backend}]}]
+        self.ec2.authorize_security_group_ingress(GroupId=nodes, IpPermissions=permission)
+        balancer = self.load_balancer(SecurityGroups=[front])["LoadBalancerArn"]
+        for group in (nodes, backend, front):
+            self.refused("DependencyViolation", self.ec2.delete_security_group, group, GroupId=group)
+        self.ec2.revoke_security_group_ingress(GroupId=nodes, IpPermissions=permission)
+        self.elb.delete_load_balancer(LoadBalancerArn=balancer)
+        for group in (free, backend, front):
+            self.ec2.delete_security_group(GroupId=group)
+
+    def test_certificates_are_listed_with_their_names(self):
+        listed = self.acm.list_certificates(CertificateStatuses=["ISSUED"])["CertificateSummaryList"]
+        names = {each["DomainName"]: each["SubjectAlternativeNameSummaries"] for each in listed}
+        self.assertEqual(sorted(names["www.example.com"]), ["example.com", "www.example.com"])
+        self.assertFalse(listed[0]["HasAdditionalSubjectAlternativeNames"])
+        other = self.acm.list_certificates(Includes={"keyTypes": ["EC_prime256v1"]})["CertificateSummaryList"]
+        self.assertEqual(other, [])
+
+
+if __name__ == "__main__":
+    unittest.main()
