@@ -11,24 +11,24 @@ mod alb_examples;
 mod alb_validation;
 #[path = "agreement/generate.rs"]
 mod generate;
+#[path = "agreement/outcome.rs"]
+mod outcome;
 #[path = "agreement/property.rs"]
 mod property;
+#[path = "agreement/running.rs"]
+mod running;
 
 use std::cell::Cell;
+use std::net::{IpAddr, Ipv4Addr};
 
-use portcullis_model::{Decision, LoadBalancer, Request, resolve};
+use portcullis_model::{Decision, resolve};
 use portcullis_proxy::{Found, RequestHead, ServedPorts, compile};
-use proptest::collection::vec;
 use proptest::prelude::*;
 
+use crate::generate::Case;
+use crate::outcome::Outcome;
 use crate::property::holds;
-
-/// So many requests are asked of each load balancer.
-const REQUESTS: usize = 32;
-
-fn balancer_and_requests() -> impl Strategy<Value = (LoadBalancer, Vec<Request>)> {
-    (generate::balancer(), vec(generate::request(), REQUESTS))
-}
+use crate::running::{Answer, Running};
 
 #[test]
 fn requests_are_taken_by_every_kind_of_decision() {
@@ -37,8 +37,9 @@ fn requests_are_taken_by_every_kind_of_decision() {
     let count = |cell: &Cell<usize>| cell.set(cell.get() + 1);
     holds(
         "tests/regressions/decisions.txt",
-        &balancer_and_requests(),
-        |(balancer, requests)| {
+        1,
+        &generate::case(),
+        |Case { balancer, requests }| {
             for request in &requests {
                 match resolve(&balancer, request) {
                     Decision::Rule(..) => count(&by_rule),
@@ -59,8 +60,9 @@ fn requests_are_taken_by_every_kind_of_decision() {
 fn the_route_table_of_the_proxy_agrees() {
     holds(
         "tests/regressions/table.txt",
-        &balancer_and_requests(),
-        |(balancer, requests)| {
+        1,
+        &generate::case(),
+        |Case { balancer, requests }| {
             let (table, _) = compile(&balancer, ServedPorts::default());
             for request in &requests {
                 let want = match resolve(&balancer, request) {
@@ -74,6 +76,70 @@ fn the_route_table_of_the_proxy_agrees() {
                     Found::NoListener => None,
                 };
                 prop_assert_eq!(got, want, "{:?}", request);
+            }
+            Ok(())
+        },
+    );
+}
+
+#[test]
+fn the_running_proxy_agrees() {
+    // Each request is a connection of its own: an eighth of the usual number of load balancers.
+    let running = Running::start(&generate::without_rules());
+    holds(
+        "tests/regressions/running.txt",
+        8,
+        &generate::case(),
+        |Case { balancer, requests }| {
+            let addresses = running.serve(balancer.clone());
+            for mut request in requests {
+                let Some(listener) = balancer.listeners.get(&request.port).filter(|l| !l.is_https()) else {
+                    continue;
+                };
+                if !request.source.is_loopback() || request.source.is_ipv6() {
+                    request.source = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 3));
+                }
+                if request.host.is_empty() {
+                    request.port = generate::port(80);
+                }
+                let action = resolve(&balancer, &request)
+                    .action()
+                    .expect("there is a listener");
+                let want = Outcome::of_model(action, &request, listener);
+                let got = running
+                    .ask(&request)
+                    .map_err(|error| TestCaseError::fail(format!("{request:?}: {error}")))?;
+                let same = match (&want, &got) {
+                    (Outcome::Forward { backends, .. }, Answer::Backend(address)) => {
+                        let reached = addresses
+                            .iter()
+                            .find(|(_, a)| *a == address)
+                            .map(|(id, _)| id.to_string());
+                        reached.is_some_and(|id| backends.get(&id).is_some_and(|weight| *weight > 0))
+                    }
+                    // Nobody has a share.
+                    (Outcome::Forward { backends, .. }, Answer::Proxy { status: 503, .. }) => {
+                        backends.values().all(|weight| *weight == 0)
+                    }
+                    (
+                        Outcome::Redirect { status, location },
+                        Answer::Proxy {
+                            status: got,
+                            location: Some(to),
+                            ..
+                        },
+                    ) => *status == u64::from(*got) && location == to,
+                    (
+                        Outcome::Fixed { status, body, .. },
+                        Answer::Proxy {
+                            status: got,
+                            location: None,
+                            body: text,
+                        },
+                    ) => *status == u64::from(*got) && (body == text || (*status == 204 && text.is_empty())),
+                    _ => false,
+                };
+                prop_assert!(same, "{:?}: want {:?}, got {:?}", request, want, got);
             }
             Ok(())
         },

@@ -159,7 +159,7 @@ fn document_at<'a>(parent: &'a mut Value, key: &str) -> Option<&'a mut Value> {
 #[test]
 fn a_damaged_ingress_takes_no_more_than_is_written() {
     let done = vec((any::<Index>(), damage()), 1..4);
-    holds("tests/regressions/damaged.txt", &done, |done| {
+    holds("tests/regressions/damaged.txt", 1, &done, |done| {
         let document = damaged(ingress(), &done);
         let mut manifests = Manifests::default();
         manifests.update("web.yaml", document.to_string().as_bytes());
@@ -212,7 +212,7 @@ fn an_unreadable_file_keeps_its_content_and_its_neighbours() {
         1 => any::<Vec<u8>>(),
     ];
     let cuts = vec((any::<Index>(), 0..40_usize, inserted), 1..4);
-    holds("tests/regressions/unreadable.txt", &cuts, |cuts| {
+    holds("tests/regressions/unreadable.txt", 1, &cuts, |cuts| {
         let mut bytes = GOOD.as_bytes().to_vec();
         for (at, removed, inserted) in &cuts {
             let at = at.index(bytes.len().max(1)).min(bytes.len());

@@ -50,7 +50,9 @@ pub struct Reporter {
 
 impl fmt::Debug for Reporter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reporter").field("instance", &self.instance).finish_non_exhaustive()
+        f.debug_struct("Reporter")
+            .field("instance", &self.instance)
+            .finish_non_exhaustive()
     }
 }
 

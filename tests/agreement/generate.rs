@@ -3,6 +3,7 @@
 //! Alphabets are small on purpose: hosts, paths and values meet, overlap and miss by one letter.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -35,12 +36,56 @@ pub(crate) fn port(number: i64) -> Port {
     Port::new(number).expect("from 1 to 65535")
 }
 
-/// A load balancer of up to eight rules.
-pub(crate) fn balancer() -> impl Strategy<Value = LoadBalancer> {
-    vec(rule(), 0..8).prop_flat_map(|rules| {
-        let count = rules.len();
-        (Just(rules), vec(any::<bool>(), count), default_action()).prop_map(assemble)
-    })
+/// A load balancer and what is asked of it.
+#[derive(Clone)]
+pub(crate) struct Case {
+    pub(crate) balancer: LoadBalancer,
+    pub(crate) requests: Vec<Request>,
+}
+
+impl fmt::Debug for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{:?}", self.balancer.semantics)?;
+        for (index, rule) in self.balancer.rules.iter().enumerate() {
+            writeln!(f, "  {index}: {rule}")?;
+        }
+        for (port, listener) in &self.balancer.listeners {
+            writeln!(f, "  {port} else {}", listener.default_action)?;
+        }
+        for request in &self.requests {
+            let Request {
+                port,
+                host,
+                path,
+                query,
+                method,
+                headers,
+                source,
+            } = request;
+            writeln!(
+                f,
+                "  {method} {host}:{port} {path}?{query} {headers:?} from {source}"
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// Up to eight rules, up to 32 requests.
+pub(crate) fn case() -> BoxedStrategy<Case> {
+    let rules = vec((rule(), any::<bool>()), 0..8);
+    let balancer = (rules, default_action()).prop_map(|(rules, default)| {
+        let (rules, second_tenant) = rules.into_iter().unzip();
+        assemble((rules, second_tenant, default))
+    });
+    let case = (balancer, vec(request(), 1..=32));
+    case.prop_map(|(balancer, requests)| Case { balancer, requests })
+        .boxed()
+}
+
+/// One that answers 404 to everything.
+pub(crate) fn without_rules() -> LoadBalancer {
+    assemble((Vec::new(), Vec::new(), Action::Fixed(FixedResponse::not_found())))
 }
 
 fn assemble((mut rules, second_tenant, default): (Vec<Rule>, Vec<bool>, Action)) -> LoadBalancer {
@@ -119,12 +164,9 @@ fn told_apart(action: Action, index: usize) -> Action {
     }
     match action {
         Action::Forward(mut forward) => {
-            for weighted in &mut forward.backends {
-                weighted.backend = BackendId::new(
-                    &ObjectName::new("one", "web"),
-                    &format!("own{index}"),
-                    weighted.backend.as_str().rsplit(':').next().unwrap_or_default(),
-                );
+            for (part, weighted) in forward.backends.iter_mut().enumerate() {
+                let service = format!("own{index}x{part}");
+                weighted.backend = BackendId::new(&ObjectName::new("one", "web"), &service, "80");
             }
             Action::Forward(forward)
         }
