@@ -1,6 +1,6 @@
 //! What all load balancers of an account use and none owns: facts read once per interval in, or none offline.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -68,6 +68,58 @@ pub struct Interface {
     pub primary: bool,
 }
 
+/// Every network interface of the VPC, found by address or machine.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Interfaces {
+    all: Vec<Interface>,
+    by_address: HashMap<IpAddr, usize>,
+    by_prefix: HashMap<IpNet, usize>,
+    /// Lengths of the prefixes, which are few.
+    lengths: BTreeSet<u8>,
+    by_instance: HashMap<String, usize>,
+}
+
+impl Interfaces {
+    pub fn new(all: Vec<Interface>) -> Self {
+        let mut out = Self::default();
+        for (at, interface) in all.iter().enumerate() {
+            out.by_address
+                .extend(interface.addresses.iter().map(|address| (*address, at)));
+            out.by_prefix
+                .extend(interface.prefixes.iter().map(|prefix| (prefix.trunc(), at)));
+            out.lengths
+                .extend(interface.prefixes.iter().map(IpNet::prefix_len));
+            if let Some(instance) = interface.instance.as_ref().filter(|_| interface.primary) {
+                out.by_instance.insert(instance.clone(), at);
+            }
+        }
+        Self { all, ..out }
+    }
+
+    /// The interface that has this address, of its own or in a delegated prefix.
+    pub fn with_address(&self, address: IpAddr) -> Option<&Interface> {
+        let in_prefix = || {
+            let prefixes = self
+                .lengths
+                .iter()
+                .rev()
+                .filter_map(|length| IpNet::new(address, *length).ok());
+            prefixes
+                .into_iter()
+                .find_map(|prefix| self.by_prefix.get(&prefix.trunc()))
+        };
+        self.by_address
+            .get(&address)
+            .or_else(in_prefix)
+            .map(|at| &self.all[*at])
+    }
+
+    /// The first interface of this machine.
+    pub fn of_instance(&self, instance: &str) -> Option<&Interface> {
+        self.by_instance.get(instance).map(|at| &self.all[*at])
+    }
+}
+
 /// Every load balancer and target group of the Region and every security group of the VPC, ours or not, with tags.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Listing {
@@ -86,7 +138,7 @@ pub struct Account {
     pub ranges: Vec<IpNet>,
     pub subnets: Fact<Vec<Subnet>>,
     pub certificates: Fact<Vec<AcmCertificate>>,
-    pub interfaces: Fact<Vec<Interface>>,
+    pub interfaces: Fact<Interfaces>,
     pub quotas: Quotas,
     pub listing: Listing,
 }

@@ -1,8 +1,10 @@
 //! Load balancers in, Application Load Balancers out.
 //!
 //! Read in this order: what exists on AWS ([`resource`]), what is known of the account ([`account`]) and of what is ours
-//! ([`observed`]), one call ([`change`]); how a load balancer becomes resources within [`limits`] under [`names`].
-//! All of that is pure. What talks to AWS stands behind the feature `sdk`.
+//! ([`observed`]), one call ([`change`]); how a load balancer becomes resources ([`compile`]) within [`limits`] and
+//! under [`names`]; how resources become calls ([`plan`], [`shared`]) and their answers what is observed next ([`fold`]);
+//! and the whole of it without a cloud ([`preview`]). All of that is pure. What talks to AWS stands behind the feature
+//! `sdk`.
 
 pub mod resource;
 
@@ -15,7 +17,16 @@ pub mod fold;
 pub mod observed;
 pub mod settings;
 
+pub mod compile;
+pub mod plan;
+pub mod preview;
+pub mod shared;
+
 pub use account::{Account, Fact};
 pub use change::{Answer, Call, Change};
+pub use fold::{address, fold, fold_shared, imagine, inventory};
 pub use observed::{Observed, Owned, Owner, Shared};
+pub use plan::plan;
+pub use preview::{plan_observed, plan_offline};
 pub use settings::Settings;
+pub use shared::{Demand, demand, plan_shared};

@@ -1,4 +1,6 @@
-//! What AWS refuses, known beforehand: numbers with their sources.
+//! What AWS refuses, known beforehand: numbers with their sources, and the checks that need no more than a number.
+
+use crate::resource::RuleCondition;
 
 /// Quotas that AWS raises on request, as `DescribeAccountLimits` and EC2 tell them; AWS's defaults otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +31,112 @@ impl Default for Quotas {
             targets_per_group: 1000,
             certificates: 25,
             permissions: 60,
+        }
+    }
+}
+
+/// Characters of a load balancer's or target group's name. Source: ELBv2 API, CreateLoadBalancer.Name.
+pub const NAME_LENGTH: usize = 32;
+/// Values of one rule's conditions together, which AWS also calls match evaluations.
+/// Source: "Quotas for your Application Load Balancers", condition values per rule.
+pub const VALUES_PER_RULE: usize = 5;
+/// Values of one condition. Source: "Condition types for listener rules", condition basics.
+pub const VALUES_PER_CONDITION: usize = 3;
+/// `*` and `?` in one rule's conditions. Source: "Condition types for listener rules" (the quota page says 6).
+pub const WILDCARDS_PER_RULE: usize = 5;
+/// Characters of a host, path, header, query or expression. Source: ELBv2 API, the `…ConditionConfig` types.
+pub const VALUE_LENGTH: usize = 128;
+/// Characters of a header's name. Source: ELBv2 API, HttpHeaderConditionConfig.HttpHeaderName.
+pub const HEADER_NAME_LENGTH: usize = 40;
+/// Characters of a request method. Source: ELBv2 API, HttpRequestMethodConditionConfig.
+pub const METHOD_LENGTH: usize = 40;
+/// Target groups of one forward action. Source: "Quotas for your Application Load Balancers".
+pub const TARGET_GROUPS_PER_FORWARD: usize = 5;
+/// Characters of each part of a redirect. Source: ELBv2 API, RedirectActionConfig.
+pub const REDIRECT_PART_LENGTH: usize = 128;
+/// Characters of a fixed response's body. Source: ELBv2 API, FixedResponseActionConfig.MessageBody.
+pub const BODY_LENGTH: usize = 1024;
+/// Characters of a rewrite's expression or replacement. Source: ELBv2 API, RewriteConfig.
+pub const REWRITE_LENGTH: usize = 1024;
+/// Targets in one call. AWS documents none; the incumbent's number is known to pass.
+pub const TARGETS_PER_CALL: usize = 200;
+
+/// What a fixed response may say it is. Source: ELBv2 API, FixedResponseActionConfig.ContentType.
+pub const CONTENT_TYPES: [&str; 5] = [
+    "text/plain",
+    "text/css",
+    "text/html",
+    "application/javascript",
+    "application/json",
+];
+
+/// How many values a condition compares with.
+pub fn values(condition: &RuleCondition) -> usize {
+    match condition {
+        RuleCondition::HostHeader { config } | RuleCondition::PathPattern { config } => config.list().len(),
+        RuleCondition::HttpHeader { config } => config.values.list().len(),
+        RuleCondition::HttpRequestMethod { config } => config.values.len(),
+        RuleCondition::QueryString { config } => config.values.len(),
+        RuleCondition::SourceIp { config } => config.values.len(),
+        RuleCondition::Foreign { .. } => 1,
+    }
+}
+
+/// How many wildcards the values of a condition hold; expressions hold none.
+pub fn wildcards(condition: &RuleCondition) -> usize {
+    use crate::resource::Values;
+    fn of(text: &str) -> usize {
+        text.bytes().filter(|b| matches!(b, b'*' | b'?')).count()
+    }
+    fn globs(values: &Values) -> usize {
+        match values {
+            Values::Globs(list) => list.iter().map(|text| of(text)).sum(),
+            Values::Regexes(_) => 0,
+        }
+    }
+    match condition {
+        RuleCondition::HostHeader { config } | RuleCondition::PathPattern { config } => globs(config),
+        RuleCondition::HttpHeader { config } => globs(&config.values),
+        RuleCondition::QueryString { config } => {
+            let parts = config
+                .values
+                .iter()
+                .map(|q| of(&q.value) + q.key.as_deref().map_or(0, of));
+            parts.sum()
+        }
+        RuleCondition::HttpRequestMethod { .. }
+        | RuleCondition::SourceIp { .. }
+        | RuleCondition::Foreign { .. } => 0,
+    }
+}
+
+/// Whether AWS takes this as the name of a load balancer.
+pub fn is_name(name: &str) -> bool {
+    (1..=NAME_LENGTH).contains(&name.len())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+        && !name.starts_with('-')
+        && !name.ends_with('-')
+        && !name.starts_with("internal-")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_load_balancers_have_a_syntax() {
+        for (name, want) in [
+            ("legacy-internal", true),
+            ("a", true),
+            ("", false),
+            ("-a", false),
+            ("a-", false),
+            ("a_b", false),
+            ("internal-a", false),
+            (&"a".repeat(32), true),
+            (&"a".repeat(33), false),
+        ] {
+            assert_eq!(is_name(name), want, "{name}");
         }
     }
 }

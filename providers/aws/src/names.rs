@@ -1,5 +1,10 @@
 //! Names and ownership tags, to the letter those of the AWS Load Balancer Controller: what is named in, names out.
 
+use portcullis_model::{LoadBalancerId, ObjectName, ServiceRef};
+use sha2::{Digest, Sha256};
+
+use crate::resource::{LoadBalancerScheme, ProtocolVersion, TargetProtocol, TargetType};
+
 /// On every resource: the cluster.
 pub const CLUSTER_TAG: &str = "elbv2.k8s.aws/cluster";
 /// The cluster, as version 1 of the incumbent wrote it.
@@ -13,3 +18,175 @@ pub const SHARED_RESOURCE_TAG: &str = "elbv2.k8s.aws/resource";
 
 /// Description of permissions that are ours on groups that are not.
 pub const NODE_PERMISSION_MARK: &str = "elbv2.k8s.aws/targetGroupBinding=shared";
+
+/// Logical id of the load balancer within its stack.
+pub const LOAD_BALANCER: &str = "LoadBalancer";
+/// Logical id of the security group that is made for a load balancer.
+pub const MANAGED_SECURITY_GROUP: &str = "ManagedLBSecurityGroup";
+pub const MANAGED_SECURITY_GROUP_DESCRIPTION: &str = "[k8s] Managed SecurityGroup for LoadBalancer";
+/// What the shared resource tag says of the cluster's backend security group.
+pub const BACKEND_SECURITY_GROUP_TAG: &str = "backend-sg";
+pub const BACKEND_SECURITY_GROUP_DESCRIPTION: &str = "[k8s] Shared Backend SecurityGroup for LoadBalancer";
+/// Logical id of the cluster's backend security group, as plans name it.
+pub const BACKEND_SECURITY_GROUP: &str = "backend";
+
+/// Only letters and digits, at most so many of them.
+fn plain(text: &str, longest: usize) -> String {
+    text.chars()
+        .filter(char::is_ascii_alphanumeric)
+        .take(longest)
+        .collect()
+}
+
+/// The first ten digits of the hash of all parts, written without a separator.
+fn hash(parts: &[&str]) -> String {
+    let digest = Sha256::digest(parts.concat().as_bytes());
+    digest.iter().take(5).map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn of_stack(id: &LoadBalancerId, hash: &str) -> String {
+    match id {
+        LoadBalancerId::Group(name) => format!("k8s-{}-{hash}", plain(name, 17)),
+        LoadBalancerId::Lone(object) => {
+            format!(
+                "k8s-{}-{}-{hash}",
+                plain(&object.namespace, 8),
+                plain(&object.name, 8)
+            )
+        }
+    }
+}
+
+/// The name of a load balancer that was given none.
+pub fn load_balancer(cluster: &str, id: &LoadBalancerId, scheme: LoadBalancerScheme) -> String {
+    of_stack(id, &hash(&[cluster, &id.to_string(), scheme.as_str()]))
+}
+
+/// The name of the security group that is made for a load balancer.
+pub fn managed_security_group(cluster: &str, id: &LoadBalancerId) -> String {
+    of_stack(id, &hash(&[cluster, &id.to_string()]))
+}
+
+/// The name of the security group that nodes let in.
+pub fn backend_security_group(cluster: &str) -> String {
+    format!("k8s-traffic-{}-{}", plain(cluster, 232), hash(&[cluster]))
+}
+
+/// What a target group's name is made of, besides its backend.
+#[derive(Clone, Copy, Debug)]
+pub struct TargetGroupKey {
+    pub port: u16,
+    pub target_type: TargetType,
+    pub protocol: TargetProtocol,
+    pub version: ProtocolVersion,
+}
+
+/// The name of a target group.
+pub fn target_group(
+    cluster: &str,
+    id: &LoadBalancerId,
+    owner: &ObjectName,
+    service: &ServiceRef,
+    key: TargetGroupKey,
+) -> String {
+    let hash = hash(&[
+        cluster,
+        &id.to_string(),
+        &owner.namespace,
+        &owner.name,
+        &service.uid,
+        &service.port,
+        &key.port.to_string(),
+        key.target_type.as_str(),
+        key.protocol.as_str(),
+        key.version.as_str(),
+    ]);
+    format!(
+        "k8s-{}-{}-{hash}",
+        plain(&service.name.namespace, 8),
+        plain(&service.name.name, 8)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_the_incumbent_gives() {
+        use LoadBalancerScheme::{Internal, InternetFacing};
+        // Recorded from version 3.5.0, and the table of its test data.
+        for (cluster, stack, scheme, want, group) in [
+            (
+                "demo",
+                "shop/web",
+                InternetFacing,
+                "k8s-shop-web-17d71bc701",
+                "k8s-shop-web-aba6dfbc4e",
+            ),
+            (
+                "demo",
+                "public",
+                InternetFacing,
+                "k8s-public-cdfab385a2",
+                "k8s-public-7004955605",
+            ),
+            (
+                "cluster-dummy",
+                "ns-1/ing-1",
+                Internal,
+                "k8s-ns1-ing1-b7e914000d",
+                "k8s-ns1-ing1-bd83176788",
+            ),
+            (
+                "cluster-dummy",
+                "ns-1/ing-1",
+                InternetFacing,
+                "k8s-ns1-ing1-159dd7a143",
+                "k8s-ns1-ing1-bd83176788",
+            ),
+        ] {
+            let id = LoadBalancerId::parse(stack);
+            assert_eq!(load_balancer(cluster, &id, scheme), want, "{stack} of {cluster}");
+            assert_eq!(
+                managed_security_group(cluster, &id),
+                group,
+                "{stack} of {cluster}"
+            );
+        }
+        assert_eq!(backend_security_group("demo"), "k8s-traffic-demo-2a97516c35");
+        let service = ServiceRef {
+            name: ObjectName::new("ns-1", "svc-1"),
+            uid: "".into(),
+            port: "http".into(),
+        };
+        let key = TargetGroupKey {
+            port: 32768,
+            target_type: TargetType::Instance,
+            protocol: TargetProtocol::Http,
+            version: ProtocolVersion::Http1,
+        };
+        let owner = ObjectName::new("ns-1", "ing-1");
+        let id = LoadBalancerId::Lone(owner.clone());
+        assert_eq!(
+            target_group("cluster-dummy", &id, &owner, &service, key),
+            "k8s-ns1-svc1-9889425938"
+        );
+    }
+
+    #[test]
+    fn names_keep_within_32_characters() {
+        let long = "a-very.long-name-of-a-thing-that-goes-on-and-on";
+        for id in [
+            LoadBalancerId::Group(long.into()),
+            LoadBalancerId::Lone(ObjectName::new(long, long)),
+        ] {
+            let name = load_balancer(long, &id, LoadBalancerScheme::Internal);
+            assert!(name.len() <= crate::limits::NAME_LENGTH, "{name}");
+            assert!(
+                managed_security_group(long, &id).len() <= crate::limits::NAME_LENGTH,
+                "{id}"
+            );
+        }
+    }
+}

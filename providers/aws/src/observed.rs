@@ -154,6 +154,12 @@ impl Observed {
         }
     }
 
+    /// The load balancer that is kept, should there be more than one.
+    pub fn load_balancer(&self) -> Option<&LoadBalancerState> {
+        let own = |owned: &&Owned<LoadBalancerState>| owned.resource() == names::LOAD_BALANCER;
+        self.load_balancers.iter().find(own).map(Owned::get)
+    }
+
     pub fn is_nothing(&self) -> bool {
         self.load_balancers.is_empty() && self.target_groups.is_empty() && self.security_groups.is_empty()
     }

@@ -111,6 +111,7 @@ codes! {
     OptionUnsupported, User, "Use a setting that the provider has.";
     LimitExceeded, User, "Split the load balancer, or have the named quota raised.";
     NameInvalid, User, "Use a name that the provider accepts.";
+    DeletionProtected, User, "Switch deletion protection off; then the load balancer is deleted.";
     SubnetsNotFound, Operator, "Tag at least two subnets in different zones for this scheme, or name them.";
     SecurityGroupAmbiguous, Operator, "Tag exactly one security group of the node for the cluster.";
     NotOurs, Operator, "Remove or rename the resource of the same name, or let it be adopted.";

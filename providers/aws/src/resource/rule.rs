@@ -189,6 +189,36 @@ impl<T> RuleAction<T> {
         tuples.iter().map(|tuple| &tuple.target_group_arn)
     }
 
+    /// The same action as a plan would write it: what means the API's default is left out.
+    #[must_use]
+    pub fn normalized(self) -> Self {
+        let differs = |part: Option<String>, default: &str| part.filter(|text| text != default);
+        match self {
+            Self::Forward { mut config } => {
+                if let [only] = config.target_groups.as_mut_slice() {
+                    only.weight = None;
+                }
+                config.stickiness = config.stickiness.filter(|sticky| sticky.enabled);
+                Self::Forward { config }
+            }
+            Self::Redirect { config } => Self::Redirect {
+                config: RedirectConfig {
+                    protocol: differs(config.protocol, "#{protocol}"),
+                    host: differs(config.host, "#{host}"),
+                    port: differs(config.port, "#{port}"),
+                    path: differs(config.path, "/#{path}"),
+                    query: differs(config.query, "#{query}"),
+                    status_code: config.status_code,
+                },
+            },
+            Self::FixedResponse { mut config } => {
+                config.message_body = config.message_body.filter(|body| !body.is_empty());
+                Self::FixedResponse { config }
+            }
+            Self::Foreign { kind } => Self::Foreign { kind },
+        }
+    }
+
     /// The same action with other references; none where one of them is not known.
     pub fn resolve<U>(&self, find: &impl Fn(&T) -> Option<U>) -> Option<RuleAction<U>> {
         Some(match self {

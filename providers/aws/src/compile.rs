@@ -1,0 +1,223 @@
+//! A load balancer, the account and what exists in, the resources that should exist and what cannot be out.
+
+mod actions;
+mod certificates;
+mod conditions;
+mod listeners;
+mod load_balancer;
+mod optimize;
+mod rules;
+mod split;
+mod subnets;
+mod target_groups;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use portcullis_model::{BackendId, Code, LoadBalancer, Origin, Problem, Resource};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::account::Account;
+use crate::names;
+use crate::observed::{LoadBalancerState, Observed, Owned, Owner};
+use crate::resource::{
+    Kind, ListenerSpec, LoadBalancerSpec, Pairs, Ref, RuleSpec, SecurityGroupSpec, TargetDescription,
+    TargetGroupSpec, kind,
+};
+use crate::settings::Settings;
+use conditions::Refusal;
+
+/// A listener with its own ordered rules.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DesiredListener {
+    pub spec: ListenerSpec<Ref<kind::TargetGroup>>,
+    /// Priorities 1, 2, 3 and so on.
+    pub rules: Vec<DesiredRule>,
+}
+
+/// A listener rule and what it comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DesiredRule {
+    pub spec: RuleSpec<Ref<kind::TargetGroup>>,
+    pub origin: Origin,
+}
+
+/// What should exist of one load balancer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Desired {
+    /// None where groups are given.
+    pub security_group: Option<SecurityGroupSpec>,
+    /// By logical id. Those that a rule or default action forwards to.
+    pub target_groups: BTreeMap<String, TargetGroupSpec>,
+    pub load_balancer: LoadBalancerSpec<Ref<kind::SecurityGroup>>,
+    /// By port.
+    pub listeners: BTreeMap<u16, DesiredListener>,
+}
+
+/// What every step of compiling reads.
+pub(crate) struct Context<'a> {
+    settings: &'a Settings,
+    balancer: &'a LoadBalancer,
+    account: &'a Account,
+    observed: &'a Observed,
+}
+
+impl Context<'_> {
+    /// The load balancer as it exists.
+    fn existing(&self) -> Option<&LoadBalancerState> {
+        self.observed.load_balancer()
+    }
+
+    /// What is registered in the target groups with this logical id.
+    fn registered(&self, id: &str) -> BTreeSet<&TargetDescription> {
+        let groups = self
+            .observed
+            .target_groups
+            .iter()
+            .filter(|owned| owned.resource() == id);
+        groups.flat_map(|owned| &owned.get().spec.targets).collect()
+    }
+
+    fn has_target_group(&self, id: &str) -> bool {
+        self.observed
+            .target_groups
+            .iter()
+            .any(|owned| owned.resource() == id)
+    }
+
+    /// Whether somebody else's load balancer has this name.
+    fn name_is_taken(&self, name: &str) -> bool {
+        let owner = Owner::load_balancer(&self.settings.cluster, &self.balancer.id);
+        let ours = |state: &LoadBalancerState| Owned::read(&owner, &state.spec.tags, ()).is_some();
+        let listed = &self.account.listing.load_balancers;
+        listed.iter().any(|state| state.spec.name == name && !ours(state))
+    }
+}
+
+/// The tags of a resource: ownership, over the operator's, over the users'.
+fn with_tags(context: &Context<'_>, resource: &str, tags: &BTreeMap<String, String>) -> Pairs {
+    let mut out = tags.clone();
+    out.extend(context.settings.default_tags.clone());
+    let owner = Owner::load_balancer(&context.settings.cluster, &context.balancer.id);
+    out.extend(owner.tags(resource).0);
+    Pairs(out)
+}
+
+/// Whether requests can be forwarded to a backend.
+fn backend_of(balancer: &LoadBalancer, id: &BackendId) -> Result<(), Refusal> {
+    match balancer.backends.get(id) {
+        Some(backend) => target_groups::usable(backend, balancer),
+        None => Err(Refusal::new(
+            Code::BackendMissing,
+            format!("backend {id} is not among the backends"),
+        )),
+    }
+}
+
+/// The desired resources; none where the load balancer does not exist and cannot be made, for which a problem says why.
+pub fn compile(
+    settings: &Settings,
+    balancer: &LoadBalancer,
+    account: &Account,
+    observed: &Observed,
+) -> (Option<Desired>, Vec<Problem>) {
+    let context = Context {
+        settings,
+        balancer,
+        account,
+        observed,
+    };
+    let mut problems = Vec::new();
+    let mut listeners = listeners::compile(&context, &mut problems);
+    let drafts = rules::compile(&context, &mut listeners, &mut problems);
+
+    let actions = listeners.values().flat_map(|listener| &listener.default_actions);
+    let wanted = actions
+        .chain(drafts.iter().map(|draft| &draft.action))
+        .flat_map(rules::backends)
+        .collect();
+    let target_groups = target_groups::compile(&context, &wanted, &mut problems);
+    let ports = listeners.keys().copied().collect();
+    let security_group = load_balancer::managed_group(&context, &ports, &mut problems);
+
+    let mut by_port: BTreeMap<u16, DesiredListener> = BTreeMap::new();
+    for (port, spec) in listeners {
+        by_port.insert(
+            port,
+            DesiredListener {
+                spec,
+                rules: Vec::new(),
+            },
+        );
+    }
+    for draft in drafts {
+        if let Some(listener) = by_port.get_mut(&draft.port) {
+            let place = listener.rules.len() + 1;
+            let id = format!("{}:{place}", draft.port);
+            let spec = RuleSpec {
+                priority: u32::try_from(place).unwrap_or(u32::MAX),
+                conditions: draft.conditions,
+                actions: vec![draft.action],
+                transforms: draft.transforms,
+                tags: with_tags(&context, &id, &balancer.options.tags),
+            };
+            let origin = draft.rule.origin.clone();
+            listener.rules.push(DesiredRule { spec, origin });
+        }
+    }
+    let desired = load_balancer::compile(&context, &mut problems).map(|load_balancer| Desired {
+        security_group,
+        target_groups,
+        load_balancer,
+        listeners: by_port,
+    });
+    (desired, once(problems))
+}
+
+/// Each problem once, at its first place: a rule on several listeners has the same problem on each.
+fn once(problems: Vec<Problem>) -> Vec<Problem> {
+    let mut seen = BTreeSet::new();
+    problems
+        .into_iter()
+        .filter(|problem| seen.insert(problem.clone()))
+        .collect()
+}
+
+impl Desired {
+    /// Every resource in the order in which it is made, as people and tools see it.
+    pub fn resources(&self) -> Vec<Resource<Value>> {
+        let mut out = Vec::new();
+        if let Some(group) = &self.security_group {
+            out.push(resource::<kind::SecurityGroup>(
+                names::MANAGED_SECURITY_GROUP,
+                group,
+            ));
+        }
+        for (id, group) in &self.target_groups {
+            out.push(resource::<kind::TargetGroup>(id, group));
+        }
+        out.push(resource::<kind::LoadBalancer>(
+            names::LOAD_BALANCER,
+            &self.load_balancer,
+        ));
+        for (port, listener) in &self.listeners {
+            out.push(resource::<kind::Listener>(&port.to_string(), &listener.spec));
+            for rule in &listener.rules {
+                out.push(resource::<kind::ListenerRule>(
+                    &format!("{port}:{}", rule.spec.priority),
+                    &rule.spec,
+                ));
+            }
+        }
+        out
+    }
+}
+
+/// A resource with its spec as JSON.
+pub(crate) fn resource<K: Kind>(id: &str, spec: &impl Serialize) -> Resource<Value> {
+    Resource {
+        kind: K::NAME,
+        id: id.to_owned(),
+        spec: serde_json::to_value(spec).unwrap_or(Value::Null),
+    }
+}

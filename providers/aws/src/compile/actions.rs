@@ -1,0 +1,207 @@
+//! The action of a rule or listener in, the API's actions and transforms out, or why AWS cannot carry them out.
+
+use portcullis_model::redirect::RedirectScheme;
+use portcullis_model::{
+    Action, Authenticate, BackendId, Code, FixedResponse, Forward, Redirect, RedirectStatus, Rewrite,
+    RewritePart, Semantics, Template,
+};
+
+use super::conditions::{Refusal, anchored};
+use crate::limits;
+use crate::resource::{
+    FixedResponseConfig, ForwardConfig, ListenerProtocol, RedirectConfig, RedirectStatusCode, Ref,
+    RewriteConfig, RewriteList, RuleAction, RuleTransform, TargetGroupStickiness, TargetGroupTuple, kind,
+};
+
+pub(super) type DesiredAction = RuleAction<Ref<kind::TargetGroup>>;
+
+fn unsupported(message: impl Into<String>) -> Refusal {
+    Refusal::new(Code::ActionUnsupported, message)
+}
+
+/// What answers on a listener of this protocol. `usable` says why a backend cannot be forwarded to, if it cannot.
+pub(super) fn action(
+    action: &Action,
+    authenticate: Option<&Authenticate>,
+    protocol: ListenerProtocol,
+    usable: &impl Fn(&BackendId) -> Result<(), Refusal>,
+) -> Result<DesiredAction, Refusal> {
+    if let (Some(step), ListenerProtocol::Https) = (authenticate, protocol) {
+        let name = match step {
+            Authenticate::Oidc { .. } => "OIDC",
+            Authenticate::Cognito { .. } => "Cognito",
+            Authenticate::Jwt { .. } => "JWT",
+        };
+        return Err(unsupported(format!(
+            "authentication by {name} is not built for AWS in this release"
+        )));
+    }
+    match action {
+        Action::Forward(forward) => self::forward(forward, usable),
+        Action::Redirect(redirect) => self::redirect(redirect, protocol),
+        Action::Fixed(fixed) => self::fixed(fixed),
+    }
+}
+
+/// What answers where the wanted action cannot: 503 at exactly its place, never a less specific rule.
+pub(super) fn unavailable(why: &str) -> DesiredAction {
+    let body: String = why.chars().take(limits::BODY_LENGTH).collect();
+    RuleAction::FixedResponse {
+        config: FixedResponseConfig {
+            status_code: "503".into(),
+            content_type: Some("text/plain".into()),
+            message_body: Some(body),
+        },
+    }
+}
+
+fn forward(
+    forward: &Forward,
+    usable: &impl Fn(&BackendId) -> Result<(), Refusal>,
+) -> Result<DesiredAction, Refusal> {
+    if forward.backends.len() > limits::TARGET_GROUPS_PER_FORWARD {
+        let message = format!(
+            "AWS forwards to at most {} target groups, and the action names {}",
+            limits::TARGET_GROUPS_PER_FORWARD,
+            forward.backends.len()
+        );
+        return Err(Refusal::new(Code::LimitExceeded, message));
+    }
+    let alone = forward.backends.len() == 1;
+    let mut target_groups = Vec::new();
+    for part in &forward.backends {
+        usable(&part.backend)?;
+        target_groups.push(TargetGroupTuple {
+            target_group_arn: Ref::logical(part.backend.as_str()),
+            weight: (!alone).then_some(part.weight.get()),
+        });
+    }
+    let stickiness = forward.stickiness.map(|sticky| TargetGroupStickiness {
+        enabled: true,
+        duration_seconds: sticky.seconds,
+    });
+    Ok(RuleAction::Forward {
+        config: ForwardConfig {
+            target_groups,
+            stickiness,
+        },
+    })
+}
+
+fn redirect(redirect: &Redirect, protocol: ListenerProtocol) -> Result<DesiredAction, Refusal> {
+    let status_code = match redirect.status {
+        RedirectStatus::MovedPermanently => RedirectStatusCode::MovedPermanently,
+        RedirectStatus::Found => RedirectStatusCode::Found,
+        RedirectStatus::SeeOther | RedirectStatus::TemporaryRedirect | RedirectStatus::PermanentRedirect => {
+            let code = redirect.status.code();
+            return Err(unsupported(format!(
+                "AWS redirects with 301 or 302, not with {code}"
+            )));
+        }
+    };
+    let to = match (redirect.scheme, protocol) {
+        (Some(RedirectScheme::Http), ListenerProtocol::Https) => {
+            return Err(unsupported("AWS does not redirect from HTTPS to HTTP"));
+        }
+        (Some(RedirectScheme::Http), ListenerProtocol::Http) => Some("HTTP".to_owned()),
+        (Some(RedirectScheme::Https), _) => Some("HTTPS".to_owned()),
+        (None, _) => None,
+    };
+    let part = |template: &Option<Template>, own: &str| match template {
+        Some(t) if t.as_str() == own => Ok(None),
+        Some(t) if t.as_str().chars().count() > limits::REDIRECT_PART_LENGTH => {
+            let message = format!(
+                "AWS redirects to parts of at most {} characters, not {t}",
+                limits::REDIRECT_PART_LENGTH
+            );
+            Err(Refusal::new(Code::LimitExceeded, message))
+        }
+        Some(t) => Ok(Some(t.as_str().to_owned())),
+        None => Ok(None),
+    };
+    let config = RedirectConfig {
+        protocol: to,
+        host: part(&redirect.host, "#{host}")?,
+        port: redirect.port.map(|port| port.to_string()),
+        path: part(&redirect.path, "/#{path}")?,
+        query: part(&redirect.query, "#{query}")?,
+        status_code,
+    };
+    // ELBv2 API, RedirectActionConfig: at least one of these must differ, or the redirect leads to itself.
+    if config.protocol.is_none() && config.host.is_none() && config.port.is_none() && config.path.is_none() {
+        return Err(unsupported(
+            "the redirect leads to itself: it changes neither protocol, host, port nor path",
+        ));
+    }
+    Ok(RuleAction::Redirect { config })
+}
+
+fn fixed(fixed: &FixedResponse) -> Result<DesiredAction, Refusal> {
+    let status = fixed.status();
+    if (300..400).contains(&status) {
+        return Err(unsupported(format!(
+            "AWS answers by itself with 2xx, 4xx or 5xx, not with {status}"
+        )));
+    }
+    if let Some(kind) = &fixed.content_type
+        && !limits::CONTENT_TYPES.contains(&kind.as_str())
+    {
+        let known = limits::CONTENT_TYPES.join(", ");
+        return Err(unsupported(format!(
+            "AWS answers by itself as {known}, not as {kind}"
+        )));
+    }
+    if fixed
+        .body
+        .as_ref()
+        .is_some_and(|body| body.chars().count() > limits::BODY_LENGTH)
+    {
+        let message = format!(
+            "AWS answers by itself with at most {} characters",
+            limits::BODY_LENGTH
+        );
+        return Err(Refusal::new(Code::LimitExceeded, message));
+    }
+    let config = FixedResponseConfig {
+        status_code: status.to_string(),
+        content_type: fixed.content_type.clone(),
+        message_body: fixed.body.clone().filter(|body| !body.is_empty()),
+    };
+    Ok(RuleAction::FixedResponse { config })
+}
+
+/// What is changed of a request before it is forwarded: at most one of each kind.
+pub(super) fn transforms(rewrites: &[Rewrite], semantics: Semantics) -> Result<Vec<RuleTransform>, Refusal> {
+    let mut out: Vec<RuleTransform> = Vec::new();
+    for rewrite in rewrites {
+        let regex = anchored(&rewrite.pattern, semantics);
+        for text in [&regex, &rewrite.replacement] {
+            if text.chars().count() > limits::REWRITE_LENGTH {
+                let message = format!(
+                    "AWS rewrites with at most {} characters, not with {text:?}",
+                    limits::REWRITE_LENGTH
+                );
+                return Err(Refusal::new(Code::LimitExceeded, message));
+            }
+        }
+        let replace = rewrite.replacement.clone();
+        let config = RewriteList {
+            rewrites: vec![RewriteConfig { regex, replace }],
+        };
+        let transform = match rewrite.part {
+            RewritePart::Host => RuleTransform::HostHeaderRewrite { config },
+            RewritePart::Url => RuleTransform::UrlRewrite { config },
+        };
+        if out
+            .iter()
+            .any(|had| std::mem::discriminant(had) == std::mem::discriminant(&transform))
+        {
+            return Err(Refusal::new(
+                Code::LimitExceeded,
+                "AWS rewrites the host and the URL at most once each",
+            ));
+        }
+        out.push(transform);
+    }
+    Ok(out)
+}

@@ -1,0 +1,85 @@
+//! Certificates wanted by a listener and those in ACM in, ARNs in order out.
+
+use portcullis_model::{Certificate, CertificateSource, Code, HostMatch, Problem};
+
+use super::Context;
+use crate::account::{AcmCertificate, Fact};
+use crate::resource::CertificateArn;
+
+/// The certificates in order, without repetition; the first is for clients that name no host.
+pub(super) fn resolve(
+    context: &Context<'_>,
+    wanted: &[Certificate],
+    problems: &mut Vec<Problem>,
+) -> Vec<CertificateArn> {
+    let mut out: Vec<CertificateArn> = Vec::new();
+    for certificate in wanted {
+        let mut found = match &certificate.source {
+            CertificateSource::Given(arn) => vec![CertificateArn::new(arn.as_str())],
+            // A Secret's certificate is looked for in ACM by its hosts.
+            CertificateSource::Stored(_) | CertificateSource::Discovered => {
+                by_host(context, certificate, problems)
+            }
+        };
+        // As the incumbent does: of several the first by ARN is the default one.
+        found.sort();
+        for arn in found {
+            if !out.contains(&arn) {
+                out.push(arn);
+            }
+        }
+    }
+    out
+}
+
+fn by_host(context: &Context<'_>, wanted: &Certificate, problems: &mut Vec<Problem>) -> Vec<CertificateArn> {
+    let mut out = Vec::new();
+    let mut missing = |message: String| {
+        problems.push(Problem::new(
+            Code::CertificateNotFound,
+            wanted.origin.clone(),
+            message,
+        ));
+    };
+    if wanted.hosts.is_empty() {
+        missing("no host is named for which to look for a certificate in ACM".into());
+    }
+    for host in &wanted.hosts {
+        let name = written(host);
+        match &context.account.certificates {
+            Fact::Symbolic => out.push(CertificateArn::symbolic(&name)),
+            Fact::Read(known) => {
+                let before = out.len();
+                out.extend(
+                    known
+                        .iter()
+                        .filter(|c| covers(c, host, &name))
+                        .map(|c| c.arn.clone()),
+                );
+                if out.len() == before {
+                    missing(format!("ACM holds no issued certificate for host {name}"));
+                }
+            }
+        }
+    }
+    out
+}
+
+/// The host as a certificate would write it.
+fn written(host: &HostMatch) -> String {
+    match host {
+        HostMatch::Exact(name) => name.to_string(),
+        HostMatch::Wildcard(name) => format!("*.{name}"),
+        HostMatch::Glob(glob) => glob.to_string(),
+        HostMatch::Regex(pattern) => pattern.to_string(),
+    }
+}
+
+/// Whether one of the certificate's names is the host, or a wildcard of one label before the rest of it.
+fn covers(certificate: &AcmCertificate, host: &HostMatch, name: &str) -> bool {
+    certificate.names.iter().any(|own| match (own, host) {
+        (HostMatch::Wildcard(_), HostMatch::Exact(host)) => own.matches(host.as_str()),
+        (HostMatch::Exact(_) | HostMatch::Wildcard(_), _) => written(own) == name,
+        (HostMatch::Glob(_) | HostMatch::Regex(_), _) => false, // no certificate has such names
+    })
+}

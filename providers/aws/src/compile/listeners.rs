@@ -1,0 +1,149 @@
+//! Listeners of the model in, the API's listeners out; those that AWS could not serve are left out and told.
+
+use std::collections::BTreeMap;
+
+use portcullis_model::{ClientCertificates, Code, Listener, Problem, Protocol, Semantics};
+
+use super::actions::{self, DesiredAction};
+use super::{Context, backend_of, certificates, with_tags};
+use crate::resource::{CertificateRef, ListenerProtocol, ListenerSpec, Ref, kind};
+
+/// The policy of the incumbent's flag `--default-ssl-policy`.
+const INCUMBENT_POLICY: &str = "ELBSecurityPolicy-2016-08";
+/// TLS 1.2 and 1.3. Source: ELBv2, "Security policies for your Application Load Balancer", the recommended one.
+const OWN_POLICY: &str = "ELBSecurityPolicy-TLS13-1-2-2021-06";
+
+pub(super) type DesiredListenerSpec = ListenerSpec<Ref<kind::TargetGroup>>;
+
+/// By port.
+pub(super) fn compile(
+    context: &Context<'_>,
+    problems: &mut Vec<Problem>,
+) -> BTreeMap<u16, DesiredListenerSpec> {
+    let mut out = BTreeMap::new();
+    let mut room = context.account.quotas.certificates;
+    for listener in context.balancer.listeners.values() {
+        if out.len() == context.account.quotas.listeners {
+            let message = format!(
+                "a load balancer has at most {} listeners",
+                context.account.quotas.listeners
+            );
+            problems.push(Problem::new(
+                Code::LimitExceeded,
+                listener.origin.clone(),
+                message,
+            ));
+            break;
+        }
+        let (protocol, ssl_policy, certificates) = match &listener.protocol {
+            Protocol::Http => (ListenerProtocol::Http, None, Vec::new()),
+            Protocol::Https(_) => {
+                let Some((policy, certificates)) = tls(context, listener, &mut room, problems) else {
+                    continue;
+                };
+                (ListenerProtocol::Https, Some(policy), certificates)
+            }
+        };
+        let port = listener.port.get();
+        out.insert(
+            port,
+            ListenerSpec {
+                port,
+                protocol,
+                default_actions: vec![default_action(context, listener, protocol, problems)],
+                ssl_policy,
+                certificates,
+                tags: with_tags(context, &port.to_string(), &context.balancer.options.tags),
+            },
+        );
+    }
+    out
+}
+
+/// Policy and certificates; none where the listener cannot be served over TLS as it was asked for.
+fn tls(
+    context: &Context<'_>,
+    listener: &Listener,
+    room: &mut usize,
+    problems: &mut Vec<Problem>,
+) -> Option<(String, Vec<CertificateRef>)> {
+    let Protocol::Https(tls) = &listener.protocol else {
+        return None;
+    };
+    let mut refuse = |code, message| problems.push(Problem::new(code, listener.origin.clone(), message));
+    match &tls.clients {
+        ClientCertificates::Off => {}
+        ClientCertificates::PassThrough | ClientCertificates::Verify { .. } => {
+            // Serving it without would let in whom it was to keep out.
+            refuse(
+                Code::OptionUnsupported,
+                format!(
+                    "listener {}: client certificates are not built for AWS in this release",
+                    listener.port
+                ),
+            );
+            return None;
+        }
+    }
+    let mut arns = certificates::resolve(context, &tls.certificates, problems);
+    if arns.is_empty() {
+        // One that serves already goes on with what it has: taking it away would be the greater harm.
+        let existing = context
+            .existing()
+            .and_then(|state| state.listeners.get(&listener.port.get()));
+        arns = existing.map(|state| {
+            state
+                .spec
+                .certificates
+                .iter()
+                .map(|c| c.certificate_arn.clone())
+                .collect()
+        })?;
+    }
+    let most = 1 + *room;
+    if arns.len() > most {
+        let message = format!(
+            "a load balancer has at most {} certificates besides the default ones; listener {} asks for {}",
+            context.account.quotas.certificates,
+            listener.port,
+            arns.len()
+        );
+        problems.push(Problem::new(
+            Code::LimitExceeded,
+            listener.origin.clone(),
+            message,
+        ));
+        arns.truncate(most);
+    }
+    *room -= arns.len().saturating_sub(1);
+    let policy = tls.policy.clone().or_else(|| context.settings.tls_policy.clone());
+    let policy = policy.unwrap_or_else(|| {
+        match context.balancer.semantics {
+            Semantics::Kubernetes => OWN_POLICY,
+            Semantics::AwsLoadBalancerController => INCUMBENT_POLICY,
+        }
+        .to_owned()
+    });
+    let certificates = arns
+        .into_iter()
+        .map(|certificate_arn| CertificateRef { certificate_arn })
+        .collect();
+    Some((policy, certificates))
+}
+
+fn default_action(
+    context: &Context<'_>,
+    listener: &Listener,
+    protocol: ListenerProtocol,
+    problems: &mut Vec<Problem>,
+) -> DesiredAction {
+    let usable = |id: &_| backend_of(context.balancer, id);
+    actions::action(&listener.default_action, None, protocol, &usable).unwrap_or_else(|refusal| {
+        problems.push(Problem::new(
+            refusal.code,
+            listener.origin.clone(),
+            refusal.message,
+        ));
+        actions::unavailable(refusal.code.as_str())
+    })
+}

@@ -1,0 +1,212 @@
+//! Options of a load balancer and the account's networks in, the load balancer and its security groups out.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ipnet::IpNet;
+use portcullis_model::{AddressFamily, Code, LoadBalancer, Problem, Scheme};
+
+use super::subnets::{self, Placed};
+use super::{Context, with_tags};
+use crate::names;
+use crate::resource::{
+    IpAddressType, LoadBalancerScheme, LoadBalancerSpec, Pairs, Permission, Ref, SecurityGroupId,
+    SecurityGroupSpec, Source, kind,
+};
+use crate::settings::BackendGroup;
+
+pub(super) fn address_type(balancer: &LoadBalancer) -> IpAddressType {
+    match balancer.options.address_family {
+        AddressFamily::Ipv4 => IpAddressType::Ipv4,
+        AddressFamily::Dualstack => IpAddressType::Dualstack,
+        AddressFamily::DualstackWithoutPublicIpv4 => IpAddressType::DualstackWithoutPublicIpv4,
+    }
+}
+
+/// The load balancer; none where what it needs is missing and it does not exist yet.
+pub(super) fn compile(
+    context: &Context<'_>,
+    problems: &mut Vec<Problem>,
+) -> Option<LoadBalancerSpec<Ref<kind::SecurityGroup>>> {
+    let (balancer, options) = (context.balancer, &context.balancer.options);
+    let existing = context.existing();
+    let mut refuse =
+        |code, message: String| problems.push(Problem::new(code, options.origin.clone(), message));
+
+    let wanted = match options.scheme {
+        Scheme::Internal => LoadBalancerScheme::Internal,
+        Scheme::InternetFacing => LoadBalancerScheme::InternetFacing,
+    };
+    let scheme = existing.map_or(wanted, |state| state.spec.scheme);
+    if scheme != wanted {
+        let message = format!(
+            "load balancer {} is {} and AWS cannot make it {}: use another group or Ingress name for a second one, move its clients, then remove this one",
+            balancer.id,
+            scheme.as_str(),
+            wanted.as_str()
+        );
+        refuse(Code::OptionUnsupported, message);
+    }
+
+    let name = match &options.name {
+        Some(name) if crate::limits::is_name(name) => name.clone(),
+        Some(name) => {
+            let message = format!(
+                "load balancer name {name:?} is not of at most 32 letters, digits and inner hyphens, or starts with internal-"
+            );
+            refuse(Code::NameInvalid, message);
+            existing.map(|state| state.spec.name.clone())?
+        }
+        None => names::load_balancer(&context.settings.cluster, &balancer.id, scheme),
+    };
+    if existing.is_none() && context.name_is_taken(&name) {
+        let message = format!(
+            "a load balancer named {name} exists and has not the tags of {}",
+            balancer.id
+        );
+        refuse(Code::NotOurs, message);
+        return None;
+    }
+
+    let security_groups = match groups(context) {
+        Ok(groups) => groups,
+        Err(message) => {
+            refuse(Code::OptionUnsupported, message);
+            existing.map(|state| {
+                state
+                    .spec
+                    .security_groups
+                    .iter()
+                    .cloned()
+                    .map(Ref::Known)
+                    .collect()
+            })?
+        }
+    };
+    let ip_address_type = address_type(balancer);
+    let subnets = match subnets::choose(context, scheme, ip_address_type) {
+        Placed::Subnets(subnets) => subnets,
+        Placed::Refused(code, message) => {
+            refuse(code, message);
+            existing.map(|state| state.spec.subnets.clone())?
+        }
+    };
+    Some(LoadBalancerSpec {
+        name,
+        scheme,
+        kind: "application",
+        ip_address_type,
+        security_groups,
+        subnets,
+        tags: with_tags(context, names::LOAD_BALANCER, &options.tags),
+        attributes: Pairs(options.attributes.clone()),
+    })
+}
+
+/// The groups of the load balancer in order: its own or the given ones, then the one that nodes let in.
+fn groups(context: &Context<'_>) -> Result<Vec<Ref<kind::SecurityGroup>>, String> {
+    let options = &context.balancer.options;
+    let backend = match &context.settings.backend_group {
+        BackendGroup::Managed => Some(Ref::logical(names::BACKEND_SECURITY_GROUP)),
+        BackendGroup::Given(id) => Some(Ref::Known(id.clone())),
+        BackendGroup::Off => None,
+    };
+    if options.security_groups.is_empty() {
+        let managed = Ref::logical(names::MANAGED_SECURITY_GROUP);
+        return Ok([managed].into_iter().chain(backend).collect());
+    }
+    let mut out = Vec::new();
+    for given in &options.security_groups {
+        out.push(Ref::Known(find_group(context, given)?));
+    }
+    if options.open_nodes {
+        match backend {
+            Some(backend) => out.push(backend),
+            None => {
+                return Err(
+                    "nodes are opened through the backend security group, which is switched off".into(),
+                );
+            }
+        }
+    }
+    Ok(out)
+}
+
+fn find_group(context: &Context<'_>, given: &str) -> Result<SecurityGroupId, String> {
+    if given.starts_with("sg-") {
+        return Ok(SecurityGroupId::new(given));
+    }
+    let listed = &context.account.listing.security_groups;
+    let mut named = listed
+        .iter()
+        .filter(|state| state.spec.tags.get("Name") == Some(given));
+    match (named.next(), named.next()) {
+        (Some(state), None) => Ok(state.id.clone()),
+        (Some(_), Some(_)) => Err(format!(
+            "more than one security group of the VPC has the Name tag {given:?}"
+        )),
+        (None, _) => Err(format!("no security group of the VPC has the Name tag {given:?}")),
+    }
+}
+
+/// The group made for the load balancer, open at the ports it listens on; none where groups are given.
+pub(super) fn managed_group(
+    context: &Context<'_>,
+    ports: &BTreeSet<u16>,
+    problems: &mut Vec<Problem>,
+) -> Option<SecurityGroupSpec> {
+    let options = &context.balancer.options;
+    if !options.security_groups.is_empty() {
+        return None;
+    }
+    let dualstack = address_type(context.balancer) != IpAddressType::Ipv4;
+    let mut permissions = BTreeSet::new();
+    let mut counts: BTreeMap<bool, usize> = BTreeMap::new();
+    let mut left_out = 0;
+    for (port, range) in ports
+        .iter()
+        .flat_map(|port| admitted(context.balancer, *port).map(move |r| (*port, r)))
+    {
+        let v6 = matches!(range, IpNet::V6(_));
+        if v6 && !dualstack {
+            continue;
+        }
+        let count = counts.entry(v6).or_default();
+        if *count == context.account.quotas.permissions {
+            left_out += 1;
+            continue;
+        }
+        *count += 1;
+        permissions.insert(Permission::tcp(port, port, Source::Range(range)));
+    }
+    if left_out > 0 {
+        let message = format!(
+            "a security group has room for {} permissions: {left_out} of the admitted ranges are not let in",
+            context.account.quotas.permissions
+        );
+        problems.push(Problem::new(Code::LimitExceeded, options.origin.clone(), message));
+    }
+    Some(SecurityGroupSpec {
+        group_name: names::managed_security_group(&context.settings.cluster, &context.balancer.id),
+        description: names::MANAGED_SECURITY_GROUP_DESCRIPTION.into(),
+        vpc_id: context.account.vpc.clone(),
+        permissions,
+        tags: with_tags(context, names::MANAGED_SECURITY_GROUP, &options.tags),
+    })
+}
+
+/// Who may connect to a port: everybody where nothing is said, nobody where an empty set is.
+fn admitted(balancer: &LoadBalancer, port: u16) -> impl Iterator<Item = IpNet> {
+    let said = balancer
+        .options
+        .admitted
+        .iter()
+        .find(|(p, _)| p.get() == port)
+        .map(|(_, ranges)| ranges);
+    let everybody = [
+        IpNet::V4(ipnet::Ipv4Net::default()),
+        IpNet::V6(ipnet::Ipv6Net::default()),
+    ];
+    let ranges: Vec<IpNet> =
+        said.map_or_else(|| everybody.to_vec(), |ranges| ranges.iter().copied().collect());
+    ranges.into_iter()
+}

@@ -1,0 +1,187 @@
+//! The model's ordered rules and the listeners in, each listener's own ordered rules out, within the quotas.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use portcullis_model::{BackendId, Code, Problem, Rule, Semantics};
+
+use super::actions::{self, DesiredAction};
+use super::conditions;
+use super::listeners::DesiredListenerSpec;
+use super::optimize::optimize;
+use super::{Context, backend_of};
+use crate::resource::{Ref, RuleAction, RuleCondition, RuleTransform};
+
+/// A listener rule before it has a priority.
+#[derive(Clone, Debug)]
+pub(super) struct Draft<'a> {
+    pub(super) rule: &'a Rule,
+    pub(super) port: u16,
+    pub(super) conditions: Vec<RuleCondition>,
+    pub(super) action: DesiredAction,
+    pub(super) transforms: Vec<RuleTransform>,
+}
+
+/// In the order of rules, for each port in turn.
+pub(super) fn compile<'a>(
+    context: &Context<'a>,
+    listeners: &mut BTreeMap<u16, DesiredListenerSpec>,
+    problems: &mut Vec<Problem>,
+) -> Vec<Draft<'a>> {
+    let mut drafts = Vec::new();
+    for rule in &context.balancer.rules {
+        let ports = rule
+            .ports
+            .iter()
+            .map(|port| port.get())
+            .filter(|port| listeners.contains_key(port));
+        match conditions::compile(rule, context.balancer.semantics) {
+            Ok(lists) => {
+                for port in ports {
+                    drafts.extend(draft(context, rule, &listeners[&port], &lists, problems));
+                }
+            }
+            Err(refusal) => problems.push(Problem::new(refusal.code, rule.origin.clone(), refusal.message)),
+        }
+    }
+    if context.balancer.semantics == Semantics::AwsLoadBalancerController {
+        drafts = optimize(drafts, listeners);
+    }
+    let mut drafts = within_rules(context, drafts, problems);
+    within_target_groups(context, &mut drafts, listeners, problems);
+    drafts
+}
+
+fn draft<'a>(
+    context: &Context<'a>,
+    rule: &'a Rule,
+    listener: &DesiredListenerSpec,
+    lists: &[Vec<RuleCondition>],
+    problems: &mut Vec<Problem>,
+) -> Vec<Draft<'a>> {
+    let usable = |id: &BackendId| backend_of(context.balancer, id);
+    let action = actions::action(
+        &rule.action,
+        rule.authenticate.as_ref(),
+        listener.protocol,
+        &usable,
+    );
+    let transforms = actions::transforms(&rule.rewrites, context.balancer.semantics);
+    let (action, transforms) = match (action, transforms) {
+        (Ok(action @ RuleAction::Forward { .. }), Ok(transforms)) => (action, transforms),
+        (Ok(action), Ok(_)) => (action, Vec::new()), // nothing to rewrite for
+        (Err(refusal), _) | (_, Err(refusal)) => {
+            let action = actions::unavailable(refusal.code.as_str());
+            problems.push(Problem::new(refusal.code, rule.origin.clone(), refusal.message));
+            (action, Vec::new())
+        }
+    };
+    let one = |conditions: &Vec<RuleCondition>| Draft {
+        rule,
+        port: listener.port,
+        conditions: conditions.clone(),
+        action: action.clone(),
+        transforms: transforms.clone(),
+    };
+    lists.iter().map(one).collect()
+}
+
+/// As many as the load balancer has room for: those that exist first, then in order. The others are told.
+fn within_rules<'a>(
+    context: &Context<'_>,
+    drafts: Vec<Draft<'a>>,
+    problems: &mut Vec<Problem>,
+) -> Vec<Draft<'a>> {
+    let most = context.account.quotas.rules;
+    if drafts.len() <= most {
+        return drafts;
+    }
+    let exists = |draft: &Draft<'_>| {
+        context
+            .existing()
+            .and_then(|state| state.listeners.get(&draft.port))
+            .is_some_and(|listener| {
+                listener
+                    .rules
+                    .iter()
+                    .any(|rule| rule.spec.conditions == draft.conditions)
+            })
+    };
+    let existing: Vec<bool> = drafts.iter().map(exists).collect();
+    let mut room = most.saturating_sub(existing.iter().filter(|exists| **exists).count());
+    let mut had = most;
+    let mut refused: BTreeMap<&portcullis_model::Origin, usize> = BTreeMap::new();
+    let mut kept = Vec::new();
+    for (draft, exists) in drafts.into_iter().zip(existing) {
+        let left = if exists { &mut had } else { &mut room };
+        if *left > 0 {
+            *left -= 1;
+            kept.push(draft);
+        } else {
+            *refused.entry(&draft.rule.origin).or_default() += 1;
+        }
+    }
+    for (origin, count) in refused {
+        let message = format!("a load balancer has at most {most} rules; {count} of this route did not fit");
+        problems.push(Problem::new(Code::LimitExceeded, origin.clone(), message));
+    }
+    kept
+}
+
+/// At most as many target groups as AWS allows: those that exist first, then in order. What has none answers 503.
+fn within_target_groups(
+    context: &Context<'_>,
+    drafts: &mut [Draft<'_>],
+    listeners: &mut BTreeMap<u16, DesiredListenerSpec>,
+    problems: &mut Vec<Problem>,
+) {
+    let most = context.account.quotas.target_groups;
+    let defaults = listeners.values().flat_map(|listener| &listener.default_actions);
+    let all: Vec<String> = defaults
+        .chain(drafts.iter().map(|d| &d.action))
+        .flat_map(backends)
+        .collect();
+    let distinct: BTreeSet<&String> = all.iter().collect();
+    if distinct.len() <= most {
+        return;
+    }
+    let mut allowed: BTreeSet<&String> = distinct
+        .into_iter()
+        .filter(|id| context.has_target_group(id))
+        .collect();
+    for id in &all {
+        if allowed.len() < most {
+            allowed.insert(id);
+        }
+    }
+    let code = Code::LimitExceeded;
+    let message = format!("a load balancer has at most {most} target groups; this route is left without one");
+    let fits = |action: &DesiredAction| backends(action).all(|id| allowed.contains(&id));
+    for draft in drafts {
+        if !fits(&draft.action) {
+            problems.push(Problem::new(code, draft.rule.origin.clone(), message.clone()));
+            draft.action = actions::unavailable(code.as_str());
+            draft.transforms.clear();
+        }
+    }
+    for (port, spec) in listeners {
+        if !spec.default_actions.iter().all(fits) {
+            let origin = context
+                .balancer
+                .listeners
+                .values()
+                .find(|l| l.port.get() == *port)
+                .map(|l| &l.origin);
+            let origin = origin.unwrap_or(&context.balancer.options.origin);
+            problems.push(Problem::new(code, origin.clone(), message.clone()));
+            spec.default_actions = vec![actions::unavailable(code.as_str())];
+        }
+    }
+}
+
+/// Logical ids of the target groups that an action forwards to.
+pub(super) fn backends(action: &DesiredAction) -> impl Iterator<Item = String> + '_ {
+    action.target_groups().filter_map(|reference| match reference {
+        Ref::Logical(id) => Some(id.to_string()),
+        Ref::Known(_) => None,
+    })
+}

@@ -1,0 +1,200 @@
+//! Backends in, target groups with their targets out.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ipnet::IpNet;
+use portcullis_model::{
+    Backend, BackendVersion, Code, HealthPort, LoadBalancer, Problem, Target, TargetAddress, TargetKind,
+    TargetState,
+};
+
+use super::conditions::Refusal;
+use super::{Context, with_tags};
+use crate::names::{self, TargetGroupKey};
+use crate::resource::{
+    HealthCheckSpec, IpAddressType, Matcher, Pairs, ProtocolVersion, TargetDescription, TargetGroupSpec,
+    TargetProtocol, TargetType,
+};
+
+/// Why requests cannot be forwarded to this backend, if they cannot.
+pub(super) fn usable(backend: &Backend, balancer: &LoadBalancer) -> Result<(), Refusal> {
+    let dualstack = super::load_balancer::address_type(balancer) != IpAddressType::Ipv4;
+    if backend.ipv6 && !dualstack {
+        let message = format!(
+            "backend {} has IPv6 targets, which a load balancer of IPv4 alone cannot reach",
+            backend.id
+        );
+        return Err(Refusal::new(Code::BackendUnsupported, message));
+    }
+    Ok(())
+}
+
+/// The target groups of these backends.
+pub(super) fn compile(
+    context: &Context<'_>,
+    wanted: &BTreeSet<String>,
+    problems: &mut Vec<Problem>,
+) -> BTreeMap<String, TargetGroupSpec> {
+    let mut room = context.account.quotas.targets;
+    let mut out = BTreeMap::new();
+    for backend in context
+        .balancer
+        .backends
+        .values()
+        .filter(|b| wanted.contains(b.id.as_str()))
+    {
+        let id = &backend.id;
+        let mut group = target_group(context, backend);
+        if backend.timeout_seconds.is_some() {
+            let message = format!(
+                "backend {id}: an ALB has no time limit per backend; set the idle timeout of the load balancer"
+            );
+            problems.push(Problem::new(
+                Code::BackendUnsupported,
+                backend.origin.clone(),
+                message,
+            ));
+        }
+        let all = targets(context, backend, problems);
+        let most = room.min(context.account.quotas.targets_per_group);
+        if all.len() > most {
+            let message = format!(
+                "backend {id} has {} targets, and AWS has room for {most}",
+                all.len()
+            );
+            problems.push(Problem::new(Code::LimitExceeded, backend.origin.clone(), message));
+        }
+        // Those that are registered already stay.
+        let registered = context.registered(id.as_str());
+        let (had, new): (Vec<_>, Vec<_>) = all.into_iter().partition(|target| registered.contains(target));
+        group.targets = had.into_iter().chain(new).take(most).collect();
+        room -= group.targets.len();
+        out.insert(id.to_string(), group);
+    }
+    out
+}
+
+fn target_group(context: &Context<'_>, backend: &Backend) -> TargetGroupSpec {
+    let protocol = if backend.protocol.tls {
+        TargetProtocol::Https
+    } else {
+        TargetProtocol::Http
+    };
+    let protocol_version = match backend.protocol.version {
+        BackendVersion::Http1 => ProtocolVersion::Http1,
+        BackendVersion::Http2 => ProtocolVersion::Http2,
+        BackendVersion::Grpc => ProtocolVersion::Grpc,
+    };
+    let target_type = match backend.target_kind {
+        TargetKind::Pod => TargetType::Ip,
+        TargetKind::Node => TargetType::Instance,
+    };
+    // The incumbent's number where each target has a port of its own.
+    let port = backend.port.map_or(1, portcullis_model::Port::get);
+    let key = TargetGroupKey {
+        port,
+        target_type,
+        protocol,
+        version: protocol_version,
+    };
+    let check = &backend.health;
+    let codes = check.success_codes.clone();
+    let mut attributes = backend.attributes.clone();
+    if let Some(seconds) = backend.drain_seconds {
+        attributes
+            .entry("deregistration_delay.timeout_seconds".into())
+            .or_insert_with(|| seconds.to_string());
+    }
+    let cluster = &context.settings.cluster;
+    TargetGroupSpec {
+        name: names::target_group(
+            cluster,
+            &context.balancer.id,
+            &backend.owner,
+            &backend.service,
+            key,
+        ),
+        protocol,
+        protocol_version,
+        target_type,
+        ip_address_type: if backend.ipv6 {
+            IpAddressType::Ipv6
+        } else {
+            IpAddressType::Ipv4
+        },
+        port,
+        vpc_id: context.account.vpc.clone(),
+        health: HealthCheckSpec {
+            enabled: true,
+            protocol: if check.tls {
+                TargetProtocol::Https
+            } else {
+                TargetProtocol::Http
+            },
+            port: match check.port {
+                HealthPort::Traffic => "traffic-port".into(),
+                HealthPort::Fixed(port) => port.to_string(),
+            },
+            path: check.path.clone(),
+            interval_seconds: check.interval_seconds,
+            timeout_seconds: check.timeout_seconds,
+            healthy_threshold: check.healthy_threshold,
+            unhealthy_threshold: check.unhealthy_threshold,
+            matcher: match backend.protocol.version {
+                BackendVersion::Grpc => Matcher::GrpcCode(codes),
+                BackendVersion::Http1 | BackendVersion::Http2 => Matcher::HttpCode(codes),
+            },
+        },
+        tags: with_tags(context, backend.id.as_str(), &backend.tags),
+        attributes: Pairs(attributes),
+        targets: BTreeSet::new(),
+    }
+}
+
+/// Those that may have requests, as the API describes them.
+fn targets(
+    context: &Context<'_>,
+    backend: &Backend,
+    problems: &mut Vec<Problem>,
+) -> BTreeSet<TargetDescription> {
+    let mut out = BTreeSet::new();
+    for target in backend.targets.iter() {
+        match target.state {
+            TargetState::Draining => continue,
+            TargetState::Ready => {}
+        }
+        match description(target, backend.target_kind, &context.account.ranges) {
+            Ok(described) => {
+                out.insert(described);
+            }
+            Err(message) => {
+                let message = format!("backend {}: {message}", backend.id);
+                problems.push(Problem::new(
+                    Code::TargetUnresolvable,
+                    backend.origin.clone(),
+                    message,
+                ));
+            }
+        }
+    }
+    out
+}
+
+fn description(target: &Target, kind: TargetKind, ranges: &[IpNet]) -> Result<TargetDescription, String> {
+    let described = |id: String, zone: Option<String>| TargetDescription {
+        id,
+        port: target.port.get(),
+        availability_zone: zone,
+    };
+    match (kind, &target.address) {
+        (TargetKind::Pod, TargetAddress::Ip(ip)) => {
+            let outside = !ranges.is_empty() && !ranges.iter().any(|range| range.contains(ip));
+            Ok(described(ip.to_string(), outside.then(|| "all".into())))
+        }
+        (TargetKind::Node, TargetAddress::Instance(id)) => Ok(described(id.to_string(), None)),
+        (TargetKind::Node, TargetAddress::Ip(ip)) => Err(format!(
+            "the node at {ip} has no EC2 instance id (spec.providerID)"
+        )),
+        (TargetKind::Pod, TargetAddress::Instance(id)) => Err(format!("instance {id} is no pod's address")),
+    }
+}

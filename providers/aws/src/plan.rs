@@ -1,0 +1,163 @@
+//! What should exist and what does in, the calls that can be made now out: one round.
+//!
+//! A round holds only calls whose ids are known. Its order: what frees quota and serves nobody goes first; then what is
+//! needed by what follows (groups, target groups, load balancer, listeners, rules); what takes away (targets,
+//! permissions) comes after what replaces it. Whatever cannot be done yet is left to the next round, which is planned
+//! from the answers.
+
+mod listeners;
+mod load_balancer;
+mod overlap;
+mod remove;
+mod rules;
+mod security_group;
+pub(crate) mod tags;
+mod target_groups;
+
+use std::collections::BTreeMap;
+
+pub(crate) use security_group::without;
+
+use portcullis_model::{FieldChange, LoadBalancer, LoadBalancerId, Plan, Problem};
+use serde::Serialize;
+
+use crate::account::Account;
+use crate::change::{Call, Change};
+use crate::compile::{Desired, compile};
+use crate::limits::Quotas;
+use crate::names;
+use crate::observed::{Observed, Owned, SecurityGroupState, Shared, TargetGroupState};
+use crate::resource::{Kind, Ref, SecurityGroupId, TargetGroupArn, kind};
+use crate::settings::Settings;
+
+/// One round for a load balancer. `None` means: nothing of it should exist.
+pub fn plan(
+    settings: &Settings,
+    id: &LoadBalancerId,
+    desired: Option<&LoadBalancer>,
+    observed: &Observed,
+    shared: &Shared,
+    account: &Account,
+) -> (Plan<Change>, Vec<Problem>) {
+    let Some(balancer) = desired else {
+        return remove::everything(id, observed);
+    };
+    let (desired, problems) = compile(settings, balancer, account, observed);
+    let changes = desired.map(|desired| round(id, &desired, observed, shared, account.quotas));
+    (
+        Plan {
+            changes: changes.unwrap_or_default(),
+        },
+        problems,
+    )
+}
+
+/// What every step of a round reads.
+struct Round<'a> {
+    id: &'a LoadBalancerId,
+    desired: &'a Desired,
+    observed: &'a Observed,
+    shared: &'a Shared,
+    quotas: Quotas,
+    /// By logical id: of those that exist, the ones that are kept.
+    target_groups: BTreeMap<&'a str, &'a TargetGroupState>,
+}
+
+fn round(
+    id: &LoadBalancerId,
+    desired: &Desired,
+    observed: &Observed,
+    shared: &Shared,
+    quotas: Quotas,
+) -> Vec<Change> {
+    let round = Round {
+        id,
+        desired,
+        observed,
+        shared,
+        quotas,
+        target_groups: target_groups::kept(desired, observed),
+    };
+    let mut changes = Vec::new();
+    listeners::delete_surplus(&round, &mut changes);
+    target_groups::delete_surplus(&round, &mut changes);
+    security_group::create(&round, &mut changes);
+    target_groups::create(&round, &mut changes);
+    load_balancer::create(&round, &mut changes);
+    listeners::create(&round, &mut changes);
+    let arranging = rules::arrange(&round, &mut changes);
+    target_groups::deregister(&round, &mut changes);
+    security_group::revoke(&round, &mut changes);
+    load_balancer::delete_surplus(&round, &mut changes);
+    tags::write(&round, &arranging, &mut changes);
+    changes
+}
+
+impl Round<'_> {
+    fn managed_group(&self) -> Option<&SecurityGroupState> {
+        let own = |owned: &&Owned<SecurityGroupState>| owned.resource() == names::MANAGED_SECURITY_GROUP;
+        self.observed.security_groups.iter().find(own).map(Owned::get)
+    }
+
+    /// None where the group does not exist yet.
+    fn security_group(&self, reference: &Ref<kind::SecurityGroup>) -> Option<SecurityGroupId> {
+        match reference {
+            Ref::Known(id) => Some(id.clone()),
+            Ref::Logical(id) if **id == *names::BACKEND_SECURITY_GROUP => {
+                self.shared.backend.as_ref().map(|owned| owned.get().id.clone())
+            }
+            Ref::Logical(_) => self.managed_group().map(|state| state.id.clone()),
+        }
+    }
+
+    /// None where the target group does not exist yet.
+    fn target_group(&self, reference: &Ref<kind::TargetGroup>) -> Option<TargetGroupArn> {
+        match reference {
+            Ref::Known(arn) => Some(arn.clone()),
+            Ref::Logical(id) => self.target_groups.get(&**id).map(|state| state.arn.clone()),
+        }
+    }
+
+    /// Every target group that a rule or default action forwards to, as things are.
+    fn used_target_groups(&self) -> impl Iterator<Item = &TargetGroupArn> {
+        let listeners = self
+            .observed
+            .load_balancers
+            .iter()
+            .flat_map(|owned| owned.get().listeners.values());
+        listeners.flat_map(|listener| {
+            let rules = listener.rules.iter().flat_map(|rule| &rule.spec.actions);
+            listener
+                .spec
+                .default_actions
+                .iter()
+                .chain(rules)
+                .flat_map(|action| action.target_groups())
+        })
+    }
+}
+
+/// A call about one resource, and why.
+pub(crate) fn change<K: Kind>(id: impl Into<String>, call: Call, reason: impl Into<String>) -> Change {
+    Change {
+        call,
+        kind: K::NAME,
+        id: id.into(),
+        reason: reason.into(),
+        fields: Vec::new(),
+    }
+}
+
+/// The field, if the two values differ.
+pub(crate) fn field(name: &str, from: &impl Serialize, to: &impl Serialize) -> Option<FieldChange> {
+    let (from, to) = (json(from), json(to));
+    (from != to).then(|| FieldChange {
+        field: name.to_owned(),
+        from,
+        to,
+    })
+}
+
+fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}

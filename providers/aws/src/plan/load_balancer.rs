@@ -1,0 +1,117 @@
+//! The load balancer as desired and as it is in, calls that make or set it out.
+
+use std::collections::BTreeSet;
+
+use super::target_groups::differing;
+use super::{Round, change, field};
+use crate::change::{Call, Change};
+use crate::names;
+use crate::resource::{LoadBalancerSpec, SecurityGroupId, kind};
+
+pub(super) fn create(round: &Round<'_>, changes: &mut Vec<Change>) {
+    let desired = &round.desired.load_balancer;
+    let groups: Option<Vec<SecurityGroupId>> = desired
+        .security_groups
+        .iter()
+        .map(|reference| round.security_group(reference))
+        .collect();
+    let id = names::LOAD_BALANCER;
+    let Some(state) = round.observed.load_balancer() else {
+        // Without all of its groups it would be reachable by the wrong ones, or reach no pod.
+        if let Some(security_groups) = groups {
+            let spec = LoadBalancerSpec {
+                name: desired.name.clone(),
+                scheme: desired.scheme,
+                kind: desired.kind,
+                ip_address_type: desired.ip_address_type,
+                security_groups,
+                subnets: desired.subnets.clone(),
+                tags: desired.tags.clone(),
+                attributes: desired.attributes.clone(),
+            };
+            let reason = format!("{} needs a load balancer", round.id);
+            changes.push(change::<kind::LoadBalancer>(
+                id,
+                Call::CreateLoadBalancer { spec },
+                reason,
+            ));
+        }
+        return;
+    };
+    let (arn, spec) = (&state.arn, &state.spec);
+    let mut set = |field, call, reason: &str| {
+        let change = change::<kind::LoadBalancer>(id, call, reason);
+        changes.push(Change {
+            fields: Vec::from_iter(field),
+            ..change
+        });
+    };
+    if spec.subnets.iter().collect::<BTreeSet<_>>() != desired.subnets.iter().collect() {
+        let call = Call::SetSubnets {
+            arn: arn.clone(),
+            subnets: desired.subnets.clone(),
+        };
+        set(
+            field("Subnets", &spec.subnets, &desired.subnets),
+            call,
+            "its subnets differ",
+        );
+    }
+    if spec.ip_address_type != desired.ip_address_type {
+        let call = Call::SetIpAddressType {
+            arn: arn.clone(),
+            ip_address_type: desired.ip_address_type,
+        };
+        set(
+            field("IpAddressType", &spec.ip_address_type, &desired.ip_address_type),
+            call,
+            "its address type differs",
+        );
+    }
+    if let Some(groups) = groups
+        && spec.security_groups.iter().collect::<BTreeSet<_>>() != groups.iter().collect()
+    {
+        let field = field("SecurityGroups", &spec.security_groups, &groups);
+        set(
+            field,
+            Call::SetSecurityGroups {
+                arn: arn.clone(),
+                groups,
+            },
+            "its security groups differ",
+        );
+    }
+    let attributes = differing(&desired.attributes, &spec.attributes);
+    if !attributes.is_empty() {
+        let fields = attributes
+            .0
+            .iter()
+            .filter_map(|(k, v)| field(k, &spec.attributes.get(k), v))
+            .collect();
+        let call = Call::ModifyLoadBalancerAttributes {
+            arn: arn.clone(),
+            attributes,
+        };
+        let change = change::<kind::LoadBalancer>(id, call, "its attributes differ");
+        changes.push(Change { fields, ..change });
+    }
+}
+
+/// Deletes a second load balancer with the same tags, which no address is published of.
+pub(super) fn delete_surplus(round: &Round<'_>, changes: &mut Vec<Change>) {
+    let Some(kept) = round.observed.load_balancer() else {
+        return;
+    };
+    for owned in &round.observed.load_balancers {
+        if owned.resource() == names::LOAD_BALANCER && owned.get().arn != kept.arn {
+            let call = Call::DeleteLoadBalancer {
+                arn: owned.get().arn.clone(),
+            };
+            changes.push(change::<kind::LoadBalancer>(
+                owned.resource(),
+                call,
+                "another one serves instead of it",
+            ));
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! What exists of a load balancer that nobody wants in, the calls that delete all of it out.
+
+use portcullis_model::{Code, LoadBalancerId, ObjectName, Origin, Plan, Problem};
+
+use super::change;
+use crate::change::{Call, Change};
+use crate::observed::Observed;
+use crate::resource::kind;
+
+/// Load balancers first: listeners and rules go with them, and target groups and security groups are free only then.
+pub(super) fn everything(id: &LoadBalancerId, observed: &Observed) -> (Plan<Change>, Vec<Problem>) {
+    let why = format!("nothing asks for {id} any more");
+    let protected = observed
+        .load_balancers
+        .iter()
+        .find(|owned| owned.get().spec.attributes.get("deletion_protection.enabled") == Some("true"));
+    if let Some(owned) = protected {
+        let name = &owned.get().spec.name;
+        let object = match id {
+            LoadBalancerId::Group(name) => ObjectName::cluster(name.clone()),
+            LoadBalancerId::Lone(object) => object.clone(),
+        };
+        let message = format!(
+            "load balancer {name} of {id} is protected against deletion (deletion_protection.enabled)"
+        );
+        let problem = Problem::new(
+            Code::DeletionProtected,
+            Origin::new("loadbalancer", object, ""),
+            message,
+        );
+        return (Plan::default(), vec![problem]);
+    }
+    let mut changes = Vec::new();
+    for owned in &observed.load_balancers {
+        let call = Call::DeleteLoadBalancer {
+            arn: owned.get().arn.clone(),
+        };
+        changes.push(change::<kind::LoadBalancer>(owned.resource(), call, &why));
+    }
+    for owned in &observed.target_groups {
+        let call = Call::DeleteTargetGroup {
+            arn: owned.get().arn.clone(),
+        };
+        changes.push(change::<kind::TargetGroup>(owned.resource(), call, &why));
+    }
+    for owned in &observed.security_groups {
+        let call = Call::DeleteSecurityGroup {
+            group: owned.get().id.clone(),
+        };
+        changes.push(change::<kind::SecurityGroup>(owned.resource(), call, &why));
+    }
+    (Plan { changes }, Vec::new())
+}

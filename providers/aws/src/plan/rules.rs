@@ -1,0 +1,320 @@
+//! The rules of each listener as desired and as they are in, the calls of one round that bring them closer out.
+//!
+//! While rules change, every request must get the answer of before or the answer of after, never a third one:
+//!
+//! 1. Rules that are there already, whatever their priority, are kept. New ones are made below all others, first things
+//!    first: down there a rule takes only requests that nothing took before, and never one that a better rule, still
+//!    missing, would take.
+//! 2. One `SetRulePriorities` puts everything in its final place at once, and what nobody asks for below it. There it
+//!    answers as before until it is deleted, last things first.
+//! 3. A rule whose conditions stay and whose action changes is modified in place, at a moment when that cannot
+//!    answer for another rule; if there is no such moment, it is made anew. A single rule that takes the place of
+//!    another is modified as well: one call, one step.
+//!
+//! Where the quota has no room for new and old ones together, old ones are turned into new ones instead.
+
+use std::collections::BTreeSet;
+
+use super::overlap::may_overlap;
+use super::{Round, change, field};
+use crate::change::{Call, Change};
+use crate::compile::DesiredRule;
+use crate::observed::{ListenerState, RuleState};
+use crate::resource::{Ref, RuleCondition, RuleSpec, TargetGroupArn, kind};
+
+/// The highest priority. Source: ELBv2 API, RulePriority.
+const LAST_PRIORITY: u32 = 50_000;
+
+/// Plans all listeners' rules. Answers on which ports rules are still on the move.
+pub(super) fn arrange(round: &Round<'_>, changes: &mut Vec<Change>) -> BTreeSet<u16> {
+    let mut moving = BTreeSet::new();
+    let Some(state) = round.observed.load_balancer() else {
+        return moving;
+    };
+    let all: usize = state
+        .listeners
+        .values()
+        .map(|listener| listener.rules.len())
+        .sum();
+    let mut room = round.quotas.rules.saturating_sub(all);
+    for (port, listener) in &state.listeners {
+        let Some(desired) = round.desired.listeners.get(port) else {
+            continue;
+        };
+        // Rules wait for target groups that do not exist yet; those that exist serve on.
+        let find = |reference: &Ref<kind::TargetGroup>| round.target_group(reference);
+        let wanted: Option<Vec<Wanted<'_>>> = desired
+            .rules
+            .iter()
+            .map(|rule| Wanted::resolve(rule, &find))
+            .collect();
+        let planned = wanted.map(|wanted| one_listener(*port, listener, &wanted, &mut room));
+        if planned.as_ref().is_none_or(|calls| !calls.is_empty()) {
+            moving.insert(*port);
+        }
+        changes.extend(planned.unwrap_or_default());
+    }
+    moving
+}
+
+/// A desired rule with known target groups.
+struct Wanted<'a> {
+    spec: RuleSpec<TargetGroupArn>,
+    desired: &'a DesiredRule,
+}
+
+impl<'a> Wanted<'a> {
+    fn resolve(
+        desired: &'a DesiredRule,
+        find: &impl Fn(&Ref<kind::TargetGroup>) -> Option<TargetGroupArn>,
+    ) -> Option<Self> {
+        let spec = &desired.spec;
+        let actions: Option<_> = spec.actions.iter().map(|action| action.resolve(find)).collect();
+        Some(Self {
+            spec: RuleSpec {
+                priority: spec.priority,
+                conditions: spec.conditions.clone(),
+                actions: actions?,
+                transforms: spec.transforms.clone(),
+                tags: spec.tags.clone(),
+            },
+            desired,
+        })
+    }
+
+    fn modify(&self, port: u16, rule: &RuleState) -> Change {
+        let (had, spec) = (&rule.spec, &self.spec);
+        let call = Call::ModifyRule {
+            arn: rule.arn.clone(),
+            conditions: spec.conditions.clone(),
+            actions: spec.actions.clone(),
+            transforms: spec.transforms.clone(),
+        };
+        let fields = [
+            field("Conditions", &had.conditions, &spec.conditions),
+            field("Actions", &had.actions, &spec.actions),
+            field("Transforms", &had.transforms, &spec.transforms),
+        ];
+        let reason = format!("{} asks for it otherwise", self.desired.origin);
+        let change = change::<kind::ListenerRule>(rule_id(port, spec.priority), call, reason);
+        Change {
+            fields: fields.into_iter().flatten().collect(),
+            ..change
+        }
+    }
+
+    fn create(&self, port: u16, listener: &ListenerState, priority: u32) -> Change {
+        let call = Call::CreateRule {
+            listener: listener.arn.clone(),
+            spec: RuleSpec {
+                priority,
+                ..self.spec.clone()
+            },
+        };
+        let reason = format!("{} asks for it", self.desired.origin);
+        change::<kind::ListenerRule>(rule_id(port, self.spec.priority), call, reason)
+    }
+}
+
+fn rule_id(port: u16, priority: u32) -> String {
+    format!("{port}:{priority}")
+}
+
+/// Conditions in an order of their own: how they are listed means nothing.
+fn conditions(spec: &RuleSpec<TargetGroupArn>) -> Vec<&RuleCondition> {
+    let mut sorted: Vec<&RuleCondition> = spec.conditions.iter().collect();
+    sorted.sort();
+    sorted
+}
+
+fn same_conditions(left: &RuleSpec<TargetGroupArn>, right: &RuleSpec<TargetGroupArn>) -> bool {
+    conditions(left) == conditions(right)
+}
+
+fn same(left: &RuleSpec<TargetGroupArn>, right: &RuleSpec<TargetGroupArn>) -> bool {
+    left.actions == right.actions && left.transforms == right.transforms && same_conditions(left, right)
+}
+
+/// Which existing rule becomes which desired one: by place, none where a new one is needed.
+struct Pairs<'a> {
+    of: Vec<Option<&'a RuleState>>,
+}
+
+impl<'a> Pairs<'a> {
+    fn rest(&self, existing: &'a [RuleState]) -> Vec<&'a RuleState> {
+        let taken = |rule: &RuleState| self.of.iter().flatten().any(|kept| kept.arn == rule.arn);
+        existing.iter().filter(|rule| !taken(rule)).collect()
+    }
+
+    fn missing(&self) -> Vec<usize> {
+        (0..self.of.len())
+            .filter(|place| self.of[*place].is_none())
+            .collect()
+    }
+
+    /// Pairs what is missing with what is left wherever `fits` says so.
+    fn pair(&mut self, existing: &'a [RuleState], fits: impl Fn(usize, &RuleState) -> bool) {
+        let mut rest = self.rest(existing);
+        for place in self.missing() {
+            if let Some(at) = rest.iter().position(|rule| fits(place, rule)) {
+                self.of[place] = Some(rest.remove(at));
+            }
+        }
+    }
+}
+
+fn one_listener(port: u16, listener: &ListenerState, wanted: &[Wanted<'_>], room: &mut usize) -> Vec<Change> {
+    let existing = &listener.rules;
+    let mut pairs = Pairs {
+        of: vec![None; wanted.len()],
+    };
+    // The same rule at the same priority first, so that of two equal rules none moves.
+    pairs.pair(existing, |place, rule| {
+        rule.spec.priority == wanted[place].spec.priority && same(&rule.spec, &wanted[place].spec)
+    });
+    pairs.pair(existing, |place, rule| same(&rule.spec, &wanted[place].spec));
+
+    let (mut now, mut later) = (Vec::new(), BTreeSet::new());
+    if let ([place], [rule]) = (pairs.missing().as_slice(), pairs.rest(existing).as_slice()) {
+        let mut swapped = Pairs { of: pairs.of.clone() };
+        swapped.of[*place] = Some(*rule);
+        if in_order(&swapped) {
+            pairs = swapped;
+            now.push(*place);
+        }
+    }
+    let unchanged = pairs.of.clone();
+    pairs.pair(existing, |place, rule| {
+        same_conditions(&rule.spec, &wanted[place].spec)
+    });
+    for (place, before) in unchanged.into_iter().enumerate() {
+        let (None, Some(rule)) = (before, pairs.of[place]) else {
+            continue;
+        };
+        if safe_now(place, rule, &pairs, wanted) {
+            now.push(place);
+        } else if safe_later(place, rule, &pairs, existing) {
+            later.insert(place);
+        } else {
+            pairs.of[place] = None;
+        }
+    }
+    // No room for new and old together: turn old ones into new ones.
+    let mut rest = pairs.rest(existing);
+    let mut missing = pairs.missing();
+    while missing.len() > *room && !rest.is_empty() {
+        let place = missing.remove(0);
+        pairs.of[place] = Some(rest.remove(0));
+        now.push(place);
+    }
+
+    let modify = |place: usize| pairs.of[place].map(|rule| wanted[place].modify(port, rule));
+    let mut changes: Vec<Change> = now.into_iter().filter_map(modify).collect();
+    if missing.is_empty() {
+        changes.extend(set_priorities(port, &pairs, &rest));
+        changes.extend(later.into_iter().filter_map(modify));
+        for rule in rest.into_iter().rev() {
+            let id = rule_id(port, rule.spec.priority);
+            let call = Call::DeleteRule {
+                arn: rule.arn.clone(),
+            };
+            changes.push(change::<kind::ListenerRule>(
+                id,
+                call,
+                "nothing asks for it any more",
+            ));
+        }
+        return changes;
+    }
+    missing.truncate(*room);
+    *room -= missing.len();
+    let last = existing.last().map_or(0, |rule| rule.spec.priority);
+    let needed = u32::try_from(missing.len()).unwrap_or(LAST_PRIORITY);
+    if last > LAST_PRIORITY - needed {
+        changes.push(compact(port, listener));
+        return changes;
+    }
+    for (place, priority) in missing.into_iter().zip(last + 1..) {
+        changes.push(wanted[place].create(port, listener, priority));
+    }
+    changes
+}
+
+/// Whether the paired rules stand in the desired order already.
+fn in_order(pairs: &Pairs<'_>) -> bool {
+    let priorities: Vec<u32> = pairs.of.iter().flatten().map(|rule| rule.spec.priority).collect();
+    priorities.is_sorted()
+}
+
+/// Whether the rule may get its new action where it stands: whatever reaches it there will be answered by it in the
+/// end, because each better rule that could take such a request stands before it already.
+fn safe_now(place: usize, rule: &RuleState, pairs: &Pairs<'_>, wanted: &[Wanted<'_>]) -> bool {
+    (0..place).all(|better| {
+        !may_overlap(&wanted[better].spec.conditions, &rule.spec.conditions)
+            || pairs.of[better].is_some_and(|other| other.spec.priority < rule.spec.priority)
+    })
+}
+
+/// Whether the rule may keep its old action until all stand in their final places: whatever reaches it there was
+/// answered by it before, because each rule that stood before it and could take such a request still does.
+fn safe_later(place: usize, rule: &RuleState, pairs: &Pairs<'_>, existing: &[RuleState]) -> bool {
+    existing
+        .iter()
+        .take_while(|other| other.spec.priority < rule.spec.priority)
+        .all(|other| {
+            let still_before = pairs.of[..place]
+                .iter()
+                .flatten()
+                .any(|kept| kept.arn == other.arn);
+            still_before || !may_overlap(&other.spec.conditions, &rule.spec.conditions)
+        })
+}
+
+/// Puts kept rules at 1, 2, 3 and so on, and those below that are in their way, in one call.
+fn set_priorities(port: u16, pairs: &Pairs<'_>, rest: &[&RuleState]) -> Option<Change> {
+    let mut priorities = Vec::new();
+    let mut next = 1;
+    for rule in pairs.of.iter().flatten() {
+        if rule.spec.priority != next {
+            priorities.push((rule.arn.clone(), next));
+        }
+        next += 1;
+    }
+    for rule in rest {
+        let priority = rule.spec.priority.max(next);
+        if rule.spec.priority != priority {
+            priorities.push((rule.arn.clone(), priority));
+        }
+        next = priority + 1;
+    }
+    moved(port, priorities)
+}
+
+/// Puts all rules at 1, 2, 3 and so on as they stand, where none can be put below them any more.
+fn compact(port: u16, listener: &ListenerState) -> Change {
+    let priorities = listener
+        .rules
+        .iter()
+        .zip(1..)
+        .map(|(rule, priority)| (rule.arn.clone(), priority))
+        .collect();
+    let call = Call::SetRulePriorities { priorities };
+    change::<kind::Listener>(
+        port.to_string(),
+        call,
+        "new rules go below the others, and there is no room",
+    )
+}
+
+fn moved(port: u16, priorities: Vec<(crate::resource::RuleArn, u32)>) -> Option<Change> {
+    let reason = match priorities.len() {
+        0 => return None,
+        1 => "1 rule has another place".to_owned(),
+        more => format!("{more} rules have another place"),
+    };
+    Some(change::<kind::Listener>(
+        port.to_string(),
+        Call::SetRulePriorities { priorities },
+        reason,
+    ))
+}

@@ -1,0 +1,124 @@
+//! The tags of what exists as desired and as they are in, calls that write the difference out.
+
+use std::collections::BTreeSet;
+
+use super::{Round, change, field};
+use crate::change::{Call, Change};
+use crate::names;
+use crate::resource::{Kind, Pairs, kind};
+
+/// Tags that others read and write; they are never removed, as the incumbent never removes them.
+const OTHERS: [&str; 5] = [
+    "kubernetes.io/cluster-name",
+    "kubernetes.io/namespace",
+    "kubernetes.io/ingress-name",
+    "kubernetes.io/service-name",
+    "kubernetes.io/service-port",
+];
+
+fn is_others(key: &str) -> bool {
+    OTHERS.contains(&key) || key.starts_with("aws:") || key.starts_with("kubernetes.io/cluster/")
+}
+
+/// Tags to set, and keys to remove.
+pub(crate) fn difference(desired: &Pairs, observed: &Pairs) -> (Pairs, BTreeSet<String>) {
+    let surplus = observed
+        .0
+        .keys()
+        .filter(|key| desired.get(key).is_none() && !is_others(key));
+    (
+        super::target_groups::differing(desired, observed),
+        surplus.cloned().collect(),
+    )
+}
+
+/// ELBv2 tags one resource a call.
+fn compare<K: Kind>(arn: &str, id: &str, desired: &Pairs, observed: &Pairs, changes: &mut Vec<Change>) {
+    let (tags, keys) = difference(desired, observed);
+    if !tags.is_empty() {
+        let names: Vec<&str> = tags.0.keys().map(String::as_str).collect();
+        let reason = format!("tags differ: {}", names.join(", "));
+        let fields = tags
+            .0
+            .iter()
+            .filter_map(|(key, value)| field(key, &observed.get(key), value))
+            .collect();
+        let call = Call::AddTags {
+            arn: arn.to_owned(),
+            tags,
+        };
+        changes.push(Change {
+            fields,
+            ..change::<K>(id, call, reason)
+        });
+    }
+    if !keys.is_empty() {
+        let names: Vec<&str> = keys.iter().map(String::as_str).collect();
+        let reason = format!("nobody asks for tags {}", names.join(", "));
+        changes.push(change::<K>(
+            id,
+            Call::RemoveTags {
+                arn: arn.to_owned(),
+                keys,
+            },
+            reason,
+        ));
+    }
+}
+
+/// Rules on ports in `moving` wait: their ids follow their places.
+pub(super) fn write(round: &Round<'_>, moving: &BTreeSet<u16>, changes: &mut Vec<Change>) {
+    if let Some((desired, state)) = round.desired.security_group.as_ref().zip(round.managed_group()) {
+        let (tags, keys) = difference(&desired.tags, &state.spec.tags);
+        let id = names::MANAGED_SECURITY_GROUP;
+        if !tags.is_empty() {
+            let call = Call::CreateTags {
+                group: state.id.clone(),
+                tags,
+            };
+            changes.push(change::<kind::SecurityGroup>(id, call, "its tags differ"));
+        }
+        if !keys.is_empty() {
+            let call = Call::DeleteTags {
+                group: state.id.clone(),
+                keys,
+            };
+            changes.push(change::<kind::SecurityGroup>(
+                id,
+                call,
+                "nobody asks for these tags",
+            ));
+        }
+    }
+    for (id, state) in &round.target_groups {
+        if let Some(desired) = round.desired.target_groups.get(*id) {
+            let arn = state.arn.as_str();
+            compare::<kind::TargetGroup>(arn, id, &desired.tags, &state.spec.tags, changes);
+        }
+    }
+    let Some(state) = round.observed.load_balancer() else {
+        return;
+    };
+    let (arn, desired) = (state.arn.as_str(), &round.desired.load_balancer.tags);
+    compare::<kind::LoadBalancer>(arn, names::LOAD_BALANCER, desired, &state.spec.tags, changes);
+    for (port, listener) in &state.listeners {
+        let Some(desired) = round.desired.listeners.get(port) else {
+            continue;
+        };
+        let (arn, tags) = (listener.arn.as_str(), &listener.spec.tags);
+        compare::<kind::Listener>(arn, &port.to_string(), &desired.spec.tags, tags, changes);
+        if moving.contains(port) || listener.rules.len() != desired.rules.len() {
+            continue;
+        }
+        for (rule, desired) in listener.rules.iter().zip(&desired.rules) {
+            let id = format!("{port}:{}", rule.spec.priority);
+            compare::<kind::ListenerRule>(
+                rule.arn.as_str(),
+                &id,
+                &desired.spec.tags,
+                &rule.spec.tags,
+                changes,
+            );
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Target groups as desired and as they are in, calls that bring both together out.
+//!
+//! A group that must be replaced is made first and deleted when no rule forwards to it any more. New targets are
+//! registered before others leave.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Round, change, field};
+use crate::change::{Call, Change};
+use crate::compile::Desired;
+use crate::limits::TARGETS_PER_CALL;
+use crate::observed::{Observed, TargetGroupState};
+use crate::resource::{Pairs, TargetDescription, TargetGroupArn, kind};
+
+/// Of the groups that exist, the one to keep for each that is desired.
+pub(super) fn kept<'a>(
+    desired: &'a Desired,
+    observed: &'a Observed,
+) -> BTreeMap<&'a str, &'a TargetGroupState> {
+    let mut out = BTreeMap::new();
+    for owned in &observed.target_groups {
+        if let Some((id, wanted)) = desired.target_groups.get_key_value(owned.resource())
+            && !wanted.replaces(&owned.get().spec)
+        {
+            out.entry(id.as_str()).or_insert(owned.get());
+        }
+    }
+    out
+}
+
+/// Groups that nothing forwards to count against the quota and serve nobody.
+pub(super) fn delete_surplus(round: &Round<'_>, changes: &mut Vec<Change>) {
+    let used: BTreeSet<&TargetGroupArn> = round.used_target_groups().collect();
+    for owned in &round.observed.target_groups {
+        let arn = &owned.get().arn;
+        let kept = round.target_groups.values().any(|state| state.arn == *arn);
+        // Ids of backends hold a slash; others, such as those of a network load balancer in front, are not of rules.
+        let of_rules = owned.resource().contains('/');
+        if of_rules && !kept && !used.contains(arn) {
+            let call = Call::DeleteTargetGroup { arn: arn.clone() };
+            changes.push(change::<kind::TargetGroup>(
+                owned.resource(),
+                call,
+                "no rule forwards to it",
+            ));
+        }
+    }
+}
+
+/// Makes groups, sets what can be set, and registers targets.
+pub(super) fn create(round: &Round<'_>, changes: &mut Vec<Change>) {
+    for (id, desired) in &round.desired.target_groups {
+        let Some(state) = round.target_groups.get(id.as_str()) else {
+            let call = Call::CreateTargetGroup {
+                spec: desired.clone(),
+            };
+            changes.push(change::<kind::TargetGroup>(id, call, "a rule forwards to it"));
+            continue;
+        };
+        let (arn, spec) = (&state.arn, &state.spec);
+        if spec.health != desired.health {
+            let call = Call::ModifyTargetGroup {
+                arn: arn.clone(),
+                health: desired.health.clone(),
+            };
+            let mut change = change::<kind::TargetGroup>(id, call, "its health check differs");
+            change
+                .fields
+                .extend(field("HealthCheck", &spec.health, &desired.health));
+            changes.push(change);
+        }
+        let attributes = differing(&desired.attributes, &spec.attributes);
+        if !attributes.is_empty() {
+            let fields = attributes
+                .0
+                .iter()
+                .filter_map(|(k, v)| field(k, &spec.attributes.get(k), v))
+                .collect();
+            let call = Call::ModifyTargetGroupAttributes {
+                arn: arn.clone(),
+                attributes,
+            };
+            let change = change::<kind::TargetGroup>(id, call, "its attributes differ");
+            changes.push(Change { fields, ..change });
+        }
+        for targets in chunks(desired.targets.difference(&spec.targets)) {
+            let reason = format!("{} may have requests", count(&targets));
+            let call = Call::RegisterTargets {
+                arn: arn.clone(),
+                targets,
+            };
+            changes.push(change::<kind::TargetGroup>(id, call, reason));
+        }
+    }
+}
+
+/// Takes out the targets that may have no more requests; comes after those that replace them are in.
+pub(super) fn deregister(round: &Round<'_>, changes: &mut Vec<Change>) {
+    for (id, state) in &round.target_groups {
+        let Some(desired) = round.desired.target_groups.get(*id) else {
+            continue;
+        };
+        for targets in chunks(state.spec.targets.difference(&desired.targets)) {
+            let reason = format!("{} may have no more requests", count(&targets));
+            let call = Call::DeregisterTargets {
+                arn: state.arn.clone(),
+                targets,
+            };
+            changes.push(change::<kind::TargetGroup>(*id, call, reason));
+        }
+    }
+}
+
+/// The desired pairs that are not observed; what nobody asked for is left as it is.
+pub(super) fn differing(desired: &Pairs, observed: &Pairs) -> Pairs {
+    let differs = |(key, value): &(&String, &String)| observed.get(key) != Some(value.as_str());
+    desired
+        .0
+        .iter()
+        .filter(differs)
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect()
+}
+
+fn chunks<'a>(targets: impl Iterator<Item = &'a TargetDescription>) -> Vec<BTreeSet<TargetDescription>> {
+    let all: Vec<&TargetDescription> = targets.collect();
+    all.chunks(TARGETS_PER_CALL)
+        .map(|part| part.iter().copied().cloned().collect())
+        .collect()
+}
+
+fn count(targets: &BTreeSet<TargetDescription>) -> String {
+    match targets.len() {
+        1 => "1 target".into(),
+        more => format!("{more} targets"),
+    }
+}

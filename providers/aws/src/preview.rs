@@ -1,0 +1,202 @@
+//! Load balancers and what exists in, every round that would be made until nothing is left to do out; nothing is called.
+
+use std::collections::BTreeMap;
+
+use portcullis_model::{
+    ChangeSummary, Code, LoadBalancer, LoadBalancerId, ObjectName, Origin, Plan, Problem, Resource, Verb,
+};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::account::Account;
+use crate::change::{Answer, Change};
+use crate::compile::compile;
+use crate::fold::{fold, fold_shared, imagine};
+use crate::observed::{Observed, Owner, Shared};
+use crate::plan::plan;
+use crate::settings::Settings;
+use crate::shared::{self, Demand, demand, plan_shared};
+
+/// More rounds than any load balancer needs: a plan that has not come to an end then never does.
+const MOST_ROUNDS: usize = 32;
+
+/// One load balancer: what should exist and the changes that bring it about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Preview {
+    pub id: LoadBalancerId,
+    pub provider: &'static str,
+    pub members: Vec<ObjectName>,
+    pub resources: Vec<Resource<Value>>,
+    /// In the order in which they would be made, one call each.
+    pub changes: Vec<ChangeSummary>,
+    pub problems: Vec<Problem>,
+}
+
+/// What spans load balancers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct SharedPreview {
+    pub resources: Vec<Resource<Value>>,
+    pub changes: Vec<ChangeSummary>,
+}
+
+/// How much would change.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Summary {
+    pub create: usize,
+    pub update: usize,
+    pub delete: usize,
+    /// API calls these changes cost.
+    pub calls: usize,
+}
+
+/// The whole of a dry run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Document {
+    /// In the order of ids.
+    pub load_balancers: Vec<Preview>,
+    pub shared: SharedPreview,
+    /// Of what belongs to no load balancer, or to more than one.
+    pub problems: Vec<Problem>,
+    pub summary: Summary,
+}
+
+/// What would be made of these load balancers in an account of which nothing is known.
+pub fn plan_offline(balancers: &[LoadBalancer], settings: &Settings) -> Document {
+    let account = Account::offline(settings.vpc.as_deref());
+    let desired = balancers
+        .iter()
+        .map(|balancer| (balancer.id.clone(), Some(balancer)))
+        .collect();
+    plan_observed(
+        &desired,
+        settings,
+        &account,
+        &BTreeMap::new(),
+        &Shared::nothing(&settings.cluster),
+    )
+}
+
+/// What would be changed where this exists. What is observed of no load balancer here stays as it is.
+pub fn plan_observed(
+    desired: &BTreeMap<LoadBalancerId, Option<&LoadBalancer>>,
+    settings: &Settings,
+    account: &Account,
+    observed: &BTreeMap<LoadBalancerId, Observed>,
+    shared: &Shared,
+) -> Document {
+    let mut demands: BTreeMap<LoadBalancerId, Demand> = BTreeMap::new();
+    for balancer in desired.values().copied().flatten() {
+        demands.insert(balancer.id.clone(), demand(settings, balancer, account));
+    }
+    let mut shared = shared.clone();
+    let (changes, mut problems) = settle(
+        &mut shared,
+        &Origin::new("cluster", ObjectName::cluster(settings.cluster.as_str()), ""),
+        |shared| plan_shared(settings, &demands, shared, account),
+        fold_shared,
+    );
+    problems.retain(|problem| !demands.values().any(|demand| demand.problems.contains(problem)));
+    let shared_preview = SharedPreview {
+        resources: shared::resources(settings, &demands, &shared, account),
+        changes,
+    };
+    let mut load_balancers = Vec::new();
+    for (id, balancer) in desired {
+        let owner = Owner::load_balancer(&settings.cluster, id);
+        let before = observed
+            .get(id)
+            .cloned()
+            .unwrap_or_else(|| Observed::nothing(owner));
+        let mut preview = one(settings, id, *balancer, before, &shared, account);
+        preview.problems.extend(
+            demands
+                .get(id)
+                .into_iter()
+                .flat_map(|demand| demand.problems.clone()),
+        );
+        load_balancers.push(preview);
+    }
+    let all = load_balancers
+        .iter()
+        .flat_map(|preview| &preview.changes)
+        .chain(&shared_preview.changes);
+    let summary = summarize(all);
+    Document {
+        load_balancers,
+        shared: shared_preview,
+        problems,
+        summary,
+    }
+}
+
+fn one(
+    settings: &Settings,
+    id: &LoadBalancerId,
+    balancer: Option<&LoadBalancer>,
+    mut observed: Observed,
+    shared: &Shared,
+    account: &Account,
+) -> Preview {
+    let desired = balancer.and_then(|balancer| compile(settings, balancer, account, &observed).0);
+    let object = match id {
+        LoadBalancerId::Group(name) => ObjectName::cluster(name.clone()),
+        LoadBalancerId::Lone(object) => object.clone(),
+    };
+    let (changes, problems) = settle(
+        &mut observed,
+        &Origin::new("loadbalancer", object, ""),
+        |observed| plan(settings, id, balancer, observed, shared, account),
+        fold,
+    );
+    Preview {
+        id: id.clone(),
+        provider: "aws",
+        members: balancer
+            .map(|balancer| balancer.members.clone())
+            .unwrap_or_default(),
+        resources: desired.map(|desired| desired.resources()).unwrap_or_default(),
+        changes,
+        problems,
+    }
+}
+
+/// Rounds with imagined answers until one is empty. The problems are those of the first round.
+fn settle<S>(
+    state: &mut S,
+    origin: &Origin,
+    round: impl Fn(&S) -> (Plan<Change>, Vec<Problem>),
+    fold: impl Fn(&mut S, &Change, Answer),
+) -> (Vec<ChangeSummary>, Vec<Problem>) {
+    let (mut plan, mut problems) = round(state);
+    let mut changes = Vec::new();
+    for _ in 0..MOST_ROUNDS {
+        if plan.is_empty() {
+            return (changes, problems);
+        }
+        for change in &plan.changes {
+            changes.push(change.summary());
+            fold(state, change, imagine(change));
+        }
+        (plan, _) = round(state);
+    }
+    let message = format!("after {MOST_ROUNDS} rounds there is still something to change");
+    problems.push(Problem::new(Code::NotSettled, origin.clone(), message));
+    (changes, problems)
+}
+
+/// How much these changes change.
+pub fn summarize<'a>(changes: impl Iterator<Item = &'a ChangeSummary>) -> Summary {
+    let mut out = Summary::default();
+    for change in changes {
+        let count = match change.verb {
+            Verb::Create => &mut out.create,
+            Verb::Update => &mut out.update,
+            Verb::Delete => &mut out.delete,
+        };
+        *count += 1;
+        out.calls += 1;
+    }
+    out
+}
