@@ -6,3 +6,6 @@ pub mod cluster;
 pub mod reconcile;
 pub mod report;
 pub mod translate;
+
+#[cfg(feature = "cluster")]
+pub mod controller;

@@ -6,10 +6,18 @@ pub mod brake;
 pub mod lease;
 pub mod queue;
 
-pub mod accounts;
-pub mod rounds;
-pub mod shared;
-
+#[cfg(feature = "cluster")]
+pub mod drift;
 pub mod outcome;
 #[cfg(feature = "cluster")]
+pub mod pass;
+
+pub mod accounts;
+pub mod fingerprint;
+pub mod memory;
+#[cfg(feature = "cluster")]
 pub mod records;
+pub mod rounds;
+pub mod shared;
+#[cfg(feature = "cluster")]
+pub mod view;

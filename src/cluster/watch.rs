@@ -54,7 +54,8 @@ impl Health {
             .collect()
     }
 
-    fn set(&self, kind: &'static str, why: Option<String>) {
+    /// Tells what is wrong with a kind, or that nothing is.
+    pub fn set(&self, kind: &'static str, why: Option<String>) {
         let mut troubles = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match why {
             Some(why) => troubles.insert(kind, why),

@@ -114,10 +114,10 @@ impl Tenure {
         self.0.borrow().clone()
     }
 
-    /// Waits until this process leads.
-    pub async fn until_leading(&mut self) {
+    /// Waits until it stands otherwise.
+    pub async fn changed(&mut self) {
         // The sender is gone only when the process ends, and then nobody should begin.
-        if self.0.wait_for(Standing::leads).await.is_err() {
+        if self.0.changed().await.is_err() {
             std::future::pending::<()>().await;
         }
     }

@@ -2,9 +2,13 @@
 
 use std::sync::Arc;
 
-use portcullis_model::{Address, ChangeSummary, LoadBalancerId, Port, Problem, ProviderError};
+use portcullis_model::{
+    Address, ChangeSummary, LoadBalancer, LoadBalancerId, ObjectName, Origin, Port, Problem, Provider,
+    ProviderError,
+};
 
 use crate::cluster::object::Ingress;
+use crate::crd::load_balancer::object_name;
 
 /// What a pass found and did.
 #[derive(Clone, Debug)]
@@ -17,16 +21,76 @@ pub struct Outcome {
     pub left: Vec<Arc<Ingress>>,
     /// Ports it listens on.
     pub ports: Vec<Port>,
-    /// Where clients find it.
-    pub address: Option<Address>,
-    /// Kind, id and the provider's name of what exists.
-    pub resources: Vec<(&'static str, String, String)>,
+    /// None where the pass did not look: what is recorded is the best there is.
+    pub seen: Option<Seen>,
     /// Changes made.
     pub made: Vec<ChangeSummary>,
     /// Changes computed and not made.
     pub pending: Vec<ChangeSummary>,
     /// Sorted, without duplicates.
     pub problems: Vec<Problem>,
+}
+
+#[cfg(feature = "cluster")]
+impl Outcome {
+    /// Before anything was found.
+    pub fn begin(view: &super::view::View, desired: Option<&LoadBalancer>, problems: Vec<Problem>) -> Self {
+        Self {
+            id: view.snapshot.id.clone(),
+            end: End::Resting,
+            members: view
+                .snapshot
+                .members
+                .iter()
+                .map(|member| member.ingress.clone())
+                .collect(),
+            left: view.left.clone(),
+            ports: desired
+                .map(|desired| desired.listeners.keys().copied().collect())
+                .unwrap_or_default(),
+            seen: None,
+            made: Vec::new(),
+            pending: Vec::new(),
+            problems,
+        }
+    }
+}
+
+impl Outcome {
+    pub fn add(&mut self, problems: impl IntoIterator<Item = Problem>) {
+        self.problems.extend(problems);
+        self.problems.sort();
+        self.problems.dedup();
+    }
+
+    /// Ends with a call that failed, which is a problem of the load balancer as a whole.
+    pub fn fail(&mut self, error: ProviderError) {
+        let record = ObjectName::cluster(object_name(&self.id));
+        self.add([Problem::new(
+            error.code,
+            Origin::new("loadbalancer", record, ""),
+            error.to_string(),
+        )]);
+        self.end = End::Failed(error);
+    }
+}
+
+/// What exists.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Where clients find it.
+    pub address: Option<Address>,
+    /// Kind, id and the provider's name of each resource.
+    pub resources: Vec<(&'static str, String, String)>,
+}
+
+impl Seen {
+    pub fn of<P: Provider>(observed: &P::Observed) -> Self {
+        Self {
+            address: P::address(observed),
+            resources: P::inventory(observed),
+        }
+    }
 }
 
 /// How a pass ended.
@@ -61,6 +125,27 @@ pub enum Hold {
 
 /// Annotation of a `LoadBalancer`: `"true"` stops changes to it.
 pub const PAUSED: &str = "portcullis.dev/paused";
+
+/// An address as status shows it: host names in lower case, as the incumbent writes them.
+pub fn text_of(address: &Address) -> String {
+    match address {
+        Address::Hostname(name) => name.to_ascii_lowercase(),
+        Address::Ip(ip) => ip.to_string(),
+    }
+}
+
+/// Whether an Ingress already shows this address, whatever it shows of ports.
+pub fn shows(member: &Ingress, address: Option<&str>) -> bool {
+    let shown: Vec<&str> = member
+        .status
+        .iter()
+        .filter_map(|entry| entry.hostname.as_deref().or(entry.ip.as_deref()))
+        .collect();
+    match address {
+        None => shown.is_empty(),
+        Some(address) => shown == [address],
+    }
+}
 
 impl End {
     /// The metric label.

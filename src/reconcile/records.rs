@@ -1,7 +1,10 @@
 //! `LoadBalancer` objects in, what is recorded of each load balancer out; and the writes that keep the record ahead
 //! of the world: made before the first change outside, removed after the last.
 
+pub mod follow;
+
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
@@ -52,11 +55,18 @@ pub enum RecordError {
 }
 
 /// All records, as last read or written.
-#[derive(Debug)]
 pub struct Records {
     api: Api<LoadBalancerResource>,
     place: Place,
     held: Mutex<BTreeMap<String, Arc<LoadBalancerResource>>>,
+}
+
+impl fmt::Debug for Records {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Records")
+            .field("place", &self.place)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Records {
@@ -80,6 +90,24 @@ impl Records {
         let ours = held.values().filter(|record| self.place.holds(&record.spec));
         ours.map(|record| LoadBalancerId::parse(&record.spec.id))
             .collect()
+    }
+
+    /// Load balancers of which something may exist outside.
+    pub fn held_ids(&self) -> Vec<LoadBalancerId> {
+        let held = self.held();
+        let ours = held
+            .values()
+            .filter(|record| self.place.holds(&record.spec) && is_held(record));
+        ours.map(|record| LoadBalancerId::parse(&record.spec.id))
+            .collect()
+    }
+
+    /// How many these are.
+    pub fn held_count(&self) -> usize {
+        self.held()
+            .values()
+            .filter(|record| self.place.holds(&record.spec) && is_held(record))
+            .count()
     }
 
     /// An object that came or changed. Answers whose it is, if it is ours and not known like this.

@@ -5,7 +5,7 @@
 
 use std::time::Instant;
 
-use portcullis_model::{ChangeSummary, Code, Plan, Problem, Provider, ProviderError, Retry};
+use portcullis_model::{ChangeSummary, Code, LoadBalancerId, Plan, Problem, Provider, ProviderError, Retry};
 use tracing::info;
 
 use super::lease::Tenure;
@@ -129,6 +129,16 @@ pub async fn make<P: Provider, O: Send>(
             message: format!("there are still changes after {MAX_ROUNDS} rounds"),
             retry: Retry::Observe,
         }),
+    }
+}
+
+/// A provider that left one out of its answer.
+pub fn not_observed(id: &LoadBalancerId) -> ProviderError {
+    ProviderError {
+        code: Code::RequestRefused,
+        call: "observe",
+        message: format!("nothing was answered about {id}"),
+        retry: Retry::Backoff,
     }
 }
 

@@ -122,6 +122,15 @@ impl<P: Provider> Spanning<P> {
         self.0.lock().await.look(provider, account).await
     }
 
+    /// This load balancer is gone; what it needed stays until another makes it fit.
+    pub async fn leave(&self, id: &LoadBalancerId) {
+        let mut state = self.0.lock().await;
+        if let Some(demands) = &mut state.demands {
+            demands.remove(id);
+        }
+        state.settled = None;
+    }
+
     /// What is known may have drifted: it is read again when it is next needed.
     pub async fn forget(&self) {
         let mut state = self.0.lock().await;

@@ -9,9 +9,8 @@ use std::time::{Duration, Instant};
 use portcullis_model::{LoadBalancerId, ObjectName, Problem};
 use sha2::{Digest, Sha256};
 
-use super::status::{shows, text_of};
 use crate::cluster::object::Ingress;
-use crate::reconcile::outcome::Outcome;
+use crate::reconcile::outcome::{Outcome, shows, text_of};
 
 /// Longest note the API server takes, in bytes.
 pub const NOTE: usize = 1024;
@@ -99,7 +98,11 @@ pub fn notes(outcome: &Outcome, record: Option<&Regarding>) -> Vec<Note> {
         };
         notes.push(warning(regarding, problem));
     }
-    let address = outcome.address.as_ref().map(text_of);
+    let address = outcome
+        .seen
+        .as_ref()
+        .and_then(|seen| seen.address.as_ref())
+        .map(text_of);
     if let Some(address) = &address {
         for member in outcome
             .members

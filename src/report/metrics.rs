@@ -220,8 +220,7 @@ mod tests {
             members: Vec::new(),
             left: Vec::new(),
             ports: Vec::new(),
-            address: None,
-            resources: Vec::new(),
+            seen: None,
             made: Vec::new(),
             pending: Vec::new(),
             problems: codes

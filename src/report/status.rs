@@ -6,7 +6,7 @@ use crate::cluster::object::{Ingress, IngressAddress, IngressAddressPort};
 use crate::crd::load_balancer::{
     Bounded, Condition, LoadBalancerStatus, PendingChange, ProblemRef, ResourceRef,
 };
-use crate::reconcile::outcome::{End, Outcome};
+use crate::reconcile::outcome::{End, Outcome, text_of};
 
 /// Most members named in a status.
 pub const MEMBERS: usize = 500;
@@ -33,24 +33,19 @@ pub fn load_balancer(
         // Changes that were begun have taken it out of the record already.
         End::Held(_) | End::Failed(_) => before.fingerprint.clone(),
     };
-    // A pass that failed early has not looked: what is recorded is the best there is.
-    let unseen = matches!(outcome.end, End::Failed(_)) && outcome.resources.is_empty();
-    let address = match &outcome.address {
-        Some(address) => Some(text_of(address)),
-        None if unseen => before.address.clone(),
-        None => None,
-    };
-    let resources = if unseen {
-        before.resources.clone()
-    } else {
-        Bounded::new(
-            outcome.resources.iter().map(|(kind, id, name)| ResourceRef {
-                kind: short(kind),
-                id: short(id),
-                name: short(name),
-            }),
-            RESOURCES,
-        )
+    let (address, resources) = match &outcome.seen {
+        None => (before.address.clone(), before.resources.clone()),
+        Some(seen) => (
+            seen.address.as_ref().map(text_of),
+            Bounded::new(
+                seen.resources.iter().map(|(kind, id, name)| ResourceRef {
+                    kind: short(kind),
+                    id: short(id),
+                    name: short(name),
+                }),
+                RESOURCES,
+            ),
+        ),
     };
     let conditions = conditions(outcome, address.as_deref());
     Some(LoadBalancerStatus {
@@ -84,7 +79,7 @@ pub fn load_balancer(
 
 /// `status.loadBalancer.ingress` of a member. A problem of the Ingress stands at every port, by its stable code.
 pub fn ingress(outcome: &Outcome, member: &Ingress) -> Vec<IngressAddress> {
-    let Some(address) = &outcome.address else {
+    let Some(address) = outcome.seen.as_ref().and_then(|seen| seen.address.as_ref()) else {
         return Vec::new();
     };
     let error =
@@ -106,27 +101,6 @@ pub fn ingress(outcome: &Outcome, member: &Ingress) -> Vec<IngressAddress> {
             })
             .collect(),
     }]
-}
-
-/// Whether an Ingress already shows this address, whatever it shows of ports.
-pub fn shows(member: &Ingress, address: Option<&str>) -> bool {
-    let shown: Vec<&str> = member
-        .status
-        .iter()
-        .filter_map(|entry| entry.hostname.as_deref().or(entry.ip.as_deref()))
-        .collect();
-    match address {
-        None => shown.is_empty(),
-        Some(address) => shown == [address],
-    }
-}
-
-/// An address as status shows it: host names in lower case, as the incumbent writes them.
-pub fn text_of(address: &Address) -> String {
-    match address {
-        Address::Hostname(name) => name.to_ascii_lowercase(),
-        Address::Ip(ip) => ip.to_string(),
-    }
 }
 
 fn first_of<'a>(problems: &'a [Problem], member: &Ingress) -> Option<&'a Problem> {
@@ -250,7 +224,7 @@ mod tests {
 
     use super::*;
     use crate::cluster::object::Meta;
-    use crate::reconcile::outcome::Hold;
+    use crate::reconcile::outcome::{Hold, Seen};
 
     fn member(name: &str) -> Arc<Ingress> {
         Arc::new(Ingress {
@@ -276,8 +250,10 @@ mod tests {
             members: vec![member("web"), member("api")],
             left: Vec::new(),
             ports: vec![Port::HTTP, Port::HTTPS],
-            address: Some(Address::Hostname("K8S-public-1.elb.amazonaws.com".into())),
-            resources: vec![("LoadBalancer", "LoadBalancer".into(), "arn:aws:x".into())],
+            seen: Some(Seen {
+                address: Some(Address::Hostname("K8S-public-1.elb.amazonaws.com".into())),
+                resources: vec![("LoadBalancer", "LoadBalancer".into(), "arn:aws:x".into())],
+            }),
             made: Vec::new(),
             pending: Vec::new(),
             problems: Vec::new(),
@@ -325,9 +301,9 @@ mod tests {
             problem("api", Code::HostInvalid),
         ];
         let mut bare = outcome(failed(Code::QuotaExceeded));
-        bare.address = None;
+        bare.seen = None;
         let mut nothing = outcome(settled());
-        nothing.address = None;
+        nothing.seen = Some(Seen::default());
         for (name, outcome, want) in [
             (
                 "settled",
@@ -391,8 +367,7 @@ mod tests {
     fn what_failed_early_keeps_what_is_recorded() {
         let before = load_balancer(&outcome(settled()), &LoadBalancerStatus::default(), "t1").unwrap();
         let mut early = outcome(failed(Code::Unavailable));
-        early.address = None;
-        early.resources.clear();
+        early.seen = None;
         let status = load_balancer(&early, &before, "t2").unwrap();
         assert_eq!(status.address, before.address);
         assert_eq!(status.resources, before.resources);
@@ -438,9 +413,12 @@ mod tests {
         outcome.members = (0..3000)
             .map(|n| member(&format!("{}{n}", "m".repeat(240))))
             .collect();
-        outcome.resources = (0..3000)
-            .map(|_| ("TargetGroup", long.clone(), long.clone()))
-            .collect();
+        outcome.seen = Some(Seen {
+            address: None,
+            resources: (0..3000)
+                .map(|_| ("TargetGroup", long.clone(), long.clone()))
+                .collect(),
+        });
         outcome.problems = (0..3000)
             .map(|_| {
                 Problem::new(

@@ -78,9 +78,8 @@ impl Reporter {
             End::Settled { .. } | End::Held(_) | End::Failed(_) | End::Gone => {}
         }
         let record = records.get(&outcome.id);
-        // A pass that failed before it looked knows no address; what members show stays.
-        let looked = outcome.address.is_some() || !matches!(outcome.end, End::Failed(_));
-        if looked {
+        // A pass that did not look knows no address; what members show stays.
+        if outcome.seen.is_some() {
             for member in &outcome.members {
                 self.ingress(member, &status::ingress(outcome, member)).await?;
             }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use portcullis_model::{LoadBalancerId, Problem};
+use portcullis_model::{LoadBalancerId, ObjectName, Problem};
 use thiserror::Error;
 
 use super::roster::Entry;
@@ -46,6 +46,12 @@ impl<'a> Synced<'a> {
                 Membership::Refused(problems) => Some((&entry.ingress, problems.as_slice())),
                 Membership::Foreign | Membership::Member { .. } => None,
             })
+    }
+
+    /// An Ingress, and where it belongs.
+    pub fn ingress(&self, name: &ObjectName) -> Option<(&'a Arc<Ingress>, &'a Membership)> {
+        let roster = &self.index.roster;
+        roster.get(name).zip(roster.membership(name))
     }
 
     /// What this load balancer is made of; without members where there is none of this id.

@@ -1,0 +1,218 @@
+//! Everything that runs in: watches, the lease, passes and what is told of them, until told to stop, out.
+//!
+//! One task follows each kind, one keeps the lease, one answers the admin address, and each pass is one. All are
+//! joined here; one that ends unasked ends the controller, for a controller that is half dead looks alive.
+
+mod clock;
+mod floor;
+mod tenancy;
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use kube::Client;
+use portcullis_model::Provider;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinError, JoinSet};
+use tracing::{info, warn};
+
+pub use self::tenancy::Leadership;
+
+use self::floor::{Floor, Shop};
+use self::tenancy::Tenancy;
+use crate::cluster::index::{Index, SecretsMode};
+use crate::cluster::object::Kind;
+use crate::cluster::watch::{self as follow, Health, SharedIndex};
+use crate::reconcile::accounts::Accounts;
+use crate::reconcile::lease::keep::Lost;
+use crate::reconcile::lease::{Standing, Tenure};
+use crate::reconcile::memory::Memory;
+use crate::reconcile::pass::Site;
+use crate::reconcile::queue::Pace;
+use crate::reconcile::records::{self, Place, Records};
+use crate::reconcile::shared::Spanning;
+use crate::report::admin::{self, Answers};
+use crate::report::metrics::Metrics;
+use crate::report::write::Reporter;
+use crate::translate::{Settings, membership, references};
+
+/// Longest time passes under way may take to end once told to stop; the kubelet waits 30 seconds before it kills.
+const GRACE: Duration = Duration::from_secs(20);
+/// Time between two looks at how things stand.
+const TICK: Duration = Duration::from_secs(5);
+/// Without a look for this long, the controller is stuck.
+const STUCK: u64 = 60;
+
+/// What a controller is made of.
+#[derive(Debug)]
+pub struct Setup<P> {
+    pub provider: P,
+    pub settings: Settings,
+    pub place: Place,
+    pub pace: Pace,
+    /// Time between two readings of what all load balancers of the account use.
+    pub account_interval: Duration,
+    /// Time between two looks for what was changed behind our back.
+    pub sync_period: Duration,
+    pub leadership: Leadership,
+    /// Name of this process among all that ever run: for the lease and Events.
+    pub identity: String,
+    pub admin: Option<TcpListener>,
+}
+
+/// Why a controller ended unasked.
+#[derive(Debug, thiserror::Error)]
+pub enum Ended {
+    #[error(transparent)]
+    Lost(#[from] Lost),
+    #[error("{0} ended")]
+    Task(&'static str),
+    #[error("a task panicked")]
+    Panicked(#[source] JoinError),
+}
+
+/// Runs until `stop` is ready; then ends passes, gives the lease back and answers `Ok`.
+pub async fn run<P: Provider>(
+    client: Client,
+    setup: Setup<P>,
+    stop: impl Future<Output = ()>,
+) -> Result<(), Ended> {
+    let metrics = Arc::new(Metrics::default());
+    let health = Arc::new(Health::default());
+    let records = Arc::new(Records::new(client.clone(), setup.place));
+    let decide = setup.settings.clone();
+    let index = Arc::new(SharedIndex::new(Index::new(
+        Box::new(move |candidate| membership(&decide, candidate)),
+        Box::new(references),
+        SecretsMode::NotRead,
+    )));
+
+    let (standing, standings) = watch::channel(match setup.leadership {
+        Leadership::Lease { .. } => Standing::Waiting { holder: None },
+        Leadership::Alone => Standing::Alone,
+    });
+    let mut tenure = Tenure::follow(standings);
+    let mut tenancy = Tenancy::begin(setup.leadership, &setup.identity, standing);
+
+    let mut tasks: JoinSet<&'static str> = JoinSet::new();
+    let (touched, mut touches) = mpsc::unbounded_channel();
+    for kind in Kind::ALL.iter().copied().filter(|kind| *kind != Kind::Secret) {
+        let (index, health, touched) = (index.clone(), health.clone(), touched.clone());
+        let watch = follow::follow(client.clone(), kind, index, health, touched);
+        tasks.spawn(async move {
+            watch.await;
+            kind.as_str()
+        });
+    }
+    let (recorded, mut record_news) = mpsc::unbounded_channel();
+    tasks.spawn({
+        let (client, records, health) = (client.clone(), records.clone(), health.clone());
+        async move {
+            records::follow::follow(client, &records, &health, &recorded).await;
+            "LoadBalancer"
+        }
+    });
+    let beat = Arc::new(AtomicU64::new(clock::seconds()));
+    if let Some(listener) = setup.admin {
+        let answers = answers(&metrics, &health, &beat);
+        tasks.spawn(async move {
+            admin::serve(listener, Arc::new(answers)).await;
+            "admin"
+        });
+    }
+
+    let shop = Shop {
+        reporter: Reporter::new(client, setup.identity, clock::now()),
+        metrics,
+        site: Site {
+            provider: setup.provider,
+            settings: setup.settings,
+            index,
+            records,
+            tenure: tenure.clone(),
+            accounts: Accounts::default(),
+            spanning: Spanning::default(),
+            memory: Memory::default(),
+        },
+    };
+    let mut floor = Floor::new(shop, setup.pace);
+
+    let mut tick = tokio::time::interval(TICK);
+    let mut refresh = later(setup.account_interval);
+    let mut look = later(setup.sync_period);
+    let mut stop = pin!(stop);
+    loop {
+        let due = floor.begin_turns();
+        let wake = async {
+            match due {
+                Some(at) => tokio::time::sleep_until(at.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = &mut stop => break,
+            Some(touch) = touches.recv() => floor.touched(touch),
+            Some(news) = record_news.recv() => floor.records(news),
+            Some(turn) = floor.turns.join_next() => floor.ended(&turn.map_err(Ended::Panicked)?),
+            Some(chore) = floor.chores.join_next() => floor.done(chore.map_err(Ended::Panicked)?),
+            Some(ended) = tasks.join_next() => {
+                return Err(ended.map_or_else(Ended::Panicked, Ended::Task));
+            }
+            ended = tenancy.ended() => return Err(ended),
+            () = tenure.changed() => {}
+            _ = tick.tick() => {
+                beat.store(clock::seconds(), Ordering::Relaxed);
+                floor.measure();
+            }
+            _ = refresh.tick() => floor.refresh(),
+            _ = look.tick() => floor.look_again(),
+            () = wake => {}
+        }
+    }
+
+    info!("stopping: passes under way may end");
+    let passes = async {
+        while let Some(turn) = floor.turns.join_next().await {
+            turn.map_err(Ended::Panicked)?;
+        }
+        Ok::<_, Ended>(())
+    };
+    tokio::select! {
+        // The lease is kept until they have ended.
+        ended = tenancy.ended() => return Err(ended),
+        passes = tokio::time::timeout(GRACE, passes) => match passes {
+            Ok(passes) => passes?,
+            Err(_) => warn!("passes under way were broken off; the next start takes them up again"),
+        },
+    }
+    floor.turns.shutdown().await;
+    floor.chores.shutdown().await;
+    tenancy.release().await?;
+    tasks.shutdown().await;
+    info!("stopped");
+    Ok(())
+}
+
+fn answers(metrics: &Arc<Metrics>, health: &Arc<Health>, beat: &Arc<AtomicU64>) -> Answers {
+    let (metrics, health, beat) = (metrics.clone(), health.clone(), beat.clone());
+    Answers {
+        stuck: Box::new(move || {
+            let age = clock::seconds().saturating_sub(beat.load(Ordering::Relaxed));
+            let stuck = (age > STUCK).then(|| format!("main loop: has not turned for {age} s"));
+            stuck.into_iter().collect()
+        }),
+        // Not the lease: a replica that stands by is ready, else none could ever be rolled out.
+        waiting: Box::new(move || health.troubles()),
+        metrics: Box::new(move || metrics.text()),
+    }
+}
+
+/// Ticks, the first time after one period.
+fn later(period: Duration) -> tokio::time::Interval {
+    let mut interval = tokio::time::interval_at(tokio::time::Instant::now() + period, period);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    interval
+}

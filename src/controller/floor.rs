@@ -1,0 +1,255 @@
+//! What was touched in, passes begun and told of out: the state of the controller's loop.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Instant;
+
+use portcullis_model::{LoadBalancerId, ObjectName, Provider, ProviderError, Retry};
+use tokio::task::JoinSet;
+use tracing::{Instrument, debug, error, info, info_span, warn};
+
+use super::clock::{now, unix_time};
+use crate::cluster::index::Touched;
+use crate::reconcile::backoff::{Backoff, Delay};
+use crate::reconcile::drift;
+use crate::reconcile::outcome::End;
+use crate::reconcile::pass::{Site, pass};
+use crate::reconcile::queue::{Again, Next, Pace, Queue};
+use crate::reconcile::records::follow::RecordNews;
+use crate::report::metrics::{Load, Metrics};
+use crate::report::write::Reporter;
+
+/// What passes and their reports share.
+pub(super) struct Shop<P: Provider> {
+    pub(super) site: Site<P>,
+    pub(super) reporter: Reporter,
+    pub(super) metrics: Arc<Metrics>,
+}
+
+/// How a pass went, for its next turn.
+pub(super) struct Turn {
+    id: LoadBalancerId,
+    /// None: well.
+    retry: Option<Retry>,
+}
+
+/// Work beside passes.
+pub(super) enum Chore {
+    Refreshed(Result<(), ProviderError>),
+    Told,
+}
+
+/// The loop's own state: whose turn it is.
+pub(super) struct Floor<P: Provider> {
+    shop: Arc<Shop<P>>,
+    queue: Queue<LoadBalancerId>,
+    backoff: Backoff<LoadBalancerId>,
+    /// Ingresses to be told that they are refused, or not any more.
+    refused: BTreeSet<ObjectName>,
+    records_listed: bool,
+    pub(super) turns: JoinSet<Turn>,
+    pub(super) chores: JoinSet<Chore>,
+}
+
+impl<P: Provider> Floor<P> {
+    pub(super) fn new(shop: Shop<P>, pace: Pace) -> Self {
+        Self {
+            shop: Arc::new(shop),
+            queue: Queue::new(pace),
+            backoff: Backoff::default(),
+            refused: BTreeSet::new(),
+            records_listed: false,
+            turns: JoinSet::new(),
+            chores: JoinSet::new(),
+        }
+    }
+
+    /// Starts what is due; answers when the next is.
+    pub(super) fn begin_turns(&mut self) -> Option<Instant> {
+        if !self.may_begin() {
+            return None;
+        }
+        if !self.refused.is_empty() {
+            let names = std::mem::take(&mut self.refused);
+            let shop = self.shop.clone();
+            self.chores.spawn(async move {
+                shop.tell_refused(names).await;
+                Chore::Told
+            });
+        }
+        loop {
+            match self.queue.next(now()) {
+                Next::Turn(id) => {
+                    let shop = self.shop.clone();
+                    let span = info_span!("pass", lb = %id, provider = P::NAME);
+                    self.turns
+                        .spawn(async move { shop.turn(id).await }.instrument(span));
+                }
+                Next::At(at) => return Some(at),
+                Next::Idle => return None,
+            }
+        }
+    }
+
+    /// Not from a partial view, and not while another leads.
+    fn may_begin(&self) -> bool {
+        let site = &self.shop.site;
+        self.records_listed && site.tenure.standing().leads() && site.index.lock().synced().is_ok()
+    }
+
+    pub(super) fn touched(&mut self, touched: Touched) {
+        let now = now();
+        for id in &touched.load_balancers {
+            self.queue.touch(id, now);
+        }
+        self.refused.extend(touched.refused);
+    }
+
+    pub(super) fn records(&mut self, news: RecordNews) {
+        let now = now();
+        match news {
+            RecordNews::Listed(ids) => {
+                self.records_listed = true;
+                ids.iter().for_each(|id| self.queue.touch(id, now));
+            }
+            RecordNews::Changed(id) => self.queue.touch(&id, now),
+        }
+    }
+
+    pub(super) fn ended(&mut self, turn: &Turn) {
+        let again = match turn.retry {
+            None => {
+                self.backoff.succeeded(&turn.id);
+                Again::No
+            }
+            Some(retry) => match self.backoff.failed(&turn.id, retry) {
+                Delay::Soft(delay) => Again::At(now() + delay),
+                Delay::Hard(delay) => Again::NotBefore(now() + delay),
+            },
+        };
+        self.queue.done(&turn.id, again);
+    }
+
+    pub(super) fn done(&mut self, chore: Chore) {
+        match chore {
+            Chore::Told => {}
+            Chore::Refreshed(Ok(())) => self.touch_all(),
+            Chore::Refreshed(Err(error)) => {
+                warn!(code = %error.code, error = &error as &dyn std::error::Error, "the account was not read again");
+            }
+        }
+    }
+
+    fn touch_all(&mut self) {
+        let site = &self.shop.site;
+        let mut ids: BTreeSet<LoadBalancerId> = site.records.ids().into_iter().collect();
+        if let Ok(synced) = site.index.lock().synced() {
+            ids.extend(synced.ids());
+        }
+        let now = now();
+        ids.iter().for_each(|id| self.queue.touch(id, now));
+    }
+
+    pub(super) fn refresh(&mut self) {
+        if !self.may_begin() || self.shop.site.records.ids().is_empty() {
+            return;
+        }
+        let shop = self.shop.clone();
+        self.chores.spawn(async move {
+            let site = &shop.site;
+            Chore::Refreshed(site.accounts.refresh(&site.provider, now()).await.map(|_| ()))
+        });
+    }
+
+    pub(super) fn look_again(&mut self) {
+        if !self.may_begin() || self.shop.site.records.ids().is_empty() {
+            return;
+        }
+        let shop = self.shop.clone();
+        self.chores
+            .spawn(async move { Chore::Refreshed(drift::look_again(&shop.site, now()).await) });
+    }
+
+    pub(super) fn measure(&self) {
+        self.shop.metrics.load(Load {
+            waiting: self.queue.waiting(),
+            running: self.queue.running(),
+            balancers: self.shop.site.records.ids().len(),
+            leading: self.shop.site.tenure.claim(now()).is_some(),
+        });
+    }
+}
+
+impl<P: Provider> Shop<P> {
+    /// One pass, and what is told of it.
+    async fn turn(&self, id: LoadBalancerId) -> Turn {
+        let begun = now();
+        let outcome = match pass(&self.site, &id).await {
+            Ok(outcome) => outcome,
+            Err(failure) => {
+                error!(
+                    error = &failure as &dyn std::error::Error,
+                    "the pass came to no outcome"
+                );
+                self.metrics.pass_lost();
+                let retry = Some(Retry::Backoff);
+                return Turn { id, retry };
+            }
+        };
+        let took = begun.elapsed();
+        self.metrics.pass(&outcome, took, unix_time());
+        let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        let mut retry = match &outcome.end {
+            End::Failed(failed) => {
+                warn!(took_ms, code = %failed.code, error = failed as &dyn std::error::Error, "the pass failed");
+                Some(failed.retry)
+            }
+            End::Resting | End::Settled { .. } | End::Held(_) | End::Gone => {
+                let (end, changes) = (outcome.end.as_str(), outcome.made.len());
+                if changes > 0 {
+                    info!(
+                        took_ms,
+                        end,
+                        changes,
+                        problems = outcome.problems.len(),
+                        "the pass ended"
+                    );
+                } else {
+                    debug!(took_ms, end, problems = outcome.problems.len(), "the pass ended");
+                }
+                None
+            }
+        };
+        match self.reporter.report(&self.site.records, &outcome, now()).await {
+            Ok(dropped) => (0..dropped).for_each(|_| self.metrics.event_dropped()),
+            Err(failure) => {
+                // The fingerprint was not recorded either, so the next pass tells it all again.
+                warn!(
+                    error = &failure as &dyn std::error::Error,
+                    "what came of the pass could not be written"
+                );
+                retry = retry.or(Some(Retry::Backoff));
+            }
+        }
+        Turn { id, retry }
+    }
+
+    async fn tell_refused(&self, names: BTreeSet<ObjectName>) {
+        for name in names {
+            let refused = {
+                let index = self.site.index.lock();
+                index.synced().ok().and_then(|synced| {
+                    let mut refused = synced.refused();
+                    refused
+                        .find(|(ingress, _)| ingress.meta.name == name)
+                        .map(|(ingress, problems)| (ingress.clone(), problems.to_vec()))
+                })
+            };
+            let refused = refused
+                .as_ref()
+                .map(|(ingress, problems)| (&**ingress, problems.as_slice()));
+            let dropped = self.reporter.refused(&name, refused, now()).await;
+            (0..dropped).for_each(|_| self.metrics.event_dropped());
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! What passes last saw in, what the next pass need not ask for out.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use portcullis_model::{LoadBalancerId, Provider};
+
+/// One load balancer as a pass left it.
+pub struct Known<P: Provider> {
+    pub observed: P::Observed,
+    /// The fingerprint and the demand for which nothing was left to do; none where something may be.
+    pub settled: Option<(String, P::Demand)>,
+}
+
+impl<P: Provider> fmt::Debug for Known<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Known")
+            .field("settled", &self.settled.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+/// All of them. A pass takes what is known and puts it back when it ends well; after an error it does not, for then
+/// nobody knows.
+pub struct Memory<P: Provider>(Mutex<State<P>>);
+
+struct State<P: Provider> {
+    known: BTreeMap<LoadBalancerId, Known<P>>,
+    /// Grows whenever a pass takes, puts or drops what is known.
+    editions: BTreeMap<LoadBalancerId, u64>,
+}
+
+impl<P: Provider> fmt::Debug for Memory<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Memory").finish_non_exhaustive()
+    }
+}
+
+impl<P: Provider> Default for Memory<P> {
+    fn default() -> Self {
+        Self(Mutex::new(State {
+            known: BTreeMap::new(),
+            editions: BTreeMap::new(),
+        }))
+    }
+}
+
+impl<P: Provider> Memory<P> {
+    pub fn take(&self, id: &LoadBalancerId) -> Option<Known<P>> {
+        let mut state = self.state();
+        state.turn_page(id);
+        state.known.remove(id)
+    }
+
+    pub fn put(&self, id: &LoadBalancerId, known: Known<P>) {
+        let mut state = self.state();
+        state.turn_page(id);
+        state.known.insert(id.clone(), known);
+    }
+
+    /// Nobody knows any more.
+    pub fn drop(&self, id: &LoadBalancerId) {
+        self.take(id);
+    }
+
+    /// Whether for this fingerprint and demand nothing was left to do; none where nothing is known.
+    pub fn settled_at(&self, id: &LoadBalancerId, fingerprint: &str, demand: &P::Demand) -> Option<bool> {
+        let state = self.state();
+        let settled = state.known.get(id)?.settled.as_ref();
+        Some(settled.is_some_and(|(known, needs)| known == fingerprint && needs == demand))
+    }
+
+    /// The edition of what is known, to be handed to [`Memory::replace`].
+    pub fn edition(&self, id: &LoadBalancerId) -> u64 {
+        self.state().editions.get(id).copied().unwrap_or_default()
+    }
+
+    /// What was read since that edition, unless a pass came between: then the reading may be older than what it did.
+    /// The next pass plans anew.
+    pub fn replace(&self, id: &LoadBalancerId, edition: u64, observed: P::Observed) {
+        let mut state = self.state();
+        if state.editions.get(id).copied().unwrap_or_default() != edition {
+            return;
+        }
+        let known = Known {
+            observed,
+            settled: None,
+        };
+        state.known.insert(id.clone(), known);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State<P>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<P: Provider> State<P> {
+    fn turn_page(&mut self, id: &LoadBalancerId) {
+        *self.editions.entry(id.clone()).or_default() += 1;
+    }
+}

@@ -1,0 +1,331 @@
+//! A load balancer's id in; what should exist worked out, made, and what came of it out. The whole loop.
+//!
+//! ```text
+//! snapshot → translate → fingerprint ── as recorded ──▶ rest: no call at all
+//!                            │ differs
+//!                            ▼
+//!          record the intent → what spans load balancers → rounds of plan, apply, fold
+//! ```
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use kube::ResourceExt;
+use portcullis_model::{ChangeSummary, LoadBalancer, LoadBalancerId, Provider, ProviderError};
+
+use super::accounts::Accounts;
+use super::lease::Tenure;
+use super::memory::{Known, Memory};
+use super::outcome::{End, Hold, Outcome, PAUSED, Seen, shows};
+use super::records::{RecordError, Records, is_held};
+use super::rounds;
+use super::shared::{Demands, Spanning};
+use super::view::View;
+use super::{brake, fingerprint};
+use crate::cluster::index::NotSynced;
+use crate::cluster::watch::SharedIndex;
+use crate::crd::Mode;
+use crate::crd::load_balancer::LoadBalancerResource;
+use crate::translate::{Settings, translate};
+
+/// All that passes of one provider share.
+#[derive(Debug)]
+pub struct Site<P: Provider> {
+    pub provider: P,
+    pub settings: Settings,
+    pub index: Arc<SharedIndex>,
+    pub records: Arc<Records>,
+    pub tenure: Tenure,
+    pub accounts: Accounts<P>,
+    pub spanning: Spanning<P>,
+    pub memory: Memory<P>,
+}
+
+/// Why a pass could not come to an outcome.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    #[error(transparent)]
+    NotSynced(#[from] NotSynced),
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// A call to the provider failed; told in the outcome.
+    #[error(transparent)]
+    Provider(#[from] ProviderError),
+}
+
+/// One pass. A call that fails is part of the outcome; an error is returned only where nothing can be told.
+pub async fn pass<P: Provider>(site: &Site<P>, id: &LoadBalancerId) -> Result<Outcome, Failure> {
+    let record = site.records.get(id);
+    let view = View::of(&site.index, id, record.as_deref())?;
+    let translation = translate(&view.snapshot, &site.settings);
+    let mut outcome = Outcome::begin(&view, translation.balancer.as_ref(), translation.problems);
+    let record = record.as_deref();
+    let ended = match &translation.balancer {
+        Some(desired) => serve(site, record, &view, desired, translation.mode, &mut outcome).await,
+        None => withdraw(site, record, &view, &mut outcome).await,
+    };
+    if ended.is_err() {
+        site.memory.drop(id);
+    }
+    match ended {
+        Ok(end) => outcome.end = end,
+        Err(Failure::Provider(error)) => outcome.fail(error),
+        Err(failure @ (Failure::NotSynced(_) | Failure::Record(_))) => return Err(failure),
+    }
+    Ok(outcome)
+}
+
+/// Makes what should exist.
+async fn serve<P: Provider>(
+    site: &Site<P>,
+    record: Option<&LoadBalancerResource>,
+    view: &View,
+    desired: &LoadBalancer,
+    mode: Mode,
+    outcome: &mut Outcome,
+) -> Result<End, Failure> {
+    let Site {
+        provider,
+        accounts,
+        spanning,
+        memory,
+        ..
+    } = site;
+    let id = &desired.id;
+    let account = accounts.current(provider, now()).await?;
+    let demand = provider.demand(desired, &account);
+    let fingerprint = fingerprint::of(&provider.fingerprint(desired, &account), mode, outcome);
+    let paused = record.is_some_and(is_paused);
+    if !paused && rests(site, record, view, &fingerprint, &demand) {
+        return Ok(End::Resting);
+    }
+
+    site.records.intend(id, mode).await?;
+    let (mut observed, account) = look(site, id).await?;
+    outcome.seen = Some(Seen::of::<P>(&observed));
+
+    let hold = match (paused, mode) {
+        (true, _) => Some(Hold::Paused),
+        (false, Mode::Plan) => Some(Hold::PlanOnly),
+        (false, Mode::Apply) => None,
+    };
+    if let Some(hold) = hold {
+        let all = || demands(site, &account);
+        let (shared, across) = spanning.imagine(provider, &account, (id, demand), all).await?;
+        let plan = |o: &P::Observed| provider.plan(id, Some(desired), o, &shared, &account);
+        let imagined = rounds::imagine::<P, _>(&mut observed.clone(), plan, P::fold);
+        outcome.pending = summaries::<P>(across.changes.iter().chain(&imagined.changes));
+        outcome.add(across.refused.into_iter().chain(imagined.refused));
+        memory.put(
+            id,
+            Known {
+                observed,
+                settled: None,
+            },
+        );
+        return Ok(End::Held(hold));
+    }
+
+    // Whoever starts after a crash from here on must not take what was applied before for what exists.
+    site.records.begin_changes(id).await?;
+    accounts.changed(id).await;
+    let all = || demands(site, &account);
+    let fit = spanning
+        .fit(provider, &site.tenure, &account, (id, Some(demand.clone())), all)
+        .await?;
+    outcome.made = fit.changes;
+    let plan = |o: &P::Observed| provider.plan(id, Some(desired), o, &fit.shared, &account);
+    let made = rounds::make(provider, &site.tenure, &mut observed, plan, P::fold).await;
+    outcome.made.extend(made.changes);
+    outcome.add(fit.refused.into_iter().chain(made.refused));
+    outcome.seen = Some(Seen::of::<P>(&observed));
+    made.result?;
+    memory.put(
+        id,
+        Known {
+            observed,
+            settled: Some((fingerprint.clone(), demand)),
+        },
+    );
+    Ok(End::Settled { fingerprint })
+}
+
+/// Removes what exists of a load balancer that nobody asks for any more, and then its record.
+async fn withdraw<P: Provider>(
+    site: &Site<P>,
+    record: Option<&LoadBalancerResource>,
+    view: &View,
+    outcome: &mut Outcome,
+) -> Result<End, Failure> {
+    let Site {
+        provider,
+        spanning,
+        memory,
+        ..
+    } = site;
+    let id = &view.snapshot.id;
+    let Some(record) = record else {
+        // Nothing is made that was not recorded before.
+        memory.drop(id);
+        return Ok(End::Gone);
+    };
+    if !is_held(record) {
+        site.records.release(id).await?;
+        memory.drop(id);
+        return Ok(End::Gone);
+    }
+    // Neither a mistake in a class nor one in an Ingress removes what serves.
+    if !view.refused.is_empty() {
+        outcome.add(
+            view.refused
+                .iter()
+                .flat_map(|(_, problems)| problems.iter().cloned()),
+        );
+        return Ok(End::Held(Hold::MembersRefused));
+    }
+    if !view.snapshot.members.is_empty() {
+        return Ok(End::Held(Hold::NothingToServe));
+    }
+
+    let (mut observed, account) = look(site, id).await?;
+    outcome.seen = Some(Seen::of::<P>(&observed));
+    let shared = spanning.look(provider, &account).await?;
+    let plan = |o: &P::Observed| provider.plan(id, None, o, &shared, &account);
+    let others = withdrawing(site, id);
+    let hold = if is_paused(record) {
+        Some(Hold::Paused)
+    } else if record.spec.mode == Mode::Plan {
+        Some(Hold::PlanOnly)
+    } else if !is_confirmed(record) && brake::holds(others + 1, site.records.held_count()) {
+        Some(Hold::ManyDeletions)
+    } else {
+        None
+    };
+    if let Some(hold) = hold {
+        let imagined = rounds::imagine::<P, _>(&mut observed.clone(), plan, P::fold);
+        outcome.pending = summaries::<P>(&imagined.changes);
+        memory.put(
+            id,
+            Known {
+                observed,
+                settled: None,
+            },
+        );
+        return Ok(End::Held(hold));
+    }
+
+    site.records.begin_changes(id).await?;
+    site.accounts.changed(id).await;
+    let made = rounds::make(provider, &site.tenure, &mut observed, plan, P::fold).await;
+    outcome.made = made.changes;
+    outcome.seen = Some(Seen::of::<P>(&observed));
+    made.result?;
+    if others == 0 {
+        let all = || demands(site, &account);
+        let fit = spanning
+            .fit(provider, &site.tenure, &account, (id, None), all)
+            .await?;
+        outcome.made.extend(fit.changes);
+    } else {
+        // What spans load balancers may still be in use by those that go as well: the last one narrows it.
+        spanning.leave(id).await;
+    }
+    site.records.release(id).await?;
+    Ok(End::Gone)
+}
+
+/// Whether what is recorded still holds: from memory, or after a restart from the record.
+fn rests<P: Provider>(
+    site: &Site<P>,
+    record: Option<&LoadBalancerResource>,
+    view: &View,
+    fingerprint: &str,
+    demand: &P::Demand,
+) -> bool {
+    let Some((record, status)) =
+        record.and_then(|record| record.status.as_ref().map(|status| (record, status)))
+    else {
+        return false;
+    };
+    let recorded = status.fingerprint.as_deref() == Some(fingerprint) && is_held(record);
+    // Somebody else may have written over what the members show.
+    let shown = view
+        .snapshot
+        .members
+        .iter()
+        .all(|member| shows(&member.ingress, status.address.as_deref()));
+    let settled = site
+        .memory
+        .settled_at(&view.snapshot.id, fingerprint, demand)
+        .unwrap_or(true);
+    recorded && shown && settled && view.left.is_empty()
+}
+
+/// What exists of it: as the last pass left it, else read from the provider.
+async fn look<P: Provider>(
+    site: &Site<P>,
+    id: &LoadBalancerId,
+) -> Result<(P::Observed, Arc<P::Account>), ProviderError> {
+    let (provider, accounts) = (&site.provider, &site.accounts);
+    if let Some(known) = site.memory.take(id) {
+        return Ok((known.observed, accounts.current(provider, now()).await?));
+    }
+    let account = accounts.listing(provider, id, now()).await?;
+    let mut observed = provider.observe(std::slice::from_ref(id), &account).await?;
+    let observed = observed.remove(id).ok_or_else(|| rounds::not_observed(id))?;
+    Ok((observed, account))
+}
+
+/// What all load balancers that may exist need of what spans them.
+fn demands<P: Provider>(site: &Site<P>, account: &P::Account) -> Demands<P> {
+    let mut demands = Demands::<P>::new();
+    for id in site.records.held_ids() {
+        let Ok(view) = View::of(&site.index, &id, None) else {
+            continue; // Every kind was listed before the first pass, and is known from then on.
+        };
+        if let Some(desired) = translate(&view.snapshot, &site.settings).balancer {
+            demands.insert(id, site.provider.demand(&desired, account));
+        }
+    }
+    demands
+}
+
+/// How many others are recorded as existing, but asked for by nobody.
+fn withdrawing<P: Provider>(site: &Site<P>, id: &LoadBalancerId) -> usize {
+    let index = site.index.lock();
+    let Ok(synced) = index.synced() else {
+        return 0;
+    };
+    let wanted = synced.ids();
+    site.records
+        .held_ids()
+        .iter()
+        .filter(|other| *other != id && !wanted.contains(other))
+        .count()
+}
+
+fn is_paused(record: &LoadBalancerResource) -> bool {
+    record
+        .annotations()
+        .get(PAUSED)
+        .is_some_and(|value| value == "true")
+}
+
+fn is_confirmed(record: &LoadBalancerResource) -> bool {
+    record
+        .annotations()
+        .get(brake::CONFIRMED)
+        .is_some_and(|value| value == "true")
+}
+
+fn summaries<'a, P: Provider>(changes: impl IntoIterator<Item = &'a P::Change>) -> Vec<ChangeSummary> {
+    changes.into_iter().map(P::summary).collect()
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a pass is where the time of a reading is known"
+)]
+fn now() -> Instant {
+    Instant::now()
+}

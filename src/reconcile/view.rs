@@ -1,0 +1,59 @@
+//! The index and a record in; one load balancer's snapshot, with those that left it, out.
+
+use std::sync::Arc;
+
+use portcullis_model::{LoadBalancerId, ObjectName, Problem};
+
+use super::outcome::shows;
+use crate::cluster::index::NotSynced;
+use crate::cluster::membership::Membership;
+use crate::cluster::object::Ingress;
+use crate::cluster::snapshot::Snapshot;
+use crate::cluster::watch::SharedIndex;
+use crate::crd::load_balancer::LoadBalancerResource;
+
+/// What a pass looks at.
+#[derive(Debug)]
+pub struct View {
+    pub snapshot: Snapshot,
+    /// Recorded as members, and now refused.
+    pub refused: Vec<(Arc<Ingress>, Vec<Problem>)>,
+    /// Recorded as members, and now somebody else's, but still showing the recorded address.
+    pub left: Vec<Arc<Ingress>>,
+}
+
+impl View {
+    pub fn of(
+        index: &SharedIndex,
+        id: &LoadBalancerId,
+        record: Option<&LoadBalancerResource>,
+    ) -> Result<Self, NotSynced> {
+        let index = index.lock();
+        let synced = index.synced()?;
+        let mut view = Self {
+            snapshot: synced.snapshot(id),
+            refused: Vec::new(),
+            left: Vec::new(),
+        };
+        let Some(status) = record.and_then(|record| record.status.as_ref()) else {
+            return Ok(view);
+        };
+        for name in &status.members.first {
+            let Some((namespace, name)) = name.split_once('/') else {
+                continue;
+            };
+            match synced.ingress(&ObjectName::new(namespace, name)) {
+                None | Some((_, Membership::Member { .. })) => {}
+                Some((ingress, Membership::Refused(problems))) => {
+                    view.refused.push((ingress.clone(), problems.clone()));
+                }
+                Some((ingress, Membership::Foreign)) => {
+                    if status.address.is_some() && shows(ingress, status.address.as_deref()) {
+                        view.left.push(ingress.clone());
+                    }
+                }
+            }
+        }
+        Ok(view)
+    }
+}
