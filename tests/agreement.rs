@@ -17,18 +17,28 @@ mod outcome;
 mod property;
 #[path = "agreement/running.rs"]
 mod running;
+#[path = "agreement/written.rs"]
+mod written;
 
 use std::cell::Cell;
 use std::net::{IpAddr, Ipv4Addr};
 
-use portcullis_model::{Decision, resolve};
+use portcullis_model::{Action, Decision, Port, Request, resolve};
 use portcullis_proxy::{Found, RequestHead, ServedPorts, compile};
+use proptest::collection::vec;
 use proptest::prelude::*;
+use proptest::sample::select;
 
 use crate::generate::Case;
 use crate::outcome::Outcome;
 use crate::property::holds;
-use crate::running::{Answer, Running};
+use crate::running::Running;
+use crate::written::Answer;
+
+/// Load balancers as anybody might model them, and as Ingresses become.
+fn cases() -> BoxedStrategy<Case> {
+    prop_oneof![2 => generate::case(), 1 => written::case()].boxed()
+}
 
 #[test]
 fn requests_are_taken_by_every_kind_of_decision() {
@@ -38,7 +48,7 @@ fn requests_are_taken_by_every_kind_of_decision() {
     holds(
         "tests/regressions/decisions.txt",
         1,
-        &generate::case(),
+        &cases(),
         |Case { balancer, requests }| {
             for request in &requests {
                 match resolve(&balancer, request) {
@@ -61,7 +71,7 @@ fn the_route_table_of_the_proxy_agrees() {
     holds(
         "tests/regressions/table.txt",
         1,
-        &generate::case(),
+        &cases(),
         |Case { balancer, requests }| {
             let (table, _) = compile(&balancer, ServedPorts::default());
             for request in &requests {
@@ -89,7 +99,7 @@ fn the_running_proxy_agrees() {
     holds(
         "tests/regressions/running.txt",
         8,
-        &generate::case(),
+        &cases(),
         |Case { balancer, requests }| {
             let addresses = running.serve(balancer.clone());
             for mut request in requests {
@@ -110,7 +120,7 @@ fn the_running_proxy_agrees() {
                     .ask(&request)
                     .map_err(|error| TestCaseError::fail(format!("{request:?}: {error}")))?;
                 let same = match (&want, &got) {
-                    (Outcome::Forward { backends, .. }, Answer::Backend(address)) => {
+                    (Outcome::Forward { backends, .. }, running::Answer::Backend(address)) => {
                         let reached = addresses
                             .iter()
                             .find(|(_, a)| *a == address)
@@ -118,12 +128,12 @@ fn the_running_proxy_agrees() {
                         reached.is_some_and(|id| backends.get(&id).is_some_and(|weight| *weight > 0))
                     }
                     // Nobody has a share.
-                    (Outcome::Forward { backends, .. }, Answer::Proxy { status: 503, .. }) => {
+                    (Outcome::Forward { backends, .. }, running::Answer::Proxy { status: 503, .. }) => {
                         backends.values().all(|weight| *weight == 0)
                     }
                     (
                         Outcome::Redirect { status, location },
-                        Answer::Proxy {
+                        running::Answer::Proxy {
                             status: got,
                             location: Some(to),
                             ..
@@ -131,7 +141,7 @@ fn the_running_proxy_agrees() {
                     ) => *status == u64::from(*got) && location == to,
                     (
                         Outcome::Fixed { status, body, .. },
-                        Answer::Proxy {
+                        running::Answer::Proxy {
                             status: got,
                             location: None,
                             body: text,
@@ -140,6 +150,39 @@ fn the_running_proxy_agrees() {
                     _ => false,
                 };
                 prop_assert!(same, "{:?}: want {:?}, got {:?}", request, want, got);
+            }
+            Ok(())
+        },
+    );
+}
+
+#[test]
+fn ingresses_answer_as_the_kubernetes_documentation_says() {
+    let values = (
+        written::ingresses(),
+        vec((select(&written::ASKED), generate::path()), 1..=32),
+    );
+    holds(
+        "tests/regressions/ingresses.txt",
+        1,
+        &values.boxed(),
+        |(ingresses, asked)| {
+            let translation = written::translated(&ingresses);
+            let balancer = translation.balancer.expect("there is an Ingress");
+            for (host, path) in asked {
+                let request = Request::get(Port::HTTP, host, &path);
+                let decision = resolve(&balancer, &request);
+                let got = match decision.action() {
+                    Some(Action::Forward(forward)) => match forward.backends.as_slice() {
+                        [one] => Answer::Backend(one.backend.to_string()),
+                        several => return Err(TestCaseError::fail(format!("{several:?}"))),
+                    },
+                    Some(Action::Fixed(fixed)) if fixed.status() == 503 => Answer::Unavailable,
+                    Some(Action::Fixed(fixed)) if fixed.status() == 404 => Answer::NotFound,
+                    other => return Err(TestCaseError::fail(format!("{other:?}"))),
+                };
+                let want = written::answer(&ingresses, host, &path);
+                prop_assert_eq!(got, want, "{} {} by {:?}", host, path, decision);
             }
             Ok(())
         },
