@@ -13,6 +13,8 @@ use crate::table::Page;
 pub(crate) struct Failure {
     pub(crate) status: StatusCode,
     why: String,
+    /// Whether the connection's next requests are not trusted either.
+    closes: bool,
 }
 
 impl Failure {
@@ -20,7 +22,17 @@ impl Failure {
         Self {
             status,
             why: why.into(),
+            closes: false,
         }
+    }
+
+    /// The same, and the last answer on its connection.
+    pub(crate) fn closing(self) -> Self {
+        Self { closes: true, ..self }
+    }
+
+    pub(crate) fn closes(&self) -> bool {
+        self.closes
     }
 
     /// One line of text; for a gRPC request, the status gRPC has for it. Source: gRPC "HTTP to gRPC Status Code

@@ -20,6 +20,7 @@ use tokio_rustls::TlsAcceptor;
 use tracing::debug;
 
 use crate::exchange::{Peer, exchange};
+use crate::guarded::Guarded;
 use crate::tls::ALPN_H2;
 use crate::worker::Worker;
 
@@ -87,6 +88,7 @@ async fn http1<IO>(worker: Rc<Worker>, io: IO, peer: Peer) -> Ended
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let io = Guarded::new(io, worker.settings.limits.head_bytes);
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())

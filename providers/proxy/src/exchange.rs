@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::rc::Rc;
 
-use http::header::{HeaderValue, SET_COOKIE, UPGRADE};
+use http::header::{CONNECTION, HeaderValue, SET_COOKIE, UPGRADE};
 use http::request::Parts;
 use http::{Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
@@ -42,12 +42,23 @@ pub(crate) async fn exchange(
     request: Request<Incoming>,
 ) -> Response<ResponseBody> {
     let is_grpc = answer::is_grpc(request.headers());
+    let is_http1 = request.version() <= Version::HTTP_11;
+    // Once a request asks for another protocol, what follows it is not guarded any more: it is the last.
+    let mut closes = request.headers().contains_key(UPGRADE);
     // One state for all of this request.
     let state = worker.live.load_full();
-    let (response, by) = match answer(&worker, &state, peer, request).await {
+    let (mut response, by) = match answer(&worker, &state, peer, request).await {
         Ok(answered) => answered,
-        Err(failure) => (failure.response(is_grpc), By::Proxy),
+        Err(failure) => {
+            closes |= failure.closes();
+            (failure.response(is_grpc), By::Proxy)
+        }
     };
+    if closes && is_http1 && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        response
+            .headers_mut()
+            .insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     worker
         .counters
         .answered(response.status(), matches!(by, By::Backend));
@@ -62,7 +73,7 @@ async fn answer(
 ) -> Result<(Response<ResponseBody>, By), Failure> {
     let upgrade = hyper::upgrade::on(&mut request);
     let (parts, body) = request.into_parts();
-    let asked = head::read(&parts)?;
+    let asked = head::read(&parts).map_err(Failure::closing)?;
     let port = state.port_of(peer.is_tls, asked.port);
     let port = port.ok_or_else(|| Failure::new(StatusCode::NOT_FOUND, "nothing listens here"))?;
     let mut head = RequestHead {
@@ -225,7 +236,7 @@ impl Call<'_> {
         fields::strip_response(&mut parts.headers);
         parts
             .headers
-            .insert(http::header::CONNECTION, HeaderValue::from_static("upgrade"));
+            .insert(CONNECTION, HeaderValue::from_static("upgrade"));
         if let Some(protocol) = protocol {
             parts.headers.insert(UPGRADE, protocol);
         }

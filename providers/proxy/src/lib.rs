@@ -26,6 +26,8 @@ mod tunnel;
 
 mod connection;
 mod counters;
+mod framing;
+mod guarded;
 mod listen;
 mod server;
 mod tasks;

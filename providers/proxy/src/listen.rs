@@ -59,7 +59,8 @@ fn socket(address: SocketAddr, sharing: Sharing) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Accepts until the worker is to end, then what waits already, and closes the socket.
+/// Accepts until the worker is to end, then what waits already, and closes the socket. An error
+/// means that the socket is dead.
 pub(crate) async fn accept(worker: Rc<Worker>, listener: TcpListener, is_tls: bool) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let mut draining = worker.draining.clone();
@@ -70,6 +71,7 @@ pub(crate) async fn accept(worker: Rc<Worker>, listener: TcpListener, is_tls: bo
             accepted = listener.accept() => match accepted {
                 Ok((stream, address)) => open(&worker, stream, address, is_tls),
                 Err(error) if is_of_one_connection(&error) => {}
+                Err(error) if is_of_the_socket(&error) => return Err(error),
                 Err(error) => {
                     warn!(error = &error as &dyn std::error::Error, "failed to accept a connection");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -90,6 +92,11 @@ fn is_of_one_connection(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused
     )
+}
+
+/// The socket will never accept again: EBADF, EINVAL, ENOTSOCK. To go on would be to seem alive.
+fn is_of_the_socket(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(9 | 22 | 88))
 }
 
 fn open(worker: &Rc<Worker>, stream: TcpStream, address: SocketAddr, is_tls: bool) {

@@ -322,3 +322,85 @@ async fn tend(pools: &Pools, mut swapped: watch::Receiver<u64>) -> std::convert:
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use portcullis_model::{LoadBalancer, LoadBalancerId, ObjectName, Options, Origin};
+    use socket2::{Domain, Socket, Type};
+
+    use super::*;
+
+    fn state() -> ServingState {
+        let origin = Origin::new("ingress", ObjectName::new("shop", "web"), "");
+        let balancer = LoadBalancer {
+            id: LoadBalancerId::parse("shop/web"),
+            semantics: Default::default(),
+            members: Vec::new(),
+            options: Options {
+                scheme: Default::default(),
+                address_family: Default::default(),
+                name: None,
+                subnets: Vec::new(),
+                security_groups: Vec::new(),
+                open_nodes: false,
+                admitted: BTreeMap::new(),
+                tags: BTreeMap::new(),
+                attributes: BTreeMap::new(),
+                origin,
+            },
+            listeners: BTreeMap::new(),
+            rules: Vec::new(),
+            backends: BTreeMap::new(),
+        };
+        ServingState::build(&balancer, &BTreeMap::new(), None, ServedPorts::default())
+            .unwrap()
+            .0
+    }
+
+    #[tokio::test]
+    async fn a_worker_whose_socket_is_dead_is_reported() {
+        let dead = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        dead.set_nonblocking(true).unwrap();
+        // Never listening: accept(2) answers EINVAL.
+        let sockets = vec![Vec::new(), vec![(TcpListener::from(dead), false)]];
+        let server = Server {
+            settings: Settings::default(),
+            http: None,
+            https: None,
+            sockets,
+        };
+        let handle = server.start(state()).unwrap();
+        let failure = tokio::time::timeout(Duration::from_secs(10), handle.failed())
+            .await
+            .unwrap();
+        assert_eq!(failure.worker, 1, "{failure}");
+        assert_eq!(handle.drain(Duration::ZERO).await.unwrap_err().worker, 1);
+    }
+
+    #[test]
+    fn a_port_that_another_proxy_has_is_refused() {
+        for workers in [1, 2] {
+            let workers = workers.try_into().unwrap();
+            let any = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
+            let first = Server::bind(&ServerConfig {
+                http: any,
+                workers,
+                ..ServerConfig::default()
+            })
+            .unwrap();
+            let second = ServerConfig {
+                https: first.http_addr(),
+                workers,
+                ..ServerConfig::default()
+            };
+            let error = Server::bind(&second).unwrap_err();
+            assert_eq!(
+                error.error.kind(),
+                io::ErrorKind::AddrInUse,
+                "{workers} workers: {error}"
+            );
+        }
+    }
+}

@@ -74,3 +74,25 @@ where
         self.spawn(future);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::counters::Totals;
+
+    #[tokio::test]
+    async fn a_panic_ends_its_task_alone_and_is_counted() {
+        let counters = Arc::new(Counters::default());
+        let tasks = Tasks::new(counters.clone());
+        let set = tokio::task::LocalSet::new();
+        set.run_until(async {
+            tasks.spawn(async { panic!("a fault") });
+            tasks.spawn(tokio::task::yield_now());
+            tasks.ended().await;
+        })
+        .await;
+        let mut totals = Totals::default();
+        totals.add(&counters);
+        assert_eq!(totals.panics, 1);
+    }
+}

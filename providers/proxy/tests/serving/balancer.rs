@@ -1,0 +1,189 @@
+//! The parts that a test is about in, a whole load balancer and a proxy that serves it out.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use portcullis_model::{
+    Action, Backend, BackendId, BackendProtocol, BackendVersion, Certificate, CertificateSource,
+    FixedResponse, Forward, HealthCheck, HostMatch, Listener, LoadBalancer, LoadBalancerId, ObjectName,
+    Options, Origin, PathMatch, PathPrefix, Port, Problem, Protocol, Rule, Semantics, ServiceRef, Target,
+    TargetAddress, TargetKind, TargetState, Tls,
+};
+use portcullis_proxy::{Handle, KeyPairPem, Server, ServerConfig, ServingState, Settings};
+
+pub(crate) fn origin() -> Origin {
+    Origin::new("ingress", ObjectName::new("shop", "web"), "")
+}
+
+pub(crate) fn id(name: &str) -> BackendId {
+    BackendId::new(&ObjectName::new("shop", "web"), name, "80")
+}
+
+/// Both standard listeners without rules; what nobody takes is answered 404.
+pub(crate) fn empty() -> LoadBalancer {
+    let listener = |port, protocol| Listener {
+        port,
+        protocol,
+        default_action: Action::Fixed(FixedResponse::not_found()),
+        origin: origin(),
+    };
+    LoadBalancer {
+        id: LoadBalancerId::parse("shop/web"),
+        semantics: Semantics::Kubernetes,
+        members: Vec::new(),
+        options: Options {
+            scheme: Default::default(),
+            address_family: Default::default(),
+            name: None,
+            subnets: Vec::new(),
+            security_groups: Vec::new(),
+            open_nodes: false,
+            admitted: BTreeMap::new(),
+            tags: BTreeMap::new(),
+            attributes: BTreeMap::new(),
+            origin: origin(),
+        },
+        listeners: [
+            (Port::HTTP, listener(Port::HTTP, Protocol::Http)),
+            (
+                Port::HTTPS,
+                listener(Port::HTTPS, Protocol::Https(Tls::default())),
+            ),
+        ]
+        .into(),
+        rules: Vec::new(),
+        backends: BTreeMap::new(),
+    }
+}
+
+/// A rule on both listeners for all paths below `path`.
+pub(crate) fn rule(host: &str, path: &str, action: Action) -> Rule {
+    Rule {
+        ports: [Port::HTTP, Port::HTTPS].into(),
+        hosts: if host == "*" {
+            Vec::new()
+        } else {
+            vec![HostMatch::parse(host).unwrap()]
+        },
+        paths: vec![PathMatch::Prefix(PathPrefix::parse(path).unwrap())],
+        conditions: Vec::new(),
+        authenticate: None,
+        rewrites: Vec::new(),
+        action,
+        origin: origin(),
+    }
+}
+
+pub(crate) fn to(name: &str) -> Action {
+    Action::Forward(Forward::to(id(name)))
+}
+
+pub(crate) fn backend(name: &str, targets: &[SocketAddr]) -> Backend {
+    let protocol = BackendProtocol::default();
+    Backend {
+        id: id(name),
+        owner: ObjectName::new("shop", "web"),
+        service: ServiceRef {
+            name: ObjectName::new("shop", name),
+            uid: "".into(),
+            port: "80".into(),
+        },
+        target_kind: TargetKind::Pod,
+        port: None,
+        health: HealthCheck::for_protocol(&protocol),
+        protocol,
+        drain_seconds: None,
+        timeout_seconds: None,
+        ipv6: false,
+        attributes: BTreeMap::new(),
+        tags: BTreeMap::new(),
+        targets: targets
+            .iter()
+            .map(|a| target(*a, TargetState::Ready))
+            .collect::<Arc<[Target]>>(),
+        origin: origin(),
+    }
+}
+
+pub(crate) fn target(address: SocketAddr, state: TargetState) -> Target {
+    Target {
+        address: TargetAddress::Ip(address.ip()),
+        port: Port::new(address.port().into()).unwrap(),
+        zone: None,
+        instance: None,
+        state,
+    }
+}
+
+pub(crate) fn speaking(mut backend: Backend, version: BackendVersion, tls: bool) -> Backend {
+    backend.protocol = BackendProtocol { version, tls };
+    backend
+}
+
+/// Everything to one backend.
+pub(crate) fn all_to(backend: Backend) -> LoadBalancer {
+    let mut balancer = empty();
+    balancer
+        .rules
+        .push(rule("*", "/", Action::Forward(Forward::to(backend.id.clone()))));
+    balancer.backends.insert(backend.id.clone(), backend);
+    balancer
+}
+
+/// The HTTPS listener serves these Secrets for these hosts.
+pub(crate) fn with_certificates(mut balancer: LoadBalancer, wanted: &[(&str, &[&str])]) -> LoadBalancer {
+    let certificates = wanted
+        .iter()
+        .map(|(secret, hosts)| Certificate {
+            source: CertificateSource::Stored(ObjectName::new("shop", *secret)),
+            hosts: hosts.iter().map(|h| HostMatch::parse(h).unwrap()).collect(),
+            origin: origin(),
+        })
+        .collect();
+    let listener = balancer.listeners.get_mut(&Port::HTTPS).unwrap();
+    listener.protocol = Protocol::Https(Tls {
+        certificates,
+        ..Tls::default()
+    });
+    balancer
+}
+
+pub(crate) type KeyPairs = BTreeMap<ObjectName, KeyPairPem>;
+
+/// A running proxy on two free ports of loopback.
+pub(crate) struct Proxy {
+    pub(crate) handle: Handle,
+    pub(crate) http: SocketAddr,
+    pub(crate) https: SocketAddr,
+    pub(crate) problems: Vec<Problem>,
+}
+
+pub(crate) fn serve(balancer: &LoadBalancer) -> Proxy {
+    serve_with(balancer, &KeyPairs::new(), Settings::default(), 1)
+}
+
+pub(crate) fn serve_with(
+    balancer: &LoadBalancer,
+    keys: &KeyPairs,
+    settings: Settings,
+    workers: usize,
+) -> Proxy {
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let server = Server::bind(&ServerConfig {
+        http: Some(any),
+        https: Some(any),
+        workers: NonZeroUsize::new(workers).unwrap(),
+        settings,
+    })
+    .unwrap();
+    let (http, https) = (server.http_addr().unwrap(), server.https_addr().unwrap());
+    let (state, problems) = ServingState::build(balancer, keys, None, server.served_ports()).unwrap();
+    Proxy {
+        handle: server.start(state).unwrap(),
+        http,
+        https,
+        problems,
+    }
+}

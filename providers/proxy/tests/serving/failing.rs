@@ -1,0 +1,319 @@
+//! Backends that are gone, slow or broken in, what clients are told out.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use hyper::Request;
+use portcullis_model::{BackendVersion, TargetState};
+use portcullis_proxy::{Settings, Timeouts};
+use socket2::{Domain, Socket, Type};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::balancer::{KeyPairs, Proxy, all_to, backend, rule, serve, serve_with, speaking, target, to};
+use crate::client::{Client, Sent, get, get_once, read_until};
+use crate::echo::Echo;
+
+/// An address where nobody listens.
+async fn nobody() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap()
+}
+
+fn impatient(balancer: &portcullis_model::LoadBalancer) -> Proxy {
+    let short = Duration::from_millis(150);
+    let timeouts = Timeouts {
+        answer: short,
+        body: short,
+        connect: short,
+        head: short,
+        tunnel: short,
+        handshake: short,
+    };
+    serve_with(
+        balancer,
+        &KeyPairs::new(),
+        Settings {
+            timeouts,
+            ..Settings::default()
+        },
+        1,
+    )
+}
+
+/// Answers every connection's first request with these bytes, and holds the connection.
+async fn saying(bytes: &'static [u8]) -> Echo {
+    Echo::running(move |mut stream| {
+        Box::pin(async move {
+            read_until(&mut stream, "\r\n\r\n").await;
+            stream.write_all(bytes).await.unwrap();
+            // Until the other side is done.
+            let _ = stream.read_to_end(&mut Vec::new()).await;
+        })
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_failure_says_who_failed() {
+    let down = nobody().await;
+    let silent = saying(b"").await;
+    let garbage = saying(b"SSH-2.0-x\r\n\r\n").await;
+    let switching =
+        saying(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n").await;
+    let hanging_up = Echo::running(|stream| {
+        Box::pin(async move {
+            let mut stream = stream;
+            read_until(&mut stream, "\r\n\r\n").await;
+        })
+    })
+    .await;
+    for (name, targets, want, text) in [
+        (
+            "no target",
+            vec![],
+            503,
+            "503 Service Unavailable: shop/web-b:80 has no ready target\n",
+        ),
+        (
+            "nobody listens",
+            vec![down],
+            502,
+            "502 Bad Gateway: shop/web-b:80 takes no connection\n",
+        ),
+        (
+            "no answer",
+            vec![silent.address],
+            504,
+            "504 Gateway Timeout: shop/web-b:80 did not answer within 0 s\n",
+        ),
+        (
+            "no HTTP",
+            vec![garbage.address],
+            502,
+            "502 Bad Gateway: shop/web-b:80 gave no valid answer\n",
+        ),
+        (
+            "hangs up",
+            vec![hanging_up.address],
+            502,
+            "502 Bad Gateway: shop/web-b:80 gave no valid answer\n",
+        ),
+        (
+            "101 unasked",
+            vec![switching.address],
+            502,
+            "502 Bad Gateway: shop/web-b:80 changed protocol unasked\n",
+        ),
+    ] {
+        let proxy = impatient(&all_to(backend("b", &targets)));
+        let answer = get_once(proxy.http, "a", "/").await;
+        assert_eq!((answer.status(), answer.body.as_str()), (want, text), "{name}");
+        assert_eq!(
+            answer.header("content-type"),
+            Some("text/plain; charset=utf-8"),
+            "{name}"
+        );
+        // gRPC clients are told in their own words.
+        let request = Request::post("http://a/x.Y/Z").header("content-type", "application/grpc");
+        let answer = Client::http2(proxy.http)
+            .await
+            .send(request.body(Sent::default()).unwrap())
+            .await
+            .unwrap();
+        let code = if want == 504 { "4" } else { "14" };
+        assert_eq!(
+            (answer.status(), answer.header("grpc-status")),
+            (200, Some(code)),
+            "{name}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_is_not_made_in_time_is_a_timeout() {
+    // The kernel takes one connection more than the backlog, and leaves the others without an answer.
+    let full = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    full.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    full.listen(0).unwrap();
+    let address = full.local_addr().unwrap().as_socket().unwrap();
+    let _filler = TcpStream::connect(address).await.unwrap();
+    let proxy = impatient(&all_to(backend("b", &[address])));
+    let answer = get_once(proxy.http, "a", "/").await;
+    assert_eq!(
+        (answer.status(), answer.body.contains("takes no connection")),
+        (504, true),
+        "{}",
+        answer.body
+    );
+}
+
+#[tokio::test]
+async fn another_target_is_tried_where_one_takes_no_connection() {
+    let down = nobody().await;
+    let (http1, http2) = (Echo::http1("up").await, Echo::http2("up").await);
+    for (version, up) in [(BackendVersion::Http1, &http1), (BackendVersion::Http2, &http2)] {
+        let proxy = serve(&all_to(speaking(
+            backend("b", &[down, up.address]),
+            version,
+            false,
+        )));
+        let mut client = Client::http1(proxy.http).await;
+        for _ in 0..20 {
+            let request = Request::post("/")
+                .header("host", "a")
+                .body(Sent::from("body"))
+                .unwrap();
+            let answer = client.send(request).await.unwrap();
+            assert_eq!(
+                (answer.status(), answer.body.ends_with("body")),
+                (200, true),
+                "{version:?} {}",
+                answer.body
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn draining_targets_serve_only_where_no_other_does() {
+    let (old, new) = (Echo::http1("old").await, Echo::http1("new").await);
+    for (states, want) in [
+        (
+            vec![(&old, TargetState::Draining), (&new, TargetState::Ready)],
+            "new",
+        ),
+        (vec![(&old, TargetState::Draining)], "old"),
+    ] {
+        let mut backend = backend("b", &[]);
+        backend.targets = states
+            .iter()
+            .map(|(echo, state)| target(echo.address, *state))
+            .collect();
+        let proxy = serve(&all_to(backend));
+        let mut client = Client::http1(proxy.http).await;
+        for _ in 0..20 {
+            assert_eq!(
+                client.send(get("a", "/")).await.unwrap().header("x-backend"),
+                Some(want)
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn one_backend_that_is_down_disturbs_no_other() {
+    let echo = Echo::http1("up").await;
+    let mut balancer = all_to(backend("up", &[echo.address]));
+    let down = backend("down", &[nobody().await]);
+    balancer.backends.insert(down.id.clone(), down);
+    balancer.rules.insert(0, rule("*", "/down", to("down")));
+    let proxy = serve(&balancer);
+    let mut client = Client::http1(proxy.http).await;
+    for (path, want) in [("/down", 502), ("/", 200), ("/down/x", 502), ("/downtown", 200)] {
+        assert_eq!(
+            client.send(get("a", path)).await.unwrap().status(),
+            want,
+            "{path}"
+        );
+    }
+}
+
+/// Answers the first request of a connection, and hangs up on the second.
+async fn once_per_connection() -> Echo {
+    Echo::running(|mut stream| {
+        Box::pin(async move {
+            read_until(&mut stream, "\r\n\r\n").await;
+            stream
+                .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+                .await
+                .unwrap();
+            read_until(&mut stream, "\r\n\r\n").await;
+        })
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_request_is_repeated_once_and_only_where_that_is_safe() {
+    for (method, body, want, connections) in [
+        ("GET", "", 200, 2),
+        ("PUT", "", 200, 2),
+        ("POST", "", 502, 1),
+        ("PUT", "body", 502, 1),
+    ] {
+        let echo = once_per_connection().await;
+        let proxy = serve(&all_to(backend("b", &[echo.address])));
+        let mut client = Client::http1(proxy.http).await;
+        assert_eq!(client.send(get("a", "/")).await.unwrap().status(), 200);
+        let request = Request::builder().method(method).uri("/").header("host", "a");
+        let answer = client
+            .send(request.body(Sent::from(body)).unwrap())
+            .await
+            .unwrap();
+        assert_eq!(answer.status(), want, "{method} {body}");
+        let opened = echo.connections.load(std::sync::atomic::Ordering::SeqCst);
+        assert_eq!(opened, connections, "{method} {body}");
+        assert_eq!(
+            proxy.handle.totals().retried,
+            u64::from(want == 200),
+            "{method} {body}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn slow_clients_are_not_waited_for_forever() {
+    let echo = Echo::http1("one").await;
+    let proxy = impatient(&all_to(backend("one", &[echo.address])));
+    for (name, bytes, want) in [
+        ("no byte", &b""[..], ""),
+        ("half a head", b"GET / HTTP/1.1\r\nHo", ""),
+        ("half a preface", b"PRI * HTT", ""),
+        (
+            "half a body",
+            b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhello",
+            "HTTP/1.1 408 Request Timeout",
+        ),
+    ] {
+        let answer = crate::client::raw(proxy.http, bytes).await;
+        assert!(
+            answer.starts_with(want) && answer.is_empty() == want.is_empty(),
+            "{name}: {answer}"
+        );
+    }
+    let answer = crate::client::raw(proxy.https, b"\x16\x03").await;
+    assert_eq!(answer, "", "a handshake that stops");
+}
+
+#[tokio::test]
+async fn an_answer_that_stops_halfway_is_cut() {
+    let halfway = saying(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello").await;
+    let proxy = impatient(&all_to(backend("b", &[halfway.address])));
+    let answer = crate::client::raw(proxy.http, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert!(
+        answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("\r\n\r\nhello"),
+        "{answer}"
+    );
+}
+
+#[tokio::test]
+async fn a_slow_upload_is_not_the_backends_fault() {
+    // Each piece comes before the time is over, all of them long after.
+    let echo = Echo::http1("one").await;
+    let proxy = impatient(&all_to(backend("one", &[echo.address])));
+    let mut stream = TcpStream::connect(proxy.http).await.unwrap();
+    stream
+        .write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 8\r\nConnection: close\r\n\r\n")
+        .await
+        .unwrap();
+    for _ in 0..8 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        stream.write_all(b"x").await.unwrap();
+    }
+    let answer = read_until(&mut stream, "xxxxxxxx").await;
+    assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+}

@@ -1,0 +1,293 @@
+//! Requests through the proxy in, what backends see of them out.
+
+use std::convert::Infallible;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::header::{HeaderMap, HeaderValue};
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use portcullis_model::BackendVersion;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+use crate::balancer::{all_to, backend, serve, speaking};
+use crate::client::{Client, Sent, get, get_once, raw, read_until, soon};
+use crate::echo::Echo;
+
+#[tokio::test]
+async fn a_request_reaches_its_backend_and_the_answer_comes_back() {
+    let echo = Echo::http1("one").await;
+    let proxy = serve(&all_to(backend("one", &[echo.address])));
+    assert_eq!(proxy.problems, []);
+    let answer = get_once(proxy.http, "shop.example.com", "/a/%2F//b?x=1&x=2").await;
+    assert_eq!(answer.status(), 200, "{}", answer.body);
+    assert_eq!(
+        answer.body.lines().nth(1),
+        Some("GET /a/%2F//b?x=1&x=2 HTTP/1.1"),
+        "{}",
+        answer.body
+    );
+    assert_eq!(answer.header("x-backend"), Some("one"));
+}
+
+#[tokio::test]
+async fn every_version_of_http_is_translated_to_every_other() {
+    let http1 = Echo::http1("http1").await;
+    let http2 = Echo::http2("http2").await;
+    for (target, version, line) in [
+        (&http1, BackendVersion::Http1, "POST /x HTTP/1.1"),
+        (
+            &http2,
+            BackendVersion::Http2,
+            "POST http://a.example.com/x HTTP/2.0",
+        ),
+    ] {
+        let proxy = serve(&all_to(speaking(backend("b", &[target.address]), version, false)));
+        let body = "0123456789".repeat(30_000);
+        for h2 in [false, true] {
+            let mut client = if h2 {
+                Client::http2(proxy.http).await
+            } else {
+                Client::http1(proxy.http).await
+            };
+            let uri = if h2 { "http://a.example.com/x" } else { "/x" };
+            let mut request = Request::post(uri);
+            if !h2 {
+                request = request.header("host", "a.example.com");
+            }
+            let answer = client
+                .send(request.body(Sent::from(body.clone())).unwrap())
+                .await
+                .unwrap();
+            assert_eq!(answer.status(), 200);
+            assert_eq!(answer.body.lines().nth(1), Some(line), "h2 {h2} to {version:?}");
+            assert!(
+                answer.body.ends_with(&body),
+                "h2 {h2} to {version:?}: the body is not whole"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn connections_to_targets_are_kept() {
+    let echo = Echo::http1("one").await;
+    let proxy = serve(&all_to(backend("one", &[echo.address])));
+    let mut client = Client::http1(proxy.http).await;
+    for _ in 0..20 {
+        assert_eq!(
+            client.send(get("a.example.com", "/")).await.unwrap().status(),
+            200
+        );
+    }
+    assert_eq!(echo.connections.load(std::sync::atomic::Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn what_a_client_says_about_itself_is_overwritten() {
+    let echo = Echo::http1("one").await;
+    let proxy = serve(&all_to(backend("one", &[echo.address])));
+    let request = Request::get("/")
+        .header("host", "Shop.example.com:8080")
+        .header("x-forwarded-for", "203.0.113.9")
+        .header("X-Forwarded-For", "203.0.113.10")
+        .header("x-forwarded-proto", "https")
+        .header("x-forwarded-port", "1")
+        .header("x-forwarded-host", "evil.example.com")
+        .header("forwarded", "for=203.0.113.9")
+        .header("x-real-ip", "203.0.113.9");
+    let answer = Client::http1(proxy.http)
+        .await
+        .send(request.body(Sent::default()).unwrap())
+        .await
+        .unwrap();
+    let port = proxy.http.port().to_string();
+    for (name, want) in [
+        ("x-forwarded-for", vec!["127.0.0.1"]),
+        ("x-forwarded-proto", vec!["http"]),
+        ("x-forwarded-port", vec![port.as_str()]),
+        ("x-forwarded-host", vec!["Shop.example.com:8080"]),
+        ("host", vec!["Shop.example.com:8080"]),
+        ("forwarded", vec![]),
+        ("x-real-ip", vec![]),
+    ] {
+        assert_eq!(answer.seen(name), want, "{name} in {}", answer.body);
+    }
+}
+
+#[tokio::test]
+async fn fields_of_one_hop_stay_there() {
+    let echo = Echo::http1("one").await;
+    let proxy = serve(&all_to(backend("one", &[echo.address])));
+    let request = Request::get("/")
+        .header("host", "a.example.com")
+        .header("connection", "keep-alive, x-mine")
+        .header("x-mine", "1")
+        .header("keep-alive", "timeout=1")
+        .header("proxy-connection", "keep-alive")
+        .header("te", "trailers")
+        .header("x-kept", "1");
+    let answer = Client::http1(proxy.http)
+        .await
+        .send(request.body(Sent::default()).unwrap())
+        .await
+        .unwrap();
+    for (name, want) in [
+        ("connection", vec![]),
+        ("x-mine", vec![]),
+        ("keep-alive", vec![]),
+        ("proxy-connection", vec![]),
+        ("te", vec![]),
+        ("x-kept", vec!["1"]),
+    ] {
+        assert_eq!(answer.seen(name), want, "{name} in {}", answer.body);
+    }
+    // The echo answers `Connection: x-private` with a field of that name, and Keep-Alive.
+    for name in ["connection", "x-private", "keep-alive"] {
+        assert_eq!(answer.header(name), None, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_target_in_absolute_form_goes_before_host() {
+    let echo = Echo::http1("one").await;
+    let proxy = serve(&all_to(backend("one", &[echo.address])));
+    let answer = raw(
+        proxy.http,
+        b"GET http://b.example.com/x?y HTTP/1.1\r\nHost: a.example.com\r\nConnection: close\r\n\r\n",
+    )
+    .await;
+    assert!(
+        answer.contains("\r\n\r\none\nGET /x?y HTTP/1.1\nhost: b.example.com\n"),
+        "{answer}"
+    );
+}
+
+#[tokio::test]
+async fn an_old_client_is_served_and_its_connection_closed() {
+    let echo = Echo::http1("one").await;
+    let proxy = serve(&all_to(backend("one", &[echo.address])));
+    let answer = raw(proxy.http, b"GET /x HTTP/1.0\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.0 200 OK\r\n"), "{answer}");
+    assert!(answer.contains(&format!("host: {}", echo.address)), "{answer}");
+    assert!(!answer.contains("chunked"), "{answer}");
+}
+
+#[tokio::test]
+async fn head_has_the_length_and_no_body() {
+    let echo = Echo::http1("one").await;
+    let proxy = serve(&all_to(backend("one", &[echo.address])));
+    let answer = raw(
+        proxy.http,
+        b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+    )
+    .await;
+    let (head, rest) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.contains("content-length: "), "{answer}");
+    assert!(!head.contains("content-length: 0"), "{answer}");
+    assert!(rest.starts_with("HTTP/1.1 200 OK"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_client_that_expects_to_continue_is_told_to() {
+    let echo = Echo::http1("one").await;
+    let proxy = serve(&all_to(backend("one", &[echo.address])));
+    let mut stream = TcpStream::connect(proxy.http).await.unwrap();
+    let head = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n";
+    stream.write_all(head).await.unwrap();
+    read_until(&mut stream, "HTTP/1.1 100 Continue\r\n\r\n").await;
+    stream.write_all(b"hello").await.unwrap();
+    let answer = read_until(&mut stream, "hello").await;
+    assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+    assert!(!answer.contains("\nexpect"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_get_with_a_body_of_unknown_length_keeps_it() {
+    let echo = Echo::http1("one").await;
+    let proxy = serve(&all_to(backend("one", &[echo.address])));
+    let request = b"GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
+    let answer = raw(proxy.http, request).await;
+    assert!(answer.contains("\n\nhello"), "{answer}");
+}
+
+#[tokio::test]
+async fn trailers_pass_both_ways() {
+    // A gRPC answer: its status is a trailer. Source: gRPC over HTTP/2, "Responses".
+    let grpc = Echo::running(|stream| {
+        Box::pin(async move {
+            let service = service_fn(|request: Request<Incoming>| async move {
+                let te = request.headers().get("te").cloned();
+                let sent = request.into_body().collect().await.unwrap();
+                let trailers = sent.trailers().cloned();
+                let seen = trailers.as_ref().and_then(|t| t.get("x-sum")).cloned();
+                let mut fields = HeaderMap::new();
+                fields.insert("grpc-status", HeaderValue::from_static("0"));
+                fields.insert(
+                    "x-seen",
+                    seen.unwrap_or_else(|| HeaderValue::from_static("nothing")),
+                );
+                let body = Full::new(sent.to_bytes()).with_trailers(async move { Some(Ok(fields)) });
+                let mut response = Response::new(body);
+                if let Some(te) = te {
+                    response.headers_mut().insert("x-te", te);
+                }
+                Ok::<_, Infallible>(response)
+            });
+            let builder = http2::Builder::new(TokioExecutor::new());
+            let _ = builder.serve_connection(TokioIo::new(stream), service).await;
+        })
+    })
+    .await;
+    let proxy = serve(&all_to(speaking(
+        backend("b", &[grpc.address]),
+        BackendVersion::Grpc,
+        false,
+    )));
+    let stream = TcpStream::connect(proxy.http).await.unwrap();
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+            .await
+            .unwrap();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move {
+        let _ = connection.await;
+    });
+    let mut fields = HeaderMap::new();
+    fields.insert("x-sum", HeaderValue::from_static("42"));
+    let body =
+        Full::new(Bytes::from_static(b"message")).with_trailers(futures::future::ready(Some(Ok(fields))));
+    let request = Request::post("http://a.example.com/pkg.Service/Call")
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .body(body)
+        .unwrap();
+    let response = soon("an answer", sender.send_request(request)).await.unwrap();
+    assert_eq!(response.headers().get("x-te").unwrap(), "trailers");
+    let body = soon("a body", response.into_body().collect()).await.unwrap();
+    let trailers = body.trailers().unwrap().clone();
+    assert_eq!(trailers.get("grpc-status").unwrap(), "0");
+    assert_eq!(trailers.get("x-seen").unwrap(), "42");
+    assert_eq!(body.to_bytes(), "message");
+}
+
+#[tokio::test]
+async fn a_cookie_that_http_2_split_is_one_for_http_1() {
+    let echo = Echo::http1("one").await;
+    let proxy = serve(&all_to(backend("one", &[echo.address])));
+    let request = Request::get("http://a.example.com/")
+        .header("cookie", "a=1")
+        .header("cookie", "b=2");
+    let answer = Client::http2(proxy.http)
+        .await
+        .send(request.body(Sent::default()).unwrap())
+        .await
+        .unwrap();
+    assert_eq!(answer.seen("cookie"), ["a=1; b=2"], "{}", answer.body);
+    assert_eq!(answer.seen("host"), ["a.example.com"], "{}", answer.body);
+}

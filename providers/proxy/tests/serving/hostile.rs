@@ -1,0 +1,193 @@
+//! Bytes that try to mean two things in, refusals out.
+
+use crate::balancer::{all_to, backend, serve};
+use crate::client::raw;
+use crate::echo::Echo;
+
+/// Ends every row: whatever the proxy makes of the first request, this asks it to close.
+const LAST: &str = "GET /second HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+
+#[tokio::test]
+async fn what_could_be_read_in_two_ways_is_refused() {
+    let echo = Echo::http1("one").await;
+    let proxy = serve(&all_to(backend("one", &[echo.address])));
+    let many = format!(
+        "GET / HTTP/1.1\r\nHost: a\r\nX-Long: {}\r\n\r\n",
+        "x".repeat(70_000)
+    );
+    let fields = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "X-Many: 1\r\n".repeat(200));
+    for (name, request, want) in [
+        ("no Host", "GET / HTTP/1.1\r\n\r\n", "400"),
+        ("two Hosts", "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", "400"),
+        (
+            "the same Host twice",
+            "GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n",
+            "400",
+        ),
+        ("a Host with a path", "GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", "400"),
+        ("user information", "GET / HTTP/1.1\r\nHost: u@a\r\n\r\n", "400"),
+        (
+            "a host that is none",
+            "GET / HTTP/1.1\r\nHost: a b\r\n\r\n",
+            "400",
+        ),
+        ("CONNECT", "CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n", "405"),
+        (
+            "another scheme",
+            "GET ftp://a/ HTTP/1.1\r\nHost: a\r\n\r\n",
+            "400",
+        ),
+        (
+            "length, then chunked",
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            "400",
+        ),
+        (
+            "chunked, then length",
+            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n",
+            "400",
+        ),
+        (
+            "two lengths that differ",
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx",
+            "400",
+        ),
+        (
+            "a list of lengths",
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1, 2\r\n\r\nxx",
+            "400",
+        ),
+        (
+            "a signed length",
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +1\r\n\r\nx",
+            "400",
+        ),
+        (
+            "a coding besides chunked",
+            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+            "400",
+        ),
+        (
+            "chunked twice",
+            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            "400",
+        ),
+        (
+            "a coding that is not chunked",
+            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: identity\r\n\r\n",
+            "400",
+        ),
+        (
+            "a coding that only looks like chunked",
+            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: \u{b}chunked\r\n\r\n0\r\n\r\n",
+            "400",
+        ),
+        (
+            "chunked in HTTP/1.0",
+            "POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            "400",
+        ),
+        (
+            "a space before the colon",
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length : 5\r\n\r\nhello",
+            "400",
+        ),
+        (
+            "a folded line",
+            "GET / HTTP/1.1\r\nHost: a\r\nX-A: 1\r\n  2\r\n\r\n",
+            "400",
+        ),
+        ("bare line feeds", "GET / HTTP/1.1\nHost: a\n\n", "400"),
+        (
+            "one bare line feed",
+            "GET / HTTP/1.1\r\nHost: a\nX-A: 1\r\n\r\n",
+            "400",
+        ),
+        (
+            "a bare carriage return",
+            "GET / HTTP/1.1\r\nHost: a\r\nX-A: 1\rX-B: 2\r\n\r\n",
+            "400",
+        ),
+        ("a NUL", "GET / HTTP/1.1\r\nHost: a\r\nX-A: 1\0\r\n\r\n", "400"),
+        ("no version", "GET /\r\n\r\n", "400"),
+        ("another version", "GET / HTTP/3.0\r\nHost: a\r\n\r\n", "400"),
+        ("no request", "\u{16}\u{3}\u{1}\u{2}\r\n\r\n", "400"),
+        ("a long head", &many, "431"),
+        ("many fields", &fields, "431"),
+    ] {
+        let answer = raw(proxy.http, format!("{request}{LAST}").as_bytes()).await;
+        assert_eq!(answer.split(' ').nth(1), Some(want), "{name}: {answer}");
+        let is_whole = want != "400" && want != "431";
+        let answers = answer.matches("HTTP/1.1 ").count();
+        assert!(
+            is_whole || answers == 1,
+            "{name}: the connection was not closed after the refusal: {answer}"
+        );
+    }
+    assert_eq!(proxy.handle.totals().panics, 0);
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_its_framing_ends_the_connection() {
+    let echo = Echo::http1("one").await;
+    let proxy = serve(&all_to(backend("one", &[echo.address])));
+    for (name, body) in [
+        ("no size", "\r\n"),
+        ("a size that is no number", "x\r\nhello\r\n0\r\n\r\n"),
+        ("a size with a sign", "+5\r\nhello\r\n0\r\n\r\n"),
+        ("a size too large", "fffffffffffffffff\r\nhello\r\n0\r\n\r\n"),
+        ("a chunk longer than its size", "3\r\nhello\r\n0\r\n\r\n"),
+        ("a bare line feed after the size", "5\nhello\r\n0\r\n\r\n"),
+        ("a bare line feed after the chunk", "5\r\nhello\n0\r\n\r\n"),
+        ("a bare line feed in an extension", "5;a\nb\r\nhello\r\n0\r\n\r\n"),
+    ] {
+        let head = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let answer = raw(proxy.http, format!("{head}{body}{LAST}").as_bytes()).await;
+        assert!(!answer.contains(" 200 "), "{name}: {answer}");
+        assert!(!answer.contains("/second"), "{name}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn odd_paths_are_matched_and_passed_on_as_they_came() {
+    let echo = Echo::http1("one").await;
+    let proxy = serve(&all_to(backend("one", &[echo.address])));
+    for path in [
+        "//",
+        "/a//b",
+        "/a/./b",
+        "/a/../b",
+        "/a%2fb",
+        "/a%2F..%2Fb",
+        "/%00",
+        "/a?b?c#",
+        "/;a=b",
+    ] {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        let answer = raw(proxy.http, request.as_bytes()).await;
+        let want = format!("\none\nGET {} HTTP/1.1\n", path.trim_end_matches('#'));
+        assert!(answer.contains(&want), "{path}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn requests_in_one_piece_are_answered_in_order() {
+    let echo = Echo::http1("one").await;
+    let proxy = serve(&all_to(backend("one", &[echo.address])));
+    let post = "POST /first HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5;x=y\r\nhello\r\n0\r\nX-Sum: 1\r\n\r\n";
+    let put = "PUT /middle HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc";
+    let answer = raw(proxy.http, format!("{post}{put}{LAST}").as_bytes()).await;
+    let seen: Vec<&str> = answer
+        .lines()
+        .filter(|l| l.ends_with(" HTTP/1.1") && l.contains(" /"))
+        .collect();
+    assert_eq!(
+        seen,
+        [
+            "POST /first HTTP/1.1",
+            "PUT /middle HTTP/1.1",
+            "GET /second HTTP/1.1"
+        ],
+        "{answer}"
+    );
+}

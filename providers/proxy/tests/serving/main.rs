@@ -1,0 +1,14 @@
+//! Load balancers and real connections in; what clients and backends see of each other out.
+#![expect(clippy::unwrap_used, reason = "a panic in a test is the report")]
+
+mod balancer;
+mod client;
+mod echo;
+
+mod changing;
+mod failing;
+mod forwarding;
+mod hostile;
+mod routing;
+mod secure;
+mod streaming;

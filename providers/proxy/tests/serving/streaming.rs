@@ -1,0 +1,202 @@
+//! Bodies and tunnels that both sides use at the same time in, every byte in its order and in time out.
+
+use bytes::Bytes;
+use futures::{SinkExt, StreamExt};
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use portcullis_model::BackendVersion;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+use crate::balancer::{all_to, backend, serve, speaking};
+use crate::client::{get_once, read_until, soon};
+use crate::echo::Echo;
+
+/// Sends each piece of the request's body back as it comes.
+async fn mirror(version: BackendVersion) -> Echo {
+    Echo::running(move |stream| {
+        Box::pin(async move {
+            let service = service_fn(|request: Request<Incoming>| async move {
+                Ok::<_, std::convert::Infallible>(Response::new(request.into_body()))
+            });
+            let io = TokioIo::new(stream);
+            match version {
+                BackendVersion::Http1 => {
+                    let _ = http1::Builder::new().serve_connection(io, service).await;
+                }
+                BackendVersion::Http2 | BackendVersion::Grpc => {
+                    let _ = http2::Builder::new(TokioExecutor::new())
+                        .serve_connection(io, service)
+                        .await;
+                }
+            }
+        })
+    })
+    .await
+}
+
+#[tokio::test]
+async fn both_directions_stream_at_the_same_time() {
+    for version in [BackendVersion::Http1, BackendVersion::Http2] {
+        let mirror = mirror(version).await;
+        let proxy = serve(&all_to(speaking(backend("b", &[mirror.address]), version, false)));
+
+        // HTTP/1.1: chunk by chunk, each before the next is sent.
+        let mut stream = TcpStream::connect(proxy.http).await.unwrap();
+        stream
+            .write_all(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+            .await
+            .unwrap();
+        for piece in ["one", "two", "three"] {
+            stream
+                .write_all(format!("{:x}\r\n{piece}\r\n", piece.len()).as_bytes())
+                .await
+                .unwrap();
+            read_until(&mut stream, &format!("{piece}\r\n")).await;
+        }
+        stream.write_all(b"0\r\n\r\n").await.unwrap();
+        read_until(&mut stream, "0\r\n\r\n").await;
+
+        // HTTP/2: the same.
+        let stream = TcpStream::connect(proxy.http).await.unwrap();
+        let (mut sender, connection) =
+            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+                .await
+                .unwrap();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            let _ = connection.await;
+        });
+        let (mut pieces, body) = futures::channel::mpsc::channel::<Bytes>(1);
+        let body = StreamBody::new(body.map(|piece| Ok::<_, std::convert::Infallible>(Frame::data(piece))));
+        let request = Request::post("http://a/").body(body).unwrap();
+        let mut answer = soon("an answer", sender.send_request(request))
+            .await
+            .unwrap()
+            .into_body();
+        for piece in ["one", "two", "three"] {
+            pieces.send(Bytes::from_static(piece.as_bytes())).await.unwrap();
+            let frame = soon(piece, answer.frame()).await.unwrap().unwrap();
+            assert_eq!(frame.into_data().unwrap(), piece, "{version:?}");
+        }
+        drop(pieces);
+        // HTTP/2 may end with an empty piece.
+        while let Some(frame) = soon("the end", answer.frame()).await {
+            assert_eq!(frame.unwrap().into_data().unwrap(), "", "{version:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn large_bodies_pass_whole_and_bounded() {
+    const SIZE: usize = 32 << 20;
+    let mirror = mirror(BackendVersion::Http1).await;
+    let proxy = serve(&all_to(backend("b", &[mirror.address])));
+    let stream = TcpStream::connect(proxy.http).await.unwrap();
+    let (mut read, mut write) = stream.into_split();
+    let head = format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {SIZE}\r\nConnection: close\r\n\r\n");
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move {
+        write.write_all(head.as_bytes()).await.unwrap();
+        let piece: Vec<u8> = (0..65_536_u32).map(|n| u8::try_from(n % 251).unwrap()).collect();
+        for _ in 0..SIZE / piece.len() {
+            write.write_all(&piece).await.unwrap();
+        }
+        // Held open: a client that closes would have broken off.
+        std::future::pending::<()>().await;
+    });
+    read_until(&mut read, "\r\n\r\n").await;
+    // The mirror does not know the length it sends: it is chunked, so there is more than the body.
+    let mut counted = 0;
+    let mut piece = vec![0; 65_536];
+    soon("the whole body", async {
+        while let Ok(count) = read.read(&mut piece).await
+            && count > 0
+        {
+            counted += count;
+        }
+    })
+    .await;
+    assert!(counted >= SIZE, "{counted}");
+}
+
+/// Agrees to change protocol and sends every byte back.
+async fn tunnelling() -> Echo {
+    Echo::running(|mut stream| {
+        Box::pin(async move {
+            let head = read_until(&mut stream, "\r\n\r\n").await;
+            assert!(head.contains("\r\nupgrade: websocket\r\n"), "{head}");
+            assert!(head.contains("\r\nconnection: upgrade\r\n"), "{head}");
+            assert!(head.contains("\r\nsec-websocket-key: x\r\n"), "{head}");
+            stream
+                .write_all(
+                    b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                      Sec-WebSocket-Accept: y\r\n\r\nhello",
+                )
+                .await
+                .unwrap();
+            let (mut read, mut write) = stream.split();
+            let _ = tokio::io::copy(&mut read, &mut write).await;
+        })
+    })
+    .await
+}
+
+const UPGRADE: &[u8] =
+    b"GET /ws HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\
+                         Sec-WebSocket-Key: x\r\n\r\n";
+
+#[tokio::test]
+async fn an_upgraded_connection_carries_bytes_both_ways() {
+    let backend_side = tunnelling().await;
+    let proxy = serve(&all_to(backend("b", &[backend_side.address])));
+    let mut stream = TcpStream::connect(proxy.http).await.unwrap();
+    stream.write_all(UPGRADE).await.unwrap();
+    let head = read_until(&mut stream, "\r\n\r\n").await.to_lowercase();
+    assert!(head.starts_with("http/1.1 101 switching protocols\r\n"), "{head}");
+    for want in [
+        "\r\nupgrade: websocket\r\n",
+        "\r\nconnection: upgrade\r\n",
+        "\r\nsec-websocket-accept: y\r\n",
+    ] {
+        assert!(head.contains(want), "{want:?} in {head}");
+    }
+    // What came with the 101, then bytes that would be refused in HTTP.
+    read_until(&mut stream, "hello").await;
+    for message in ["\0\n\n", "GET / HTTP/1.1\n\n", &"x".repeat(200_000)] {
+        let (mut read, mut write) = stream.split();
+        let (sent, came) = tokio::join!(
+            write.write_all(message.as_bytes()),
+            read_until(&mut read, message)
+        );
+        sent.unwrap();
+        assert_eq!(came.len(), message.len());
+    }
+    stream.shutdown().await.unwrap();
+    let mut rest = Vec::new();
+    soon("the end", stream.read_to_end(&mut rest)).await.unwrap();
+    assert_eq!(rest, b"");
+}
+
+#[tokio::test]
+async fn an_upgrade_that_the_backend_declines_is_an_ordinary_answer() {
+    let echo = Echo::http1("one").await;
+    let proxy = serve(&all_to(backend("one", &[echo.address])));
+    let answer = crate::client::raw(proxy.http, UPGRADE).await;
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");
+    // Clear-text HTTP/2 is not offered to the backend: requests inside would pass the rules by.
+    let h2c = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n";
+    let answer = crate::client::raw(proxy.http, h2c).await;
+    assert!(
+        answer.starts_with("HTTP/1.1 200 OK\r\n") && !answer.contains("h2c"),
+        "{answer}"
+    );
+    assert!(!answer.to_lowercase().contains("http2-settings"), "{answer}");
+    assert_eq!(get_once(proxy.http, "a", "/").await.status(), 200);
+}
