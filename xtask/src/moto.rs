@@ -1,12 +1,11 @@
 //! An address in, the AWS API in memory at that address out.
 
-use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use crate::cache::Cache;
-use crate::{files, python};
+use crate::{files, python, step};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -22,7 +21,5 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let python = python::ensure(&Cache::open()?)?;
     let mut moto = Command::new(python);
     moto.arg(files::root().join("tests/moto/corrected.py"));
-    moto.args(["--host", &arguments.host, "--port", &arguments.port.to_string()]);
-    // It takes this process's place, so that whoever ends the process that was started ends moto.
-    Err(moto.exec()).context("starting moto")
+    step::run(moto.args(["--host", &arguments.host, "--port", &arguments.port.to_string()]))
 }

@@ -7,6 +7,8 @@ pub mod compile;
 pub mod lookup;
 pub mod table;
 
+mod show;
+
 mod balance;
 mod certificate;
 mod serving;
