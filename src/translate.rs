@@ -231,3 +231,10 @@ fn used(rules: &[Rule], listeners: &BTreeMap<Port, Listener>) -> BTreeSet<Backen
         .map(|weighted| weighted.backend.clone())
         .collect()
 }
+
+#[cfg(test)]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "rows read best where they are written"
+)]
+mod tests;

@@ -830,7 +830,8 @@ def health(self, group, registered, target, leaving, zones):
 
 
 def zone_of(self, group, target):
-    """A zone given to a target inside the VPC is ignored while cross-zone load balancing is on (API, TargetDescription)."""
+    """Inside the VPC it is the subnet's: a given one counts only without cross-zone load balancing (API,
+    TargetDescription)."""
     if target["Id"].startswith("i-"):
         instance = self.ec2_backend.get_instance_by_id(target["Id"])
         return instance.placement if instance else "all"
@@ -943,7 +944,11 @@ class OneAtATime:
         length = int(environ.get("CONTENT_LENGTH") or 0)
         environ["wsgi.input"] = io.BytesIO(environ["wsgi.input"].read(length))
         with self.lock:
-            return list(self.application(environ, start_response))
+            answer = self.application(environ, start_response)
+            try:
+                return list(answer)
+            finally:
+                answer.close()
 
 
 def application():

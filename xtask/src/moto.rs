@@ -1,11 +1,12 @@
 //! An address in, the AWS API in memory at that address out.
 
+use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::cache::Cache;
-use crate::{files, python, step};
+use crate::{files, python};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -21,5 +22,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let python = python::ensure(&Cache::open()?)?;
     let mut moto = Command::new(python);
     moto.arg(files::root().join("tests/moto/corrected.py"));
-    step::run(moto.args(["--host", &arguments.host, "--port", &arguments.port.to_string()]))
+    moto.args(["--host", &arguments.host, "--port", &arguments.port.to_string()]);
+    // It takes this process's place, so that whoever ends the process that was started ends moto.
+    Err(moto.exec()).context("starting moto")
 }

@@ -1,0 +1,333 @@
+//! Annotations that restrict in, what they keep out even where they are wrong.
+
+use std::net::IpAddr;
+
+use super::*;
+
+fn get(url: &str, headers: &[(&str, &str)], source: &str) -> Request {
+    let (host, _) = url.split_once('/').unwrap();
+    let mut request = Request::get(Port::HTTP, host, &url[host.len()..]);
+    request.headers = headers
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect();
+    request.source = source.parse::<IpAddr>().unwrap();
+    request
+}
+
+/// `/` to `open`; `/admin` to `admin` under conditions.
+fn guarded(conditions: &str) -> World {
+    with_services(World::new(), &["shop/open", "shop/admin"]).ingress(
+        "shop/web",
+        alb(&[("conditions.admin", conditions)]),
+        json!({ "rules": [rule("a.com", json!([path("Prefix", "/", "open"), path("Prefix", "/admin", "admin")]))] }),
+    )
+}
+
+#[test]
+fn a_rule_with_conditions_takes_only_what_meets_them() {
+    let served = guarded(
+        r#"[{"field":"source-ip","sourceIPConfig":{"values":["10.0.0.0/8"]}},
+            {"field":"http-header","httpHeaderConfig":{"httpHeaderName":"X-Team","values":["core*"]}}]"#,
+    )
+    .one(&ours());
+    for (headers, source, want) in [
+        (vec![("x-team", "core-1")], "10.1.1.1", "shop/admin"),
+        (vec![("x-team", "core-1")], "192.0.2.1", "shop/open"),
+        (vec![], "10.1.1.1", "shop/open"),
+    ] {
+        assert_eq!(
+            served.ask(&get("a.com/admin", &headers, source)),
+            want,
+            "{headers:?} {source}"
+        );
+    }
+    assert_eq!(served.codes(), []);
+}
+
+#[test]
+fn a_condition_that_cannot_be_read_never_lets_through() {
+    for conditions in [
+        "",
+        r#"[{"field":"soruce-ip","sourceIPConfig":{"values":["10.0.0.0/8"]}}]"#,
+        r#"[{"field":"source-ip","sourceIPConfig":{"values":["10.0.0.0/88"]}}]"#,
+        r#"[{"field":"host-header","hostHeaderConfig":{}}]"#,
+    ] {
+        for settings in [ours(), theirs()] {
+            let served = guarded(conditions).one(&settings);
+            served.told(
+                Code::AnnotationInvalid,
+                "ingress shop/web metadata.annotations[alb.ingress.kubernetes.io/conditions.admin]",
+            );
+            assert_eq!(served.get("a.com/admin"), "shop/open", "{conditions}");
+            assert_eq!(served.get("a.com/"), "shop/open", "{conditions}");
+        }
+    }
+}
+
+#[test]
+fn a_rule_that_turns_away_still_does_so_where_its_conditions_cannot_be_read() {
+    let served = World::new()
+        .service("shop/open")
+        .ingress(
+            "shop/web",
+            alb(&[
+                (
+                    "actions.deny",
+                    r#"{"type":"fixed-response","fixedResponseConfig":{"statusCode":"403"}}"#,
+                ),
+                (
+                    "conditions.deny",
+                    r#"[{"field":"http-request-method","httpRequestMethodConfig":{"values":["GET"]}},
+                        {"field":"source-ip","sourceIPConfig":{"values":["10.0.0/8"]}}]"#,
+                ),
+            ]),
+            json!({ "rules": [rule("a.com", json!([
+                { "path": "/", "pathType": "Prefix", "backend": to_action("deny") },
+                path("Prefix", "/", "open"),
+            ]))] }),
+        )
+        .one(&ours());
+    assert_eq!(served.get("a.com/"), "503");
+    let mut post = get("a.com/", &[], "10.0.0.1");
+    post.method = "POST".to_owned();
+    assert_eq!(
+        served.ask(&post),
+        "shop/open",
+        "the condition that could be read still holds"
+    );
+}
+
+#[test]
+fn more_conditions_come_before_fewer() {
+    let served = with_services(World::new(), &["shop/none", "shop/one", "shop/two"])
+        .ingress(
+            "shop/web",
+            alb(&[
+                (
+                    "conditions.one",
+                    r#"[{"field":"http-request-method","httpRequestMethodConfig":{"values":["GET"]}}]"#,
+                ),
+                (
+                    "conditions.two",
+                    r#"[{"field":"http-request-method","httpRequestMethodConfig":{"values":["GET"]}},
+                        {"field":"query-string","queryStringConfig":{"values":[{"key":"v","value":"2"}]}}]"#,
+                ),
+            ]),
+            json!({ "rules": [rule("a.com", json!([
+                path("Prefix", "/", "none"), path("Prefix", "/", "one"), path("Prefix", "/", "two"),
+            ]))] }),
+        )
+        .one(&ours());
+    assert_eq!(served.get("a.com/?v=2"), "shop/two");
+    assert_eq!(served.get("a.com/"), "shop/one");
+    let mut post = get("a.com/", &[], "10.0.0.1");
+    post.method = "POST".to_owned();
+    assert_eq!(served.ask(&post), "shop/none");
+}
+
+#[test]
+fn hosts_and_paths_of_conditions_stand_beside_the_rule_s_own() {
+    let world = World::new().service("shop/s").ingress(
+        "shop/web",
+        alb(&[(
+            "conditions.s",
+            r#"[{"field":"host-header","hostHeaderConfig":{"values":["b.com","*.c.com"]}},
+                {"field":"path-pattern","pathPatternConfig":{"values":["/y/*"]}}]"#,
+        )]),
+        json!({ "rules": [rule("a.com", json!([path("Prefix", "/x", "s")]))] }),
+    );
+    for settings in [ours(), theirs()] {
+        let served = world.one(&settings);
+        for (url, want) in [
+            ("a.com/x", "shop/s"),
+            ("a.com/y/1", "shop/s"),
+            ("b.com/x/1", "shop/s"),
+            ("x.y.c.com/y/", "shop/s"),
+            ("a.com/z", "404"),
+            ("d.com/x", "404"),
+        ] {
+            assert_eq!(served.get(url), want, "{url}");
+        }
+    }
+    assert_eq!(world.one(&theirs()).balancer.rules.len(), 1);
+}
+
+#[test]
+fn what_restricts_and_is_not_built_is_not_served_without_it() {
+    for (name, value) in [
+        ("auth-type", "oidc"),
+        ("auth-type", "odic"),
+        ("jwt-validation", "{}"),
+        ("wafv2-acl-arn", "arn:aws:wafv2:x"),
+        (
+            "mutual-authentication",
+            r#"[{"port":443,"mode":"verify","trustStore":"t"}]"#,
+        ),
+        ("security-group-prefix-lists", "pl-1"),
+        ("security-groups", ""),
+        ("listen-ports", r#"[{"HTTPS":"443"}]"#),
+    ] {
+        let served = with_services(World::new(), &["shop/s", "shop/other"])
+            .ingress(
+                "shop/web",
+                alb(&[("group.name", "g"), (name, value)]),
+                json!({ "defaultBackend": to("s"), "rules": [rule("a.com", json!([path("Prefix", "/x", "s")]))] }),
+            )
+            .ingress(
+                "shop/xother",
+                alb(&[("group.name", "g")]),
+                json!({ "rules": [rule("b.com", json!([path("Prefix", "/", "other")]))] }),
+            )
+            .one(&ours());
+        assert_eq!(served.problems.len(), 1, "{name}: {:?}", served.problems);
+        for (url, want) in [("a.com/x", "503"), ("a.com/", "503"), ("b.com/", "shop/other")] {
+            assert_eq!(served.get(url), want, "{name}: {value} on {url}");
+        }
+    }
+}
+
+#[test]
+fn a_service_that_asks_for_sign_in_is_not_served_without_it() {
+    let served = World::new()
+        .annotated_service("shop/s", alb(&[("auth-type", "cognito")]))
+        .service("shop/t")
+        .ingress(
+            "shop/web",
+            json!({}),
+            json!({ "rules": [rule("a.com", json!([path("Prefix", "/", "t"), path("Prefix", "/x", "s")]))] }),
+        )
+        .one(&ours());
+    assert_eq!(served.get("a.com/x"), "503");
+    assert_eq!(served.get("a.com/"), "shop/t");
+    served.told(
+        Code::AnnotationUnsupported,
+        "service shop/s metadata.annotations[alb.ingress.kubernetes.io/auth-type]",
+    );
+}
+
+fn admitted(served: &Served) -> Option<Vec<String>> {
+    let nets = served.balancer.options.admitted.get(&Port::HTTP)?;
+    Some(nets.iter().map(|net| net.to_string()).collect())
+}
+
+#[test]
+fn ranges_that_cannot_be_read_let_nobody_in() {
+    for (value, want) in [
+        ("10.0.0.0/8, 192.168.0.0/16", vec!["10.0.0.0/8", "192.168.0.0/16"]),
+        ("10.0.0.0/8,any", vec!["10.0.0.0/8"]),
+        ("any", vec![]),
+        ("", vec![]),
+        ("0.0.0.0", vec![]),
+    ] {
+        let served = World::new()
+            .service("shop/s")
+            .ingress(
+                "shop/web",
+                alb(&[("inbound-cidrs", value)]),
+                json!({ "defaultBackend": to("s") }),
+            )
+            .one(&ours());
+        assert_eq!(admitted(&served).unwrap(), want, "{value:?}");
+    }
+}
+
+#[test]
+fn in_a_group_nobody_lets_in_whom_a_member_keeps_out() {
+    let member = |world: World, name: &str, order: &str, cidrs: Option<&str>| {
+        let mut annotations = vec![("group.name", "g"), ("group.order", order)];
+        annotations.extend(cidrs.map(|cidrs| ("inbound-cidrs", cidrs)));
+        world.service(&format!("shop/{name}")).ingress(
+            &format!("shop/{name}"),
+            alb(&annotations),
+            json!({ "rules": [rule(&format!("{name}.com"), json!([path("Prefix", "/", name)]))] }),
+        )
+    };
+    // Of a, b: the port lets in, then what each answers to 10.0.0.1 and to 192.0.2.1.
+    for (a, b, port, want) in [
+        (None, None, None, ["shop/a", "shop/a", "shop/b", "shop/b"]),
+        (
+            None,
+            Some("10.0.0.0/8"),
+            Some(vec!["10.0.0.0/8"]),
+            ["shop/a", "shop/a", "shop/b", "shop/b"],
+        ),
+        (
+            Some("0.0.0.0/0"),
+            Some("10.0.0.0/8"),
+            Some(vec!["0.0.0.0/0"]),
+            ["shop/a", "shop/a", "shop/b", "403"],
+        ),
+        (
+            Some("10.0.0.0/8"),
+            Some("10.0.0.0/7"),
+            Some(vec!["10.0.0.0/8"]),
+            ["shop/a", "shop/a", "shop/b", "shop/b"],
+        ),
+        (
+            Some("10.0.0.0/8"),
+            Some("bad"),
+            Some(vec!["10.0.0.0/8"]),
+            ["shop/a", "shop/a", "403", "403"],
+        ),
+        (
+            Some("bad"),
+            Some("10.0.0.0/8"),
+            Some(vec!["10.0.0.0/8"]),
+            ["403", "403", "shop/b", "shop/b"],
+        ),
+    ] {
+        let served = member(member(World::new(), "a", "1", a), "b", "2", b).one(&ours());
+        let got = ["a", "b"].map(|name| {
+            ["10.0.0.1", "192.0.2.1"].map(|source| served.ask(&get(&format!("{name}.com/"), &[], source)))
+        });
+        assert_eq!(got.concat(), want, "{a:?} {b:?}");
+        assert_eq!(
+            admitted(&served),
+            port.map(|nets| nets.iter().map(|n| (*n).to_owned()).collect()),
+            "{a:?} {b:?}"
+        );
+    }
+}
+
+#[test]
+fn plain_http_is_not_served_where_a_redirect_was_meant() {
+    let ports = r#"[{"HTTP":80},{"HTTPS":443}]"#;
+    for (redirect, plain, secure) in [
+        ("443", "→ 301", "shop/s"),
+        ("80", "503", "shop/s"),
+        ("8443", "503", "shop/s"),
+        ("yes", "503", "shop/s"),
+        ("", "503", "shop/s"),
+    ] {
+        for settings in [ours(), theirs()] {
+            let served = World::new()
+                .service("shop/s")
+                .ingress(
+                    "shop/web",
+                    alb(&[("listen-ports", ports), ("ssl-redirect", redirect)]),
+                    json!({ "rules": [rule("a.com", json!([path("Prefix", "/", "s")]))] }),
+                )
+                .one(&settings);
+            assert_eq!(served.get("a.com/x"), plain, "{redirect:?}");
+            assert_eq!(served.get_at(443, "a.com/x"), secure, "{redirect:?}");
+            assert_eq!(served.problems.is_empty(), redirect == "443", "{redirect:?}");
+        }
+    }
+}
+
+#[test]
+fn conditions_that_no_backend_has_are_told() {
+    let served = World::new()
+        .service("shop/admin")
+        .ingress(
+            "shop/web",
+            alb(&[("conditions.admn", "[]")]),
+            json!({ "rules": [rule("a.com", json!([path("Prefix", "/", "admin")]))] }),
+        )
+        .one(&ours());
+    served.told(
+        Code::AnnotationUnknown,
+        "ingress shop/web metadata.annotations[alb.ingress.kubernetes.io/conditions.admn]",
+    );
+}

@@ -1,0 +1,288 @@
+//! Members of a group in, one load balancer with settings they agree on out.
+
+use portcullis_model::{AddressFamily, Scheme};
+
+use super::*;
+
+fn grouped(extra: Value) -> Value {
+    let mut annotations = json!({ "alb.ingress.kubernetes.io/group.name": "g" });
+    for (key, value) in extra.as_object().unwrap() {
+        annotations[format!("alb.ingress.kubernetes.io/{key}")] = value.clone();
+    }
+    annotations
+}
+
+/// Two members with these annotations beside the group's; `a` is the older.
+fn two(a: Value, b: Value) -> World {
+    with_services(World::new(), &["shop/a", "shop/b"])
+        .aged(
+            "shop/a",
+            1,
+            grouped(a),
+            json!({ "rules": [rule("a.com", json!([path("Prefix", "/", "a")]))] }),
+        )
+        .aged(
+            "shop/b",
+            2,
+            grouped(b),
+            json!({ "rules": [rule("b.com", json!([path("Prefix", "/", "b")]))] }),
+        )
+}
+
+fn members(served: &Served) -> Vec<String> {
+    served
+        .balancer
+        .members
+        .iter()
+        .map(|name| name.to_string())
+        .collect()
+}
+
+#[test]
+fn members_stand_by_group_order_then_age_then_name() {
+    for (settings, a, b, ages, want) in [
+        (ours(), json!({}), json!({}), (1, 2), ["shop/a", "shop/b"]),
+        (ours(), json!({}), json!({}), (2, 1), ["shop/b", "shop/a"]),
+        (ours(), json!({}), json!({}), (1, 1), ["shop/a", "shop/b"]),
+        (
+            ours(),
+            json!({ "group.order": "1" }),
+            json!({}),
+            (1, 2),
+            ["shop/b", "shop/a"],
+        ),
+        (
+            ours(),
+            json!({}),
+            json!({ "group.order": "-1000" }),
+            (1, 2),
+            ["shop/b", "shop/a"],
+        ),
+        // The incumbent does not ask for age.
+        (theirs(), json!({}), json!({}), (2, 1), ["shop/a", "shop/b"]),
+        (
+            theirs(),
+            json!({ "group.order": "1" }),
+            json!({}),
+            (1, 2),
+            ["shop/b", "shop/a"],
+        ),
+        // An order that cannot be read never goes before a neighbour.
+        (
+            ours(),
+            json!({ "group.order": "1O" }),
+            json!({ "group.order": "1000" }),
+            (1, 2),
+            ["shop/b", "shop/a"],
+        ),
+        (
+            ours(),
+            json!({ "group.order": "1001" }),
+            json!({}),
+            (1, 2),
+            ["shop/b", "shop/a"],
+        ),
+    ] {
+        let world = World::new()
+            .aged("shop/a", ages.0, grouped(a.clone()), json!({}))
+            .aged("shop/b", ages.1, grouped(b.clone()), json!({}));
+        assert_eq!(members(&world.one(&settings)), want, "{a} {b} {ages:?}");
+    }
+}
+
+#[test]
+fn ingresses_without_a_group_have_load_balancers_of_their_own() {
+    let all = World::new()
+        .ingress("shop/a", json!({}), json!({}))
+        .ingress("shop/b", grouped(json!({})), json!({}))
+        .ingress("blog/c", grouped(json!({})), json!({}))
+        .all(&ours());
+    let members: Vec<(String, usize)> = all
+        .into_iter()
+        .map(|(id, translation)| (id, translation.balancer.unwrap().members.len()))
+        .collect();
+    assert_eq!(members, [("g".to_owned(), 2), ("shop/a".to_owned(), 1)]);
+}
+
+#[test]
+fn of_two_values_the_first_in_order_counts_and_the_other_is_told() {
+    let served = two(
+        json!({ "scheme": "internet-facing", "subnets": "s-2, s-1", "tags": "a=1,b=2", "ssl-policy": "P1" }),
+        json!({ "scheme": "internal", "subnets": "s-1,s-2", "tags": "b=3,c=4", "ip-address-type": "dualstack" }),
+    )
+    .one(&ours());
+    let options = &served.balancer.options;
+    assert_eq!(options.scheme, Scheme::InternetFacing);
+    assert_eq!(options.address_family, AddressFamily::Dualstack);
+    assert_eq!(options.subnets, ["s-1", "s-2"]);
+    let tags: Vec<String> = options.tags.iter().map(|(k, v)| format!("{k}={v}")).collect();
+    assert_eq!(tags, ["a=1", "b=2", "c=4"]);
+    let conflicts: Vec<String> = served
+        .problems
+        .iter()
+        .map(|problem| format!("{} {}", problem.code, problem.at))
+        .collect();
+    assert_eq!(
+        conflicts,
+        [
+            "SettingConflict ingress shop/b metadata.annotations[alb.ingress.kubernetes.io/scheme]",
+            "SettingConflict ingress shop/b metadata.annotations[alb.ingress.kubernetes.io/tags]",
+        ]
+    );
+}
+
+#[test]
+fn an_unreadable_scheme_never_becomes_the_wider_one() {
+    let open = Settings {
+        scheme: Scheme::InternetFacing,
+        ..ours()
+    };
+    for (a, b, want) in [
+        (json!({}), json!({}), Scheme::InternetFacing),
+        (json!({ "scheme": "internl" }), json!({}), Scheme::Internal),
+        (
+            json!({ "scheme": "internl" }),
+            json!({ "scheme": "internet-facing" }),
+            Scheme::InternetFacing,
+        ),
+    ] {
+        let served = two(a.clone(), b.clone()).one(&open);
+        assert_eq!(served.balancer.options.scheme, want, "{a} {b}");
+    }
+}
+
+#[test]
+fn a_port_with_two_protocols_speaks_that_of_the_first() {
+    let served = two(
+        json!({ "listen-ports": r#"[{"HTTPS":443},{"HTTP":80}]"# }),
+        json!({ "listen-ports": r#"[{"HTTP":443},{"HTTP":8080}]"# }),
+    )
+    .one(&ours());
+    served.told(
+        Code::SettingConflict,
+        "ingress shop/b metadata.annotations[alb.ingress.kubernetes.io/listen-ports]",
+    );
+    assert!(served.balancer.listeners[&Port::HTTPS].is_https());
+    assert_eq!(served.get_at(8080, "b.com/"), "shop/b");
+    assert_eq!(
+        served.get_at(443, "b.com/"),
+        "404",
+        "what was to be plain is not served there"
+    );
+    assert_eq!(
+        served.get_at(80, "b.com/"),
+        "404",
+        "rules stand on their own Ingress's ports"
+    );
+}
+
+#[test]
+fn in_a_group_of_several_namespaces_a_host_belongs_to_the_oldest_ingress() {
+    let group = grouped(json!({}));
+    let world = with_services(World::new(), &["shop/a", "blog/b", "blog/d"])
+        .aged(
+            "shop/a",
+            1,
+            group.clone(),
+            json!({ "rules": [rule("a.com", json!([path("Prefix", "/", "a")]))] }),
+        )
+        .aged(
+            "blog/b",
+            2,
+            group,
+            json!({
+                "defaultBackend": to("d"),
+                "rules": [
+                    rule("a.com", json!([path("Exact", "/login", "b")])),
+                    rule("", json!([path("Exact", "/x", "b")])),
+                    rule("b.com", json!([path("Prefix", "/", "b")])),
+                ],
+            }),
+        );
+    let served = world.one(&ours());
+    for (url, want) in [
+        ("a.com/login", "shop/a"),
+        ("b.com/", "blog/b"),
+        ("c.com/x", "404"),
+        ("c.com/", "404"),
+    ] {
+        assert_eq!(served.get(url), want, "{url}");
+    }
+    let told: Vec<String> = served
+        .problems
+        .iter()
+        .map(|problem| problem.at.to_string())
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "ingress blog/b spec.defaultBackend",
+            "ingress blog/b spec.rules[0].http.paths[0]",
+            "ingress blog/b spec.rules[1].http.paths[0]",
+        ]
+    );
+    assert!(served.codes().iter().all(|code| *code == Code::HostNotOwned));
+
+    // Under the incumbent's semantics what is served today stays, and is told.
+    let served = world.one(&theirs());
+    assert_eq!(served.get("a.com/login"), "blog/b", "its order puts blog first");
+    assert_eq!(served.get("c.com/"), "blog/d");
+    assert_eq!(
+        served
+            .codes()
+            .iter()
+            .filter(|code| **code == Code::HostNotOwned)
+            .count(),
+        3
+    );
+}
+
+#[test]
+fn a_class_in_plan_mode_is_only_shown() {
+    for (mode, want) in [
+        (None, Mode::Apply),
+        (Some("Apply"), Mode::Apply),
+        (Some("Plan"), Mode::Plan),
+    ] {
+        let parameters = mode.map_or_else(|| json!({}), |mode| json!({ "mode": mode }));
+        let all = World::new()
+            .class("c", ControllerName::OURS, true, Some("p"))
+            .parameters("p", parameters)
+            .ingress("shop/web", json!({}), json!({}))
+            .all(&Settings::default());
+        assert_eq!(all["shop/web"].mode, want, "{mode:?}");
+    }
+}
+
+#[test]
+fn a_class_gives_scheme_and_semantics() {
+    for (parameters, scheme, semantics, problem) in [
+        (
+            json!({}),
+            Scheme::Internal,
+            portcullis_model::Semantics::Kubernetes,
+            None,
+        ),
+        (
+            json!({ "scheme": "internet-facing", "semantics": "AwsLoadBalancerController" }),
+            Scheme::InternetFacing,
+            portcullis_model::Semantics::AwsLoadBalancerController,
+            None,
+        ),
+        (
+            json!({ "scheme": "public" }),
+            Scheme::Internal,
+            portcullis_model::Semantics::Kubernetes,
+            Some(Code::ClassParametersInvalid),
+        ),
+    ] {
+        let served = World::new()
+            .class("c", ControllerName::OURS, true, Some("p"))
+            .parameters("p", parameters.clone())
+            .ingress("shop/web", json!({}), json!({}))
+            .one(&Settings::default());
+        assert_eq!(served.balancer.options.scheme, scheme, "{parameters}");
+        assert_eq!(served.balancer.semantics, semantics, "{parameters}");
+        assert_eq!(served.codes().first().copied(), problem, "{parameters}");
+    }
+}

@@ -1,0 +1,127 @@
+//! The incumbent's semantics in, the rules in its own layout out.
+
+use super::*;
+
+#[test]
+fn rules_stand_by_member_then_as_written_with_exact_and_longer_prefixes_first() {
+    let world = with_services(World::new(), &["shop/s", "blog/s"])
+        .ingress(
+            "shop/web",
+            alb(&[("group.name", "g"), ("group.order", "10")]),
+            json!({ "rules": [
+                rule("b.com", json!([
+                    path("ImplementationSpecific", "/i/*", "s"),
+                    path("Prefix", "/a", "s"),
+                    path("Prefix", "/", "s"),
+                    path("Exact", "/z", "s"),
+                    path("Prefix", "/long/er", "s"),
+                    path("Exact", "/y", "s"),
+                ])),
+                rule("a.com", json!([path("Prefix", "/", "s")])),
+            ] }),
+        )
+        .ingress(
+            "blog/posts",
+            alb(&[("group.name", "g")]),
+            json!({ "rules": [rule("*.c.com", json!([path("Prefix", "/", "s")]))] }),
+        );
+    assert_eq!(
+        world.one(&theirs()).rules(),
+        [
+            "80 glob:*.c.com prefix:/ → forward blog/posts-s:80",
+            "80 b.com exact:/z → forward shop/web-s:80",
+            "80 b.com exact:/y → forward shop/web-s:80",
+            "80 b.com prefix:/long/er → forward shop/web-s:80",
+            "80 b.com prefix:/a → forward shop/web-s:80",
+            "80 b.com prefix:/ → forward shop/web-s:80",
+            "80 b.com glob:/i/* → forward shop/web-s:80",
+            "80 a.com prefix:/ → forward shop/web-s:80",
+        ]
+    );
+}
+
+#[test]
+fn its_hosts_fall_through_and_its_wildcards_span_labels() {
+    let served = with_services(World::new(), &["shop/exact", "shop/wildcard"])
+        .ingress(
+            "shop/web",
+            json!({}),
+            json!({ "rules": [
+                rule("a.foo.com", json!([path("Prefix", "/e", "exact")])),
+                rule("*.foo.com", json!([path("Prefix", "/", "wildcard")])),
+            ] }),
+        )
+        .one(&theirs());
+    for (url, want) in [
+        ("a.foo.com/e", "shop/exact"),
+        ("a.foo.com/x", "shop/wildcard"),
+        ("c.b.foo.com/x", "shop/wildcard"),
+        ("foo.com/x", "404"),
+    ] {
+        assert_eq!(served.get(url), want, "{url}");
+    }
+}
+
+#[test]
+fn one_member_redirects_for_the_whole_group() {
+    let served = with_services(World::new(), &["shop/a", "shop/b"])
+        .ingress(
+            "shop/a",
+            alb(&[
+                ("group.name", "g"),
+                ("listen-ports", r#"[{"HTTP":80},{"HTTPS":443}]"#),
+                ("ssl-redirect", "443"),
+            ]),
+            json!({ "rules": [rule("a.com", json!([path("Prefix", "/", "a")]))] }),
+        )
+        .ingress(
+            "shop/b",
+            alb(&[("group.name", "g")]),
+            json!({ "rules": [rule("b.com", json!([path("Prefix", "/", "b")]))] }),
+        )
+        .one(&theirs());
+    assert_eq!(served.get("b.com/"), "→ 301");
+    assert_eq!(served.get("none.com/"), "→ 301");
+    assert_eq!(served.get_at(443, "a.com/"), "shop/a");
+    assert_eq!(served.get_at(443, "b.com/"), "404");
+    assert_eq!(served.rules(), ["443 a.com prefix:/ → forward shop/a-a:80"]);
+}
+
+#[test]
+fn rules_that_never_answer_are_kept_and_told() {
+    let served = World::new()
+        .service("shop/s")
+        .ingress(
+            "shop/web",
+            json!({}),
+            json!({ "rules": [rule("a.com", json!([path("Prefix", "/", "s"), path("Prefix", "/", "s")]))] }),
+        )
+        .one(&theirs());
+    assert_eq!(served.balancer.rules.len(), 2);
+    served.told(Code::RuleShadowed, "ingress shop/web spec.rules[0].http.paths[1]");
+}
+
+#[test]
+fn its_defaults_are_node_targets_and_plain_http() {
+    let settings = Settings::new(ControllerName::new(ControllerName::INCUMBENT));
+    let all = World::new()
+        .service("shop/s")
+        .ingress(
+            "shop/web",
+            json!({ "kubernetes.io/ingress.class": "alb" }),
+            json!({ "defaultBackend": to("s"), "tls": [{ "hosts": ["a.com"] }] }),
+        )
+        .all(&settings);
+    let balancer = all["shop/web"].balancer.clone().unwrap();
+    let backend = balancer.backends.values().next().unwrap();
+    assert_eq!(backend.target_kind, portcullis_model::TargetKind::Node);
+    assert_eq!(backend.port.map(Port::get), Some(30080));
+    assert_eq!(
+        balancer
+            .listeners
+            .keys()
+            .map(|port| port.get())
+            .collect::<Vec<_>>(),
+        [80]
+    );
+}

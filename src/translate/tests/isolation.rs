@@ -1,0 +1,193 @@
+//! Random Ingresses, one of them broken, in; that the others' rules stay what they were out.
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// What an Ingress of a group is made of: host, path type and path of each rule, and the day it was made.
+type Shape = (Vec<(u8, u8, u8)>, u32, i8);
+
+const HOSTS: [&str; 4] = ["a.com", "*.a.com", "b.a.com", ""];
+const PATHS: [(&str, &str); 6] = [
+    ("Prefix", "/"),
+    ("Prefix", "/x"),
+    ("Prefix", "/x/y"),
+    ("Exact", "/x"),
+    ("Exact", "/x/y"),
+    ("ImplementationSpecific", "/z"),
+];
+
+fn shape() -> impl Strategy<Value = Shape> {
+    (
+        prop::collection::vec((0..4u8, 0..6u8, 0..3u8), 1..4),
+        1..5u32,
+        -2..3i8,
+    )
+}
+
+fn member(world: World, name: &str, own_hosts: bool, shape: &Shape, more: &[(&str, &str)]) -> World {
+    let rules: Vec<Value> = shape
+        .0
+        .iter()
+        .map(|(host, kind, service)| {
+            let (kind, text) = PATHS[usize::from(*kind)];
+            let host = match own_hosts {
+                true => format!("h{host}.{name}.com"),
+                false => HOSTS[usize::from(*host)].to_owned(),
+            };
+            rule(&host, json!([path(kind, text, &format!("s{service}"))]))
+        })
+        .collect();
+    let mut annotations = json!({
+        "alb.ingress.kubernetes.io/group.name": "g",
+        "alb.ingress.kubernetes.io/group.order": shape.2.to_string(),
+    });
+    for (name, value) in more {
+        annotations[format!("alb.ingress.kubernetes.io/{name}")] = json!(value);
+    }
+    world.aged(
+        &format!("shop/{name}"),
+        shape.1,
+        annotations,
+        json!({ "rules": rules }),
+    )
+}
+
+const BROKEN: [&[(&str, &str)]; 9] = [
+    &[("conditions.s0", "[{\"field\":\"sorce-ip\"}]")],
+    &[("auth-type", "oidc")],
+    &[("group.order", "first")],
+    &[("ssl-redirect", "443")],
+    &[("inbound-cidrs", "0.0.0.0/0,any")],
+    &[("backend-protocol", "gopher")],
+    &[("target-type", "pod")],
+    &[("transforms.s1", "[{}]")],
+    &[
+        ("scheme", "public"),
+        ("tags", "x"),
+        ("load-balancer-attributes", "y"),
+        ("ip-address-type", "6"),
+    ],
+];
+
+fn of_member(served: &Served, name: &str) -> Vec<String> {
+    let rules = served.balancer.rules.iter();
+    rules
+        .filter(|rule| &*rule.origin.object.name == name)
+        .map(|rule| rule.to_string())
+        .collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+    #[test]
+    fn one_ingress_s_mistake_never_changes_what_another_s_hosts_answer(
+        good in prop::collection::vec(shape(), 1..4),
+        bad in shape(),
+        broken in 0..BROKEN.len(),
+        incumbent in any::<bool>(),
+    ) {
+        let settings = if incumbent { theirs() } else { ours() };
+        let base = with_services(World::new(), &["shop/s0", "shop/s1"]);
+        let base = good.iter().enumerate().fold(base, |world, (index, shape)| {
+            member(world, &format!("good{index}"), false, shape, &[])
+        });
+        let alone = base.one(&settings);
+        let with = member(base, "zbad", true, &bad, BROKEN[broken]).one(&settings);
+        for index in 0..good.len() {
+            let name = format!("good{index}");
+            prop_assert_eq!(of_member(&alone, &name), of_member(&with, &name));
+        }
+        let told = |served: &Served| -> Vec<Problem> {
+            let mut problems = served.problems.clone();
+            problems.retain(|problem| &*problem.at.object.name != "zbad");
+            problems
+        };
+        // Services that cannot be found by the others are told as before, and nothing else is.
+        prop_assert_eq!(told(&alone), told(&with));
+    }
+
+    #[test]
+    fn a_translation_is_the_same_whatever_order_objects_come_in(
+        shapes in prop::collection::vec(shape(), 1..4),
+        incumbent in any::<bool>(),
+    ) {
+        let settings = if incumbent { theirs() } else { ours() };
+        let world = with_services(World::new(), &["shop/s0", "shop/s1"]);
+        let world = shapes.iter().enumerate().fold(world, |world, (index, shape)| {
+            member(world, &format!("m{index}"), false, shape, &[])
+        });
+        let mut turned = world.clone();
+        turned.objects.reverse();
+        prop_assert_eq!(world.all(&settings), turned.all(&settings));
+    }
+
+    #[test]
+    fn under_kubernetes_semantics_the_most_specific_host_and_path_answer(
+        shapes in prop::collection::vec(shape(), 1..4),
+        host in prop::sample::select(vec!["a.com", "b.a.com", "c.a.com", "d.c.a.com", "z.org"]),
+        asked in prop::sample::select(vec!["/", "/x", "/x/", "/x/y", "/x/y/z", "/xy", "/z", "/z/1"]),
+    ) {
+        let world = with_services(World::new(), &["shop/s0", "shop/s1", "shop/s2"]);
+        let world = shapes.iter().enumerate().fold(world, |world, (index, shape)| {
+            member(world, &format!("m{index}"), false, shape, &[])
+        });
+        let served = world.one(&ours());
+        prop_assert_eq!(served.get(&format!("{host}{asked}")), plainly(&shapes, host, asked));
+    }
+}
+
+/// The documentation's rules, spelled out: the host first, then the path, then who came first.
+fn plainly(shapes: &[Shape], host: &str, asked: &str) -> String {
+    let mut order: Vec<usize> = (0..shapes.len()).collect();
+    order.sort_by_key(|index| (shapes[*index].2, shapes[*index].1, *index));
+    let mut rules = Vec::new();
+    for index in order {
+        rules.extend(shapes[index].0.iter().copied());
+    }
+    let takes_host = |pattern: &str| match pattern.strip_prefix("*.") {
+        Some(rest) => host.split_once('.').is_some_and(|(_, parent)| parent == rest),
+        None => pattern == host || pattern.is_empty(),
+    };
+    // Exact names, wildcards, no host: the first of these that any rule has decides alone.
+    let kinds = [
+        ["a.com", "b.a.com"].as_slice(),
+        ["*.a.com"].as_slice(),
+        [""].as_slice(),
+    ];
+    let deciding = kinds.into_iter().find_map(|kind| {
+        rules
+            .iter()
+            .map(|rule| HOSTS[usize::from(rule.0)])
+            .find(|pattern| kind.contains(pattern) && takes_host(pattern))
+    });
+    let Some(deciding) = deciding else {
+        return "404".to_owned();
+    };
+    let score = |(kind, text): (&str, &str)| -> Option<(bool, usize)> {
+        if kind == "Exact" {
+            return (text == asked).then_some((true, 0));
+        }
+        let elements = |path: &str| {
+            path.split('/')
+                .filter(|e| !e.is_empty())
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        };
+        let (prefix, path) = (elements(text), elements(asked));
+        path.starts_with(&prefix).then_some((false, prefix.len()))
+    };
+    let mut best: Option<((bool, usize), u8)> = None;
+    for (host, path, service) in rules {
+        if HOSTS[usize::from(host)] != deciding {
+            continue;
+        }
+        if let Some(score) = score(PATHS[usize::from(path)])
+            && best.is_none_or(|(so_far, _)| score > so_far)
+        {
+            best = Some((score, service));
+        }
+    }
+    best.map_or_else(|| "404".to_owned(), |(_, service)| format!("shop/s{service}"))
+}

@@ -1,0 +1,118 @@
+//! All Ingresses of a folder in, the one load balancer of a process that serves them out.
+
+use super::*;
+
+fn serving() -> Settings {
+    Settings::for_serving(ControllerName::default())
+}
+
+#[test]
+fn all_ingresses_are_served_and_each_keeps_its_own_settings() {
+    let both = r#"[{"HTTP":8080},{"HTTPS":8443}]"#;
+    let redirect =
+        r#"{"type":"redirect","redirectConfig":{"statusCode":"HTTP_302","protocol":"HTTPS","port":"8443"}}"#;
+    for controller in [ControllerName::OURS, ControllerName::INCUMBENT] {
+        let served = with_services(World::new(), &["shop/a", "shop/b", "blog/c"])
+            .ingress(
+                "shop/a",
+                alb(&[("listen-ports", both), ("ssl-redirect", "8443")]),
+                json!({ "rules": [rule("a.com", json!([path("Prefix", "/", "a")]))] }),
+            )
+            .ingress(
+                "shop/b",
+                alb(&[
+                    ("group.name", "g"),
+                    ("listen-ports", r#"[{"HTTP":80}]"#),
+                    ("actions.go", redirect),
+                ]),
+                json!({ "rules": [rule("b.com", json!([
+                    path("Prefix", "/", "b"),
+                    { "path": "/go", "pathType": "Prefix", "backend": to_action("go") },
+                ]))] }),
+            )
+            .ingress(
+                "blog/c",
+                alb(&[("inbound-cidrs", "10.0.0.0/8"), ("scheme", "internet-facing")]),
+                json!({ "rules": [rule("c.com", json!([path("Prefix", "/", "c")]))] }),
+            )
+            .one(&Settings::for_serving(ControllerName::new(controller)));
+        for (port, url, want) in [
+            (80, "a.com/", "→ 301"),
+            (443, "a.com/", "shop/a"),
+            (80, "b.com/", "shop/b"),
+            (443, "b.com/", "404"),
+            (80, "c.com/", "403"),
+            (80, "none.com/", "404"),
+            (8080, "a.com/", "nobody"),
+        ] {
+            assert_eq!(served.get_at(port, url), want, "{controller}: {url} at {port}");
+        }
+        let mut request = Request::get(Port::HTTP, "c.com", "/");
+        request.source = "10.1.1.1".parse().unwrap();
+        assert_eq!(served.ask(&request), "blog/c", "{controller}");
+        // Redirects lead to the port that HTTPS is served at.
+        for url in ["a.com/x", "b.com/go"] {
+            let (host, rest) = url.split_once('/').unwrap();
+            let request = Request::get(Port::HTTP, host, &format!("/{rest}"));
+            let Some(Action::Redirect(redirect)) = resolve(&served.balancer, &request).action() else {
+                panic!("{url} is not redirected")
+            };
+            assert_eq!(
+                redirect.location(&request, false),
+                format!("https://{url}"),
+                "{controller}"
+            );
+        }
+        assert_eq!(served.codes(), [], "{controller}");
+    }
+}
+
+#[test]
+fn a_host_is_left_to_the_default_backend_of_its_own_load_balancer() {
+    let served = with_services(World::new(), &["shop/a", "shop/d", "blog/e"])
+        .ingress(
+            "shop/first",
+            json!({}),
+            json!({ "defaultBackend": to("d"), "rules": [rule("a.com", json!([path("Prefix", "/a", "a")]))] }),
+        )
+        .ingress(
+            "shop/second",
+            json!({}),
+            json!({ "rules": [rule("b.com", json!([path("Prefix", "/a", "a")]))] }),
+        )
+        .ingress(
+            "blog/third",
+            json!({}),
+            json!({ "defaultBackend": to("e"), "rules": [{ "host": "c.com" }] }),
+        )
+        .one(&serving());
+    for (url, want) in [
+        ("a.com/a", "shop/a"),
+        ("a.com/x", "shop/d"),
+        ("b.com/a", "shop/a"),
+        ("b.com/x", "404"),
+        ("c.com/x", "blog/e"),
+    ] {
+        assert_eq!(served.get(url), want, "{url}: {:#?}", served.rules());
+    }
+}
+
+#[test]
+fn namespaces_that_share_no_group_need_no_grant() {
+    let served = with_services(World::new(), &["shop/a", "blog/b"])
+        .aged(
+            "shop/a",
+            1,
+            json!({}),
+            json!({ "rules": [rule("a.com", json!([path("Prefix", "/", "a")]))] }),
+        )
+        .aged(
+            "blog/b",
+            2,
+            json!({}),
+            json!({ "rules": [rule("", json!([path("Prefix", "/", "b")]))] }),
+        )
+        .one(&serving());
+    assert_eq!(served.get("any.com/"), "blog/b");
+    assert_eq!(served.codes(), []);
+}
