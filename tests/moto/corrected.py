@@ -30,6 +30,7 @@ from moto.elbv2.exceptions import ELBClientError
 from moto.elbv2.models import (
     ELBv2Backend,
     FakeListenerRule,
+    FakeLoadBalancer,
     FakeRule,
     FakeTargetGroup,
     elbv2_backends,
@@ -104,8 +105,7 @@ def load_balancers_are_created_once(moto, self, name, security_groups, subnet_id
         refuse("InvalidScheme", f"Scheme '{given['scheme']}' is not valid")
     kind = given.get("loadbalancer_type") or "application"
     wanted = list(subnet_ids) + [mapping["SubnetId"] for mapping in given.get("subnet_mappings") or []]
-    subnets = [subnet for subnet in self.ec2_backend.subnets_of(wanted)]
-    zones = [subnet.availability_zone for subnet in subnets]
+    zones = [subnet.availability_zone for subnet in subnets_of(self, wanted)]
     if len(set(zones)) < len(zones):
         refuse("InvalidConfigurationRequest", "A load balancer cannot have two subnets in one Availability Zone")
     if kind == "application" and len(zones) < 2:
@@ -121,18 +121,19 @@ def load_balancers_are_created_once(moto, self, name, security_groups, subnet_id
             refuse("DuplicateLoadBalancerName", f"A load balancer named '{name}' exists, but with different settings")
     if len(self.load_balancers) >= QUOTAS["application-load-balancers"]:
         refuse("TooManyLoadBalancers", "The maximum number of load balancers has been reached")
-    return moto(self, name, security_groups, subnet_ids, **given)
+    created = moto(self, name, security_groups, subnet_ids, **given)
+    if kind == "application":
+        internal = {"ipv6.deny_all_igw_traffic": "true"} if created.scheme == "internal" else {}
+        created.attrs = {**defaults(LOAD_BALANCER_ATTRIBUTES), **internal}
+    return created
 
 
 def subnets_of(self, ids):
-    found = {subnet.id: subnet for zone in self.subnets.values() for subnet in zone.values()}
+    found = {subnet.id: subnet for zone in self.ec2_backend.subnets.values() for subnet in zone.values()}
     for subnet in ids:
         if subnet not in found:
             refuse("SubnetNotFound", f"The subnet '{subnet}' does not exist")
     return [found[subnet] for subnet in ids]
-
-
-EC2Backend.subnets_of = subnets_of
 
 
 def check_name(kind, name):
@@ -170,6 +171,114 @@ def forget_tags(self, arn):
 def account_limits_are_the_defaults(moto, self):
     """moto's are of another year (30 targets a load balancer); QUOTAS."""
     return ActionResult({"Limits": [{"Name": name, "Max": str(most)} for name, most in QUOTAS.items()]})
+
+
+# --- attributes ---------------------------------------------------------------------------------
+
+BOOLEAN = r"true|false"
+TEXT = r".*"
+
+
+def between(least, most):
+    return range(least, most + 1)
+
+
+# What can be set, and to what (API, LoadBalancerAttribute, those of Application Load Balancers); the first is the
+# default. A range is of whole numbers, a text a regular expression.
+LOAD_BALANCER_ATTRIBUTES = {
+    "access_logs.s3.bucket": ("", TEXT),
+    "access_logs.s3.enabled": ("false", BOOLEAN),
+    "access_logs.s3.prefix": ("", TEXT),
+    "client_keep_alive.seconds": ("3600", between(60, 604800)),
+    "connection_logs.s3.bucket": ("", TEXT),
+    "connection_logs.s3.enabled": ("false", BOOLEAN),
+    "connection_logs.s3.prefix": ("", TEXT),
+    "deletion_protection.enabled": ("false", BOOLEAN),
+    "health_check_logs.s3.bucket": ("", TEXT),
+    "health_check_logs.s3.enabled": ("false", BOOLEAN),
+    "health_check_logs.s3.prefix": ("", TEXT),
+    "idle_timeout.timeout_seconds": ("60", between(1, 4000)),
+    "ipv6.deny_all_igw_traffic": ("false", BOOLEAN),
+    "load_balancing.cross_zone.enabled": ("true", r"true"),
+    "routing.http.desync_mitigation_mode": ("defensive", r"monitor|defensive|strictest"),
+    "routing.http.drop_invalid_header_fields.enabled": ("false", BOOLEAN),
+    "routing.http.preserve_host_header.enabled": ("false", BOOLEAN),
+    "routing.http.x_amzn_tls_version_and_cipher_suite.enabled": ("false", BOOLEAN),
+    "routing.http.xff_client_port.enabled": ("false", BOOLEAN),
+    "routing.http.xff_header_processing.mode": ("append", r"append|preserve|remove"),
+    "routing.http2.enabled": ("true", BOOLEAN),
+    "waf.fail_open.enabled": ("false", BOOLEAN),
+    "zonal_shift.config.enabled": ("false", BOOLEAN),
+}
+# API, TargetGroupAttribute, those of Application Load Balancers with instances or addresses.
+MINIMUM = "minimum_healthy_targets"
+TARGET_GROUP_ATTRIBUTES = {
+    "deregistration_delay.timeout_seconds": ("300", between(0, 3600)),
+    "load_balancing.algorithm.anomaly_mitigation": ("off", r"on|off"),
+    "load_balancing.algorithm.type": ("round_robin", r"round_robin|least_outstanding_requests|weighted_random"),
+    "load_balancing.cross_zone.enabled": (
+        "use_load_balancer_configuration",
+        r"true|false|use_load_balancer_configuration",
+    ),
+    "slow_start.duration_seconds": ("0", [0, *between(30, 900)]),
+    "stickiness.app_cookie.cookie_name": ("", r"(?!AWSALB).*"),
+    "stickiness.app_cookie.duration_seconds": ("86400", between(1, 604800)),
+    "stickiness.enabled": ("false", BOOLEAN),
+    "stickiness.lb_cookie.duration_seconds": ("86400", between(1, 604800)),
+    "stickiness.type": ("lb_cookie", r"lb_cookie|app_cookie"),
+    f"target_group_health.dns_failover.{MINIMUM}.count": ("1", r"off|[1-9]\d*"),
+    f"target_group_health.dns_failover.{MINIMUM}.percentage": ("off", r"off|100|[1-9]\d?"),
+    f"target_group_health.unhealthy_state_routing.{MINIMUM}.count": ("1", r"[1-9]\d*"),
+    f"target_group_health.unhealthy_state_routing.{MINIMUM}.percentage": ("off", r"off|100|[1-9]\d?"),
+}
+
+
+def defaults(attributes):
+    return {key: default for key, (default, _) in attributes.items()}
+
+
+def check_attributes(known, given):
+    for key, value in given.items():
+        if key not in known:
+            invalid(f"The attribute key '{key}' is not recognized")
+        valid = known[key][1]
+        if isinstance(valid, str):
+            fits = re.fullmatch(valid, value)
+        else:
+            fits = value.isdecimal() and int(value) in valid
+        if not fits:
+            invalid(f"The value '{value}' of '{key}' is not valid")
+
+
+@corrects(ELBv2Backend, "modify_load_balancer_attributes")
+def load_balancer_attributes_are_checked(moto, self, arn, attrs):
+    """moto takes any value; logs need a bucket (API, LoadBalancerAttribute)."""
+    check_attributes(LOAD_BALANCER_ATTRIBUTES, attrs)
+    balancer = self.load_balancers.get(arn)
+    after = {**(balancer.attrs if balancer else {}), **attrs}
+    for logs in ("access_logs", "connection_logs", "health_check_logs"):
+        if after.get(f"{logs}.s3.enabled") == "true" and not after.get(f"{logs}.s3.bucket"):
+            refuse("InvalidConfigurationRequest", f"The bucket of the {logs} must be specified")
+    return moto(self, arn, attrs)
+
+
+FakeLoadBalancer.VALID_ATTRS |= set(LOAD_BALANCER_ATTRIBUTES)
+
+
+@corrects(ELBv2Backend, "modify_target_group_attributes")
+def target_group_attributes_are_checked(moto, self, target_group_arn, attributes):
+    """moto takes any key and most values, and refuses a delay of 3,600 seconds (API, TargetGroupAttribute)."""
+    group = self.target_groups.get(target_group_arn)
+    if group is None or group.protocol not in ("HTTP", "HTTPS"):
+        return moto(self, target_group_arn, attributes)
+    check_attributes(TARGET_GROUP_ATTRIBUTES, attributes)
+    after = {**group.attributes, **attributes}
+    if after["stickiness.type"] == "app_cookie" and not after["stickiness.app_cookie.cookie_name"]:
+        refuse("InvalidConfigurationRequest", "The name of the application's cookie must be specified")
+    weighted = after["load_balancing.algorithm.type"] == "weighted_random"
+    if after["load_balancing.algorithm.anomaly_mitigation"] == "on" and not weighted:
+        refuse("InvalidConfigurationRequest", "Anomalies are mitigated by the algorithm weighted_random alone")
+    group.attributes = after
 
 
 # --- listeners ----------------------------------------------------------------------------------
@@ -655,7 +764,10 @@ def target_groups_are_created_once(moto, self, name, **given):
     if existing is None:
         if len(self.target_groups) >= QUOTAS["target-groups"]:
             refuse("TooManyTargetGroups", "The maximum number of target groups has been reached")
-        return moto(self, name, **given)
+        created = moto(self, name, **given)
+        if created.protocol in ("HTTP", "HTTPS"):
+            created.attributes = defaults(TARGET_GROUP_ATTRIBUTES)
+        return created
     all_groups = dict(self.target_groups)
     del self.target_groups[existing.arn]
     try:

@@ -393,6 +393,56 @@ class Corrected(unittest.TestCase):
         self.assertEqual(limits["targets-per-application-load-balancer"], "1000")
         self.assertEqual(limits["rules-per-application-load-balancer"], "100")
 
+    # --- attributes
+
+    def test_attributes_have_their_defaults(self):
+        balancer = self.load_balancer()["LoadBalancerArn"]
+        of_balancer = self.elb.describe_load_balancer_attributes(LoadBalancerArn=balancer)
+        of_group = self.elb.describe_target_group_attributes(TargetGroupArn=self.group())
+        for attributes, key, want in (
+            (of_balancer, "idle_timeout.timeout_seconds", "60"),
+            (of_balancer, "routing.http2.enabled", "true"),
+            (of_balancer, "load_balancing.cross_zone.enabled", "true"),
+            (of_group, "deregistration_delay.timeout_seconds", "300"),
+            (of_group, "stickiness.lb_cookie.duration_seconds", "86400"),
+        ):
+            values = {each["Key"]: each["Value"] for each in attributes["Attributes"]}
+            self.assertEqual(values.get(key), want, key)
+
+    def test_attributes_are_checked(self):
+        balancer, group = self.load_balancer()["LoadBalancerArn"], self.group()
+        of = lambda values: [{"Key": key, "Value": value} for key, value in values.items()]
+        for code, values in (
+            (None, {"idle_timeout.timeout_seconds": "4000", "health_check_logs.s3.prefix": "a"}),
+            (None, {"access_logs.s3.enabled": "true", "access_logs.s3.bucket": "logs"}),
+            ("ValidationError", {"idle_timeout.timeout_seconds": "4001"}),
+            ("ValidationError", {"idle_timeout.timeout_seconds": "a minute"}),
+            ("ValidationError", {"load_balancing.cross_zone.enabled": "false"}),
+            ("ValidationError", {"routing.http3.enabled": "true"}),
+            ("InvalidConfigurationRequest", {"connection_logs.s3.enabled": "true"}),
+        ):
+            given = {"LoadBalancerArn": balancer, "Attributes": of(values)}
+            if code:
+                self.refused(code, self.elb.modify_load_balancer_attributes, str(values), **given)
+            else:
+                self.elb.modify_load_balancer_attributes(**given)
+        for code, values in (
+            (None, {"deregistration_delay.timeout_seconds": "3600", "slow_start.duration_seconds": "30"}),
+            (None, {"stickiness.type": "app_cookie", "stickiness.app_cookie.cookie_name": "session"}),
+            ("ValidationError", {"deregistration_delay.timeout_seconds": "3601"}),
+            ("ValidationError", {"slow_start.duration_seconds": "29"}),
+            ("ValidationError", {"stickiness.app_cookie.cookie_name": "AWSALBAPP"}),
+            ("ValidationError", {"load_balancing.algorithm.type": "random"}),
+            ("ValidationError", {"preserve_client_ip.enabled": "true"}),
+            ("InvalidConfigurationRequest", {"stickiness.app_cookie.cookie_name": ""}),
+            ("InvalidConfigurationRequest", {"load_balancing.algorithm.anomaly_mitigation": "on"}),
+        ):
+            given = {"TargetGroupArn": group, "Attributes": of(values)}
+            if code:
+                self.refused(code, self.elb.modify_target_group_attributes, str(values), **given)
+            else:
+                self.elb.modify_target_group_attributes(**given)
+
     # --- targets
 
     def test_targets_are_registered_by_address_and_port(self):
