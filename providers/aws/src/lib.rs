@@ -22,6 +22,13 @@ pub mod plan;
 pub mod preview;
 pub mod shared;
 
+#[cfg(test)]
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a test names the variants it is about"
+)]
+mod tests;
+
 pub use account::{Account, Fact};
 pub use change::{Answer, Call, Change};
 pub use fold::{address, fold, fold_shared, imagine, inventory};

@@ -20,20 +20,20 @@ const FREE_ADDRESSES: u32 = 8;
 
 pub(super) fn choose(context: &Context<'_>, scheme: LoadBalancerScheme, family: IpAddressType) -> Placed {
     let given = &context.balancer.options.subnets;
+    // Discovery is for creation: a subnet tagged later does not move a load balancer that exists.
+    if given.is_empty()
+        && let Some(state) = context.existing()
+    {
+        return Placed::Subnets(state.spec.subnets.clone());
+    }
     let known = match &context.account.subnets {
+        Fact::Read(known) if given.is_empty() => return discover(context, known, scheme, family),
         Fact::Read(known) => known,
         Fact::Symbolic if given.is_empty() => {
             return Placed::Subnets(vec![SubnetId::new(format!("${{Subnets/{}}}", scheme.as_str()))]);
         }
         Fact::Symbolic => return Placed::Subnets(sorted(given.iter().map(|id| SubnetId::new(id.as_str())))),
     };
-    if given.is_empty() {
-        // Discovery is for creation: a subnet tagged later does not move a load balancer that exists.
-        return match context.existing() {
-            Some(state) => Placed::Subnets(state.spec.subnets.clone()),
-            None => discover(context, known, scheme, family),
-        };
-    }
     let mut found = Vec::new();
     for text in given {
         let mut named = known

@@ -1,0 +1,10 @@
+//! Load balancers by hand and accounts as recorded in, what is compiled and planned for them checked.
+
+mod build;
+mod compiled;
+mod limits;
+mod network;
+mod recorded;
+mod rules;
+mod settled;
+mod takeover;

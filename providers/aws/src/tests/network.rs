@@ -1,0 +1,341 @@
+//! Subnets, certificates, security groups and interfaces of an account in, what is chosen of them out.
+
+use std::collections::BTreeMap;
+
+use portcullis_model::{Code, Semantics};
+
+use super::build::*;
+use crate::account::{Account, AcmCertificate, Fact, Interface, Interfaces, Reach, Subnet, ZoneKind};
+use crate::compile::compile;
+use crate::observed::{Observed, Owner};
+use crate::resource::{Id, Source};
+use crate::{demand, plan_shared};
+
+fn subnet(id: &str, zone: &str, tag: &str, free: u32) -> Subnet {
+    Subnet {
+        id: Id::new(id),
+        zone: zone.into(),
+        kind: ZoneKind::AvailabilityZone,
+        free_addresses: free,
+        ipv6: false,
+        tags: tag
+            .split(',')
+            .filter(|t| !t.is_empty())
+            .map(|t| (t.to_owned(), "1".to_owned()))
+            .collect(),
+        reach: Some(Reach::Private),
+    }
+}
+
+#[test]
+fn subnets_are_found_by_tag_one_of_each_zone() {
+    let role = "kubernetes.io/role/internal-elb";
+    let own = "kubernetes.io/role/internal-elb,kubernetes.io/cluster/demo";
+    let foreign = "kubernetes.io/role/internal-elb,kubernetes.io/cluster/other";
+    for (what, subnets, want) in [
+        (
+            "two zones",
+            vec![subnet("b", "z2", role, 99), subnet("a", "z1", role, 99)],
+            Ok(vec!["a", "b"]),
+        ),
+        (
+            "the lowest id of a zone",
+            vec![
+                subnet("c", "z1", role, 99),
+                subnet("a", "z1", role, 99),
+                subnet("b", "z2", role, 99),
+            ],
+            Ok(vec!["a", "b"]),
+        ),
+        (
+            "the cluster's own before the lowest id",
+            vec![
+                subnet("a", "z1", role, 99),
+                subnet("c", "z1", own, 99),
+                subnet("b", "z2", role, 99),
+            ],
+            Ok(vec!["b", "c"]),
+        ),
+        (
+            "not another cluster's, not a full one",
+            vec![
+                subnet("a", "z1", foreign, 99),
+                subnet("b", "z2", role, 7),
+                subnet("c", "z3", role, 8),
+            ],
+            Err(Code::SubnetsNotFound),
+        ),
+        (
+            "untagged ones by their route",
+            vec![subnet("a", "z1", "", 99), subnet("b", "z2", "", 99)],
+            Ok(vec!["a", "b"]),
+        ),
+        ("none", vec![], Err(Code::SubnetsNotFound)),
+    ] {
+        let mut account = Account::offline(Some("vpc-1"));
+        account.subnets = Fact::Read(subnets);
+        let mut balancer = simple();
+        balancer.options.scheme = portcullis_model::Scheme::Internal;
+        let nothing = Observed::nothing(Owner::load_balancer("demo", &balancer.id));
+        let (desired, problems) = compile(&settings("demo"), &balancer, &account, &nothing);
+        match want {
+            Ok(want) => {
+                let got: Vec<String> = desired
+                    .unwrap()
+                    .load_balancer
+                    .subnets
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect();
+                assert_eq!(got, want, "{what}");
+                assert_eq!(problems, [], "{what}");
+            }
+            Err(code) => {
+                assert!(desired.is_none(), "{what}");
+                assert_eq!(codes(&problems), [code], "{what}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_load_balancer_keeps_its_subnets_when_none_is_found_any_more() {
+    let mut account = Account::offline(Some("vpc-1"));
+    let (observed, _) = super::settled::made(&simple(), &account);
+    account.subnets = Fact::Read(Vec::new());
+    let (desired, problems) = compile(&settings("demo"), &simple(), &account, &observed);
+    assert_eq!(
+        desired.unwrap().load_balancer.subnets,
+        observed.load_balancer().unwrap().spec.subnets
+    );
+    assert_eq!(problems, []);
+}
+
+fn certificate(arn: &str, hosts: &[&str]) -> AcmCertificate {
+    AcmCertificate {
+        arn: Id::new(arn),
+        names: hosts
+            .iter()
+            .map(|host| portcullis_model::HostMatch::parse(host).unwrap())
+            .collect(),
+    }
+}
+
+#[test]
+fn certificates_are_found_by_host() {
+    let known = [
+        certificate("b", &["*.example.com"]),
+        certificate("a", &["web.example.com", "x.org"]),
+    ];
+    for (hosts, want, problems) in [
+        (vec!["web.example.com"], Some(vec!["a", "b"]), vec![]),
+        (vec!["api.example.com"], Some(vec!["b"]), vec![]),
+        (vec!["*.example.com"], Some(vec!["b"]), vec![]),
+        (vec!["a.b.example.com"], None, vec![Code::CertificateNotFound]),
+        (
+            vec!["x.org", "y.org"],
+            Some(vec!["a"]),
+            vec![Code::CertificateNotFound],
+        ),
+    ] {
+        let mut account = Account::offline(None);
+        account.certificates = Fact::Read(known.to_vec());
+        let mut balancer = simple();
+        https(&mut balancer, 443, vec![discovered(&hosts)]);
+        let nothing = Observed::nothing(Owner::load_balancer("demo", &balancer.id));
+        let (desired, found) = compile(&settings("demo"), &balancer, &account, &nothing);
+        let desired = desired.unwrap();
+        let listener = desired.listeners.get(&443);
+        let arns = listener.map(|l| {
+            l.spec
+                .certificates
+                .iter()
+                .map(|c| c.certificate_arn.as_str())
+                .collect::<Vec<_>>()
+        });
+        assert_eq!(arns, want, "{hosts:?}");
+        assert_eq!(codes(&found), problems, "{hosts:?}");
+        assert!(
+            desired.listeners.contains_key(&80),
+            "the other listener is there for {hosts:?}"
+        );
+    }
+}
+
+#[test]
+fn a_listener_that_serves_keeps_its_certificate_when_none_is_found() {
+    let mut account = Account::offline(None);
+    let mut balancer = simple();
+    https(&mut balancer, 443, vec![discovered(&["web.example.com"])]);
+    let (mut observed, shared) = super::settled::made(&balancer, &account);
+    account.certificates = Fact::Read(Vec::new());
+    let calls = super::settled::rounds(Some(&balancer), &mut observed, &shared, &account);
+    assert_eq!(calls, Vec::<String>::new());
+}
+
+#[test]
+fn a_change_of_scheme_is_refused_and_the_rest_goes_on() {
+    let account = Account::offline(None);
+    let (mut observed, shared) = super::settled::made(&simple(), &account);
+    let mut balancer = simple();
+    balancer.options.scheme = portcullis_model::Scheme::Internal;
+    balancer.rules[0].paths = vec![path("prefix:/shop")];
+    let (_, problems) = compile(&settings("demo"), &balancer, &account, &observed);
+    assert_eq!(codes(&problems), [Code::OptionUnsupported]);
+    let calls = super::settled::rounds(Some(&balancer), &mut observed, &shared, &account);
+    assert_eq!(calls, ["elbv2:ModifyRule 80:1"]);
+}
+
+#[test]
+fn a_name_that_another_has_is_refused() {
+    let mut account = Account::offline(None);
+    let (observed, _) = super::settled::made(&simple(), &account);
+    let mut other = observed.load_balancer().unwrap().clone();
+    other.spec.tags = [("Team", "other")].into_iter().collect();
+    account.listing.load_balancers.push(other);
+    let nothing = Observed::nothing(Owner::load_balancer("demo", &simple().id));
+    let (desired, problems) = compile(&settings("demo"), &simple(), &account, &nothing);
+    assert!(desired.is_none());
+    assert_eq!(codes(&problems), [Code::NotOurs]);
+}
+
+fn interface(groups: &[&str], address: &str, prefix: &str, instance: &str) -> Interface {
+    Interface {
+        groups: groups.iter().map(|group| Id::new(*group)).collect(),
+        addresses: vec![address.parse().unwrap()],
+        prefixes: [prefix]
+            .iter()
+            .filter(|p| !p.is_empty())
+            .map(|p| p.parse().unwrap())
+            .collect(),
+        instance: Some(instance.into()),
+        primary: true,
+    }
+}
+
+#[test]
+fn the_group_that_guards_a_target_is_opened() {
+    for (what, interfaces, want, problems) in [
+        (
+            "by address",
+            vec![interface(&["sg-a"], "10.0.16.10", "", "i-1")],
+            vec!["sg-a"],
+            vec![],
+        ),
+        (
+            "by prefix",
+            vec![interface(&["sg-a"], "10.0.0.1", "10.0.16.0/28", "i-1")],
+            vec!["sg-a"],
+            vec![],
+        ),
+        (
+            "the tagged one",
+            vec![interface(&["sg-a", "sg-own"], "10.0.16.10", "", "i-1")],
+            vec!["sg-own"],
+            vec![],
+        ),
+        (
+            "none tagged",
+            vec![interface(&["sg-b", "sg-a"], "10.0.16.10", "", "i-1")],
+            vec!["sg-a"],
+            vec![Code::SecurityGroupAmbiguous],
+        ),
+        ("nowhere", vec![], vec![], vec![Code::TargetUnresolvable]),
+    ] {
+        let mut account = Account::offline(None);
+        account.interfaces = Fact::Read(Interfaces::new(interfaces));
+        let (made, _) = super::settled::made(&simple(), &Account::offline(None));
+        let mut group = made.security_groups[0].get().clone();
+        group.id = Id::new("sg-own");
+        group.spec.tags = [("kubernetes.io/cluster/demo", "owned")].into_iter().collect();
+        account.listing.security_groups.push(group);
+        let mut balancer = balancer("shop/web", Semantics::Kubernetes);
+        let web = backend(
+            &mut balancer,
+            "shop/web",
+            "web",
+            "80",
+            8080,
+            Where::Pods(&["10.0.16.10"]),
+        );
+        http(&mut balancer, 80, forward(&web));
+        let demand = demand(&settings("demo"), &balancer, &account);
+        let opened: Vec<&str> = demand.opened.keys().map(Id::as_str).collect();
+        assert_eq!(opened, want, "{what}");
+        assert_eq!(codes(&demand.problems), problems, "{what}");
+    }
+}
+
+#[test]
+fn nodes_let_in_before_they_shut_out_and_the_group_goes_last() {
+    let account = Account::offline(None);
+    let settings = settings("demo");
+    let mut balancer = simple();
+    balancer.semantics = Semantics::Kubernetes;
+    let (_, mut shared) = super::settled::made(&balancer, &account);
+    let other = portcullis_model::Backend {
+        port: Some(port(9090)),
+        ..balancer.backends.values().next().unwrap().clone()
+    };
+    let mut targets = other.targets.to_vec();
+    targets.iter_mut().for_each(|target| target.port = port(9090));
+    balancer.backends.insert(
+        other.id.clone(),
+        portcullis_model::Backend {
+            targets: targets.into(),
+            ..other
+        },
+    );
+    let mut demands: BTreeMap<_, _> = [(balancer.id.clone(), demand(&settings, &balancer, &account))].into();
+    let mut calls = |demands: &BTreeMap<_, _>| {
+        let (round, _) = plan_shared(&settings, demands, &shared, &account);
+        for change in &round.changes {
+            crate::fold_shared(&mut shared, change, crate::imagine(change));
+        }
+        round
+            .changes
+            .iter()
+            .map(|change| format!("{} {}", change.call.name(), change.id))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        calls(&demands),
+        [
+            "ec2:AuthorizeSecurityGroupIngress nodes",
+            "ec2:RevokeSecurityGroupIngress nodes"
+        ]
+    );
+    demands.clear();
+    assert_eq!(calls(&demands), ["ec2:RevokeSecurityGroupIngress nodes"]);
+    assert_eq!(calls(&demands), ["ec2:DeleteSecurityGroup backend"]);
+    assert_eq!(calls(&demands), Vec::<String>::new());
+}
+
+#[test]
+fn permissions_of_others_on_nodes_are_left_alone() {
+    let account = Account::offline(None);
+    let (_, mut shared) = super::settled::made(&simple(), &account);
+    let nodes = Id::new("${SecurityGroup/nodes}");
+    let ours = shared.marked[&nodes].iter().next().unwrap().permission().clone();
+    let others = crate::resource::Permission {
+        source: Source::Group(Id::new("sg-of-another-cluster")),
+        ..ours
+    };
+    shared
+        .marked
+        .get_mut(&nodes)
+        .unwrap()
+        .extend(crate::observed::Marked::read(&others));
+    let (round, _) = plan_shared(&settings("demo"), &BTreeMap::new(), &shared, &account);
+    let revoked: Vec<_> = round
+        .changes
+        .iter()
+        .filter_map(|change| match &change.call {
+            crate::Call::RevokeSecurityGroupIngress { permissions, .. } => Some(permissions),
+            _ => None,
+        })
+        .flatten()
+        .collect();
+    assert_eq!(revoked.len(), 1);
+    assert!(!revoked.contains(&&others));
+}
