@@ -1,6 +1,6 @@
 //! A client's connection in, its requests answered out: TLS, the version of HTTP, and hyper's engines for both.
 //!
-//! This is one of two files that know hyper's server; an engine of our own stands beside it and calls the same `exchange`.
+//! Nothing else drives hyper's server: an engine of our own goes beside this file and calls the same `exchange`.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -10,6 +10,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes, BytesMut};
+use http::{Request, Response};
+use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -19,6 +21,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tracing::debug;
 
+use crate::body::{RequestBody, ResponseBody};
 use crate::exchange::{Peer, exchange};
 use crate::guarded::Guarded;
 use crate::tls::ALPN_H2;
@@ -96,7 +99,7 @@ where
         .max_header_size(worker.settings.limits.head_bytes);
     let service = service_fn(|request| {
         let worker = worker.clone();
-        async move { Ok::<_, Infallible>(exchange(worker, peer, request).await) }
+        async move { Ok::<_, Infallible>(answer(worker, peer, request).await) }
     });
     let mut connection = pin!(
         builder
@@ -126,7 +129,7 @@ where
         .keep_alive_timeout(worker.settings.timeouts.handshake);
     let service = service_fn(|request| {
         let worker = worker.clone();
-        async move { Ok::<_, Infallible>(exchange(worker, peer, request).await) }
+        async move { Ok::<_, Infallible>(answer(worker, peer, request).await) }
     });
     let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service));
     tokio::select! {
@@ -136,6 +139,18 @@ where
     // GOAWAY, and the streams under way go on.
     connection.as_mut().graceful_shutdown();
     Ok(connection.await?)
+}
+
+async fn answer(worker: Rc<Worker>, peer: Peer, mut request: Request<Incoming>) -> Response<ResponseBody> {
+    let upgrade = hyper::upgrade::on(&mut request);
+    let idle = worker.settings.timeouts.body;
+    exchange(
+        worker,
+        peer,
+        request.map(|body| RequestBody::new(body, idle)),
+        upgrade,
+    )
+    .await
 }
 
 /// Ready once the worker is to end.

@@ -6,7 +6,6 @@ use std::rc::Rc;
 use http::header::{CONNECTION, HeaderValue, SET_COOKIE, UPGRADE};
 use http::request::Parts;
 use http::{Request, Response, StatusCode, Version};
-use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use portcullis_model::{BackendVersion, Rewrite};
 
@@ -35,11 +34,12 @@ enum By {
     Backend,
 }
 
-/// Answers the request, whatever happens.
+/// Answers the request, whatever happens. `upgrade` is the client's connection, should both sides change protocol.
 pub(crate) async fn exchange(
     worker: Rc<Worker>,
     peer: Peer,
-    request: Request<Incoming>,
+    request: Request<RequestBody>,
+    upgrade: OnUpgrade,
 ) -> Response<ResponseBody> {
     let is_grpc = answer::is_grpc(request.headers());
     let is_http1 = request.version() <= Version::HTTP_11;
@@ -47,7 +47,7 @@ pub(crate) async fn exchange(
     let mut closes = request.headers().contains_key(UPGRADE);
     // One state for all of this request.
     let state = worker.live.load_full();
-    let (mut response, by) = match answer(&worker, &state, peer, request).await {
+    let (mut response, by) = match answer(&worker, &state, peer, request, upgrade).await {
         Ok(answered) => answered,
         Err(failure) => {
             closes |= failure.closes();
@@ -69,9 +69,9 @@ async fn answer(
     worker: &Rc<Worker>,
     state: &ServingState,
     peer: Peer,
-    mut request: Request<Incoming>,
+    request: Request<RequestBody>,
+    upgrade: OnUpgrade,
 ) -> Result<(Response<ResponseBody>, By), Failure> {
-    let upgrade = hyper::upgrade::on(&mut request);
     let (parts, body) = request.into_parts();
     let asked = head::read(&parts).map_err(Failure::closing)?;
     let port = state.port_of(peer.is_tls, asked.port);
@@ -142,7 +142,7 @@ impl Call<'_> {
     async fn forward(
         self,
         mut parts: Parts,
-        body: Incoming,
+        body: RequestBody,
         upgrade: OnUpgrade,
     ) -> Result<Response<ResponseBody>, Failure> {
         let timeouts = &self.worker.settings.timeouts;
@@ -169,7 +169,6 @@ impl Call<'_> {
         let authority = rewritten.host.unwrap_or_else(|| self.asked.authority.clone());
 
         let mut hop = fields::take_hop(&mut parts.headers);
-        let body = RequestBody::new(body, timeouts.body);
         // With a body, or to a backend that cannot change protocol, it is an ordinary request.
         if !body.is_empty() || backend.protocol.version != BackendVersion::Http1 {
             hop.upgrade = None;

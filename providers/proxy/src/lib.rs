@@ -1,19 +1,90 @@
 //! Load balancers in, a listening proxy out.
 //!
-//! The routing half is pure and knows no socket: [`compile`] turns a load balancer into a [`RouteTable`], and
+//! The routing half is pure and knows no socket: [`compile()`] turns a load balancer into a [`RouteTable`], and
 //! [`RouteTable::lookup`] finds what answers a request, the same as `portcullis_model::resolve` would.
+//!
+//! The serving half puts the table, the backends with their targets, and the certificates into one
+//! [`ServingState`] behind one pointer, and answers requests from it.
+//!
+//! # The life of a request
+//!
+//! ```text
+//! listen      accept ── one socket, runtime and pool per worker; SO_REUSEPORT spreads connections
+//! connection  handshake (tls, certificate) ── no certificate: refused
+//! framing     bytes that can be read in two ways ── 400, closed
+//! connection  hyper's engine: HTTP/1.1, or HTTP/2 by ALPN or preface
+//! exchange    the state of this moment, for all of the request
+//! head        whom it asks ── no one host: 400; CONNECT: 405
+//! lookup      the first rule that takes it, else the listener's default ── nobody listens: 404
+//! exchange    not admitted: 403; what cannot be done: 503
+//! answer      redirect or fixed response, and done
+//! balance     backend by cookie or weight ── all weights 0: 503
+//! rewrite     path and host ── no valid URL: 500
+//! fields      hop-by-hop fields away, X-Forwarded-* set
+//! balance     target: of two drawn, the one with fewer requests ── none ready: 503
+//! pools       a kept connection, else a new one ── next target; then 502, in time 504
+//! forward     head out, bodies both ways, head in ── 502, 504; a stale kept connection: once more
+//! body        pieces as they come; at the end the connection goes back to the pool
+//! tunnel      after a 101: bytes both ways
+//! ```
+//!
+//! What the proxy answers itself is one line of text, or a gRPC status where the client speaks gRPC.
+//!
+//! # Rules
+//!
+//! - All HTTP listeners of the model share one socket, all HTTPS listeners another. A request belongs to the listener
+//!   whose port it names beside its host, else to the one with the lowest port.
+//! - Paths are matched and passed on raw: `//`, dot segments and encoded slashes are characters like any other.
+//! - What a rule or a listener asks for and the proxy cannot do (authentication, client certificates) is a problem
+//!   at compile time and 503 at exactly that rule or listener.
+//! - TLS is ended under one policy for all server names, so a request may ask another host than its handshake named.
+//!   Once policies differ by host (client certificates), such a request must get 421.
+//! - Draining targets get new requests only where no target is ready.
+//!
+//! # Use
+//!
+//! ```no_run
+//! # use std::collections::BTreeMap;
+//! # use std::time::Duration;
+//! # use portcullis_proxy::{Server, ServerConfig, ServingState};
+//! # async fn run(balancer: portcullis_model::LoadBalancer, changed: portcullis_model::LoadBalancer)
+//! #     -> Result<(), Box<dyn std::error::Error>> {
+//! let key_pairs = BTreeMap::new();
+//! let config = ServerConfig { http: Some("127.0.0.1:0".parse()?), ..ServerConfig::default() };
+//! let server = Server::bind(&config)?;
+//! let served = server.served_ports();
+//! let (state, problems) = ServingState::build(&balancer, &key_pairs, None, served)?;
+//! let handle = server.start(state)?;
+//!
+//! let (state, problems) = ServingState::build(&changed, &key_pairs, Some(&handle.state()), served)?;
+//! handle.swap(state);
+//!
+//! tokio::select! {
+//!     failure = handle.failed() => return Err(failure.into()),
+//!     _ = tokio::signal::ctrl_c() => {}
+//! }
+//! handle.drain(Duration::from_secs(30)).await?;
+//! # Ok(())
+//! # }
+//! ```
 
 pub mod compile;
 pub mod lookup;
+mod show;
 pub mod table;
 
-mod show;
-
-mod balance;
 mod certificate;
 mod serving;
 mod settings;
 mod tls;
+
+mod connection;
+mod framing;
+mod guarded;
+mod listen;
+mod server;
+mod tasks;
+mod worker;
 
 mod answer;
 mod exchange;
@@ -21,19 +92,12 @@ mod fields;
 mod head;
 mod rewrite;
 
+mod balance;
 mod body;
+mod counters;
 mod forward;
 mod pools;
 mod tunnel;
-
-mod connection;
-mod counters;
-mod framing;
-mod guarded;
-mod listen;
-mod server;
-mod tasks;
-mod worker;
 
 pub use certificate::KeyPairPem;
 pub use compile::{ServedPorts, compile};

@@ -75,13 +75,18 @@ fn glob(text: &str) -> Glob {
     Glob::parse(text).unwrap()
 }
 
+/// Compiled once: a pattern costs more than all else of a case.
+fn patterns(texts: &[&str]) -> Vec<Pattern> {
+    texts.iter().map(|text| Pattern::parse(text).unwrap()).collect()
+}
+
 fn host() -> impl Strategy<Value = HostMatch> {
     let name = |text: &str| HostName::parse(text).unwrap();
     prop_oneof![
         4 => select(&HOSTS[..]).prop_map(move |h| HostMatch::Exact(name(h))),
         3 => select(&HOSTS[..]).prop_map(move |h| HostMatch::Wildcard(name(h))),
         2 => select(&HOST_GLOBS[..]).prop_map(|h| HostMatch::Glob(glob(h))),
-        1 => select(&HOST_PATTERNS[..]).prop_map(|h| HostMatch::Regex(Pattern::parse(h).unwrap())),
+        1 => select(patterns(&HOST_PATTERNS)).prop_map(HostMatch::Regex),
     ]
 }
 
@@ -91,7 +96,7 @@ fn path() -> impl Strategy<Value = PathMatch> {
         3 => select(&PATHS[..]).prop_map(exact),
         4 => select(&PATHS[..]).prop_map(|p| PathMatch::Prefix(PathPrefix::parse(p).unwrap())),
         1 => select(&PATH_GLOBS[..]).prop_map(|p| PathMatch::Glob(glob(p))),
-        1 => select(&PATH_PATTERNS[..]).prop_map(|p| PathMatch::Regex(Pattern::parse(p).unwrap())),
+        1 => select(patterns(&PATH_PATTERNS)).prop_map(PathMatch::Regex),
     ]
 }
 
@@ -108,9 +113,9 @@ fn condition() -> impl Strategy<Value = Condition> {
             name: name.clone(),
             values: vec![glob(v)]
         }),
-        select(&["yes", "y.*"][..]).prop_map(move |v| Condition::HeaderRegex {
+        select(patterns(&["yes", "y.*"])).prop_map(move |v| Condition::HeaderRegex {
             name: regex_name.clone(),
-            values: vec![Pattern::parse(v).unwrap()],
+            values: vec![v],
         }),
         query.prop_filter_map("an empty value is no glob", |(key, value)| {
             let value = Glob::parse(value).ok()?;
@@ -147,30 +152,34 @@ fn origin() -> Origin {
 }
 
 fn balancer() -> impl Strategy<Value = LoadBalancer> {
-    (
-        subsequence(&PORTS[..], 0..=3),
-        prop::collection::vec(rule(), 0..12),
-    )
-        .prop_map(|(ports, rules)| LoadBalancer {
-            id: LoadBalancerId::parse("shop/web"),
-            semantics: Semantics::Kubernetes,
-            members: Vec::new(),
-            options: Options {
-                scheme: Default::default(),
-                address_family: Default::default(),
-                name: None,
-                subnets: Vec::new(),
-                security_groups: Vec::new(),
-                open_nodes: false,
-                admitted: BTreeMap::new(),
-                tags: BTreeMap::new(),
-                attributes: BTreeMap::new(),
-                origin: origin(),
-            },
-            listeners: ports.into_iter().map(|p| (port(p), listener(port(p)))).collect(),
-            rules,
-            backends: BTreeMap::new(),
-        })
+    let ports = subsequence(&PORTS[..], 0..=3);
+    (ports, prop::collection::vec(rule(), 0..12)).prop_map(|(ports, rules)| LoadBalancer {
+        rules,
+        ..empty(ports.into_iter().map(port).collect())
+    })
+}
+
+fn empty(ports: Vec<Port>) -> LoadBalancer {
+    LoadBalancer {
+        id: LoadBalancerId::parse("shop/web"),
+        semantics: Semantics::Kubernetes,
+        members: Vec::new(),
+        options: Options {
+            scheme: Default::default(),
+            address_family: Default::default(),
+            name: None,
+            subnets: Vec::new(),
+            security_groups: Vec::new(),
+            open_nodes: false,
+            admitted: BTreeMap::new(),
+            tags: BTreeMap::new(),
+            attributes: BTreeMap::new(),
+            origin: origin(),
+        },
+        listeners: ports.into_iter().map(|port| (port, listener(port))).collect(),
+        rules: Vec::new(),
+        backends: BTreeMap::new(),
+    }
 }
 
 fn listener(port: Port) -> Listener {
@@ -251,9 +260,10 @@ fn random_requests_are_answered_by_rules_and_by_defaults() {
     use proptest::test_runner::TestRunner;
     let mut runner = TestRunner::deterministic();
     let mut answers: BTreeMap<String, u32> = BTreeMap::new();
+    let (balancers, requests) = (balancer(), request());
     for _ in 0..2000 {
-        let balancer = balancer().new_tree(&mut runner).unwrap().current();
-        let request = request().new_tree(&mut runner).unwrap().current();
+        let balancer = balancers.new_tree(&mut runner).unwrap().current();
+        let request = requests.new_tree(&mut runner).unwrap().current();
         *answers.entry(told(resolve(&balancer, &request))).or_default() += 1;
     }
     let kinds: BTreeSet<&str> = answers.keys().map(String::as_str).collect();
