@@ -17,7 +17,10 @@ pub(crate) struct Cache {
 impl Cache {
     /// Waits for any other set-up to end.
     pub(crate) fn open() -> Result<Cache> {
-        let folder = folder()?;
+        Cache::at(folder()?)
+    }
+
+    fn at(folder: PathBuf) -> Result<Cache> {
         fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
         let path = folder.join("lock");
         let lock = File::create(&path).with_context(|| format!("opening {}", path.display()))?;
@@ -70,4 +73,30 @@ fn folder() -> Result<PathBuf> {
 )]
 pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_made_whole_and_once() {
+        let base = std::env::temp_dir().join(format!("portcullis-cache-{}", std::process::id()));
+        let cache = Cache::at(base.clone()).unwrap();
+        let interrupted = cache.folder("tool-1", |folder| {
+            fs::write(folder.join("half"), "")?;
+            anyhow::bail!("interrupted")
+        });
+        assert_eq!(interrupted.unwrap_err().to_string(), "interrupted");
+        let made = cache
+            .folder("tool-1", |folder| Ok(fs::write(folder.join("tool"), "")?))
+            .unwrap();
+        assert!(
+            made.join("tool").exists() && !made.join("half").exists(),
+            "made anew, without leftovers"
+        );
+        let again = cache.folder("tool-1", |_| anyhow::bail!("made again"));
+        assert_eq!(again.unwrap(), made);
+        fs::remove_dir_all(base).unwrap();
+    }
 }
