@@ -1,5 +1,6 @@
 //! Leases, records, watches and Events against a real API server.
 #![cfg(feature = "cluster")]
+#![expect(clippy::unwrap_used, reason = "a panic is a test's report")]
 
 use std::path::Path;
 use std::sync::{Arc, LazyLock};

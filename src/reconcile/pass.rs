@@ -111,7 +111,9 @@ async fn serve<P: Provider>(
     };
     if let Some(hold) = hold {
         let all = || demands(site, &account);
-        let (shared, across) = spanning.imagine(provider, &account, (id, demand), all).await?;
+        let (shared, across) = spanning
+            .imagine(provider, (accounts, &account), (id, demand), all)
+            .await?;
         let plan = |o: &P::Observed| provider.plan(id, Some(desired), o, &shared, &account);
         let imagined = rounds::imagine::<P, _>(&mut observed.clone(), plan, P::fold);
         outcome.pending = summaries::<P>(across.changes.iter().chain(&imagined.changes));
@@ -131,7 +133,13 @@ async fn serve<P: Provider>(
     accounts.changed(id).await;
     let all = || demands(site, &account);
     let fit = spanning
-        .fit(provider, &site.tenure, &account, (id, Some(demand.clone())), all)
+        .fit(
+            provider,
+            &site.tenure,
+            (&site.accounts, &account),
+            (id, Some(demand.clone())),
+            all,
+        )
         .await?;
     outcome.made = fit.changes;
     let plan = |o: &P::Observed| provider.plan(id, Some(desired), o, &fit.shared, &account);
@@ -189,7 +197,7 @@ async fn withdraw<P: Provider>(
 
     let (mut observed, account) = look(site, id).await?;
     outcome.seen = Some(Seen::of::<P>(&observed));
-    let shared = spanning.look(provider, &account).await?;
+    let shared = spanning.look(provider, &site.accounts, &account).await?;
     let plan = |o: &P::Observed| provider.plan(id, None, o, &shared, &account);
     let others = withdrawing(site, id);
     let hold = if is_paused(record) {
@@ -223,7 +231,13 @@ async fn withdraw<P: Provider>(
     if others == 0 {
         let all = || demands(site, &account);
         let fit = spanning
-            .fit(provider, &site.tenure, &account, (id, None), all)
+            .fit(
+                provider,
+                &site.tenure,
+                (&site.accounts, &account),
+                (id, None),
+                all,
+            )
             .await?;
         outcome.made.extend(fit.changes);
     } else {

@@ -5,10 +5,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use portcullis_model::{ChangeSummary, LoadBalancerId, Problem, Provider, ProviderError};
 use tokio::sync::Mutex;
 
+use super::accounts::Accounts;
 use super::lease::Tenure;
 use super::rounds::{self, Imagined};
 
@@ -22,6 +24,8 @@ struct State<P: Provider> {
     /// None until every load balancer has been asked.
     demands: Option<Demands<P>>,
     observed: Option<P::Shared>,
+    /// Whether anything was changed since the account's listing was last read for this: it is then out of date.
+    changed: bool,
     /// The account for which nothing was left to do, and what could not be done.
     settled: Option<(Arc<P::Account>, Vec<Problem>)>,
 }
@@ -45,6 +49,7 @@ impl<P: Provider> Default for Spanning<P> {
         Self(Mutex::new(State {
             demands: None,
             observed: None,
+            changed: false,
             settled: None,
         }))
     }
@@ -57,12 +62,13 @@ impl<P: Provider> Spanning<P> {
         &self,
         provider: &P,
         tenure: &Tenure,
-        account: &Arc<P::Account>,
+        (accounts, account): (&Accounts<P>, &Arc<P::Account>),
         (id, demand): (&LoadBalancerId, Option<P::Demand>),
         all: impl FnOnce() -> Demands<P> + Send,
     ) -> Result<Fit<P::Shared>, ProviderError> {
         let mut state = self.0.lock().await;
         let state = &mut *state;
+        let mut shared = state.look(provider, accounts, account).await?;
         let demands = state.demands.get_or_insert_with(all);
         if demands.get(id) != demand.as_ref() {
             match demand {
@@ -71,10 +77,6 @@ impl<P: Provider> Spanning<P> {
             };
             state.settled = None;
         }
-        let mut shared = match state.observed.take() {
-            Some(shared) => shared,
-            None => provider.observe_shared(account).await?,
-        };
         if let Some((known, refused)) = &state.settled
             && Arc::ptr_eq(known, account)
         {
@@ -83,13 +85,14 @@ impl<P: Provider> Spanning<P> {
                 changes: Vec::new(),
                 refused: refused.clone(),
             };
-            state.observed = Some(shared);
             return Ok(fit);
         }
         state.settled = None;
+        // After an error nobody knows what exists: it is read again.
+        state.observed = None;
         let plan = |shared: &P::Shared| provider.plan_shared(demands, shared, account);
         let made = rounds::make(provider, tenure, &mut shared, plan, P::fold_shared).await;
-        // After an error nobody knows what exists: it is read again.
+        state.changed |= made.result.is_err() || !made.changes.is_empty();
         made.result?;
         state.observed = Some(shared.clone());
         state.settled = Some((account.clone(), made.refused.clone()));
@@ -104,22 +107,27 @@ impl<P: Provider> Spanning<P> {
     pub async fn imagine(
         &self,
         provider: &P,
-        account: &P::Account,
+        (accounts, account): (&Accounts<P>, &Arc<P::Account>),
         (id, demand): (&LoadBalancerId, P::Demand),
         all: impl FnOnce() -> Demands<P> + Send,
     ) -> Result<(P::Shared, Imagined<P::Change>), ProviderError> {
         let mut state = self.0.lock().await;
         let mut demands = state.demands.get_or_insert_with(all).clone();
         demands.insert(id.clone(), demand);
-        let mut shared = state.look(provider, account).await?;
+        let mut shared = state.look(provider, accounts, account).await?;
         let plan = |shared: &P::Shared| provider.plan_shared(&demands, shared, account);
         let imagined = rounds::imagine::<P, _>(&mut shared, plan, P::fold_shared);
         Ok((shared, imagined))
     }
 
     /// What exists; changes nothing.
-    pub async fn look(&self, provider: &P, account: &P::Account) -> Result<P::Shared, ProviderError> {
-        self.0.lock().await.look(provider, account).await
+    pub async fn look(
+        &self,
+        provider: &P,
+        accounts: &Accounts<P>,
+        account: &Arc<P::Account>,
+    ) -> Result<P::Shared, ProviderError> {
+        self.0.lock().await.look(provider, accounts, account).await
     }
 
     /// This load balancer is gone; what it needed stays until another makes it fit.
@@ -140,13 +148,29 @@ impl<P: Provider> Spanning<P> {
 }
 
 impl<P: Provider> State<P> {
-    async fn look(&mut self, provider: &P, account: &P::Account) -> Result<P::Shared, ProviderError> {
+    async fn look(
+        &mut self,
+        provider: &P,
+        accounts: &Accounts<P>,
+        account: &Arc<P::Account>,
+    ) -> Result<P::Shared, ProviderError> {
         if let Some(shared) = &self.observed {
             return Ok(shared.clone());
         }
-        let shared = provider.observe_shared(account).await?;
+        let fresh = if self.changed {
+            accounts.refresh(provider, now()).await?
+        } else {
+            account.clone()
+        };
+        let shared = provider.observe_shared(&fresh).await?;
         self.observed = Some(shared.clone());
+        self.changed = false;
         self.settled = None;
         Ok(shared)
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the time of a reading")]
+fn now() -> Instant {
+    Instant::now()
 }
