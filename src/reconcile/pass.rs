@@ -132,22 +132,20 @@ async fn serve<P: Provider>(
     site.records.begin_changes(id).await?;
     accounts.changed(id).await;
     let all = || demands(site, &account);
-    let fit = spanning
-        .fit(
-            provider,
-            &site.tenure,
-            (&site.accounts, &account),
-            (id, Some(demand.clone())),
-            all,
-        )
+    let here = (accounts, &account);
+    let wide = spanning
+        .widen(provider, &site.tenure, here, (id, demand.clone()), all)
         .await?;
-    outcome.made = fit.changes;
-    let plan = |o: &P::Observed| provider.plan(id, Some(desired), o, &fit.shared, &account);
+    outcome.made = wide.changes;
+    outcome.add(wide.refused);
+    let plan = |o: &P::Observed| provider.plan(id, Some(desired), o, &wide.shared, &account);
     let made = rounds::make(provider, &site.tenure, &mut observed, plan, P::fold).await;
     outcome.made.extend(made.changes);
-    outcome.add(fit.refused.into_iter().chain(made.refused));
+    outcome.add(made.refused);
     outcome.seen = Some(Seen::of::<P>(&observed));
     made.result?;
+    let narrow = spanning.narrow(provider, &site.tenure, here, id).await?;
+    outcome.made.extend(narrow.changes);
     memory.put(
         id,
         Known {
@@ -228,21 +226,12 @@ async fn withdraw<P: Provider>(
     outcome.made = made.changes;
     outcome.seen = Some(Seen::of::<P>(&observed));
     made.result?;
+    spanning.leave(id, || demands(site, &account)).await;
+    // What spans load balancers may still be in use by those that go as well: the last one narrows it.
     if others == 0 {
-        let all = || demands(site, &account);
-        let fit = spanning
-            .fit(
-                provider,
-                &site.tenure,
-                (&site.accounts, &account),
-                (id, None),
-                all,
-            )
-            .await?;
-        outcome.made.extend(fit.changes);
-    } else {
-        // What spans load balancers may still be in use by those that go as well: the last one narrows it.
-        spanning.leave(id).await;
+        let here = (&site.accounts, &account);
+        let narrow = spanning.narrow(provider, &site.tenure, here, id).await?;
+        outcome.made.extend(narrow.changes);
     }
     site.records.release(id).await?;
     Ok(End::Gone)

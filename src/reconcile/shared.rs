@@ -1,7 +1,8 @@
 //! What each load balancer needs of what spans them in, that being there out; one at a time for all of them.
 //!
-//! Made before a load balancer's own plan, for its targets may not be reached without it, and narrowed after one is
-//! gone. Nothing is narrowed before every load balancer has been asked once: what an unasked one needs would go.
+//! Widened before a load balancer's own plan, for its targets may not be reached without it; narrowed after it, for
+//! until then the old targets are in use. Nothing is narrowed before every load balancer has been asked once: what an
+//! unasked one needs would go.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,8 +22,10 @@ pub type Demands<P> = BTreeMap<LoadBalancerId, <P as Provider>::Demand>;
 pub struct Spanning<P: Provider>(Mutex<State<P>>);
 
 struct State<P: Provider> {
-    /// None until every load balancer has been asked.
-    demands: Option<Demands<P>>,
+    /// What is in use. None until every load balancer has been asked.
+    held: Option<Demands<P>>,
+    /// What passes under way, or that failed, were about to use as well.
+    coming: Demands<P>,
     observed: Option<P::Shared>,
     /// Whether anything was changed since the account's listing was last read for this: it is then out of date.
     changed: bool,
@@ -47,7 +50,8 @@ impl<P: Provider> std::fmt::Debug for Spanning<P> {
 impl<P: Provider> Default for Spanning<P> {
     fn default() -> Self {
         Self(Mutex::new(State {
-            demands: None,
+            held: None,
+            coming: Demands::<P>::new(),
             observed: None,
             changed: false,
             settled: None,
@@ -56,51 +60,53 @@ impl<P: Provider> Default for Spanning<P> {
 }
 
 impl<P: Provider> Spanning<P> {
-    /// Makes it fit for this load balancer; `demand` is none once the load balancer is gone. `all` asks every load
+    /// Makes room for what this load balancer is about to use, beside what it uses now. `all` asks every load
     /// balancer, and is called once.
-    pub async fn fit(
+    pub async fn widen(
         &self,
         provider: &P,
         tenure: &Tenure,
         (accounts, account): (&Accounts<P>, &Arc<P::Account>),
-        (id, demand): (&LoadBalancerId, Option<P::Demand>),
+        (id, demand): (&LoadBalancerId, P::Demand),
         all: impl FnOnce() -> Demands<P> + Send,
     ) -> Result<Fit<P::Shared>, ProviderError> {
         let mut state = self.0.lock().await;
-        let state = &mut *state;
-        let mut shared = state.look(provider, accounts, account).await?;
-        let demands = state.demands.get_or_insert_with(all);
-        if demands.get(id) != demand.as_ref() {
-            match demand {
-                Some(demand) => demands.insert(id.clone(), demand),
-                None => demands.remove(id),
-            };
+        let held = state.held.get_or_insert_with(all).get(id) == Some(&demand);
+        if held {
+            if state.coming.remove(id).is_some() {
+                state.settled = None;
+            }
+        } else if state.coming.get(id) != Some(&demand) {
+            state.coming.insert(id.clone(), demand);
             state.settled = None;
         }
-        if let Some((known, refused)) = &state.settled
-            && Arc::ptr_eq(known, account)
-        {
-            let fit = Fit {
-                shared: shared.clone(),
-                changes: Vec::new(),
-                refused: refused.clone(),
-            };
-            return Ok(fit);
+        state.fit(provider, tenure, accounts, account).await
+    }
+
+    /// Takes back what this load balancer used before, now that it uses what it was widened for.
+    pub async fn narrow(
+        &self,
+        provider: &P,
+        tenure: &Tenure,
+        (accounts, account): (&Accounts<P>, &Arc<P::Account>),
+        id: &LoadBalancerId,
+    ) -> Result<Fit<P::Shared>, ProviderError> {
+        let mut state = self.0.lock().await;
+        let state = &mut *state;
+        if let (Some(held), Some(demand)) = (&mut state.held, state.coming.remove(id)) {
+            held.insert(id.clone(), demand);
+            state.settled = None;
         }
+        state.fit(provider, tenure, accounts, account).await
+    }
+
+    /// This load balancer uses nothing any more. What it used stays until the next [`Spanning::narrow`]. `all` as
+    /// there.
+    pub async fn leave(&self, id: &LoadBalancerId, all: impl FnOnce() -> Demands<P> + Send) {
+        let mut state = self.0.lock().await;
+        state.held.get_or_insert_with(all).remove(id);
+        state.coming.remove(id);
         state.settled = None;
-        // After an error nobody knows what exists: it is read again.
-        state.observed = None;
-        let plan = |shared: &P::Shared| provider.plan_shared(demands, shared, account);
-        let made = rounds::make(provider, tenure, &mut shared, plan, P::fold_shared).await;
-        state.changed |= made.result.is_err() || !made.changes.is_empty();
-        made.result?;
-        state.observed = Some(shared.clone());
-        state.settled = Some((account.clone(), made.refused.clone()));
-        Ok(Fit {
-            shared,
-            changes: made.changes,
-            refused: made.refused,
-        })
     }
 
     /// What would be changed for this load balancer, and what would exist then; changes nothing.
@@ -112,7 +118,7 @@ impl<P: Provider> Spanning<P> {
         all: impl FnOnce() -> Demands<P> + Send,
     ) -> Result<(P::Shared, Imagined<P::Change>), ProviderError> {
         let mut state = self.0.lock().await;
-        let mut demands = state.demands.get_or_insert_with(all).clone();
+        let mut demands = state.held.get_or_insert_with(all).clone();
         demands.insert(id.clone(), demand);
         let mut shared = state.look(provider, accounts, account).await?;
         let plan = |shared: &P::Shared| provider.plan_shared(&demands, shared, account);
@@ -130,15 +136,6 @@ impl<P: Provider> Spanning<P> {
         self.0.lock().await.look(provider, accounts, account).await
     }
 
-    /// This load balancer is gone; what it needed stays until another makes it fit.
-    pub async fn leave(&self, id: &LoadBalancerId) {
-        let mut state = self.0.lock().await;
-        if let Some(demands) = &mut state.demands {
-            demands.remove(id);
-        }
-        state.settled = None;
-    }
-
     /// What is known may have drifted: it is read again when it is next needed.
     pub async fn forget(&self) {
         let mut state = self.0.lock().await;
@@ -148,6 +145,55 @@ impl<P: Provider> Spanning<P> {
 }
 
 impl<P: Provider> State<P> {
+    async fn fit(
+        &mut self,
+        provider: &P,
+        tenure: &Tenure,
+        accounts: &Accounts<P>,
+        account: &Arc<P::Account>,
+    ) -> Result<Fit<P::Shared>, ProviderError> {
+        let mut shared = self.look(provider, accounts, account).await?;
+        if let Some((known, refused)) = &self.settled
+            && Arc::ptr_eq(known, account)
+        {
+            return Ok(Fit {
+                shared,
+                changes: Vec::new(),
+                refused: refused.clone(),
+            });
+        }
+        self.settled = None;
+        // After an error nobody knows what exists: it is read again.
+        self.observed = None;
+        let demands = self.all();
+        let plan = |shared: &P::Shared| provider.plan_shared(&demands, shared, account);
+        let made = rounds::make(provider, tenure, &mut shared, plan, P::fold_shared).await;
+        self.changed |= made.result.is_err() || !made.changes.is_empty();
+        made.result?;
+        self.observed = Some(shared.clone());
+        self.settled = Some((account.clone(), made.refused.clone()));
+        Ok(Fit {
+            shared,
+            changes: made.changes,
+            refused: made.refused,
+        })
+    }
+
+    /// All demands together. A load balancer that is on its way from one to another has two: the second stands under
+    /// a name that no group can have.
+    fn all(&self) -> Demands<P> {
+        let mut demands = self.held.clone().unwrap_or_default();
+        for (id, demand) in &self.coming {
+            let beside = if demands.contains_key(id) {
+                LoadBalancerId::Group(format!("{id}+").into())
+            } else {
+                id.clone()
+            };
+            demands.insert(beside, demand.clone());
+        }
+        demands
+    }
+
     async fn look(
         &mut self,
         provider: &P,
