@@ -9,3 +9,5 @@ pub mod translate;
 
 #[cfg(feature = "cluster")]
 pub mod controller;
+
+pub mod cli;

@@ -1,0 +1,94 @@
+//! Arguments in, an exit code out: one file per command.
+
+mod aws;
+mod demo;
+mod folder;
+#[cfg(not(all(feature = "cluster", feature = "aws")))]
+mod lacking;
+mod log;
+mod plan;
+mod serve;
+mod served;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done; problems of single objects are reported and do not change it
+  1  failed
+  2  wrong usage, or a command this build was not given the features for";
+
+/// Turns Ingress objects into layer 7 load balancers, in the cloud and without one.
+#[derive(Debug, Parser)]
+#[command(name = "portcullis", version, after_help = EXIT_CODES, arg_required_else_help = true)]
+struct Cli {
+    #[command(flatten)]
+    log: log::LogArgs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show what would be created or changed, from a folder of manifests
+    Plan(plan::PlanArgs),
+    /// Serve a folder of manifests through the proxy, with no cluster
+    Serve(serve::ServeArgs),
+    /// Show the whole way on an example: serve it, ask it, plan it
+    Demo(demo::DemoArgs),
+    /// Run the controller
+    #[cfg(not(all(feature = "cluster", feature = "aws")))]
+    #[command(hide = true)]
+    Run(lacking::Lacking),
+}
+
+/// How a command ended, short of failing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    Done,
+    /// Said already; the code is all that is left.
+    Failed,
+    /// Not built.
+    #[cfg(not(all(feature = "cluster", feature = "aws")))]
+    Usage,
+}
+
+/// Reads the arguments of the process and does what they say.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Nobody is left to tell if even this cannot be printed.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    cli.log.start();
+    let ended = match cli.command {
+        Command::Plan(args) => plan::plan(&args),
+        Command::Serve(args) => serve::serve(&args),
+        Command::Demo(args) => demo::demo(&args),
+        #[cfg(not(all(feature = "cluster", feature = "aws")))]
+        Command::Run(args) => Ok(args.explain("run", "full")),
+    };
+    match ended {
+        Ok(Ended::Done) => ExitCode::SUCCESS,
+        Ok(Ended::Failed) => ExitCode::from(1),
+        #[cfg(not(all(feature = "cluster", feature = "aws")))]
+        Ok(Ended::Usage) => ExitCode::from(2),
+        Err(error) => {
+            say_error(&error);
+            ExitCode::from(1)
+        }
+    }
+}
+
+#[expect(
+    clippy::print_stderr,
+    reason = "the last word of a command that failed, also where logs are off"
+)]
+fn say_error(error: &anyhow::Error) {
+    eprintln!("portcullis: {error:#}");
+}

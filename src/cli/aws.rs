@@ -1,0 +1,88 @@
+//! Flags that concern AWS in, the provider's settings out. Flags that mean what the incumbent's mean have its names.
+
+use std::collections::BTreeMap;
+
+use clap::{ArgAction, Args, ValueEnum};
+use portcullis_aws::resource::SecurityGroupId;
+use portcullis_aws::settings::{BackendGroup, NodePorts};
+use portcullis_model::TargetKind;
+
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "AWS")]
+pub(super) struct AwsArgs {
+    /// Name of the cluster: goes into every name and ownership tag on AWS
+    #[arg(long, value_name = "NAME")]
+    pub(super) cluster_name: String,
+    /// Region of the load balancers [default: as the SDK finds it]
+    #[arg(long, value_name = "REGION")]
+    pub(super) aws_region: Option<String>,
+    /// VPC of the load balancers
+    #[arg(long, value_name = "ID")]
+    pub(super) aws_vpc_id: Option<String>,
+    /// Target type of Ingresses that do not say theirs [default: ip, or instance with the AWS Load Balancer Controller's name]
+    #[arg(long, value_enum, value_name = "TYPE")]
+    pub(super) default_target_type: Option<TargetType>,
+    /// Tags of every resource
+    #[arg(long, value_name = "KEY=VALUE", value_delimiter = ',', value_parser = tag)]
+    default_tags: Vec<(String, String)>,
+    /// TLS policy of listeners that name none
+    #[arg(long, value_name = "POLICY")]
+    default_ssl_policy: Option<String>,
+    /// Whether nodes let in one security group for the whole cluster, or each load balancer's own
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set)]
+    enable_backend_security_group: bool,
+    /// That security group, where it exists already
+    #[arg(long, value_name = "ID")]
+    backend_security_group: Option<String>,
+    /// Let nodes open every TCP port to load balancers, instead of those that targets serve on
+    #[arg(long, value_name = "BOOL", default_value_t = false, default_missing_value = "true", num_args = 0..=1, action = ArgAction::Set)]
+    disable_restricted_sg_rules: bool,
+}
+
+/// What targets are, as the annotation `target-type` says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum TargetType {
+    Ip,
+    Instance,
+}
+
+impl From<TargetType> for TargetKind {
+    fn from(kind: TargetType) -> Self {
+        match kind {
+            TargetType::Ip => Self::Pod,
+            TargetType::Instance => Self::Node,
+        }
+    }
+}
+
+fn tag(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text
+        .split_once('=')
+        .ok_or_else(|| format!("{text:?} is not KEY=VALUE"))?;
+    if key.is_empty() {
+        return Err(format!("{text:?} has no key"));
+    }
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+impl AwsArgs {
+    pub(super) fn settings(&self) -> portcullis_aws::Settings {
+        portcullis_aws::Settings {
+            cluster: self.cluster_name.clone(),
+            region: self.aws_region.clone(),
+            vpc: self.aws_vpc_id.clone(),
+            default_tags: self.default_tags.iter().cloned().collect::<BTreeMap<_, _>>(),
+            backend_group: match (self.enable_backend_security_group, &self.backend_security_group) {
+                (false, _) => BackendGroup::Off,
+                (true, None) => BackendGroup::Managed,
+                (true, Some(id)) => BackendGroup::Given(SecurityGroupId::new(id.as_str())),
+            },
+            node_ports: if self.disable_restricted_sg_rules {
+                NodePorts::Every
+            } else {
+                NodePorts::Needed
+            },
+            tls_policy: self.default_ssl_policy.clone(),
+        }
+    }
+}

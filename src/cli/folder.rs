@@ -1,0 +1,84 @@
+//! The arguments that commands reading a folder share, and its objects, in; translated load balancers out.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+use portcullis_model::Problem;
+
+use crate::cluster::index::{Index, SecretsMode};
+use crate::cluster::object::Object;
+use crate::cluster::snapshot::Snapshot;
+use crate::translate::{self, ControllerName, Settings, Translation};
+
+/// Which folder, and whose its Ingresses are.
+#[derive(Clone, Debug, Args)]
+pub(super) struct FolderArgs {
+    /// Folder of manifests: its *.yaml, *.yml and *.json files, those of subfolders too
+    #[arg(long, value_name = "DIR")]
+    pub(super) manifests: PathBuf,
+    #[command(flatten)]
+    pub(super) class: ClassArgs,
+}
+
+/// Whose Ingresses are ours.
+#[derive(Clone, Debug, Args)]
+pub(super) struct ClassArgs {
+    /// The controller that our IngressClasses name. With `ingress.k8s.aws/alb`, Ingresses mean what they mean to the
+    /// AWS Load Balancer Controller. In a folder without any IngressClass, every Ingress is ours
+    #[arg(long, value_name = "NAME", default_value = ControllerName::OURS)]
+    controller_name: String,
+    /// Value of the annotation kubernetes.io/ingress.class that is ours without an IngressClass of that name
+    /// [default: portcullis, or alb with the AWS Load Balancer Controller's name]
+    #[arg(long, value_name = "NAME")]
+    ingress_class: Option<String>,
+}
+
+impl ClassArgs {
+    /// Settings of this kind, with what was given on the command line.
+    pub(super) fn settings(&self, of: fn(ControllerName) -> Settings) -> Settings {
+        let mut settings = of(ControllerName::new(self.controller_name.as_str()));
+        if let Some(class) = &self.ingress_class {
+            settings.legacy_class = class.as_str().into();
+        }
+        settings
+    }
+}
+
+/// A folder's objects as load balancers.
+#[derive(Debug)]
+pub(super) struct Translated {
+    /// By id.
+    pub(super) balancers: Vec<(Snapshot, Translation)>,
+    /// Of Ingresses that are ours but part of no load balancer.
+    pub(super) refused: Vec<Problem>,
+}
+
+pub(super) fn translate(objects: Vec<Object>, settings: &Settings, secrets: SecretsMode) -> Translated {
+    let decide = Arc::new(settings.clone());
+    let mut index = Index::new(
+        Box::new(move |candidate| translate::membership(&decide, candidate)),
+        Box::new(translate::references),
+        secrets,
+    );
+    index.reset_all(objects);
+    // A folder is read as a whole: there is nothing to wait for.
+    let Ok(synced) = index.synced() else {
+        return Translated {
+            balancers: Vec::new(),
+            refused: Vec::new(),
+        };
+    };
+    let balancers = synced.ids().into_iter().map(|id| {
+        let snapshot = synced.snapshot(&id);
+        let translation = translate::translate(&snapshot, settings);
+        (snapshot, translation)
+    });
+    Translated {
+        balancers: balancers.collect(),
+        refused: synced
+            .refused()
+            .flat_map(|(_, problems)| problems.iter().cloned())
+            .collect(),
+    }
+}

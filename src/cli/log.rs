@@ -1,0 +1,44 @@
+//! How much is logged and in which form in, a subscriber on standard error out.
+
+use std::io::IsTerminal as _;
+
+use clap::{Args, ValueEnum};
+use tracing_subscriber::EnvFilter;
+
+/// Form of log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Logging")]
+pub(super) struct LogArgs {
+    /// What is logged: a level (error, warn, info, debug, trace), or directives such as `warn,portcullis=debug`
+    #[arg(long, global = true, default_value = "info", value_name = "FILTER", value_parser = filter)]
+    log_level: String,
+    /// Form of log lines on standard error
+    #[arg(long, global = true, value_enum, default_value = "text", value_name = "FORM")]
+    log_format: LogFormat,
+}
+
+fn filter(text: &str) -> Result<String, String> {
+    EnvFilter::try_new(text)
+        .map(|_| text.to_owned())
+        .map_err(|error| error.to_string())
+}
+
+impl LogArgs {
+    pub(super) fn start(&self) {
+        let filter = EnvFilter::new(&self.log_level);
+        let subscriber = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr)
+            .with_ansi(std::io::stderr().is_terminal());
+        match self.log_format {
+            LogFormat::Text => subscriber.with_target(false).init(),
+            LogFormat::Json => subscriber.json().flatten_event(true).init(),
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! A folder and a provider's settings in, what would be created or changed out: as text or as JSON.
+
+mod text;
+
+use std::collections::BTreeMap;
+use std::io::{self, Write as _};
+use std::path::Path;
+
+use anyhow::Context as _;
+use clap::{Args, ValueEnum};
+use portcullis_aws::preview::Document;
+use portcullis_model::{LoadBalancer, LoadBalancerId, Problem};
+
+use super::Ended;
+use super::aws::AwsArgs;
+use super::folder::{self, FolderArgs};
+use crate::cluster::folder::Folder;
+use crate::cluster::index::SecretsMode;
+use crate::translate::{AddressPolicy, ControllerName, Settings, Targets};
+
+const EXAMPLE: &str = "\
+Needs no cluster and no cloud. What cannot be known without the account is symbolic: ${Vpc}, ${Subnets/internal}, \
+${Certificate/www.example.com}. The JSON form is described in docs/plan-json.md.
+
+Example:
+  portcullis plan --manifests ./manifests --provider aws --cluster-name demo -o json";
+
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLE)]
+pub(super) struct PlanArgs {
+    #[command(flatten)]
+    folder: FolderArgs,
+    /// Whose load balancers are planned
+    #[arg(long, value_enum, value_name = "PROVIDER")]
+    provider: ProviderName,
+    #[command(flatten)]
+    aws: AwsArgs,
+    /// Form of the plan
+    #[arg(short, long, value_enum, value_name = "FORM", default_value = "text")]
+    output: Output,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ProviderName {
+    Aws,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Output {
+    Text,
+    Json,
+}
+
+pub(super) fn plan(args: &PlanArgs) -> anyhow::Result<Ended> {
+    let ProviderName::Aws = args.provider;
+    let mut settings = args.folder.class.settings(Settings::for_files);
+    if let Some(kind) = args.aws.default_target_type {
+        settings.targets = Targets::Default(kind.into());
+    }
+    let read = read(&args.folder.manifests, &settings)?;
+    let document = portcullis_aws::plan_offline(&read.balancers, &args.aws.settings());
+    let document = with_problems(document, &read);
+    let text = match args.output {
+        Output::Json => serde_json::to_string_pretty(&document).context("failed to write JSON")? + "\n",
+        Output::Text => text::text(&document, &read.balancers),
+    };
+    match io::stdout().write_all(text.as_bytes()) {
+        // Whoever closed the pipe has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Ended::Done),
+        written => written.map(|()| Ended::Done).context("failed to print the plan"),
+    }
+}
+
+/// The plan of the demo's folder, as text.
+pub(super) fn of_example(folder: &Path) -> anyhow::Result<String> {
+    let settings = Settings {
+        addresses: AddressPolicy::WrittenOrLoopback,
+        ..Settings::for_files(ControllerName::default())
+    };
+    let read = read(folder, &settings)?;
+    let aws = portcullis_aws::Settings {
+        cluster: "demo".to_owned(),
+        ..portcullis_aws::Settings::default()
+    };
+    let document = with_problems(portcullis_aws::plan_offline(&read.balancers, &aws), &read);
+    Ok(text::text(&document, &read.balancers))
+}
+
+/// A folder's load balancers and what is wrong with them.
+struct Read {
+    balancers: Vec<LoadBalancer>,
+    of_balancer: BTreeMap<LoadBalancerId, Vec<Problem>>,
+    of_none: Vec<Problem>,
+}
+
+fn read(path: &Path, settings: &Settings) -> anyhow::Result<Read> {
+    let folder =
+        Folder::open(path).with_context(|| format!("failed to read the folder {}", path.display()))?;
+    let manifests = folder.manifests();
+    let settings = Settings {
+        provider: Some("aws"),
+        ..settings.clone()
+    };
+    let translated = folder::translate(manifests.objects(), &settings, SecretsMode::NotRead);
+    let mut read = Read {
+        balancers: Vec::new(),
+        of_balancer: BTreeMap::new(),
+        of_none: manifests.problems(),
+    };
+    read.of_none.extend(translated.refused);
+    for (snapshot, translation) in translated.balancers {
+        match translation.balancer {
+            Some(balancer) => {
+                read.balancers.push(balancer);
+                read.of_balancer.insert(snapshot.id, translation.problems);
+            }
+            None => read.of_none.extend(translation.problems),
+        }
+    }
+    Ok(read)
+}
+
+/// What translation found beside what the provider found.
+fn with_problems(mut document: Document, read: &Read) -> Document {
+    for balancer in &mut document.load_balancers {
+        balancer
+            .problems
+            .extend(read.of_balancer.get(&balancer.id).into_iter().flatten().cloned());
+        balancer.problems.sort();
+        balancer.problems.dedup();
+    }
+    document.problems.extend(read.of_none.iter().cloned());
+    document.problems.sort();
+    document.problems.dedup();
+    document
+}

@@ -1,0 +1,113 @@
+//! A folder and two addresses in, a running proxy until a signal comes out.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::Args;
+use portcullis_proxy::{Drained, Handle, ServerConfig};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{info, warn};
+
+use super::Ended;
+use super::folder::FolderArgs;
+use super::served::Served;
+use crate::cluster::folder::Watch;
+use crate::translate::Settings;
+
+const EXAMPLE: &str = "\
+All HTTP listeners are served at --http, all HTTPS listeners at --https, and redirects name these ports. The folder is \
+followed: a change is served from the next request on; a broken file keeps its last good content and is reported. \
+Endpoints on loopback are allowed, because files and machine are the user's own. SIGTERM and SIGINT end it once \
+requests under way have finished.
+
+Example:
+  portcullis serve --manifests ./manifests --http 0.0.0.0:8080 --https 0.0.0.0:8443 --workers 2";
+
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLE)]
+pub(super) struct ServeArgs {
+    #[command(flatten)]
+    folder: FolderArgs,
+    /// Address for all HTTP listeners
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8080")]
+    http: SocketAddr,
+    /// Address for all HTTPS listeners
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8443")]
+    https: SocketAddr,
+    /// Threads that serve [default: the number of processors]
+    #[arg(long, value_name = "N")]
+    workers: Option<NonZeroUsize>,
+    /// Longest time for requests under way once a signal has come, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    drain_seconds: u64,
+}
+
+pub(super) fn serve(args: &ServeArgs) -> anyhow::Result<Ended> {
+    let workers = args.workers.unwrap_or_else(processors);
+    let config = ServerConfig {
+        http: Some(args.http),
+        https: Some(args.https),
+        workers,
+        ..ServerConfig::default()
+    };
+    let settings = args.folder.class.settings(Settings::for_serving);
+    let runtime = runtime()?;
+    runtime.block_on(async {
+        let watch = Watch::new(&args.folder.manifests);
+        let served = Served::start(&args.folder.manifests, settings, &config)?;
+        info!("endpoints on loopback are allowed");
+        say_ready(&served);
+        follow(served, watch, Duration::from_secs(args.drain_seconds)).await
+    })
+}
+
+/// The runtime of a command's own thread; the proxy's workers have theirs.
+pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("failed to start the runtime")
+}
+
+pub(super) fn processors() -> NonZeroUsize {
+    std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
+}
+
+/// Serves the folder and follows it until a signal comes.
+pub(super) async fn follow(mut served: Served, mut watch: Watch, grace: Duration) -> anyhow::Result<Ended> {
+    let mut terminate = signal(SignalKind::terminate()).context("failed to listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("failed to listen for SIGINT")?;
+    loop {
+        tokio::select! {
+            () = watch.changed() => served.refresh()?,
+            failure = served.handle().failed() => return Err(failure.into()),
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+        }
+    }
+    drain(served.into_handle(), grace).await
+}
+
+pub(super) async fn drain(handle: Handle, grace: Duration) -> anyhow::Result<Ended> {
+    info!(grace_s = grace.as_secs(), "draining");
+    if handle.drain(grace).await? == Drained::CutOff {
+        warn!("connections were still open when the time was over; they have been cut");
+    }
+    Ok(Ended::Done)
+}
+
+#[expect(clippy::print_stdout, reason = "the one line that says it is ready")]
+fn say_ready(served: &Served) {
+    let handle = served.handle();
+    let address = |address: Option<SocketAddr>| address.map_or_else(|| "-".to_owned(), |a| a.to_string());
+    println!(
+        "ready: http {} https {} ingresses {} rules {} problems {}",
+        address(handle.http_addr()),
+        address(handle.https_addr()),
+        served.ingresses,
+        served.rules,
+        served.problems().len(),
+    );
+}

@@ -1,0 +1,183 @@
+//! A folder in, what the proxy serves of it and what is wrong with it out; the same for `serve` and `demo`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use anyhow::Context as _;
+use portcullis_model::{
+    Action, FixedResponse, Listener, LoadBalancer, LoadBalancerId, ObjectName, Options, Origin, Port,
+    Problem, Protocol, Scheme, Semantics,
+};
+use portcullis_proxy::{Handle, KeyPairPem, ServedPorts, Server, ServerConfig, ServingState};
+use tracing::{info, warn};
+
+use super::folder;
+use crate::cluster::folder::Folder;
+use crate::cluster::index::SecretsMode;
+use crate::cluster::snapshot::{Secrets, Snapshot};
+use crate::translate::Settings;
+
+/// A folder that is being served.
+#[derive(Debug)]
+pub(super) struct Served {
+    folder: Folder,
+    settings: Settings,
+    handle: Handle,
+    ports: ServedPorts,
+    /// What was wrong when it was last looked at: only a difference is told.
+    problems: BTreeSet<Problem>,
+    pub(super) ingresses: usize,
+    pub(super) rules: usize,
+}
+
+impl Served {
+    /// Opens the sockets, reads the folder and serves it.
+    pub(super) fn start(path: &Path, settings: Settings, config: &ServerConfig) -> anyhow::Result<Self> {
+        let folder =
+            Folder::open(path).with_context(|| format!("failed to read the folder {}", path.display()))?;
+        let server = Server::bind(config)?;
+        let ports = server.served_ports();
+        let compiled = compile(&folder, &settings, None, ports)?;
+        let handle = server
+            .start(compiled.state)
+            .context("failed to start the proxy")?;
+        let mut served = Self {
+            folder,
+            settings,
+            handle,
+            ports,
+            problems: BTreeSet::new(),
+            ingresses: compiled.ingresses,
+            rules: compiled.rules,
+        };
+        served.tell(compiled.problems);
+        Ok(served)
+    }
+
+    pub(super) fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    pub(super) fn into_handle(self) -> Handle {
+        self.handle
+    }
+
+    pub(super) fn problems(&self) -> &BTreeSet<Problem> {
+        &self.problems
+    }
+
+    /// Reads what changed in the folder and serves it from the next request on.
+    pub(super) fn refresh(&mut self) -> anyhow::Result<()> {
+        match self.folder.refresh() {
+            Ok(false) => return Ok(()),
+            Ok(true) => {}
+            Err(error) => {
+                warn!(folder = %self.folder.path().display(), error = %error, "the folder cannot be read; what was read before is served");
+                return Ok(());
+            }
+        }
+        let before = self.handle.state();
+        let compiled = compile(&self.folder, &self.settings, Some(&before), self.ports)?;
+        self.handle.swap(compiled.state);
+        (self.ingresses, self.rules) = (compiled.ingresses, compiled.rules);
+        info!(
+            ingresses = self.ingresses,
+            rules = self.rules,
+            "serving the changed folder"
+        );
+        self.tell(compiled.problems);
+        Ok(())
+    }
+
+    fn tell(&mut self, problems: BTreeSet<Problem>) {
+        for problem in problems.difference(&self.problems) {
+            warn!(code = %problem.code, at = %problem.at, help = problem.code.advice(), "{}", problem.message);
+        }
+        for problem in self.problems.difference(&problems) {
+            info!(code = %problem.code, at = %problem.at, "mended: {}", problem.message);
+        }
+        self.problems = problems;
+    }
+}
+
+struct Compiled {
+    state: ServingState,
+    problems: BTreeSet<Problem>,
+    ingresses: usize,
+    rules: usize,
+}
+
+fn compile(
+    folder: &Folder,
+    settings: &Settings,
+    previous: Option<&ServingState>,
+    ports: ServedPorts,
+) -> anyhow::Result<Compiled> {
+    let manifests = folder.manifests();
+    let mut problems: BTreeSet<Problem> = manifests.problems().into_iter().collect();
+    let translated = folder::translate(manifests.objects(), settings, SecretsMode::Read);
+    problems.extend(translated.refused);
+    // All Ingresses of a folder are one load balancer here, so there is one at most.
+    let (balancer, pairs) = match translated.balancers.into_iter().next() {
+        Some((snapshot, translation)) => {
+            problems.extend(translation.problems);
+            (translation.balancer.unwrap_or_else(nothing), key_pairs(&snapshot))
+        }
+        None => (nothing(), BTreeMap::new()),
+    };
+    let (state, refused) = ServingState::build(&balancer, &pairs, previous, ports)?;
+    problems.extend(refused);
+    Ok(Compiled {
+        state,
+        problems,
+        ingresses: balancer.members.len(),
+        rules: balancer.rules.len(),
+    })
+}
+
+fn key_pairs(snapshot: &Snapshot) -> BTreeMap<ObjectName, KeyPairPem> {
+    let Secrets::Read(secrets) = &snapshot.secrets else {
+        return BTreeMap::new();
+    };
+    secrets
+        .iter()
+        .filter_map(|(name, secret)| {
+            let key = secret.key.as_ref()?;
+            Some((
+                name.clone(),
+                KeyPairPem::new(secret.certificate.clone()?, key.reveal()),
+            ))
+        })
+        .collect()
+}
+
+/// What is served of a folder without Ingresses: 404 to everybody.
+fn nothing() -> LoadBalancer {
+    let origin = Origin::new("folder", ObjectName::cluster(""), "");
+    let listener = Listener {
+        port: Port::HTTP,
+        protocol: Protocol::Http,
+        default_action: Action::Fixed(FixedResponse::not_found()),
+        origin: origin.clone(),
+    };
+    LoadBalancer {
+        id: LoadBalancerId::Group("folder".into()),
+        semantics: Semantics::Kubernetes,
+        members: Vec::new(),
+        options: Options {
+            scheme: Scheme::Internal,
+            address_family: portcullis_model::AddressFamily::Ipv4,
+            name: None,
+            subnets: Vec::new(),
+            security_groups: Vec::new(),
+            open_nodes: false,
+            admitted: BTreeMap::new(),
+            tags: BTreeMap::new(),
+            attributes: BTreeMap::new(),
+            origin,
+        },
+        listeners: BTreeMap::from([(Port::HTTP, listener)]),
+        rules: Vec::new(),
+        backends: BTreeMap::new(),
+    }
+}
