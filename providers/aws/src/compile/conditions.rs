@@ -3,7 +3,7 @@
 //! AWS bounds the values of a rule and of a condition, and lets no condition mix globs with expressions. As each
 //! condition holds if any of its values does, a rule that is too big is written as several with the same action.
 
-use portcullis_model::{Code, Condition, HostMatch, PathMatch, Pattern, Rule, Semantics};
+use portcullis_model::{Code, Condition, Glob, HostMatch, PathMatch, Pattern, Rule, Semantics};
 
 use crate::limits;
 use crate::resource::{
@@ -35,7 +35,7 @@ enum Term {
 
 /// The lists of conditions that together take what the rule takes; one listener rule each.
 pub(super) fn compile(rule: &Rule, semantics: Semantics) -> Result<Vec<Vec<RuleCondition>>, Refusal> {
-    let mut dimensions = others(&rule.conditions)?;
+    let mut dimensions = others(&rule.conditions, semantics)?;
     let mut hosts = Vec::new();
     for host in &rule.hosts {
         hosts.push(host_term(host, semantics)?);
@@ -118,6 +118,46 @@ pub(super) fn anchored(pattern: &Pattern, semantics: Semantics) -> String {
     }
 }
 
+/// Characters of values besides letters and digits. Source: "Add a listener rule for your Application Load Balancer".
+const HOST_CHARACTERS: &str = "-_.*?";
+const PATH_CHARACTERS: &str = "_-.$/~\"'@:+&*?";
+const HEADER_CHARACTERS: &str = " !\"#$%&'()+,./:;<=>@[]^_`{|}~-*?";
+/// Without the backslash, which takes their meaning from `*` and `?`.
+const QUERY_CHARACTERS: &str = "_-.$/~\"'@:+&()!,;=*?";
+
+fn is_made_of(text: &str, characters: &str) -> bool {
+    text.chars()
+        .all(|c| c.is_ascii_alphanumeric() || characters.contains(c))
+}
+
+/// A glob as AWS takes it, else as an expression.
+fn glob_term(glob: &Glob, as_value: bool, code: Code, what: &str) -> Result<Term, Refusal> {
+    if as_value {
+        return Ok(Term::Globs(vec![short(code, what, glob.as_str().to_owned())?]));
+    }
+    ascii(glob.as_str(), code, what)?;
+    let expression = escape(glob.as_str()).replace(r"\*", ".*").replace(r"\?", ".");
+    Ok(Term::Regex(short(code, what, format!("^{expression}$"))?))
+}
+
+fn ascii(text: &str, code: Code, what: &str) -> Result<(), Refusal> {
+    if text.is_ascii() {
+        return Ok(());
+    }
+    let message = format!("{what} {text:?} holds characters outside ASCII");
+    Err(Refusal::new(code, message))
+}
+
+/// A glob of a header or query, which has no other form: AWS ignores case in these and not in expressions.
+fn value(what: &str, glob: &Glob, characters: &str) -> Result<String, Refusal> {
+    let text = glob.as_str();
+    if is_made_of(text, characters) {
+        return short(Code::ConditionUnsupported, what, text.to_owned());
+    }
+    let message = format!("{what} {text:?} holds characters that AWS does not compare with");
+    Err(Refusal::new(Code::ConditionUnsupported, message))
+}
+
 fn host_term(host: &HostMatch, semantics: Semantics) -> Result<Term, Refusal> {
     let long = |value| short(Code::HostUnsupported, "host", value);
     Ok(match host {
@@ -134,7 +174,22 @@ fn host_term(host: &HostMatch, semantics: Semantics) -> Result<Term, Refusal> {
             }
         }
         HostMatch::Wildcard(name) => Term::Regex(long(format!("^[^.]+\\.{}$", escape(name.as_str())))?),
-        HostMatch::Glob(glob) => Term::Globs(vec![long(glob.as_str().to_owned())?]),
+        HostMatch::Glob(glob) => {
+            let text = glob.as_str();
+            let last = text.rsplit_once('.').map(|(_, last)| last);
+            let as_value = is_made_of(text, HOST_CHARACTERS)
+                && last.is_some_and(|last| {
+                    last.bytes()
+                        .all(|b| b.is_ascii_alphabetic() || b"*?".contains(&b))
+                });
+            let lower = Glob::parse(&text.to_ascii_lowercase()).unwrap_or_else(|_| glob.clone());
+            glob_term(
+                if as_value { glob } else { &lower },
+                as_value,
+                Code::HostUnsupported,
+                "host",
+            )?
+        }
         HostMatch::Regex(pattern) => Term::Regex(long(anchored(pattern, semantics))?),
     })
 }
@@ -148,16 +203,7 @@ fn is_plain_path(path: &str) -> bool {
 
 fn path_term(path: &PathMatch, semantics: Semantics) -> Result<Term, Refusal> {
     let long = |value| short(Code::PathUnsupported, "path", value);
-    let ascii = |text: &str| {
-        if text.is_ascii() {
-            Ok(())
-        } else {
-            Err(Refusal::new(
-                Code::PathUnsupported,
-                format!("path {text:?} holds characters outside ASCII"),
-            ))
-        }
-    };
+    let ascii = |text: &str| ascii(text, Code::PathUnsupported, "path");
     Ok(match path {
         PathMatch::Exact(path) => {
             ascii(path.as_str())?;
@@ -176,13 +222,16 @@ fn path_term(path: &PathMatch, semantics: Semantics) -> Result<Term, Refusal> {
                 Term::Regex(long(format!("^{}(/.*)?$", escape(prefix.as_str())))?)
             }
         }
-        PathMatch::Glob(glob) => Term::Globs(vec![long(glob.as_str().to_owned())?]),
+        PathMatch::Glob(glob) => {
+            let as_value = is_made_of(glob.as_str(), PATH_CHARACTERS);
+            glob_term(glob, as_value, Code::PathUnsupported, "path")?
+        }
         PathMatch::Regex(pattern) => Term::Regex(long(anchored(pattern, semantics))?),
     })
 }
 
 /// Conditions besides host and path, each a dimension of its own, in the order they are written.
-fn others(conditions: &[Condition]) -> Result<Vec<Vec<RuleCondition>>, Refusal> {
+fn others(conditions: &[Condition], semantics: Semantics) -> Result<Vec<Vec<RuleCondition>>, Refusal> {
     let long = |what: &str, value: &str| short(Code::ConditionUnsupported, what, value.to_owned());
     let mut out: Vec<Vec<RuleCondition>> = Vec::new();
     for condition in conditions {
@@ -209,14 +258,14 @@ fn others(conditions: &[Condition]) -> Result<Vec<Vec<RuleCondition>>, Refusal> 
             Condition::Header { name, values } => {
                 let values = values
                     .iter()
-                    .map(|v| long("header value", v.as_str()))
+                    .map(|v| value("header value", v, HEADER_CHARACTERS))
                     .collect::<Result<_, _>>()?;
                 header(name.as_str(), Values::Globs(values))?
             }
             Condition::HeaderRegex { name, values } => {
                 let values = values
                     .iter()
-                    .map(|v| long("header value", v.as_str()))
+                    .map(|v| long("header value", &anchored(v, semantics)))
                     .collect::<Result<_, _>>()?;
                 header(name.as_str(), Values::Regexes(values))?
             }
@@ -227,9 +276,9 @@ fn others(conditions: &[Condition]) -> Result<Vec<Vec<RuleCondition>>, Refusal> 
                         key: query
                             .key
                             .as_ref()
-                            .map(|k| long("query key", k.as_str()))
+                            .map(|k| value("query key", k, QUERY_CHARACTERS))
                             .transpose()?,
-                        value: long("query value", query.value.as_str())?,
+                        value: value("query value", &query.value, QUERY_CHARACTERS)?,
                     });
                 }
                 RuleCondition::QueryString {
@@ -265,6 +314,11 @@ fn header(name: &str, values: Values) -> Result<RuleCondition, Refusal> {
             "header name {name:?} is longer than {} characters",
             limits::HEADER_NAME_LENGTH
         );
+        return Err(Refusal::new(Code::ConditionUnsupported, message));
+    }
+    // ELBv2 API, HttpHeaderConditionConfig: "You can't use an HTTP header condition to specify the host header."
+    if name == "host" {
+        let message = "AWS compares the header Host with host conditions alone";
         return Err(Refusal::new(Code::ConditionUnsupported, message));
     }
     let config = HttpHeaderConfig {
