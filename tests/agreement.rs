@@ -11,6 +11,8 @@ mod alb_examples;
 mod alb_validation;
 #[path = "agreement/generate.rs"]
 mod generate;
+#[path = "agreement/on_aws.rs"]
+mod on_aws;
 #[path = "agreement/outcome.rs"]
 mod outcome;
 #[path = "agreement/property.rs"]
@@ -30,6 +32,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use crate::generate::Case;
+use crate::on_aws::Planned;
 use crate::outcome::Outcome;
 use crate::property::holds;
 use crate::running::Running;
@@ -61,7 +64,7 @@ fn requests_are_taken_by_every_kind_of_decision() {
         },
     );
     let all = by_rule.get() + by_default.get() + by_none.get();
-    assert!(by_rule.get() * 4 > all, "{by_rule:?} of {all}");
+    assert!(by_rule.get() * 5 > all, "{by_rule:?} of {all}");
     assert!(by_default.get() * 10 > all, "{by_default:?} of {all}");
     assert!(by_none.get() > 0);
 }
@@ -187,4 +190,28 @@ fn ingresses_answer_as_the_kubernetes_documentation_says() {
             Ok(())
         },
     );
+}
+
+#[test]
+fn the_planned_application_load_balancer_agrees() {
+    let (compared, refused) = (Cell::new(0), Cell::new(0));
+    let count = |cell: &Cell<usize>| cell.set(cell.get() + 1);
+    holds(
+        "tests/regressions/alb.txt",
+        1,
+        &cases(),
+        |Case { balancer, requests }| {
+            let planned = Planned::of(&balancer)?;
+            for request in &requests {
+                planned.agrees(&balancer, request)?;
+                count(&compared);
+                if planned.refuses(&balancer, request) {
+                    count(&refused);
+                }
+            }
+            Ok(())
+        },
+    );
+    // Refusals excuse little.
+    assert!(refused.get() * 5 < compared.get(), "{refused:?} of {compared:?}");
 }

@@ -27,8 +27,7 @@ pub(crate) struct Planned {
 }
 
 impl Planned {
-    /// None where nothing can be made, for which a problem says why.
-    pub(crate) fn of(balancer: &LoadBalancer) -> Result<Option<Self>, TestCaseError> {
+    pub(crate) fn of(balancer: &LoadBalancer) -> Result<Self, TestCaseError> {
         let settings = Settings {
             cluster: "test".to_owned(),
             ..Settings::default()
@@ -40,19 +39,16 @@ impl Planned {
         let problems = planned["problems"].as_array().cloned().unwrap_or_default();
         let at = problems.iter().filter_map(|problem| problem["at"].as_str());
         let problems: BTreeSet<String> = at.map(str::to_owned).collect();
-        if resources.is_empty() {
-            prop_assert!(!problems.is_empty(), "nothing is planned, and nothing says why");
-            return Ok(None);
-        }
+        prop_assert!(!resources.is_empty(), "nothing is planned: {:?}", problems);
         if balancer.semantics == Semantics::Kubernetes {
             validate(&resources).map_err(TestCaseError::fail)?;
         }
         let alb = Alb::read(&resources).map_err(TestCaseError::fail)?;
-        Ok(Some(Self {
+        Ok(Self {
             resources,
             alb,
             problems,
-        }))
+        })
     }
 
     fn has_problem(&self, origin: &Origin) -> bool {
@@ -130,6 +126,14 @@ impl Planned {
         outcomes
     }
 
+    /// Whether the rule that should answer has a problem.
+    pub(crate) fn refuses(&self, balancer: &LoadBalancer, request: &Request) -> bool {
+        match resolve(balancer, request) {
+            Decision::Rule(_, rule) => self.has_problem(&rule.origin),
+            Decision::Default(_) | Decision::NoListener => false,
+        }
+    }
+
     fn rules(&self) -> String {
         let rules = self.resources.iter().filter(|r| r["kind"] == "ListenerRule");
         let line = |rule: &Value| {
@@ -139,13 +143,5 @@ impl Planned {
             )
         };
         rules.map(line).collect()
-    }
-}
-
-/// The decision is the model's own.
-pub(crate) fn is_refused(planned: &Planned, balancer: &LoadBalancer, request: &Request) -> bool {
-    match resolve(balancer, request) {
-        Decision::Rule(_, rule) => planned.has_problem(&rule.origin),
-        Decision::Default(_) | Decision::NoListener => false,
     }
 }

@@ -6,8 +6,10 @@
 //! * Guide: "Listener rules for your Application Load Balancer", "Condition types for listener rules".
 //! * API: `RuleCondition` and the `…ConditionConfig` types it holds.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
+use std::rc::Rc;
 
 use regex::{Regex, RegexBuilder};
 use serde_json::Value;
@@ -158,7 +160,7 @@ enum Condition {
 #[derive(Debug)]
 enum Values {
     Patterns(Vec<String>),
-    Expressions(Vec<Expression>),
+    Expressions(Vec<Rc<Expression>>),
 }
 
 /// One regular expression under every reading.
@@ -170,8 +172,22 @@ struct Expression {
     whole_ignoring_case: Regex,
 }
 
+thread_local! {
+    /// Those read so far: a property reads the same few over and over.
+    static READ: RefCell<HashMap<String, Rc<Expression>>> = RefCell::default();
+}
+
 impl Expression {
-    fn read(text: &str) -> Result<Self, String> {
+    fn read(text: &str) -> Result<Rc<Self>, String> {
+        if let Some(read) = READ.with_borrow(|read| read.get(text).cloned()) {
+            return Ok(read);
+        }
+        let expression = Rc::new(Self::build(text)?);
+        READ.with_borrow_mut(|read| read.insert(text.to_owned(), expression.clone()));
+        Ok(expression)
+    }
+
+    fn build(text: &str) -> Result<Self, String> {
         let build = |text: &str, ignore_case| {
             let built = RegexBuilder::new(text).case_insensitive(ignore_case).build();
             built.map_err(|error| error.to_string())
