@@ -584,8 +584,10 @@ def check_values(field, config, plain, regexes):
         if len(text) > VALUE_LENGTH:
             invalid(f"The '{field}' value is too long; the limit is '{VALUE_LENGTH}'")
     for text in regexes:
-        # RULES: no look-around, no back-references, no possessive quantifiers.
-        if re.search(r"\(\?[=!<]|\\[1-9]|[*+?}]\+", text):
+        # RULES: no look-around, no back-references, no possessive quantifiers, no \\p{…}. What is escaped or in a
+        # class is no quantifier.
+        bare = re.sub(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]", "x", text)
+        if re.search(r"\(\?<?[=!]|[*+?}]\+", bare) or re.search(r"\\[1-9pP]", text.replace("\\\\", "")):
             invalid(f"The regular expression '{text}' is not supported")
         try:
             re.compile(text)
@@ -946,7 +948,7 @@ def zone_of(self, group, target):
     TargetDescription)."""
     if target["Id"].startswith("i-"):
         instance = self.ec2_backend.get_instance_by_id(target["Id"])
-        return instance.placement if instance else "all"
+        return self.ec2_backend.get_subnet(instance.subnet_id).availability_zone if instance else "all"
     address = ipaddress.ip_address(target["Id"])
     for zone in self.ec2_backend.subnets.values():
         for subnet in zone.values():

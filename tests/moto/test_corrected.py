@@ -170,6 +170,7 @@ class Corrected(unittest.TestCase):
                 [path("/" + "a" * 127)],
                 [methods("PROPFIND", "X-OWN_METHOD")],
                 [query("\\*\\?\\*\\?\\*\\?")],
+                [regex("path-pattern", "PathPatternConfig", "^/[*+]+\\++$")],
             )
         ):
             self.rule(listener, number + 1, fits)
@@ -181,6 +182,8 @@ class Corrected(unittest.TestCase):
             ("129 characters of a regular expression", [regex("path-pattern", "PathPatternConfig", "a" * 129)]),
             ("regular expressions of a query", [{"Field": "query-string", "RegexValues": ["a"]}]),
             ("look-around", [regex("path-pattern", "PathPatternConfig", "^/(?!a)")]),
+            ("a possessive quantifier", [regex("path-pattern", "PathPatternConfig", "^/a*+")]),
+            ("a Unicode class", [regex("path-pattern", "PathPatternConfig", "^/\\p{L}")]),
             ("a back-reference", [regex("path-pattern", "PathPatternConfig", "^/(a)\\1")]),
             ("values and regular expressions", [regex("host-header", "HostHeaderConfig", "a", Values=["a.b"])]),
             ("no value", [path()]),
@@ -477,6 +480,12 @@ class Corrected(unittest.TestCase):
         first, second = (node["pods"][0] for node in self.account["nodes"])
         self.elb.register_targets(TargetGroupArn=group, Targets=[{"Id": first}, {"Id": second}])
         self.assertEqual(self.health(group), [(first, 80, "unused", "Target.NotInUse"), (second, 80, "healthy", None)])
+        nodes = self.group("nodes", TargetType="instance")
+        self.rule(self.listener(balancer, Port=81), 1, actions=[forward(nodes)])
+        for node, want in zip(self.account["nodes"], ("unused", "healthy")):
+            self.elb.register_targets(TargetGroupArn=nodes, Targets=[{"Id": node["id"]}])
+            state = {each[0]: each[2] for each in self.health(nodes)}[node["id"]]
+            self.assertEqual(state, want, node["zone"])
 
     def test_targets_are_what_the_target_group_takes(self):
         pods, nodes = self.group(), self.group("nodes", TargetType="instance", Port=30080)
