@@ -14,6 +14,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
+use crate::activity::Open;
 use crate::balance::UnderWay;
 use crate::pools::Lease;
 
@@ -154,6 +155,17 @@ impl ResponseBody {
     pub(crate) fn text(text: Bytes) -> Self {
         Self::Text(text)
     }
+
+    /// The same; the client's connection counts as in use until it is over.
+    pub(crate) fn holding(self, open: Open) -> Self {
+        match self {
+            Self::Text(text) => Self::Text(text),
+            Self::Backend(body) => Self::Backend(BackendBody {
+                _open: Some(open),
+                ..body
+            }),
+        }
+    }
 }
 
 /// The body of a backend's response. When it ends, its connection goes back to the pool.
@@ -161,6 +173,7 @@ pub(crate) struct BackendBody {
     inner: Incoming,
     idle: Idle,
     held: Option<(UnderWay, Lease)>,
+    _open: Option<Open>,
 }
 
 impl BackendBody {
@@ -169,6 +182,7 @@ impl BackendBody {
             inner,
             idle: Idle::new(idle),
             held: Some((under_way, lease)),
+            _open: None,
         };
         body.release_at_end();
         body

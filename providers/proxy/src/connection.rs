@@ -21,6 +21,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tracing::debug;
 
+use crate::activity::{Activity, Open};
 use crate::body::{RequestBody, ResponseBody};
 use crate::exchange::{Peer, exchange};
 use crate::guarded::Guarded;
@@ -63,15 +64,19 @@ async fn serve_tls(worker: Rc<Worker>, stream: TcpStream, peer: Peer) -> Ended {
 /// Clear-text HTTP/2 is known by its preface: an upgrade to it is not offered. Source: RFC 9113 §3.3.
 async fn serve_plain(worker: Rc<Worker>, mut stream: TcpStream, peer: Peer) -> Ended {
     let mut first = BytesMut::with_capacity(FIRST_READ);
-    timeout(worker.settings.timeouts.head, async {
+    let begin = timeout(worker.settings.timeouts.head, async {
         while first.len() < PREFACE.len() && PREFACE.starts_with(&first) {
             if stream.read_buf(&mut first).await? == 0 {
                 break;
             }
         }
         io::Result::Ok(())
-    })
-    .await??;
+    });
+    tokio::select! {
+        begun = begin => begun??,
+        // Nobody has asked anything: a connection opened in advance does not hold up the end.
+        () = drained(&worker) => return Ok(()),
+    }
     if first.is_empty() {
         return Ok(());
     }
@@ -127,14 +132,20 @@ where
         // A client that vanished without a word is noticed.
         .keep_alive_interval(worker.settings.timeouts.head)
         .keep_alive_timeout(worker.settings.timeouts.handshake);
+    let activity = Rc::new(Activity::default());
     let service = service_fn(|request| {
         let worker = worker.clone();
-        async move { Ok::<_, Infallible>(answer(worker, peer, request).await) }
+        let open = Open::new(&activity);
+        async move {
+            let response = answer(worker, peer, request).await;
+            Ok::<_, Infallible>(response.map(|body| body.holding(open)))
+        }
     });
     let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service));
     tokio::select! {
         ended = connection.as_mut() => return Ok(ended?),
         () = drained(&worker) => {}
+        () = activity.none_for(worker.settings.timeouts.head) => {}
     }
     // GOAWAY, and the streams under way go on.
     connection.as_mut().graceful_shutdown();

@@ -115,7 +115,9 @@ pub(crate) fn set_forwarded(headers: &mut HeaderMap, client: &Client<'_>) {
         if client.is_tls { "https" } else { "http" }.to_owned(),
     );
     set("x-forwarded-port", client.port.to_string());
-    set("x-forwarded-host", client.host.to_owned());
+    if !client.host.is_empty() {
+        set("x-forwarded-host", client.host.to_owned());
+    }
 }
 
 /// Backends behind CGI cannot tell `_` from `-` in a name, so neither do we.

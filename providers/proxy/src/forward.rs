@@ -90,7 +90,7 @@ pub(crate) async fn forward(worker: &Worker, backend: &LiveBackend, ask: Ask) ->
                 });
             }
             Err(Unsent::Timeout) => {
-                let why = format!("{} did not answer within {} s", backend.id, limit.as_secs());
+                let why = format!("{} did not answer within {limit:?}", backend.id);
                 return Err(Failure::new(StatusCode::GATEWAY_TIMEOUT, why));
             }
             Err(Unsent::Broken {
@@ -132,12 +132,20 @@ fn unreachable(backend: &LiveBackend, error: &ConnectError) -> Failure {
         ConnectError::Io(_) | ConnectError::Http(_) => StatusCode::BAD_GATEWAY,
     };
     // The cause names addresses of the cluster: it is for the log, not for clients.
-    tracing::debug!(error = error as &dyn std::error::Error, backend = %backend.id, "failed to connect");
+    tracing::debug!(
+        error = error as &dyn std::error::Error,
+        "failed to connect to {}",
+        backend.id
+    );
     Failure::new(status, format!("{} takes no connection", backend.id))
 }
 
 fn broken(backend: &LiveBackend, error: &hyper::Error) -> Failure {
-    tracing::debug!(error = error as &dyn std::error::Error, backend = %backend.id, "failed to get an answer");
+    tracing::debug!(
+        error = error as &dyn std::error::Error,
+        "failed to get an answer of {}",
+        backend.id
+    );
     Failure::new(
         StatusCode::BAD_GATEWAY,
         format!("{} gave no valid answer", backend.id),

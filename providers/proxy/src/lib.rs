@@ -78,6 +78,7 @@ mod serving;
 mod settings;
 mod tls;
 
+mod activity;
 mod connection;
 mod framing;
 mod guarded;

@@ -38,7 +38,8 @@ pub struct Settings {
 pub struct Timeouts {
     /// For a client's TLS handshake.
     pub handshake: Duration,
-    /// From the opening of a connection, or the last answer on it, until the next head of a request is complete.
+    /// From the opening of a connection, or the last answer on it, until the next head of a request is complete. An
+    /// HTTP/2 connection on which nothing is under way for so long is closed, too.
     pub head: Duration,
     /// For a connection to a target, TLS included.
     pub connect: Duration,

@@ -199,6 +199,7 @@ async fn a_drain_finishes_what_is_under_way() {
     let mut idle = Client::http1(proxy.http).await;
     assert_eq!(idle.send(get("a", "*")).await.unwrap().status(), 404);
     let (mut http1, mut http2) = (Client::http1(proxy.http).await, Client::http2(proxy.http).await);
+    let mut opened_in_advance = TcpStream::connect(proxy.http).await.unwrap();
     let mut asking = JoinSet::new();
     asking.spawn(async move {
         let answer = http1.send(get("a", "/")).await.unwrap();
@@ -222,6 +223,12 @@ async fn a_drain_finishes_what_is_under_way() {
     draining.spawn(proxy.handle.drain(Duration::from_secs(30)));
     refuses(http).await;
     idle.closed().await;
+    assert_eq!(
+        soon("the end", opened_in_advance.read(&mut [0]))
+            .await
+            .unwrap_or(0),
+        0
+    );
     held.may_answer.add_permits(2);
     while let Some(answer) = soon("an answer", asking.join_next()).await {
         assert_eq!(answer.unwrap().status(), 200);

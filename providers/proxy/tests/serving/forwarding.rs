@@ -79,12 +79,25 @@ async fn connections_to_targets_are_kept() {
     let echo = Echo::http1("one").await;
     let proxy = serve(&all_to(backend("one", &[echo.address])));
     let mut client = Client::http1(proxy.http).await;
-    for _ in 0..20 {
+    let mut streams = Client::http2(proxy.http).await;
+    for number in 0..20 {
         assert_eq!(
             client.send(get("a.example.com", "/")).await.unwrap().status(),
             200
         );
+        let post = Request::post("/")
+            .header("host", "a")
+            .body(Sent::from("x".repeat(number * 1000)));
+        assert_eq!(client.send(post.unwrap()).await.unwrap().status(), 200);
+        let put = Request::put("http://a/").body(Sent::from("x".repeat(number * 1000)));
+        assert_eq!(streams.send(put.unwrap()).await.unwrap().status(), 200);
     }
+    // Chunked both ways.
+    let chunked =
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n".repeat(5);
+    let last = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    let answers = raw(proxy.http, format!("{chunked}{last}").as_bytes()).await;
+    assert_eq!(answers.matches("HTTP/1.1 200 OK").count(), 6, "{answers}");
     assert_eq!(echo.connections.load(std::sync::atomic::Ordering::SeqCst), 1);
 }
 
