@@ -29,16 +29,15 @@ pub(crate) enum Outcome {
 
 impl Outcome {
     /// Why something is unavailable is told in each one's own words.
-    fn fixed(status: u64, content_type: Option<String>, body: String) -> Self {
-        let (content_type, body) = if status == 503 {
-            (None, String::new())
-        } else {
-            (content_type, body)
-        };
-        Self::Fixed {
-            status,
-            content_type,
-            body,
+    pub(crate) fn without_words(self) -> Self {
+        match self {
+            Self::Fixed { status: 503, .. } => Self::Fixed {
+                status: 503,
+                content_type: None,
+                body: String::new(),
+            },
+            other
+            @ (Self::NoListener | Self::Forward { .. } | Self::Redirect { .. } | Self::Fixed { .. }) => other,
         }
     }
 
@@ -59,11 +58,11 @@ impl Outcome {
                 status: u64::from(redirect.status.code()),
                 location: redirect.location(request, listener.is_https()),
             },
-            Action::Fixed(fixed) => Self::fixed(
-                u64::from(fixed.status()),
-                fixed.content_type.clone(),
-                fixed.body.clone().unwrap_or_default(),
-            ),
+            Action::Fixed(fixed) => Self::Fixed {
+                status: u64::from(fixed.status()),
+                content_type: fixed.content_type.clone(),
+                body: fixed.body.clone().unwrap_or_default(),
+            },
         }
     }
 
@@ -100,11 +99,11 @@ impl Outcome {
             Some("fixed-response") => {
                 let config = &action["FixedResponseConfig"];
                 let status = config["StatusCode"].as_str().and_then(|s| s.parse().ok());
-                Ok(Self::fixed(
-                    status.ok_or("no status")?,
-                    optional(&config["ContentType"]),
-                    optional(&config["MessageBody"]).unwrap_or_default(),
-                ))
+                Ok(Self::Fixed {
+                    status: status.ok_or("no status")?,
+                    content_type: optional(&config["ContentType"]),
+                    body: optional(&config["MessageBody"]).unwrap_or_default(),
+                })
             }
             _ => Err(format!("{action} does not answer")),
         }
