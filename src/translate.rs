@@ -43,6 +43,7 @@ use self::endpoints::Endpoints;
 use self::member::{Part, Wire};
 use self::options::conflict;
 use self::ownership::Owners;
+use self::precedence::Draft;
 use self::rules::{Drafts, Reader};
 use self::standing::Ports;
 use crate::cluster::snapshot::Snapshot;
@@ -116,8 +117,15 @@ fn balancer<'a>(
         all.extend(drafts.drafts);
         hosts.extend(drafts.hosts);
     }
-    let mut rules = precedence::arrange(all, &hosts, &defaults.fallbacks, semantics, problems);
-    name_served_ports(&mut rules, parts, settings);
+    name_served_ports(&mut all, parts, settings);
+    let rules = precedence::arrange(
+        all,
+        &hosts,
+        &ports.wires,
+        &defaults.fallbacks,
+        semantics,
+        problems,
+    );
 
     let mut backends = backends.resolved;
     let used = used(&rules, &listeners);
@@ -201,7 +209,7 @@ fn tls_policy<'p, 'a: 'p>(
 }
 
 /// Where all load balancers are served as one, redirects lead to the one port of a protocol.
-fn name_served_ports(rules: &mut [Rule], parts: &[Part<'_>], settings: &Settings) {
+fn name_served_ports(drafts: &mut [Draft], parts: &[Part<'_>], settings: &Settings) {
     match settings.merge {
         Merge::ByGroup => return,
         Merge::OneLoadBalancer => {}
@@ -210,8 +218,8 @@ fn name_served_ports(rules: &mut [Rule], parts: &[Part<'_>], settings: &Settings
         .iter()
         .flat_map(|part| part.asked.iter().map(|(port, wire)| (*port, *wire)))
         .collect();
-    for rule in rules {
-        if let Action::Redirect(redirect) = &mut rule.action {
+    for draft in drafts {
+        if let Action::Redirect(redirect) = &mut draft.rule.action {
             let served = redirect.port.and_then(|port| asked.get(&port));
             redirect.port = served.map(|wire| member::standard(*wire)).or(redirect.port);
         }

@@ -1,5 +1,7 @@
 //! The rules of all members in, one list out in which the first that takes a request is the one meant.
 
+mod redirects;
+
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -8,6 +10,8 @@ use portcullis_model::{
     Action, Code, Condition, HostMatch, LoadBalancerId, Origin, PathMatch, PathPrefix, Port, Problem, Rule,
     Semantics,
 };
+
+use super::member::Wire;
 
 /// A rule before it has found its place.
 #[derive(Clone, Debug)]
@@ -193,10 +197,12 @@ pub(super) struct Fallbacks {
 pub(super) fn arrange(
     mut drafts: Vec<Draft>,
     hosts: &[NamedHost],
+    wires: &BTreeMap<Port, Wire>,
     fallbacks: &Fallbacks,
     semantics: Semantics,
     problems: &mut Vec<Problem>,
 ) -> Vec<Rule> {
+    redirects::without_loops(&mut drafts, wires);
     match semantics {
         Semantics::Kubernetes => {
             drafts.sort_by_cached_key(Precedence::of);
@@ -205,6 +211,7 @@ pub(super) fn arrange(
         }
         Semantics::AwsLoadBalancerController => {
             drafts.sort_by_cached_key(Layout::of);
+            redirects::without_covered(&mut drafts);
             report_shadowed(&drafts, problems);
             drafts.into_iter().map(|draft| draft.rule).collect()
         }
@@ -237,16 +244,20 @@ fn shadowed(rule: &Rule, by: &Origin) -> Problem {
 
 /// Takes away the ports at which an earlier rule asks the same.
 fn without_shadowed(drafts: Vec<Draft>, problems: &mut Vec<Problem>) -> Vec<Rule> {
-    let mut taken: BTreeMap<Asked, BTreeMap<Port, Origin>> = BTreeMap::new();
+    let mut taken: BTreeMap<Asked, BTreeMap<Port, (Origin, bool)>> = BTreeMap::new();
     let mut rules = Vec::with_capacity(drafts.len());
     for Draft { mut rule, .. } in drafts {
+        let redirects = matches!(rule.action, Action::Redirect(_));
         let before = taken.entry(asked(&rule)).or_default();
-        if let Some(by) = rule.ports.iter().find_map(|port| before.get(port)) {
+        let by: Vec<&(Origin, bool)> = rule.ports.iter().filter_map(|port| before.get(port)).collect();
+        // At some ports a redirect, at the others what it leads to: that is how a redirect to HTTPS is written.
+        let meant = by.len() < rule.ports.len() && by.iter().all(|(_, redirects)| *redirects);
+        if let Some((by, _)) = by.first().filter(|_| !meant) {
             problems.push(shadowed(&rule, by));
-            rule.ports.retain(|port| !before.contains_key(port));
         }
+        rule.ports.retain(|port| !before.contains_key(port));
         for port in &rule.ports {
-            before.insert(*port, rule.origin.clone());
+            before.insert(*port, (rule.origin.clone(), redirects));
         }
         if !rule.ports.is_empty() {
             rules.push(rule);

@@ -125,3 +125,76 @@ fn its_defaults_are_node_targets_and_plain_http() {
         [80]
     );
 }
+
+#[test]
+fn an_action_that_redirects_to_https_is_left_out_where_https_is_spoken() {
+    // The way to redirect before there was `ssl-redirect`: the action's path stands first.
+    let action =
+        r#"{"type":"redirect","redirectConfig":{"protocol":"HTTPS","port":"443","statusCode":"HTTP_301"}}"#;
+    for (settings, kind, text) in [
+        (theirs(), "ImplementationSpecific", "/*"),
+        (ours(), "Prefix", "/"),
+    ] {
+        let served = World::new()
+            .service("shop/s")
+            .ingress(
+                "shop/web",
+                alb(&[
+                    ("actions.ssl-redirect", action),
+                    ("listen-ports", r#"[{"HTTP":80},{"HTTPS":443}]"#),
+                ]),
+                json!({ "rules": [rule("a.com", json!([
+                    { "path": text, "pathType": kind, "backend": to_action("ssl-redirect") },
+                    path(kind, text, "s"),
+                ]))] }),
+            )
+            .one(&settings);
+        assert_eq!(served.get("a.com/x"), "→ 301", "{text}");
+        assert_eq!(served.get_at(443, "a.com/x"), "shop/s", "{text}");
+        assert_eq!(served.rules().len(), 2, "{text}: {:#?}", served.rules());
+        assert_eq!(served.codes(), [], "{text}");
+    }
+}
+
+#[test]
+fn a_redirect_elsewhere_stays_everywhere() {
+    for (config, ports) in [
+        (r#"{"host":"b.com","statusCode":"HTTP_301"}"#, "80,443"),
+        (r#"{"host":"a.com","statusCode":"HTTP_301"}"#, ""),
+        (r#"{"path":"/new","statusCode":"HTTP_301"}"#, "80,443"),
+        (r#"{"query":"x=1","statusCode":"HTTP_301"}"#, "80,443"),
+        (
+            r#"{"protocol":"HTTP","port":"80","statusCode":"HTTP_301"}"#,
+            "443",
+        ),
+        (
+            r#"{"protocol":"HTTPS","port":"8443","statusCode":"HTTP_301"}"#,
+            "80,443",
+        ),
+        (r#"{"statusCode":"HTTP_302"}"#, ""),
+    ] {
+        let action = format!(r#"{{"type":"redirect","redirectConfig":{config}}}"#);
+        let served = World::new()
+            .ingress(
+                "shop/web",
+                alb(&[
+                    ("actions.go", &action),
+                    ("listen-ports", r#"[{"HTTP":80},{"HTTPS":443}]"#),
+                ]),
+                json!({ "rules": [rule("a.com", json!([
+                    { "path": "/", "pathType": "Prefix", "backend": to_action("go") },
+                ]))] }),
+            )
+            .one(&theirs());
+        let got: Vec<String> = served
+            .rules()
+            .iter()
+            .map(|rule| rule.split(' ').next().unwrap().to_owned())
+            .collect();
+        let want: Vec<&str> = Some(ports)
+            .filter(|ports| !ports.is_empty())
+            .into_iter()
+            .collect();
+        assert_eq!(got, want, "{config}");
+    }
+}
