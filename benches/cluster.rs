@@ -11,7 +11,7 @@ use portcullis::cluster::object::{
     Endpoint, EndpointPort, EndpointSlice, Ingress, IngressBackend, IngressClass, IngressPath, IngressRule,
     IpFamily, Meta, Object, Pod, PortRef, Service, ServicePort, ServiceType,
 };
-use portcullis::translate::{Settings, membership, references};
+use portcullis::translate::{Merge, Settings, membership, references, translate};
 use portcullis_model::ObjectName;
 
 /// Ready pods behind each Service: 100,000 endpoints at 10,000 Services.
@@ -186,4 +186,40 @@ fn change_an_endpoint(bencher: Bencher<'_, '_>, ingresses: usize) {
                 .map(|id| synced.snapshot(id))
                 .collect::<Vec<_>>()
         });
+}
+
+/// Every load balancer, one for each Ingress, from a warm index.
+#[divan::bench(args = [100, 1_000, 10_000], sample_count = 10, sample_size = 1)]
+fn translate_everything(bencher: Bencher<'_, '_>, ingresses: usize) {
+    let settings = Settings::default();
+    let mut index = empty();
+    index.reset_all(cluster(ingresses));
+    let synced = index.synced().expect("every kind was listed");
+    bencher.counter(ItemsCount::new(ingresses)).bench_local(|| {
+        let ids = synced.ids();
+        let translated = ids.iter().map(|id| translate(&synced.snapshot(id), &settings));
+        translated.map(|translation| translation.balancer).collect::<Vec<_>>()
+    });
+}
+
+/// All Ingresses as one load balancer, as one process serves them.
+#[divan::bench(args = [100, 1_000, 10_000], sample_count = 10, sample_size = 1)]
+fn translate_as_one(bencher: Bencher<'_, '_>, ingresses: usize) {
+    let settings = Arc::new(Settings {
+        merge: Merge::OneLoadBalancer,
+        ..Settings::default()
+    });
+    let decide = settings.clone();
+    let mut index = Index::new(
+        Box::new(move |candidate| membership(&decide, candidate)),
+        Box::new(references),
+        SecretsMode::NotRead,
+    );
+    index.reset_all(cluster(ingresses));
+    let synced = index.synced().expect("every kind was listed");
+    let ids = synced.ids();
+    bencher.counter(ItemsCount::new(ingresses)).bench_local(|| {
+        let translated = ids.iter().map(|id| translate(&synced.snapshot(id), &settings));
+        translated.map(|translation| translation.balancer).collect::<Vec<_>>()
+    });
 }

@@ -29,8 +29,8 @@ mod standing;
 use std::collections::{BTreeMap, BTreeSet};
 
 use portcullis_model::{
-    Action, BackendId, ClientCertificates, FixedResponse, Listener, LoadBalancer, Port, Problem, Protocol,
-    Rule, Tls,
+    Action, BackendId, Certificate, ClientCertificates, FixedResponse, Listener, LoadBalancer, Port, Problem,
+    Protocol, Rule, Tls,
 };
 
 pub use self::class::membership;
@@ -109,7 +109,8 @@ fn balancer<'a>(
         owners.enforce(part, drafts, problems);
     }
     let defaults = defaults::read(parts, &ports, &owners, &mut backends, problems);
-    let listeners = listeners(snapshot, parts, &drafts, &ports, &defaults, problems);
+    let certificates = certificates::read(snapshot, parts, &drafts, &owners, problems);
+    let listeners = listeners(parts, certificates, &ports, &defaults, problems);
 
     let mut all = defaults.drafts;
     let mut hosts = Vec::new();
@@ -143,14 +144,12 @@ fn balancer<'a>(
 }
 
 fn listeners(
-    snapshot: &Snapshot,
     parts: &[Part<'_>],
-    drafts: &[Drafts],
+    mut certificates: BTreeMap<Port, Vec<Certificate>>,
     ports: &Ports,
     defaults: &Defaults,
     problems: &mut Vec<Problem>,
 ) -> BTreeMap<Port, Listener> {
-    let mut certificates = certificates::read(snapshot, parts, drafts, problems);
     let mut listeners = BTreeMap::new();
     for (port, wire) in &ports.wires {
         let on_port = || parts.iter().filter(|part| part.ports.contains_key(port));

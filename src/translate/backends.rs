@@ -216,15 +216,7 @@ impl<'a> Backends<'a> {
                 .or_insert_with(|| self.endpoints.pods(service, service_port)),
         };
         for refused in &found.refused {
-            let served = if refused.served {
-                "; it is served all the same"
-            } else {
-                ""
-            };
-            let message = format!(
-                "{} in EndpointSlice {} is no target: {}{served}",
-                refused.address, refused.slice, refused.why
-            );
+            let message = refused.to_string();
             problems.push(Problem::new(Code::TargetRefused, field("name"), message));
         }
         if !found

@@ -7,6 +7,7 @@ use portcullis_model::{
 };
 
 use super::member::{Part, Wire};
+use super::ownership::Owners;
 use super::rules::Drafts;
 use crate::cluster::snapshot::{Secrets, Snapshot};
 
@@ -15,6 +16,7 @@ pub(super) fn read(
     snapshot: &Snapshot,
     parts: &[Part<'_>],
     drafts: &[Drafts],
+    owners: &Owners<'_>,
     problems: &mut Vec<Problem>,
 ) -> BTreeMap<Port, Vec<Certificate>> {
     let mut ports: BTreeMap<Port, Attached> = BTreeMap::new();
@@ -28,7 +30,7 @@ pub(super) fn read(
         if https.is_empty() {
             continue;
         }
-        for certificate in of_part(snapshot, part, drafts, problems) {
+        for certificate in of_part(snapshot, part, drafts, owners, problems) {
             for port in &https {
                 ports
                     .entry(*port)
@@ -102,6 +104,7 @@ fn of_part(
     snapshot: &Snapshot,
     part: &Part<'_>,
     drafts: &Drafts,
+    owners: &Owners<'_>,
     problems: &mut Vec<Problem>,
 ) -> Vec<Certificate> {
     let given: Vec<Certificate> = part
@@ -117,15 +120,19 @@ fn of_part(
     for (index, tls) in part.ingress.tls.iter().enumerate() {
         let mut parsed = BTreeSet::new();
         for (place, text) in tls.hosts.iter().enumerate() {
+            let at = part.origin(format!("spec.tls[{index}].hosts[{place}]"));
             match HostMatch::parse(text) {
                 Ok(host) => {
-                    parsed.insert(host);
+                    if owners.may_certify(part, &host, &at, problems) {
+                        parsed.insert(host);
+                    }
                 }
-                Err(why) => {
-                    let at = part.origin(format!("spec.tls[{index}].hosts[{place}]"));
-                    problems.push(Problem::new(Code::HostInvalid, at, why.to_string()));
-                }
+                Err(why) => problems.push(Problem::new(Code::HostInvalid, at, why.to_string())),
             }
+        }
+        // A certificate for all that it names could name hosts of another namespace.
+        if tls.hosts.is_empty() && owners.divide(part) {
+            parsed = rule_hosts(part, drafts);
         }
         hosts.push(parsed);
     }
@@ -136,8 +143,8 @@ fn of_part(
         Secrets::Read(secrets) => {
             let mut all = given;
             for (index, (tls, hosts)) in part.ingress.tls.iter().zip(hosts).enumerate() {
-                // All of its hosts unreadable is not the same as none written.
-                if hosts.is_empty() && !tls.hosts.is_empty() {
+                // No host left is not the same as none written.
+                if hosts.is_empty() && (!tls.hosts.is_empty() || owners.divide(part)) {
                     continue;
                 }
                 let Some(name) = &tls.secret else {
@@ -194,6 +201,8 @@ fn found_by_host(part: &Part<'_>, tls: &[BTreeSet<HostMatch>], drafts: &Drafts) 
         Semantics::Kubernetes => {
             let namespace = &part.ingress.meta.name.namespace;
             let entries = part.ingress.tls.iter().zip(tls).enumerate();
+            // No host left is not the same as none written.
+            let entries = entries.filter(|(_, (entry, hosts))| entry.hosts.is_empty() || !hosts.is_empty());
             entries
                 .map(|(index, (entry, hosts))| {
                     let hosts = match entry.hosts.is_empty() {

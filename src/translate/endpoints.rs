@@ -2,6 +2,7 @@
 
 use std::cell::OnceCell;
 use std::collections::{BTreeSet, HashMap};
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -18,14 +19,34 @@ pub(super) struct Found {
     pub(super) refused: Vec<Refused>,
 }
 
-/// An address that may not be a target.
+/// Addresses of a slice that may not be targets, all for one reason.
 #[derive(Clone, Debug)]
 pub(super) struct Refused {
     pub(super) slice: ObjectName,
+    /// The first of them.
     pub(super) address: Arc<str>,
+    /// How many more.
+    pub(super) more: usize,
     pub(super) why: &'static str,
     /// Reported, but used: refusing it would break what the incumbent serves.
     pub(super) served: bool,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "EndpointSlice {}: {} is no target: {}",
+            self.slice, self.address, self.why
+        )?;
+        if self.more > 0 {
+            write!(f, " (and {} more)", self.more)?;
+        }
+        if self.served {
+            f.write_str("; it is served all the same")?;
+        }
+        Ok(())
+    }
 }
 
 /// Looks endpoints up in one snapshot.
@@ -110,11 +131,11 @@ impl<'a> Endpoints<'a> {
                             .or_else(|| pod.and_then(|pod| pod.node.as_ref()));
                         let served = self.admitted_node(address);
                         if served {
-                            refused.push(self.refusal(slice, written, "it is the address of a node", true));
+                            refuse(&mut refused, slice, written, A_NODE, true);
                         }
                         targets.insert(self.target(address, number, node, endpoint.zone.as_ref(), state));
                     }
-                    Err(why) => refused.push(self.refusal(slice, written, why, false)),
+                    Err(why) => refuse(&mut refused, slice, written, why, false),
                 }
             }
         }
@@ -124,15 +145,6 @@ impl<'a> Endpoints<'a> {
         Found {
             targets: one_per_address(targets),
             refused,
-        }
-    }
-
-    fn refusal(&self, slice: &EndpointSlice, address: &Arc<str>, why: &'static str, served: bool) -> Refused {
-        Refused {
-            slice: slice.meta.name.clone(),
-            address: address.clone(),
-            why,
-            served,
         }
     }
 
@@ -172,7 +184,7 @@ impl<'a> Endpoints<'a> {
             return Err(why);
         }
         if self.is_node(address) && self.enforces() {
-            return Err("it is the address of a node");
+            return Err(A_NODE);
         }
         let pod = endpoint.pod.as_ref().map(|pod| {
             let namespace = slice.meta.name.namespace.clone();
@@ -281,6 +293,28 @@ impl<'a> Endpoints<'a> {
                 }
             }
         }
+    }
+}
+
+const A_NODE: &str = "it is the address of a node";
+
+fn refuse(
+    all: &mut Vec<Refused>,
+    slice: &EndpointSlice,
+    address: &Arc<str>,
+    why: &'static str,
+    served: bool,
+) {
+    let same = |known: &&mut Refused| known.slice == slice.meta.name && known.why == why;
+    match all.iter_mut().find(same) {
+        Some(known) => known.more += 1,
+        None => all.push(Refused {
+            slice: slice.meta.name.clone(),
+            address: address.clone(),
+            more: 0,
+            why,
+            served,
+        }),
     }
 }
 

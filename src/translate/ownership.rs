@@ -44,13 +44,37 @@ impl<'a> Owners<'a> {
             *rest = (*rest).min(age(part));
             let named = drafts.hosts.iter().map(|named| &named.host);
             let asked = drafts.drafts.iter().flat_map(|draft| &draft.rule.hosts);
-            for host in named.chain(asked) {
+            let secured = part.ingress.tls.iter().flat_map(|tls| &tls.hosts);
+            let secured: Vec<HostMatch> = secured.filter_map(|text| HostMatch::parse(text).ok()).collect();
+            for host in named.chain(asked).chain(&secured) {
                 let key = (part.group.clone(), host.clone());
                 let owner = this.hosts.entry(key).or_insert_with(|| age(part));
                 *owner = (*owner).min(age(part));
             }
         }
         this
+    }
+
+    /// Whether several namespaces share the member's load balancer, and each has its own hosts.
+    pub(super) fn divide(&self, part: &Part<'_>) -> bool {
+        enforces(part) && self.rest.contains_key(&part.group)
+    }
+
+    /// Whether a member may have a certificate for a host.
+    pub(super) fn may_certify(
+        &self,
+        part: &Part<'_>,
+        host: &HostMatch,
+        at: &Origin,
+        problems: &mut Vec<Problem>,
+    ) -> bool {
+        match self.other(part, Some(host)) {
+            None => true,
+            Some(owner) => {
+                problems.push(not_owned(at.clone(), &host.to_string(), owner));
+                !enforces(part)
+            }
+        }
     }
 
     /// Who has it instead of this member; none where it may.

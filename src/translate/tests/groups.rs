@@ -286,3 +286,83 @@ fn a_class_gives_scheme_and_semantics() {
         assert_eq!(served.codes().first().copied(), problem, "{parameters}");
     }
 }
+
+#[test]
+fn a_certificate_serves_only_hosts_that_its_namespace_may_have() {
+    let secret = |namespace: &str| {
+        json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": { "namespace": namespace, "name": "cert" },
+            "type": "kubernetes.io/tls", "data": { "tls.crt": "eA==", "tls.key": "eA==" },
+        })
+    };
+    let first = json!({ "group.order": "-1" });
+    for (hosts, want, problems) in [
+        (
+            json!(["b.com"]),
+            vec!["blog/cert b.com", "shop/cert a.com"],
+            vec![],
+        ),
+        (
+            json!(["a.com", "b.com"]),
+            vec!["blog/cert b.com", "shop/cert a.com"],
+            vec!["spec.tls[0].hosts[0]"],
+        ),
+        (
+            json!(["a.com"]),
+            vec!["shop/cert a.com"],
+            vec!["spec.tls[0].hosts[0]"],
+        ),
+        (
+            json!(["*.b.com"]),
+            vec!["blog/cert *.b.com", "shop/cert a.com"],
+            vec![],
+        ),
+        // Whatever the certificate names, it is for the hosts of its own Ingress.
+        (json!([]), vec!["blog/cert b.com", "shop/cert a.com"], vec![]),
+    ] {
+        let mut world = with_services(World::new(), &["shop/a", "blog/b"])
+            .with(secret("shop"))
+            .with(secret("blog"))
+            .aged(
+                "shop/a",
+                1,
+                grouped(json!({})),
+                json!({
+                    "tls": [{ "hosts": ["a.com"], "secretName": "cert" }],
+                    "rules": [rule("a.com", json!([path("Prefix", "/", "a")]))],
+                }),
+            )
+            .aged(
+                "blog/b",
+                2,
+                grouped(first.clone()),
+                json!({
+                    "tls": [{ "hosts": hosts, "secretName": "cert" }],
+                    "rules": [rule("b.com", json!([path("Prefix", "/", "b")]))],
+                }),
+            );
+        world.secrets = SecretsMode::Read;
+        let served = world.one(&ours());
+        let portcullis_model::Protocol::Https(tls) = &served.balancer.listeners[&Port::HTTPS].protocol else {
+            panic!("443 is plain")
+        };
+        let got: Vec<String> = tls
+            .certificates
+            .iter()
+            .map(|certificate| {
+                let portcullis_model::CertificateSource::Stored(secret) = &certificate.source else {
+                    panic!("{certificate:?}")
+                };
+                let hosts: Vec<String> = certificate.hosts.iter().map(|host| host.to_string()).collect();
+                format!("{secret} {}", hosts.join(","))
+            })
+            .collect();
+        assert_eq!(got, want, "{hosts}");
+        let told: Vec<String> = served
+            .problems
+            .iter()
+            .map(|problem| problem.at.field.to_string())
+            .collect();
+        assert_eq!(told, problems, "{hosts}");
+    }
+}

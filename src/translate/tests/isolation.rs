@@ -191,3 +191,67 @@ fn plainly(shapes: &[Shape], host: &str, asked: &str) -> String {
     }
     best.map_or_else(|| "404".to_owned(), |(_, service)| format!("shop/s{service}"))
 }
+
+/// A list of conditions that ask for a header.
+const ASKS_FOR_HEADER: &str = r#"[{"field":"source-ip","sourceIPConfig":{"values":["10.0.0.0/8"]}},
+{"field":"http-header","httpHeaderConfig":{"httpHeaderName":"X-Team","values":["core"]}}]"#;
+
+proptest! {
+    #[test]
+    fn a_slip_of_the_pen_in_conditions_never_opens_what_they_guard(
+        at in 0..ASKS_FOR_HEADER.len(),
+        with in prop::option::of(any::<char>()),
+        incumbent in any::<bool>(),
+    ) {
+        let mut text: Vec<char> = ASKS_FOR_HEADER.chars().collect();
+        match with {
+            Some(c) => text[at] = c,
+            None => {
+                text.remove(at);
+            }
+        }
+        let text: String = text.into_iter().collect();
+        // Another header may be asked for then, but never none.
+        let served = with_services(World::new(), &["shop/admin", "shop/open"])
+            .ingress(
+                "shop/web",
+                alb(&[("conditions.admin", &text)]),
+                json!({ "rules": [rule("a.com", json!([path("Prefix", "/", "open"), path("Prefix", "/x", "admin")]))] }),
+            )
+            .one(&if incumbent { theirs() } else { ours() });
+        prop_assert_eq!(served.get("a.com/x"), "shop/open", "{}", text);
+    }
+
+    #[test]
+    fn any_text_in_any_annotation_is_read_or_told(
+        name in prop::sample::select(annotations::catalog::ALL.iter().map(|known| known.name).collect::<Vec<_>>()),
+        text in prop_oneof![
+            any::<String>(),
+            "[\\[{\"a-zA-Z0-9:,./*=#\\]} -]{0,40}",
+            prop::sample::select(vec![ASKS_FOR_HEADER.to_owned(), "a,".repeat(1 << 16), "[".repeat(1 << 16)]),
+        ],
+        incumbent in any::<bool>(),
+    ) {
+        let name = if name.ends_with(['.', '-']) { format!("{name}s") } else { name.to_owned() };
+        let world = with_services(World::new(), &["shop/s", "shop/other"])
+            .ingress(
+                "shop/web",
+                alb(&[(&name, &text)]),
+                json!({ "rules": [rule("a.com", json!([
+                    path("ImplementationSpecific", "/x", "s"),
+                    { "path": "/y", "pathType": "Prefix", "backend": to_action("s") },
+                ]))] }),
+            )
+            .ingress("shop/xother", json!({}), json!({ "rules": [rule("b.com", json!([path("Prefix", "/", "other")]))] }));
+        let all = world.all(&if incumbent { theirs() } else { ours() });
+        let other = Served {
+            balancer: all["shop/xother"].balancer.clone().unwrap(),
+            problems: all["shop/xother"].problems.clone(),
+        };
+        prop_assert_eq!(other.get("b.com/"), "shop/other");
+        prop_assert_eq!(other.codes(), []);
+        for problem in all.values().flat_map(|translation| &translation.problems) {
+            prop_assert!(problem.message.len() < 1000, "{}", problem.message.len());
+        }
+    }
+}
