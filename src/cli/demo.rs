@@ -56,6 +56,7 @@ pub(super) fn demo(args: &DemoArgs) -> anyhow::Result<Ended> {
 }
 
 async fn run(args: &DemoArgs) -> anyhow::Result<Ended> {
+    let signals = serve::Signals::listen()?;
     let mut tasks = JoinSet::new();
     let mut ports = [0; BACKENDS.len()];
     for (backend, port) in BACKENDS.iter().zip(&mut ports) {
@@ -100,7 +101,7 @@ async fn run(args: &DemoArgs) -> anyhow::Result<Ended> {
         http.port(),
         https.port()
     ));
-    serve::follow(served, watch, GRACE).await
+    serve::follow(served, watch, signals, GRACE).await
 }
 
 fn problems(served: &Served) -> String {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Args;
 use portcullis_proxy::{Drained, Handle, ServerConfig};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
 
 use super::Ended;
@@ -55,11 +55,12 @@ pub(super) fn serve(args: &ServeArgs) -> anyhow::Result<Ended> {
     let settings = args.folder.class.settings(Settings::for_serving);
     let runtime = runtime()?;
     runtime.block_on(async {
+        let signals = Signals::listen()?;
         let watch = Watch::new(&args.folder.manifests);
         let served = Served::start(&args.folder.manifests, settings, &config)?;
         info!("endpoints on loopback are allowed");
         say_ready(&served);
-        follow(served, watch, Duration::from_secs(args.drain_seconds)).await
+        follow(served, watch, signals, Duration::from_secs(args.drain_seconds)).await
     })
 }
 
@@ -75,19 +76,50 @@ pub(super) fn processors() -> NonZeroUsize {
     std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
 }
 
+/// What ends a command that stays up. Made before it says that it is ready: a signal that came between would kill it.
+#[derive(Debug)]
+pub(super) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    pub(super) fn listen() -> anyhow::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate()).context("failed to listen for SIGTERM")?,
+            interrupt: signal(SignalKind::interrupt()).context("failed to listen for SIGINT")?,
+        })
+    }
+
+    async fn come(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
 /// Serves the folder and follows it until a signal comes.
-pub(super) async fn follow(mut served: Served, mut watch: Watch, grace: Duration) -> anyhow::Result<Ended> {
-    let mut terminate = signal(SignalKind::terminate()).context("failed to listen for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("failed to listen for SIGINT")?;
+pub(super) async fn follow(
+    mut served: Served,
+    mut watch: Watch,
+    mut signals: Signals,
+    grace: Duration,
+) -> anyhow::Result<Ended> {
     loop {
         tokio::select! {
             () = watch.changed() => served.refresh()?,
             failure = served.handle().failed() => return Err(failure.into()),
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
+            () = signals.come() => break,
         }
     }
-    drain(served.into_handle(), grace).await
+    tokio::select! {
+        drained = drain(served.into_handle(), grace) => drained,
+        () = signals.come() => {
+            warn!("a second signal came; connections are cut");
+            Ok(Ended::Done)
+        }
+    }
 }
 
 pub(super) async fn drain(handle: Handle, grace: Duration) -> anyhow::Result<Ended> {
