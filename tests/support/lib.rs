@@ -17,3 +17,4 @@ pub use account::{Account, AccountSpec, Node};
 pub use apiserver::ApiServer;
 pub use http::Response;
 pub use moto::{Call, Moto};
+pub use program::python;

@@ -10,7 +10,7 @@ pub(crate) fn of_the_cluster(name: &str) -> PathBuf {
 }
 
 /// A Python that has moto.
-pub(crate) fn python() -> PathBuf {
+pub fn python() -> PathBuf {
     existing(variable("PORTCULLIS_MOTO_PYTHON"))
 }
 
