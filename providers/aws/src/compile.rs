@@ -1,6 +1,7 @@
 //! A load balancer, the account and what exists in, the resources that should exist and what cannot be out.
 
 mod actions;
+mod besides;
 mod certificates;
 mod conditions;
 mod listeners;
@@ -10,6 +11,7 @@ mod rules;
 mod split;
 mod subnets;
 mod target_groups;
+mod terms;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -46,6 +46,18 @@ pub const VALUES_PER_CONDITION: usize = 3;
 pub const WILDCARDS_PER_RULE: usize = 5;
 /// Characters of a host, path, header, query or expression. Source: ELBv2 API, the `…ConditionConfig` types.
 pub const VALUE_LENGTH: usize = 128;
+/// What a host pattern may hold besides letters and digits.
+/// Source: "Condition types for listener rules", host conditions.
+pub const HOST_CHARACTERS: &str = "-_.*?";
+/// What a path pattern may hold besides letters and digits.
+/// Source: "Condition types for listener rules", path conditions.
+pub const PATH_CHARACTERS: &str = "_-.$/~\"'@:+&*?";
+/// What a header pattern may hold besides letters and digits.
+/// Source: "Condition types for listener rules", HTTP header conditions.
+pub const HEADER_CHARACTERS: &str = " !\"#$%&'()+,./:;<=>@[]^_`{|}~-*?";
+/// What a query pattern may hold besides letters and digits; a backslash makes a wildcard literal.
+/// Source: "Condition types for listener rules", query string conditions.
+pub const QUERY_CHARACTERS: &str = "_-.$/~\"'@:+&()!,;=*?\\";
 /// Characters of a header's name. Source: ELBv2 API, HttpHeaderConditionConfig.HttpHeaderName.
 pub const HEADER_NAME_LENGTH: usize = 40;
 /// Characters of a request method. Source: ELBv2 API, HttpRequestMethodConditionConfig.
@@ -108,6 +120,13 @@ pub fn wildcards(condition: &RuleCondition) -> usize {
         | RuleCondition::SourceIp { .. }
         | RuleCondition::Foreign { .. } => 0,
     }
+}
+
+/// Whether a pattern holds only letters, digits and these characters.
+pub fn holds_only(pattern: &str, characters: &str) -> bool {
+    pattern
+        .chars()
+        .all(|c| c.is_ascii_alphanumeric() || characters.contains(c))
 }
 
 /// Whether AWS takes this as the name of a load balancer.

@@ -6,7 +6,8 @@ use portcullis_model::{
     RewritePart, Semantics, Template,
 };
 
-use super::conditions::{Refusal, anchored};
+use super::conditions::Refusal;
+use super::terms::anchored;
 use crate::limits;
 use crate::resource::{
     FixedResponseConfig, ForwardConfig, ListenerProtocol, RedirectConfig, RedirectStatusCode, Ref,
