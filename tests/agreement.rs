@@ -215,3 +215,45 @@ fn the_planned_application_load_balancer_agrees() {
     // Refusals excuse little.
     assert!(refused.get() * 5 < compared.get(), "{refused:?} of {compared:?}");
 }
+
+/// Load balancers differ on paths that are not normal; here is what ours do: they match them as they came.
+#[test]
+fn paths_that_are_not_normal_are_matched_raw() {
+    let running = Running::start(&generate::without_rules());
+    for (rule, path, taken) in [
+        ("/a", "//a", false),
+        ("/a", "/a//", true),
+        ("/a/b", "/a//b", false),
+        ("/a", "/./a", false),
+        ("/a", "/a/.", true),
+        ("/a", "/b/../a", false),
+        ("/a", "/a/../b", true),
+        ("/a/b", "/a%2Fb", false),
+        ("/a", "/a%2Fb", false),
+        ("/a", "/%61", false),
+        ("/a", "/a/%2e%2e/b", true),
+        ("/%61", "/%61", true),
+        ("/%61", "/a", false),
+        ("/", "//", true),
+        ("/", "/..", true),
+    ] {
+        let balancer = generate::with_prefix(rule);
+        let request = Request {
+            source: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            ..Request::get(Port::HTTP, "a.io", path)
+        };
+        let decision = matches!(resolve(&balancer, &request), Decision::Rule(..));
+        assert_eq!(decision, taken, "{path} by {rule}: resolver");
+        let (table, _) = compile(&balancer, ServedPorts::default());
+        let found = matches!(table.lookup(&RequestHead::from(&request)), Found::Rule(..));
+        assert_eq!(found, taken, "{path} by {rule}: table");
+        let planned = Planned::of(&balancer).expect("it can be planned");
+        planned
+            .agrees(&balancer, &request)
+            .expect("the planned load balancer");
+        running.serve(balancer);
+        let answer = running.ask(&request).expect("an answer");
+        let reached = matches!(answer, running::Answer::Backend(_));
+        assert_eq!(reached, taken, "{path} by {rule}: running proxy, {answer:?}");
+    }
+}

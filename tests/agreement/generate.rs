@@ -74,9 +74,16 @@ impl fmt::Debug for Case {
 /// Up to eight rules, up to 32 requests.
 pub(crate) fn case() -> BoxedStrategy<Case> {
     let rules = vec((rule(), any::<bool>()), 0..8);
-    let balancer = (rules, default_action()).prop_map(|(rules, default)| {
-        let (rules, second_tenant) = rules.into_iter().unzip();
-        assemble((rules, second_tenant, default))
+    let semantics = prop_oneof![
+        3 => Just(Semantics::Kubernetes),
+        1 => Just(Semantics::AwsLoadBalancerController),
+    ];
+    let balancer = (rules, default_action(), semantics).prop_map(|(rules, default, semantics)| {
+        let (rules, second_tenant): (Vec<Rule>, Vec<bool>) = rules.into_iter().unzip();
+        LoadBalancer {
+            semantics,
+            ..assemble(rules, &second_tenant, &default)
+        }
     });
     let case = (balancer, vec(request(), 1..=32));
     case.prop_map(|(balancer, requests)| Case { balancer, requests })
@@ -85,10 +92,26 @@ pub(crate) fn case() -> BoxedStrategy<Case> {
 
 /// One that answers 404 to everything.
 pub(crate) fn without_rules() -> LoadBalancer {
-    assemble((Vec::new(), Vec::new(), Action::Fixed(FixedResponse::not_found())))
+    assemble(Vec::new(), &[], &Action::Fixed(FixedResponse::not_found()))
 }
 
-fn assemble((mut rules, second_tenant, default): (Vec<Rule>, Vec<bool>, Action)) -> LoadBalancer {
+/// One rule for this prefix, which forwards; 404 to everything else.
+pub(crate) fn with_prefix(path: &str) -> LoadBalancer {
+    let member = ObjectName::new("one", "web");
+    let rule = Rule {
+        ports: PORTS.map(port).into(),
+        hosts: Vec::new(),
+        paths: vec![PathMatch::Prefix(PathPrefix::parse(path).expect("a prefix"))],
+        conditions: Vec::new(),
+        authenticate: None,
+        rewrites: Vec::new(),
+        action: Action::Forward(Forward::to(BackendId::new(&member, "one", "80"))),
+        origin: origin(&member, ""),
+    };
+    assemble(vec![rule], &[false], &Action::Fixed(FixedResponse::not_found()))
+}
+
+fn assemble(mut rules: Vec<Rule>, second_tenant: &[bool], default: &Action) -> LoadBalancer {
     let members = [ObjectName::new("one", "web"), ObjectName::new("two", "web")];
     for (index, rule) in rules.iter_mut().enumerate() {
         let member = &members[usize::from(second_tenant[index])];
@@ -96,7 +119,7 @@ fn assemble((mut rules, second_tenant, default): (Vec<Rule>, Vec<bool>, Action))
         rule.action = told_apart(rule.action.clone(), index);
     }
     let mut backends = BTreeMap::new();
-    for action in rules.iter().map(|r| &r.action).chain([&default]) {
+    for action in rules.iter().map(|r| &r.action).chain([default]) {
         if let Action::Forward(forward) = action {
             for weighted in &forward.backends {
                 backends.insert(weighted.backend.clone(), backend(&weighted.backend, &members[0]));

@@ -9,7 +9,9 @@
 use std::collections::BTreeSet;
 
 use portcullis_aws::{Settings, plan_offline};
-use portcullis_model::{Action, Decision, LoadBalancer, Origin, Request, Semantics, resolve};
+use portcullis_model::{
+    Action, Decision, Listener, LoadBalancer, Origin, Redirect, RedirectStatus, Request, Semantics, resolve,
+};
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 use serde_json::Value;
@@ -116,11 +118,15 @@ impl Planned {
         }
         let taking = balancer.rules.iter().filter(|rule| rule.takes(request));
         for rule in taking {
-            outcomes.push(of(&rule.action));
-            if !self.has_problem(&rule.origin) {
+            let outcome = of(&rule.action);
+            let left_out = balancer.semantics == Semantics::AwsLoadBalancerController
+                && leads_to_itself(&outcome, request, listener);
+            outcomes.push(outcome);
+            if self.has_problem(&rule.origin) {
+                outcomes.push(unavailable());
+            } else if !left_out {
                 return outcomes;
             }
-            outcomes.push(unavailable());
         }
         outcomes.push(of(&listener.default_action));
         outcomes
@@ -144,4 +150,18 @@ impl Planned {
         };
         rules.map(line).collect()
     }
+}
+
+/// The incumbent writes no rule for a redirect to the URL that was asked for, and so do we under its semantics.
+fn leads_to_itself(outcome: &Outcome, request: &Request, listener: &Listener) -> bool {
+    let asked = Redirect {
+        status: RedirectStatus::Found,
+        scheme: None,
+        host: None,
+        port: None,
+        path: None,
+        query: None,
+    };
+    let own = asked.location(request, listener.is_https());
+    matches!(outcome, Outcome::Redirect { location, .. } if *location == own)
 }
