@@ -198,7 +198,9 @@ fn translate_everything(bencher: Bencher<'_, '_>, ingresses: usize) {
     bencher.counter(ItemsCount::new(ingresses)).bench_local(|| {
         let ids = synced.ids();
         let translated = ids.iter().map(|id| translate(&synced.snapshot(id), &settings));
-        translated.map(|translation| translation.balancer).collect::<Vec<_>>()
+        translated
+            .map(|translation| translation.balancer)
+            .collect::<Vec<_>>()
     });
 }
 
@@ -220,6 +222,8 @@ fn translate_as_one(bencher: Bencher<'_, '_>, ingresses: usize) {
     let ids = synced.ids();
     bencher.counter(ItemsCount::new(ingresses)).bench_local(|| {
         let translated = ids.iter().map(|id| translate(&synced.snapshot(id), &settings));
-        translated.map(|translation| translation.balancer).collect::<Vec<_>>()
+        translated
+            .map(|translation| translation.balancer)
+            .collect::<Vec<_>>()
     });
 }
