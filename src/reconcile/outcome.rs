@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use portcullis_model::{
-    Address, ChangeSummary, LoadBalancer, LoadBalancerId, ObjectName, Origin, Port, Problem, Provider,
-    ProviderError,
+    Address, ChangeSummary, LoadBalancerId, ObjectName, Origin, Port, Problem, Provider, ProviderError,
 };
 
 use crate::cluster::object::Ingress;
@@ -34,7 +33,11 @@ pub struct Outcome {
 #[cfg(feature = "cluster")]
 impl Outcome {
     /// Before anything was found.
-    pub fn begin(view: &super::view::View, desired: Option<&LoadBalancer>, problems: Vec<Problem>) -> Self {
+    pub fn begin(
+        view: &super::view::View,
+        desired: Option<&portcullis_model::LoadBalancer>,
+        problems: Vec<Problem>,
+    ) -> Self {
         Self {
             id: view.snapshot.id.clone(),
             end: End::Resting,
