@@ -36,6 +36,7 @@ from moto.elbv2.models import (
     elbv2_backends,
 )
 from moto.elbv2.responses import ELBV2Response
+from moto.elbv2.ssl_policies import SSL_POLICIES
 from moto.moto_server.werkzeug_app import (
     DomainDispatcherApplication,
     MotoRequestHandler,
@@ -290,7 +291,7 @@ def listeners_are_created_once(
 ):
     """One listener a port (API: DuplicateListener), unless all settings are equal (API, CreateListener: idempotent).
 
-    HTTPS needs a certificate that exists (API, Certificates; CertificateNotFound); HTTP has no policy.
+    HTTPS needs a certificate and a policy that exist (API: CertificateNotFound, SSLPolicyNotFound); HTTP has neither.
     """
     balancer = self.load_balancers.get(load_balancer_arn)
     actions = check_actions(self, balancer, protocol, actions)
@@ -298,6 +299,8 @@ def listeners_are_created_once(
         if not certificate:
             invalid("A certificate must be specified for HTTPS listeners")
         check_certificates(self, [certificate])
+        if ssl_policy not in SSL_POLICIES:
+            refuse("SSLPolicyNotFound", f"Policy '{ssl_policy}' not found")
     elif protocol == "HTTP":
         if certificate:
             invalid("A certificate cannot be specified for HTTP listeners")

@@ -365,6 +365,7 @@ class Corrected(unittest.TestCase):
         unknown = [{"CertificateArn": first + "0"}]
         given = {"balancer": balancer, "Protocol": "HTTPS", "Port": 443, "Certificates": unknown}
         self.refused("CertificateNotFound", self.listener, "unknown", **given)
+        self.refused("SSLPolicyNotFound", self.https_listener, balancer=balancer, SslPolicy="ELBSecurityPolicy-None")
         listener = self.listener(balancer, Protocol="HTTPS", Port=443, Certificates=[{"CertificateArn": first}])
         for _ in range(2):
             self.elb.add_listener_certificates(ListenerArn=listener, Certificates=[{"CertificateArn": second}])
