@@ -84,7 +84,7 @@ impl<P: Provider> State<P> {
                 return Err(error.clone());
             }
         }
-        match provider.account().await {
+        match Box::pin(provider.account()).await {
             Ok(account) => {
                 let account = Arc::new(account);
                 self.account = Some(account.clone());

@@ -20,7 +20,7 @@ pub async fn look_again<P: Provider>(site: &Site<P>, now: Instant) -> Result<(),
             tokio::time::sleep(PAUSE).await;
         }
         let editions: Vec<u64> = batch.iter().map(|id| site.memory.edition(id)).collect();
-        let mut observed = site.provider.observe(batch, &account).await?;
+        let mut observed = Box::pin(site.provider.observe(batch, &account)).await?;
         for (id, edition) in batch.iter().zip(editions) {
             if let Some(observed) = observed.remove(id) {
                 site.memory.replace(id, edition, observed);

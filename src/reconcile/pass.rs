@@ -274,7 +274,7 @@ async fn look<P: Provider>(
         return Ok((known.observed, accounts.current(provider, now()).await?));
     }
     let account = accounts.listing(provider, id, now()).await?;
-    let mut observed = provider.observe(std::slice::from_ref(id), &account).await?;
+    let mut observed = Box::pin(provider.observe(std::slice::from_ref(id), &account)).await?;
     let observed = observed.remove(id).ok_or_else(|| rounds::not_observed(id))?;
     Ok((observed, account))
 }

@@ -103,7 +103,8 @@ pub async fn make<P: Provider, O: Send>(
                     result: Err(claim_lost()),
                 };
             };
-            match provider.apply(&claim, &change).await {
+            // Boxed: a cloud SDK's calls are large, and would otherwise lie on every stack up to the task's.
+            match Box::pin(provider.apply(&claim, &change)).await {
                 Ok(answer) => {
                     fold(observed, &change, answer);
                     let summary = P::summary(&change);

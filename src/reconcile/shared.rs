@@ -208,7 +208,7 @@ impl<P: Provider> State<P> {
         } else {
             account.clone()
         };
-        let shared = provider.observe_shared(&fresh).await?;
+        let shared = Box::pin(provider.observe_shared(&fresh)).await?;
         self.observed = Some(shared.clone());
         self.changed = false;
         self.settled = None;
