@@ -302,6 +302,52 @@ mod tests {
         }
     }
 
+    /// Pieces of messages, good and bad, from which proptest makes streams.
+    const PIECES: [&str; 24] = [
+        "GET / HTTP/1.1\r\n",
+        "POST /x HTTP/1.0\r\n",
+        "Host: a\r\n",
+        "\r\n",
+        "\r\n\r\n",
+        "\n",
+        "\r",
+        " ",
+        "\t",
+        ":",
+        "Content-Length: 5\r\n",
+        "content-length:0\r\n",
+        "Transfer-Encoding: chunked\r\n",
+        "TRANSFER-ENCODING:chunked\r\n",
+        "Upgrade: x\r\n",
+        "5\r\nhello\r\n",
+        "0\r\n",
+        "0\r\n\r\n",
+        "5;a=b\r\n",
+        "hello",
+        "\0",
+        "X-A: 1\r\n",
+        ";",
+        "ff",
+    ];
+
+    proptest::proptest! {
+        #[test]
+        fn it_does_not_matter_how_the_network_cuts(
+            parts in proptest::collection::vec(proptest::sample::select(&PIECES[..]), 1..30),
+            cut in 1..40_usize,
+        ) {
+            let bytes = parts.concat();
+            let whole = is_read(bytes.as_bytes(), bytes.len());
+            proptest::prop_assert_eq!(is_read(bytes.as_bytes(), cut), whole);
+            proptest::prop_assert_eq!(is_read(bytes.as_bytes(), 1), whole);
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(bytes: Vec<u8>, cut in 1..10_usize) {
+            is_read(&bytes, cut);
+        }
+    }
+
     #[test]
     fn what_came_before_the_refusal_may_be_read() {
         let mut framing = Framing::new(1024);

@@ -1,9 +1,14 @@
 //! Backends that are gone, slow or broken in, what clients are told out.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use hyper::Request;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use portcullis_model::{BackendVersion, TargetState};
 use portcullis_proxy::{Settings, Timeouts};
 use socket2::{Domain, Socket, Type};
@@ -11,7 +16,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::balancer::{KeyPairs, Proxy, all_to, backend, rule, serve, serve_with, speaking, target, to};
-use crate::client::{Client, Sent, get, get_once, read_until};
+use crate::client::{Client, Sent, get, get_once, read_until, until};
 use crate::echo::Echo;
 
 /// An address where nobody listens.
@@ -255,7 +260,7 @@ async fn a_request_is_repeated_once_and_only_where_that_is_safe() {
             .await
             .unwrap();
         assert_eq!(answer.status(), want, "{method} {body}");
-        let opened = echo.connections.load(std::sync::atomic::Ordering::SeqCst);
+        let opened = echo.connections.load(Ordering::SeqCst);
         assert_eq!(opened, connections, "{method} {body}");
         assert_eq!(
             proxy.handle.totals().retried,
@@ -324,4 +329,68 @@ async fn a_slow_upload_is_not_the_backends_fault() {
     }
     let answer = read_until(&mut stream, "xxxxxxxx").await;
     assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_frees_its_target() {
+    for version in [BackendVersion::Http1, BackendVersion::Http2] {
+        let (come, gone) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (came, went) = (come.clone(), gone.clone());
+        // Notes the end of what never answers.
+        let silent = Echo::running(move |stream| {
+            let (came, went) = (came.clone(), went.clone());
+            Box::pin(async move {
+                struct Noted(Arc<AtomicUsize>);
+                impl Drop for Noted {
+                    fn drop(&mut self) {
+                        self.0.fetch_add(1, Ordering::SeqCst);
+                    }
+                }
+                let service = service_fn(move |_| {
+                    came.fetch_add(1, Ordering::SeqCst);
+                    let noted = Noted(went.clone());
+                    async move {
+                        std::future::pending::<()>().await;
+                        drop(noted);
+                        Ok::<_, std::convert::Infallible>(Response::new(Sent::default()))
+                    }
+                });
+                let io = TokioIo::new(stream);
+                if version == BackendVersion::Http2 {
+                    let _ = http2::Builder::new(TokioExecutor::new())
+                        .serve_connection(io, service)
+                        .await;
+                } else {
+                    let _ = http1::Builder::new().serve_connection(io, service).await;
+                }
+            })
+        })
+        .await;
+        let proxy = serve(&all_to(speaking(backend("b", &[silent.address]), version, false)));
+        for h2 in [false, true] {
+            let mut client = if h2 {
+                Client::http2(proxy.http).await
+            } else {
+                Client::http1(proxy.http).await
+            };
+            let request = if h2 {
+                Request::get("http://a/").body(Sent::default()).unwrap()
+            } else {
+                get("a", "/")
+            };
+            let before = come.load(Ordering::SeqCst);
+            let asking = client.send(request);
+            tokio::select! {
+                _ = asking => panic!("the backend never answers"),
+                () = until("the request has come", || come.load(Ordering::SeqCst) > before) => {}
+            }
+            drop(client);
+            until("the backend is free", || {
+                gone.load(Ordering::SeqCst) == come.load(Ordering::SeqCst)
+            })
+            .await;
+        }
+        let closed = || proxy.handle.totals().connections_open == 0;
+        until("both connections are closed", closed).await;
+    }
 }
