@@ -96,15 +96,32 @@ pub(super) fn read<'a>(
     for port in ports.wires.keys() {
         out.fallbacks.by_port.entry(*port).or_insert_with(none);
     }
-    for (part, standing) in parts.iter().zip(&ports.standings) {
-        for port in standing.ports() {
-            out.fallbacks
-                .by_group
-                .entry((part.group.clone(), port))
-                .or_insert_with(none);
-        }
+    for (key, to) in redirecting(parts, ports) {
+        let redirect = to.map(|to| Fallback {
+            guarded: None,
+            action: standing::to_https(to),
+        });
+        out.fallbacks
+            .by_group
+            .entry(key)
+            .or_insert_with(|| redirect.unwrap_or_else(none));
     }
     out
+}
+
+/// All ports of all groups, with where to everything is redirected that stands there.
+fn redirecting(parts: &[Part<'_>], ports: &Ports) -> BTreeMap<(LoadBalancerId, Port), Option<Port>> {
+    let mut all = BTreeMap::new();
+    for (part, standing) in parts.iter().zip(&ports.standings) {
+        for port in standing.ports() {
+            let to = standing.redirected.get(&port).copied();
+            let so_far = all.entry((part.group.clone(), port)).or_insert(to);
+            if *so_far != to {
+                *so_far = None;
+            }
+        }
+    }
+    all
 }
 
 fn fallback(part: &Part<'_>, ports: &Ports, member: usize, port: Port, action: Action) -> Fallback {

@@ -4,6 +4,7 @@ mod backends;
 mod classes;
 mod constraints;
 mod defaults;
+mod documents;
 mod groups;
 mod hosts;
 mod incumbent;

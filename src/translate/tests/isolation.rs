@@ -255,3 +255,31 @@ proptest! {
         }
     }
 }
+
+proptest! {
+    #[test]
+    fn any_text_as_host_or_path_is_read_or_told(
+        host in prop_oneof![any::<String>(), "[a-z*.-]{0,12}"],
+        text in prop_oneof![any::<String>(), "/[a-z/*.%{+?-]{0,12}"],
+        kind in prop::sample::select(vec!["Exact", "Prefix", "ImplementationSpecific", "exact"]),
+        meaning in prop::sample::select(vec!["prefix", "glob", "regex"]),
+        incumbent in any::<bool>(),
+    ) {
+        let served = with_services(World::new(), &["shop/s", "shop/other"])
+            .ingress(
+                "shop/web",
+                json!({ "portcullis.dev/path-match": meaning }),
+                json!({ "rules": [
+                    rule(&host, json!([path(kind, &text, "s")])),
+                    rule("b.org", json!([path("Exact", "/own", "other")])),
+                ] }),
+            )
+            .one(&if incumbent { theirs() } else { ours() });
+        let rules = served.balancer.rules.iter().filter(|rule| !rule.paths.is_empty()).count();
+        // Either the rule stands, or what is wrong with it is told, or it takes every path.
+        prop_assert!(rules == 2 || !served.problems.is_empty() || text.is_empty(), "{host:?} {text:?}");
+        if !host.is_empty() {
+            prop_assert_eq!(served.get("b.org/own"), "shop/other");
+        }
+    }
+}

@@ -16,7 +16,7 @@ fn all_ingresses_are_served_and_each_keeps_its_own_settings() {
             .ingress(
                 "shop/a",
                 alb(&[("listen-ports", both), ("ssl-redirect", "8443")]),
-                json!({ "rules": [rule("a.com", json!([path("Prefix", "/", "a")]))] }),
+                json!({ "rules": [rule("a.com", json!([path("Prefix", "/a", "a")]))] }),
             )
             .ingress(
                 "shop/b",
@@ -37,8 +37,8 @@ fn all_ingresses_are_served_and_each_keeps_its_own_settings() {
             )
             .one(&Settings::for_serving(ControllerName::new(controller)));
         for (port, url, want) in [
-            (80, "a.com/", "→ 301"),
-            (443, "a.com/", "shop/a"),
+            (80, "a.com/a", "→ 301"),
+            (443, "a.com/a", "shop/a"),
             (80, "b.com/", "shop/b"),
             (443, "b.com/", "404"),
             (80, "c.com/", "403"),
@@ -51,7 +51,7 @@ fn all_ingresses_are_served_and_each_keeps_its_own_settings() {
         request.source = "10.1.1.1".parse().unwrap();
         assert_eq!(served.ask(&request), "blog/c", "{controller}");
         // Redirects lead to the port that HTTPS is served at.
-        for url in ["a.com/x", "b.com/go"] {
+        for url in ["a.com/a", "b.com/go"] {
             let (host, rest) = url.split_once('/').unwrap();
             let request = Request::get(Port::HTTP, host, &format!("/{rest}"));
             let Some(Action::Redirect(redirect)) = resolve(&served.balancer, &request).action() else {
@@ -115,4 +115,33 @@ fn namespaces_that_share_no_group_need_no_grant() {
         .one(&serving());
     assert_eq!(served.get("any.com/"), "blog/b");
     assert_eq!(served.codes(), []);
+}
+
+#[test]
+fn a_host_redirects_whole_where_its_load_balancer_would() {
+    let secure = alb(&[
+        ("listen-ports", r#"[{"HTTP":80},{"HTTPS":443}]"#),
+        ("ssl-redirect", "443"),
+    ]);
+    let served = with_services(World::new(), &["shop/a", "blog/b"])
+        .ingress(
+            "shop/a",
+            secure,
+            json!({ "rules": [rule("a.com", json!([path("Prefix", "/a", "a")]))] }),
+        )
+        .ingress(
+            "blog/b",
+            json!({}),
+            json!({ "rules": [rule("b.com", json!([path("Prefix", "/", "b")]))] }),
+        )
+        .one(&serving());
+    for (port, url, want) in [
+        (80, "a.com/a", "→ 301"),
+        (80, "a.com/other", "→ 301"),
+        (443, "a.com/other", "404"),
+        (80, "b.com/", "blog/b"),
+        (80, "none.com/", "404"),
+    ] {
+        assert_eq!(served.get_at(port, url), want, "{url} at {port}");
+    }
 }

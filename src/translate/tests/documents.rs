@@ -1,0 +1,72 @@
+//! The catalog of annotations in, `docs/annotations.md` out: fails where the file no longer says what the code says.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use crate::translate::annotations::catalog::{ALL, Reach, Scope, Support};
+
+const OPENING: &str = "# Annotations
+
+Names and meanings are those of the AWS Load Balancer Controller, so that an Ingress written for it runs unchanged.
+*Portable* ones mean the same on every provider, the in-cluster proxy among them, and may also be written under
+`portcullis.dev/`, which wins where both are written. The others are read under `alb.ingress.kubernetes.io/` alone.
+Under *Backends*, the Service's own value wins over the Ingress's.
+
+Known, but not built yet: *ignored* ones are reported with `AnnotationUnsupported` and have no effect. *Refused* ones
+restrict who may pass: what they constrain answers 503 rather than being served without them. A value that cannot be
+read is reported with `AnnotationInvalid`, a name that is not known with `AnnotationUnknown`.
+
+Generated from `src/translate/annotations/catalog.rs`: `PORTCULLIS_BLESS=1 cargo test --lib annotations`.
+";
+
+fn document() -> String {
+    let mut out = OPENING.to_owned();
+    for (scope, title) in [
+        (Scope::Group, "Group"),
+        (Scope::LoadBalancer, "Load balancer"),
+        (Scope::Listener, "Listeners"),
+        (Scope::Backend, "Backends"),
+        (Scope::Rule, "Rules"),
+    ] {
+        write!(
+            out,
+            "\n## {title}\n\n| annotation | portable | meaning | state |\n|---|---|---|---|\n"
+        )
+        .unwrap();
+        for known in ALL.iter().filter(|known| known.scope == scope) {
+            let rest = if known.name.ends_with(['.', '-']) {
+                "…"
+            } else {
+                ""
+            };
+            let portable = match known.reach {
+                Reach::Portable => "yes",
+                Reach::Aws => "",
+            };
+            let state = match known.support {
+                Support::Built => "built",
+                Support::Ignored => "ignored",
+                Support::Refused => "refused",
+            };
+            let means = known.means.replace('|', "\\|");
+            writeln!(out, "| `{}{rest}` | {portable} | {means} | {state} |", known.name).unwrap();
+        }
+    }
+    out
+}
+
+#[test]
+fn the_annotations_document_says_what_the_code_says() {
+    #[expect(clippy::disallowed_methods, reason = "the way to ask for the file anew")]
+    let bless = std::env::var("PORTCULLIS_BLESS").is_ok_and(|value| value == "1");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/annotations.md");
+    let want = document();
+    if bless {
+        std::fs::write(&path, &want).unwrap();
+    }
+    let got = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        got == want,
+        "docs/annotations.md is stale: PORTCULLIS_BLESS=1 cargo test --lib annotations"
+    );
+}
