@@ -6,12 +6,12 @@ mod certificates;
 mod conditions;
 mod listeners;
 mod load_balancer;
-mod optimize;
 mod rules;
 mod split;
 mod subnets;
 mod target_groups;
 mod terms;
+mod zones;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,11 +20,12 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::account::Account;
+use crate::limits;
 use crate::names;
 use crate::observed::{LoadBalancerState, Observed, Owned, Owner};
 use crate::resource::{
-    Kind, ListenerSpec, LoadBalancerSpec, Pairs, Ref, RuleSpec, SecurityGroupSpec, TargetDescription,
-    TargetGroupSpec, kind,
+    CertificateArn, Kind, ListenerSpec, LoadBalancerSpec, Pairs, Ref, RuleSpec, SecurityGroupSpec,
+    TargetDescription, TargetGroupSpec, kind,
 };
 use crate::settings::Settings;
 use conditions::Refusal;
@@ -87,6 +88,17 @@ impl Context<'_> {
             .any(|owned| owned.resource() == id)
     }
 
+    /// Whether a listener serves with this certificate.
+    fn is_attached(&self, arn: &CertificateArn) -> bool {
+        let listeners = self
+            .existing()
+            .into_iter()
+            .flat_map(|state| state.listeners.values());
+        listeners
+            .flat_map(|listener| &listener.spec.certificates)
+            .any(|had| had.certificate_arn == *arn)
+    }
+
     /// Whether somebody else's load balancer has this name.
     fn name_is_taken(&self, name: &str) -> bool {
         let owner = Owner::load_balancer(&self.settings.cluster, &self.balancer.id);
@@ -96,9 +108,10 @@ impl Context<'_> {
     }
 }
 
-/// The tags of a resource: ownership, over the operator's, over the users'.
+/// The tags of a resource: ownership, over the operator's, over the users'. Those AWS would refuse are left out.
 fn with_tags(context: &Context<'_>, resource: &str, tags: &BTreeMap<String, String>) -> Pairs {
-    let mut out = tags.clone();
+    let taken = tags.iter().filter(|(key, value)| limits::is_tag(key, value));
+    let mut out: BTreeMap<String, String> = taken.map(|(key, value)| (key.clone(), value.clone())).collect();
     out.extend(context.settings.default_tags.clone());
     let owner = Owner::load_balancer(&context.settings.cluster, &context.balancer.id);
     out.extend(owner.tags(resource).0);
@@ -167,7 +180,11 @@ pub fn compile(
             listener.rules.push(DesiredRule { spec, origin });
         }
     }
-    let desired = load_balancer::compile(&context, &mut problems).map(|load_balancer| Desired {
+    let load_balancer = load_balancer::compile(&context, &mut problems);
+    if let Some(spec) = &load_balancer {
+        zones::uncovered(&context, &spec.subnets, &target_groups, &mut problems);
+    }
+    let desired = load_balancer.map(|load_balancer| Desired {
         security_group,
         target_groups,
         load_balancer,

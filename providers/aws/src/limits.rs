@@ -129,6 +129,14 @@ pub fn holds_only(pattern: &str, characters: &str) -> bool {
         .all(|c| c.is_ascii_alphanumeric() || characters.contains(c))
 }
 
+/// Whether AWS takes this as a tag of a user's. Source: ELBv2 API, Tag (lengths); "Tag your AWS resources" (`aws:`).
+pub fn is_tag(key: &str, value: &str) -> bool {
+    let reserved = key
+        .get(..4)
+        .is_some_and(|start| start.eq_ignore_ascii_case("aws:"));
+    (1..=128).contains(&key.chars().count()) && value.chars().count() <= 256 && !reserved
+}
+
 /// Whether AWS takes this as the name of a load balancer.
 pub fn is_name(name: &str) -> bool {
     (1..=NAME_LENGTH).contains(&name.len())
@@ -141,6 +149,21 @@ pub fn is_name(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tags_have_lengths_and_one_reserved_start() {
+        for (key, value, want) in [
+            ("Team", "core", true),
+            ("Team", "", true),
+            ("", "core", false),
+            ("aws:x", "1", false),
+            ("AWS:x", "1", false),
+            (&"k".repeat(129), "", false),
+            ("k", &"v".repeat(257), false),
+        ] {
+            assert_eq!(is_tag(key, value), want, "{key}={value}");
+        }
+    }
 
     #[test]
     fn names_of_load_balancers_have_a_syntax() {

@@ -6,5 +6,6 @@ mod limits;
 mod network;
 mod recorded;
 mod rules;
+mod settings;
 mod settled;
 mod takeover;

@@ -93,6 +93,7 @@ codes! {
     ServiceHasNoNodePort, User, "Use a NodePort Service, or target type ip.";
     EndpointsNotFound, User, "Start pods that the Service selects; the path answers 503 until then.";
     TargetRefused, User, "Let the Service's own pods serve; the address is outside what the class opens.";
+    TargetZoneUncovered, Operator, "Give the load balancer a subnet in the zone that the message names.";
     TargetUnresolvable, Provider, "Check that the node or pod exists in the cloud network.";
 
     // Certificates

@@ -15,7 +15,7 @@ pub(super) fn resolve(
     let mut out: Vec<CertificateArn> = Vec::new();
     for certificate in wanted {
         let mut found = match &certificate.source {
-            CertificateSource::Given(arn) => vec![CertificateArn::new(arn.as_str())],
+            CertificateSource::Given(arn) => given(context, arn, certificate, problems),
             // A Secret's certificate is looked for in ACM by its hosts.
             CertificateSource::Stored(_) | CertificateSource::Discovered => {
                 by_host(context, certificate, problems)
@@ -30,6 +30,35 @@ pub(super) fn resolve(
         }
     }
     out
+}
+
+/// A certificate that does not exist would fail the call for its whole listener, so it is looked for first.
+fn given(
+    context: &Context<'_>,
+    arn: &str,
+    wanted: &Certificate,
+    problems: &mut Vec<Problem>,
+) -> Vec<CertificateArn> {
+    let arn = CertificateArn::new(arn);
+    let parts: Vec<&str> = arn.as_str().splitn(6, ':').collect();
+    let why = match (parts.as_slice(), &context.account.certificates) {
+        (["arn", _, "acm", _, _, _], Fact::Read(known)) => {
+            let issued = known.iter().any(|certificate| certificate.arn == arn);
+            // One that is attached already may have expired; it is left to serve.
+            (!issued && !context.is_attached(&arn)).then_some("ACM holds no issued certificate")
+        }
+        (["arn", _, "acm" | "iam", _, _, _], _) => None,
+        _ => Some("no certificate of ACM or IAM has the ARN"),
+    };
+    let Some(why) = why else {
+        return vec![arn];
+    };
+    problems.push(Problem::new(
+        Code::CertificateNotFound,
+        wanted.origin.clone(),
+        format!("{why} {arn}"),
+    ));
+    Vec::new()
 }
 
 fn by_host(context: &Context<'_>, wanted: &Certificate, problems: &mut Vec<Problem>) -> Vec<CertificateArn> {

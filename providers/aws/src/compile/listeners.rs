@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use portcullis_model::{ClientCertificates, Code, Listener, Problem, Protocol, Semantics};
+use portcullis_model::{ClientCertificates, Code, Listener, Problem, Protocol, Semantics, Tls};
 
 use super::actions::{self, DesiredAction};
 use super::{Context, backend_of, certificates, with_tags};
@@ -116,19 +116,45 @@ fn tls(
         arns.truncate(most);
     }
     *room -= arns.len().saturating_sub(1);
-    let policy = tls.policy.clone().or_else(|| context.settings.tls_policy.clone());
-    let policy = policy.unwrap_or_else(|| {
+    let policy = policy(context, listener, tls, problems)?;
+    let certificates = arns
+        .into_iter()
+        .map(|certificate_arn| CertificateRef { certificate_arn })
+        .collect();
+    Some((policy, certificates))
+}
+
+/// The policy asked for; where AWS has none of that form the one in use, or none, never a weaker one.
+fn policy(
+    context: &Context<'_>,
+    listener: &Listener,
+    tls: &Tls,
+    problems: &mut Vec<Problem>,
+) -> Option<String> {
+    let wanted = tls.policy.clone().or_else(|| context.settings.tls_policy.clone());
+    let wanted = wanted.unwrap_or_else(|| {
         match context.balancer.semantics {
             Semantics::Kubernetes => OWN_POLICY,
             Semantics::AwsLoadBalancerController => INCUMBENT_POLICY,
         }
         .to_owned()
     });
-    let certificates = arns
-        .into_iter()
-        .map(|certificate_arn| CertificateRef { certificate_arn })
-        .collect();
-    Some((policy, certificates))
+    if wanted.starts_with("ELBSecurityPolicy-") {
+        return Some(wanted);
+    }
+    let message = format!("AWS has no TLS policy {wanted:?}; they start with ELBSecurityPolicy-");
+    problems.push(Problem::new(
+        Code::OptionUnsupported,
+        listener.origin.clone(),
+        message,
+    ));
+    context
+        .existing()?
+        .listeners
+        .get(&listener.port.get())?
+        .spec
+        .ssl_policy
+        .clone()
 }
 
 fn default_action(

@@ -7,6 +7,7 @@ use portcullis_model::{AddressFamily, Code, LoadBalancer, Problem, Scheme};
 
 use super::subnets::{self, Placed};
 use super::{Context, with_tags};
+use crate::limits;
 use crate::names;
 use crate::resource::{
     IpAddressType, LoadBalancerScheme, LoadBalancerSpec, Pairs, Permission, Ref, SecurityGroupId,
@@ -32,6 +33,17 @@ pub(super) fn compile(
     let mut refuse =
         |code, message: String| problems.push(Problem::new(code, options.origin.clone(), message));
 
+    for (key, value) in options
+        .tags
+        .iter()
+        .filter(|(key, value)| !limits::is_tag(key, value))
+    {
+        refuse(
+            Code::OptionUnsupported,
+            format!("tag {key:?}={value:?} is too long, empty or reserved by AWS"),
+        );
+    }
+
     let wanted = match options.scheme {
         Scheme::Internal => LoadBalancerScheme::Internal,
         Scheme::InternetFacing => LoadBalancerScheme::InternetFacing,
@@ -48,7 +60,7 @@ pub(super) fn compile(
     }
 
     let name = match &options.name {
-        Some(name) if crate::limits::is_name(name) => name.clone(),
+        Some(name) if limits::is_name(name) => name.clone(),
         Some(name) => {
             let message = format!(
                 "load balancer name {name:?} is not of at most 32 letters, digits and inner hyphens, or starts with internal-"

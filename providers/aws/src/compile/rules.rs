@@ -2,12 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use portcullis_model::{BackendId, Code, Problem, Rule, Semantics};
+use portcullis_model::{BackendId, Code, Problem, Rule};
 
 use super::actions::{self, DesiredAction};
 use super::conditions;
 use super::listeners::DesiredListenerSpec;
-use super::optimize::optimize;
 use super::{Context, backend_of};
 use crate::resource::{Ref, RuleAction, RuleCondition, RuleTransform};
 
@@ -42,9 +41,6 @@ pub(super) fn compile<'a>(
             }
             Err(refusal) => problems.push(Problem::new(refusal.code, rule.origin.clone(), refusal.message)),
         }
-    }
-    if context.balancer.semantics == Semantics::AwsLoadBalancerController {
-        drafts = optimize(drafts, listeners);
     }
     let mut drafts = within_rules(context, drafts, problems);
     within_target_groups(context, &mut drafts, listeners, problems);

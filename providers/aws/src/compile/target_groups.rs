@@ -45,6 +45,20 @@ pub(super) fn compile(
     {
         let id = &backend.id;
         let mut group = target_group(context, backend);
+        if group.health.timeout_seconds >= group.health.interval_seconds {
+            let (timeout, interval) = (group.health.timeout_seconds, group.health.interval_seconds);
+            // ELBv2 refuses CreateTargetGroup: "Health check interval must be greater than the timeout."
+            group.health.timeout_seconds = interval.saturating_sub(1);
+            let message = format!(
+                "backend {id}: a health check that may take {timeout} s every {interval} s is refused by AWS; it may take {} s",
+                group.health.timeout_seconds
+            );
+            problems.push(Problem::new(
+                Code::BackendUnsupported,
+                backend.origin.clone(),
+                message,
+            ));
+        }
         if backend.timeout_seconds.is_some() {
             let message = format!(
                 "backend {id}: an ALB has no time limit per backend; set the idle timeout of the load balancer"
