@@ -9,6 +9,10 @@ mod alb;
 mod alb_examples;
 #[path = "alb/validation.rs"]
 mod alb_validation;
+#[path = "agreement/annotated.rs"]
+mod annotated;
+#[path = "agreement/damage.rs"]
+mod damage;
 #[path = "agreement/generate.rs"]
 mod generate;
 #[path = "agreement/on_aws.rs"]

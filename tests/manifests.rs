@@ -1,5 +1,7 @@
 //! Damaged and arbitrary manifests in; out: whether reading holds still, keeps the neighbours and narrows nothing less.
 
+#[path = "agreement/damage.rs"]
+mod damage;
 #[path = "agreement/property.rs"]
 mod property;
 
@@ -9,9 +11,13 @@ use portcullis_model::Code;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
+use crate::damage::{damage, damaged};
 use crate::property::holds;
+
+/// What fields are misspelt as.
+const RENAMED: [&str; 7] = ["hosts", "Host", "Path", "pathtype", "paths", "rule", "x"];
 
 const NEIGHBOUR: &str =
     "apiVersion: v1\nkind: Service\nmetadata: {name: neighbour}\nspec: {ports: [{port: 80}]}\n";
@@ -75,90 +81,9 @@ fn ingress() -> Value {
     })
 }
 
-/// What is done to one place of a document.
-#[derive(Clone, Debug)]
-enum Damage {
-    Remove,
-    Rename(&'static str),
-    Replace(Value),
-}
-
-fn damage() -> impl Strategy<Value = Damage> {
-    let values = [
-        json!(null),
-        json!(true),
-        json!(7),
-        json!(""),
-        json!("x"),
-        json!([]),
-        json!({}),
-        json!([{}]),
-    ];
-    prop_oneof![
-        Just(Damage::Remove),
-        select(&["hosts", "Host", "Path", "pathtype", "paths", "rule", "x"]).prop_map(Damage::Rename),
-        select(values.to_vec()).prop_map(Damage::Replace),
-    ]
-}
-
-/// Every place of a document, as JSON pointers.
-fn places(value: &Value, at: &str, found: &mut Vec<String>) {
-    let inner: Vec<(String, &Value)> = match value {
-        Value::Object(fields) => fields.iter().map(|(k, v)| (k.clone(), v)).collect(),
-        Value::Array(items) => items
-            .iter()
-            .enumerate()
-            .map(|(i, v)| (i.to_string(), v))
-            .collect(),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Vec::new(),
-    };
-    for (key, value) in inner {
-        let place = format!("{at}/{}", key.replace('~', "~0").replace('/', "~1"));
-        found.push(place.clone());
-        places(value, &place, found);
-    }
-}
-
-fn damaged(mut document: Value, done: &[(Index, Damage)]) -> Value {
-    for (index, damage) in done {
-        let mut found = Vec::new();
-        places(&document, "", &mut found);
-        let Some(place) = found.get(index.index(found.len().max(1))) else {
-            continue;
-        };
-        let (parent, key) = place.rsplit_once('/').expect("a place has a slash");
-        match (document.pointer_mut(parent).expect("it was found there"), damage) {
-            (Value::Object(fields), Damage::Remove) => drop(fields.remove(key)),
-            (Value::Object(fields), Damage::Rename(name)) => {
-                let kept: Map<String, Value> = std::mem::take(fields);
-                let renamed = |k: String| if k == key { (*name).to_owned() } else { k };
-                *fields = kept.into_iter().map(|(k, v)| (renamed(k), v)).collect();
-            }
-            (Value::Array(items), Damage::Remove) => {
-                items.remove(key.parse().expect("it is an index"));
-            }
-            (parent, Damage::Replace(value)) => {
-                if let Some(at) = document_at(parent, key) {
-                    *at = value.clone();
-                }
-            }
-            _ => {}
-        }
-    }
-    document
-}
-
-fn document_at<'a>(parent: &'a mut Value, key: &str) -> Option<&'a mut Value> {
-    match parent {
-        Value::Object(fields) => fields.get_mut(key),
-        Value::Array(items) => items.get_mut(key.parse::<usize>().ok()?),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
-    }
-}
-
 #[test]
 fn a_damaged_ingress_takes_no_more_than_is_written() {
-    let done = vec((any::<Index>(), damage()), 1..4);
+    let done = vec((any::<Index>(), damage(&RENAMED)), 1..4);
     holds("tests/regressions/damaged.txt", 1, &done, |done| {
         let document = damaged(ingress(), &done);
         let mut manifests = Manifests::default();

@@ -23,6 +23,7 @@ pub(super) struct Constraints {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct ConditionText {
     field: String,
     hostheaderconfig: Option<ValuesText>,
@@ -34,6 +35,7 @@ struct ConditionText {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct ValuesText {
     #[serde(default)]
     values: Vec<String>,
@@ -42,25 +44,30 @@ struct ValuesText {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct HeaderText {
     httpheadername: String,
-    #[serde(flatten)]
-    values: ValuesText,
+    #[serde(default)]
+    values: Vec<String>,
+    #[serde(default)]
+    regexvalues: Vec<String>,
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct QueriesText {
     values: Vec<QueryText>,
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct QueryText {
     key: Option<String>,
     value: String,
 }
 
 /// Reads the value of `conditions.<name>`. Syntax: AWS Load Balancer Controller, Ingress annotations, `conditions`;
-/// unlike there, an unknown `field` is refused.
+/// unlike there, what is unknown is refused: a misspelt `key` would let every key pass.
 pub(super) fn parse(text: &str) -> Constraints {
     let mut all = Constraints::default();
     let items: Vec<Value> = match json::read(text) {
@@ -94,6 +101,17 @@ fn mixed<T>(all: &[T], is_regex: impl Fn(&T) -> bool) -> bool {
 /// Adds one condition whole, or nothing of it.
 fn add(item: ConditionText, all: &mut Constraints) -> Result<(), String> {
     let config = |present: bool| present.then_some(()).ok_or("its configuration is missing");
+    let configured = [
+        item.hostheaderconfig.is_some(),
+        item.pathpatternconfig.is_some(),
+        item.httpheaderconfig.is_some(),
+        item.httprequestmethodconfig.is_some(),
+        item.querystringconfig.is_some(),
+        item.sourceipconfig.is_some(),
+    ];
+    if configured.iter().filter(|present| **present).count() > 1 {
+        return Err("it has configurations of several fields".to_owned());
+    }
     match item.field.as_str() {
         "host-header" => {
             config(item.hostheaderconfig.is_some())?;
@@ -108,7 +126,11 @@ fn add(item: ConditionText, all: &mut Constraints) -> Result<(), String> {
         "http-header" => {
             let header = item.httpheaderconfig.ok_or("its configuration is missing")?;
             let name = HeaderName::parse(&header.httpheadername).map_err(|error| error.to_string())?;
-            all.conditions.push(match one_kind(Some(header.values))? {
+            let values = ValuesText {
+                values: header.values,
+                regexvalues: header.regexvalues,
+            };
+            all.conditions.push(match one_kind(Some(values))? {
                 Values::Plain(values) => Condition::Header {
                     name,
                     values: each(&values, Glob::parse)?,
@@ -133,7 +155,16 @@ fn add(item: ConditionText, all: &mut Constraints) -> Result<(), String> {
                 return Err("it has no values".to_owned());
             }
             let read = |query: QueryText| -> Result<QueryMatch, String> {
-                let glob = |text: &str| Glob::parse(text).map_err(|error| error.to_string());
+                let glob = |text: &str| {
+                    // ELBv2 API, QueryStringConditionConfig: it takes their meaning from `*` and `?`.
+                    if text.contains('\\') {
+                        return Err(format!(
+                            "{} holds a backslash, which is not supported",
+                            value::shown(text)
+                        ));
+                    }
+                    Glob::parse(text).map_err(|error| error.to_string())
+                };
                 Ok(QueryMatch {
                     key: query
                         .key
@@ -271,6 +302,11 @@ mod tests {
             r#"[{"field":"http-header","httpHeaderConfig":{"values":["a"]}}]"#,
             r#"[{"field":"http-request-method","httpRequestMethodConfig":{"values":["G T"]}}]"#,
             r#"[{"field":"query-string","queryStringConfig":{"values":[{"key":"a"}]}}]"#,
+            r#"[{"field":"query-string","queryStringConfig":{"values":[{"kye":"a","value":"b"}]}}]"#,
+            r#"[{"field":"query-string","queryStringConfig":{"values":[{"value":"\\*"}]}}]"#,
+            r#"[{"field":"source-ip","sourceIPConfig":{"values":["10.0.0.0/8"]},"hostHeaderConfig":{"values":["a"]}}]"#,
+            r#"[{"field":"source-ip","sourceIPConfig":{"values":["10.0.0.0/8"]},"method":"GET"}]"#,
+            r#"[{"field":"http-header","httpHeaderConfig":{"httpHeaderName":"a","values":["b"],"value":"c"}}]"#,
         ] {
             assert!(!parse(text).broken.is_empty(), "{text}");
         }

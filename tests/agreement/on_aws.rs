@@ -64,15 +64,7 @@ impl Planned {
             .listeners
             .get(&request.port)
             .is_some_and(|l| l.is_https());
-        let asked = Asked {
-            port: u64::from(request.port.get()),
-            host: request.host.clone(),
-            path: request.path.clone(),
-            query: request.query.clone(),
-            method: request.method.clone(),
-            headers: request.headers.clone(),
-            source: request.source,
-        };
+        let asked = Asked::of(request);
         for reading in Reading::ALL {
             // The incumbent writes expressions as they are, and so do we under its semantics.
             if balancer.semantics == Semantics::AwsLoadBalancerController && !reading.whole {
@@ -164,4 +156,18 @@ fn leads_to_itself(outcome: &Outcome, request: &Request, listener: &Listener) ->
     };
     let own = asked.location(request, listener.is_https());
     matches!(outcome, Outcome::Redirect { location, .. } if *location == own)
+}
+
+impl Asked {
+    pub(crate) fn of(request: &Request) -> Self {
+        Self {
+            port: u64::from(request.port.get()),
+            host: request.host.clone(),
+            path: request.path.clone(),
+            query: request.query.clone(),
+            method: request.method.clone(),
+            headers: request.headers.clone(),
+            source: request.source,
+        }
+    }
 }

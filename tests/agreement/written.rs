@@ -52,6 +52,7 @@ pub(crate) struct Written {
     pub(crate) default_backend: bool,
     /// Host and paths.
     pub(crate) rules: Vec<(Option<&'static str>, Vec<Path>)>,
+    pub(crate) annotations: BTreeMap<String, String>,
 }
 
 impl fmt::Debug for Written {
@@ -137,6 +138,7 @@ pub(crate) fn ingresses() -> impl Strategy<Value = Vec<Written>> {
             // An Ingress has a rule or a default backend.
             default_backend: default || rules.is_empty(),
             rules,
+            annotations: BTreeMap::new(),
         });
         written.collect()
     })
@@ -313,6 +315,9 @@ fn objects(all: &[Written]) -> Vec<Object> {
                 written.order.to_string().into(),
             ),
         ]);
+        let more = written.annotations.iter();
+        meta.annotations
+            .extend(more.map(|(k, v)| (k.as_str().into(), v.as_str().into())));
         objects.push(Object::Ingress(Ingress {
             meta,
             class_name: None,
