@@ -34,6 +34,15 @@ pub(crate) fn read(parts: &Parts) -> Result<Asked, Failure> {
     if hosts.next().is_some() {
         return Err(bad("more than one Host"));
     }
+    if parts
+        .headers
+        .get_all(header::CONTENT_LENGTH)
+        .iter()
+        .nth(1)
+        .is_some()
+    {
+        return Err(bad("more than one Content-Length"));
+    }
     let host = host.map(text).transpose()?;
     let named = parts.uri.authority().map(Authority::as_str);
     if parts.version == Version::HTTP_11 && host.is_none() {
@@ -149,6 +158,16 @@ mod tests {
                 .map_err(|f| f.status.as_u16());
             assert_eq!(got, want, "{version:?} {uri} {hosts:?}");
         }
+    }
+
+    #[test]
+    fn a_request_has_one_length() {
+        let request = Request::get("https://a.example.com/").version(Version::HTTP_2);
+        let request = request
+            .header("content-length", "1")
+            .header("content-length", "1")
+            .body(());
+        assert_eq!(read(&request.unwrap().into_parts().0).unwrap_err().status, 400);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use futures::FutureExt;
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpStream;
 use tracing::warn;
 
@@ -94,16 +94,17 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     )
 }
 
-/// The socket will never accept again: EBADF, EINVAL, ENOTSOCK. To go on would be to seem alive.
+/// The socket will never accept again: EBADF, EINVAL, ENOTSOCK (of Linux, of macOS). To go on would be to seem alive.
 fn is_of_the_socket(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(9 | 22 | 88))
+    matches!(error.raw_os_error(), Some(9 | 22 | 88 | 38))
 }
 
 fn open(worker: &Rc<Worker>, stream: TcpStream, address: SocketAddr, is_tls: bool) {
-    // Both fail only on a connection that has ended already, which reading will tell.
+    // These fail only on a connection that has ended already, which reading will tell.
     let _ = stream.set_nodelay(true);
-    // A client that takes nothing of its answer does not hold it for ever.
-    let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(worker.settings.timeouts.body));
+    // A client that takes nothing of its answer does not hold it for ever. Elsewhere only TCP's own patience ends.
+    #[cfg(target_os = "linux")]
+    let _ = socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(worker.settings.timeouts.body));
     let peer = Peer {
         // Rules name IPv4 ranges as such, whatever the socket calls their addresses.
         address: address.ip().to_canonical(),

@@ -17,7 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::balancer::{KeyPairs, Proxy, all_to, backend, rule, serve, serve_with, speaking, target, to};
 use crate::client::{Client, Sent, get, get_once, read_until, until};
-use crate::echo::Echo;
+use crate::echo::{Echo, echo};
 
 /// An address where nobody listens.
 async fn nobody() -> SocketAddr {
@@ -392,5 +392,76 @@ async fn a_client_that_leaves_frees_its_target() {
         }
         let closed = || proxy.handle.totals().connections_open == 0;
         until("both connections are closed", closed).await;
+    }
+}
+
+/// Ends each connection as servers do that bound its age: GOAWAY, or `Connection: close`, after three requests.
+async fn short_lived(version: BackendVersion) -> Echo {
+    Echo::running(move |stream| {
+        Box::pin(async move {
+            let served = Arc::new(AtomicUsize::new(0));
+            let enough = Arc::new(tokio::sync::Notify::new());
+            let (count, tell) = (served.clone(), enough.clone());
+            let service = service_fn(move |request| {
+                if count.fetch_add(1, Ordering::SeqCst) == 2 {
+                    tell.notify_one();
+                }
+                echo("short", request)
+            });
+            let io = TokioIo::new(stream);
+            if version == BackendVersion::Http2 {
+                let connection = http2::Builder::new(TokioExecutor::new()).serve_connection(io, service);
+                let mut connection = std::pin::pin!(connection);
+                tokio::select! {
+                    _ = connection.as_mut() => return,
+                    () = enough.notified() => connection.as_mut().graceful_shutdown(),
+                }
+                let _ = connection.await;
+            } else {
+                let connection = http1::Builder::new().serve_connection(io, service);
+                let mut connection = std::pin::pin!(connection);
+                tokio::select! {
+                    _ = connection.as_mut() => return,
+                    () = enough.notified() => connection.as_mut().graceful_shutdown(),
+                }
+                let _ = connection.await;
+            }
+        })
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_target_may_end_its_connections_when_it_likes() {
+    for version in [BackendVersion::Http1, BackendVersion::Http2] {
+        let target = short_lived(version).await;
+        let proxy = serve(&all_to(speaking(backend("b", &[target.address]), version, false)));
+        let mut clients = tokio::task::JoinSet::new();
+        for _ in 0..4 {
+            let mut client = Client::http1(proxy.http).await;
+            clients.spawn(async move {
+                for number in 0..60 {
+                    let request = Request::post("/").header("host", "a");
+                    let answer = client
+                        .send(request.body(Sent::from("body")).unwrap())
+                        .await
+                        .unwrap();
+                    assert_eq!(
+                        answer.status(),
+                        200,
+                        "{version:?}, request {number}: {}",
+                        answer.body
+                    );
+                }
+            });
+        }
+        while let Some(ended) = clients.join_next().await {
+            ended.unwrap();
+        }
+        let opened = target.connections.load(Ordering::SeqCst);
+        assert!(
+            (60..=160).contains(&opened),
+            "{version:?}: {opened} connections for 240 requests"
+        );
     }
 }

@@ -1,7 +1,9 @@
 //! Bytes that try to mean two things in, refusals out.
 
+use hyper::Request;
+
 use crate::balancer::{all_to, backend, serve};
-use crate::client::raw;
+use crate::client::{Client, Sent, raw};
 use crate::echo::Echo;
 
 /// Ends every row: whatever the proxy makes of the first request, this asks it to close.
@@ -190,4 +192,47 @@ async fn requests_in_one_piece_are_answered_in_order() {
         ],
         "{answer}"
     );
+}
+
+#[tokio::test]
+async fn http_2_does_not_smuggle_what_http_1_may_not_hold() {
+    let echo = Echo::http1("one").await;
+    let proxy = serve(&all_to(backend("one", &[echo.address])));
+    let post = || Request::post("http://a.example.com/");
+    for (name, request, want) in [
+        ("another Host", post().header("host", "b.example.com"), Some(400)),
+        ("the same Host", post().header("host", "A.example.com"), Some(200)),
+        (
+            "two Hosts",
+            post()
+                .header("host", "a.example.com")
+                .header("host", "a.example.com"),
+            Some(400),
+        ),
+        (
+            "two lengths",
+            post().header("content-length", "4").header("content-length", "4"),
+            Some(400),
+        ),
+        // Malformed: the stream is reset. Source: RFC 9113 §8.2.2, §8.1.1.
+        ("a length too short", post().header("content-length", "3"), None),
+        ("a length too long", post().header("content-length", "5"), None),
+    ] {
+        let mut client = Client::http2(proxy.http).await;
+        let answer = client.send(request.body(Sent::from("body")).unwrap()).await;
+        match want {
+            Some(status) => assert_eq!(answer.unwrap().status(), status, "{name}"),
+            None => assert!(
+                answer.is_err() || answer.is_ok_and(|a| a.status() >= 400),
+                "{name}"
+            ),
+        }
+        // The next request of anybody is whole.
+        let after = crate::client::get_once(proxy.http, "a", "/next").await;
+        assert_eq!(
+            after.body.lines().nth(1),
+            Some("GET /next HTTP/1.1"),
+            "after {name}"
+        );
+    }
 }

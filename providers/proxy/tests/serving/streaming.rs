@@ -9,13 +9,15 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use portcullis_model::BackendVersion;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use portcullis_proxy::Settings;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-use crate::balancer::{all_to, backend, serve, speaking};
-use crate::client::{get_once, read_until, soon};
+use crate::balancer::{KeyPairs, all_to, backend, serve, serve_with, speaking, with_certificates};
+use crate::client::{get_once, read_until, soon, tls};
 use crate::echo::Echo;
+use crate::secure::key_pair;
 
 /// Sends each piece of the request's body back as it comes.
 async fn mirror(version: BackendVersion) -> Echo {
@@ -154,8 +156,22 @@ const UPGRADE: &[u8] =
 #[tokio::test]
 async fn an_upgraded_connection_carries_bytes_both_ways() {
     let backend_side = tunnelling().await;
-    let proxy = serve(&all_to(backend("b", &[backend_side.address])));
-    let mut stream = TcpStream::connect(proxy.http).await.unwrap();
+    let (secret, certificate) = key_pair("web", &["a.example.com"]);
+    let balancer = with_certificates(
+        all_to(backend("b", &[backend_side.address])),
+        &[("web", &["a.example.com"])],
+    );
+    let proxy = serve_with(&balancer, &KeyPairs::from([secret]), Settings::default(), 1);
+    carries_both_ways(TcpStream::connect(proxy.http).await.unwrap()).await;
+    carries_both_ways(
+        tls(proxy.https, "a.example.com", &[certificate], &["http/1.1"])
+            .await
+            .unwrap(),
+    )
+    .await;
+}
+
+async fn carries_both_ways(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
     stream.write_all(UPGRADE).await.unwrap();
     let head = read_until(&mut stream, "\r\n\r\n").await.to_lowercase();
     assert!(head.starts_with("http/1.1 101 switching protocols\r\n"), "{head}");
@@ -168,19 +184,34 @@ async fn an_upgraded_connection_carries_bytes_both_ways() {
     }
     // What came with the 101, then bytes that would be refused in HTTP.
     read_until(&mut stream, "hello").await;
+    let (mut read, mut write) = tokio::io::split(stream);
     for message in ["\0\n\n", "GET / HTTP/1.1\n\n", &"x".repeat(200_000)] {
-        let (mut read, mut write) = stream.split();
-        let (sent, came) = tokio::join!(
-            write.write_all(message.as_bytes()),
-            read_until(&mut read, message)
-        );
-        sent.unwrap();
+        let sending = async {
+            write.write_all(message.as_bytes()).await.unwrap();
+            write.flush().await.unwrap();
+        };
+        let ((), came) = tokio::join!(sending, read_until(&mut read, message));
         assert_eq!(came.len(), message.len());
     }
-    stream.shutdown().await.unwrap();
+    write.shutdown().await.unwrap();
     let mut rest = Vec::new();
-    soon("the end", stream.read_to_end(&mut rest)).await.unwrap();
+    soon("the end", read.read_to_end(&mut rest)).await.unwrap();
     assert_eq!(rest, b"");
+}
+
+#[tokio::test]
+async fn a_tunnel_that_nobody_uses_is_closed() {
+    let backend_side = tunnelling().await;
+    let mut settings = Settings::default();
+    settings.timeouts.tunnel = std::time::Duration::from_millis(100);
+    let proxy = serve_with(
+        &all_to(backend("b", &[backend_side.address])),
+        &KeyPairs::new(),
+        settings,
+        1,
+    );
+    let answer = crate::client::raw(proxy.http, UPGRADE).await;
+    assert!(answer.ends_with("\r\n\r\nhello"), "{answer}");
 }
 
 #[tokio::test]
