@@ -1,4 +1,4 @@
-//! A cluster of a given size in; the time to index it, and to go from one changed endpoint to a snapshot, out.
+//! A cluster of a given size in; the time to index it, to translate it, and to go from one changed endpoint to the load balancer it touches, out.
 
 use std::cell::RefCell;
 use std::net::{IpAddr, Ipv4Addr};
@@ -162,9 +162,10 @@ fn index_everything(bencher: Bencher<'_, '_>, ingresses: usize) {
         });
 }
 
-/// One endpoint turns ready or unready: from the event to the snapshot of the load balancer it touches.
+/// One endpoint turns ready or unready: from the event to the translation of the load balancer it touches.
 #[divan::bench(args = [100, 1_000, 10_000], sample_count = 1_000)]
 fn change_an_endpoint(bencher: Bencher<'_, '_>, ingresses: usize) {
+    let settings = Settings::default();
     let mut index = empty();
     index.reset_all(cluster(ingresses));
     let index = RefCell::new(index);
@@ -183,7 +184,7 @@ fn change_an_endpoint(bencher: Bencher<'_, '_>, ingresses: usize) {
             touched
                 .load_balancers
                 .iter()
-                .map(|id| synced.snapshot(id))
+                .map(|id| translate(&synced.snapshot(id), &settings))
                 .collect::<Vec<_>>()
         });
 }

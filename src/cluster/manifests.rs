@@ -9,7 +9,7 @@ use portcullis_model::{Code, ObjectName, Origin, Problem};
 
 use self::document::{Document, documents};
 use super::object::{Kind, Object, ObjectKey};
-use super::wire::{self, ReadError};
+use super::wire::{self, Read, ReadError};
 
 /// What the files of a folder say, by their names relative to it.
 #[derive(Clone, Debug, Default)]
@@ -109,24 +109,14 @@ impl Manifests {
 
 impl File {
     fn replace(&mut self, name: &str, documents: Vec<Document>) {
-        let mut held = std::mem::take(&mut self.entries);
+        let entries = std::mem::take(&mut self.entries).into_iter();
+        let mut held: BTreeMap<ObjectKey, Entry> = entries.map(|entry| (entry.object.key(), entry)).collect();
         self.problems.clear();
         for Document { line, value } in documents {
             let place = format!("{name} line {line}");
-            match wire::from_manifest(value) {
+            match wire::from_manifest(value).and_then(as_kubernetes_takes_it) {
                 Ok(read) => {
                     let key = read.object.key();
-                    if let Some(field) = read.unknown.iter().find(|field| may_narrow(key.kind, field)) {
-                        let message = "Kubernetes has no such field; what it was meant to narrow is not served \
-                                       without it";
-                        let error = ReadError::Invalid {
-                            key,
-                            field: field.clone(),
-                            message: message.to_owned(),
-                        };
-                        self.refuse(name, line, error, &mut held);
-                        continue;
-                    }
                     self.problems.extend(read.unknown.iter().map(|field| {
                         let message = format!("Kubernetes has no such field ({place})");
                         Problem::new(Code::FieldUnknown, key.kind.at(&key.name, field), message)
@@ -142,7 +132,7 @@ impl File {
     }
 
     /// Tells an object that cannot be read, and keeps the one it was.
-    fn refuse(&mut self, name: &str, line: usize, error: ReadError, held: &mut Vec<Entry>) {
+    fn refuse(&mut self, name: &str, line: usize, error: ReadError, held: &mut BTreeMap<ObjectKey, Entry>) {
         let problem = match error {
             ReadError::Foreign { .. } => {
                 Problem::new(Code::KindIgnored, at_line(name, Some(line)), error.to_string())
@@ -151,15 +141,37 @@ impl File {
                 Problem::new(Code::ObjectInvalid, at_line(name, Some(line)), message)
             }
             ReadError::Invalid { key, field, message } => {
-                if let Some(i) = held.iter().position(|entry| entry.object.key() == key) {
-                    self.entries.push(held.swap_remove(i));
-                }
+                self.entries.extend(held.remove(&key));
                 let message = format!("{message} ({name} line {line})");
                 Problem::new(Code::ObjectInvalid, key.kind.at(&key.name, &field), message)
             }
         };
         self.problems.push(problem);
     }
+}
+
+/// Refuses what the API server or `kubectl` refuses and what would otherwise be served as something else.
+fn as_kubernetes_takes_it(read: Read) -> Result<Read, ReadError> {
+    let key = read.object.key();
+    let narrowing = read.unknown.iter().find(|field| may_narrow(key.kind, field));
+    let (field, message) = match (&read.object, narrowing) {
+        (_, Some(field)) => (
+            field.clone(),
+            "Kubernetes has no such field; what it was meant to narrow is not served without it",
+        ),
+        (Object::Ingress(ingress), None) if ingress.rules.is_empty() && ingress.default_backend.is_none() => {
+            (
+                "spec".to_owned(),
+                "has neither rules nor a default backend; Kubernetes asks for one of them",
+            )
+        }
+        (_, None) => return Ok(read),
+    };
+    Err(ReadError::Invalid {
+        key,
+        field,
+        message: message.to_owned(),
+    })
 }
 
 /// Whether a field that Kubernetes lacks may be a misspelt constraint: `hosts` beside `http` would otherwise make a
