@@ -322,9 +322,14 @@ impl Pools {
         TlsConnector::from(config.clone()).connect(name, stream).await
     }
 
+    /// How long an unused connection is kept.
+    pub(crate) fn kept_for(&self) -> Duration {
+        self.settings.limits.kept_for
+    }
+
     /// Closes what has not been used for long.
     pub(crate) fn expire(&self) {
-        let limit = self.settings.limits.kept_for;
+        let limit = self.kept_for();
         self.http1.borrow_mut().retain(|_, kept| {
             kept.retain(|k| k.since.elapsed() < limit && !k.sender.is_closed());
             !kept.is_empty()

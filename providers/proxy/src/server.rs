@@ -4,7 +4,6 @@ use std::any::Any;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -13,21 +12,14 @@ use arc_swap::ArcSwap;
 use portcullis_model::Port;
 use thiserror::Error;
 use tokio::sync::{oneshot, watch};
-use tokio::task::LocalSet;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::Instant;
 
-use crate::balance::Random;
 use crate::compile::ServedPorts;
 use crate::counters::{Counters, Totals};
 use crate::listen;
-use crate::pools::Pools;
 use crate::serving::ServingState;
 use crate::settings::{ServerConfig, Settings};
-use crate::tasks::Tasks;
-use crate::worker::Worker;
-
-/// How often unused connections to targets are looked through.
-const EXPIRE_EVERY: Duration = Duration::from_secs(5);
+use crate::worker::Start;
 
 /// A proxy that has its sockets and serves nothing yet.
 #[derive(Debug)]
@@ -244,83 +236,6 @@ fn message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     format!("panicked: {}", text.unwrap_or("no message"))
-}
-
-/// What a worker's thread starts from.
-struct Start {
-    sockets: Vec<(TcpListener, bool)>,
-    settings: Settings,
-    live: Arc<ArcSwap<ServingState>>,
-    counters: Arc<Counters>,
-    swapped: watch::Receiver<u64>,
-    draining: watch::Receiver<Option<Instant>>,
-}
-
-impl Start {
-    fn run(self) -> io::Result<Drained> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_io()
-            .enable_time()
-            .build()?;
-        let tasks = LocalSet::new();
-        // What still runs afterwards is dropped with the set.
-        runtime.block_on(tasks.run_until(self.serve()))
-    }
-
-    async fn serve(self) -> io::Result<Drained> {
-        let settings = Rc::new(self.settings);
-        let to_backends = Tasks::new(self.counters.clone());
-        let pools = Pools::new(self.live.clone(), settings.clone(), to_backends).map_err(io::Error::other)?;
-        let worker = Rc::new(Worker {
-            live: self.live,
-            settings,
-            pools: pools.clone(),
-            clients: Tasks::new(self.counters.clone()),
-            counters: self.counters,
-            random: Random::new(),
-            draining: self.draining.clone(),
-        });
-        let accepting = self
-            .sockets
-            .into_iter()
-            .map(|(socket, tls)| listen::accept(worker.clone(), socket, tls));
-        let working = async {
-            futures::future::try_join_all(accepting).await?;
-            let mut draining = self.draining;
-            // An error means that the handle was dropped: then there is no grace.
-            let until = draining
-                .wait_for(Option::is_some)
-                .await
-                .map_or(None, |until| *until);
-            let until = until.unwrap_or_else(Instant::now);
-            let ended = tokio::time::timeout_at(until, worker.clients.ended()).await;
-            io::Result::Ok(if ended.is_ok() {
-                Drained::Finished
-            } else {
-                Drained::CutOff
-            })
-        };
-        tokio::select! {
-            drained = working => drained,
-            never = tend(&pools, self.swapped) => match never {},
-        }
-    }
-}
-
-/// Looks after kept connections: at every swap, and every few seconds.
-async fn tend(pools: &Pools, mut swapped: watch::Receiver<u64>) -> std::convert::Infallible {
-    let mut tick = tokio::time::interval(EXPIRE_EVERY);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut is_held = true;
-    loop {
-        tokio::select! {
-            _ = tick.tick() => pools.expire(),
-            changed = swapped.changed(), if is_held => match changed {
-                Ok(()) => pools.keep_only_known(),
-                Err(_) => is_held = false,
-            },
-        }
-    }
 }
 
 #[cfg(test)]

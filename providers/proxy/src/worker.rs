@@ -1,18 +1,27 @@
-//! What the connections of one thread share.
+//! A thread's part of the sockets in, their connections served until the end out; and what connections share.
 
+use std::io;
+use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::task::LocalSet;
+use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::balance::Random;
 use crate::counters::Counters;
+use crate::listen;
 use crate::pools::Pools;
+use crate::server::Drained;
 use crate::serving::ServingState;
 use crate::settings::Settings;
 use crate::tasks::Tasks;
+
+/// How often unused connections to targets are looked through, at least.
+const EXPIRE_EVERY: Duration = Duration::from_secs(5);
 
 /// One thread's own: nothing here is shared with other workers but what is behind an `Arc`.
 pub(crate) struct Worker {
@@ -24,4 +33,82 @@ pub(crate) struct Worker {
     pub(crate) clients: Tasks,
     pub(crate) random: Random,
     pub(crate) draining: watch::Receiver<Option<Instant>>,
+}
+
+/// What a worker's thread starts from.
+pub(crate) struct Start {
+    pub(crate) sockets: Vec<(TcpListener, bool)>,
+    pub(crate) settings: Settings,
+    pub(crate) live: Arc<ArcSwap<ServingState>>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) swapped: watch::Receiver<u64>,
+    pub(crate) draining: watch::Receiver<Option<Instant>>,
+}
+
+impl Start {
+    /// Serves until the end; an error means that the worker cannot go on.
+    pub(crate) fn run(self) -> io::Result<Drained> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .enable_time()
+            .build()?;
+        let tasks = LocalSet::new();
+        // What still runs afterwards is dropped with the set.
+        runtime.block_on(tasks.run_until(self.serve()))
+    }
+
+    async fn serve(self) -> io::Result<Drained> {
+        let settings = Rc::new(self.settings);
+        let to_backends = Tasks::new(self.counters.clone());
+        let pools = Pools::new(self.live.clone(), settings.clone(), to_backends).map_err(io::Error::other)?;
+        let worker = Rc::new(Worker {
+            live: self.live,
+            settings,
+            pools: pools.clone(),
+            clients: Tasks::new(self.counters.clone()),
+            counters: self.counters,
+            random: Random::new(),
+            draining: self.draining.clone(),
+        });
+        let accepting = self
+            .sockets
+            .into_iter()
+            .map(|(socket, tls)| listen::accept(worker.clone(), socket, tls));
+        let working = async {
+            futures::future::try_join_all(accepting).await?;
+            let mut draining = self.draining;
+            // An error means that the handle was dropped: then there is no grace.
+            let until = draining
+                .wait_for(Option::is_some)
+                .await
+                .map_or(None, |until| *until);
+            let until = until.unwrap_or_else(Instant::now);
+            let ended = tokio::time::timeout_at(until, worker.clients.ended()).await;
+            io::Result::Ok(if ended.is_ok() {
+                Drained::Finished
+            } else {
+                Drained::CutOff
+            })
+        };
+        tokio::select! {
+            drained = working => drained,
+            never = tend(&pools, self.swapped) => match never {},
+        }
+    }
+}
+
+/// Looks after kept connections: at every swap, and every few seconds.
+async fn tend(pools: &Pools, mut swapped: watch::Receiver<u64>) -> std::convert::Infallible {
+    let mut tick = tokio::time::interval(pools.kept_for().min(EXPIRE_EVERY).max(Duration::from_millis(1)));
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut is_held = true;
+    loop {
+        tokio::select! {
+            _ = tick.tick() => pools.expire(),
+            changed = swapped.changed(), if is_held => match changed {
+                Ok(()) => pools.keep_only_known(),
+                Err(_) => is_held = false,
+            },
+        }
+    }
 }

@@ -17,7 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::balancer::{KeyPairs, Proxy, all_to, backend, rule, serve, serve_with, speaking, target, to};
 use crate::client::{Client, Sent, get, get_once, read_until, until};
-use crate::echo::{Echo, echo};
+use crate::echo::Echo;
 
 /// An address where nobody listens.
 async fn nobody() -> SocketAddr {
@@ -227,49 +227,6 @@ async fn one_backend_that_is_down_disturbs_no_other() {
     }
 }
 
-/// Answers the first request of a connection, and hangs up on the second.
-async fn once_per_connection() -> Echo {
-    Echo::running(|mut stream| {
-        Box::pin(async move {
-            read_until(&mut stream, "\r\n\r\n").await;
-            stream
-                .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
-                .await
-                .unwrap();
-            read_until(&mut stream, "\r\n\r\n").await;
-        })
-    })
-    .await
-}
-
-#[tokio::test]
-async fn a_request_is_repeated_once_and_only_where_that_is_safe() {
-    for (method, body, want, connections) in [
-        ("GET", "", 200, 2),
-        ("PUT", "", 200, 2),
-        ("POST", "", 502, 1),
-        ("PUT", "body", 502, 1),
-    ] {
-        let echo = once_per_connection().await;
-        let proxy = serve(&all_to(backend("b", &[echo.address])));
-        let mut client = Client::http1(proxy.http).await;
-        assert_eq!(client.send(get("a", "/")).await.unwrap().status(), 200);
-        let request = Request::builder().method(method).uri("/").header("host", "a");
-        let answer = client
-            .send(request.body(Sent::from(body)).unwrap())
-            .await
-            .unwrap();
-        assert_eq!(answer.status(), want, "{method} {body}");
-        let opened = echo.connections.load(Ordering::SeqCst);
-        assert_eq!(opened, connections, "{method} {body}");
-        assert_eq!(
-            proxy.handle.totals().retried,
-            u64::from(want == 200),
-            "{method} {body}"
-        );
-    }
-}
-
 #[tokio::test]
 async fn slow_clients_are_not_waited_for_forever() {
     let echo = Echo::http1("one").await;
@@ -392,76 +349,5 @@ async fn a_client_that_leaves_frees_its_target() {
         }
         let closed = || proxy.handle.totals().connections_open == 0;
         until("both connections are closed", closed).await;
-    }
-}
-
-/// Ends each connection as servers do that bound its age: GOAWAY, or `Connection: close`, after three requests.
-async fn short_lived(version: BackendVersion) -> Echo {
-    Echo::running(move |stream| {
-        Box::pin(async move {
-            let served = Arc::new(AtomicUsize::new(0));
-            let enough = Arc::new(tokio::sync::Notify::new());
-            let (count, tell) = (served.clone(), enough.clone());
-            let service = service_fn(move |request| {
-                if count.fetch_add(1, Ordering::SeqCst) == 2 {
-                    tell.notify_one();
-                }
-                echo("short", request)
-            });
-            let io = TokioIo::new(stream);
-            if version == BackendVersion::Http2 {
-                let connection = http2::Builder::new(TokioExecutor::new()).serve_connection(io, service);
-                let mut connection = std::pin::pin!(connection);
-                tokio::select! {
-                    _ = connection.as_mut() => return,
-                    () = enough.notified() => connection.as_mut().graceful_shutdown(),
-                }
-                let _ = connection.await;
-            } else {
-                let connection = http1::Builder::new().serve_connection(io, service);
-                let mut connection = std::pin::pin!(connection);
-                tokio::select! {
-                    _ = connection.as_mut() => return,
-                    () = enough.notified() => connection.as_mut().graceful_shutdown(),
-                }
-                let _ = connection.await;
-            }
-        })
-    })
-    .await
-}
-
-#[tokio::test]
-async fn a_target_may_end_its_connections_when_it_likes() {
-    for version in [BackendVersion::Http1, BackendVersion::Http2] {
-        let target = short_lived(version).await;
-        let proxy = serve(&all_to(speaking(backend("b", &[target.address]), version, false)));
-        let mut clients = tokio::task::JoinSet::new();
-        for _ in 0..4 {
-            let mut client = Client::http1(proxy.http).await;
-            clients.spawn(async move {
-                for number in 0..60 {
-                    let request = Request::post("/").header("host", "a");
-                    let answer = client
-                        .send(request.body(Sent::from("body")).unwrap())
-                        .await
-                        .unwrap();
-                    assert_eq!(
-                        answer.status(),
-                        200,
-                        "{version:?}, request {number}: {}",
-                        answer.body
-                    );
-                }
-            });
-        }
-        while let Some(ended) = clients.join_next().await {
-            ended.unwrap();
-        }
-        let opened = target.connections.load(Ordering::SeqCst);
-        assert!(
-            (60..=160).contains(&opened),
-            "{version:?}: {opened} connections for 240 requests"
-        );
     }
 }

@@ -9,6 +9,7 @@ mod changing;
 mod failing;
 mod forwarding;
 mod hostile;
+mod keeping;
 mod routing;
 mod secure;
 mod streaming;

@@ -1,0 +1,177 @@
+//! Connections to targets that are kept, end or grow stale in, requests none the worse for it out.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use hyper::Request;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use portcullis_model::BackendVersion;
+use portcullis_proxy::Settings;
+use tokio::io::AsyncWriteExt;
+
+use crate::balancer::{KeyPairs, all_to, backend, serve, serve_with, speaking};
+use crate::client::{Client, Sent, get, get_once, read_until, until};
+use crate::echo::{Echo, echo};
+
+/// Answers the first request of a connection, and hangs up on the second.
+async fn once_per_connection() -> Echo {
+    Echo::running(|mut stream| {
+        Box::pin(async move {
+            read_until(&mut stream, "\r\n\r\n").await;
+            stream
+                .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+                .await
+                .unwrap();
+            read_until(&mut stream, "\r\n\r\n").await;
+        })
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_request_is_repeated_once_and_only_where_that_is_safe() {
+    for (method, body, want, connections) in [
+        ("GET", "", 200, 2),
+        ("PUT", "", 200, 2),
+        ("POST", "", 502, 1),
+        ("PUT", "body", 502, 1),
+    ] {
+        let echo = once_per_connection().await;
+        let proxy = serve(&all_to(backend("b", &[echo.address])));
+        let mut client = Client::http1(proxy.http).await;
+        assert_eq!(client.send(get("a", "/")).await.unwrap().status(), 200);
+        let request = Request::builder().method(method).uri("/").header("host", "a");
+        let answer = client
+            .send(request.body(Sent::from(body)).unwrap())
+            .await
+            .unwrap();
+        assert_eq!(answer.status(), want, "{method} {body}");
+        let opened = echo.connections.load(Ordering::SeqCst);
+        assert_eq!(opened, connections, "{method} {body}");
+        assert_eq!(
+            proxy.handle.totals().retried,
+            u64::from(want == 200),
+            "{method} {body}"
+        );
+    }
+}
+
+/// Ends each connection as servers do that bound its age: GOAWAY, or `Connection: close`, after three requests.
+async fn short_lived(version: BackendVersion) -> Echo {
+    Echo::running(move |stream| {
+        Box::pin(async move {
+            let served = Arc::new(AtomicUsize::new(0));
+            let enough = Arc::new(tokio::sync::Notify::new());
+            let (count, tell) = (served.clone(), enough.clone());
+            let service = service_fn(move |request| {
+                if count.fetch_add(1, Ordering::SeqCst) == 2 {
+                    tell.notify_one();
+                }
+                echo("short", request)
+            });
+            let io = TokioIo::new(stream);
+            if version == BackendVersion::Http2 {
+                let connection = http2::Builder::new(TokioExecutor::new()).serve_connection(io, service);
+                let mut connection = std::pin::pin!(connection);
+                tokio::select! {
+                    _ = connection.as_mut() => return,
+                    () = enough.notified() => connection.as_mut().graceful_shutdown(),
+                }
+                let _ = connection.await;
+            } else {
+                let connection = http1::Builder::new().serve_connection(io, service);
+                let mut connection = std::pin::pin!(connection);
+                tokio::select! {
+                    _ = connection.as_mut() => return,
+                    () = enough.notified() => connection.as_mut().graceful_shutdown(),
+                }
+                let _ = connection.await;
+            }
+        })
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_target_may_end_its_connections_when_it_likes() {
+    for version in [BackendVersion::Http1, BackendVersion::Http2] {
+        let target = short_lived(version).await;
+        let proxy = serve(&all_to(speaking(backend("b", &[target.address]), version, false)));
+        let mut clients = tokio::task::JoinSet::new();
+        for _ in 0..4 {
+            let mut client = Client::http1(proxy.http).await;
+            clients.spawn(async move {
+                for number in 0..60 {
+                    let request = Request::post("/").header("host", "a");
+                    let answer = client
+                        .send(request.body(Sent::from("body")).unwrap())
+                        .await
+                        .unwrap();
+                    assert_eq!(
+                        answer.status(),
+                        200,
+                        "{version:?}, request {number}: {}",
+                        answer.body
+                    );
+                }
+            });
+        }
+        while let Some(ended) = clients.join_next().await {
+            ended.unwrap();
+        }
+        let opened = target.connections.load(Ordering::SeqCst);
+        assert!(
+            (60..=160).contains(&opened),
+            "{version:?}: {opened} connections for 240 requests"
+        );
+    }
+}
+
+#[tokio::test]
+async fn unused_connections_to_targets_are_bounded_in_number_and_time() {
+    for version in [BackendVersion::Http1, BackendVersion::Http2] {
+        let (open, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (now, highest) = (open.clone(), most.clone());
+        let target = Echo::running(move |stream| {
+            let (now, highest) = (now.clone(), highest.clone());
+            Box::pin(async move {
+                highest.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                let service = service_fn(|request| echo("one", request));
+                let io = TokioIo::new(stream);
+                if version == BackendVersion::Http2 {
+                    let _ = http2::Builder::new(TokioExecutor::new())
+                        .serve_connection(io, service)
+                        .await;
+                } else {
+                    let _ = http1::Builder::new().serve_connection(io, service).await;
+                }
+                now.fetch_sub(1, Ordering::SeqCst);
+            })
+        })
+        .await;
+        let mut settings = Settings::default();
+        settings.limits.kept_per_target = 2;
+        settings.limits.kept_for = Duration::from_millis(200);
+        let balancer = all_to(speaking(backend("b", &[target.address]), version, false));
+        let proxy = serve_with(&balancer, &KeyPairs::new(), settings, 1);
+        let mut asking = tokio::task::JoinSet::new();
+        for _ in 0..8 {
+            let http = proxy.http;
+            asking.spawn(async move { get_once(http, "a", "/").await.status() });
+        }
+        while let Some(status) = asking.join_next().await {
+            assert_eq!(status.unwrap(), 200);
+        }
+        // HTTP/2 needs one connection, however many ask at once.
+        assert!(
+            version == BackendVersion::Http1 || most.load(Ordering::SeqCst) == 1,
+            "{most:?}"
+        );
+        until("no more than two are kept", || open.load(Ordering::SeqCst) <= 2).await;
+        until("none is kept for long", || open.load(Ordering::SeqCst) == 0).await;
+        assert_eq!(get_once(proxy.http, "a", "/").await.status(), 200);
+    }
+}
