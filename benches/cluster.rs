@@ -1,4 +1,5 @@
-//! A cluster of a given size in; the time to index it, to translate it, and to go from one changed endpoint to the load balancer it touches, out.
+//! A cluster of a given size in; the time to index it, to translate it, and to go from one changed endpoint to the load
+//! balancer it touches, out.
 
 use std::cell::RefCell;
 use std::net::{IpAddr, Ipv4Addr};
