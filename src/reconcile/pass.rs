@@ -182,11 +182,11 @@ async fn withdraw<P: Provider>(
     }
     // Neither a mistake in a class nor one in an Ingress removes what serves.
     if !view.refused.is_empty() {
-        outcome.add(
-            view.refused
-                .iter()
-                .flat_map(|(_, problems)| problems.iter().cloned()),
-        );
+        for (ingress, problems) in &view.refused {
+            // They stay recorded as members: else the next pass would take them for gone.
+            outcome.members.push(ingress.clone());
+            outcome.add(problems.iter().cloned());
+        }
         return Ok(End::Held(Hold::MembersRefused));
     }
     if !view.snapshot.members.is_empty() {
@@ -250,7 +250,12 @@ fn rests<P: Provider>(
     else {
         return false;
     };
-    let recorded = status.fingerprint.as_deref() == Some(fingerprint) && is_held(record);
+    // With a hold or a failure recorded, that it is over must be told.
+    let told = status
+        .conditions
+        .iter()
+        .any(|condition| condition.kind == "Settled" && condition.status == "True");
+    let recorded = status.fingerprint.as_deref() == Some(fingerprint) && told && is_held(record);
     // Somebody else may have written over what the members show.
     let shown = view
         .snapshot
