@@ -5,19 +5,20 @@
 
 mod endpoints;
 mod layout;
+mod round;
+mod shown;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use portcullis_model::{Code, LoadBalancer, LoadBalancerId, Origin, Plan, Problem, Resource, Semantics};
-use serde_json::{Value, json};
+use portcullis_model::{LoadBalancer, LoadBalancerId, Origin, Problem, Semantics};
+
+pub use round::plan_shared;
+pub use shown::resources;
 
 use crate::account::Account;
-use crate::change::{Call, Change};
-use crate::compile::resource;
 use crate::names;
-use crate::observed::{Owner, Shared};
-use crate::plan::{change, tags, without};
-use crate::resource::{Pairs, Permission, SecurityGroupId, SecurityGroupSpec, Source, kind};
+use crate::observed::Owner;
+use crate::resource::{Permission, SecurityGroupId, SecurityGroupSpec};
 use crate::settings::{BackendGroup, Settings};
 
 /// First and last port.
@@ -33,7 +34,19 @@ pub struct Demand {
     pub own_group: Option<SecurityGroupId>,
     /// By the group that guards the targets: the ports they serve on, with whose targets those are.
     pub opened: BTreeMap<SecurityGroupId, BTreeMap<Ports, Origin>>,
+    /// Ports of targets whose group is not known: nobody is shut out from them, whichever group they are behind.
+    pub unresolved: BTreeSet<Ports>,
     pub problems: Vec<Problem>,
+}
+
+impl Demand {
+    /// Whether a target whose group is not known may be reached through this permission.
+    fn may_need(&self, permission: &Permission) -> bool {
+        let (first, last) = permission.ports.unwrap_or((0, u16::MAX));
+        self.unresolved
+            .iter()
+            .any(|ports| ports.0 <= last && first <= ports.1)
+    }
 }
 
 /// What this load balancer needs of what spans them all.
@@ -44,6 +57,7 @@ pub fn demand(settings: &Settings, balancer: &LoadBalancer, account: &Account) -
         backend_group: false,
         own_group: None,
         opened: BTreeMap::new(),
+        unresolved: BTreeSet::new(),
         problems: Vec::new(),
     };
     if !options.security_groups.is_empty() && !options.open_nodes {
@@ -51,7 +65,7 @@ pub fn demand(settings: &Settings, balancer: &LoadBalancer, account: &Account) -
     }
     out.backend_group = settings.backend_group != BackendGroup::Off;
     out.own_group = own_group(settings, &balancer.id, account);
-    (out.opened, out.problems) = endpoints::opened(settings, balancer, account);
+    endpoints::open(settings, balancer, account, &mut out);
     out
 }
 
@@ -69,271 +83,10 @@ fn own_group(settings: &Settings, id: &LoadBalancerId, account: &Account) -> Opt
         .map(|state| state.id.clone())
 }
 
-/// The backend security group, where load balancers need one of ours.
-fn backend_group(
-    settings: &Settings,
-    demands: &BTreeMap<LoadBalancerId, Demand>,
-    account: &Account,
-) -> Option<SecurityGroupSpec> {
-    let needed = settings.backend_group == BackendGroup::Managed && demands.values().any(|d| d.backend_group);
-    needed.then(|| {
-        let mut tags = settings.default_tags.clone();
-        tags.extend(
-            Owner::cluster(&settings.cluster)
-                .tags(names::BACKEND_SECURITY_GROUP_TAG)
-                .0,
-        );
-        SecurityGroupSpec {
-            group_name: names::backend_security_group(&settings.cluster),
-            description: names::BACKEND_SECURITY_GROUP_DESCRIPTION.into(),
-            vpc_id: account.vpc.clone(),
-            permissions: BTreeSet::new(),
-            tags: Pairs(tags),
-        }
-    })
-}
-
-/// Permissions that the groups of nodes and pods should have, for each demand whose source is known.
-fn permissions(
-    settings: &Settings,
-    demands: &BTreeMap<LoadBalancerId, Demand>,
-    shared: &Shared,
-    account: &Account,
-) -> (BTreeMap<SecurityGroupId, BTreeSet<Permission>>, Vec<Problem>) {
-    let common = match &settings.backend_group {
-        BackendGroup::Managed => shared.backend.as_ref().map(|owned| owned.get().id.clone()),
-        BackendGroup::Given(id) => Some(id.clone()),
-        BackendGroup::Off => None,
-    };
-    let mut wishes: BTreeMap<(&SecurityGroupId, SecurityGroupId), Vec<layout::Wish<'_>>> = BTreeMap::new();
-    for demand in demands.values() {
-        let source = if demand.backend_group {
-            common.clone()
-        } else {
-            demand.own_group.clone()
-        };
-        let Some(source) = source else {
-            continue;
-        };
-        for (group, opened) in &demand.opened {
-            let wish = opened
-                .iter()
-                .map(|(ports, origin)| (*ports, demand.semantics, origin));
-            wishes.entry((group, source.clone())).or_default().extend(wish);
-        }
-    }
-    let (mut out, mut problems) = (
-        BTreeMap::<SecurityGroupId, BTreeSet<Permission>>::new(),
-        Vec::new(),
-    );
-    for ((group, source), wishes) in wishes {
-        let had = shared.marked.get(group);
-        let permission = |ports: Ports| Permission {
-            description: names::NODE_PERMISSION_MARK.into(),
-            ..Permission::tcp(ports.0, ports.1, Source::Group(source.clone()))
-        };
-        let all = out.entry(group.clone()).or_default();
-        let room = account
-            .quotas
-            .permissions
-            .saturating_sub(others(account, group))
-            .saturating_sub(all.len());
-        let (existing, new): (Vec<_>, Vec<_>) =
-            layout::ranges(&wishes).into_iter().partition(|(ports, _)| {
-                had.is_some_and(|had| {
-                    had.iter()
-                        .any(|marked| *marked.permission() == permission(*ports))
-                })
-            });
-        for (place, (ports, origin)) in existing.into_iter().chain(new).enumerate() {
-            if place < room {
-                all.insert(permission(ports));
-            } else {
-                let message = format!(
-                    "security group {group} has room for {} permissions: port {} stays shut to the load balancer",
-                    account.quotas.permissions, ports.0
-                );
-                problems.push(Problem::new(Code::LimitExceeded, origin.clone(), message));
-            }
-        }
-    }
-    (out, problems)
-}
-
-/// How many permissions of a group are not ours to count on.
-fn others(account: &Account, group: &SecurityGroupId) -> usize {
-    let state = account
-        .listing
-        .security_groups
-        .iter()
-        .find(|state| state.id == *group);
-    let ours = |permission: &&Permission| permission.description == names::NODE_PERMISSION_MARK;
-    state.map_or(0, |state| {
-        state.spec.permissions.iter().filter(|p| !ours(p)).count()
-    })
-}
-
-/// One round for what spans load balancers.
-pub fn plan_shared(
-    settings: &Settings,
-    demands: &BTreeMap<LoadBalancerId, Demand>,
-    shared: &Shared,
-    account: &Account,
-) -> (Plan<Change>, Vec<Problem>) {
-    let mut changes = Vec::new();
-    let backend = backend_group(settings, demands, account);
-    match (&backend, &shared.backend) {
-        (Some(spec), None) => {
-            let call = Call::CreateSecurityGroup { spec: spec.clone() };
-            let reason = "nodes let in the members of this group";
-            changes.push(change::<kind::SecurityGroup>(
-                names::BACKEND_SECURITY_GROUP,
-                call,
-                reason,
-            ));
-        }
-        (Some(spec), Some(owned)) => {
-            let (tags, _) = tags::difference(&spec.tags, &owned.get().spec.tags);
-            if !tags.is_empty() {
-                let call = Call::CreateTags {
-                    group: owned.get().id.clone(),
-                    tags,
-                };
-                changes.push(change::<kind::SecurityGroup>(
-                    names::BACKEND_SECURITY_GROUP,
-                    call,
-                    "its tags differ",
-                ));
-            }
-        }
-        (None, _) => {}
-    }
-
-    let (desired, limits) = permissions(settings, demands, shared, account);
-    let nothing = BTreeSet::new();
-    let ours = sources(demands, shared);
-    let groups: BTreeSet<&SecurityGroupId> = desired.keys().chain(shared.marked.keys()).collect();
-    let mut left = false;
-    for group in groups {
-        let wanted = desired.get(group).unwrap_or(&nothing);
-        let marked = shared
-            .marked
-            .get(group)
-            .into_iter()
-            .flatten()
-            .map(|marked| marked.permission());
-        let had: Vec<&Permission> = marked
-            .filter(|permission| ours.contains(&permission.source))
-            .collect();
-        left |= !had.is_empty();
-        let add = without(wanted, had.iter().copied());
-        let revoke = without(had.iter().copied(), wanted);
-        let full = others(account, group) + had.len() + add.len() > account.quotas.permissions;
-        let authorize = (!add.is_empty()).then(|| {
-            let call = Call::AuthorizeSecurityGroupIngress {
-                group: group.clone(),
-                permissions: add,
-            };
-            change::<kind::SecurityGroup>(
-                logical(group),
-                call,
-                "targets serve load balancers on these ports",
-            )
-        });
-        let revoke = (!revoke.is_empty()).then(|| {
-            let call = Call::RevokeSecurityGroupIngress {
-                group: group.clone(),
-                permissions: revoke,
-            };
-            change::<kind::SecurityGroup>(
-                logical(group),
-                call,
-                "no target serves a load balancer on these ports",
-            )
-        });
-        // Let in before shutting out, unless there is no room for both.
-        changes.extend(
-            if full {
-                [revoke, authorize]
-            } else {
-                [authorize, revoke]
-            }
-            .into_iter()
-            .flatten(),
-        );
-    }
-    if let (None, Some(owned), false) = (&backend, &shared.backend, left) {
-        let call = Call::DeleteSecurityGroup {
-            group: owned.get().id.clone(),
-        };
-        let reason = "no load balancer is a member of it";
-        changes.push(change::<kind::SecurityGroup>(
-            names::BACKEND_SECURITY_GROUP,
-            call,
-            reason,
-        ));
-    }
-    let problems = demands
-        .values()
-        .flat_map(|demand| demand.problems.clone())
-        .chain(limits)
-        .collect();
-    (Plan { changes }, problems)
-}
-
-/// Groups whose members' permissions are ours: marked permissions that let in others belong to other clusters.
-fn sources(demands: &BTreeMap<LoadBalancerId, Demand>, shared: &Shared) -> BTreeSet<Source> {
-    let own = demands.values().filter_map(|demand| demand.own_group.clone());
-    let backend = shared.backend.iter().map(|owned| owned.get().id.clone());
-    own.chain(backend).map(Source::Group).collect()
-}
-
 /// A symbolic id names its logical one: `${SecurityGroup/nodes}` is `nodes`.
 fn logical(group: &SecurityGroupId) -> &str {
     let inner = group.as_str().strip_prefix("${SecurityGroup/");
     inner
         .and_then(|rest| rest.strip_suffix('}'))
         .unwrap_or(group.as_str())
-}
-
-/// What should exist, as people and tools see it.
-pub fn resources(
-    settings: &Settings,
-    demands: &BTreeMap<LoadBalancerId, Demand>,
-    shared: &Shared,
-    account: &Account,
-) -> Vec<Resource<Value>> {
-    let backend = backend_group(settings, demands, account);
-    let mut out: Vec<Resource<Value>> = backend
-        .iter()
-        .map(|spec| resource::<kind::SecurityGroup>(names::BACKEND_SECURITY_GROUP, spec))
-        .collect();
-    let (desired, _) = permissions(settings, demands, shared, account);
-    for (group, permissions) in desired {
-        for permission in permissions {
-            let (first, last) = permission.ports.unwrap_or_default();
-            let ports = if first == last {
-                first.to_string()
-            } else {
-                format!("{first}-{last}")
-            };
-            let source = match &permission.source {
-                Source::Group(id) => id.to_string(),
-                Source::Range(range) => range.to_string(),
-                Source::PrefixList(id) => id.clone(),
-            };
-            out.push(Resource {
-                kind: "SecurityGroupRule",
-                id: format!("{}:{ports}", logical(&group)),
-                spec: json!({
-                    "GroupId": group,
-                    "IpProtocol": permission.protocol,
-                    "FromPort": first,
-                    "ToPort": last,
-                    "UserIdGroupPairs": [{"GroupId": source, "Description": permission.description}],
-                }),
-            });
-        }
-    }
-    out
 }

@@ -1,26 +1,18 @@
 //! Targets and the account's network interfaces in, the security groups that guard them and the ports to open out.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use portcullis_model::{
-    Action, Backend, BackendId, Code, HealthPort, LoadBalancer, Origin, Problem, Target, TargetAddress,
-    TargetState,
+    Action, Backend, BackendId, Code, HealthPort, LoadBalancer, Problem, Target, TargetAddress, TargetState,
 };
 
-use super::Ports;
+use super::{Demand, Ports};
 use crate::account::{Account, Fact, Interface};
 use crate::resource::SecurityGroupId;
 use crate::settings::{NodePorts, Settings};
 
-type Opened = BTreeMap<SecurityGroupId, BTreeMap<Ports, Origin>>;
-
-/// What must be let in for a load balancer to reach its targets and their health checks.
-pub(super) fn opened(
-    settings: &Settings,
-    balancer: &LoadBalancer,
-    account: &Account,
-) -> (Opened, Vec<Problem>) {
-    let (mut out, mut problems) = (Opened::new(), Vec::new());
+/// Adds what must be let in for a load balancer to reach its targets and their health checks.
+pub(super) fn open(settings: &Settings, balancer: &LoadBalancer, account: &Account, demand: &mut Demand) {
     for id in used(balancer) {
         let Some(backend) = balancer.backends.get(id) else {
             continue;
@@ -50,21 +42,23 @@ pub(super) fn opened(
                         }
                         Some(Guard::Missing) | None => {
                             lost.insert(target.address.to_string());
+                            demand.unresolved.extend(needed(settings, backend, target));
                             continue;
                         }
                     }
                 }
             };
             for ports in needed(settings, backend, target) {
-                out.entry(group.clone())
+                demand
+                    .opened
+                    .entry(group.clone())
                     .or_default()
                     .entry(ports)
                     .or_insert_with(|| backend.origin.clone());
             }
         }
-        problems.extend(told(backend, &lost, &unclear));
+        demand.problems.extend(told(backend, &lost, &unclear));
     }
-    (out, problems)
 }
 
 fn told(backend: &Backend, lost: &BTreeSet<String>, unclear: &BTreeSet<SecurityGroupId>) -> Vec<Problem> {

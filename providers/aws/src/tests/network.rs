@@ -339,3 +339,70 @@ fn permissions_of_others_on_nodes_are_left_alone() {
     assert_eq!(revoked.len(), 1);
     assert!(!revoked.contains(&&others));
 }
+
+#[test]
+fn nobody_is_shut_out_from_targets_whose_group_is_not_known() {
+    let account = Account::offline(None);
+    let (_, shared) = super::settled::made(&simple(), &account);
+    for (what, targets, want) in [
+        ("no interface was read", true, vec![]),
+        (
+            "there are no targets",
+            false,
+            vec!["ec2:RevokeSecurityGroupIngress"],
+        ),
+    ] {
+        let mut blind = Account::offline(None);
+        blind.interfaces = Fact::Read(Interfaces::default());
+        let mut balancer = simple();
+        if !targets {
+            balancer.backends.values_mut().next().unwrap().targets = [].into();
+        }
+        let demands = [(balancer.id.clone(), demand(&settings("demo"), &balancer, &blind))].into();
+        let (round, problems) = plan_shared(&settings("demo"), &demands, &shared, &blind);
+        let calls: Vec<&str> = round.changes.iter().map(|change| change.call.name()).collect();
+        assert_eq!(calls, want, "{what}");
+        assert_eq!(problems.len(), usize::from(targets), "{what}");
+    }
+}
+
+#[test]
+fn without_a_backend_group_nodes_let_in_each_load_balancers_own() {
+    let mut settings = settings("demo");
+    settings.backend_group = crate::settings::BackendGroup::Off;
+    let mut account = Account::offline(None);
+    let (made, _) = super::settled::made(&simple(), &account);
+    let mut own = made.security_groups[0].get().clone();
+    own.id = Id::new("sg-own");
+    account.listing.security_groups.push(own);
+    let mut shared = crate::Shared::nothing("demo");
+    let mut demands: BTreeMap<_, _> = [(simple().id, demand(&settings, &simple(), &account))].into();
+    let mut calls = |demands: &BTreeMap<_, _>| {
+        let (round, _) = plan_shared(&settings, demands, &shared, &account);
+        for change in &round.changes {
+            crate::fold_shared(&mut shared, change, crate::imagine(change));
+        }
+        round
+            .changes
+            .iter()
+            .map(|change| change.call.clone())
+            .collect::<Vec<_>>()
+    };
+    let opened = calls(&demands);
+    let [crate::Call::AuthorizeSecurityGroupIngress { permissions, .. }] = opened.as_slice() else {
+        panic!("{opened:?}");
+    };
+    assert!(
+        permissions
+            .iter()
+            .all(|permission| permission.source == Source::Group(Id::new("sg-own")))
+    );
+    assert_eq!(calls(&demands), []);
+    // Its group can be deleted only when no other refers to it.
+    demands.clear();
+    let shut = calls(&demands);
+    assert!(
+        matches!(shut.as_slice(), [crate::Call::RevokeSecurityGroupIngress { .. }]),
+        "{shut:?}"
+    );
+}
