@@ -15,6 +15,8 @@ mod annotated;
 mod damage;
 #[path = "agreement/generate.rs"]
 mod generate;
+#[path = "agreement/neighbours.rs"]
+mod neighbours;
 #[path = "agreement/on_aws.rs"]
 mod on_aws;
 #[path = "agreement/outcome.rs"]

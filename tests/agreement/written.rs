@@ -80,6 +80,9 @@ impl fmt::Debug for Written {
         if self.default_backend {
             writeln!(f, "  else default")?;
         }
+        for (key, value) in &self.annotations {
+            writeln!(f, "  {key}: {value}")?;
+        }
         Ok(())
     }
 }
