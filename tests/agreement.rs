@@ -112,13 +112,14 @@ fn the_running_proxy_agrees() {
         |Case { balancer, requests }| {
             let addresses = running.serve(balancer.clone());
             for mut request in requests {
-                let Some(listener) = balancer.listeners.get(&request.port).filter(|l| !l.is_https()) else {
+                let Some(listener) = balancer.listeners.get(&request.port) else {
                     continue;
                 };
                 if !request.source.is_loopback() || request.source.is_ipv6() {
                     request.source = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 3));
                 }
-                if request.host.is_empty() {
+                // Without a host no port is named beside it, and the lowest listener answers.
+                if request.host.is_empty() && !listener.is_https() {
                     request.port = generate::port(80);
                 }
                 let action = resolve(&balancer, &request)
@@ -126,7 +127,7 @@ fn the_running_proxy_agrees() {
                     .expect("there is a listener");
                 let want = Outcome::of_model(action, &request, listener);
                 let got = running
-                    .ask(&request)
+                    .ask(&request, listener.is_https())
                     .map_err(|error| TestCaseError::fail(format!("{request:?}: {error}")))?;
                 let same = match (&want, &got) {
                     (Outcome::Forward { backends, .. }, running::Answer::Backend(address)) => {
@@ -258,7 +259,7 @@ fn paths_that_are_not_normal_are_matched_raw() {
             .agrees(&balancer, &request)
             .expect("the planned load balancer");
         running.serve(balancer);
-        let answer = running.ask(&request).expect("an answer");
+        let answer = running.ask(&request, false).expect("an answer");
         let reached = matches!(answer, running::Answer::Backend(_));
         assert_eq!(reached, taken, "{path} by {rule}: running proxy, {answer:?}");
     }

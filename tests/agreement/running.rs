@@ -3,10 +3,16 @@
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
 use std::thread;
 
-use portcullis_model::{Backend, BackendId, LoadBalancer, Request, Target, TargetAddress};
-use portcullis_proxy::{Handle, ServedPorts, Server, ServerConfig, ServingState};
+use portcullis_model::{
+    Backend, BackendId, CertificateSource, LoadBalancer, ObjectName, Protocol, Request, Target, TargetAddress,
+};
+use portcullis_proxy::{Handle, KeyPairPem, ServedPorts, Server, ServerConfig, ServingState};
+use rustls::crypto::aws_lc_rs::default_provider;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use tokio::net::TcpSocket;
 use tokio::runtime::Runtime;
 
@@ -22,9 +28,14 @@ pub(crate) enum Answer {
     },
 }
 
+/// Clients name this one in every handshake; whom they ask for says the request.
+const NAME: &str = "proxy.test";
+
 /// A proxy that listens, and backends that answer with the address they were reached at.
 pub(crate) struct Running {
     handle: Handle,
+    key_pairs: BTreeMap<ObjectName, KeyPairPem>,
+    client: Arc<ClientConfig>,
     /// Of all backends; each has an address of its own in 127.9.0.0/16.
     backends_port: u16,
     runtime: Runtime,
@@ -39,15 +50,31 @@ impl Running {
                 thread::spawn(move || echo(&stream));
             }
         });
+        let anywhere = Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
         let config = ServerConfig {
-            http: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
+            http: anywhere,
+            https: anywhere,
             ..ServerConfig::default()
         };
+        let issued = rcgen::generate_simple_self_signed([NAME.to_owned()]).expect("a key");
+        let pair = KeyPairPem::new(
+            issued.cert.pem().into_bytes(),
+            issued.signing_key.serialize_pem().into_bytes(),
+        );
+        let mut roots = RootCertStore::empty();
+        roots.add(issued.cert.der().clone()).expect("a certificate");
+        let client = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("TLS 1.2 and 1.3");
+        let client = client.with_root_certificates(roots).with_no_client_auth();
         let server = Server::bind(&config).expect("a free port");
-        let handle = server.start(state(first, None)).expect("a thread");
+        let key_pairs = BTreeMap::from([(secret(), pair)]);
+        let handle = server.start(state(first, &key_pairs, None)).expect("a thread");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
         Self {
             handle,
+            key_pairs,
+            client: Arc::new(client),
             backends_port,
             runtime: runtime.expect("a runtime"),
         }
@@ -61,49 +88,78 @@ impl Running {
             backend.targets = target(backend, address, self.backends_port);
             addresses.insert(backend.id.clone(), address);
         }
+        for listener in balancer.listeners.values_mut() {
+            if let Protocol::Https(tls) = &mut listener.protocol {
+                for certificate in &mut tls.certificates {
+                    certificate.source = CertificateSource::Stored(secret());
+                }
+            }
+        }
         let previous = self.handle.state();
-        self.handle.swap(state(&balancer, Some(&previous)));
+        self.handle
+            .swap(state(&balancer, &self.key_pairs, Some(&previous)));
         addresses
     }
 
     /// Sends a request from its source, which must be a loopback address, on a connection of its own.
-    pub(crate) fn ask(&self, request: &Request) -> io::Result<Answer> {
-        let to = self.handle.http_addr().expect("it listens for HTTP");
+    pub(crate) fn ask(&self, request: &Request, https: bool) -> io::Result<Answer> {
+        let to = if https {
+            self.handle.https_addr()
+        } else {
+            self.handle.http_addr()
+        };
+        let to = to.expect("it listens for both");
         let stream = self.runtime.block_on(async {
             let socket = TcpSocket::new_v4()?;
             socket.bind(SocketAddr::new(request.source, 0))?;
             socket.connect(to).await?.into_std()
         })?;
         stream.set_nonblocking(false)?;
-        (&stream).write_all(written(request).as_bytes())?;
-        let mut answer = BufReader::new(&stream);
-        let (status_line, fields) = head(&mut answer)?;
-        let field = |name: &str| {
-            fields
-                .iter()
-                .find(|(n, _)| n == name)
-                .map(|(_, value)| value.clone())
-        };
-        let mut body = String::new();
-        answer.read_to_string(&mut body)?;
-        if let Some(reached) = field("x-reached-at") {
-            return Ok(Answer::Backend(reached.parse().map_err(io::Error::other)?));
+        if https {
+            let name = ServerName::try_from(NAME).expect("a DNS name");
+            let session = ClientConnection::new(self.client.clone(), name).map_err(io::Error::other)?;
+            exchange(StreamOwned::new(session, stream), request)
+        } else {
+            exchange(stream, request)
         }
-        let status = status_line.split(' ').nth(1).and_then(|s| s.parse().ok());
-        Ok(Answer::Proxy {
-            status: status.ok_or_else(|| io::Error::other(status_line.clone()))?,
-            location: field("location"),
-            body,
-        })
     }
 }
 
-fn state(balancer: &LoadBalancer, previous: Option<&ServingState>) -> ServingState {
-    let built = ServingState::build(balancer, &BTreeMap::new(), previous, ServedPorts::default());
+fn exchange(mut stream: impl Read + Write, request: &Request) -> io::Result<Answer> {
+    stream.write_all(written(request).as_bytes())?;
+    let mut answer = BufReader::new(stream);
+    let (status_line, fields) = head(&mut answer)?;
+    let field = |name: &str| {
+        let found = fields.iter().find(|(n, _)| n == name);
+        found.map(|(_, value)| value.clone())
+    };
+    let mut body = String::new();
+    answer.read_to_string(&mut body)?;
+    if let Some(reached) = field("x-reached-at") {
+        return Ok(Answer::Backend(reached.parse().map_err(io::Error::other)?));
+    }
+    let status = status_line.split(' ').nth(1).and_then(|s| s.parse().ok());
+    Ok(Answer::Proxy {
+        status: status.ok_or_else(|| io::Error::other(status_line.clone()))?,
+        location: field("location"),
+        body,
+    })
+}
+
+fn secret() -> ObjectName {
+    ObjectName::new("one", "tls")
+}
+
+fn state(
+    balancer: &LoadBalancer,
+    key_pairs: &BTreeMap<ObjectName, KeyPairPem>,
+    previous: Option<&ServingState>,
+) -> ServingState {
+    let built = ServingState::build(balancer, key_pairs, previous, ServedPorts::default());
     built.expect("this machine can do TLS").0
 }
 
-fn target(backend: &Backend, address: IpAddr, port: u16) -> std::sync::Arc<[Target]> {
+fn target(backend: &Backend, address: IpAddr, port: u16) -> Arc<[Target]> {
     let mut targets = backend.targets.to_vec();
     for target in &mut targets {
         target.address = TargetAddress::Ip(address);
