@@ -120,13 +120,15 @@ impl Interfaces {
     }
 }
 
-/// Every load balancer and target group of the Region and every security group of the VPC, ours or not, with tags.
+/// What exists, ours or not, as AWS lists it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Listing {
-    /// Without listeners and attributes.
+    /// Of the Region, for names are unique in it; without listeners and attributes. Only Application Load Balancers of
+    /// the VPC have their tags.
     pub load_balancers: Vec<LoadBalancerState>,
-    /// Without attributes and targets.
+    /// Of the VPC with their tags; without attributes and targets.
     pub target_groups: Vec<TargetGroupState>,
+    /// Of the VPC with their tags.
     pub security_groups: Vec<SecurityGroupState>,
 }
 

@@ -3,8 +3,9 @@
 //! Read in this order: what exists on AWS ([`resource`]), what is known of the account ([`account`]) and of what is ours
 //! ([`observed`]), one call ([`change`]); how a load balancer becomes resources ([`compile`]) within [`limits`] and
 //! under [`names`]; how resources become calls ([`plan`], [`shared`]) and their answers what is observed next ([`fold`]);
-//! and the whole of it without a cloud ([`preview`]). All of that is pure. What talks to AWS stands behind the feature
-//! `sdk`.
+//! the whole of it without a cloud ([`preview`]), and a digest of it ([`fingerprint`]). All of that is pure. What talks to
+//! AWS stands behind the feature `sdk`: the clients, our resources as the SDKs' types and back (`wire`), reads
+//! (`observe`), changes (`apply`), and the two halves together, the provider.
 
 pub mod resource;
 
@@ -22,6 +23,19 @@ pub mod plan;
 pub mod preview;
 pub mod shared;
 
+pub mod fingerprint;
+
+#[cfg(feature = "sdk")]
+mod apply;
+#[cfg(feature = "sdk")]
+pub mod client;
+#[cfg(feature = "sdk")]
+mod observe;
+#[cfg(feature = "sdk")]
+pub mod provider;
+#[cfg(feature = "sdk")]
+mod wire;
+
 #[cfg(test)]
 #[expect(
     clippy::wildcard_enum_match_arm,
@@ -31,9 +45,12 @@ mod tests;
 
 pub use account::{Account, Fact};
 pub use change::{Answer, Call, Change};
+pub use fingerprint::fingerprint;
 pub use fold::{address, fold, fold_shared, imagine, inventory};
 pub use observed::{Observed, Owned, Owner, Shared};
 pub use plan::plan;
 pub use preview::{plan_observed, plan_offline};
+#[cfg(feature = "sdk")]
+pub use provider::{Aws, ConnectError};
 pub use settings::Settings;
 pub use shared::{Demand, demand, plan_shared};

@@ -1,0 +1,174 @@
+//! One change in, one call to AWS and what it answered out: nothing is decided or looked up here.
+
+mod listener;
+mod load_balancer;
+mod proof;
+mod rule;
+mod security_group;
+mod target_group;
+
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::time::Instant;
+
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use portcullis_model::{Claim, Code, ProviderError};
+
+pub(crate) use proof::Unproven;
+
+use crate::change::{Answer, Call};
+use crate::client::{Client, Effect, WRITE_TIMEOUT, conflict, is_gone};
+use crate::resource::Pairs;
+use crate::wire::tags_to;
+
+/// The way of every call that changes something: none is sent that the claim does not cover.
+struct Writer<'a> {
+    client: &'a Client,
+    claim: &'a Claim,
+    call: &'static str,
+}
+
+impl Writer<'_> {
+    fn send<T, E>(
+        &self,
+        request: impl Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send,
+    ) -> impl Future<Output = Result<T, ProviderError>> + Send
+    where
+        T: Send,
+        E: ProvideErrorMetadata + std::error::Error + Send + 'static,
+    {
+        let call = self.client.call(self.call, Effect::Write, request);
+        async {
+            if !self.claim.covers(now(), WRITE_TIMEOUT) {
+                let message = "the lease ends before the call could; nothing was sent".to_owned();
+                return Err(conflict(Code::ClaimLost, self.call, message));
+            }
+            call.await
+        }
+    }
+
+    /// Sends what deletes: that it has gone already is as good.
+    fn delete<T, E>(
+        &self,
+        request: impl Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send,
+    ) -> impl Future<Output = Result<Answer, ProviderError>> + Send
+    where
+        T: Send,
+        E: ProvideErrorMetadata + std::error::Error + Send + 'static,
+    {
+        let sent = self.send(request);
+        async {
+            match sent.await {
+                Ok(_) => Ok(Answer::Done),
+                Err(error) if is_gone(&error) => Ok(Answer::Done),
+                Err(error) => Err(error),
+            }
+        }
+    }
+
+    /// Sends what answers nothing of interest.
+    fn done<T, E>(
+        &self,
+        request: impl Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send,
+    ) -> impl Future<Output = Result<Answer, ProviderError>> + Send
+    where
+        T: Send,
+        E: ProvideErrorMetadata + std::error::Error + Send + 'static,
+    {
+        let sent = self.send(request);
+        async { sent.await.map(|_| Answer::Done) }
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a claim is judged at the moment of the call"
+)]
+fn now() -> Instant {
+    Instant::now()
+}
+
+/// Makes the one call. What an earlier create answered must prove to be ours before it is used.
+pub(crate) async fn apply(
+    client: &Client,
+    unproven: &Unproven,
+    claim: &Claim,
+    call: &Call,
+) -> Result<Answer, ProviderError> {
+    unproven.prove(client, call).await?;
+    let to = &Writer {
+        client,
+        claim,
+        call: call.name(),
+    };
+    let answer = match call {
+        Call::CreateSecurityGroup { spec } => security_group::create(to, spec).await,
+        Call::AuthorizeSecurityGroupIngress { group, permissions } => {
+            security_group::authorize(to, group, permissions).await
+        }
+        Call::RevokeSecurityGroupIngress { group, permissions } => {
+            security_group::revoke(to, group, permissions).await
+        }
+        Call::DeleteSecurityGroup { group } => security_group::delete(to, group).await,
+        Call::CreateTags { group, tags } => security_group::tag(to, group, tags).await,
+        Call::DeleteTags { group, keys } => security_group::untag(to, group, keys).await,
+
+        Call::CreateTargetGroup { spec } => target_group::create(to, spec).await,
+        Call::ModifyTargetGroup { arn, health } => target_group::modify(to, arn, health).await,
+        Call::ModifyTargetGroupAttributes { arn, attributes } => {
+            target_group::modify_attributes(to, arn, attributes).await
+        }
+        Call::RegisterTargets { arn, targets } => target_group::register(to, arn, targets).await,
+        Call::DeregisterTargets { arn, targets } => target_group::deregister(to, arn, targets).await,
+        Call::DeleteTargetGroup { arn } => target_group::delete(to, arn).await,
+
+        Call::CreateLoadBalancer { spec } => load_balancer::create(to, spec).await,
+        Call::SetIpAddressType { arn, ip_address_type } => {
+            load_balancer::set_ip_address_type(to, arn, *ip_address_type).await
+        }
+        Call::SetSubnets { arn, subnets } => load_balancer::set_subnets(to, arn, subnets).await,
+        Call::SetSecurityGroups { arn, groups } => load_balancer::set_security_groups(to, arn, groups).await,
+        Call::ModifyLoadBalancerAttributes { arn, attributes } => {
+            load_balancer::modify_attributes(to, arn, attributes).await
+        }
+        Call::DeleteLoadBalancer { arn } => load_balancer::delete(to, arn).await,
+
+        Call::CreateListener { load_balancer, spec } => listener::create(to, load_balancer, spec).await,
+        Call::ModifyListener { arn, spec } => listener::modify(to, arn, spec).await,
+        Call::AddListenerCertificates { arn, certificate } => {
+            listener::add_certificate(to, arn, certificate).await
+        }
+        Call::RemoveListenerCertificates { arn, certificate } => {
+            listener::remove_certificate(to, arn, certificate).await
+        }
+        Call::DeleteListener { arn } => listener::delete(to, arn).await,
+
+        Call::CreateRule { listener, spec } => rule::create(to, listener, spec).await,
+        Call::ModifyRule {
+            arn,
+            conditions,
+            actions,
+            transforms,
+        } => rule::modify(to, arn, conditions, actions, transforms).await,
+        Call::SetRulePriorities { priorities } => rule::set_priorities(to, priorities).await,
+        Call::DeleteRule { arn } => rule::delete(to, arn).await,
+
+        Call::AddTags { arn, tags } => tag(to, arn, tags).await,
+        Call::RemoveTags { arn, keys } => untag(to, arn, keys).await,
+    }?;
+    unproven.note(&answer);
+    Ok(answer)
+}
+
+async fn tag(to: &Writer<'_>, arn: &str, tags: &Pairs) -> Result<Answer, ProviderError> {
+    let request = to.client.elb.add_tags().resource_arns(arn);
+    to.done(request.set_tags(Some(tags_to(tags))).send()).await
+}
+
+async fn untag(to: &Writer<'_>, arn: &str, keys: &BTreeSet<String>) -> Result<Answer, ProviderError> {
+    let request = to.client.elb.remove_tags().resource_arns(arn);
+    let keys = keys.iter().cloned().collect();
+    to.done(request.set_tag_keys(Some(keys)).send()).await
+}

@@ -1,0 +1,160 @@
+//! What creates answered in, proof that it is ours out, before anything is done with it.
+//!
+//! A create succeeds, too, if there is a load balancer or target group of the same name and settings already, also
+//! somebody else's. Source: ELBv2 API, CreateLoadBalancer and CreateTargetGroup, "idempotent". Whose it is, its tags say.
+//! They are read when the resource is first used, together with those of all others that wait for it: one call then
+//! serves many creates.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use portcullis_model::{Code, ProviderError};
+
+use crate::change::{Answer, Call};
+use crate::client::{Client, conflict};
+use crate::names;
+use crate::observe::{RESOURCES_PER_CALL, tags_of};
+use crate::resource::{Pairs, RuleAction, TargetGroupArn};
+
+/// Tags that say whose a resource is.
+const OWNERSHIP: [&str; 4] = [
+    names::CLUSTER_TAG,
+    names::STACK_TAG,
+    names::RESOURCE_TAG,
+    names::SHARED_RESOURCE_TAG,
+];
+
+/// Target groups and load balancers that were answered to a create and not looked at since, by ARN, with the tags that
+/// were asked for.
+#[derive(Debug, Default)]
+pub(crate) struct Unproven {
+    waiting: Mutex<BTreeMap<String, Pairs>>,
+}
+
+/// Load balancers and target groups are read apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sort {
+    LoadBalancer,
+    TargetGroup,
+}
+
+fn sort(arn: &str) -> Sort {
+    // `arn:aws:elasticloadbalancing:<region>:<account>:targetgroup/<name>/<id>`
+    if arn.contains(":targetgroup/") {
+        Sort::TargetGroup
+    } else {
+        Sort::LoadBalancer
+    }
+}
+
+impl Unproven {
+    fn waiting(&self) -> MutexGuard<'_, BTreeMap<String, Pairs>> {
+        // Single inserts and removals: the map is whole whatever panicked while it held the lock.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Remembers what a create answered.
+    pub(super) fn note(&self, answer: &Answer) {
+        match answer {
+            Answer::TargetGroup { arn, tags } => drop(self.waiting().insert(arn.to_string(), tags.clone())),
+            Answer::LoadBalancer { arn, tags, .. } => {
+                drop(self.waiting().insert(arn.to_string(), tags.clone()))
+            }
+            Answer::Done | Answer::SecurityGroup { .. } | Answer::Listener { .. } | Answer::Rule { .. } => {}
+        }
+    }
+
+    /// Proves what the call uses. What is not ours stays unproven: each further use is refused as well.
+    pub(super) async fn prove(&self, client: &Client, call: &Call) -> Result<(), ProviderError> {
+        let used = uses(call);
+        for sort in [Sort::TargetGroup, Sort::LoadBalancer] {
+            let batch = self.batch(&used, sort);
+            if batch.is_empty() {
+                continue;
+            }
+            let arns: Vec<String> = batch.keys().cloned().collect();
+            let tags = tags_of(client, &arns).await?;
+            for (arn, asked) in &batch {
+                // What has gone is as unproven as what is not ours.
+                if tags.get(arn).is_some_and(|held| same_owner(asked, held)) {
+                    self.waiting().remove(arn);
+                }
+            }
+        }
+        let unproven = self.waiting();
+        match used.into_iter().find(|arn| unproven.contains_key(*arn)) {
+            None => Ok(()),
+            Some(arn) => {
+                let message =
+                    format!("{arn} existed before it was created here, and its tags name another owner");
+                Err(conflict(Code::NotOurs, call.name(), message))
+            }
+        }
+    }
+
+    /// What waits of those used, and then as many others of that sort as the call has room for.
+    fn batch(&self, used: &BTreeSet<&str>, sort: Sort) -> BTreeMap<String, Pairs> {
+        let waiting = self.waiting();
+        let of_sort = || waiting.iter().filter(|(arn, _)| self::sort(arn) == sort);
+        let (now, later): (Vec<_>, Vec<_>) = of_sort().partition(|(arn, _)| used.contains(arn.as_str()));
+        if now.is_empty() {
+            return BTreeMap::new();
+        }
+        let room = now.len().next_multiple_of(RESOURCES_PER_CALL) - now.len();
+        let later = later.into_iter().take(room);
+        now.into_iter()
+            .chain(later)
+            .map(|(arn, tags)| (arn.clone(), tags.clone()))
+            .collect()
+    }
+}
+
+fn same_owner(asked: &Pairs, held: &Pairs) -> bool {
+    OWNERSHIP.iter().all(|key| asked.get(key) == held.get(key))
+}
+
+fn target_groups(actions: &[RuleAction<TargetGroupArn>]) -> BTreeSet<&str> {
+    let groups = actions.iter().flat_map(RuleAction::target_groups);
+    groups.map(TargetGroupArn::as_str).collect()
+}
+
+/// ARNs of load balancers and target groups that the call does something with.
+fn uses(call: &Call) -> BTreeSet<&str> {
+    match call {
+        Call::ModifyTargetGroup { arn, .. }
+        | Call::ModifyTargetGroupAttributes { arn, .. }
+        | Call::RegisterTargets { arn, .. }
+        | Call::DeregisterTargets { arn, .. }
+        | Call::DeleteTargetGroup { arn } => [arn.as_str()].into(),
+
+        Call::SetIpAddressType { arn, .. }
+        | Call::SetSubnets { arn, .. }
+        | Call::SetSecurityGroups { arn, .. }
+        | Call::ModifyLoadBalancerAttributes { arn, .. }
+        | Call::DeleteLoadBalancer { arn } => [arn.as_str()].into(),
+
+        Call::CreateListener { load_balancer, spec } => {
+            let mut used = target_groups(&spec.default_actions);
+            used.insert(load_balancer.as_str());
+            used
+        }
+        Call::ModifyListener { spec, .. } => target_groups(&spec.default_actions),
+        Call::CreateRule { spec, .. } => target_groups(&spec.actions),
+        Call::ModifyRule { actions, .. } => target_groups(actions),
+        Call::AddTags { arn, .. } | Call::RemoveTags { arn, .. } => [arn.as_str()].into(),
+
+        Call::CreateSecurityGroup { .. }
+        | Call::AuthorizeSecurityGroupIngress { .. }
+        | Call::RevokeSecurityGroupIngress { .. }
+        | Call::DeleteSecurityGroup { .. }
+        | Call::CreateTags { .. }
+        | Call::DeleteTags { .. }
+        | Call::CreateTargetGroup { .. }
+        | Call::CreateLoadBalancer { .. }
+        | Call::AddListenerCertificates { .. }
+        | Call::RemoveListenerCertificates { .. }
+        | Call::DeleteListener { .. }
+        | Call::SetRulePriorities { .. }
+        | Call::DeleteRule { .. } => BTreeSet::new(),
+    }
+}

@@ -1,0 +1,105 @@
+//! Changes of target groups in, ELBv2's calls out.
+
+use std::collections::BTreeSet;
+
+use portcullis_model::ProviderError;
+
+use super::Writer;
+use crate::change::Answer;
+use crate::client::incomplete;
+use crate::resource::{HealthCheckSpec, Pairs, TargetDescription, TargetGroupArn, TargetGroupSpec};
+use crate::wire::{matcher_to, number_to, tags_to, target_group_attributes_to, targets_to};
+
+pub(super) async fn create(to: &Writer<'_>, spec: &TargetGroupSpec) -> Result<Answer, ProviderError> {
+    let health = &spec.health;
+    let request = to
+        .client
+        .elb
+        .create_target_group()
+        .name(&spec.name)
+        .protocol(spec.protocol.as_str().into())
+        .protocol_version(spec.protocol_version.as_str())
+        .port(spec.port.into())
+        .vpc_id(spec.vpc_id.as_str())
+        .target_type(spec.target_type.as_str().into())
+        .ip_address_type(spec.ip_address_type.as_str().into())
+        .health_check_enabled(health.enabled)
+        .health_check_protocol(health.protocol.as_str().into())
+        .health_check_port(&health.port)
+        .health_check_path(&health.path)
+        .health_check_interval_seconds(number_to(health.interval_seconds))
+        .health_check_timeout_seconds(number_to(health.timeout_seconds))
+        .healthy_threshold_count(number_to(health.healthy_threshold))
+        .unhealthy_threshold_count(number_to(health.unhealthy_threshold))
+        .matcher(matcher_to(&health.matcher))
+        .set_tags(Some(tags_to(&spec.tags)));
+    let answer = to.send(request.send()).await?;
+    let created = answer.target_groups.unwrap_or_default().pop();
+    let arn = created.and_then(|created| created.target_group_arn);
+    Ok(Answer::TargetGroup {
+        arn: TargetGroupArn::new(arn.ok_or_else(|| incomplete(to.call, "TargetGroupArn"))?),
+        tags: spec.tags.clone(),
+    })
+}
+
+pub(super) async fn modify(
+    to: &Writer<'_>,
+    arn: &TargetGroupArn,
+    health: &HealthCheckSpec,
+) -> Result<Answer, ProviderError> {
+    let request = to
+        .client
+        .elb
+        .modify_target_group()
+        .target_group_arn(arn.as_str())
+        .health_check_enabled(health.enabled)
+        .health_check_protocol(health.protocol.as_str().into())
+        .health_check_port(&health.port)
+        .health_check_path(&health.path)
+        .health_check_interval_seconds(number_to(health.interval_seconds))
+        .health_check_timeout_seconds(number_to(health.timeout_seconds))
+        .healthy_threshold_count(number_to(health.healthy_threshold))
+        .unhealthy_threshold_count(number_to(health.unhealthy_threshold))
+        .matcher(matcher_to(&health.matcher));
+    to.done(request.send()).await
+}
+
+pub(super) async fn modify_attributes(
+    to: &Writer<'_>,
+    arn: &TargetGroupArn,
+    attributes: &Pairs,
+) -> Result<Answer, ProviderError> {
+    let request = to.client.elb.modify_target_group_attributes();
+    let request = request.target_group_arn(arn.as_str());
+    to.done(
+        request
+            .set_attributes(Some(target_group_attributes_to(attributes)))
+            .send(),
+    )
+    .await
+}
+
+pub(super) async fn register(
+    to: &Writer<'_>,
+    arn: &TargetGroupArn,
+    targets: &BTreeSet<TargetDescription>,
+) -> Result<Answer, ProviderError> {
+    let request = to.client.elb.register_targets().target_group_arn(arn.as_str());
+    to.done(request.set_targets(Some(targets_to(targets))).send())
+        .await
+}
+
+pub(super) async fn deregister(
+    to: &Writer<'_>,
+    arn: &TargetGroupArn,
+    targets: &BTreeSet<TargetDescription>,
+) -> Result<Answer, ProviderError> {
+    let request = to.client.elb.deregister_targets().target_group_arn(arn.as_str());
+    to.done(request.set_targets(Some(targets_to(targets))).send())
+        .await
+}
+
+pub(super) async fn delete(to: &Writer<'_>, arn: &TargetGroupArn) -> Result<Answer, ProviderError> {
+    let request = to.client.elb.delete_target_group().target_group_arn(arn.as_str());
+    to.delete(request.send()).await
+}

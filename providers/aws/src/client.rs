@@ -1,0 +1,120 @@
+//! The SDKs' configuration in, one way to make a call out: timed, counted, with errors that have a code.
+
+mod calls;
+mod error;
+
+use std::future::Future;
+use std::time::Duration;
+
+use aws_config::SdkConfig;
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use portcullis_model::ProviderError;
+
+pub use calls::{CallCount, Calls, Outcome};
+pub(crate) use error::{conflict, incomplete, is_gone};
+
+/// Longest time of a call that changes something. A claim must cover it: the lease lasts 15 s and is renewed every
+/// 2 s, which leaves a renewal time to be late by 5 s.
+pub const WRITE_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// Longest time of a call that reads. A page of 1,000 security groups takes EC2 some seconds.
+pub const READ_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What a call does, and so what it means that its answer was lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Effect {
+    Read,
+    Write,
+}
+
+impl Effect {
+    fn timeout(self) -> Duration {
+        match self {
+            Self::Read => READ_TIMEOUT,
+            Self::Write => WRITE_TIMEOUT,
+        }
+    }
+}
+
+/// The clients of the three services. All calls go through [`Client::call`].
+#[derive(Debug)]
+pub(crate) struct Client {
+    pub(crate) elb: aws_sdk_elasticloadbalancingv2::Client,
+    pub(crate) ec2: aws_sdk_ec2::Client,
+    pub(crate) acm: aws_sdk_acm::Client,
+    calls: Calls,
+}
+
+impl Client {
+    /// The SDKs neither retry nor time out: whether to try again is decided by who knows the load balancer.
+    pub(crate) fn new(config: &SdkConfig) -> Self {
+        let config = config
+            .to_builder()
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(TimeoutConfig::disabled())
+            .build();
+        Self {
+            elb: aws_sdk_elasticloadbalancingv2::Client::new(&config),
+            ec2: aws_sdk_ec2::Client::new(&config),
+            acm: aws_sdk_acm::Client::new(&config),
+            calls: Calls::default(),
+        }
+    }
+
+    pub(crate) fn calls(&self) -> &Calls {
+        &self.calls
+    }
+
+    /// Makes one call. This is the one place where calls are counted, and where they may be made to wait.
+    pub(crate) fn call<T, E>(
+        &self,
+        name: &'static str,
+        effect: Effect,
+        request: impl Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send,
+    ) -> impl Future<Output = Result<T, ProviderError>> + Send
+    where
+        T: Send,
+        E: ProvideErrorMetadata + std::error::Error + Send + 'static,
+    {
+        // An SDK's future takes some 10 kB. Kept in place, those of all calls together overflow a thread's stack.
+        let request = Box::pin(request);
+        async move {
+            let result = match tokio::time::timeout(effect.timeout(), request).await {
+                Ok(answered) => answered.map_err(|error| error::read(name, effect, &error)),
+                Err(_) => Err(error::timeout(name, effect)),
+            };
+            self.calls.count(name, Outcome::of(&result));
+            result
+        }
+    }
+
+    /// Reads page after page. `request` takes the marker of the page before; `page` gives the items and the next one.
+    pub(crate) async fn pages<T, O, E, F>(
+        &self,
+        name: &'static str,
+        request: impl Fn(Option<String>) -> F,
+        page: impl Fn(O) -> (Option<Vec<T>>, Option<String>),
+    ) -> Result<Vec<T>, ProviderError>
+    where
+        O: Send,
+        F: Future<Output = Result<O, SdkError<E, HttpResponse>>> + Send,
+        E: ProvideErrorMetadata + std::error::Error + Send + 'static,
+    {
+        let mut all = Vec::new();
+        let mut marker = None;
+        loop {
+            let answer = self.call(name, Effect::Read, request(marker)).await?;
+            let (items, next) = page(answer);
+            all.extend(items.unwrap_or_default());
+            // EC2 ends with an empty marker, the others with none.
+            match next.filter(|next| !next.is_empty()) {
+                Some(next) => marker = Some(next),
+                None => return Ok(all),
+            }
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! A load balancer and the account in, a short text that differs where what should exist differs out.
+
+use portcullis_model::LoadBalancer;
+use sha2::{Digest, Sha256};
+
+use crate::account::Account;
+use crate::compile::compile;
+use crate::observed::{Observed, Owner};
+use crate::settings::Settings;
+
+/// A digest of the desired resources as `plan -o json` shows them, tags and targets included. What exists has no part
+/// in it. Stored: a change of the form is a change of every load balancer's fingerprint, and costs one look at each.
+pub fn fingerprint(settings: &Settings, desired: &LoadBalancer, account: &Account) -> String {
+    let nothing = Observed::nothing(Owner::load_balancer(&settings.cluster, &desired.id));
+    let (compiled, _) = compile(settings, desired, account, &nothing);
+    let resources = compiled.map(|compiled| compiled.resources());
+    // Maps are sorted and numbers are whole, so equal resources are equal bytes.
+    let bytes = serde_json::to_vec(&resources).unwrap_or_default();
+    let digest = Sha256::digest(&bytes);
+    let digits: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    format!("aws-{digits}")
+}

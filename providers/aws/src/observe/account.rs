@@ -1,0 +1,158 @@
+//! The Region and the VPC in, what all load balancers of the account use out: about ten calls, once per interval.
+
+use aws_sdk_acm::types::{CertificateStatus, CertificateSummary, Filters};
+use aws_sdk_ec2::types::Filter;
+use futures::try_join;
+use ipnet::IpNet;
+use portcullis_model::ProviderError;
+
+use super::listing::listing;
+use super::together;
+use crate::account::{Account, AcmCertificate, Fact, Interfaces, Subnet};
+use crate::client::{Client, Effect, incomplete};
+use crate::limits::Quotas;
+use crate::resource::{CertificateArn, VpcId};
+use crate::wire::{
+    certificate_names, every_key_type, interface_from, quotas_from, ranges_from, reaches_from, subnet_from,
+};
+
+/// Most items of one page of EC2's lists. Source: EC2 API, MaxResults.
+pub(super) const PAGE: i32 = 1000;
+
+/// Tags that say for which scheme a subnet is.
+const ROLE_TAGS: [&str; 2] = ["kubernetes.io/role/elb", "kubernetes.io/role/internal-elb"];
+
+pub(super) fn in_vpc(vpc: &VpcId) -> Filter {
+    Filter::builder().name("vpc-id").values(vpc.as_str()).build()
+}
+
+/// Reads the account. The listing comes last, so that it is as new as can be.
+pub(crate) async fn account(client: &Client, region: &str, vpc: &VpcId) -> Result<Account, ProviderError> {
+    let (ranges, subnets, interfaces, certificates, quotas) = try_join!(
+        ranges(client, vpc),
+        subnets(client, region, vpc),
+        interfaces(client, vpc),
+        certificates(client),
+        quotas(client),
+    )?;
+    Ok(Account {
+        vpc: vpc.clone(),
+        ranges,
+        subnets: Fact::Read(subnets),
+        certificates: Fact::Read(certificates),
+        interfaces: Fact::Read(interfaces),
+        quotas,
+        listing: listing(client, vpc).await?,
+    })
+}
+
+async fn ranges(client: &Client, vpc: &VpcId) -> Result<Vec<IpNet>, ProviderError> {
+    const CALL: &str = "ec2:DescribeVpcs";
+    let request = client.ec2.describe_vpcs().vpc_ids(vpc.as_str());
+    let answer = client.call(CALL, Effect::Read, request.send()).await?;
+    let vpc = answer.vpcs.unwrap_or_default().pop();
+    Ok(ranges_from(vpc.ok_or_else(|| incomplete(CALL, "VPC"))?))
+}
+
+async fn subnets(client: &Client, region: &str, vpc: &VpcId) -> Result<Vec<Subnet>, ProviderError> {
+    let request = |token| {
+        let request = client.ec2.describe_subnets().filters(in_vpc(vpc));
+        request.max_results(PAGE).set_next_token(token).send()
+    };
+    let all = client
+        .pages("ec2:DescribeSubnets", request, |page| {
+            (page.subnets, page.next_token)
+        })
+        .await?;
+    let mut subnets: Vec<_> = all
+        .into_iter()
+        .filter_map(|sdk| subnet_from(sdk, region))
+        .collect();
+    // Tags decide; where a scheme has none, the routes do.
+    let tagged = |key: &&str| subnets.iter().any(|subnet| subnet.tags.contains_key(*key));
+    if !ROLE_TAGS.iter().all(tagged) {
+        let request = |token| {
+            let request = client.ec2.describe_route_tables().filters(in_vpc(vpc));
+            request.set_next_token(token).send()
+        };
+        let tables = client
+            .pages("ec2:DescribeRouteTables", request, |page| {
+                (page.route_tables, page.next_token)
+            })
+            .await?;
+        let (own, main) = reaches_from(tables);
+        for subnet in &mut subnets {
+            subnet.reach = own.get(&subnet.id).copied().or(main);
+        }
+    }
+    Ok(subnets)
+}
+
+async fn interfaces(client: &Client, vpc: &VpcId) -> Result<Interfaces, ProviderError> {
+    let request = |token| {
+        let request = client.ec2.describe_network_interfaces().filters(in_vpc(vpc));
+        request.max_results(PAGE).set_next_token(token).send()
+    };
+    let all = client
+        .pages("ec2:DescribeNetworkInterfaces", request, |page| {
+            (page.network_interfaces, page.next_token)
+        })
+        .await?;
+    Ok(Interfaces::new(all.into_iter().map(interface_from).collect()))
+}
+
+async fn certificates(client: &Client) -> Result<Vec<AcmCertificate>, ProviderError> {
+    let request = |token| {
+        let keys = Filters::builder().set_key_types(Some(every_key_type())).build();
+        let request = client.acm.list_certificates().includes(keys);
+        let request = request.certificate_statuses(CertificateStatus::Issued);
+        request.max_items(PAGE).set_next_token(token).send()
+    };
+    let all = client
+        .pages("acm:ListCertificates", request, |page| {
+            (page.certificate_summary_list, page.next_token)
+        })
+        .await?;
+    let calls = all
+        .into_iter()
+        .map(|summary| certificate(client, summary))
+        .collect();
+    let mut certificates: Vec<AcmCertificate> = together(calls).await?.into_iter().flatten().collect();
+    certificates.sort_by(|a, b| a.arn.cmp(&b.arn));
+    Ok(certificates)
+}
+
+/// The summary names 100 hosts at most; only a certificate that has more is described.
+/// Source: ACM API, CertificateSummary.
+async fn certificate(
+    client: &Client,
+    summary: CertificateSummary,
+) -> Result<Option<AcmCertificate>, ProviderError> {
+    let Some(arn) = summary.certificate_arn else {
+        return Ok(None);
+    };
+    let mut others = summary.subject_alternative_name_summaries;
+    if summary.has_additional_subject_alternative_names == Some(true) {
+        let request = client.acm.describe_certificate().certificate_arn(&arn);
+        let answer = client
+            .call("acm:DescribeCertificate", Effect::Read, request.send())
+            .await?;
+        others = answer
+            .certificate
+            .and_then(|detail| detail.subject_alternative_names);
+    }
+    Ok(Some(AcmCertificate {
+        arn: CertificateArn::new(arn),
+        names: certificate_names(summary.domain_name, others),
+    }))
+}
+
+async fn quotas(client: &Client) -> Result<Quotas, ProviderError> {
+    let request = |marker| client.elb.describe_account_limits().set_marker(marker).send();
+    let limits = client
+        .pages("elbv2:DescribeAccountLimits", request, |page| {
+            (page.limits, page.next_marker)
+        })
+        .await?;
+    Ok(quotas_from(limits))
+}

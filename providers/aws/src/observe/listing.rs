@@ -1,0 +1,131 @@
+//! The account in, every load balancer, target group and security group of the VPC with their tags out.
+
+use futures::try_join;
+use portcullis_model::ProviderError;
+use tracing::debug;
+
+use super::tags::tags_of;
+use crate::account::Listing;
+use crate::client::Client;
+use crate::observed::{LoadBalancerState, SecurityGroupState, TargetGroupState};
+use crate::resource::{Pairs, VpcId};
+use crate::wire::{APPLICATION, load_balancer_from, security_group_from, target_group_from};
+
+use super::account::in_vpc;
+
+pub(super) async fn listing(client: &Client, vpc: &VpcId) -> Result<Listing, ProviderError> {
+    let (load_balancers, target_groups, security_groups) = try_join!(
+        load_balancers(client, vpc),
+        target_groups(client, vpc),
+        security_groups(client, vpc),
+    )?;
+    Ok(Listing {
+        load_balancers,
+        target_groups,
+        security_groups,
+    })
+}
+
+/// Those of other types and VPCs only take names: their tags are not read, so they are never ours.
+async fn load_balancers(client: &Client, vpc: &VpcId) -> Result<Vec<LoadBalancerState>, ProviderError> {
+    let all = client
+        .pages(
+            "elbv2:DescribeLoadBalancers",
+            |marker| client.elb.describe_load_balancers().set_marker(marker).send(),
+            |page| (page.load_balancers, page.next_marker),
+        )
+        .await?;
+    let (mut here, mut elsewhere) = (Vec::new(), Vec::new());
+    for sdk in all {
+        let (arn, in_vpc) = (
+            sdk.load_balancer_arn.clone(),
+            sdk.vpc_id.as_deref() == Some(vpc.as_str()),
+        );
+        if let Some(state) = understood(arn.as_deref(), load_balancer_from(sdk)) {
+            let list = if in_vpc && state.spec.kind == APPLICATION {
+                &mut here
+            } else {
+                &mut elsewhere
+            };
+            list.push(state);
+        }
+    }
+    tag(
+        client,
+        &mut here,
+        |state| state.arn.to_string(),
+        |state| &mut state.spec.tags,
+    )
+    .await?;
+    here.append(&mut elsewhere);
+    Ok(here)
+}
+
+async fn target_groups(client: &Client, vpc: &VpcId) -> Result<Vec<TargetGroupState>, ProviderError> {
+    let all = client
+        .pages(
+            "elbv2:DescribeTargetGroups",
+            |marker| client.elb.describe_target_groups().set_marker(marker).send(),
+            |page| (page.target_groups, page.next_marker),
+        )
+        .await?;
+    let ours = all
+        .into_iter()
+        .filter(|sdk| sdk.vpc_id.as_deref() == Some(vpc.as_str()));
+    let mut states: Vec<_> = ours
+        .filter_map(|sdk| {
+            let arn = sdk.target_group_arn.clone();
+            understood(arn.as_deref(), target_group_from(sdk))
+        })
+        .collect();
+    tag(
+        client,
+        &mut states,
+        |state| state.arn.to_string(),
+        |state| &mut state.spec.tags,
+    )
+    .await?;
+    Ok(states)
+}
+
+async fn security_groups(client: &Client, vpc: &VpcId) -> Result<Vec<SecurityGroupState>, ProviderError> {
+    let request = |token| {
+        let request = client.ec2.describe_security_groups().filters(in_vpc(vpc));
+        request
+            .max_results(super::account::PAGE)
+            .set_next_token(token)
+            .send()
+    };
+    let all = client
+        .pages("ec2:DescribeSecurityGroups", request, |page| {
+            (page.security_groups, page.next_token)
+        })
+        .await?;
+    Ok(all.into_iter().filter_map(security_group_from).collect())
+}
+
+/// Leaves out, and so alone, what we cannot say all of, such as a TCP target group.
+fn understood<T>(arn: Option<&str>, read: Result<T, &'static str>) -> Option<T> {
+    read.inspect_err(|field| {
+        debug!(
+            arn,
+            field, "left alone: not for an Application Load Balancer as we know it"
+        )
+    })
+    .ok()
+}
+
+/// Gives each its tags.
+async fn tag<S>(
+    client: &Client,
+    states: &mut [S],
+    arn: impl Fn(&S) -> String,
+    place: impl Fn(&mut S) -> &mut Pairs,
+) -> Result<(), ProviderError> {
+    let arns: Vec<_> = states.iter().map(&arn).collect();
+    let mut tags = tags_of(client, &arns).await?;
+    for (state, arn) in states.iter_mut().zip(&arns) {
+        *place(state) = tags.remove(arn).unwrap_or_default();
+    }
+    Ok(())
+}

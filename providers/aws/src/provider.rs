@@ -1,0 +1,154 @@
+//! Settings in, the provider out: the pure half and the SDKs behind the one contract.
+
+use std::collections::BTreeMap;
+
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use portcullis_model::{
+    Address, ChangeSummary, Claim, LoadBalancer, LoadBalancerId, Plan, Problem, Provider, ProviderError,
+};
+use thiserror::Error;
+
+use crate::account::Account;
+use crate::apply::{self, Unproven};
+use crate::change::{Answer, Change};
+use crate::client::{Calls, Client};
+use crate::observed::{Observed, Shared};
+use crate::resource::VpcId;
+use crate::settings::Settings;
+use crate::shared::Demand;
+use crate::{fold, observe, plan, shared};
+
+/// An AWS account and Region, and a VPC of it, where load balancers are made.
+#[derive(Debug)]
+pub struct Aws {
+    settings: Settings,
+    region: String,
+    vpc: VpcId,
+    client: Client,
+    unproven: Unproven,
+}
+
+/// What must be known before the first call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum ConnectError {
+    #[error("no VPC is named (--aws-vpc-id)")]
+    NoVpc,
+    #[error("no Region is named (--aws-region, AWS_REGION, or the profile's)")]
+    NoRegion,
+}
+
+impl Aws {
+    /// Credentials, Region and endpoints as the SDKs find them: environment (`AWS_ENDPOINT_URL` included), profile,
+    /// web identity, container and instance roles. A Region in the settings wins. Makes no call to a service.
+    pub async fn connect(settings: Settings) -> Result<Self, ConnectError> {
+        let mut loader = aws_config::defaults(BehaviorVersion::latest());
+        if let Some(region) = &settings.region {
+            loader = loader.region(Region::new(region.clone()));
+        }
+        Self::new(&loader.load().await, settings)
+    }
+
+    /// With a configuration of the caller's own.
+    pub fn new(config: &SdkConfig, settings: Settings) -> Result<Self, ConnectError> {
+        let region = config.region().ok_or(ConnectError::NoRegion)?.to_string();
+        let vpc = VpcId::new(settings.vpc.clone().ok_or(ConnectError::NoVpc)?);
+        Ok(Self {
+            settings,
+            region,
+            vpc,
+            client: Client::new(config),
+            unproven: Unproven::default(),
+        })
+    }
+
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// How often each operation was called and how it ended.
+    pub fn calls(&self) -> &Calls {
+        self.client.calls()
+    }
+}
+
+impl Provider for Aws {
+    const NAME: &'static str = "aws";
+    type Account = Account;
+    type Observed = Observed;
+    type Shared = Shared;
+    type Demand = Demand;
+    type Change = Change;
+    type Answer = Answer;
+
+    async fn account(&self) -> Result<Account, ProviderError> {
+        observe::account(&self.client, &self.region, &self.vpc).await
+    }
+
+    async fn observe(
+        &self,
+        ids: &[LoadBalancerId],
+        account: &Account,
+    ) -> Result<BTreeMap<LoadBalancerId, Observed>, ProviderError> {
+        observe::observe(&self.client, &self.settings.cluster, ids, account).await
+    }
+
+    async fn observe_shared(&self, account: &Account) -> Result<Shared, ProviderError> {
+        Ok(observe::shared(&self.settings.cluster, account))
+    }
+
+    fn plan(
+        &self,
+        id: &LoadBalancerId,
+        desired: Option<&LoadBalancer>,
+        observed: &Observed,
+        shared: &Shared,
+        account: &Account,
+    ) -> (Plan<Change>, Vec<Problem>) {
+        plan::plan(&self.settings, id, desired, observed, shared, account)
+    }
+
+    fn fingerprint(&self, desired: &LoadBalancer, account: &Account) -> String {
+        crate::fingerprint(&self.settings, desired, account)
+    }
+
+    fn demand(&self, desired: &LoadBalancer, account: &Account) -> Demand {
+        shared::demand(&self.settings, desired, account)
+    }
+
+    fn plan_shared(
+        &self,
+        demands: &BTreeMap<LoadBalancerId, Demand>,
+        shared: &Shared,
+        account: &Account,
+    ) -> (Plan<Change>, Vec<Problem>) {
+        shared::plan_shared(&self.settings, demands, shared, account)
+    }
+
+    async fn apply(&self, claim: &Claim, change: &Change) -> Result<Answer, ProviderError> {
+        apply::apply(&self.client, &self.unproven, claim, &change.call).await
+    }
+
+    fn fold(observed: &mut Observed, change: &Change, answer: Answer) {
+        fold::fold(observed, change, answer);
+    }
+
+    fn fold_shared(shared: &mut Shared, change: &Change, answer: Answer) {
+        fold::fold_shared(shared, change, answer);
+    }
+
+    fn imagine(change: &Change) -> Answer {
+        fold::imagine(change)
+    }
+
+    fn summary(change: &Change) -> ChangeSummary {
+        change.summary()
+    }
+
+    fn address(observed: &Observed) -> Option<Address> {
+        fold::address(observed)
+    }
+
+    fn inventory(observed: &Observed) -> Vec<(&'static str, String, String)> {
+        fold::inventory(observed)
+    }
+}

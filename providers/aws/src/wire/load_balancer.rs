@@ -1,0 +1,72 @@
+//! `DescribeLoadBalancers` in, load balancers as they exist out.
+
+use aws_sdk_elasticloadbalancingv2::types::LoadBalancer;
+
+use crate::observed::LoadBalancerState;
+use crate::resource::{
+    IpAddressType, LoadBalancerArn, LoadBalancerScheme, LoadBalancerSpec, Pairs, SecurityGroupId, SubnetId,
+};
+
+/// The type of the load balancers we make.
+pub(crate) const APPLICATION: &str = "application";
+
+pub(super) fn ip_address_type_from(text: &str) -> Option<IpAddressType> {
+    [
+        IpAddressType::Ipv4,
+        IpAddressType::Ipv6,
+        IpAddressType::Dualstack,
+        IpAddressType::DualstackWithoutPublicIpv4,
+    ]
+    .into_iter()
+    .find(|known| known.as_str() == text)
+}
+
+fn scheme_from(text: &str) -> Option<LoadBalancerScheme> {
+    [LoadBalancerScheme::Internal, LoadBalancerScheme::InternetFacing]
+        .into_iter()
+        .find(|known| known.as_str() == text)
+}
+
+/// The API's types. Source: ELBv2 API, LoadBalancer.Type.
+fn kind_from(text: &str) -> Option<&'static str> {
+    [APPLICATION, "network", "gateway"]
+        .into_iter()
+        .find(|known| *known == text)
+}
+
+/// A load balancer of any type without listeners, tags and attributes; else the field that is not understood.
+pub(crate) fn load_balancer_from(sdk: LoadBalancer) -> Result<LoadBalancerState, &'static str> {
+    let scheme = sdk
+        .scheme
+        .as_ref()
+        .and_then(|scheme| scheme_from(scheme.as_str()));
+    let family = sdk
+        .ip_address_type
+        .as_ref()
+        .map_or("ipv4", |family| family.as_str());
+    let kind = sdk.r#type.as_ref().map_or(APPLICATION, |kind| kind.as_str());
+    let zones = sdk.availability_zones.unwrap_or_default();
+    let mut subnets: Vec<_> = zones
+        .into_iter()
+        .filter_map(|zone| zone.subnet_id)
+        .map(SubnetId::new)
+        .collect();
+    subnets.sort();
+    let groups = sdk.security_groups.unwrap_or_default();
+    Ok(LoadBalancerState {
+        arn: LoadBalancerArn::new(sdk.load_balancer_arn.ok_or("LoadBalancerArn")?),
+        // None while it is being made, and AWS may be slow to tell.
+        dns_name: sdk.dns_name.unwrap_or_default(),
+        spec: LoadBalancerSpec {
+            name: sdk.load_balancer_name.ok_or("LoadBalancerName")?,
+            scheme: scheme.ok_or("Scheme")?,
+            kind: kind_from(kind).ok_or("Type")?,
+            ip_address_type: ip_address_type_from(family).ok_or("IpAddressType")?,
+            security_groups: groups.into_iter().map(SecurityGroupId::new).collect(),
+            subnets,
+            tags: Pairs::default(),
+            attributes: Pairs::default(),
+        },
+        listeners: Default::default(),
+    })
+}

@@ -1,0 +1,482 @@
+//! The real SDKs and the AWS API in memory in; which calls are made, and that what is believed to exist does, out.
+
+#![expect(clippy::unwrap_used, reason = "a panic of a test is its report")]
+
+#[path = "moto/world.rs"]
+mod world;
+
+use std::time::{Duration, Instant};
+
+use portcullis_aws::client::{CallCount, Outcome};
+use portcullis_aws::{Aws, Call, Observed, Owner};
+use portcullis_model::{
+    Action, Claim, Code, Condition, FixedResponse, Forward, HeaderName, LoadBalancer, Method, PathMatch,
+    Pattern, Provider, Redirect, Retry, Rewrite, RewritePart, Stickiness, Weight, WeightedBackend,
+};
+use world::{
+    World, backend, bare, claim, comparable, forward, listen, listen_tls, port, rule, simplest, targets,
+};
+
+fn nothing(balancer: &LoadBalancer) -> Observed {
+    Observed::nothing(Owner::load_balancer("demo", &balancer.id))
+}
+
+/// The seven writes nobody can do without, in an order in which each finds what it names.
+const SEVEN: [&str; 7] = [
+    "elbv2:CreateTargetGroup",
+    "ec2:CreateSecurityGroup",
+    "elbv2:RegisterTargets",
+    "ec2:AuthorizeSecurityGroupIngress",
+    "elbv2:CreateLoadBalancer",
+    "elbv2:CreateListener",
+    "elbv2:CreateRule",
+];
+
+#[tokio::test]
+async fn the_simplest_load_balancer_costs_seven_writes_and_then_nothing() {
+    let world = World::new().await;
+    let desired = simplest(&world);
+    let account = world.account().await;
+    let read = world.calls();
+    assert!(
+        read.len() <= 10,
+        "the account costs {} calls: {read:?}",
+        read.len()
+    );
+
+    let shared = world.fit(Some(&desired), &account).await;
+    assert_eq!(
+        world.calls(),
+        ["ec2:CreateSecurityGroup", "ec2:AuthorizeSecurityGroupIngress"],
+        "what spans load balancers"
+    );
+
+    let ids = [desired.id.clone()];
+    let mut observed = world.aws.observe(&ids, &account).await.unwrap();
+    assert_eq!(
+        world.calls(),
+        [""; 0],
+        "nothing exists, so there is nothing to look at"
+    );
+
+    let mut observed = observed.remove(&desired.id).unwrap();
+    let mut planned = world.make(&desired, &mut observed, (&shared, &account)).await;
+    let calls = world.calls();
+    let (reads, writes): (Vec<_>, Vec<_>) = calls.iter().partition(|call| call.contains(":Describe"));
+    assert_eq!(writes, planned, "one change is one call");
+    planned.sort_unstable();
+    let mut seven = SEVEN;
+    seven.sort_unstable();
+    assert_eq!(planned, seven);
+    assert!(calls.len() <= 10, "{calls:?}");
+    assert!(
+        reads.iter().all(|call| *call == "elbv2:DescribeTags"),
+        "{reads:?}"
+    );
+
+    let again = world.make(&desired, &mut observed, (&shared, &account)).await;
+    assert_eq!(again, [""; 0]);
+    assert_eq!(world.calls(), [""; 0], "a pass over what has not changed");
+
+    let counted: u64 = world.aws.calls().read().iter().map(|count| count.count).sum();
+    assert_eq!(
+        counted,
+        (read.len() + 2 + calls.len()) as u64,
+        "every call is counted"
+    );
+}
+
+#[tokio::test]
+async fn a_restart_reads_and_finds_nothing_to_do() {
+    let world = World::new().await;
+    let desired = simplest(&world);
+    let account = world.account().await;
+    let shared = world.fit(Some(&desired), &account).await;
+    let mut observed = nothing(&desired);
+    world.make(&desired, &mut observed, (&shared, &account)).await;
+    world.calls();
+
+    let (seen, account) = world.look(&desired.id).await;
+    let calls = world.moto.calls();
+    let writes: Vec<_> = calls.iter().filter(|call| call.writes()).collect();
+    assert_eq!(
+        writes,
+        [] as [&portcullis_test_support::Call; 0],
+        "observing never writes"
+    );
+    assert!(calls.len() <= 20, "{calls:?}");
+    world.calls();
+
+    assert_eq!(comparable(&seen), comparable(&observed));
+    assert_eq!(Aws::address(&seen), Aws::address(&observed));
+    let shared = world.aws.observe_shared(&account).await.unwrap();
+    let (plan, problems) = world
+        .aws
+        .plan(&desired.id, Some(&desired), &seen, &shared, &account);
+    assert_eq!((plan.changes, problems), (vec![], vec![]));
+    let demands = [(desired.id.clone(), world.aws.demand(&desired, &account))].into();
+    let (plan, _) = world.aws.plan_shared(&demands, &shared, &account);
+    assert_eq!(plan.changes, []);
+    assert_eq!(world.calls(), [""; 0], "planning makes no call");
+}
+
+#[tokio::test]
+async fn a_change_makes_exactly_the_calls_that_are_planned() {
+    type Edit = fn(&World, &mut LoadBalancer);
+    let edits: [(&str, Edit, &[&str]); 8] = [
+        (
+            "another path",
+            |_, b| b.rules[0].paths = vec![PathMatch::Prefix("/shop".parse_prefix())],
+            &["elbv2:ModifyRule"],
+        ),
+        (
+            "another host",
+            |_, b| b.rules[0].hosts = vec!["www.example.com".parse_host()],
+            &["elbv2:ModifyRule"],
+        ),
+        (
+            "one target more",
+            |w, b| first_backend(b).targets = targets(&w.pods(0)[..3]),
+            &["elbv2:RegisterTargets"],
+        ),
+        (
+            "one target fewer",
+            |w, b| first_backend(b).targets = targets(&w.pods(0)[1..3]),
+            &["elbv2:DeregisterTargets"],
+        ),
+        (
+            "another health check",
+            |_, b| first_backend(b).health.path = "/healthz".into(),
+            &["elbv2:ModifyTargetGroup"],
+        ),
+        (
+            "a drain time",
+            |_, b| first_backend(b).drain_seconds = Some(30),
+            &["elbv2:ModifyTargetGroupAttributes"],
+        ),
+        (
+            "a tag",
+            |_, b| drop(b.options.tags.insert("team".into(), "shop".into())),
+            // On the group, the load balancer, the listener and the rule; a target group has those of its backend.
+            &[
+                "ec2:CreateTags",
+                "elbv2:AddTags",
+                "elbv2:AddTags",
+                "elbv2:AddTags",
+            ],
+        ),
+        (
+            "another port",
+            |_, b| {
+                b.listeners.clear();
+                listen(b, 8000);
+                b.rules[0].ports = [port(8000)].into();
+            },
+            &[
+                "elbv2:DeleteListener",
+                "ec2:AuthorizeSecurityGroupIngress",
+                "elbv2:CreateListener",
+                "elbv2:CreateRule",
+                "ec2:RevokeSecurityGroupIngress",
+            ],
+        ),
+    ];
+    let world = World::new().await;
+    let mut desired = simplest(&world);
+    let account = world.account().await;
+    let shared = world.fit(Some(&desired), &account).await;
+    let mut observed = nothing(&desired);
+    world.make(&desired, &mut observed, (&shared, &account)).await;
+    for (what, edit, want) in edits {
+        edit(&world, &mut desired);
+        world.calls();
+        let planned = world.make(&desired, &mut observed, (&shared, &account)).await;
+        assert_eq!(world.calls(), planned, "{what}: one change is one call");
+        let sorted = |calls: &[&str]| {
+            let mut calls: Vec<_> = calls.iter().map(|&call| call.to_owned()).collect();
+            calls.sort();
+            calls
+        };
+        assert_eq!(sorted(&planned), sorted(want), "{what}");
+        let (seen, account) = world.look(&desired.id).await;
+        assert_eq!(comparable(&seen), comparable(&observed), "{what}");
+        let (plan, _) = world
+            .aws
+            .plan(&desired.id, Some(&desired), &seen, &shared, &account);
+        assert_eq!(plan.changes, [], "{what}");
+    }
+}
+
+fn first_backend(balancer: &mut LoadBalancer) -> &mut portcullis_model::Backend {
+    balancer.backends.values_mut().next().unwrap()
+}
+
+/// Texts that are known to be right.
+trait Parse {
+    fn parse_prefix(&self) -> portcullis_model::PathPrefix;
+    fn parse_host(&self) -> portcullis_model::HostMatch;
+}
+
+impl Parse for str {
+    fn parse_prefix(&self) -> portcullis_model::PathPrefix {
+        portcullis_model::PathPrefix::parse(self).unwrap()
+    }
+
+    fn parse_host(&self) -> portcullis_model::HostMatch {
+        portcullis_model::HostMatch::parse(self).unwrap()
+    }
+}
+
+/// Two listeners, three backends, and one of everything that a rule can have.
+fn rich(world: &World) -> LoadBalancer {
+    let mut balancer = bare();
+    listen(&mut balancer, 80);
+    listen_tls(&mut balancer, 443, &["*.shop.example.com", "www.example.com"]);
+    let [web, cart, beta] =
+        ["web", "cart", "beta"].map(|name| backend(&mut balancer, name, &world.pods(1)[..4]));
+    let weighted = |backend: &_, weight| WeightedBackend {
+        backend: Clone::clone(backend),
+        weight: Weight::new(weight).unwrap(),
+    };
+    let split = Forward {
+        backends: vec![weighted(&cart, 9), weighted(&beta, 1)],
+        stickiness: Some(Stickiness { seconds: 600 }),
+    };
+    rule(
+        &mut balancer,
+        "a.shop.example.com",
+        "/cart",
+        Action::Forward(split),
+    );
+    let conditions = balancer.rules.last_mut().unwrap();
+    conditions.conditions = vec![
+        Condition::Method(vec![Method::parse("POST").unwrap()]),
+        Condition::Header {
+            name: HeaderName::parse("X-Tenant").unwrap(),
+            values: vec![portcullis_model::Glob::parse("blue*").unwrap()],
+        },
+    ];
+    rule(&mut balancer, "*.shop.example.com", "/api", forward(&web));
+    balancer.rules.last_mut().unwrap().rewrites = vec![Rewrite {
+        part: RewritePart::Url,
+        pattern: Pattern::parse("^/api/(.*)$").unwrap(),
+        replacement: "/$1".into(),
+    }];
+    rule(
+        &mut balancer,
+        "www.example.com",
+        "/old",
+        Action::Redirect(Redirect::to_https(port(443))),
+    );
+    rule(
+        &mut balancer,
+        "www.example.com",
+        "/gone",
+        Action::Fixed(FixedResponse::new(410, Some("text/plain".into()), Some("gone".into())).unwrap()),
+    );
+    rule(&mut balancer, "www.example.com", "/", forward(&web));
+    balancer
+}
+
+#[tokio::test]
+async fn what_is_believed_to_exist_does() {
+    let world = World::new().await;
+    let rich = rich(&world);
+    let mut fewer = rich.clone();
+    fewer.rules.remove(0);
+    let mut turned = rich.clone();
+    turned.rules.reverse();
+    let mut plain = rich.clone();
+    plain.listeners.remove(&port(443));
+    for rule in &mut plain.rules {
+        rule.ports = [port(80)].into();
+    }
+    let account = world.account().await;
+    let shared = world.fit(Some(&rich), &account).await;
+    let mut observed = nothing(&rich);
+    for (what, desired) in [
+        ("rich", &rich),
+        ("a rule fewer", &fewer),
+        ("rich again", &rich),
+        ("rules turned round", &turned),
+        ("one listener", &plain),
+        ("simplest", &simplest(&world)),
+        ("rich from simplest", &rich),
+    ] {
+        let (_, problems, result) = world
+            .settle(&desired.id, Some(desired), &mut observed, (&shared, &account))
+            .await;
+        assert_eq!((problems, result), (vec![], Ok(())), "{what}");
+        let (seen, account) = world.look(&desired.id).await;
+        assert_eq!(comparable(&seen), comparable(&observed), "{what}");
+        let (plan, _) = world
+            .aws
+            .plan(&desired.id, Some(desired), &seen, &shared, &account);
+        assert_eq!(plan.changes, [], "{what}");
+    }
+}
+
+#[tokio::test]
+async fn a_deletion_leaves_nothing_that_is_tagged() {
+    let world = World::new().await;
+    let desired = rich(&world);
+    let account = world.account().await;
+    let shared = world.fit(Some(&desired), &account).await;
+    let mut observed = nothing(&desired);
+    world.make(&desired, &mut observed, (&shared, &account)).await;
+
+    let (made, _, result) = world
+        .settle(&desired.id, None, &mut observed, (&shared, &account))
+        .await;
+    assert_eq!(result, Ok(()));
+    assert!(observed.is_nothing());
+    // What is gone stays gone: a deletion that was made before its answer was lost is made again.
+    for change in &made {
+        let deletion = change.summary().call.contains(":Delete");
+        assert!(deletion, "{change}");
+        assert!(world.aws.apply(&claim(), change).await.is_ok(), "{change}");
+    }
+    let account = world.account().await;
+    world.fit(None, &account).await;
+    let (seen, account) = world.look(&desired.id).await;
+    assert!(seen.is_nothing());
+    let tagged = |tags: &portcullis_aws::resource::Pairs| tags.get("elbv2.k8s.aws/cluster").is_some();
+    let listing = &account.listing;
+    assert!(
+        !listing
+            .load_balancers
+            .iter()
+            .any(|state| tagged(&state.spec.tags))
+    );
+    assert!(!listing.target_groups.iter().any(|state| tagged(&state.spec.tags)));
+    assert!(
+        !listing
+            .security_groups
+            .iter()
+            .any(|state| tagged(&state.spec.tags))
+    );
+    assert_eq!(
+        world.aws.observe_shared(&account).await.unwrap().marked,
+        [].into()
+    );
+}
+
+#[tokio::test]
+async fn what_somebody_else_made_under_our_name_is_left_alone() {
+    let world = World::new().await;
+    let desired = simplest(&world);
+    let before = world.account().await;
+    let shared = world.fit(Some(&desired), &before).await;
+
+    // What we would create, with everything equal but the tags.
+    let (mut plan, _) = world
+        .aws
+        .plan(&desired.id, Some(&desired), &nothing(&desired), &shared, &before);
+    for change in &mut plan.changes {
+        if let Call::CreateTargetGroup { spec } = &mut change.call {
+            spec.tags = [("owner", "somebody else")].into_iter().collect();
+            world.restarted().await.apply(&claim(), change).await.unwrap();
+        }
+    }
+    let (foreign, _) = world.look(&desired.id).await;
+    assert!(foreign.is_nothing(), "its tags are not ours");
+    let groups = |account: &portcullis_aws::Account| account.listing.target_groups.clone();
+    let there = groups(&world.account().await);
+    assert_eq!(there.len(), 1);
+
+    let mut observed = nothing(&desired);
+    let (made, _, result) = world
+        .settle(&desired.id, Some(&desired), &mut observed, (&shared, &before))
+        .await;
+    let error = result.expect_err("the target group is not ours");
+    assert_eq!(
+        (error.code, error.retry),
+        (Code::NotOurs, Retry::Observe),
+        "{error}"
+    );
+    assert_eq!(groups(&world.account().await), there, "nothing was done with it");
+
+    // Nor is it deleted with the rest, by whoever still believes that it is ours.
+    let (_, _, result) = world
+        .settle(&desired.id, None, &mut observed, (&shared, &before))
+        .await;
+    assert_eq!(
+        result.map_err(|error| error.code),
+        Err(Code::NotOurs),
+        "after {made:?}"
+    );
+    let (mut observed, account) = world.look(&desired.id).await;
+    let (_, _, result) = world
+        .settle(&desired.id, None, &mut observed, (&shared, &account))
+        .await;
+    assert_eq!(result, Ok(()));
+    assert_eq!(groups(&world.account().await), there);
+}
+
+#[tokio::test]
+async fn nothing_is_changed_outside_a_claim() {
+    let world = World::new().await;
+    let desired = simplest(&world);
+    let account = world.account().await;
+    let shared = world.aws.observe_shared(&account).await.unwrap();
+    let demands = [(desired.id.clone(), world.aws.demand(&desired, &account))].into();
+    let (plan, _) = world.aws.plan_shared(&demands, &shared, &account);
+    world.calls();
+    #[expect(clippy::disallowed_methods, reason = "a claim is a point in time")]
+    let now = Instant::now();
+    // Current, but at an end before the call could be.
+    let short = Claim::until(now + Duration::from_secs(1));
+    let error = world.aws.apply(&short, &plan.changes[0]).await.unwrap_err();
+    assert_eq!(error.code, Code::ClaimLost, "{error}");
+    assert_eq!(world.calls(), [""; 0]);
+}
+
+#[tokio::test]
+async fn an_error_of_aws_is_shown_whole_and_counted() {
+    let world = World::new().await;
+    let desired = simplest(&world);
+    let account = world.account().await;
+    let shared = world.fit(Some(&desired), &account).await;
+    let (mut plan, _) = world
+        .aws
+        .plan(&desired.id, Some(&desired), &nothing(&desired), &shared, &account);
+    let create = "elbv2:CreateTargetGroup";
+    let mut changes = plan.changes.iter_mut();
+    let change = changes.find(|change| change.call.name() == create).unwrap();
+    if let Call::CreateTargetGroup { spec } = &mut change.call {
+        spec.name = "-".into();
+    }
+    let error = world.aws.apply(&claim(), change).await.unwrap_err();
+    assert_eq!((error.code, error.call), (Code::RequestRefused, create));
+    assert!(error.message.starts_with("ValidationError: "), "{error}");
+    let refused = CallCount {
+        call: create,
+        outcome: Outcome::Refused,
+        count: 1,
+    };
+    assert!(
+        world.aws.calls().read().contains(&refused),
+        "{:?}",
+        world.aws.calls().read()
+    );
+}
+
+#[tokio::test]
+async fn a_pass_fits_into_a_stack() {
+    let world = World::new().await;
+    let account = world.account().await;
+    let desired = simplest(&world);
+    let shared = world.aws.observe_shared(&account).await.unwrap();
+    let (plan, _) = world
+        .aws
+        .plan(&desired.id, Some(&desired), &nothing(&desired), &shared, &account);
+    let (claim, ids) = (claim(), [desired.id.clone()]);
+    for (what, size) in [
+        ("account", size_of_val(&world.aws.account())),
+        ("observe", size_of_val(&world.aws.observe(&ids, &account))),
+        ("apply", size_of_val(&world.aws.apply(&claim, &plan.changes[0]))),
+    ] {
+        // Eight passes at once, in futures inside of futures, on threads of 2 MiB.
+        assert!(size <= 16 * 1024, "{what}: {size} bytes");
+    }
+}
