@@ -20,6 +20,9 @@ use portcullis_model::{
 
 use crate::table::{Choice, Forward};
 
+/// Asks to keep each client at one target. Source: ELBv2 API, TargetGroupAttribute.
+const STICKY: &str = "stickiness.enabled";
+
 /// A backend as it is now.
 #[derive(Debug)]
 pub(crate) struct LiveBackend {
@@ -48,6 +51,20 @@ impl LiveBackend {
         targets: &mut Targets,
     ) -> (Self, Vec<Problem>) {
         let mut problems = Vec::new();
+        if backend
+            .attributes
+            .get(STICKY)
+            .is_some_and(|value| value == "true")
+        {
+            problems.push(Problem::new(
+                Code::OptionUnsupported,
+                backend.origin.clone(),
+                format!(
+                    "{STICKY}: the proxy does not keep a client at one target of {}",
+                    backend.id
+                ),
+            ));
+        }
         let mut ready = Vec::new();
         let mut draining = Vec::new();
         for target in backend.targets.iter() {

@@ -144,7 +144,11 @@ async fn who_is_not_admitted_gets_no_answer_from_a_rule() {
 #[tokio::test]
 async fn what_cannot_be_done_is_refused_at_its_own_rule() {
     let echo = Echo::http1("one").await;
-    let mut balancer = all_to(backend("one", &[echo.address]));
+    let mut sticky = backend("one", &[echo.address]);
+    sticky
+        .attributes
+        .insert("stickiness.enabled".into(), "true".into());
+    let mut balancer = all_to(sticky);
     let mut guarded = rule("*", "/admin", to("one"));
     guarded.authenticate = Some(Authenticate::Jwt {
         issuer: "https://id.example.com".into(),
@@ -158,7 +162,11 @@ async fn what_cannot_be_done_is_refused_at_its_own_rule() {
     let codes: Vec<Code> = proxy.problems.iter().map(|p| p.code).collect();
     assert_eq!(
         codes,
-        [Code::ActionUnsupported, Code::BackendUnsupported],
+        [
+            Code::ActionUnsupported,
+            Code::BackendUnsupported,
+            Code::OptionUnsupported
+        ],
         "{:?}",
         proxy.problems
     );
