@@ -242,6 +242,16 @@ fn no_test_is_left_out() {
         .iter()
         .find(|(section, entry)| section == "features" && entry.starts_with("full ="));
     full.extend(quoted(&of_full.expect("the feature `full` exists").1));
+    // What those turn on in turn, in a member: `aws = ["portcullis-aws/sdk"]`.
+    let turned_on = root.iter().filter(|(section, entry)| {
+        let name = entry.split(' ').next().unwrap_or_default();
+        section == "features" && full.contains(name)
+    });
+    let of_members: Vec<String> = turned_on
+        .flat_map(|(_, entry)| quoted(entry))
+        .filter_map(|name| Some(name.split_once('/')?.1.to_owned()))
+        .collect();
+    full.extend(of_members);
     none(members().iter().flat_map(|member| {
         let manifest = Path::new(ROOT).join(member).join("Cargo.toml");
         let entries = entries(&read(&manifest)).into_iter();
