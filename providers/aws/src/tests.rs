@@ -4,6 +4,7 @@ mod build;
 mod compiled;
 mod limits;
 mod network;
+mod random;
 mod recorded;
 mod rules;
 mod settings;

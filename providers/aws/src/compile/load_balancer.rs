@@ -206,7 +206,8 @@ pub(super) fn managed_group(
     })
 }
 
-/// Who may connect to a port: everybody where nothing is said, nobody where an empty set is.
+/// Who may connect to a port: everybody where nothing is said, nobody where an empty set is. Without host bits, as EC2
+/// keeps them.
 fn admitted(balancer: &LoadBalancer, port: u16) -> impl Iterator<Item = IpNet> {
     let said = balancer
         .options
@@ -218,7 +219,9 @@ fn admitted(balancer: &LoadBalancer, port: u16) -> impl Iterator<Item = IpNet> {
         IpNet::V4(ipnet::Ipv4Net::default()),
         IpNet::V6(ipnet::Ipv6Net::default()),
     ];
-    let ranges: Vec<IpNet> =
-        said.map_or_else(|| everybody.to_vec(), |ranges| ranges.iter().copied().collect());
+    let ranges: Vec<IpNet> = said.map_or_else(
+        || everybody.to_vec(),
+        |ranges| ranges.iter().map(IpNet::trunc).collect(),
+    );
     ranges.into_iter()
 }

@@ -140,7 +140,7 @@ fn some_rules() -> impl Strategy<Value = Vec<(usize, usize, u16)>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn no_request_gets_a_third_answer_while_rules_change(before in some_rules(), after in some_rules()) {
