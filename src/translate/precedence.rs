@@ -1,16 +1,17 @@
 //! The rules of all members in, one list out in which the first that takes a request is the one meant.
 
+mod catch_alls;
 mod redirects;
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use portcullis_model::{
-    Action, Code, Condition, HostMatch, LoadBalancerId, Origin, PathMatch, PathPrefix, Port, Problem, Rule,
-    Semantics,
+    Action, Code, Condition, HostMatch, Origin, PathMatch, PathPrefix, Port, Problem, Rule, Semantics,
 };
 
+pub(super) use self::catch_alls::{Fallback, Fallbacks, NamedHost};
 use super::member::Wire;
 
 /// A rule before it has found its place.
@@ -169,30 +170,6 @@ impl Layout {
     }
 }
 
-/// A host that a rule names, even if none of its paths could be read, and where it stands.
-#[derive(Clone, Debug)]
-pub(super) struct NamedHost {
-    pub(super) host: HostMatch,
-    pub(super) ports: BTreeSet<Port>,
-    pub(super) group: LoadBalancerId,
-    pub(super) origin: Origin,
-}
-
-/// What answers at a port of a load balancer where no rule does.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Fallback {
-    /// Answers those who meet the condition, before the action answers the others.
-    pub(super) guarded: Option<(Condition, Action)>,
-    pub(super) action: Action,
-}
-
-/// What answers where no rule does, by load balancer and port; and by port where no host is named.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Fallbacks {
-    pub(super) by_group: BTreeMap<(LoadBalancerId, Port), Fallback>,
-    pub(super) by_port: BTreeMap<Port, Fallback>,
-}
-
 /// Puts rules in order.
 pub(super) fn arrange(
     mut drafts: Vec<Draft>,
@@ -207,7 +184,7 @@ pub(super) fn arrange(
         Semantics::Kubernetes => {
             drafts.sort_by_cached_key(Precedence::of);
             let rules = without_shadowed(drafts, problems);
-            with_catch_alls(rules, hosts, fallbacks)
+            catch_alls::with_catch_alls(rules, hosts, fallbacks)
         }
         Semantics::AwsLoadBalancerController => {
             drafts.sort_by_cached_key(Layout::of);
@@ -277,144 +254,6 @@ fn report_shadowed(drafts: &[Draft], problems: &mut Vec<Problem>) {
         for port in &rule.ports {
             before.entry(*port).or_insert(&rule.origin);
         }
-    }
-}
-
-/// The ports at which rules stand that a host could fall through to.
-#[derive(Debug, Default)]
-struct Wider {
-    by_wildcard: BTreeMap<Arc<str>, BTreeSet<Port>>,
-    patterns: Vec<(HostMatch, BTreeSet<Port>)>,
-    any: BTreeSet<Port>,
-}
-
-impl Wider {
-    fn of(rules: &[Rule], hosts: &[NamedHost]) -> Self {
-        let mut wider = Self::default();
-        for rule in rules {
-            match rule.hosts.first() {
-                None => wider.any.extend(&rule.ports),
-                Some(HostMatch::Exact(_)) => {}
-                Some(HostMatch::Wildcard(name)) => wider.wildcard(name.as_str(), &rule.ports),
-                Some(pattern @ (HostMatch::Glob(_) | HostMatch::Regex(_))) => {
-                    wider.patterns.push((pattern.clone(), rule.ports.clone()));
-                }
-            }
-        }
-        for named in hosts {
-            if let HostMatch::Wildcard(name) = &named.host {
-                wider.wildcard(name.as_str(), &named.ports);
-            }
-        }
-        wider
-    }
-
-    fn wildcard(&mut self, name: &str, ports: &BTreeSet<Port>) {
-        self.by_wildcard.entry(name.into()).or_default().extend(ports);
-    }
-
-    fn ports(&self, host: &HostMatch) -> BTreeSet<Port> {
-        let mut ports = self.any.clone();
-        match host {
-            HostMatch::Exact(name) => {
-                let parent = name.as_str().split_once('.').map_or("", |(_, rest)| rest);
-                ports.extend(self.by_wildcard.get(parent).into_iter().flatten());
-                let matching = self.patterns.iter().filter(|(p, _)| p.matches(name.as_str()));
-                ports.extend(matching.flat_map(|(_, ports)| ports));
-            }
-            // Which names a wildcard and a pattern share is not asked: a rule too many does no harm.
-            HostMatch::Wildcard(_) | HostMatch::Glob(_) | HostMatch::Regex(_) => {
-                ports.extend(self.patterns.iter().flat_map(|(_, ports)| ports));
-            }
-        }
-        ports
-    }
-}
-
-/// Ends the rules of each host by one that takes every path, where without it a rule for a less specific host could
-/// answer. Source: Gateway API and Kubernetes docs, Ingress: the most specific host decides alone.
-fn with_catch_alls(rules: Vec<Rule>, hosts: &[NamedHost], fallbacks: &Fallbacks) -> Vec<Rule> {
-    let wider = Wider::of(&rules, hosts);
-    let mut named: BTreeMap<HostRank, Named<'_>> = BTreeMap::new();
-    for host in hosts {
-        let rank = HostRank::of(Some(&host.host));
-        if matches!(rank, HostRank::Exact(_) | HostRank::Wildcard(_)) {
-            let named = named.entry(rank).or_insert_with(|| Named {
-                first: host,
-                open: BTreeSet::new(),
-            });
-            named.open.extend(&host.ports);
-        }
-    }
-    for rule in &rules {
-        let whole = rule.paths.is_empty() || rule.paths.iter().any(PathMatch::takes_every_path);
-        if whole
-            && rule.conditions.is_empty()
-            && let Some(named) = named.get_mut(&HostRank::of(rule.hosts.first()))
-        {
-            named.open.retain(|port| !rule.ports.contains(port));
-        }
-    }
-    let mut out = Vec::with_capacity(rules.len());
-    let mut rest = rules.into_iter().peekable();
-    for (rank, host) in &named {
-        while let Some(rule) = rest.next_if(|rule| HostRank::of(rule.hosts.first()) <= *rank) {
-            out.push(rule);
-        }
-        out.extend(host.catch_alls(&wider, fallbacks));
-    }
-    out.extend(rest);
-    out
-}
-
-/// A host and the ports at which some of its paths are open to less specific hosts.
-struct Named<'a> {
-    first: &'a NamedHost,
-    open: BTreeSet<Port>,
-}
-
-impl Named<'_> {
-    fn catch_alls(&self, wider: &Wider, fallbacks: &Fallbacks) -> Vec<Rule> {
-        let NamedHost {
-            host, group, origin, ..
-        } = self.first;
-        if self.open.is_empty() {
-            return Vec::new();
-        }
-        let others = wider.ports(host);
-        let mut by_fallback: Vec<(&Fallback, BTreeSet<Port>)> = Vec::new();
-        for port in &self.open {
-            let Some(own) = fallbacks.by_group.get(&(group.clone(), *port)) else {
-                continue;
-            };
-            if !others.contains(port) && fallbacks.by_port.get(port) == Some(own) {
-                continue;
-            }
-            match by_fallback.iter_mut().find(|(fallback, _)| *fallback == own) {
-                Some((_, ports)) => {
-                    ports.insert(*port);
-                }
-                None => by_fallback.push((own, BTreeSet::from([*port]))),
-            }
-        }
-        let mut rules = Vec::new();
-        for (fallback, ports) in by_fallback {
-            let rule = |conditions: Vec<Condition>, action: &Action| Rule {
-                ports: ports.clone(),
-                hosts: vec![host.clone()],
-                paths: Vec::new(),
-                conditions,
-                authenticate: None,
-                rewrites: Vec::new(),
-                action: action.clone(),
-                origin: origin.clone(),
-            };
-            if let Some((condition, action)) = &fallback.guarded {
-                rules.push(rule(vec![condition.clone()], action));
-            }
-            rules.push(rule(Vec::new(), &fallback.action));
-        }
-        rules
     }
 }
 

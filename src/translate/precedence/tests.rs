@@ -1,5 +1,7 @@
 //! Random rules in, the laws that their order must keep out.
 
+use std::collections::BTreeSet;
+
 use portcullis_model::{ExactPath, Glob, ObjectName, Pattern};
 use proptest::prelude::*;
 

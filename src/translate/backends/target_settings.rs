@@ -1,0 +1,224 @@
+//! The annotations of a Service and of the Ingress that names it in, how its targets are spoken to and checked out.
+
+use std::collections::BTreeMap;
+
+use portcullis_model::{BackendProtocol, BackendVersion, HealthCheck, HealthPort, Port, Problem, TargetKind};
+
+use crate::cluster::object::{PortRef, Service, ServicePort};
+use crate::translate::annotations::{Annotations, Setting, value};
+use crate::translate::member::Part;
+use crate::translate::settings::{Settings, Targets};
+
+/// The annotations that concern a backend: the Service's own, else the Ingress's.
+#[derive(Debug)]
+pub(super) struct TargetSettings<'a> {
+    own: Annotations<'a>,
+    ingress: &'a Annotations<'a>,
+    pub(super) kind: TargetKind,
+    pub(super) protocol: BackendProtocol,
+    pub(super) attributes: BTreeMap<String, String>,
+    pub(super) tags: BTreeMap<String, String>,
+    pub(super) drain_seconds: Option<u32>,
+}
+
+impl<'a> TargetSettings<'a> {
+    /// None where how targets are spoken to cannot be told: a guess could send in the clear what was to be encrypted.
+    pub(super) fn read(
+        part: &'a Part<'_>,
+        service: &'a Service,
+        settings: &Settings,
+        problems: &mut Vec<Problem>,
+    ) -> Option<Self> {
+        let mut this = Self {
+            own: Annotations::of("service", &service.meta),
+            ingress: &part.annotations,
+            kind: TargetKind::Pod,
+            protocol: BackendProtocol::default(),
+            attributes: BTreeMap::new(),
+            tags: BTreeMap::new(),
+            drain_seconds: None,
+        };
+        let refused = this.own.review(problems).is_some();
+        let kind = this.setting("target-type", target_kind, problems);
+        let protocol = this.setting(
+            "backend-protocol",
+            |text| scheme(text).map(|s| s == "HTTPS"),
+            problems,
+        );
+        let version = this.setting("backend-protocol-version", version, problems);
+        if refused || kind.is_invalid() || protocol.is_invalid() || version.is_invalid() {
+            return None;
+        }
+        this.kind = match (settings.targets, kind.given()) {
+            (Targets::Pods, _) => TargetKind::Pod,
+            (Targets::Default(_), Some(kind)) => kind,
+            (Targets::Default(kind), None) => kind,
+        };
+        this.protocol = BackendProtocol {
+            version: version.given().unwrap_or_default(),
+            tls: protocol.given().unwrap_or(false),
+        };
+        this.attributes = this.map("target-group-attributes", problems);
+        this.tags = this.map("tags", problems);
+        this.drain_seconds = this
+            .attributes
+            .get("deregistration_delay.timeout_seconds")
+            .and_then(|text| text.parse().ok());
+        Some(this)
+    }
+
+    fn setting<T>(
+        &self,
+        name: &str,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+        problems: &mut Vec<Problem>,
+    ) -> Setting<T> {
+        let source = if self.own.get(name).is_some() {
+            &self.own
+        } else {
+            self.ingress
+        };
+        source.read(name, parse, problems)
+    }
+
+    /// Both merged; the Service's values win.
+    fn map(&self, name: &str, problems: &mut Vec<Problem>) -> BTreeMap<String, String> {
+        let mut all = self
+            .ingress
+            .read(name, value::map, problems)
+            .given()
+            .unwrap_or_default();
+        all.extend(
+            self.own
+                .read(name, value::map, problems)
+                .given()
+                .unwrap_or_default(),
+        );
+        all
+    }
+
+    pub(super) fn health(
+        &self,
+        service: &Service,
+        port: &ServicePort,
+        problems: &mut Vec<Problem>,
+    ) -> HealthCheck {
+        let mut health = HealthCheck::for_protocol(&self.protocol);
+        let mut number = |name: &str, least: i64, most: i64, into: &mut u32| {
+            let read = self.setting(name, |text| value::integer(text, least, most), problems);
+            if let Some(number) = read.given().and_then(|number| u32::try_from(number).ok()) {
+                *into = number;
+            }
+        };
+        // Ranges: ELBv2 API, CreateTargetGroup.
+        number(
+            "healthcheck-interval-seconds",
+            5,
+            300,
+            &mut health.interval_seconds,
+        );
+        number("healthcheck-timeout-seconds", 2, 120, &mut health.timeout_seconds);
+        number("healthy-threshold-count", 2, 10, &mut health.healthy_threshold);
+        number(
+            "unhealthy-threshold-count",
+            2,
+            10,
+            &mut health.unhealthy_threshold,
+        );
+        let tls = self.setting(
+            "healthcheck-protocol",
+            |text| scheme(text).map(|s| s == "HTTPS"),
+            problems,
+        );
+        health.tls = tls.given().unwrap_or(health.tls);
+        let path = self.setting("healthcheck-path", health_path, problems);
+        health.path = path.given().unwrap_or(health.path);
+        let codes = self.setting("success-codes", success_codes, problems);
+        health.success_codes = codes.given().unwrap_or(health.success_codes);
+        let at = self.setting(
+            "healthcheck-port",
+            |text| health_port(text, self.kind, service, port),
+            problems,
+        );
+        health.port = at.given().unwrap_or_default();
+        health
+    }
+}
+
+fn target_kind(text: &str) -> Result<TargetKind, String> {
+    match text {
+        "ip" => Ok(TargetKind::Pod),
+        "instance" => Ok(TargetKind::Node),
+        _ => Err("expected ip or instance".to_owned()),
+    }
+}
+
+fn scheme(text: &str) -> Result<&str, String> {
+    match text {
+        "HTTP" | "HTTPS" => Ok(text),
+        _ => Err("expected HTTP or HTTPS".to_owned()),
+    }
+}
+
+fn version(text: &str) -> Result<BackendVersion, String> {
+    match text {
+        "HTTP1" => Ok(BackendVersion::Http1),
+        "HTTP2" => Ok(BackendVersion::Http2),
+        "GRPC" => Ok(BackendVersion::Grpc),
+        _ => Err("expected HTTP1, HTTP2 or GRPC".to_owned()),
+    }
+}
+
+fn health_path(text: &str) -> Result<String, String> {
+    if text.starts_with('/') && !text.chars().any(|c| c.is_control() || c == ' ') {
+        Ok(text.to_owned())
+    } else {
+        Err("expected a path that starts with '/'".to_owned())
+    }
+}
+
+/// Numbers, lists and ranges of them: `200`, `200,202`, `200-299`.
+fn success_codes(text: &str) -> Result<String, String> {
+    let is_code = |text: &str| (1..=3).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
+    let right = text.split(',').all(|item| match item.split_once('-') {
+        Some((least, most)) => is_code(least) && is_code(most),
+        None => is_code(item),
+    });
+    if right {
+        Ok(text.to_owned())
+    } else {
+        Err("expected codes such as 200, 200,202 or 200-299".to_owned())
+    }
+}
+
+/// A number, `traffic-port`, or the name of one of the Service's ports.
+fn health_port(
+    text: &str,
+    kind: TargetKind,
+    service: &Service,
+    traffic: &ServicePort,
+) -> Result<HealthPort, String> {
+    if text == "traffic-port" {
+        return Ok(HealthPort::Traffic);
+    }
+    let fixed = |number: i64| {
+        Port::new(number)
+            .map(HealthPort::Fixed)
+            .map_err(|error| error.to_string())
+    };
+    if let Ok(number) = text.parse::<i64>() {
+        return fixed(number);
+    }
+    let named = service.ports.iter().find(|p| p.name.as_deref() == Some(text));
+    let Some(named) = named else {
+        return Err(format!("Service {} has no port of this name", service.meta.name));
+    };
+    match (kind, &named.target, named.node_port) {
+        (TargetKind::Node, _, Some(number)) => fixed(number),
+        (TargetKind::Pod, PortRef::Number(number), _) => fixed(*number),
+        (TargetKind::Pod, PortRef::Missing, _) => fixed(named.port),
+        (TargetKind::Node, _, None) => Err("the Service has no node port for it".to_owned()),
+        (TargetKind::Pod, PortRef::Name(_), _) if named.name == traffic.name => Ok(HealthPort::Traffic),
+        (TargetKind::Pod, PortRef::Name(_), _) => Err("its target port is a name, not a number".to_owned()),
+    }
+}
