@@ -71,7 +71,8 @@ pub struct Index {
     parameters: BTreeMap<Arc<str>, Arc<ClassParameters>>,
     namespaces: BTreeMap<Arc<str>, Arc<Namespace>>,
     nodes: Arc<BTreeMap<Arc<str>, Arc<Node>>>,
-    secrets: HashMap<ObjectName, Arc<Secret>>,
+    /// By namespace, then name.
+    secrets: HashMap<Arc<str>, BTreeMap<Arc<str>, Arc<Secret>>>,
     endpoints: Endpoints,
     roster: Roster,
 }
@@ -186,7 +187,10 @@ impl Index {
             Kind::ClassParameters => cluster(&self.parameters),
             Kind::Namespace => cluster(&self.namespaces),
             Kind::Node => cluster(&self.nodes),
-            Kind::Secret => self.secrets.keys().cloned().collect(),
+            Kind::Secret => {
+                let of_namespace = self.secrets.values().flat_map(BTreeMap::values);
+                of_namespace.map(|secret| secret.meta.name.clone()).collect()
+            }
             Kind::Service => self.endpoints.services(),
             Kind::EndpointSlice => self.endpoints.slices(),
             Kind::Pod => self.endpoints.pods(),
@@ -220,11 +224,8 @@ impl Index {
                 }
             }
             Object::Secret(secret) => {
-                let name = secret.meta.name.clone();
-                let read = self.secrets_mode == SecretsMode::Read;
-                if read && self.secrets.get(&name).is_none_or(|held| **held != secret) {
-                    self.roster.touch_secret(&name, touched);
-                    self.secrets.insert(name, Arc::new(secret));
+                if self.secrets_mode == SecretsMode::Read {
+                    self.put_secret(secret, touched);
                 }
             }
             Object::Service(service) => {
@@ -256,7 +257,8 @@ impl Index {
                 }
             }
             Kind::Secret => {
-                if self.secrets.remove(name).is_some() {
+                let of_namespace = self.secrets.get_mut(&name.namespace);
+                if of_namespace.is_some_and(|secrets| secrets.remove(&name.name).is_some()) {
                     self.roster.touch_secret(name, touched);
                 }
             }
@@ -272,6 +274,15 @@ impl Index {
                 let services = self.endpoints.remove_pod(name);
                 self.touch_services(services, touched);
             }
+        }
+    }
+
+    fn put_secret(&mut self, secret: Secret, touched: &mut Touched) {
+        let name = secret.meta.name.clone();
+        let of_namespace = self.secrets.entry(name.namespace.clone()).or_default();
+        if of_namespace.get(&name.name).is_none_or(|held| **held != secret) {
+            of_namespace.insert(name.name.clone(), Arc::new(secret));
+            self.roster.touch_secret(&name, touched);
         }
     }
 

@@ -38,6 +38,17 @@ pub type Decide = Box<dyn Fn(Candidate<'_>) -> Membership + Send + Sync>;
 pub struct Names {
     pub services: BTreeSet<ObjectName>,
     pub secrets: BTreeSet<ObjectName>,
+    pub search: CertificateSearch,
+}
+
+/// Where certificates are looked for that an Ingress needs and does not name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CertificateSearch {
+    /// It names all it needs.
+    #[default]
+    None,
+    /// Among all Secrets of its namespace, where Secrets are read.
+    Namespace,
 }
 
 /// Names of one Ingress; pure.

@@ -54,6 +54,6 @@ pub enum Parameters {
 pub enum Secrets {
     /// The provider ends TLS with certificates of its own; no right to read Secrets is needed.
     NotRead,
-    /// Those that members name and that exist.
+    /// Those that members name and that exist; where one looks for certificates, all key pairs of its namespace.
     Read(BTreeMap<ObjectName, Arc<Secret>>),
 }

@@ -4,7 +4,7 @@ use portcullis_model::ObjectName;
 use serde_json::Value;
 
 use super::annotations::{Annotations, json};
-use crate::cluster::membership::Names;
+use crate::cluster::membership::{CertificateSearch, Names};
 use crate::cluster::object::{Ingress, IngressBackend, PortRef};
 
 /// In place of a port's name: the backend's name is that of an `actions.*` annotation.
@@ -34,6 +34,13 @@ pub fn references(ingress: &Ingress) -> Names {
         names.secrets.extend(tls.secret.as_deref().map(named));
     }
     let annotations = Annotations::of("ingress", &ingress.meta);
+    let unnamed = ingress.tls.iter().any(|tls| tls.secret.is_none());
+    let https = annotations
+        .get("listen-ports")
+        .is_some_and(|written| written.value.contains("HTTPS"));
+    if unnamed || (ingress.tls.is_empty() && https) {
+        names.search = CertificateSearch::Namespace;
+    }
     for (_, written) in annotations.family("actions.") {
         if let Ok(value) = json::read::<Value>(written.value) {
             collect(&value, "servicename", &mut |name| {

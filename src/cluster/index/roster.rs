@@ -7,7 +7,7 @@ use std::sync::Arc;
 use portcullis_model::{LoadBalancerId, ObjectName};
 
 use super::Touched;
-use crate::cluster::membership::{Membership, Names};
+use crate::cluster::membership::{CertificateSearch, Membership, Names};
 use crate::cluster::object::Ingress;
 
 /// An Ingress as the roster holds it.
@@ -27,6 +27,8 @@ pub(super) struct Roster {
     refused: BTreeSet<ObjectName>,
     by_service: HashMap<ObjectName, BTreeSet<ObjectName>>,
     by_secret: HashMap<ObjectName, BTreeSet<ObjectName>>,
+    /// Ingresses that look for certificates among all Secrets of a namespace.
+    searching: HashMap<Arc<str>, BTreeSet<ObjectName>>,
 }
 
 impl Roster {
@@ -96,6 +98,13 @@ impl Roster {
                 .or_default()
                 .insert(name.clone());
         }
+        match names.search {
+            CertificateSearch::None => {}
+            CertificateSearch::Namespace => {
+                let searching = self.searching.entry(name.namespace.clone()).or_default();
+                searching.insert(name.clone());
+            }
+        }
         self.entries.insert(
             name,
             Entry {
@@ -124,6 +133,10 @@ impl Roster {
         for secret in &entry.names.secrets {
             unlink(&mut self.by_secret, secret, name);
         }
+        match entry.names.search {
+            CertificateSearch::None => {}
+            CertificateSearch::Namespace => unlink(&mut self.searching, &name.namespace, name),
+        }
     }
 
     pub(super) fn touch_all(&self, touched: &mut Touched) {
@@ -136,6 +149,7 @@ impl Roster {
 
     pub(super) fn touch_secret(&self, secret: &ObjectName, touched: &mut Touched) {
         self.touch(self.by_secret.get(secret), touched);
+        self.touch(self.searching.get(&secret.namespace), touched);
     }
 
     fn touch(&self, ingresses: Option<&BTreeSet<ObjectName>>, touched: &mut Touched) {

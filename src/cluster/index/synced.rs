@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use super::roster::Entry;
 use super::{Index, SecretsMode};
-use crate::cluster::membership::Membership;
+use crate::cluster::membership::{CertificateSearch, Membership};
 use crate::cluster::object::{Ingress, IngressClass, Kind};
 use crate::cluster::snapshot::{Member, Parameters, Secrets, Snapshot};
 
@@ -83,8 +83,20 @@ impl<'a> Synced<'a> {
                 }
             }
             for name in &entry.names.secrets {
-                if let Some(secret) = index.secrets.get(name) {
+                let of_namespace = index.secrets.get(&name.namespace);
+                if let Some(secret) = of_namespace.and_then(|secrets| secrets.get(&name.name)) {
                     secrets.insert(name.clone(), secret.clone());
+                }
+            }
+            match entry.names.search {
+                CertificateSearch::None => {}
+                CertificateSearch::Namespace => {
+                    let of_namespace = index.secrets.get(&entry.ingress.meta.name.namespace);
+                    let pairs = of_namespace
+                        .into_iter()
+                        .flat_map(BTreeMap::values)
+                        .filter(|secret| secret.certificate.is_some() && secret.key.is_some());
+                    secrets.extend(pairs.map(|secret| (secret.meta.name.clone(), secret.clone())));
                 }
             }
         }

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::cluster::membership::Names;
+use crate::cluster::membership::{CertificateSearch, Names};
 use crate::cluster::object::IngressBackend;
 use crate::cluster::snapshot::{Parameters, Secrets, Snapshot};
 use crate::cluster::wire;
@@ -51,6 +51,11 @@ fn names(ingress: &Ingress) -> Names {
             .iter()
             .filter_map(|tls| tls.secret.as_ref().map(here))
             .collect(),
+        search: if ingress.tls.iter().any(|tls| tls.secret.is_none()) {
+            CertificateSearch::Namespace
+        } else {
+            CertificateSearch::None
+        },
     }
 }
 
@@ -134,7 +139,7 @@ fn parameters(name: &str, scheme: &str) -> Object {
 fn secret(name: &str, certificate: &str) -> Object {
     object(
         Kind::Secret,
-        json!({"metadata": {"name": name, "namespace": "shop"}, "stringData": {"tls.crt": certificate}}),
+        json!({"metadata": {"name": name, "namespace": "shop"}, "stringData": {"tls.crt": certificate, "tls.key": "k"}}),
     )
 }
 
@@ -389,6 +394,41 @@ fn an_ingress_on_its_way_out_is_no_member() {
     assert_eq!(synced.ids().len(), 1);
 }
 
+#[test]
+fn who_looks_for_certificates_gets_all_key_pairs_of_its_namespace() {
+    let pair = |namespace: &str, name: &str, key: Option<&str>| {
+        object(
+            Kind::Secret,
+            json!({"metadata": {"name": name, "namespace": namespace}, "stringData": {"tls.crt": "c", "tls.key": key}}),
+        )
+    };
+    let mut index = index();
+    let mut objects = cluster();
+    objects.push(ingress("d", Some("ours"), None, &[], ""));
+    objects.extend([
+        pair("shop", "one", Some("k")),
+        pair("shop", "half", None),
+        pair("blog", "other", Some("k")),
+    ]);
+    index.reset_all(objects);
+    let synced = index.synced().unwrap();
+    let Secrets::Read(secrets) = synced.snapshot(&LoadBalancerId::parse("shop/d")).secrets else {
+        panic!("Secrets are read");
+    };
+    let names: Vec<String> = secrets.keys().map(ObjectName::to_string).collect();
+    assert_eq!(
+        names,
+        ["shop/cert", "shop/one"],
+        "not the half one, not another namespace's"
+    );
+    assert_eq!(ids(&index.apply(pair("shop", "two", Some("k")))), ["shop/d"]);
+    assert_eq!(
+        ids(&index.apply(pair("blog", "two", Some("k")))),
+        Vec::<String>::new()
+    );
+    assert_eq!(ids(&index.delete(&pair("shop", "one", None).key())), ["shop/d"]);
+}
+
 #[derive(Clone, Debug)]
 enum Event {
     Apply(Object),
@@ -434,7 +474,7 @@ fn any_object() -> impl Strategy<Value = Object> {
     let group = prop::option::of(one_of(&["public", "private"]));
     let named = prop::sample::subsequence(SERVICES.to_vec(), 0..=2);
     prop_oneof![
-        6 => (one_of(INGRESSES), prop::option::of(one_of(CLASSES)), group, named, one_of(&["x", "y"]))
+        6 => (one_of(INGRESSES), prop::option::of(one_of(CLASSES)), group, named, one_of(&["x", "y", ""]))
             .prop_map(|(name, class, group, services, secret)| ingress(name, class, group, &services, secret)),
         2 => (one_of(CLASSES), prop::option::of(one_of(&["usual", "unusual"])))
             .prop_map(|(name, parameters)| class(name, parameters)),
