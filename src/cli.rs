@@ -7,6 +7,8 @@ mod folder;
 mod lacking;
 mod log;
 mod plan;
+#[cfg(all(feature = "cluster", feature = "aws"))]
+mod run;
 mod serve;
 mod served;
 
@@ -39,6 +41,9 @@ enum Command {
     /// Show the whole way on an example: serve it, ask it, plan it
     Demo(demo::DemoArgs),
     /// Run the controller
+    #[cfg(all(feature = "cluster", feature = "aws"))]
+    Run(run::RunArgs),
+    /// Run the controller
     #[cfg(not(all(feature = "cluster", feature = "aws")))]
     #[command(hide = true)]
     Run(lacking::Lacking),
@@ -70,6 +75,8 @@ pub fn main() -> ExitCode {
         Command::Plan(args) => plan::plan(&args),
         Command::Serve(args) => serve::serve(&args),
         Command::Demo(args) => demo::demo(&args),
+        #[cfg(all(feature = "cluster", feature = "aws"))]
+        Command::Run(args) => run::run(&args),
         #[cfg(not(all(feature = "cluster", feature = "aws")))]
         Command::Run(args) => Ok(args.explain("run", "full")),
     };

@@ -35,7 +35,7 @@ use crate::reconcile::queue::Pace;
 use crate::reconcile::records::{self, Place, Records};
 use crate::reconcile::shared::Spanning;
 use crate::report::admin::{self, Answers};
-use crate::report::metrics::Metrics;
+use crate::report::metrics::{CallCount, Metrics};
 use crate::report::write::Reporter;
 use crate::translate::{Settings, membership, references};
 
@@ -52,6 +52,8 @@ pub struct Setup<P> {
     pub provider: P,
     pub settings: Settings,
     pub place: Place,
+    /// How often the provider's API was called so far, for `/metrics`.
+    pub calls: fn(&P) -> Vec<CallCount>,
     pub pace: Pace,
     /// Time between two readings of what all load balancers of the account use.
     pub account_interval: Duration,
@@ -80,7 +82,6 @@ pub async fn run<P: Provider>(
     setup: Setup<P>,
     stop: impl Future<Output = ()>,
 ) -> Result<(), Ended> {
-    let metrics = Arc::new(Metrics::default());
     let health = Arc::new(Health::default());
     let records = Arc::new(Records::new(client.clone(), setup.place));
     let decide = setup.settings.clone();
@@ -115,18 +116,9 @@ pub async fn run<P: Provider>(
             "LoadBalancer"
         }
     });
-    let beat = Arc::new(AtomicU64::new(clock::seconds()));
-    if let Some(listener) = setup.admin {
-        let answers = answers(&metrics, &health, &beat);
-        tasks.spawn(async move {
-            admin::serve(listener, Arc::new(answers)).await;
-            "admin"
-        });
-    }
-
     let shop = Shop {
         reporter: Reporter::new(client, setup.identity, clock::now()),
-        metrics,
+        metrics: Metrics::default(),
         site: Site {
             provider: setup.provider,
             settings: setup.settings,
@@ -139,6 +131,14 @@ pub async fn run<P: Provider>(
         },
     };
     let mut floor = Floor::new(shop, setup.pace);
+    let beat = Arc::new(AtomicU64::new(clock::seconds()));
+    if let Some(listener) = setup.admin {
+        let answers = answers(floor.shop(), setup.calls, &health, &beat);
+        tasks.spawn(async move {
+            admin::serve(listener, Arc::new(answers)).await;
+            "admin"
+        });
+    }
 
     let mut tick = tokio::time::interval(TICK);
     let mut refresh = later(setup.account_interval);
@@ -196,8 +196,13 @@ pub async fn run<P: Provider>(
     Ok(())
 }
 
-fn answers(metrics: &Arc<Metrics>, health: &Arc<Health>, beat: &Arc<AtomicU64>) -> Answers {
-    let (metrics, health, beat) = (metrics.clone(), health.clone(), beat.clone());
+fn answers<P: Provider>(
+    shop: Arc<Shop<P>>,
+    calls: fn(&P) -> Vec<CallCount>,
+    health: &Arc<Health>,
+    beat: &Arc<AtomicU64>,
+) -> Answers {
+    let (health, beat) = (health.clone(), beat.clone());
     Answers {
         stuck: Box::new(move || {
             let age = clock::seconds().saturating_sub(beat.load(Ordering::Relaxed));
@@ -206,7 +211,10 @@ fn answers(metrics: &Arc<Metrics>, health: &Arc<Health>, beat: &Arc<AtomicU64>) 
         }),
         // Not the lease: a replica that stands by is ready, else none could ever be rolled out.
         waiting: Box::new(move || health.troubles()),
-        metrics: Box::new(move || metrics.text()),
+        metrics: Box::new(move || {
+            shop.metrics.calls(&calls(&shop.site.provider));
+            shop.metrics.text()
+        }),
     }
 }
 

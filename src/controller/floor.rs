@@ -23,7 +23,7 @@ use crate::report::write::Reporter;
 pub(super) struct Shop<P: Provider> {
     pub(super) site: Site<P>,
     pub(super) reporter: Reporter,
-    pub(super) metrics: Arc<Metrics>,
+    pub(super) metrics: Metrics,
 }
 
 /// How a pass went, for its next turn.
@@ -62,6 +62,10 @@ impl<P: Provider> Floor<P> {
             turns: JoinSet::new(),
             chores: JoinSet::new(),
         }
+    }
+
+    pub(super) fn shop(&self) -> Arc<Shop<P>> {
+        self.shop.clone()
     }
 
     /// Starts what is due; answers when the next is.

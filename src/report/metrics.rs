@@ -39,6 +39,7 @@ pub struct Metrics {
     passes: Family<PassLabels, Counter>,
     seconds: Histogram,
     changes: Family<ChangeLabels, Counter>,
+    calls: Family<ChangeLabels, Counter>,
     problems: Family<CodeLabels, Gauge>,
     waiting: Gauge,
     running: Gauge,
@@ -57,6 +58,7 @@ impl Default for Metrics {
         // 1 ms to 65 s: a pass that changes nothing, to one that creates everything.
         let seconds = Histogram::new(exponential_buckets(0.001, 4.0, 9));
         let changes = Family::default();
+        let calls = Family::default();
         let problems = Family::default();
         let (waiting, running, leading, balancers) = (
             Gauge::default(),
@@ -72,6 +74,11 @@ impl Default for Metrics {
             "changes",
             "Calls that change the provider's side, by outcome or error code",
             changes.clone(),
+        );
+        registry.register(
+            "calls",
+            "All calls of the provider's API, by operation and how they ended",
+            calls.clone(),
         );
         registry.register(
             "problems",
@@ -109,6 +116,7 @@ impl Default for Metrics {
             passes,
             seconds,
             changes,
+            calls,
             problems,
             waiting,
             running,
@@ -119,6 +127,16 @@ impl Default for Metrics {
             last_pass,
         }
     }
+}
+
+/// How often an operation of a provider ended in one way, since the process started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CallCount {
+    /// Service and operation, such as `elbv2:CreateRule`.
+    pub call: &'static str,
+    /// One of few words.
+    pub outcome: &'static str,
+    pub count: u64,
 }
 
 /// How the queue stands.
@@ -167,6 +185,14 @@ impl Metrics {
         self.running.set(number(load.running));
         self.balancers.set(number(load.balancers));
         self.leading.set(i64::from(load.leading));
+    }
+
+    /// How often each operation of the provider was called so far.
+    pub fn calls(&self, counts: &[CallCount]) {
+        for CallCount { call, outcome, count } in counts {
+            let counter = self.calls.get_or_create(&ChangeLabels { call, outcome });
+            counter.inc_by(count.saturating_sub(counter.get()));
+        }
     }
 
     pub fn event_dropped(&self) {

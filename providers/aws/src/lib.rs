@@ -44,6 +44,9 @@ mod wire;
 mod tests;
 
 pub use account::{Account, Fact};
+/// What [`Aws::new`] is made from.
+#[cfg(feature = "sdk")]
+pub use aws_config;
 pub use change::{Answer, Call, Change};
 pub use fingerprint::fingerprint;
 pub use fold::{address, fold, fold_shared, imagine, inventory};

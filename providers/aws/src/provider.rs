@@ -65,6 +65,11 @@ impl Aws {
         &self.settings
     }
 
+    /// Region of the load balancers.
+    pub fn region(&self) -> &str {
+        &self.region
+    }
+
     /// How often each operation was called and how it ended.
     pub fn calls(&self) -> &Calls {
         self.client.calls()
