@@ -167,7 +167,7 @@ fn a_broken_object_keeps_its_last_good_content_and_its_neighbours_apply() {
         told,
         [
             "ingress shop/web spec.rules[0].http.paths[0].backend.service.port.number: invalid type: string \
-             \"http\", expected i64 (a.yaml line 1) [ObjectInvalid]"
+             \"http\", expected a whole number (a.yaml line 1) [ObjectInvalid]"
         ]
     );
     let after = manifests.objects();

@@ -72,7 +72,10 @@ fn invalid(kind: Kind, error: &serde_path_to_error::Error<serde_json::Error>) ->
     if kind == Kind::Secret {
         return Invalid::new(field, "is of another type than Kubernetes has there");
     }
-    let mut message = error.inner().to_string();
+    let mut message = error
+        .inner()
+        .to_string()
+        .replace("expected i64", "expected a whole number");
     let quotable = message.starts_with("invalid type: integer")
         || message.starts_with("invalid type: boolean")
         || message.starts_with("invalid type: floating");
