@@ -29,8 +29,8 @@ mod standing;
 use std::collections::{BTreeMap, BTreeSet};
 
 use portcullis_model::{
-    Action, BackendId, Certificate, ClientCertificates, FixedResponse, Listener, LoadBalancer, Port, Problem,
-    Protocol, Rule, Tls,
+    Action, BackendId, Certificate, ClientCertificates, FixedResponse, Listener, LoadBalancer,
+    LoadBalancerId, Port, Problem, Protocol, Rule, Tls,
 };
 
 pub use self::class::membership;
@@ -119,8 +119,10 @@ fn balancer<'a>(
         hosts.extend(drafts.hosts);
     }
     name_served_ports(&mut all, parts, settings);
+    let groups: Vec<LoadBalancerId> = parts.iter().map(|part| part.group.clone()).collect();
     let rules = precedence::arrange(
         all,
+        &groups,
         &hosts,
         &ports.wires,
         &defaults.fallbacks,

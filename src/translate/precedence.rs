@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use portcullis_model::{
-    Action, Code, Condition, HostMatch, Origin, PathMatch, PathPrefix, Port, Problem, Rule, Semantics,
+    Action, Code, Condition, HostMatch, LoadBalancerId, Origin, PathMatch, PathPrefix, Port, Problem, Rule,
+    Semantics,
 };
 
 pub(super) use self::catch_alls::{Fallback, Fallbacks, NamedHost};
@@ -139,6 +140,8 @@ impl PathRank {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Layout {
     is_default: bool,
+    /// Where several load balancers are served as one: those that take fewer hosts first.
+    group: usize,
     member: usize,
     rule: usize,
     kind: LayoutKind,
@@ -154,9 +157,10 @@ enum LayoutKind {
 }
 
 impl Layout {
-    fn of(draft: &Draft) -> Self {
+    fn of(draft: &Draft, groups: &[usize]) -> Self {
         Self {
             is_default: draft.kind == PathKind::Default,
+            group: groups.get(draft.place.member).copied().unwrap_or_default(),
             member: draft.place.member,
             rule: draft.place.rule,
             kind: match draft.kind {
@@ -170,9 +174,49 @@ impl Layout {
     }
 }
 
-/// Puts rules in order.
+/// The place of each member's load balancer among those that are served as one: those that take single hosts, then
+/// those with patterns, then those that take every host. Otherwise one would answer for what is another's.
+fn groups(members: &[LoadBalancerId], drafts: &[Draft]) -> Vec<usize> {
+    let mut breadths: BTreeMap<&LoadBalancerId, (u8, usize)> = BTreeMap::new();
+    for (member, group) in members.iter().enumerate() {
+        breadths.entry(group).or_insert((0, member));
+    }
+    for draft in drafts {
+        let breadth = match draft.rule.hosts.as_slice() {
+            [] => 2,
+            hosts => hosts
+                .iter()
+                .map(|host| u8::from(!matches!(host, HostMatch::Exact(_))))
+                .max()
+                .unwrap_or_default(),
+        };
+        if let Some(known) = members
+            .get(draft.place.member)
+            .and_then(|group| breadths.get_mut(group))
+        {
+            known.0 = known.0.max(breadth);
+        }
+    }
+    let mut order: Vec<((u8, usize), &LoadBalancerId)> = breadths
+        .into_iter()
+        .map(|(group, breadth)| (breadth, group))
+        .collect();
+    order.sort();
+    let places: BTreeMap<&LoadBalancerId, usize> = order
+        .into_iter()
+        .enumerate()
+        .map(|(place, (_, group))| (group, place))
+        .collect();
+    members
+        .iter()
+        .map(|group| places.get(group).copied().unwrap_or_default())
+        .collect()
+}
+
+/// Puts rules in order. `members` are the load balancers that each member's rules are of.
 pub(super) fn arrange(
     mut drafts: Vec<Draft>,
+    members: &[LoadBalancerId],
     hosts: &[NamedHost],
     wires: &BTreeMap<Port, Wire>,
     fallbacks: &Fallbacks,
@@ -187,10 +231,22 @@ pub(super) fn arrange(
             catch_alls::with_catch_alls(rules, hosts, fallbacks)
         }
         Semantics::AwsLoadBalancerController => {
-            drafts.sort_by_cached_key(Layout::of);
+            let groups = groups(members, &drafts);
+            drafts.sort_by_cached_key(|draft| Layout::of(draft, &groups));
             redirects::without_covered(&mut drafts);
             report_shadowed(&drafts, problems);
-            drafts.into_iter().map(|draft| draft.rule).collect()
+            let rules = drafts.into_iter().map(|draft| {
+                let place = match draft.kind {
+                    // Behind what closes the last load balancer.
+                    PathKind::Default => usize::MAX,
+                    PathKind::Exact | PathKind::Prefix(_) | PathKind::ImplementationSpecific => {
+                        groups.get(draft.place.member).copied().unwrap_or_default()
+                    }
+                };
+                (place, draft.rule)
+            });
+            let places = members.iter().zip(&groups).map(|(group, place)| (group, *place));
+            catch_alls::between_groups(rules.collect(), hosts, &places.collect(), fallbacks)
         }
     }
 }

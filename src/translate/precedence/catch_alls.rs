@@ -118,6 +118,55 @@ pub(super) fn with_catch_alls(rules: Vec<Rule>, hosts: &[NamedHost], fallbacks: 
     out
 }
 
+/// Ends the rules of each load balancer, where several are served as one, by one for each of its hosts: what it leaves
+/// unanswered is not the next one's. Within a load balancer hosts fall through as the incumbent lets them.
+pub(super) fn between_groups(
+    rules: Vec<(usize, Rule)>,
+    hosts: &[NamedHost],
+    places: &BTreeMap<&LoadBalancerId, usize>,
+    fallbacks: &Fallbacks,
+) -> Vec<Rule> {
+    if places.len() < 2 {
+        return rules.into_iter().map(|(_, rule)| rule).collect();
+    }
+    // A host that several name is answered by all of them before it is closed.
+    let mut named: BTreeMap<HostRank, (usize, Named<'_>)> = BTreeMap::new();
+    for host in hosts {
+        let place = places.get(&host.group).copied().unwrap_or_default();
+        let (last, named) = named.entry(HostRank::of(Some(&host.host))).or_insert_with(|| {
+            let open = BTreeSet::new();
+            (place, Named { first: host, open })
+        });
+        *last = (*last).max(place);
+        named.open.extend(&host.ports);
+    }
+    for (_, rule) in &rules {
+        let whole = rule.paths.is_empty() || rule.paths.iter().any(PathMatch::takes_every_path);
+        if whole && rule.conditions.is_empty() {
+            for host in &rule.hosts {
+                if let Some((_, named)) = named.get_mut(&HostRank::of(Some(host))) {
+                    named.open.retain(|port| !rule.ports.contains(port));
+                }
+            }
+        }
+    }
+    let (of_rules, plain): (Vec<usize>, Vec<Rule>) = rules.into_iter().unzip();
+    let wider = Wider::of(&plain, hosts);
+    let mut closing: BTreeMap<usize, Vec<Rule>> = BTreeMap::new();
+    for (place, named) in named.into_values() {
+        let rules = named.catch_alls(&wider, fallbacks);
+        closing.entry(place).or_default().extend(rules);
+    }
+    let mut out = Vec::with_capacity(plain.len());
+    for (place, rule) in of_rules.into_iter().zip(plain) {
+        let later = closing.split_off(&place);
+        out.extend(std::mem::replace(&mut closing, later).into_values().flatten());
+        out.push(rule);
+    }
+    out.extend(closing.into_values().flatten());
+    out
+}
+
 /// A host and the ports at which some of its paths are open to less specific hosts.
 struct Named<'a> {
     first: &'a NamedHost,

@@ -366,3 +366,60 @@ fn a_certificate_serves_only_hosts_that_its_namespace_may_have() {
         assert_eq!(told, problems, "{hosts}");
     }
 }
+
+#[test]
+fn under_kubernetes_semantics_each_member_redirects_for_itself() {
+    let both = r#"[{"HTTP":80},{"HTTPS":443}]"#;
+    let served = two(
+        json!({ "listen-ports": both, "ssl-redirect": "443" }),
+        json!({ "listen-ports": both }),
+    )
+    .one(&ours());
+    for (port, url, want) in [
+        (80, "a.com/x", "→ 301"),
+        (443, "a.com/x", "shop/a"),
+        (80, "b.com/x", "shop/b"),
+        (80, "none.com/x", "404"),
+    ] {
+        assert_eq!(served.get_at(port, url), want, "{url} at {port}");
+    }
+
+    // Where all do, the listener does it, and no rule is spent on it.
+    let all = json!({ "listen-ports": both, "ssl-redirect": "443" });
+    let served = two(all.clone(), all).one(&ours());
+    assert_eq!(served.get("none.com/x"), "→ 301");
+    assert!(
+        served
+            .balancer
+            .rules
+            .iter()
+            .all(|rule| !rule.ports.contains(&Port::HTTP))
+    );
+}
+
+#[test]
+fn a_condition_s_hosts_rank_behind_wildcards_and_before_every_host() {
+    let host = |value: &str| {
+        json!([{ "field": "host-header", "hostHeaderConfig": { "values": [value] } }]).to_string()
+    };
+    let served = with_services(World::new(), &["shop/any", "shop/glob", "shop/wild", "shop/exact"])
+        .ingress(
+            "shop/web",
+            alb(&[("conditions.glob", &host("*.a.com")), ("conditions.exact", &host("x.a.com"))]),
+            json!({ "rules": [
+                rule("", json!([path("Prefix", "/", "any"), path("Prefix", "/g", "glob"), path("Prefix", "/e", "exact")])),
+                rule("*.a.com", json!([path("Prefix", "/w", "wild")])),
+            ] }),
+        )
+        .one(&ours());
+    for (url, want) in [
+        ("x.a.com/e", "shop/exact"),
+        ("x.a.com/w", "shop/wild"),
+        ("y.a.com/w", "shop/wild"),
+        ("y.a.com/g", "404"),
+        ("z.y.a.com/g", "shop/glob"),
+        ("z.y.a.com/w", "shop/any"),
+    ] {
+        assert_eq!(served.get(url), want, "{url}: {:#?}", served.rules());
+    }
+}

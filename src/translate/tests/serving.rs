@@ -69,29 +69,81 @@ fn all_ingresses_are_served_and_each_keeps_its_own_settings() {
 
 #[test]
 fn a_host_is_left_to_the_default_backend_of_its_own_load_balancer() {
-    let served = with_services(World::new(), &["shop/a", "shop/d", "blog/e"])
+    for controller in [ControllerName::OURS, ControllerName::INCUMBENT] {
+        let served = with_services(World::new(), &["shop/a", "shop/d", "blog/e", "blog/w", "blog/any"])
+            .ingress(
+                "shop/first",
+                json!({}),
+                json!({ "defaultBackend": to("d"), "rules": [rule("a.com", json!([path("Prefix", "/a", "a")]))] }),
+            )
+            .ingress(
+                "shop/second",
+                json!({}),
+                json!({ "rules": [rule("b.com", json!([path("Prefix", "/a", "a")]))] }),
+            )
+            .ingress(
+                "blog/third",
+                json!({}),
+                json!({ "defaultBackend": to("e"), "rules": [{ "host": "c.com" }] }),
+            )
+            .ingress(
+                "blog/all",
+                json!({}),
+                json!({ "rules": [rule("", json!([path("Prefix", "/x", "any")]))] }),
+            )
+            .ingress(
+                "blog/wildcard",
+                json!({}),
+                json!({ "rules": [rule("*.com", json!([path("Prefix", "/w", "w")]))] }),
+            )
+            .one(&Settings::for_serving(ControllerName::new(controller)));
+        for (url, want) in [
+            ("a.com/a", "shop/a"),
+            ("a.com/x", "shop/d"),
+            ("a.com/w", "shop/d"),
+            ("b.com/a", "shop/a"),
+            ("b.com/x", "404"),
+            ("b.com/w", "404"),
+            ("c.com/x", "blog/e"),
+            ("d.com/w", "blog/w"),
+            ("d.com/x", "404"),
+            ("d.org/x", "blog/any"),
+        ] {
+            assert_eq!(
+                served.get(url),
+                want,
+                "{controller}: {url}: {:#?}",
+                served.rules()
+            );
+        }
+    }
+}
+
+#[test]
+fn within_its_own_load_balancer_the_incumbent_s_hosts_fall_through() {
+    let served = with_services(World::new(), &["shop/a", "shop/w", "blog/b"])
         .ingress(
-            "shop/first",
+            "shop/web",
             json!({}),
-            json!({ "defaultBackend": to("d"), "rules": [rule("a.com", json!([path("Prefix", "/a", "a")]))] }),
+            json!({ "rules": [
+                rule("a.com", json!([path("Prefix", "/a", "a")])),
+                rule("*.com", json!([path("Prefix", "/", "w")])),
+            ] }),
         )
         .ingress(
-            "shop/second",
+            "blog/b",
             json!({}),
-            json!({ "rules": [rule("b.com", json!([path("Prefix", "/a", "a")]))] }),
+            json!({ "rules": [rule("b.com", json!([path("Prefix", "/b", "b")]))] }),
         )
-        .ingress(
-            "blog/third",
-            json!({}),
-            json!({ "defaultBackend": to("e"), "rules": [{ "host": "c.com" }] }),
-        )
-        .one(&serving());
+        .one(&Settings::for_serving(ControllerName::new(
+            ControllerName::INCUMBENT,
+        )));
     for (url, want) in [
         ("a.com/a", "shop/a"),
-        ("a.com/x", "shop/d"),
-        ("b.com/a", "shop/a"),
+        ("a.com/x", "shop/w"),
+        ("b.com/b", "blog/b"),
         ("b.com/x", "404"),
-        ("c.com/x", "blog/e"),
+        ("x.com/x", "shop/w"),
     ] {
         assert_eq!(served.get(url), want, "{url}: {:#?}", served.rules());
     }
