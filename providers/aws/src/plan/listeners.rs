@@ -46,9 +46,39 @@ pub(super) fn create(round: &Round<'_>, changes: &mut Vec<Change>) {
                 let reason = format!("{} listens on it", round.id);
                 changes.push(change::<kind::Listener>(port.to_string(), call, reason));
             }
-            Some(listener) => changes.extend(modify(listener, spec, round.quotas.certificates)),
+            Some(listener) if answers_alike(listener, &spec) => {
+                changes.extend(modify(listener, spec, round.quotas.certificates));
+            }
+            // What answers where no rule does changes among the rules.
+            Some(_) => {}
         }
     }
+}
+
+/// How the listener gets another default action.
+pub(super) enum NewDefault {
+    /// It has the right one.
+    Unchanged,
+    /// Its target group does not exist yet.
+    Waiting,
+    Ready(Vec<Change>),
+}
+
+/// To be done when every rule that is asked for stands, and before those that nobody asks for go: in between a request
+/// would get an answer that it had neither before nor will have after.
+pub(super) fn new_default(round: &Round<'_>, port: u16, listener: &ListenerState) -> NewDefault {
+    let Some(desired) = round.desired.listeners.get(&port) else {
+        return NewDefault::Unchanged;
+    };
+    match resolved(round, &desired.spec) {
+        None => NewDefault::Waiting,
+        Some(spec) if answers_alike(listener, &spec) => NewDefault::Unchanged,
+        Some(spec) => NewDefault::Ready(modify(listener, spec, round.quotas.certificates)),
+    }
+}
+
+fn answers_alike(listener: &ListenerState, desired: &ListenerSpec<TargetGroupArn>) -> bool {
+    listener.spec.default_actions == desired.default_actions
 }
 
 /// The spec with known target groups; none where one does not exist yet.

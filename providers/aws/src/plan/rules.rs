@@ -6,15 +6,16 @@
 //!    first: down there a rule takes only requests that nothing took before, and never one that a better rule, still
 //!    missing, would take.
 //! 2. One `SetRulePriorities` puts everything in its final place at once, and what nobody asks for below it. There it
-//!    answers as before until it is deleted, last things first.
+//!    answers as before until it is deleted, last things first. The listener's default action changes between the two.
 //! 3. A rule whose conditions stay and whose action changes is modified in place, at a moment when that cannot
 //!    answer for another rule; if there is no such moment, it is made anew. A single rule that takes the place of
-//!    another is modified as well: one call, one step.
+//!    another is modified as well, if the default action stays: one call, one step.
 //!
 //! Where the quota has no room for new and old ones together, old ones are turned into new ones instead.
 
 use std::collections::BTreeSet;
 
+use super::listeners::{self, NewDefault};
 use super::overlap::may_overlap;
 use super::{Round, change, field};
 use crate::change::{Call, Change};
@@ -48,7 +49,8 @@ pub(super) fn arrange(round: &Round<'_>, changes: &mut Vec<Change>) -> BTreeSet<
             .iter()
             .map(|rule| Wanted::resolve(rule, &find))
             .collect();
-        let planned = wanted.map(|wanted| one_listener(*port, listener, &wanted, &mut room));
+        let default = listeners::new_default(round, *port, listener);
+        let planned = wanted.map(|wanted| one_listener(*port, listener, &wanted, default, &mut room));
         if planned.as_ref().is_none_or(|calls| !calls.is_empty()) {
             moving.insert(*port);
         }
@@ -163,7 +165,13 @@ impl<'a> Pairs<'a> {
     }
 }
 
-fn one_listener(port: u16, listener: &ListenerState, wanted: &[Wanted<'_>], room: &mut usize) -> Vec<Change> {
+fn one_listener(
+    port: u16,
+    listener: &ListenerState,
+    wanted: &[Wanted<'_>],
+    default: NewDefault,
+    room: &mut usize,
+) -> Vec<Change> {
     let existing = &listener.rules;
     let mut pairs = Pairs {
         of: vec![None; wanted.len()],
@@ -175,7 +183,12 @@ fn one_listener(port: u16, listener: &ListenerState, wanted: &[Wanted<'_>], room
     pairs.pair(existing, |place, rule| same(&rule.spec, &wanted[place].spec));
 
     let (mut now, mut later) = (Vec::new(), BTreeSet::new());
-    if let ([place], [rule]) = (pairs.missing().as_slice(), pairs.rest(existing).as_slice()) {
+    let default_stays = matches!(default, NewDefault::Unchanged);
+    if let ([place], [rule], true) = (
+        pairs.missing().as_slice(),
+        pairs.rest(existing).as_slice(),
+        default_stays,
+    ) {
         let mut swapped = Pairs { of: pairs.of.clone() };
         swapped.of[*place] = Some(*rule);
         if in_order(&swapped) {
@@ -213,6 +226,11 @@ fn one_listener(port: u16, listener: &ListenerState, wanted: &[Wanted<'_>], room
     if missing.is_empty() {
         changes.extend(set_priorities(port, &pairs, &rest));
         changes.extend(later.into_iter().filter_map(modify));
+        match default {
+            NewDefault::Unchanged => {}
+            NewDefault::Ready(calls) => changes.extend(calls),
+            NewDefault::Waiting => return changes,
+        }
         for rule in rest.into_iter().rev() {
             let id = rule_id(port, rule.spec.priority);
             let call = Call::DeleteRule {
