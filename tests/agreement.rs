@@ -11,6 +11,8 @@ mod alb_examples;
 mod alb_validation;
 #[path = "agreement/annotated.rs"]
 mod annotated;
+#[path = "agreement/changing.rs"]
+mod changing;
 #[path = "agreement/damage.rs"]
 mod damage;
 #[path = "agreement/generate.rs"]
