@@ -2,123 +2,23 @@
 
 #![expect(clippy::unwrap_used, reason = "a panic of a test is its report")]
 
+#[path = "moto/cost.rs"]
+mod cost;
+#[path = "moto/ownership.rs"]
+mod ownership;
 #[path = "moto/world.rs"]
 mod world;
 
-use std::time::{Duration, Instant};
-
+use portcullis_aws::Call;
 use portcullis_aws::client::{CallCount, Outcome};
-use portcullis_aws::{Aws, Call, Observed, Owner};
 use portcullis_model::{
-    Action, Claim, Code, Condition, FixedResponse, Forward, HeaderName, LoadBalancer, Method, PathMatch,
-    Pattern, Provider, Redirect, Retry, Rewrite, RewritePart, Stickiness, Weight, WeightedBackend,
+    Action, Code, Condition, FixedResponse, Forward, HeaderName, LoadBalancer, Method, PathMatch, Pattern,
+    Provider, Redirect, Rewrite, RewritePart, Stickiness, Weight, WeightedBackend,
 };
 use world::{
-    World, backend, bare, claim, comparable, forward, listen, listen_tls, port, rule, simplest, targets,
+    World, backend, bare, claim, comparable, forward, listen, listen_tls, nothing, port, rule, simplest,
+    targets,
 };
-
-fn nothing(balancer: &LoadBalancer) -> Observed {
-    Observed::nothing(Owner::load_balancer("demo", &balancer.id))
-}
-
-/// The seven writes nobody can do without, in an order in which each finds what it names.
-const SEVEN: [&str; 7] = [
-    "elbv2:CreateTargetGroup",
-    "ec2:CreateSecurityGroup",
-    "elbv2:RegisterTargets",
-    "ec2:AuthorizeSecurityGroupIngress",
-    "elbv2:CreateLoadBalancer",
-    "elbv2:CreateListener",
-    "elbv2:CreateRule",
-];
-
-#[tokio::test]
-async fn the_simplest_load_balancer_costs_seven_writes_and_then_nothing() {
-    let world = World::new().await;
-    let desired = simplest(&world);
-    let account = world.account().await;
-    let read = world.calls();
-    assert!(
-        read.len() <= 10,
-        "the account costs {} calls: {read:?}",
-        read.len()
-    );
-
-    let shared = world.fit(Some(&desired), &account).await;
-    assert_eq!(
-        world.calls(),
-        ["ec2:CreateSecurityGroup", "ec2:AuthorizeSecurityGroupIngress"],
-        "what spans load balancers"
-    );
-
-    let ids = [desired.id.clone()];
-    let mut observed = world.aws.observe(&ids, &account).await.unwrap();
-    assert_eq!(
-        world.calls(),
-        [""; 0],
-        "nothing exists, so there is nothing to look at"
-    );
-
-    let mut observed = observed.remove(&desired.id).unwrap();
-    let mut planned = world.make(&desired, &mut observed, (&shared, &account)).await;
-    let calls = world.calls();
-    let (reads, writes): (Vec<_>, Vec<_>) = calls.iter().partition(|call| call.contains(":Describe"));
-    assert_eq!(writes, planned, "one change is one call");
-    planned.sort_unstable();
-    let mut seven = SEVEN;
-    seven.sort_unstable();
-    assert_eq!(planned, seven);
-    assert!(calls.len() <= 10, "{calls:?}");
-    assert!(
-        reads.iter().all(|call| *call == "elbv2:DescribeTags"),
-        "{reads:?}"
-    );
-
-    let again = world.make(&desired, &mut observed, (&shared, &account)).await;
-    assert_eq!(again, [""; 0]);
-    assert_eq!(world.calls(), [""; 0], "a pass over what has not changed");
-
-    let counted: u64 = world.aws.calls().read().iter().map(|count| count.count).sum();
-    assert_eq!(
-        counted,
-        (read.len() + 2 + calls.len()) as u64,
-        "every call is counted"
-    );
-}
-
-#[tokio::test]
-async fn a_restart_reads_and_finds_nothing_to_do() {
-    let world = World::new().await;
-    let desired = simplest(&world);
-    let account = world.account().await;
-    let shared = world.fit(Some(&desired), &account).await;
-    let mut observed = nothing(&desired);
-    world.make(&desired, &mut observed, (&shared, &account)).await;
-    world.calls();
-
-    let (seen, account) = world.look(&desired.id).await;
-    let calls = world.moto.calls();
-    let writes: Vec<_> = calls.iter().filter(|call| call.writes()).collect();
-    assert_eq!(
-        writes,
-        [] as [&portcullis_test_support::Call; 0],
-        "observing never writes"
-    );
-    assert!(calls.len() <= 20, "{calls:?}");
-    world.calls();
-
-    assert_eq!(comparable(&seen), comparable(&observed));
-    assert_eq!(Aws::address(&seen), Aws::address(&observed));
-    let shared = world.aws.observe_shared(&account).await.unwrap();
-    let (plan, problems) = world
-        .aws
-        .plan(&desired.id, Some(&desired), &seen, &shared, &account);
-    assert_eq!((plan.changes, problems), (vec![], vec![]));
-    let demands = [(desired.id.clone(), world.aws.demand(&desired, &account))].into();
-    let (plan, _) = world.aws.plan_shared(&demands, &shared, &account);
-    assert_eq!(plan.changes, []);
-    assert_eq!(world.calls(), [""; 0], "planning makes no call");
-}
 
 #[tokio::test]
 async fn a_change_makes_exactly_the_calls_that_are_planned() {
@@ -184,7 +84,7 @@ async fn a_change_makes_exactly_the_calls_that_are_planned() {
     let world = World::new().await;
     let mut desired = simplest(&world);
     let account = world.account().await;
-    let shared = world.fit(Some(&desired), &account).await;
+    let shared = world.fit(std::slice::from_ref(&desired), &account).await;
     let mut observed = nothing(&desired);
     world.make(&desired, &mut observed, (&shared, &account)).await;
     for (what, edit, want) in edits {
@@ -257,11 +157,15 @@ fn rich(world: &World) -> LoadBalancer {
         },
     ];
     rule(&mut balancer, "*.shop.example.com", "/api", forward(&web));
-    balancer.rules.last_mut().unwrap().rewrites = vec![Rewrite {
-        part: RewritePart::Url,
-        pattern: Pattern::parse("^/api/(.*)$").unwrap(),
-        replacement: "/$1".into(),
-    }];
+    let rewrite = |part, pattern, replacement: &str| Rewrite {
+        part,
+        pattern: Pattern::parse(pattern).unwrap(),
+        replacement: replacement.into(),
+    };
+    balancer.rules.last_mut().unwrap().rewrites = vec![
+        rewrite(RewritePart::Url, "^/api/(.*)$", "/$1"),
+        rewrite(RewritePart::Host, "^(.*)$", "api.internal"),
+    ];
     rule(
         &mut balancer,
         "www.example.com",
@@ -292,7 +196,7 @@ async fn what_is_believed_to_exist_does() {
         rule.ports = [port(80)].into();
     }
     let account = world.account().await;
-    let shared = world.fit(Some(&rich), &account).await;
+    let shared = world.fit(std::slice::from_ref(&rich), &account).await;
     let mut observed = nothing(&rich);
     for (what, desired) in [
         ("rich", &rich),
@@ -321,7 +225,7 @@ async fn a_deletion_leaves_nothing_that_is_tagged() {
     let world = World::new().await;
     let desired = rich(&world);
     let account = world.account().await;
-    let shared = world.fit(Some(&desired), &account).await;
+    let shared = world.fit(std::slice::from_ref(&desired), &account).await;
     let mut observed = nothing(&desired);
     world.make(&desired, &mut observed, (&shared, &account)).await;
 
@@ -337,7 +241,7 @@ async fn a_deletion_leaves_nothing_that_is_tagged() {
         assert!(world.aws.apply(&claim(), change).await.is_ok(), "{change}");
     }
     let account = world.account().await;
-    world.fit(None, &account).await;
+    world.fit(&[], &account).await;
     let (seen, account) = world.look(&desired.id).await;
     assert!(seen.is_nothing());
     let tagged = |tags: &portcullis_aws::resource::Pairs| tags.get("elbv2.k8s.aws/cluster").is_some();
@@ -362,81 +266,11 @@ async fn a_deletion_leaves_nothing_that_is_tagged() {
 }
 
 #[tokio::test]
-async fn what_somebody_else_made_under_our_name_is_left_alone() {
-    let world = World::new().await;
-    let desired = simplest(&world);
-    let before = world.account().await;
-    let shared = world.fit(Some(&desired), &before).await;
-
-    // What we would create, with everything equal but the tags.
-    let (mut plan, _) = world
-        .aws
-        .plan(&desired.id, Some(&desired), &nothing(&desired), &shared, &before);
-    for change in &mut plan.changes {
-        if let Call::CreateTargetGroup { spec } = &mut change.call {
-            spec.tags = [("owner", "somebody else")].into_iter().collect();
-            world.restarted().await.apply(&claim(), change).await.unwrap();
-        }
-    }
-    let (foreign, _) = world.look(&desired.id).await;
-    assert!(foreign.is_nothing(), "its tags are not ours");
-    let groups = |account: &portcullis_aws::Account| account.listing.target_groups.clone();
-    let there = groups(&world.account().await);
-    assert_eq!(there.len(), 1);
-
-    let mut observed = nothing(&desired);
-    let (made, _, result) = world
-        .settle(&desired.id, Some(&desired), &mut observed, (&shared, &before))
-        .await;
-    let error = result.expect_err("the target group is not ours");
-    assert_eq!(
-        (error.code, error.retry),
-        (Code::NotOurs, Retry::Observe),
-        "{error}"
-    );
-    assert_eq!(groups(&world.account().await), there, "nothing was done with it");
-
-    // Nor is it deleted with the rest, by whoever still believes that it is ours.
-    let (_, _, result) = world
-        .settle(&desired.id, None, &mut observed, (&shared, &before))
-        .await;
-    assert_eq!(
-        result.map_err(|error| error.code),
-        Err(Code::NotOurs),
-        "after {made:?}"
-    );
-    let (mut observed, account) = world.look(&desired.id).await;
-    let (_, _, result) = world
-        .settle(&desired.id, None, &mut observed, (&shared, &account))
-        .await;
-    assert_eq!(result, Ok(()));
-    assert_eq!(groups(&world.account().await), there);
-}
-
-#[tokio::test]
-async fn nothing_is_changed_outside_a_claim() {
-    let world = World::new().await;
-    let desired = simplest(&world);
-    let account = world.account().await;
-    let shared = world.aws.observe_shared(&account).await.unwrap();
-    let demands = [(desired.id.clone(), world.aws.demand(&desired, &account))].into();
-    let (plan, _) = world.aws.plan_shared(&demands, &shared, &account);
-    world.calls();
-    #[expect(clippy::disallowed_methods, reason = "a claim is a point in time")]
-    let now = Instant::now();
-    // Current, but at an end before the call could be.
-    let short = Claim::until(now + Duration::from_secs(1));
-    let error = world.aws.apply(&short, &plan.changes[0]).await.unwrap_err();
-    assert_eq!(error.code, Code::ClaimLost, "{error}");
-    assert_eq!(world.calls(), [""; 0]);
-}
-
-#[tokio::test]
 async fn an_error_of_aws_is_shown_whole_and_counted() {
     let world = World::new().await;
     let desired = simplest(&world);
     let account = world.account().await;
-    let shared = world.fit(Some(&desired), &account).await;
+    let shared = world.fit(std::slice::from_ref(&desired), &account).await;
     let (mut plan, _) = world
         .aws
         .plan(&desired.id, Some(&desired), &nothing(&desired), &shared, &account);

@@ -2,8 +2,8 @@
 //!
 //! A create succeeds, too, if there is a load balancer or target group of the same name and settings already, also
 //! somebody else's. Source: ELBv2 API, CreateLoadBalancer and CreateTargetGroup, "idempotent". Whose it is, its tags say.
-//! They are read when the resource is first used, together with those of all others that wait for it: one call then
-//! serves many creates.
+//! They are read when the resource is first used, by one call at a time, each for all that wait then: passes that come
+//! while one is under way find their resources proven by the next.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -29,6 +29,7 @@ const OWNERSHIP: [&str; 4] = [
 #[derive(Debug, Default)]
 pub(crate) struct Unproven {
     waiting: Mutex<BTreeMap<String, Pairs>>,
+    reading: tokio::sync::Mutex<()>,
 }
 
 /// Load balancers and target groups are read apart.
@@ -64,9 +65,13 @@ impl Unproven {
         }
     }
 
-    /// Proves what the call uses. What is not ours stays unproven: each further use is refused as well.
+    /// Proves what the call uses.
     pub(super) async fn prove(&self, client: &Client, call: &Call) -> Result<(), ProviderError> {
         let used = uses(call);
+        if !self.any_waits(&used) {
+            return Ok(());
+        }
+        let _one_at_a_time = self.reading.lock().await;
         for sort in [Sort::TargetGroup, Sort::LoadBalancer] {
             let batch = self.batch(&used, sort);
             if batch.is_empty() {
@@ -75,21 +80,29 @@ impl Unproven {
             let arns: Vec<String> = batch.keys().cloned().collect();
             let tags = tags_of(client, &arns).await?;
             for (arn, asked) in &batch {
-                // What has gone is as unproven as what is not ours.
-                if tags.get(arn).is_some_and(|held| same_owner(asked, held)) {
-                    self.waiting().remove(arn);
+                match tags.get(arn) {
+                    Some(held) if same_owner(asked, held) => drop(self.waiting().remove(arn)),
+                    // It waits on, and each further use is refused as well.
+                    Some(_) if used.contains(arn.as_str()) => {
+                        let message = format!("{arn} was there before, and its tags name another owner");
+                        return Err(conflict(Code::NotOurs, call.name(), message));
+                    }
+                    None if used.contains(arn.as_str()) => {
+                        // Not there any more, or AWS is slow to show it: whoever looks again sees its tags.
+                        self.waiting().remove(arn);
+                        let message = format!("{arn} was created, but is not found");
+                        return Err(conflict(Code::ConflictingChange, call.name(), message));
+                    }
+                    Some(_) | None => {}
                 }
             }
         }
-        let unproven = self.waiting();
-        match used.into_iter().find(|arn| unproven.contains_key(*arn)) {
-            None => Ok(()),
-            Some(arn) => {
-                let message =
-                    format!("{arn} existed before it was created here, and its tags name another owner");
-                Err(conflict(Code::NotOurs, call.name(), message))
-            }
-        }
+        Ok(())
+    }
+
+    fn any_waits(&self, used: &BTreeSet<&str>) -> bool {
+        let waiting = self.waiting();
+        used.iter().any(|arn| waiting.contains_key(*arn))
     }
 
     /// What waits of those used, and then as many others of that sort as the call has room for.

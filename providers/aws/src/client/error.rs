@@ -168,7 +168,11 @@ fn told(
         Meaning::Denied => (Code::AccessDenied, Retry::Backoff),
         Meaning::Quota => (Code::QuotaExceeded, Retry::After(OPERATOR_DELAY)),
         Meaning::NameTaken => (Code::NotOurs, Retry::Observe),
-        Meaning::Mistaken => (Code::ConflictingChange, Retry::Observe),
+        Meaning::Mistaken => match effect {
+            // Reading again is what a failed read comes to anyhow.
+            Effect::Read => (Code::ConflictingChange, Retry::Backoff),
+            Effect::Write => (Code::ConflictingChange, Retry::Observe),
+        },
         Meaning::InUse => (Code::ConflictingChange, Retry::Backoff),
         Meaning::Internal => match effect {
             Effect::Read => (Code::Unavailable, Retry::Backoff),
@@ -213,7 +217,8 @@ pub(crate) fn conflict(code: Code, call: &'static str, message: String) -> Provi
 /// Whether the call failed because what it names is not there (any more).
 pub(crate) fn is_gone(error: &ProviderError) -> bool {
     let name = error.message.split(':').next().unwrap_or_default();
-    error.code == Code::ConflictingChange && name.ends_with("NotFound")
+    let not_found = name.ends_with("NotFound") || name.ends_with("NotFoundException");
+    error.code == Code::ConflictingChange && not_found
 }
 
 #[cfg(test)]

@@ -204,5 +204,7 @@ pub(super) fn transforms(rewrites: &[Rewrite], semantics: Semantics) -> Result<V
         }
         out.push(transform);
     }
+    // Each changes a part of its own, so their order means nothing; this is the one they are read in.
+    out.sort();
     Ok(out)
 }

@@ -9,7 +9,7 @@ use portcullis_model::ProviderError;
 use super::listing::listing;
 use super::together;
 use crate::account::{Account, AcmCertificate, Fact, Interfaces, Subnet};
-use crate::client::{Client, Effect, incomplete};
+use crate::client::{Client, Effect, incomplete, is_gone};
 use crate::limits::Quotas;
 use crate::resource::{CertificateArn, VpcId};
 use crate::wire::{
@@ -134,9 +134,13 @@ async fn certificate(
     let mut others = summary.subject_alternative_name_summaries;
     if summary.has_additional_subject_alternative_names == Some(true) {
         let request = client.acm.describe_certificate().certificate_arn(&arn);
-        let answer = client
-            .call("acm:DescribeCertificate", Effect::Read, request.send())
-            .await?;
+        let answer = client.call("acm:DescribeCertificate", Effect::Read, request.send());
+        let answer = match answer.await {
+            Ok(answer) => answer,
+            // Deleted since it was listed.
+            Err(error) if is_gone(&error) => return Ok(None),
+            Err(error) => return Err(error),
+        };
         others = answer
             .certificate
             .and_then(|detail| detail.subject_alternative_names);

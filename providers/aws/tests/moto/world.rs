@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use portcullis_aws::resource::Pairs;
-use portcullis_aws::{Account, Aws, Change, Observed, Settings, Shared};
+use portcullis_aws::{Account, Aws, Change, Observed, Owner, Settings, Shared};
 use portcullis_model::{
     Action, AddressFamily, Backend, BackendId, BackendProtocol, Certificate, CertificateSource, Claim,
     FixedResponse, Forward, HealthCheck, HostMatch, Listener, LoadBalancer, LoadBalancerId, ObjectName,
@@ -54,8 +54,8 @@ impl World {
         self.aws.account().await.expect("the account can be read")
     }
 
-    /// Makes what spans load balancers fit for this one.
-    pub(crate) async fn fit(&self, desired: Option<&LoadBalancer>, account: &Account) -> Shared {
+    /// Makes what spans load balancers fit for these.
+    pub(crate) async fn fit(&self, desired: &[LoadBalancer], account: &Account) -> Shared {
         let aws = &self.aws;
         let demands = desired
             .iter()
@@ -149,6 +149,10 @@ pub(crate) fn claim() -> Claim {
     Claim::until(Instant::now() + Duration::from_secs(600))
 }
 
+pub(crate) fn nothing(balancer: &LoadBalancer) -> Observed {
+    Observed::nothing(Owner::load_balancer("demo", &balancer.id))
+}
+
 /// What can be compared with what a read shows: attributes nobody set are read, and not known otherwise. What is
 /// listed in no order of its own is sorted.
 pub(crate) fn comparable(observed: &Observed) -> String {
@@ -188,9 +192,14 @@ fn origin(field: &str) -> Origin {
     Origin::new("ingress", ObjectName::new("shop", "web"), field)
 }
 
-/// `shop/web`: internal, without listeners, rules and backends.
+/// `shop/web`, as [`lone`].
 pub(crate) fn bare() -> LoadBalancer {
-    let owner = ObjectName::new("shop", "web");
+    lone("web")
+}
+
+/// `shop/NAME`: internal, without listeners, rules and backends.
+pub(crate) fn lone(name: &str) -> LoadBalancer {
+    let owner = ObjectName::new("shop", name);
     LoadBalancer {
         id: LoadBalancerId::Lone(owner.clone()),
         semantics: Semantics::Kubernetes,
@@ -240,7 +249,7 @@ pub(crate) fn listen_tls(balancer: &mut LoadBalancer, number: u16, hosts: &[&str
 
 /// Adds a backend with these pods on port 8080, and answers its id.
 pub(crate) fn backend(balancer: &mut LoadBalancer, service: &str, pods: &[String]) -> BackendId {
-    let owner = ObjectName::new("shop", "web");
+    let owner = balancer.members[0].clone();
     let id = BackendId::new(&owner, service, "80");
     let protocol = BackendProtocol::default();
     let backend = Backend {
