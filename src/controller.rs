@@ -98,6 +98,10 @@ pub async fn run<P: Provider>(
     let mut tenure = Tenure::follow(standings);
     let mut tenancy = Tenancy::begin(setup.leadership, &setup.identity, standing);
 
+    // Before any of them begins: an empty list would look ready.
+    for kind in Kind::ALL.iter().copied().filter(|kind| *kind != Kind::Secret) {
+        health.waits(kind.as_str(), "not listed yet".into());
+    }
     let mut tasks: JoinSet<&'static str> = JoinSet::new();
     let (touched, mut touches) = mpsc::unbounded_channel();
     for kind in Kind::ALL.iter().copied().filter(|kind| *kind != Kind::Secret) {
@@ -210,7 +214,7 @@ fn answers<P: Provider>(
             stuck.into_iter().collect()
         }),
         // Not the lease: a replica that stands by is ready, else none could ever be rolled out.
-        waiting: Box::new(move || health.troubles()),
+        waiting: Box::new(move || health.waiting_for()),
         metrics: Box::new(move || {
             shop.metrics.calls(&calls(&shop.site.provider));
             shop.metrics.text()

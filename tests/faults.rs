@@ -8,6 +8,7 @@ mod world;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use portcullis::controller::Leadership;
 use portcullis_aws::Aws;
@@ -114,6 +115,8 @@ impl Provider for Mortal {
     }
 }
 
+const HOUR: Duration = Duration::from_secs(3600);
+
 /// Whether what was asked for has come about.
 type Done = fn(&World) -> Option<()>;
 
@@ -127,7 +130,7 @@ async fn broken_after(calls: usize, world: &Arc<World>, act: fn(&World), done: D
         dead: dead.clone(),
     };
     with(world, |world| world.moto.record()).await;
-    let mut running = world.control_as(mortal, Leadership::Alone).await;
+    let mut running = world.control_as(mortal, Leadership::Alone, HOUR).await;
     with(world, act).await;
     let died = tokio::select! {
         () = dead.notified() => true,
@@ -136,7 +139,7 @@ async fn broken_after(calls: usize, world: &Arc<World>, act: fn(&World), done: D
     // Broken off wherever it is.
     running.task.shutdown().await;
     if died {
-        let running = world.control_as(world.aws().await, Leadership::Alone).await;
+        let running = world.control_as(world.aws().await, Leadership::Alone, HOUR).await;
         until(world, &format!("done after a death at call {calls}"), done).await;
         running.stop().await;
     }

@@ -315,7 +315,7 @@ async fn an_index_follows_the_server() {
         following.index.lock().synced().is_ok().then_some(())
     })
     .await;
-    assert_eq!(following.health.troubles(), Vec::<String>::new());
+    assert_eq!(following.health.waiting_for(), Vec::<String>::new());
 
     let collection = "/apis/networking.k8s.io/v1/namespaces/default/ingresses";
     let class = json!({
@@ -377,7 +377,7 @@ async fn a_kind_the_server_does_not_know_is_told_and_waited_for() {
     });
     let want = "Unheard: the API server does not know Unheard: install the custom resource definitions (crds/*.yaml)";
     until("the reason is told", async || {
-        health.troubles().contains(&want.to_owned()).then_some(())
+        health.waiting_for().contains(&want.to_owned()).then_some(())
     })
     .await;
 }

@@ -40,27 +40,38 @@ impl SharedIndex {
     }
 }
 
-/// How each watch stands: kinds that have not been listed yet, or whose watch is broken, with the reason.
+/// Kinds that have not been listed yet, with the reason.
 #[derive(Debug, Default)]
 pub struct Health(Mutex<BTreeMap<&'static str, String>>);
 
 impl Health {
-    /// What is not as it should be, one line each.
-    pub fn troubles(&self) -> Vec<String> {
-        let troubles = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        troubles
+    /// What is waited for, one line each.
+    pub fn waiting_for(&self) -> Vec<String> {
+        self.kinds()
             .iter()
             .map(|(kind, why)| format!("{kind}: {why}"))
             .collect()
     }
 
-    /// Tells what is wrong with a kind, or that nothing is.
-    pub fn set(&self, kind: &'static str, why: Option<String>) {
-        let mut troubles = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match why {
-            Some(why) => troubles.insert(kind, why),
-            None => troubles.remove(kind),
-        };
+    /// This kind is waited for, and why.
+    pub fn waits(&self, kind: &'static str, why: String) {
+        self.kinds().insert(kind, why);
+    }
+
+    /// Why this kind is waited for, if it still is: a watch that breaks later is begun again, and brings no event
+    /// until something changes.
+    fn still_waits(&self, kind: &'static str, why: String) {
+        if let Some(known) = self.kinds().get_mut(kind) {
+            *known = why;
+        }
+    }
+
+    fn listed(&self, kind: &'static str) {
+        self.kinds().remove(kind);
+    }
+
+    fn kinds(&self) -> MutexGuard<'_, BTreeMap<&'static str, String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -123,12 +134,12 @@ pub fn events<K>(
 where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
 {
-    health.set(kind, Some("not listed yet".into()));
+    health.waits(kind, "not listed yet".into());
     watcher(api, config)
         .default_backoff()
         .inspect_ok(move |event| {
-            if matches!(event, Event::InitDone | Event::Apply(_) | Event::Delete(_)) {
-                health.set(kind, None);
+            if matches!(event, Event::InitDone) {
+                health.listed(kind);
             }
         })
         .filter_map(move |event| {
@@ -139,7 +150,7 @@ where
                         debug!(kind, error = %error, "the watch begins again");
                     } else {
                         warn!(kind, error = &error as &dyn std::error::Error, "the watch failed");
-                        health.set(kind, Some(why(kind, &error)));
+                        health.still_waits(kind, why(kind, &error));
                     }
                     None
                 }

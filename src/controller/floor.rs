@@ -10,6 +10,7 @@ use tracing::{Instrument, debug, error, info, info_span, warn};
 
 use super::clock::{now, unix_time};
 use crate::cluster::index::Touched;
+use crate::cluster::membership::Membership;
 use crate::reconcile::backoff::{Backoff, Delay};
 use crate::reconcile::drift;
 use crate::reconcile::outcome::End;
@@ -242,11 +243,10 @@ impl<P: Provider> Shop<P> {
         for name in names {
             let refused = {
                 let index = self.site.index.lock();
-                index.synced().ok().and_then(|synced| {
-                    let mut refused = synced.refused();
-                    refused
-                        .find(|(ingress, _)| ingress.meta.name == name)
-                        .map(|(ingress, problems)| (ingress.clone(), problems.to_vec()))
+                let found = index.synced().ok().and_then(|synced| synced.ingress(&name));
+                found.and_then(|(ingress, membership)| match membership {
+                    Membership::Refused(problems) => Some((ingress.clone(), problems.clone())),
+                    Membership::Foreign | Membership::Member { .. } => None,
                 })
             };
             let refused = refused

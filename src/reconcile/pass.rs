@@ -202,7 +202,9 @@ async fn withdraw<P: Provider>(
         Some(Hold::Paused)
     } else if record.spec.mode == Mode::Plan {
         Some(Hold::PlanOnly)
-    } else if !is_confirmed(record) && brake::holds(others + 1, site.records.held_count()) {
+    } else if !is_confirmed(record)
+        && (is_braked(record) || brake::holds(others + 1, site.records.held_count()))
+    {
         Some(Hold::ManyDeletions)
     } else {
         None
@@ -317,6 +319,15 @@ fn is_paused(record: &LoadBalancerResource) -> bool {
         .annotations()
         .get(PAUSED)
         .is_some_and(|value| value == "true")
+}
+
+/// Whether it was held back with others before. That these were confirmed one by one, or a restart, does not confirm
+/// this one.
+fn is_braked(record: &LoadBalancerResource) -> bool {
+    let conditions = record.status.iter().flat_map(|status| &status.conditions);
+    conditions
+        .filter(|condition| condition.kind == "Settled")
+        .any(|condition| condition.reason == Hold::ManyDeletions.as_str())
 }
 
 fn is_confirmed(record: &LoadBalancerResource) -> bool {

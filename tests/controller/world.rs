@@ -210,11 +210,17 @@ impl World {
             namespace: "default".into(),
             name: "portcullis".into(),
         };
-        self.control_as(provider, leadership).await
+        self.control_as(provider, leadership, Duration::from_secs(3600))
+            .await
     }
 
-    /// The same, however it may change things.
-    pub(crate) async fn control_as<P: Provider>(&self, provider: P, leadership: Leadership) -> Running {
+    /// The same, however it may change things, and however often it looks for what others changed.
+    pub(crate) async fn control_as<P: Provider>(
+        &self,
+        provider: P,
+        leadership: Leadership,
+        sync_period: Duration,
+    ) -> Running {
         let listener = admin::bind(([127, 0, 0, 1], 0).into())
             .await
             .expect("a port is free");
@@ -234,7 +240,7 @@ impl World {
             calls: |_| Vec::new(),
             pace: Pace::default(),
             account_interval: Duration::from_secs(3600),
-            sync_period: Duration::from_secs(3600),
+            sync_period,
             leadership,
             identity: format!("test-{}", admin.port()),
             admin: Some(listener),

@@ -54,7 +54,7 @@ pub async fn follow(
             }
             Event::InitDone => {
                 // Taken for gone, what they record would be forgotten, and stay in the cloud for ever.
-                health.set(KIND, Some(format!("cannot be read: {}", unreadable.join(", "))));
+                health.waits(KIND, format!("cannot be read: {}", unreadable.join(", ")));
                 continue;
             }
             Event::Apply(object) => match read_record(object).map(|record| records.apply(record)) {

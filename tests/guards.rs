@@ -1,0 +1,216 @@
+//! What others change, forge or delete by mistake in; what the controller repairs and what it leaves alone out.
+#![cfg(all(feature = "cluster", feature = "aws"))]
+#![expect(clippy::unwrap_used, reason = "a panic is a test's report")]
+#![expect(dead_code, reason = "the world has more to it than these need")]
+
+#[path = "controller/world.rs"]
+mod world;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use portcullis::controller::Leadership;
+use serde_json::{Value, json};
+
+use self::world::{INGRESSES, RECORDS, World, condition, ingress, until, with};
+
+async fn served(world: &Arc<World>, name: &'static str) {
+    with(world, move |world| {
+        let host = format!("{name}.example.com");
+        world.post(INGRESSES, &ingress(name, &host, &[("/", "web")]));
+    })
+    .await;
+    until(world, name, move |world| {
+        world.settled(&format!("shop.{name}")).then_some(())
+    })
+    .await;
+}
+
+fn record(world: &World, name: &str) -> Option<Value> {
+    world.get(&format!("{RECORDS}/{name}"))
+}
+
+/// Reason of the condition `Settled`.
+fn reason(world: &World, name: &str) -> Option<String> {
+    let record = record(world, name)?;
+    let conditions = record["status"]["conditions"].as_array()?;
+    let settled = conditions
+        .iter()
+        .find(|condition| condition["type"] == "Settled")?;
+    settled["reason"].as_str().map(str::to_owned)
+}
+
+fn annotate(world: &World, name: &str, annotation: &str, value: &Value) {
+    world.patch(
+        &format!("{RECORDS}/{name}"),
+        &json!({"metadata": {"annotations": {annotation: value}}}),
+    );
+}
+
+/// The provider's name of a resource of this kind, as the record has it.
+fn resource(world: &World, name: &str, kind: &str) -> String {
+    let record = record(world, name).unwrap();
+    let resources = record["status"]["resources"]["first"].as_array().unwrap();
+    let found = resources
+        .iter()
+        .find(|resource| resource["kind"] == kind)
+        .unwrap();
+    found["name"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_others_change_is_repaired() {
+    let world = Arc::new(World::start().await);
+    let often = Duration::from_secs(2);
+    let running = world
+        .control_as(world.aws().await, Leadership::Alone, often)
+        .await;
+    served(&world, "web").await;
+    with(&world, |world| {
+        let rule = resource(world, "shop.web", "ListenerRule");
+        let answer = world.moto.call("elbv2", "DeleteRule", &[("RuleArn", &rule)]);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        world.moto.record();
+    })
+    .await;
+    until(&world, "the rule is there again", |world| {
+        (world.writes() == ["elbv2:CreateRule"]).then_some(())
+    })
+    .await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forged_record_deletes_nothing() {
+    let world = Arc::new(World::start().await);
+    let running = world.control(world.aws().await).await;
+    served(&world, "web").await;
+    let before = with(&world, World::everything).await;
+    with(&world, |world| {
+        let real = record(world, "shop.web").unwrap();
+        world.moto.record();
+        world.post(
+            RECORDS,
+            &json!({
+                "apiVersion": "portcullis.dev/v1alpha1", "kind": "LoadBalancer",
+                "metadata": {"name": "shop.ghost", "finalizers": ["portcullis.dev/load-balancer"]},
+                "spec": {"id": "shop/ghost", "provider": "aws", "clusterName": "demo", "region": "us-east-1"},
+            }),
+        );
+        // It may be gone by now.
+        let status = json!({"status": real["status"]});
+        world
+            .server
+            .request("PATCH", &format!("{RECORDS}/shop.ghost/status"), Some(&status));
+    })
+    .await;
+    until(&world, "the record is gone", |world| {
+        record(world, "shop.ghost").is_none().then_some(())
+    })
+    .await;
+    assert_eq!(
+        with(&world, World::writes).await,
+        [""; 0],
+        "what exists is told by tags alone"
+    );
+    assert_eq!(with(&world, World::everything).await, before);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pause_holds_changes_back_and_shows_them() {
+    let world = Arc::new(World::start().await);
+    let running = world.control(world.aws().await).await;
+    served(&world, "web").await;
+    with(&world, |world| {
+        world.moto.record();
+        annotate(world, "shop.web", "portcullis.dev/paused", &"true".into());
+        let paths = [("/", "web"), ("/api", "web")];
+        world.patch(
+            &format!("{INGRESSES}/web"),
+            &ingress("web", "web.example.com", &paths),
+        );
+    })
+    .await;
+    let paused = until(&world, "the change is pending", |world| {
+        let record = record(world, "shop.web")?;
+        (reason(world, "shop.web")? == "Paused" && record["status"]["pending"]["total"] != 0)
+            .then_some(record)
+    })
+    .await;
+    assert_eq!(condition(&paused, "Ready"), "True");
+    assert_eq!(with(&world, World::writes).await, [""; 0]);
+    with(&world, |world| {
+        annotate(world, "shop.web", "portcullis.dev/paused", &Value::Null)
+    })
+    .await;
+    until(&world, "the change is made", |world| {
+        (world.settled("shop.web") && !world.writes().is_empty()).then_some(())
+    })
+    .await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_landslide_of_deletions_waits_for_a_person() {
+    const NAMES: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
+    let world = Arc::new(World::start().await);
+    let running = world.control(world.aws().await).await;
+    for name in NAMES {
+        served(&world, name).await;
+    }
+    running.stop().await;
+    with(&world, |world| {
+        world.moto.record();
+        NAMES
+            .iter()
+            .for_each(|name| world.delete(&format!("{INGRESSES}/{name}")));
+    })
+    .await;
+
+    let running = world.control(world.aws().await).await;
+    let held = |world: &World, name: &str| {
+        reason(world, &format!("shop.{name}")).as_deref() == Some("ManyDeletions")
+    };
+    until(&world, "all are held", move |world| {
+        NAMES.iter().all(|name| held(world, name)).then_some(())
+    })
+    .await;
+    assert_eq!(with(&world, World::writes).await, [""; 0]);
+
+    let confirm = |world: &World, name: &str| {
+        annotate(
+            world,
+            &format!("shop.{name}"),
+            "portcullis.dev/confirm-deletion",
+            &"true".into(),
+        );
+    };
+    with(&world, move |world| confirm(world, "a")).await;
+    until(&world, "the one that was confirmed is gone", |world| {
+        record(world, "shop.a").is_none().then_some(())
+    })
+    .await;
+    running.stop().await;
+    // Those left are few enough now; but nobody has confirmed them.
+    let running = world.control(world.aws().await).await;
+    let seen = running.passes("held").await;
+    until(&world, "the others are still held", move |world| {
+        NAMES[1..].iter().all(|name| held(world, name)).then_some(())
+    })
+    .await;
+    world::until_async("they were looked at", async || {
+        (running.passes("held").await >= seen.max(5)).then_some(())
+    })
+    .await;
+    with(&world, move |world| {
+        NAMES[1..].iter().for_each(|name| confirm(world, name))
+    })
+    .await;
+    until(&world, "all are gone", |world| {
+        let list = world.get(RECORDS)?;
+        list["items"].as_array()?.is_empty().then_some(())
+    })
+    .await;
+    running.stop().await;
+}
