@@ -21,6 +21,8 @@ mod generate;
 mod neighbours;
 #[path = "agreement/on_aws.rs"]
 mod on_aws;
+#[path = "agreement/oracle.rs"]
+mod oracle;
 #[path = "agreement/outcome.rs"]
 mod outcome;
 #[path = "agreement/property.rs"]
@@ -33,7 +35,8 @@ mod written;
 use std::cell::Cell;
 use std::net::{IpAddr, Ipv4Addr};
 
-use portcullis_model::{Action, Decision, Port, Request, resolve};
+use portcullis::translate::ControllerName;
+use portcullis_model::{Action, Decision, LoadBalancer, Port, Request, resolve};
 use portcullis_proxy::{Found, RequestHead, ServedPorts, compile};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -41,10 +44,11 @@ use proptest::sample::select;
 
 use crate::generate::Case;
 use crate::on_aws::Planned;
+use crate::oracle::Answer;
 use crate::outcome::Outcome;
 use crate::property::holds;
 use crate::running::Running;
-use crate::written::Answer;
+use crate::written::Written;
 
 /// Load balancers as anybody might model them, and as Ingresses become.
 fn cases() -> BoxedStrategy<Case> {
@@ -168,33 +172,62 @@ fn the_running_proxy_agrees() {
     );
 }
 
+/// Who answers, by what the Ingresses were translated to.
+fn translated_answer(balancer: &LoadBalancer, host: &str, path: &str) -> Result<Answer, TestCaseError> {
+    let request = Request::get(Port::HTTP, host, path);
+    match resolve(balancer, &request).action() {
+        Some(Action::Forward(forward)) if forward.backends.len() == 1 => {
+            Ok(Answer::Backend(forward.backends[0].backend.to_string()))
+        }
+        Some(Action::Fixed(fixed)) if fixed.status() == 503 => Ok(Answer::Unavailable),
+        Some(Action::Fixed(fixed)) if fixed.status() == 404 => Ok(Answer::NotFound),
+        other => Err(TestCaseError::fail(format!("{other:?}"))),
+    }
+}
+
+/// Hosts and paths.
+type Targets = Vec<(&'static str, String)>;
+
+fn asked_of_ingresses() -> BoxedStrategy<(Vec<Written>, Targets)> {
+    let asked = vec((select(&written::ASKED), generate::path()), 1..=32);
+    (written::ingresses(), asked).boxed()
+}
+
 #[test]
 fn ingresses_answer_as_the_kubernetes_documentation_says() {
-    let values = (
-        written::ingresses(),
-        vec((select(&written::ASKED), generate::path()), 1..=32),
-    );
+    let values = asked_of_ingresses();
     holds(
         "tests/regressions/ingresses.txt",
         1,
-        &values.boxed(),
+        &values,
         |(ingresses, asked)| {
             let translation = written::translated(&ingresses);
             let balancer = translation.balancer.expect("there is an Ingress");
             for (host, path) in asked {
-                let request = Request::get(Port::HTTP, host, &path);
-                let decision = resolve(&balancer, &request);
-                let got = match decision.action() {
-                    Some(Action::Forward(forward)) => match forward.backends.as_slice() {
-                        [one] => Answer::Backend(one.backend.to_string()),
-                        several => return Err(TestCaseError::fail(format!("{several:?}"))),
-                    },
-                    Some(Action::Fixed(fixed)) if fixed.status() == 503 => Answer::Unavailable,
-                    Some(Action::Fixed(fixed)) if fixed.status() == 404 => Answer::NotFound,
-                    other => return Err(TestCaseError::fail(format!("{other:?}"))),
-                };
-                let want = written::answer(&ingresses, host, &path);
-                prop_assert_eq!(got, want, "{} {} by {:?}", host, path, decision);
+                let got = translated_answer(&balancer, host, &path)?;
+                let want = oracle::kubernetes_answer(&ingresses, host, &path);
+                prop_assert_eq!(got, want, "{} {}", host, path);
+            }
+            Ok(())
+        },
+    );
+}
+
+#[test]
+fn ingresses_of_the_incumbents_class_answer_as_it_lays_them_out() {
+    let values = asked_of_ingresses();
+    holds(
+        "tests/regressions/incumbent.txt",
+        1,
+        &values,
+        |(mut ingresses, asked)| {
+            written::as_the_incumbent_takes_them(&mut ingresses);
+            let translation = written::translated_by(&ingresses, ControllerName::INCUMBENT);
+            let balancer = translation.balancer.expect("there is an Ingress");
+            for (host, path) in asked {
+                let got = translated_answer(&balancer, host, &path)?;
+                let want = oracle::incumbents_answer(&ingresses, host, &path);
+                prop_assert_eq!(got, want, "{} {}", host, path);
             }
             Ok(())
         },

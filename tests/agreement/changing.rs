@@ -70,13 +70,11 @@ impl World {
             }
             for change in &round.changes {
                 self.calls += 1;
-                let answer = match imagine(change) {
-                    // A rule that is there already may have the ARN that is imagined for a new one.
-                    Answer::Rule { arn } => Answer::Rule {
-                        arn: RuleArn::new(format!("{arn}#{}", self.calls)),
-                    },
-                    other => other,
-                };
+                let mut answer = imagine(change);
+                // A rule that is there already may have the ARN that is imagined for a new one.
+                if let Answer::Rule { arn } = &mut answer {
+                    *arn = RuleArn::new(format!("{arn}#{}", self.calls));
+                }
                 fold(&mut self.observed, change, answer);
                 after_each(self).map_err(|error| TestCaseError::fail(format!("after {change}:\n{error}")))?;
             }

@@ -1,8 +1,4 @@
-//! Random Ingresses in; out: their objects, and who answers a request, by the Kubernetes documentation alone.
-//!
-//! The oracle is brute force and shares nothing with `translate`: it looks at every path of every Ingress for every
-//! request. Sources: Kubernetes docs, Ingress, "Path types", "Multiple matches", "Hostname wildcards", "Default
-//! backend"; where those leave several Ingresses open, the order written down in ARCHITECTURE.md.
+//! Random choices in; Ingresses that share a load balancer, and what they are translated to, out.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -87,16 +83,6 @@ impl fmt::Debug for Written {
     }
 }
 
-/// Who answers.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Answer {
-    /// This backend alone.
-    Backend(String),
-    /// 503: the Service named there is not.
-    Unavailable,
-    NotFound,
-}
-
 pub(crate) fn ingresses() -> impl Strategy<Value = Vec<Written>> {
     let kind = prop_oneof![
         6 => Just(Type::Prefix),
@@ -149,9 +135,13 @@ pub(crate) fn ingresses() -> impl Strategy<Value = Vec<Written>> {
 
 /// What random Ingresses are translated to, and what is asked of it.
 pub(crate) fn case() -> BoxedStrategy<Case> {
-    let case = (ingresses(), vec(generate::request(), 1..=32));
-    case.prop_filter_map("no load balancer", |(ingresses, requests)| {
-        let balancer = translated(&ingresses).balancer?;
+    let controller = prop_oneof![3 => Just(ControllerName::OURS), 1 => Just(ControllerName::INCUMBENT)];
+    let case = (ingresses(), controller, vec(generate::request(), 1..=32));
+    case.prop_filter_map("no load balancer", |(mut ingresses, controller, requests)| {
+        if controller == ControllerName::INCUMBENT {
+            as_the_incumbent_takes_them(&mut ingresses);
+        }
+        let balancer = translated_by(&ingresses, controller).balancer?;
         let at_80 = |request| Request {
             port: Port::HTTP,
             ..request
@@ -162,102 +152,29 @@ pub(crate) fn case() -> BoxedStrategy<Case> {
     .boxed()
 }
 
-/// What the namespaces that share a load balancer may have: a host belongs to that of the oldest Ingress that names
-/// it; what no host bounds to that of the oldest of all. Source: ARCHITECTURE.md, "Whom we trust".
-fn admitted(all: &[Written]) -> Vec<Written> {
-    let oldest = |names: &dyn Fn(&Written) -> bool| {
-        let named = all.iter().filter(|w| names(w));
-        named
-            .min_by_key(|w| (w.created, &w.name))
-            .map(|w| w.name.namespace.clone())
-    };
-    let shared = all.iter().any(|w| w.name.namespace != all[0].name.namespace);
-    let owns = |own: &Written, host: Option<&str>| {
-        let names = |w: &Written| host.is_none() || w.rules.iter().any(|(h, _)| *h == host);
-        !shared || oldest(&names).as_ref() == Some(&own.name.namespace)
-    };
-    let admit = |own: &Written| {
-        let mut own = own.clone();
-        own.default_backend &= owns(&own, None);
-        let of = own.clone();
-        for (host, paths) in &mut own.rules {
-            if !owns(&of, *host) {
-                // The place stays, so that the others keep theirs.
-                *host = Some("belongs.to.another");
-                paths.clear();
-            }
-        }
-        own
-    };
-    all.iter().map(admit).collect()
-}
-
-/// The answer, looked for in the plainest way.
-pub(crate) fn answer(all: &[Written], host: &str, path: &str) -> Answer {
-    let all = admitted(all);
-    let mut order: Vec<&Written> = all.iter().collect();
-    order.sort_by_key(|w| (w.order, w.created, w.name.clone()));
-
-    // The most specific host decides alone, whichever Ingress wrote it.
-    let wildcard = host.split_once('.').map(|(_, rest)| format!("*.{rest}"));
-    let asked_for = |wanted: Option<&str>| all.iter().any(|w| w.rules.iter().any(|(h, _)| *h == wanted));
-    let decisive = if asked_for(Some(host)) {
-        Some(host)
-    } else if asked_for(wildcard.as_deref()) {
-        wildcard.as_deref()
-    } else {
-        None
-    };
-
-    let elements = |path: &str| -> Vec<String> {
-        path.split('/')
-            .filter(|e| !e.is_empty())
-            .map(str::to_owned)
-            .collect()
-    };
-    // Exact beats Prefix, the longer Prefix the shorter; of equals the first in order.
-    let mut best: Option<(usize, Answer)> = None;
-    for ingress in order.iter() {
-        for (at_rule, (rule_host, paths)) in ingress.rules.iter().enumerate() {
-            for (at_path, written) in paths.iter().enumerate() {
-                let rank = match written.kind {
-                    Type::Exact if written.path == path => usize::MAX,
-                    Type::Exact | Type::Misspelt => continue,
-                    Type::Prefix | Type::ImplementationSpecific => {
-                        let prefix = elements(&written.path);
-                        if !elements(path).starts_with(&prefix) {
-                            continue;
-                        }
-                        prefix.len()
-                    }
-                };
-                if *rule_host == decisive && best.as_ref().is_none_or(|(most, _)| rank > *most) {
-                    let answer = if written.served {
-                        Answer::Backend(format!("{}-{}:80", ingress.name, service(at_rule, at_path)))
-                    } else {
-                        Answer::Unavailable
-                    };
-                    best = Some((rank, answer));
-                }
-            }
+/// Without what the incumbent refuses a whole group for, and with pods for targets.
+pub(crate) fn as_the_incumbent_takes_them(ingresses: &mut [Written]) {
+    for ingress in ingresses {
+        let target_type = "alb.ingress.kubernetes.io/target-type".to_owned();
+        ingress.annotations.insert(target_type, "ip".to_owned());
+        for path in ingress.rules.iter_mut().flat_map(|(_, paths)| paths) {
+            path.path = path.path.replace('*', "a");
         }
     }
-    if let Some((_, answer)) = best {
-        return answer;
-    }
-    let default = order.iter().find(|w| w.default_backend);
-    default.map_or(Answer::NotFound, |w| {
-        Answer::Backend(format!("{}-default:80", w.name))
-    })
 }
 
-fn service(rule: usize, path: usize) -> String {
+pub(crate) fn service(rule: usize, path: usize) -> String {
     format!("s{rule}-{path}")
 }
 
 /// As the controller translates them.
 pub(crate) fn translated(all: &[Written]) -> Translation {
-    let settings = Settings::for_files(ControllerName::default());
+    translated_by(all, ControllerName::OURS)
+}
+
+/// As the controller translates them where it answers to this name.
+pub(crate) fn translated_by(all: &[Written], controller: &str) -> Translation {
+    let settings = Settings::for_files(ControllerName::new(controller));
     let decide = settings.clone();
     let mut index = Index::new(
         Box::new(move |candidate| membership(&decide, candidate)),
