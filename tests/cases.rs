@@ -29,7 +29,7 @@ use portcullis::reconcile::outcome::{End, Hold, Outcome, Seen};
 use portcullis::translate::{ControllerName, Settings, Translation, membership, references, translate};
 use portcullis_aws::plan_offline;
 use portcullis_aws::preview::Preview;
-use portcullis_model::{Address, ObjectName, Problem};
+use portcullis_model::{Address, Code, ObjectName, Problem};
 use portcullis_proxy::KeyPairPem;
 
 use crate::model::{join, line};
@@ -133,7 +133,9 @@ impl Case {
         };
         let document = plan_offline(&balancers, &account);
         let mut seen = String::new();
-        for (ingress, problems) in synced.refused() {
+        // In a cluster an Ingress of another controller is none of our business.
+        let ours = |problems: &[Problem]| problems.iter().any(|problem| problem.code != Code::ClassForeign);
+        for (ingress, problems) in synced.refused().filter(|(_, problems)| ours(problems)) {
             seen.push_str(&status::of_refused(ingress, problems));
         }
         for (snapshot, translation) in &translated {

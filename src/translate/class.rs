@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use portcullis_model::{Code, LoadBalancerId, Origin, Problem};
+use portcullis_model::{Code, LoadBalancerId, Origin, Problem, Semantics};
 
+use super::annotations::value;
 use super::group::group_of;
 use super::settings::{Merge, Settings, WithoutClass};
 use crate::cluster::membership::{Candidate, Membership};
 use crate::cluster::object::{IngressClass, Kind};
 use crate::crd::{Admission, ClassParametersSpec};
-use portcullis_model::Semantics;
 
 /// The annotation that named a class before there were IngressClasses. It wins over the field, as Kubernetes has it
 /// for objects from that time; the API server admits no new object with both.
@@ -18,7 +18,13 @@ const LEGACY: &str = "kubernetes.io/ingress.class";
 /// The load balancer of an Ingress; pure.
 pub fn membership(settings: &Settings, candidate: Candidate<'_>) -> Membership {
     let class = match class_of(settings, candidate) {
-        Class::Foreign => return Membership::Foreign,
+        Class::Foreign(problem) => {
+            return match settings.without_class {
+                WithoutClass::Foreign => Membership::Foreign,
+                // Who hands us a folder wants to hear why one of its Ingresses is not served.
+                WithoutClass::Ours => Membership::Refused(vec![problem]),
+            };
+        }
         Class::Refused(problem) => return Membership::Refused(vec![problem]),
         Class::None => None,
         Class::Found(class) => Some(class),
@@ -52,7 +58,8 @@ pub(super) fn served() -> LoadBalancerId {
 }
 
 enum Class<'a> {
-    Foreign,
+    /// Not ours, and why.
+    Foreign(Problem),
     /// Ours without an IngressClass.
     None,
     Found(&'a IngressClass),
@@ -65,54 +72,78 @@ fn class_of<'a>(settings: &Settings, candidate: Candidate<'a>) -> Class<'a> {
         return Class::None;
     }
     let ours = |class: &IngressClass| *class.controller == *settings.controller.as_str();
-    let at = |field: &str| Origin::new("ingress", candidate.ingress.meta.name.clone(), field);
+    let ingress = candidate.ingress;
+    let problem = |code: Code, field: &str, message: String| {
+        Problem::new(
+            code,
+            Origin::new("ingress", ingress.meta.name.clone(), field),
+            message,
+        )
+    };
+    let anothers = |field: &str, class: &IngressClass| {
+        let message = format!(
+            "class {} is of controller {}, this one is {}",
+            class.meta.name, class.controller, settings.controller
+        );
+        Class::Foreign(problem(Code::ClassForeign, field, message))
+    };
 
-    if let Some(name) = candidate.ingress.meta.annotations.get(LEGACY) {
+    if let Some(name) = ingress.meta.annotations.get(LEGACY) {
+        let field = format!("metadata.annotations[{LEGACY}]");
+        let unknown = || {
+            let message = format!(
+                "{} is no class of controller {}",
+                value::shown(name),
+                settings.controller
+            );
+            Class::Foreign(problem(Code::ClassForeign, &field, message))
+        };
         return match settings.controller.semantics() {
             // The incumbent answers to one value, and then reads no parameters.
             Semantics::AwsLoadBalancerController if *name == settings.legacy_class => Class::None,
-            Semantics::AwsLoadBalancerController => Class::Foreign,
+            Semantics::AwsLoadBalancerController => unknown(),
             // By the annotation nobody gets round what the operator's classes admit: it must name one of them,
             // if there are any.
             Semantics::Kubernetes => match classes.get(name) {
                 Some(class) if ours(class) => Class::Found(class),
-                Some(_) => Class::Foreign,
+                Some(class) => anothers(&field, class),
                 None if *name == settings.legacy_class && !classes.values().any(|c| ours(c)) => Class::None,
-                None => Class::Foreign,
+                None => unknown(),
             },
         };
     }
-    if let Some(name) = &candidate.ingress.class_name {
+    let field = "spec.ingressClassName";
+    if let Some(name) = &ingress.class_name {
         return match classes.get(name) {
             Some(class) if ours(class) => Class::Found(class),
-            Some(_) => Class::Foreign,
+            Some(class) => anothers(field, class),
             None => {
                 let message = format!("there is no IngressClass {name}");
-                Class::Refused(Problem::new(
-                    Code::ClassNotFound,
-                    at("spec.ingressClassName"),
-                    message,
-                ))
+                Class::Refused(problem(Code::ClassNotFound, field, message))
             }
         };
     }
     let defaults: Vec<&Arc<IngressClass>> = classes.values().filter(|class| class.is_default).collect();
     match defaults.as_slice() {
         [class] if ours(class) => Class::Found(class),
-        [] | [_] => Class::Foreign,
-        several if several.iter().any(|class| ours(class)) => {
+        [class] => anothers(field, class),
+        [] => {
+            let message = "it names no class, and none is the default".to_owned();
+            Class::Foreign(problem(Code::ClassForeign, field, message))
+        }
+        several => {
             let names: Vec<&str> = several.iter().map(|class| &*class.meta.name.name).collect();
             let message = format!(
                 "it names no class, and several are the default: {}",
                 names.join(", ")
             );
-            Class::Refused(Problem::new(
-                Code::DefaultClassAmbiguous,
-                at("spec.ingressClassName"),
-                message,
-            ))
+            let problem = problem(Code::DefaultClassAmbiguous, field, message);
+            if several.iter().any(|class| ours(class)) {
+                Class::Refused(problem)
+            } else {
+                Class::Foreign(problem)
+            }
         }
-        _ => Class::Foreign,
     }
 }
 

@@ -47,9 +47,9 @@ impl fmt::Display for ControllerName {
 /// Whose an Ingress is where there is no IngressClass at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WithoutClass {
-    /// In a cluster: not ours.
+    /// In a cluster: not ours, like any that another controller serves, and none of our business.
     Foreign,
-    /// In a folder: ours, as if its class named our controller.
+    /// In a folder: ours, as if its class named our controller. Where there are classes, one that is not ours is told.
     Ours,
 }
 

@@ -60,6 +60,7 @@ codes! {
 
     // Class and group
     ClassNotFound, User, "Create the IngressClass or name one that exists.";
+    ClassForeign, User, "Nothing, if another controller serves it; else name a class of this one.";
     DefaultClassAmbiguous, Operator, "Mark one IngressClass as the default, or name a class.";
     ClassParametersNotFound, Operator, "Create the parameters object that the class names.";
     ClassParametersInvalid, Operator, "Correct the named field of the class's parameters.";

@@ -274,3 +274,38 @@ fn all_services_and_secrets_that_an_ingress_names_are_found() {
     assert_eq!(shown(&names.services), ["shop/a", "shop/b", "shop/d", "shop/s"]);
     assert_eq!(shown(&names.secrets), ["shop/cert", "shop/oidc"]);
 }
+
+#[test]
+fn in_a_folder_an_ingress_that_is_not_ours_is_told_and_in_a_cluster_it_is_none_of_our_business() {
+    for (annotation, class, field) in [
+        (None, Some("nginx"), "spec.ingressClassName"),
+        (None, None, "spec.ingressClassName"),
+        (
+            Some("nginx"),
+            None,
+            "metadata.annotations[kubernetes.io/ingress.class]",
+        ),
+        (
+            Some("other"),
+            None,
+            "metadata.annotations[kubernetes.io/ingress.class]",
+        ),
+    ] {
+        let world = ingress(annotation, class).class("nginx", "k8s.io/ingress-nginx", false, None);
+        let told: Vec<String> = world
+            .refused(&ours())
+            .iter()
+            .map(|problem| format!("{} {}", problem.code, problem.at))
+            .collect();
+        assert_eq!(
+            told,
+            [format!("ClassForeign ingress shop/web {field}")],
+            "{annotation:?} {class:?}"
+        );
+        assert_eq!(
+            world.refused(&Settings::default()),
+            [],
+            "{annotation:?} {class:?}"
+        );
+    }
+}
