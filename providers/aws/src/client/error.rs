@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
-use aws_smithy_types::error::display::DisplayErrorContext;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use portcullis_model::{Code, ProviderError, Retry};
 
@@ -93,9 +92,10 @@ fn meaning(code: &str, status: Option<u16>) -> Meaning {
         | "ServiceUnavailable"
         | "Unavailable" => Meaning::Internal,
 
-        "InvalidConfigurationRequest" | "ValidationError" | "ValidationException" | "UnsupportedProtocol" => {
-            Meaning::Refused
-        }
+        "ValidationError" | "ValidationException" | "UnsupportedProtocol" => Meaning::Refused,
+
+        // What is asked for does not go together with what there is, now.
+        "InvalidConfigurationRequest" => Meaning::Unknown,
 
         _ if code.ends_with("NotFound") || code.ends_with("NotFoundException") => Meaning::Mistaken,
         _ if code.starts_with("TooMany") || code.ends_with("LimitExceeded") => Meaning::Quota,
@@ -103,7 +103,8 @@ fn meaning(code: &str, status: Option<u16>) -> Meaning {
         _ => match status {
             Some(429) => Meaning::Throttled,
             Some(403) => Meaning::Denied,
-            Some(500..) => Meaning::Internal,
+            // An answer that says yes and cannot be read leaves as much open as none.
+            Some(200..300 | 500..) => Meaning::Internal,
             Some(_) | None => Meaning::Unknown,
         },
     }
@@ -114,7 +115,7 @@ pub(super) fn read<E>(call: &'static str, effect: Effect, error: &SdkError<E, Ht
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
-    let whole = DisplayErrorContext(error).to_string();
+    let whole = chain(error);
     match error {
         SdkError::ServiceError(service) => {
             let response = service.raw();
@@ -122,7 +123,7 @@ where
             let message = match (name, text) {
                 (Some(name), Some(text)) => format!("{name}: {text}"),
                 (Some(name), None) => name.to_owned(),
-                (None, _) => whole,
+                (None, _) => format!("HTTP {}: {}", response.status().as_u16(), beginning(response)),
             };
             let delay = response
                 .headers()
@@ -133,14 +134,32 @@ where
             told(call, effect, meaning, message, delay)
         }
         SdkError::TimeoutError(_) | SdkError::ResponseError(_) => lost(call, effect, whole),
-        // Neither the network nor the time: the credentials could not be had, and nothing was sent.
-        SdkError::DispatchFailure(failure) if failure.is_other() => {
+        // Not a failure of the connection: the credentials could not be had, and nothing was sent.
+        SdkError::DispatchFailure(failure) if failure.is_other() && failure.as_other().is_none() => {
             told(call, effect, Meaning::Denied, whole, None)
         }
         SdkError::DispatchFailure(_) => lost(call, effect, whole),
         // The request could not even be written.
         SdkError::ConstructionFailure(_) | _ => told(call, effect, Meaning::Refused, whole, None),
     }
+}
+
+/// An error and what it came from, in words.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut words = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        words.push_str(": ");
+        words.push_str(&error.to_string());
+        source = error.source();
+    }
+    words
+}
+
+/// How an answer begins that names no error.
+fn beginning(response: &HttpResponse) -> String {
+    let body = response.body().bytes().unwrap_or_default();
+    String::from_utf8_lossy(body).chars().take(300).collect()
 }
 
 /// No answer in time.

@@ -128,11 +128,14 @@ impl World {
     }
 }
 
+pub(crate) fn credentials() -> aws_sdk_ec2::config::Credentials {
+    aws_sdk_ec2::config::Credentials::new("test", "test", None, None, "test")
+}
+
 async fn provider(moto: &Moto, there: &support::Account) -> Aws {
-    let credentials = aws_sdk_ec2::config::Credentials::new("test", "test", None, None, "test");
     let config = aws_config::defaults(aws_config::BehaviorVersion::latest())
         .endpoint_url(moto.endpoint())
-        .credentials_provider(credentials)
+        .credentials_provider(credentials())
         .region(aws_config::Region::new(there.region.clone()))
         .load()
         .await;
