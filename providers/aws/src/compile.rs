@@ -15,7 +15,7 @@ mod zones;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use portcullis_model::{BackendId, Code, LoadBalancer, Origin, Problem, Resource};
+use portcullis_model::{Backend, BackendId, Code, LoadBalancer, Origin, Problem, Resource};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -116,6 +116,11 @@ fn with_tags(context: &Context<'_>, resource: &str, tags: &BTreeMap<String, Stri
     let owner = Owner::load_balancer(&context.settings.cluster, &context.balancer.id);
     out.extend(owner.tags(resource).0);
     Pairs(out)
+}
+
+/// Whether the load balancer can reach this backend.
+pub(crate) fn reaches(balancer: &LoadBalancer, backend: &Backend) -> bool {
+    target_groups::usable(backend, balancer).is_ok()
 }
 
 /// Whether requests can be forwarded to a backend.

@@ -8,13 +8,18 @@ use portcullis_model::{
 
 use super::{Demand, Ports};
 use crate::account::{Account, Fact, Interface};
+use crate::compile::reaches;
 use crate::resource::SecurityGroupId;
 use crate::settings::{NodePorts, Settings};
 
 /// Adds what must be let in for a load balancer to reach its targets and their health checks.
 pub(super) fn open(settings: &Settings, balancer: &LoadBalancer, account: &Account, demand: &mut Demand) {
     for id in used(balancer) {
-        let Some(backend) = balancer.backends.get(id) else {
+        let Some(backend) = balancer
+            .backends
+            .get(id)
+            .filter(|backend| reaches(balancer, backend))
+        else {
             continue;
         };
         let (mut lost, mut unclear) = (BTreeSet::new(), BTreeSet::new());
