@@ -2,8 +2,8 @@
 
 use portcullis_model::redirect::RedirectStatus;
 use portcullis_model::{
-    Action, Authenticate, BackendId, Code, Condition, FixedResponse, Forward, HostMatch, LoadBalancer,
-    Method, Redirect, Rule, Semantics, Weight, WeightedBackend,
+    Action, Authenticate, BackendId, Code, Condition, FixedResponse, Forward, Glob, HeaderName, HostMatch,
+    LoadBalancer, Method, QueryMatch, Redirect, Rule, Semantics, Weight, WeightedBackend,
 };
 
 use super::build::*;
@@ -147,6 +147,12 @@ fn hosts_and_paths_become_what_means_the_same() {
         ),
         (
             "a.example.com",
+            "glob:/a=?b*",
+            Ok(("a.example.com", false)),
+            Ok((vec![r"^/a=.b.*$"], true)),
+        ),
+        (
+            "a.example.com",
             "exact:/ä",
             Ok(("a.example.com", false)),
             Err(Code::PathUnsupported),
@@ -198,7 +204,14 @@ fn what_aws_cannot_match_is_refused_at_its_rule_alone() {
     let label = "a".repeat(60);
     let long_host = format!("{label}.{label}.{label}.example.com");
     let long_path = format!("prefix:/{}", "p".repeat(128));
-    let cases: [(&str, Rule, Code); 5] = [
+    let with = |condition: Condition| {
+        let mut rule = rule("shop/web", &[80], "", "prefix:/", not_found());
+        rule.conditions = vec![condition];
+        rule
+    };
+    let glob = |text: &str| Glob::parse(text).unwrap();
+    let name = |text: &str| HeaderName::parse(text).unwrap();
+    let cases: [(&str, Rule, Code); 8] = [
         (
             "long host",
             rule("shop/web", &[80], &long_host, "prefix:/", not_found()),
@@ -216,11 +229,31 @@ fn what_aws_cannot_match_is_refused_at_its_rule_alone() {
         ),
         (
             "a method in small letters",
-            {
-                let mut rule = rule("shop/web", &[80], "", "prefix:/", not_found());
-                rule.conditions = vec![Condition::Method(vec![Method::parse("get").unwrap()])];
-                rule
-            },
+            with(Condition::Method(vec![Method::parse("get").unwrap()])),
+            Code::ConditionUnsupported,
+        ),
+        (
+            "a backslash in a header",
+            with(Condition::Header {
+                name: name("x-a"),
+                values: vec![glob(r"a\*b")],
+            }),
+            Code::ConditionUnsupported,
+        ),
+        (
+            "a backslash in a query, where AWS takes it for an escape",
+            with(Condition::Query(vec![QueryMatch {
+                key: None,
+                value: glob(r"a\*b"),
+            }])),
+            Code::ConditionUnsupported,
+        ),
+        (
+            "the header that has a condition of its own",
+            with(Condition::Header {
+                name: name("Host"),
+                values: vec![glob("a.example.com")],
+            }),
             Code::ConditionUnsupported,
         ),
         (
@@ -228,8 +261,8 @@ fn what_aws_cannot_match_is_refused_at_its_rule_alone() {
             {
                 let mut rule = rule("shop/web", &[80], "a.example.com", "prefix:/", not_found());
                 let header = |n: usize| Condition::Header {
-                    name: portcullis_model::HeaderName::parse(&format!("x-{n}")).unwrap(),
-                    values: vec![portcullis_model::Glob::parse("a").unwrap()],
+                    name: name(&format!("x-{n}")),
+                    values: vec![glob("a")],
                 };
                 rule.conditions = (0..4).map(header).collect();
                 rule
