@@ -36,7 +36,7 @@ use std::cell::Cell;
 use std::net::{IpAddr, Ipv4Addr};
 
 use portcullis::translate::ControllerName;
-use portcullis_model::{Action, Decision, LoadBalancer, Port, Request, resolve};
+use portcullis_model::{Action, Decision, LoadBalancer, Port, Request, Rule, resolve};
 use portcullis_proxy::{Found, RequestHead, ServedPorts, compile};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -298,4 +298,59 @@ fn paths_that_are_not_normal_are_matched_raw() {
         let reached = matches!(answer, running::Answer::Backend(_));
         assert_eq!(reached, taken, "{path} by {rule}: running proxy, {answer:?}");
     }
+}
+
+#[test]
+fn what_aws_refuses_is_not_answered_by_another_tenant() {
+    // AWS takes neither small letters in methods nor backslashes in headers.
+    let conditions = select(&[
+        r#"[{"field": "http-request-method", "httpRequestMethodConfig": {"values": ["get", "GET"]}}]"#,
+        r#"[{"field": "http-header", "httpHeaderConfig": {"httpHeaderName": "x-a", "values": ["a\\b"]}}]"#,
+        r#"[{"field": "http-request-method", "httpRequestMethodConfig": {"values": ["GET"]}}]"#,
+    ]);
+    let ingresses = (written::ingresses(), vec(conditions, 3));
+    let values = (ingresses, vec(generate::request(), 16)).boxed();
+    let refused = Cell::new(0);
+    holds(
+        "tests/regressions/tenants.txt",
+        1,
+        &values,
+        |((mut ingresses, conditions), requests)| {
+            for (ingress, text) in ingresses.iter_mut().zip(conditions) {
+                let key = "alb.ingress.kubernetes.io/conditions.s0-0";
+                ingress.annotations.insert(key.to_owned(), text.to_owned());
+            }
+            let balancer = written::translated(&ingresses)
+                .balancer
+                .expect("there is an Ingress");
+            let planned = Planned::of(&balancer)?;
+            for request in requests {
+                let request = Request {
+                    port: Port::HTTP,
+                    ..request
+                };
+                planned.agrees(&balancer, &request)?;
+                if !planned.refuses(&balancer, &request) {
+                    continue;
+                }
+                refused.set(refused.get() + 1);
+                let owner = |rule: &Rule| rule.origin.object.namespace.clone();
+                if let (Decision::Rule(_, meant), Some(rule)) = (
+                    resolve(&balancer, &request),
+                    planned.successor(&balancer, &request),
+                ) {
+                    prop_assert_eq!(
+                        owner(meant),
+                        owner(rule),
+                        "{:?}: {} instead of {}",
+                        request,
+                        rule,
+                        meant
+                    );
+                }
+            }
+            Ok(())
+        },
+    );
+    assert!(refused.get() > 0);
 }

@@ -60,9 +60,15 @@ fn annotation() -> impl Strategy<Value = (String, String)> {
         .filter(|n| !TAKING.contains(n))
         .collect();
     let prefix = select(&["alb.ingress.kubernetes.io/", "portcullis.dev/"]);
-    (prefix, select(names), select(&VALUES)).prop_map(|(prefix, name, value)| {
+    let text = "[a-z0-9=,:/.\"{}\\[\\] \\\\*?^$()|-]{0,12}";
+    let value = prop_oneof![
+        4 => select(&VALUES).prop_map(str::to_owned),
+        1 => text,
+        1 => any::<String>(),
+    ];
+    (prefix, select(names), value).prop_map(|(prefix, name, value)| {
         let rest = if name.ends_with(['.', '-']) { "s0-0" } else { "" };
-        (format!("{prefix}{name}{rest}"), value.to_owned())
+        (format!("{prefix}{name}{rest}"), value)
     })
 }
 

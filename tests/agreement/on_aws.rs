@@ -10,7 +10,8 @@ use std::collections::BTreeSet;
 
 use portcullis_aws::{Settings, plan_offline};
 use portcullis_model::{
-    Action, Decision, Listener, LoadBalancer, Origin, Redirect, RedirectStatus, Request, Semantics, resolve,
+    Action, Decision, Listener, LoadBalancer, Origin, Redirect, RedirectStatus, Request, Rule, Semantics,
+    resolve,
 };
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
@@ -130,6 +131,12 @@ impl Planned {
             Decision::Rule(_, rule) => self.has_problem(&rule.origin),
             Decision::Default(_) | Decision::NoListener => false,
         }
+    }
+
+    /// Whose rule answers instead, of those that no problem keeps back: none where the default action does.
+    pub(crate) fn successor<'b>(&self, balancer: &'b LoadBalancer, request: &Request) -> Option<&'b Rule> {
+        let mut taking = balancer.rules.iter().filter(|rule| rule.takes(request));
+        taking.find(|rule| !self.has_problem(&rule.origin))
     }
 
     fn rules(&self) -> String {
