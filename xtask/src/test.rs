@@ -61,7 +61,7 @@ fn steps(report: &mut Report, tools: &Tools, filter: Option<&str>) {
         });
     }
     report.step("tests", || {
-        let mut test = cargo(&["test", "--workspace", "--features", "full"]);
+        let mut test = cargo(&["test", "--workspace", "--features", "full", "--no-fail-fast"]);
         passed(test.args(filter).envs(tools.environment()))
     });
 }
