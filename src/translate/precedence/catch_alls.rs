@@ -34,8 +34,13 @@ pub(in crate::translate) struct Fallbacks {
 /// The ports at which rules stand that a host could fall through to.
 #[derive(Debug, Default)]
 struct Wider {
-    by_wildcard: BTreeMap<Arc<str>, BTreeSet<Port>>,
-    patterns: Vec<(HostMatch, BTreeSet<Port>)>,
+    /// Wildcards of one label, by what follows it.
+    by_parent: BTreeMap<Arc<str>, BTreeSet<Port>>,
+    /// Globs `*.name`, by the name: those of ten thousand load balancers are not to be tried one by one.
+    by_suffix: BTreeMap<Arc<str>, BTreeSet<Port>>,
+    others: BTreeMap<HostMatch, BTreeSet<Port>>,
+    /// Of all globs and expressions.
+    patterns: BTreeSet<Port>,
     any: BTreeSet<Port>,
 }
 
@@ -43,40 +48,62 @@ impl Wider {
     fn of(rules: &[Rule], hosts: &[NamedHost]) -> Self {
         let mut wider = Self::default();
         for rule in rules {
-            match rule.hosts.first() {
-                None => wider.any.extend(&rule.ports),
-                Some(HostMatch::Exact(_)) => {}
-                Some(HostMatch::Wildcard(name)) => wider.wildcard(name.as_str(), &rule.ports),
-                Some(pattern @ (HostMatch::Glob(_) | HostMatch::Regex(_))) => {
-                    wider.patterns.push((pattern.clone(), rule.ports.clone()));
-                }
+            if rule.hosts.is_empty() {
+                wider.any.extend(&rule.ports);
+            }
+            for host in &rule.hosts {
+                wider.add(host, &rule.ports);
             }
         }
         for named in hosts {
-            if let HostMatch::Wildcard(name) = &named.host {
-                wider.wildcard(name.as_str(), &named.ports);
+            if matches!(named.host, HostMatch::Wildcard(_)) {
+                wider.add(&named.host, &named.ports);
             }
         }
         wider
     }
 
-    fn wildcard(&mut self, name: &str, ports: &BTreeSet<Port>) {
-        self.by_wildcard.entry(name.into()).or_default().extend(ports);
+    fn add(&mut self, host: &HostMatch, ports: &BTreeSet<Port>) {
+        let known = match host {
+            HostMatch::Exact(_) => return,
+            HostMatch::Wildcard(name) => self.by_parent.entry(name.as_str().into()).or_default(),
+            HostMatch::Glob(glob) => {
+                self.patterns.extend(ports);
+                match glob.as_str().strip_prefix("*.") {
+                    Some(name) if glob.wildcards() == 1 => self.by_suffix.entry(name.into()).or_default(),
+                    _ => self.others.entry(host.clone()).or_default(),
+                }
+            }
+            HostMatch::Regex(_) => {
+                self.patterns.extend(ports);
+                self.others.entry(host.clone()).or_default()
+            }
+        };
+        known.extend(ports);
     }
 
     fn ports(&self, host: &HostMatch) -> BTreeSet<Port> {
         let mut ports = self.any.clone();
         match host {
             HostMatch::Exact(name) => {
-                let parent = name.as_str().split_once('.').map_or("", |(_, rest)| rest);
-                ports.extend(self.by_wildcard.get(parent).into_iter().flatten());
-                let matching = self.patterns.iter().filter(|(p, _)| p.matches(name.as_str()));
+                let mut rest = name.as_str();
+                let mut parent = None;
+                while let Some((_, suffix)) = rest.split_once('.') {
+                    parent.get_or_insert(suffix);
+                    ports.extend(self.by_suffix.get(suffix).into_iter().flatten());
+                    rest = suffix;
+                }
+                ports.extend(
+                    parent
+                        .and_then(|parent| self.by_parent.get(parent))
+                        .into_iter()
+                        .flatten(),
+                );
+                let matching = self.others.iter().filter(|(host, _)| host.matches(name.as_str()));
                 ports.extend(matching.flat_map(|(_, ports)| ports));
             }
             // Which names a wildcard and a pattern share is not asked: a rule too many does no harm.
-            HostMatch::Wildcard(_) | HostMatch::Glob(_) | HostMatch::Regex(_) => {
-                ports.extend(self.patterns.iter().flat_map(|(_, ports)| ports));
-            }
+            HostMatch::Wildcard(_) | HostMatch::Glob(_) | HostMatch::Regex(_) => ports.extend(&self.patterns),
         }
         ports
     }

@@ -197,3 +197,35 @@ fn a_host_redirects_whole_where_its_load_balancer_would() {
         assert_eq!(served.get_at(port, url), want, "{url} at {port}");
     }
 }
+
+#[test]
+fn ten_thousand_rules_are_translated() {
+    let paths: Vec<Value> = (0..5_000)
+        .map(|i| path("Prefix", &format!("/p{i}"), "a"))
+        .collect();
+    let rules: Vec<Value> = (0..5_000)
+        .map(|i| rule(&format!("*.h{i}.com"), json!([path("Exact", "/x", "a")])))
+        .collect();
+    let world = with_services(World::new(), &["shop/a", "shop/b"])
+        .ingress(
+            "shop/many",
+            json!({}),
+            json!({ "rules": [rule("a.com", json!(paths))] }),
+        )
+        .ingress("shop/wide", json!({}), json!({ "rules": rules }))
+        .ingress(
+            "shop/other",
+            json!({}),
+            json!({ "rules": [rule("b.com", json!([path("Prefix", "/", "b")]))] }),
+        );
+    for controller in [ControllerName::OURS, ControllerName::INCUMBENT] {
+        let served = world.one(&Settings::for_serving(ControllerName::new(controller)));
+        for (url, want) in [
+            ("a.com/p4999/x", "shop/a"),
+            ("x.h4999.com/x", "shop/a"),
+            ("b.com/", "shop/b"),
+        ] {
+            assert_eq!(served.get(url), want, "{controller}: {url}");
+        }
+    }
+}
