@@ -15,9 +15,10 @@ use portcullis_aws::Aws;
 use portcullis_model::{
     Address, ChangeSummary, Claim, LoadBalancer, LoadBalancerId, Plan, Problem, Provider, ProviderError,
 };
+use serde_json::json;
 use tokio::sync::Notify;
 
-use self::world::{INGRESSES, RECORDS, World, ingress, until, with};
+use self::world::{INGRESSES, RECORDS, SLICES, World, ingress, until, with};
 
 /// The real provider, until so many calls have been made: then the next thing that happens is that the process dies.
 struct Mortal {
@@ -129,9 +130,13 @@ async fn broken_after(calls: usize, world: &Arc<World>, act: fn(&World), done: D
         left: AtomicUsize::new(calls),
         dead: dead.clone(),
     };
-    with(world, |world| world.moto.record()).await;
+    // Before it starts, so that it sees all of it at once.
+    with(world, move |world| {
+        act(world);
+        world.moto.record();
+    })
+    .await;
     let mut running = world.control_as(mortal, Leadership::Alone, HOUR).await;
-    with(world, act).await;
     let died = tokio::select! {
         () = dead.notified() => true,
         () = until(world, "done, or dead", done) => false,
@@ -157,6 +162,42 @@ fn created(world: &World) -> Option<()> {
     (world.hostname("web").is_some() && world.settled("shop.web")).then_some(())
 }
 
+/// Other paths, and targets on another port.
+fn update(world: &World) {
+    world.patch(&format!("{SLICES}/web"), &json!({"ports": [{"port": 9090}]}));
+    let paths = [("/shop", "web"), ("/api", "web"), ("/cart", "web")];
+    world.patch(
+        &format!("{INGRESSES}/web"),
+        &ingress("web", "www.example.com", &paths),
+    );
+}
+
+fn updated(world: &World) -> Option<()> {
+    let exists = world.everything();
+    let has = |what: &str| exists.iter().any(|line| line == what);
+    let moved = has("DescribeSecurityGroupRules 9090") && !has("DescribeSecurityGroupRules 8080");
+    (moved && rules(world) == 4 && world.settled("shop.web")).then_some(())
+}
+
+/// As they were when the Ingress was created.
+fn move_back(world: &World) {
+    world.patch(&format!("{SLICES}/web"), &json!({"ports": [{"port": 8080}]}));
+}
+
+/// Rules that the record names, with the default one of the listener, which it does not name.
+fn rules(world: &World) -> usize {
+    let record = world.get(&format!("{RECORDS}/shop.web")).unwrap_or_default();
+    let named = record["status"]["resources"]["first"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
+    named
+        .iter()
+        .filter(|resource| resource["kind"] == "ListenerRule")
+        .count()
+        + 1
+}
+
 fn delete(world: &World) {
     world.delete(&format!("{INGRESSES}/web"));
 }
@@ -174,15 +215,20 @@ async fn a_death_after_any_call_leaves_nothing_undone_or_over() {
     assert!(!broken_after(usize::MAX, &world, create, created).await);
     let whole = with(&world, World::everything).await;
     let creation = with(&world, World::writes).await.len();
+    assert!(!broken_after(usize::MAX, &world, update, updated).await);
+    let other = with(&world, World::everything).await;
+    let change = with(&world, World::writes).await.len();
     assert!(!broken_after(usize::MAX, &world, delete, deleted).await);
     assert_eq!(with(&world, World::everything).await, nothing);
     let deletion = with(&world, World::writes).await.len();
+    let calls = [creation, change, deletion];
     assert!(
-        creation >= 10 && deletion >= 5,
-        "{creation} and {deletion} calls to die after"
+        creation >= 10 && change >= 7 && deletion >= 5,
+        "{calls:?} calls to die after"
     );
 
-    for call in 1..=creation.max(deletion) {
+    for call in 1..=calls.into_iter().max().unwrap_or_default() {
+        with(&world, move_back).await;
         let died = broken_after(call, &world, create, created).await;
         assert_eq!(died, call <= creation, "at call {call} of {creation}");
         assert_eq!(
@@ -195,6 +241,14 @@ async fn a_death_after_any_call_leaves_nothing_undone_or_over() {
             made.len(),
             creation,
             "nothing is made twice after a death at call {call}: {made:?}"
+        );
+
+        let died = broken_after(call, &world, update, updated).await;
+        assert_eq!(died, call <= change, "at call {call} of {change}");
+        assert_eq!(
+            with(&world, World::everything).await,
+            other,
+            "changed, with a death after call {call}"
         );
 
         let died = broken_after(call, &world, delete, deleted).await;

@@ -12,7 +12,7 @@ use std::time::Duration;
 use portcullis::controller::Leadership;
 use serde_json::{Value, json};
 
-use self::world::{INGRESSES, RECORDS, World, condition, ingress, until, with};
+use self::world::{CLASSES, INGRESSES, RECORDS, World, condition, ingress, until, until_async, with};
 
 async fn served(world: &Arc<World>, name: &'static str) {
     with(world, move |world| {
@@ -199,7 +199,7 @@ async fn a_landslide_of_deletions_waits_for_a_person() {
         NAMES[1..].iter().all(|name| held(world, name)).then_some(())
     })
     .await;
-    world::until_async("they were looked at", async || {
+    until_async("they were looked at", async || {
         (running.passes("held").await >= seen.max(5)).then_some(())
     })
     .await;
@@ -213,4 +213,65 @@ async fn a_landslide_of_deletions_waits_for_a_person() {
     })
     .await;
     running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ingress_that_leaves_shows_no_address() {
+    let world = Arc::new(World::start().await);
+    let nothing = with(&world, World::everything).await;
+    let running = world.control(world.aws().await).await;
+    served(&world, "web").await;
+    with(&world, |world| {
+        assert!(world.hostname("web").is_some());
+        world.patch(
+            &format!("{INGRESSES}/web"),
+            &json!({"spec": {"ingressClassName": "others"}}),
+        );
+        world.post(
+            CLASSES,
+            &json!({"metadata": {"name": "others"}, "spec": {"controller": "example.com/others"}}),
+        );
+    })
+    .await;
+    until(&world, "its load balancer is gone", |world| {
+        record(world, "shop.web").is_none().then_some(())
+    })
+    .await;
+    let shown = with(&world, |world| {
+        world.get(&format!("{INGRESSES}/web")).unwrap()["status"].clone()
+    })
+    .await;
+    assert_eq!(
+        shown["loadBalancer"],
+        json!({}),
+        "the other controller finds a clean status"
+    );
+    assert_eq!(with(&world, World::everything).await, nothing);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_stands_by_takes_over_and_has_nothing_to_write() {
+    let world = Arc::new(World::start().await);
+    let mut leader = world.control(world.aws().await).await;
+    served(&world, "web").await;
+    let standby = world.control(world.aws().await).await;
+    until_async("it is ready", async || {
+        (standby.ask("/readyz").await.0 == 200).then_some(())
+    })
+    .await;
+    with(&world, |world| world.moto.record()).await;
+    // Without a word: its lease has to run out.
+    leader.task.shutdown().await;
+    until_async("it has looked", async || {
+        (standby.passes("resting").await > 0).then_some(())
+    })
+    .await;
+    assert_eq!(with(&world, World::writes).await, [""; 0]);
+    with(&world, |world| world.delete(&format!("{INGRESSES}/web"))).await;
+    until(&world, "and it acts", |world| {
+        record(world, "shop.web").is_none().then_some(())
+    })
+    .await;
+    standby.stop().await;
 }
