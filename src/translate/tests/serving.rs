@@ -229,3 +229,39 @@ fn ten_thousand_rules_are_translated() {
         }
     }
 }
+
+#[test]
+fn a_default_backend_lets_in_only_whom_its_ingress_does() {
+    for controller in [ControllerName::OURS, ControllerName::INCUMBENT] {
+        let served = with_services(World::new(), &["shop/a", "blog/d"])
+            .ingress(
+                "blog/inside",
+                alb(&[("inbound-cidrs", "10.0.0.0/8")]),
+                json!({ "defaultBackend": to("d"), "rules": [{ "host": "d.com" }] }),
+            )
+            .ingress(
+                "shop/a",
+                json!({}),
+                json!({ "rules": [rule("a.com", json!([path("Prefix", "/a", "a")]))] }),
+            )
+            .one(&Settings::for_serving(ControllerName::new(controller)));
+        for (url, source, want) in [
+            ("any.com/", "10.1.1.1", "blog/d"),
+            ("any.com/", "192.0.2.1", "403"),
+            ("d.com/", "10.1.1.1", "blog/d"),
+            ("d.com/", "192.0.2.1", "403"),
+            ("a.com/a", "192.0.2.1", "shop/a"),
+            ("a.com/x", "10.1.1.1", "404"),
+        ] {
+            let (host, _) = url.split_once('/').unwrap();
+            let mut request = Request::get(Port::HTTP, host, &url[host.len()..]);
+            request.source = source.parse().unwrap();
+            assert_eq!(
+                served.ask(&request),
+                want,
+                "{controller}: {url} from {source}: {:#?}",
+                served.rules()
+            );
+        }
+    }
+}

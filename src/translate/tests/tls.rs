@@ -188,3 +188,22 @@ fn of_two_members_the_first_serves_a_host_s_certificate() {
         "ingress shop/new spec.tls[0].secretName",
     );
 }
+
+#[test]
+fn where_secrets_are_read_they_stand_beside_certificates_that_only_a_cloud_keeps() {
+    let mut world = World::new()
+        .service("shop/s")
+        .with(secret("cert", json!({ "tls.crt": "eA==", "tls.key": "eA==" })))
+        .ingress(
+            "shop/web",
+            alb(&[("certificate-arn", "arn:1")]),
+            spec(json!([{ "hosts": ["a.com"], "secretName": "cert" }])),
+        );
+    for (secrets, want) in [
+        (SecretsMode::NotRead, vec!["arn:1 "]),
+        (SecretsMode::Read, vec!["arn:1 ", "shop/cert a.com"]),
+    ] {
+        world.secrets = secrets;
+        assert_eq!(certificates(&world.one(&ours()), 443), want, "{secrets:?}");
+    }
+}
