@@ -81,20 +81,6 @@ pub(super) fn create(round: &Round<'_>, changes: &mut Vec<Change>) {
             "its security groups differ",
         );
     }
-    let attributes = differing(&desired.attributes, &spec.attributes);
-    if !attributes.is_empty() {
-        let fields = attributes
-            .0
-            .iter()
-            .filter_map(|(k, v)| field(k, &spec.attributes.get(k), v))
-            .collect();
-        let call = Call::ModifyLoadBalancerAttributes {
-            arn: arn.clone(),
-            attributes,
-        };
-        let change = change::<kind::LoadBalancer>(id, call, "its attributes differ");
-        changes.push(Change { fields, ..change });
-    }
 }
 
 /// Deletes a second load balancer with the same tags, which no address is published of.
@@ -113,5 +99,27 @@ pub(super) fn delete_surplus(round: &Round<'_>, changes: &mut Vec<Change>) {
                 "another one serves instead of it",
             ));
         }
+    }
+}
+
+/// Sets the attributes that are asked for; a key nobody asks for any more keeps its value, as the incumbent keeps it.
+pub(super) fn set_attributes(round: &Round<'_>, changes: &mut Vec<Change>) {
+    let Some(state) = round.observed.load_balancer() else {
+        return;
+    };
+    let had = &state.spec.attributes;
+    let attributes = differing(&round.desired.load_balancer.attributes, had);
+    if !attributes.is_empty() {
+        let fields = attributes
+            .0
+            .iter()
+            .filter_map(|(key, value)| field(key, &had.get(key), value))
+            .collect();
+        let call = Call::ModifyLoadBalancerAttributes {
+            arn: state.arn.clone(),
+            attributes,
+        };
+        let change = change::<kind::LoadBalancer>(names::LOAD_BALANCER, call, "its attributes differ");
+        changes.push(Change { fields, ..change });
     }
 }

@@ -26,11 +26,10 @@ use crate::resource::{Ref, RuleCondition, RuleSpec, TargetGroupArn, kind};
 /// The highest priority. Source: ELBv2 API, RulePriority.
 const LAST_PRIORITY: u32 = 50_000;
 
-/// Plans all listeners' rules. Answers on which ports rules are still on the move.
-pub(super) fn arrange(round: &Round<'_>, changes: &mut Vec<Change>) -> BTreeSet<u16> {
-    let mut moving = BTreeSet::new();
+/// Plans all listeners' rules.
+pub(super) fn arrange(round: &Round<'_>, changes: &mut Vec<Change>) {
     let Some(state) = round.observed.load_balancer() else {
-        return moving;
+        return;
     };
     let all: usize = state
         .listeners
@@ -50,13 +49,10 @@ pub(super) fn arrange(round: &Round<'_>, changes: &mut Vec<Change>) -> BTreeSet<
             .map(|rule| Wanted::resolve(rule, &find))
             .collect();
         let default = listeners::new_default(round, *port, listener);
-        let planned = wanted.map(|wanted| one_listener(*port, listener, &wanted, default, &mut room));
-        if planned.as_ref().is_none_or(|calls| !calls.is_empty()) {
-            moving.insert(*port);
+        if let Some(wanted) = wanted {
+            changes.extend(one_listener(*port, listener, &wanted, default, &mut room));
         }
-        changes.extend(planned.unwrap_or_default());
     }
-    moving
 }
 
 /// A desired rule with known target groups.

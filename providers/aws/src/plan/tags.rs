@@ -66,8 +66,8 @@ fn compare<K: Kind>(arn: &str, id: &str, desired: &Pairs, observed: &Pairs, chan
     }
 }
 
-/// Rules on ports in `moving` wait: their ids follow their places.
-pub(super) fn write(round: &Round<'_>, moving: &BTreeSet<u16>, changes: &mut Vec<Change>) {
+/// Comes when every rule has its final place, which its tags name.
+pub(super) fn write(round: &Round<'_>, changes: &mut Vec<Change>) {
     if let Some((desired, state)) = round.desired.security_group.as_ref().zip(round.managed_group()) {
         let (tags, keys) = difference(&desired.tags, &state.spec.tags);
         let id = names::MANAGED_SECURITY_GROUP;
@@ -107,9 +107,6 @@ pub(super) fn write(round: &Round<'_>, moving: &BTreeSet<u16>, changes: &mut Vec
         };
         let (arn, tags) = (listener.arn.as_str(), &listener.spec.tags);
         compare::<kind::Listener>(arn, &port.to_string(), &desired.spec.tags, tags, changes);
-        if moving.contains(port) || listener.rules.len() != desired.rules.len() {
-            continue;
-        }
         for (rule, desired) in listener.rules.iter().zip(&desired.rules) {
             let id = format!("{port}:{}", rule.spec.priority);
             compare::<kind::ListenerRule>(

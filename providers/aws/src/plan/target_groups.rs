@@ -69,20 +69,6 @@ pub(super) fn create(round: &Round<'_>, changes: &mut Vec<Change>) {
                 .extend(field("HealthCheck", &spec.health, &desired.health));
             changes.push(change);
         }
-        let attributes = differing(&desired.attributes, &spec.attributes);
-        if !attributes.is_empty() {
-            let fields = attributes
-                .0
-                .iter()
-                .filter_map(|(k, v)| field(k, &spec.attributes.get(k), v))
-                .collect();
-            let call = Call::ModifyTargetGroupAttributes {
-                arn: arn.clone(),
-                attributes,
-            };
-            let change = change::<kind::TargetGroup>(id, call, "its attributes differ");
-            changes.push(Change { fields, ..change });
-        }
         for targets in chunks(desired.targets.difference(&spec.targets)) {
             let reason = format!("{} may have requests", count(&targets));
             let call = Call::RegisterTargets {
@@ -107,6 +93,30 @@ pub(super) fn deregister(round: &Round<'_>, changes: &mut Vec<Change>) {
                 targets,
             };
             changes.push(change::<kind::TargetGroup>(*id, call, reason));
+        }
+    }
+}
+
+/// Sets the attributes that are asked for; a key nobody asks for any more keeps its value, as the incumbent keeps it.
+pub(super) fn set_attributes(round: &Round<'_>, changes: &mut Vec<Change>) {
+    for (id, state) in &round.target_groups {
+        let Some(desired) = round.desired.target_groups.get(*id) else {
+            continue;
+        };
+        let had = &state.spec.attributes;
+        let attributes = differing(&desired.attributes, had);
+        if !attributes.is_empty() {
+            let fields = attributes
+                .0
+                .iter()
+                .filter_map(|(key, value)| field(key, &had.get(key), value))
+                .collect();
+            let call = Call::ModifyTargetGroupAttributes {
+                arn: state.arn.clone(),
+                attributes,
+            };
+            let change = change::<kind::TargetGroup>(*id, call, "its attributes differ");
+            changes.push(Change { fields, ..change });
         }
     }
 }

@@ -280,3 +280,25 @@ fn what_is_not_asked_about_stays_as_it_is() {
     let document = plan_observed(&BTreeMap::new(), &settings("demo"), &account, &observed, &shared);
     assert_eq!(document.load_balancers, Vec::new());
 }
+
+#[test]
+fn tags_and_attributes_wait_until_every_route_stands() {
+    // AWS refuses attributes it does not know, and the pass ends there.
+    let document = plan_offline(&[instance()], &settings("demo"));
+    let calls: Vec<&str> = document.load_balancers[0]
+        .changes
+        .iter()
+        .map(|change| change.call)
+        .collect();
+    let attributes = calls.iter().position(|call| call.contains("Attributes")).unwrap();
+    assert!(calls[..attributes].contains(&"elbv2:CreateRule"), "{calls:?}");
+    assert!(
+        calls[attributes..].iter().all(|call| call.contains("Attributes")),
+        "{calls:?}"
+    );
+    assert_eq!(
+        calls[attributes..].len(),
+        4,
+        "one of the load balancer, three of target groups"
+    );
+}
