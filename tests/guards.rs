@@ -275,3 +275,58 @@ async fn who_stands_by_takes_over_and_has_nothing_to_write() {
     .await;
     standby.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_documented_rights_are_all_it_needs() {
+    let rights = include_str!("../docs/rights.yaml");
+    assert!(
+        !rights.contains("secrets") && !rights.contains('*'),
+        "least rights: {rights}"
+    );
+    let world = Arc::new(World::start().await);
+    with(&world, move |world| {
+        world.post("/api/v1/namespaces", &json!({"metadata": {"name": "portcullis"}}));
+        for document in rights.split("\n---\n") {
+            let role: Value = serde_saphyr::from_str(document).unwrap();
+            let (kind, name) = (role["kind"].as_str().unwrap(), &role["metadata"]["name"]);
+            let scope = match role["metadata"]["namespace"].as_str() {
+                Some(namespace) => format!("/namespaces/{namespace}"),
+                None => String::new(),
+            };
+            let path = format!(
+                "/apis/rbac.authorization.k8s.io/v1{scope}/{}",
+                kind.to_lowercase()
+            );
+            world.post(&format!("{path}s"), &role);
+            let binding = json!({
+                "metadata": {"name": name},
+                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": name},
+                "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "portcullis"}],
+            });
+            world.post(&format!("{path}bindings"), &binding);
+        }
+    })
+    .await;
+    let client = world.client_as(Some("portcullis")).await;
+    let leadership = Leadership::Lease {
+        client: client.clone(),
+        namespace: "portcullis".into(),
+        name: "portcullis".into(),
+    };
+    let hour = Duration::from_secs(3600);
+    let running = world
+        .control_with(client, world.aws().await, leadership, hour)
+        .await;
+    served(&world, "web").await;
+    until(&world, "it is told", |world| {
+        let events = world.get("/apis/events.k8s.io/v1/namespaces/shop/events")?;
+        events.to_string().contains("\"Served\"").then_some(())
+    })
+    .await;
+    with(&world, |world| world.delete(&format!("{INGRESSES}/web"))).await;
+    until(&world, "it is gone", |world| {
+        record(world, "shop.web").is_none().then_some(())
+    })
+    .await;
+    running.stop().await;
+}

@@ -197,10 +197,17 @@ impl World {
     }
 
     pub(crate) async fn client(&self) -> Client {
+        self.client_as(None).await
+    }
+
+    /// With the rights of this user, else with all.
+    pub(crate) async fn client_as(&self, user: Option<&str>) -> Client {
         let kubeconfig = Kubeconfig::read_from(self.server.kubeconfig()).expect("a kubeconfig");
         let options = KubeConfigOptions::default();
         let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await;
-        Client::try_from(config.expect("it names a server")).expect("a client")
+        let mut config = config.expect("it names a server");
+        config.auth_info.impersonate = user.map(str::to_owned);
+        Client::try_from(config).expect("a client")
     }
 
     /// A controller of this world, with this provider, that holds the lease.
@@ -221,11 +228,22 @@ impl World {
         leadership: Leadership,
         sync_period: Duration,
     ) -> Running {
+        self.control_with(self.client().await, provider, leadership, sync_period)
+            .await
+    }
+
+    /// The same, with this client.
+    pub(crate) async fn control_with<P: Provider>(
+        &self,
+        client: Client,
+        provider: P,
+        leadership: Leadership,
+        sync_period: Duration,
+    ) -> Running {
         let listener = admin::bind(([127, 0, 0, 1], 0).into())
             .await
             .expect("a port is free");
         let admin = listener.local_addr().expect("it is bound");
-        let client = self.client().await;
         let setup = Setup {
             provider,
             settings: Settings {
