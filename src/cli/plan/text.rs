@@ -30,7 +30,7 @@ pub(super) fn text(document: &Document, balancers: &[LoadBalancer]) -> String {
         text.push('\n');
     }
     if !document.problems.is_empty() {
-        line(&mut text, format_args!("Beside them"));
+        line(&mut text, format_args!("Other problems"));
         problems(&mut text, &document.problems);
         text.push('\n');
     }
