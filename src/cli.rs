@@ -78,7 +78,7 @@ pub fn main() -> ExitCode {
         #[cfg(all(feature = "cluster", feature = "aws"))]
         Command::Run(args) => run::run(&args),
         #[cfg(not(all(feature = "cluster", feature = "aws")))]
-        Command::Run(args) => Ok(args.explain("run", "full")),
+        Command::Run(_) => Ok(lacking::explain("run", "full")),
     };
     match ended {
         Ok(Ended::Done) => ExitCode::SUCCESS,

@@ -11,16 +11,11 @@ pub(super) struct Lacking {
     rest: Vec<String>,
 }
 
-impl Lacking {
-    pub(super) fn explain(&self, command: &str, feature: &str) -> Ended {
-        say(command, feature);
-        Ended::Usage
-    }
-}
-
+/// Says so to a person at a terminal.
 #[expect(clippy::print_stderr, reason = "it answers a person at a terminal")]
-fn say(command: &str, feature: &str) {
+pub(super) fn explain(command: &str, feature: &str) -> Ended {
     eprintln!(
         "portcullis: this build lacks `{command}`; build it with `cargo build --release --features {feature}`"
     );
+    Ended::Usage
 }

@@ -1,5 +1,7 @@
 //! A folder and a provider's settings in, what would be created or changed out: as text or as JSON.
 
+#[cfg(feature = "aws")]
+mod observe;
 mod text;
 
 use std::collections::BTreeMap;
@@ -38,6 +40,10 @@ pub(super) struct PlanArgs {
     /// Form of the plan
     #[arg(short, long, value_enum, value_name = "FORM", default_value = "text")]
     output: Output,
+    /// Compare with what exists in the account; the folder counts as the whole cluster. Needs credentials as every AWS
+    /// SDK finds them
+    #[arg(long, requires = "aws_vpc_id")]
+    observe: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -58,7 +64,17 @@ pub(super) fn plan(args: &PlanArgs) -> anyhow::Result<Ended> {
         settings.targets = Targets::Default(kind.into());
     }
     let read = read(&args.folder.manifests, &settings)?;
-    let document = portcullis_aws::plan_offline(&read.balancers, &args.aws.settings());
+    let aws = args.aws.settings();
+    let document = if args.observe {
+        #[cfg(feature = "aws")]
+        {
+            observe::plan(&read.balancers, aws)?
+        }
+        #[cfg(not(feature = "aws"))]
+        return Ok(super::lacking::explain("plan --observe", "aws"));
+    } else {
+        portcullis_aws::plan_offline(&read.balancers, &aws)
+    };
     let document = with_problems(document, &read);
     let text = match args.output {
         Output::Json => serde_json::to_string_pretty(&document).context("failed to write JSON")? + "\n",

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use portcullis_model::HostMatch;
+use portcullis_model::{HostMatch, LoadBalancerId};
 
 use crate::limits::Quotas;
+use crate::names;
 use crate::observed::{LoadBalancerState, SecurityGroupState, TargetGroupState};
-use crate::resource::{CertificateArn, SecurityGroupId, SubnetId, VpcId};
+use crate::resource::{CertificateArn, Pairs, SecurityGroupId, SubnetId, VpcId};
 
 /// Something that was read, or, with no cloud to read from, something that stays symbolic.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,6 +131,32 @@ pub struct Listing {
     pub target_groups: Vec<TargetGroupState>,
     /// Of the VPC with their tags.
     pub security_groups: Vec<SecurityGroupState>,
+}
+
+impl Listing {
+    /// Load balancers of the cluster of which something exists, as ownership tags name them.
+    pub fn stacks(&self, cluster: &str) -> BTreeSet<LoadBalancerId> {
+        let of = |tags: &Pairs| {
+            let of_cluster = tags
+                .get(names::CLUSTER_TAG)
+                .or_else(|| tags.get(names::LEGACY_CLUSTER_TAG));
+            let stack = tags.get(names::STACK_TAG)?;
+            (of_cluster == Some(cluster)).then(|| LoadBalancerId::parse(stack))
+        };
+        let load_balancers = self
+            .load_balancers
+            .iter()
+            .filter_map(|state| of(&state.spec.tags));
+        let target_groups = self.target_groups.iter().filter_map(|state| of(&state.spec.tags));
+        let security_groups = self
+            .security_groups
+            .iter()
+            .filter_map(|state| of(&state.spec.tags));
+        load_balancers
+            .chain(target_groups)
+            .chain(security_groups)
+            .collect()
+    }
 }
 
 /// The account as it was at the last reading.

@@ -1,0 +1,46 @@
+//! Desired load balancers in, the plan against what exists in an account out.
+
+use std::collections::BTreeMap;
+
+use anyhow::Context as _;
+use portcullis_aws::preview::Document;
+use portcullis_aws::{Aws, Settings};
+use portcullis_model::{LoadBalancer, LoadBalancerId, Provider as _};
+
+use crate::cli::serve;
+
+/// Reads the account and plans; changes nothing. The folder counts as the whole cluster: what has the cluster's tags and
+/// is of no load balancer here would be deleted.
+pub(super) fn plan(balancers: &[LoadBalancer], settings: Settings) -> anyhow::Result<Document> {
+    serve::runtime()?.block_on(async {
+        let aws = Aws::connect(settings).await?;
+        let account = aws.account().await.context("failed to read the account")?;
+        let mut desired: BTreeMap<LoadBalancerId, Option<&LoadBalancer>> = account
+            .listing
+            .stacks(&aws.settings().cluster)
+            .into_iter()
+            .map(|id| (id, None))
+            .collect();
+        desired.extend(
+            balancers
+                .iter()
+                .map(|balancer| (balancer.id.clone(), Some(balancer))),
+        );
+        let ids: Vec<LoadBalancerId> = desired.keys().cloned().collect();
+        let observed = aws
+            .observe(&ids, &account)
+            .await
+            .context("failed to read what exists")?;
+        let shared = aws
+            .observe_shared(&account)
+            .await
+            .context("failed to read what load balancers share")?;
+        Ok(portcullis_aws::plan_observed(
+            &desired,
+            aws.settings(),
+            &account,
+            &observed,
+            &shared,
+        ))
+    })
+}
