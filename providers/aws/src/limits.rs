@@ -70,6 +70,8 @@ pub const REDIRECT_PART_LENGTH: usize = 128;
 pub const BODY_LENGTH: usize = 1024;
 /// Characters of a rewrite's expression or replacement. Source: ELBv2 API, RewriteConfig.
 pub const REWRITE_LENGTH: usize = 1024;
+/// Characters of a health check's path. Source: ELBv2 API, CreateTargetGroup.HealthCheckPath.
+pub const HEALTH_PATH_LENGTH: usize = 1024;
 /// Targets in one call. AWS documents none; the incumbent's number is known to pass.
 pub const TARGETS_PER_CALL: usize = 200;
 

@@ -3,7 +3,7 @@
 //! A round holds only calls whose ids are known. Its order: what frees quota and serves nobody goes first; then what is
 //! needed by what follows (groups, target groups, load balancer, listeners, rules); what takes away (targets,
 //! permissions) comes after what replaces it. Whatever cannot be done yet is left to the next round, which is planned
-//! from the answers. Tags and attributes wait until nothing else is left to do.
+//! from the answers. Tags, attributes and health checks wait until nothing else is left to do.
 
 mod listeners;
 mod load_balancer;
@@ -93,7 +93,7 @@ fn round(
         // Last of all: of these AWS refuses what it does not know, and a refusal ends the pass. Routes do not wait.
         tags::write(&round, &mut changes);
         load_balancer::set_attributes(&round, &mut changes);
-        target_groups::set_attributes(&round, &mut changes);
+        target_groups::set(&round, &mut changes);
     }
     changes
 }

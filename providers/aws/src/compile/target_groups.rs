@@ -10,6 +10,7 @@ use portcullis_model::{
 
 use super::conditions::Refusal;
 use super::{Context, with_tags};
+use crate::limits;
 use crate::names::{self, TargetGroupKey};
 use crate::resource::{
     HealthCheckSpec, IpAddressType, Matcher, Pairs, ProtocolVersion, TargetDescription, TargetGroupSpec,
@@ -45,14 +46,8 @@ pub(super) fn compile(
     {
         let id = &backend.id;
         let mut group = target_group(context, backend);
-        if group.health.timeout_seconds >= group.health.interval_seconds {
-            let (timeout, interval) = (group.health.timeout_seconds, group.health.interval_seconds);
-            // ELBv2 refuses CreateTargetGroup: "Health check interval must be greater than the timeout."
-            group.health.timeout_seconds = interval.saturating_sub(1);
-            let message = format!(
-                "backend {id}: a health check that may take {timeout} s every {interval} s is refused by AWS; it may take {} s",
-                group.health.timeout_seconds
-            );
+        for message in mend(&mut group.health) {
+            let message = format!("backend {id}: {message}");
             problems.push(Problem::new(
                 Code::BackendUnsupported,
                 backend.origin.clone(),
@@ -84,6 +79,28 @@ pub(super) fn compile(
         group.targets = had.into_iter().chain(new).take(most).collect();
         room -= group.targets.len();
         out.insert(id.to_string(), group);
+    }
+    out
+}
+
+/// What AWS would refuse, and the group with it, becomes the nearest it takes; says what that was.
+fn mend(health: &mut HealthCheckSpec) -> Vec<String> {
+    let mut out = Vec::new();
+    let (timeout, interval) = (health.timeout_seconds, health.interval_seconds);
+    // ELBv2 refuses CreateTargetGroup: "Health check interval must be greater than the timeout."
+    if timeout >= interval {
+        health.timeout_seconds = interval.saturating_sub(1);
+        let most = health.timeout_seconds;
+        out.push(format!("a health check that may take {timeout} s every {interval} s is refused by AWS; it may take {most} s"));
+    }
+    // ELBv2 API, CreateTargetGroup.HealthCheckPath: 1 to 1,024 characters.
+    let path = &health.path;
+    let plain = path.starts_with('/') && path.chars().all(|c| c.is_ascii_graphic());
+    if !plain || path.len() > limits::HEALTH_PATH_LENGTH {
+        out.push(format!(
+            "health check path {path:?} is refused by AWS; \"/\" is asked for instead"
+        ));
+        health.path = "/".into();
     }
     out
 }

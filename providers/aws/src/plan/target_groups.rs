@@ -47,7 +47,7 @@ pub(super) fn delete_surplus(round: &Round<'_>, changes: &mut Vec<Change>) {
     }
 }
 
-/// Makes groups, sets what can be set, and registers targets.
+/// Makes groups and registers targets.
 pub(super) fn create(round: &Round<'_>, changes: &mut Vec<Change>) {
     for (id, desired) in &round.desired.target_groups {
         let Some(state) = round.target_groups.get(id.as_str()) else {
@@ -58,17 +58,6 @@ pub(super) fn create(round: &Round<'_>, changes: &mut Vec<Change>) {
             continue;
         };
         let (arn, spec) = (&state.arn, &state.spec);
-        if spec.health != desired.health {
-            let call = Call::ModifyTargetGroup {
-                arn: arn.clone(),
-                health: desired.health.clone(),
-            };
-            let mut change = change::<kind::TargetGroup>(id, call, "its health check differs");
-            change
-                .fields
-                .extend(field("HealthCheck", &spec.health, &desired.health));
-            changes.push(change);
-        }
         for targets in chunks(desired.targets.difference(&spec.targets)) {
             let reason = format!("{} may have requests", count(&targets));
             let call = Call::RegisterTargets {
@@ -97,12 +86,25 @@ pub(super) fn deregister(round: &Round<'_>, changes: &mut Vec<Change>) {
     }
 }
 
-/// Sets the attributes that are asked for; a key nobody asks for any more keeps its value, as the incumbent keeps it.
-pub(super) fn set_attributes(round: &Round<'_>, changes: &mut Vec<Change>) {
+/// Sets health checks, and the attributes that are asked for; a key nobody asks for any more keeps its value, as the
+/// incumbent keeps it.
+pub(super) fn set(round: &Round<'_>, changes: &mut Vec<Change>) {
     for (id, state) in &round.target_groups {
         let Some(desired) = round.desired.target_groups.get(*id) else {
             continue;
         };
+        let health = field("HealthCheck", &state.spec.health, &desired.health);
+        if let Some(health) = health {
+            let call = Call::ModifyTargetGroup {
+                arn: state.arn.clone(),
+                health: desired.health.clone(),
+            };
+            let change = change::<kind::TargetGroup>(*id, call, "its health check differs");
+            changes.push(Change {
+                fields: vec![health],
+                ..change
+            });
+        }
         let had = &state.spec.attributes;
         let attributes = differing(&desired.attributes, had);
         if !attributes.is_empty() {

@@ -121,6 +121,25 @@ fn a_health_check_ends_before_the_next_begins() {
 }
 
 #[test]
+fn a_health_check_asks_for_a_path() {
+    let long = format!("/{}", "p".repeat(1024));
+    for (path, want, problems) in [
+        ("/ok?x=1", "/ok?x=1", vec![]),
+        ("/package.Service/Method", "/package.Service/Method", vec![]),
+        ("ok", "/", vec![Code::BackendUnsupported]),
+        ("", "/", vec![Code::BackendUnsupported]),
+        ("/a b", "/", vec![Code::BackendUnsupported]),
+        (&long, "/", vec![Code::BackendUnsupported]),
+    ] {
+        let mut balancer = simple();
+        balancer.backends.values_mut().next().unwrap().health.path = path.into();
+        let (desired, found) = compiled(&balancer, &Account::offline(None));
+        let made = &desired.target_groups["shop/web-web:80"].health.path;
+        assert_eq!((made.as_str(), found), (want, problems), "{path}");
+    }
+}
+
+#[test]
 fn tags_that_aws_would_refuse_are_left_out_alone() {
     let mut balancer = simple();
     balancer.options.tags = [("Team", "core"), ("aws:owner", "me")]
