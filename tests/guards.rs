@@ -9,7 +9,7 @@ mod world;
 use std::sync::Arc;
 use std::time::Duration;
 
-use portcullis::controller::Leadership;
+use portcullis::controller::{Ended, Leadership};
 use serde_json::{Value, json};
 
 use self::world::{CLASSES, INGRESSES, RECORDS, World, condition, ingress, until, until_async, with};
@@ -329,4 +329,18 @@ async fn the_documented_rights_are_all_it_needs() {
     })
     .await;
     running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_loses_the_lease_ends_at_once() {
+    let world = Arc::new(World::start().await);
+    let mut running = world.control(world.aws().await).await;
+    served(&world, "web").await;
+    with(&world, |world| {
+        let lease = "/apis/coordination.k8s.io/v1/namespaces/default/leases/portcullis";
+        world.patch(lease, &json!({"spec": {"holderIdentity": "usurper"}}));
+    })
+    .await;
+    let ended = running.task.join_next().await.unwrap().unwrap();
+    assert!(matches!(ended, Err(Ended::Lost(_))), "{ended:?}");
 }

@@ -92,6 +92,7 @@ async fn serve(args: &RunArgs) -> anyhow::Result<Ended> {
     let admin = admin::bind(args.admin)
         .await
         .with_context(|| format!("failed to listen on {}", args.admin))?;
+    let listens_on = admin.local_addr().context("failed to learn the admin address")?;
     let mut settings = args.class.settings(Settings::new);
     settings.provider = Some(Aws::NAME);
     if let Some(kind) = args.aws.default_target_type {
@@ -116,7 +117,7 @@ async fn serve(args: &RunArgs) -> anyhow::Result<Ended> {
         identity: identity(),
         admin: Some(admin),
     };
-    info!(cluster = args.aws.cluster_name, admin = %args.admin, "running");
+    info!(cluster = args.aws.cluster_name, admin = %listens_on, "running");
     let stop = told_to_stop()?;
     controller::run(client, setup, stop)
         .await

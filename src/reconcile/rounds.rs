@@ -107,9 +107,8 @@ pub async fn make<P: Provider, O: Send>(
             match Box::pin(provider.apply(&claim, &change)).await {
                 Ok(answer) => {
                     fold(observed, &change, answer);
-                    let summary = P::summary(&change);
-                    info!(change = %change, call = summary.call, reason = summary.reason, "changed");
-                    changes.push(summary);
+                    info!(change = %change, "changed");
+                    changes.push(P::summary(&change));
                 }
                 Err(error) => {
                     return Made {
