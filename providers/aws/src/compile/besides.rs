@@ -57,10 +57,7 @@ fn one(condition: &Condition, semantics: Semantics) -> Result<RuleCondition, Ref
             header(name.as_str(), Values::Regexes(values.collect::<Result<_, _>>()?))?
         }
         Condition::Query(queries) => {
-            let values = queries
-                .iter()
-                .map(|query| query_pattern(query, semantics))
-                .collect::<Result<_, _>>()?;
+            let values = queries.iter().map(query_pattern).collect::<Result<_, _>>()?;
             RuleCondition::QueryString {
                 config: QueryStringConfig { values },
             }
@@ -119,17 +116,11 @@ fn header_pattern(glob: &Glob) -> Result<String, Refusal> {
     }
 }
 
-fn query_pattern(query: &QueryMatch, semantics: Semantics) -> Result<QueryStringValue, Refusal> {
+fn query_pattern(query: &QueryMatch) -> Result<QueryStringValue, Refusal> {
     let pattern = |what: &str, glob: &Glob| {
         let text = glob.as_str();
-        // To AWS a backslash makes the wildcard after it literal; what follows the incumbent is written that way.
-        let escapes = match semantics {
-            Semantics::AwsLoadBalancerController => {
-                !text.replace(r"\*", "").replace(r"\?", "").contains('\\')
-            }
-            Semantics::Kubernetes => !text.contains('\\'),
-        };
-        if escapes && limits::holds_only(text, limits::QUERY_CHARACTERS) {
+        // To AWS a backslash makes the wildcard after it literal; to a glob it is a character like any other.
+        if !text.contains('\\') && limits::holds_only(text, limits::QUERY_CHARACTERS) {
             short(Code::ConditionUnsupported, what, text.to_owned())
         } else {
             Err(unsupported(format!(
