@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use portcullis_model::{Code, ProviderError};
 
@@ -15,6 +16,9 @@ use crate::client::{Client, conflict};
 use crate::names;
 use crate::observe::{RESOURCES_PER_CALL, tags_of};
 use crate::resource::{Pairs, RuleAction, TargetGroupArn};
+
+/// Time for other passes to create what is then read with it. Making a load balancer takes AWS seconds at the least.
+const GATHERING: Duration = Duration::from_millis(100);
 
 /// Tags that say whose a resource is.
 const OWNERSHIP: [&str; 4] = [
@@ -72,6 +76,9 @@ impl Unproven {
             return Ok(());
         }
         let _one_at_a_time = self.reading.lock().await;
+        if self.any_waits(&used) {
+            tokio::time::sleep(GATHERING).await;
+        }
         for sort in [Sort::TargetGroup, Sort::LoadBalancer] {
             let batch = self.batch(&used, sort);
             if batch.is_empty() {
