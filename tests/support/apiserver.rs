@@ -50,6 +50,7 @@ impl ApiServer {
     }
 
     fn attempt() -> Result<ApiServer, String> {
+        let program = program::of_the_cluster("kube-apiserver");
         let (etcd, etcd_url) = start_etcd();
         let folder = folder("kube-apiserver");
         let serving = certificate::for_loopback();
@@ -86,7 +87,6 @@ impl ApiServer {
             format!("--service-account-signing-key-file={private}"),
             "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
         ];
-        let program = program::of_the_cluster("kube-apiserver");
         let server = Process::start("kube-apiserver", folder, &program, &arguments);
         let client = client(&serving.authority);
         let started = ApiServer {
@@ -165,6 +165,8 @@ impl ApiServer {
 }
 
 fn start_etcd() -> (Process, String) {
+    // Looked up first: a folder is removed with its process alone.
+    let program = program::of_the_cluster("etcd");
     let folder = folder("etcd");
     let (clients, peers) = (free_port(), free_port());
     let url = format!("http://127.0.0.1:{clients}");
@@ -177,10 +179,7 @@ fn start_etcd() -> (Process, String) {
         "--unsafe-no-fsync=true".to_owned(),
         "--log-level=warn".to_owned(),
     ];
-    (
-        Process::start("etcd", folder, &program::of_the_cluster("etcd"), &arguments),
-        url,
-    )
+    (Process::start("etcd", folder, &program, &arguments), url)
 }
 
 fn client(authority: &str) -> Arc<ClientConfig> {
