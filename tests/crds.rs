@@ -13,12 +13,12 @@ use portcullis::crd::load_balancer::LoadBalancerResource;
     reason = "one variable says that the files are to be written anew"
 )]
 fn the_files_say_what_the_code_says() {
-    let write = std::env::var("BLESS").is_ok_and(|value| value == "1");
+    let write = std::env::var("PORTCULLIS_BLESS").is_ok_and(|value| value == "1");
     for crd in [LoadBalancerResource::crd(), IngressClassParameters::crd()] {
         let name = crd.spec.names.plural.clone();
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("crds/{name}.yaml"));
         let want = format!(
-            "# Generated from src/crd: BLESS=1 cargo test --features cluster --test crds\n{}",
+            "# Generated from src/crd: PORTCULLIS_BLESS=1 cargo test --features cluster --test crds\n{}",
             serde_saphyr::to_string(&crd).unwrap()
         );
         if write {
@@ -27,7 +27,7 @@ fn the_files_say_what_the_code_says() {
         let got = std::fs::read_to_string(&path).unwrap_or_default();
         assert!(
             got == want,
-            "crds/{name}.yaml is stale; run: BLESS=1 cargo test --features cluster --test crds"
+            "crds/{name}.yaml is stale; run: PORTCULLIS_BLESS=1 cargo test --features cluster --test crds"
         );
     }
 }
