@@ -123,8 +123,11 @@ async fn a_target_may_end_its_connections_when_it_likes() {
             ended.unwrap();
         }
         let opened = target.connections.load(Ordering::SeqCst);
+        // Three requests and then the end: 80 where none overlap. Under GOAWAY the streams that the other three clients
+        // have opened by then, and those they open before it arrives, are still answered: up to nine a connection.
+        let fewest = if version == BackendVersion::Http2 { 26 } else { 60 };
         assert!(
-            (60..=160).contains(&opened),
+            (fewest..=160).contains(&opened),
             "{version:?}: {opened} connections for 240 requests"
         );
     }
