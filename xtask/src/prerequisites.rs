@@ -4,7 +4,12 @@ use std::process::Command;
 
 use anyhow::{Result, bail};
 
-use crate::{python, step};
+use crate::{files, python, step};
+
+/// What a first build and run of all tests takes, measured at 6 GiB, with the caches of Go and of `setup`.
+const FIRST_BUILD_GIB: u64 = 10;
+/// What is taken anew where it was built before: test programs are linked again.
+const LATER_BUILD_GIB: u64 = 3;
 
 /// Fails with the list of everything that is missing, so that one run names it all.
 pub(crate) fn check() -> Result<()> {
@@ -14,6 +19,7 @@ pub(crate) fn check() -> Result<()> {
         go(),
         git(),
         c_compiler(),
+        disk(),
     ]
     .into_iter()
     .chain([python::interpreter().err().map(|error| error.to_string())])
@@ -61,6 +67,31 @@ fn c_compiler() -> Option<String> {
         .then(|| format!("a C compiler ({named}): apt-get install build-essential"))
 }
 
+/// A linker that meets a full disk dies of SIGBUS and blames itself, so the disk is looked at first.
+fn disk() -> Option<String> {
+    let root = files::root();
+    let free = free_kib(&step::output(Command::new("df").arg("-Pk").arg(&root))?)?;
+    let built = root.join("target/debug/deps").exists();
+    too_little(free, built).map(|needed| {
+        let free = free / (1 << 20);
+        format!(
+            "disk space below {}: {needed} GiB are needed, {free} GiB are free",
+            root.display()
+        )
+    })
+}
+
+/// The fourth column of the last line. Source: POSIX, `df -P`.
+fn free_kib(df: &str) -> Option<u64> {
+    df.lines().last()?.split_whitespace().nth(3)?.parse().ok()
+}
+
+/// How many GiB are needed, if that much is not free.
+fn too_little(free_kib: u64, built: bool) -> Option<u64> {
+    let needed = if built { LATER_BUILD_GIB } else { FIRST_BUILD_GIB };
+    (free_kib < needed << 20).then_some(needed)
+}
+
 /// The number after `prefix`: 26 of `go1.26.8` and of `go1.26rc1` after `go1.`.
 pub(crate) fn minor(version: &str, prefix: &str) -> Option<u32> {
     let rest = version.strip_prefix(prefix)?;
@@ -71,6 +102,21 @@ pub(crate) fn minor(version: &str, prefix: &str) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_disk_with_too_little_room_is_named_before_the_build() {
+        let df = "Filesystem 1024-blocks Used Available Capacity Mounted on\n/dev/vda 263186432 24117248 4194304 26% /";
+        assert_eq!(free_kib(df), Some(4 << 20));
+        assert_eq!(free_kib("df: no such file"), None);
+        for (free, built, want) in [
+            (4 << 20, false, Some(FIRST_BUILD_GIB)),
+            (4 << 20, true, None),
+            (2 << 20, true, Some(LATER_BUILD_GIB)),
+            (20 << 20, false, None),
+        ] {
+            assert_eq!(too_little(free, built), want, "{free} KiB, built: {built}");
+        }
+    }
 
     #[test]
     fn a_version_is_compared_by_its_minor_number() {
