@@ -61,13 +61,18 @@ impl World {
             .expect("the world starts")
     }
 
-    fn furnish(&self) {
+    /// Installs our definitions.
+    pub(crate) fn define(&self) {
         for file in ["loadbalancers", "ingressclassparameters"] {
             let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("crds/{file}.yaml"));
             let text = std::fs::read_to_string(path).expect("the definition is there");
             let crd: Value = serde_saphyr::from_str(&text).expect("the definition is YAML");
             self.post("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", &crd);
         }
+    }
+
+    fn furnish(&self) {
+        self.define();
         self.post("/api/v1/namespaces", &json!({"metadata": {"name": "shop"}}));
         self.post(
             CLASSES,
