@@ -2,6 +2,7 @@
 //! balancer it touches, out.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
@@ -60,6 +61,7 @@ fn ingress(i: usize) -> Object {
             paths: vec![path("/"), path("/api")],
         }],
         status: Vec::new(),
+        held_for: BTreeSet::new(),
     })
 }
 

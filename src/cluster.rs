@@ -1,6 +1,7 @@
 //! What the cluster says: watches or files in, trimmed objects, an index and snapshots out.
 
 pub mod folder;
+pub mod incumbent;
 pub mod index;
 pub mod manifests;
 pub mod membership;

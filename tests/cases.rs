@@ -206,6 +206,7 @@ fn outcome(snapshot: &Snapshot, translation: &Translation, preview: Option<&Prev
             .map(|member| member.ingress.clone())
             .collect(),
         left: Vec::new(),
+        let_go: Vec::new(),
         ports,
         seen: Some(Seen {
             address,

@@ -16,7 +16,7 @@ use portcullis_test_support::Moto;
 use serde_json::{Value, json};
 
 use self::recording::{Program, Recording};
-use self::world::{World, until, with};
+use self::world::{RECORDS, World, until, with};
 
 /// What `plan --observe` prints of a folder of manifests.
 fn plan(moto: &Moto, vpc: &str, folder: &Path) -> Value {
@@ -245,4 +245,97 @@ async fn the_controller_takes_over_without_a_write_and_goes_on() {
         (|world| ready(world, "True"), &["elbv2:RegisterTargets"; 3]),
     ];
     taken_over(Recording("instance"), "legacy.app", nodes).await;
+}
+
+/// Finalizers of an Ingress; none where it is gone.
+fn finalizers(world: &World, namespace: &str, name: &str) -> Option<Value> {
+    let path = format!("/apis/networking.k8s.io/v1/namespaces/{namespace}/ingresses/{name}");
+    world
+        .get(&path)
+        .map(|ingress| ingress["metadata"]["finalizers"].clone())
+}
+
+fn delete(world: &World, namespace: &str, name: &str) {
+    world.delete(&format!(
+        "/apis/networking.k8s.io/v1/namespaces/{namespace}/ingresses/{name}"
+    ));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_is_deleted_is_let_go_when_its_rules_are_gone() {
+    let world = Recording("group-https").world().await;
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    let running = with(&world, move |world| Program::run(world, &log)).await;
+    until(&world, "it is taken over", |world| {
+        world.settled("public").then_some(())
+    })
+    .await;
+    with(&world, |world| {
+        world.moto.record();
+        delete(world, "shop", "weighted");
+    })
+    .await;
+    until(&world, "it is let go", |world| {
+        finalizers(world, "shop", "weighted").is_none().then_some(())
+    })
+    .await;
+    let writes = with(&world, World::writes).await;
+    assert_eq!(
+        writes,
+        [
+            "elbv2:DeleteRule",
+            "elbv2:DeleteTargetGroup",
+            "elbv2:DeleteTargetGroup"
+        ]
+    );
+    let others = with(&world, |world| {
+        [("shop", "front"), ("blog", "posts")].map(|(namespace, name)| finalizers(world, namespace, name))
+    })
+    .await;
+    let held = Some(json!(["group.ingress.k8s.aws/public"]));
+    assert_eq!(
+        others,
+        [held.clone(), held],
+        "those that stay keep the incumbent's finalizer"
+    );
+    drop(running);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_deleted_while_nobody_looked_is_cleaned_up() {
+    let world = Recording("simple").world().await;
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    let _running = with(&world, move |world| {
+        delete(world, "shop", "web");
+        assert!(
+            finalizers(world, "shop", "web").is_some(),
+            "the incumbent holds it"
+        );
+        world.moto.record();
+        Program::run(world, &log)
+    })
+    .await;
+    until(&world, "it is let go", |world| {
+        finalizers(world, "shop", "web").is_none().then_some(())
+    })
+    .await;
+    let (writes, left) = with(&world, |world| (world.writes(), world.everything())).await;
+    assert_eq!(
+        writes,
+        [
+            "elbv2:DeleteLoadBalancer",
+            "elbv2:DeleteTargetGroup",
+            "ec2:DeleteSecurityGroup",
+            "ec2:RevokeSecurityGroupIngress",
+            "ec2:DeleteSecurityGroup",
+        ]
+    );
+    assert!(left.iter().all(|thing| !thing.contains("k8s-")), "{left:?}");
+    until(&world, "no record is left", |world| {
+        let records = world.get(RECORDS)?;
+        records["items"].as_array()?.is_empty().then_some(())
+    })
+    .await;
 }

@@ -7,7 +7,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use portcullis_model::ObjectName;
+use portcullis_model::{LoadBalancerId, ObjectName};
 
 use crate::crd::ClassParametersSpec;
 
@@ -46,6 +46,8 @@ pub struct Ingress {
     pub rules: Vec<IngressRule>,
     /// `status.loadBalancer.ingress`, so that only a difference is written.
     pub status: Vec<IngressAddress>,
+    /// Load balancers for which the AWS Load Balancer Controller holds it by a finalizer.
+    pub held_for: BTreeSet<LoadBalancerId>,
 }
 
 /// One entry of `status.loadBalancer.ingress`.

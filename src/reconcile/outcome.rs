@@ -18,6 +18,9 @@ pub struct Outcome {
     pub members: Vec<Arc<Ingress>>,
     /// Ingresses that are served no more by any load balancer, but still show the address of this one.
     pub left: Vec<Arc<Ingress>>,
+    /// Ingresses being deleted that the AWS Load Balancer Controller still holds for this one, and that it serves no
+    /// more: they are let go.
+    pub let_go: Vec<Arc<Ingress>>,
     /// Ports it listens on.
     pub ports: Vec<Port>,
     /// None where the pass did not look: what is recorded is the best there is.
@@ -48,6 +51,7 @@ impl Outcome {
                 .map(|member| member.ingress.clone())
                 .collect(),
             left: view.left.clone(),
+            let_go: Vec::new(),
             ports: desired
                 .map(|desired| desired.listeners.keys().copied().collect())
                 .unwrap_or_default(),

@@ -26,7 +26,7 @@ use crate::cluster::index::NotSynced;
 use crate::cluster::watch::SharedIndex;
 use crate::crd::Mode;
 use crate::crd::load_balancer::LoadBalancerResource;
-use crate::translate::{Settings, translate};
+use crate::translate::{ControllerName, Settings, translate};
 
 /// All that passes of one provider share.
 #[derive(Debug)]
@@ -68,7 +68,12 @@ pub async fn pass<P: Provider>(site: &Site<P>, id: &LoadBalancerId) -> Result<Ou
         site.memory.drop(id);
     }
     match ended {
-        Ok(end) => outcome.end = end,
+        Ok(end) => {
+            if lets_go(site, record, &end) && !view.leaving_plans_only {
+                outcome.let_go = view.leaving;
+            }
+            outcome.end = end;
+        }
         Err(Failure::Provider(error)) => outcome.fail(error),
         Err(failure @ (Failure::NotSynced(_) | Failure::Record(_))) => return Err(failure),
     }
@@ -170,16 +175,28 @@ async fn withdraw<P: Provider>(
         ..
     } = site;
     let id = &view.snapshot.id;
-    let Some(record) = record else {
-        // Nothing is made that was not recorded before.
-        memory.drop(id);
+    let inherited = match record {
+        Some(record) if is_held(record) => None,
+        // What the incumbent made was never recorded here, and its finalizer waits until that is gone.
+        Some(_) | None
+            if replaces_incumbent(site) && !view.leaving.is_empty() && !view.leaving_plans_only =>
+        {
+            Some(site.records.intend(id, Mode::Apply).await?)
+        }
+        Some(_) => {
+            site.records.release(id).await?;
+            memory.drop(id);
+            return Ok(End::Gone);
+        }
+        None => {
+            // Nothing is made that was not recorded before.
+            memory.drop(id);
+            return Ok(End::Gone);
+        }
+    };
+    let Some(record) = inherited.as_deref().or(record) else {
         return Ok(End::Gone);
     };
-    if !is_held(record) {
-        site.records.release(id).await?;
-        memory.drop(id);
-        return Ok(End::Gone);
-    }
     // Neither a mistake in a class nor one in an Ingress removes what serves.
     if !view.refused.is_empty() {
         for (ingress, problems) in &view.refused {
@@ -237,6 +254,21 @@ async fn withdraw<P: Provider>(
     }
     site.records.release(id).await?;
     Ok(End::Gone)
+}
+
+/// Whether Ingresses of the incumbent's classes are served here, in its place.
+fn replaces_incumbent<P: Provider>(site: &Site<P>) -> bool {
+    site.settings.controller.as_str() == ControllerName::INCUMBENT
+}
+
+/// Whether Ingresses being deleted, which the incumbent holds, are let go: none of their rules stand any more, and what
+/// the incumbent made is ours.
+fn lets_go<P: Provider>(site: &Site<P>, record: Option<&LoadBalancerResource>, end: &End) -> bool {
+    let ours = replaces_incumbent(site) || record.is_some_and(is_held);
+    match end {
+        End::Resting | End::Settled { .. } | End::Gone => ours,
+        End::Held(_) | End::Failed(_) => false,
+    }
 }
 
 /// Whether what is recorded still holds: from memory, or after a restart from the record.

@@ -8,8 +8,9 @@ use super::outcome::shows;
 use crate::cluster::index::NotSynced;
 use crate::cluster::membership::Membership;
 use crate::cluster::object::Ingress;
-use crate::cluster::snapshot::Snapshot;
+use crate::cluster::snapshot::{Parameters, Snapshot};
 use crate::cluster::watch::SharedIndex;
+use crate::crd::Mode;
 use crate::crd::load_balancer::LoadBalancerResource;
 
 /// What a pass looks at.
@@ -20,6 +21,10 @@ pub struct View {
     pub refused: Vec<(Arc<Ingress>, Vec<Problem>)>,
     /// Recorded as members, and now somebody else's, but still showing the recorded address.
     pub left: Vec<Arc<Ingress>>,
+    /// Being deleted, and held for this load balancer by the AWS Load Balancer Controller.
+    pub leaving: Vec<Arc<Ingress>>,
+    /// Whether the class of one of those only plans.
+    pub leaving_plans_only: bool,
 }
 
 impl View {
@@ -34,7 +39,16 @@ impl View {
             snapshot: synced.snapshot(id),
             refused: Vec::new(),
             left: Vec::new(),
+            leaving: Vec::new(),
+            leaving_plans_only: false,
         };
+        for (ingress, parameters) in synced.leaving(id) {
+            view.leaving_plans_only |= match parameters {
+                Parameters::Found(parameters) => parameters.spec.mode == Mode::Plan,
+                Parameters::None | Parameters::Missing | Parameters::Foreign => false,
+            };
+            view.leaving.push(ingress);
+        }
         let Some(status) = record.and_then(|record| record.status.as_ref()) else {
             return Ok(view);
         };

@@ -245,6 +245,7 @@ mod tests {
             end,
             members: Vec::new(),
             left: Vec::new(),
+            let_go: Vec::new(),
             ports: Vec::new(),
             seen: None,
             made: Vec::new(),

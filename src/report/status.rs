@@ -215,7 +215,7 @@ pub(super) fn short(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
     use std::sync::Arc;
 
     use portcullis_model::{
@@ -240,6 +240,7 @@ mod tests {
             tls: Vec::new(),
             rules: Vec::new(),
             status: Vec::new(),
+            held_for: BTreeSet::new(),
         })
     }
 
@@ -249,6 +250,7 @@ mod tests {
             end,
             members: vec![member("web"), member("api")],
             left: Vec::new(),
+            let_go: Vec::new(),
             ports: vec![Port::HTTP, Port::HTTPS],
             seen: Some(Seen {
                 address: Some(Address::Hostname("K8S-public-1.elb.amazonaws.com".into())),

@@ -11,12 +11,13 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt};
-use portcullis_model::{ObjectName, Problem};
+use portcullis_model::{LoadBalancerId, ObjectName, Problem};
 use serde_json::{Value, json};
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::events::{Note, Regarding, Source, Told, Tone};
 use super::{events, status};
+use crate::cluster::incumbent;
 use crate::cluster::object::{Ingress, IngressAddress};
 use crate::crd::load_balancer::LoadBalancerResource;
 use crate::reconcile::outcome::{End, Outcome};
@@ -30,7 +31,7 @@ const CONTROLLER: &str = "portcullis.dev/controller";
 /// What could not be written; the pass is tried again.
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
-    #[error("status of ingress {name} cannot be written")]
+    #[error("ingress {name} cannot be written")]
     Ingress {
         name: ObjectName,
         #[source]
@@ -73,6 +74,9 @@ impl Reporter {
         outcome: &Outcome,
         now: Instant,
     ) -> Result<usize, ReportError> {
+        for ingress in &outcome.let_go {
+            self.let_go(ingress, &outcome.id).await?;
+        }
         match outcome.end {
             End::Resting => return Ok(0),
             End::Settled { .. } | End::Held(_) | End::Failed(_) | End::Gone => {}
@@ -112,6 +116,40 @@ impl Reporter {
     ) -> usize {
         let notes = refused.map_or_else(Vec::new, |(ingress, problems)| events::refused(ingress, problems));
         self.tell(Source::Refused(name.clone()), notes, now).await
+    }
+
+    /// Removes the finalizer by which the AWS Load Balancer Controller holds an Ingress for this load balancer.
+    async fn let_go(&self, ingress: &Ingress, id: &LoadBalancerId) -> Result<(), ReportError> {
+        let name = &ingress.meta.name;
+        let api: Api<KubeIngress> = Api::namespaced(self.client.clone(), &name.namespace);
+        let failed = |source| ReportError::Ingress {
+            name: name.clone(),
+            source,
+        };
+        let held = match api.get_metadata(&name.name).await {
+            Ok(held) if held.uid().as_deref() == Some(&*ingress.meta.uid) => held,
+            // Gone meanwhile, or another one of the same name.
+            Ok(_) => return Ok(()),
+            Err(kube::Error::Api(status)) if status.code == 404 => return Ok(()),
+            Err(source) => return Err(failed(source)),
+        };
+        let others = held.finalizers().iter();
+        let others: Vec<&String> = others
+            .filter(|finalizer| incumbent::held_for(name, finalizer).as_ref() != Some(id))
+            .collect();
+        // With the version: a finalizer that somebody adds meanwhile must not be lost.
+        let body = json!({"metadata": {"resourceVersion": held.resource_version(), "finalizers": others}});
+        match api
+            .patch_metadata(&name.name, &PatchParams::default(), &Patch::Merge(&body))
+            .await
+        {
+            Ok(_) => {
+                info!(ingress = %name, "let go: nothing of it is served any more");
+                Ok(())
+            }
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+            Err(source) => Err(failed(source)),
+        }
     }
 
     async fn ingress(&self, ingress: &Ingress, want: &[IngressAddress]) -> Result<(), ReportError> {

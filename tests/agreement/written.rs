@@ -1,6 +1,6 @@
 //! Random choices in; Ingresses that share a load balancer, and what they are translated to, out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -245,6 +245,7 @@ fn objects(all: &[Written]) -> Vec<Object> {
             tls: Vec::new(),
             rules,
             status: Vec::new(),
+            held_for: BTreeSet::new(),
         }));
     }
     objects

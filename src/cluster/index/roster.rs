@@ -27,6 +27,8 @@ pub(super) struct Roster {
     refused: BTreeSet<ObjectName>,
     by_service: HashMap<ObjectName, BTreeSet<ObjectName>>,
     by_secret: HashMap<ObjectName, BTreeSet<ObjectName>>,
+    /// Ingresses being deleted that the AWS Load Balancer Controller holds for a load balancer.
+    leaving: HashMap<LoadBalancerId, BTreeSet<ObjectName>>,
     /// Ingresses that look for certificates among all Secrets of a namespace.
     searching: HashMap<Arc<str>, BTreeSet<ObjectName>>,
 }
@@ -62,6 +64,12 @@ impl Roster {
             .filter_map(|name| self.entries.get(name))
     }
 
+    /// Ingresses being deleted that are held for this load balancer, by name.
+    pub(super) fn leaving(&self, id: &LoadBalancerId) -> impl Iterator<Item = &Arc<Ingress>> {
+        let names = self.leaving.get(id).into_iter().flatten();
+        names.filter_map(|name| self.get(name))
+    }
+
     /// Refused Ingresses, by name.
     pub(super) fn refused(&self) -> impl Iterator<Item = &Entry> {
         self.refused.iter().filter_map(|name| self.entries.get(name))
@@ -77,6 +85,12 @@ impl Roster {
         let name = ingress.meta.name.clone();
         self.remove(&name, touched);
         touched.membership(&name, &membership);
+        if ingress.meta.deleting {
+            for id in &ingress.held_for {
+                touched.load_balancers.insert(id.clone());
+                self.leaving.entry(id.clone()).or_default().insert(name.clone());
+            }
+        }
         match &membership {
             Membership::Foreign => {}
             Membership::Member { id, .. } => {
@@ -126,6 +140,9 @@ impl Roster {
             Membership::Refused(_) => {
                 self.refused.remove(name);
             }
+        }
+        for id in &entry.ingress.held_for {
+            unlink(&mut self.leaving, id, name);
         }
         for service in &entry.names.services {
             unlink(&mut self.by_service, service, name);

@@ -54,6 +54,23 @@ impl<'a> Synced<'a> {
         roster.get(name).zip(roster.membership(name))
     }
 
+    /// Ingresses being deleted that the AWS Load Balancer Controller holds for this load balancer, with the parameters
+    /// of their class.
+    pub fn leaving(&self, id: &LoadBalancerId) -> Vec<(Arc<Ingress>, Parameters)> {
+        let index = self.index;
+        let parameters = |ingress: &Ingress| {
+            let class = ingress
+                .class_name
+                .as_ref()
+                .and_then(|name| index.classes.get(name));
+            class.map_or(Parameters::None, |class| self.parameters(class))
+        };
+        let leaving = index.roster.leaving(id);
+        leaving
+            .map(|ingress| (ingress.clone(), parameters(ingress)))
+            .collect()
+    }
+
     /// What this load balancer is made of; without members where there is none of this id.
     pub fn snapshot(&self, id: &LoadBalancerId) -> Snapshot {
         let index = self.index;

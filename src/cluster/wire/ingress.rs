@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use super::meta::MetaWire;
 use super::{Invalid, Wire, object};
+use crate::cluster::incumbent;
 use crate::cluster::object::{
     Ingress, IngressAddress, IngressAddressPort, IngressBackend, IngressPath, IngressRule, IngressTls, Meta,
     Object, PortRef,
@@ -19,6 +20,8 @@ pub(super) struct IngressWire {
     spec: Option<Spec>,
     #[serde(default, deserialize_with = "object::one")]
     status: Option<Status>,
+    #[serde(skip)]
+    finalizers: Vec<Arc<str>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -124,7 +127,9 @@ impl Wire for IngressWire {
     ];
 
     fn metadata(&mut self) -> MetaWire {
-        self.metadata.take().unwrap_or_default()
+        let mut metadata = self.metadata.take().unwrap_or_default();
+        self.finalizers = metadata.finalizers.take().unwrap_or_default();
+        metadata
     }
 
     fn trim(self, meta: Meta) -> Result<Object, Invalid> {
@@ -135,7 +140,10 @@ impl Wire for IngressWire {
         let rules = spec.rules.unwrap_or_default().into_iter().enumerate();
         let tls = spec.tls.unwrap_or_default().into_iter();
         let status = self.status.and_then(|status| status.load_balancer?.ingress);
+        let held_for = self.finalizers.iter();
+        let held_for = held_for.filter_map(|finalizer| incumbent::held_for(&meta.name, finalizer));
         Ok(Object::Ingress(Ingress {
+            held_for: held_for.collect(),
             meta,
             class_name: spec.ingress_class_name,
             default_backend: default_backend.transpose()?,
