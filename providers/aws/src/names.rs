@@ -11,6 +11,8 @@ pub const CLUSTER_TAG: &str = "elbv2.k8s.aws/cluster";
 pub const LEGACY_CLUSTER_TAG: &str = "ingress.k8s.aws/cluster";
 /// On every resource of a load balancer: its id.
 pub const STACK_TAG: &str = "ingress.k8s.aws/stack";
+/// On every resource of a Service's Network Load Balancer, which is the incumbent's alone: the Service.
+pub const SERVICE_STACK_TAG: &str = "service.k8s.aws/stack";
 /// On every resource of a load balancer: the resource's id within it.
 pub const RESOURCE_TAG: &str = "ingress.k8s.aws/resource";
 /// On what spans load balancers: which it is.

@@ -157,7 +157,8 @@ pub fn plan_shared(
     let nothing = BTreeSet::new();
     let ours = sources(settings, shared, account);
     let groups: BTreeSet<&SecurityGroupId> = desired.keys().chain(shared.marked.keys()).collect();
-    let mut left = false;
+    let beside_services = serves_services(settings, account);
+    let mut left = beside_services;
     for group in groups {
         let wanted = desired.get(group).unwrap_or(&nothing);
         let marked = shared
@@ -173,6 +174,9 @@ pub fn plan_shared(
         let add = without(wanted, had.iter().copied());
         let mut revoke = without(had.iter().copied(), wanted);
         revoke.retain(|permission| !demands.values().any(|demand| demand.may_need(permission)));
+        if beside_services {
+            revoke.clear();
+        }
         let full = others(account, group) + had.len() + add.len() > account.quotas.permissions;
         let authorize = (!add.is_empty()).then(|| {
             let call = Call::AuthorizeSecurityGroupIngress {
@@ -224,6 +228,17 @@ pub fn plan_shared(
         .chain(limits)
         .collect();
     (Plan { changes }, problems)
+}
+
+/// Whether the incumbent serves Services of the cluster beside us: its Network Load Balancers are members of the same
+/// backend group, and what it opens for them carries the same mark. So nothing is shut that it may need.
+fn serves_services(settings: &Settings, account: &Account) -> bool {
+    let listed = &account.listing.security_groups;
+    listed.iter().any(|state| {
+        let tags = &state.spec.tags;
+        tags.get(names::CLUSTER_TAG) == Some(settings.cluster.as_str())
+            && tags.get(names::SERVICE_STACK_TAG).is_some()
+    })
 }
 
 /// Groups whose members' permissions are ours: those with our cluster's tag. Marked permissions that let in others

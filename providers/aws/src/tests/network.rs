@@ -341,6 +341,36 @@ fn permissions_of_others_on_nodes_are_left_alone() {
 }
 
 #[test]
+fn an_incumbent_kept_for_services_keeps_its_permissions_and_group() {
+    let account = Account::offline(None);
+    let (_, shared) = super::settled::made(&simple(), &account);
+    let nlb = |cluster: &str| {
+        let mut beside = account.clone();
+        let mut state = shared.backend.as_ref().unwrap().get().clone();
+        let tags = [
+            (crate::names::CLUSTER_TAG, cluster),
+            ("service.k8s.aws/stack", "shop/nlb"),
+        ];
+        state.id = Id::new("sg-nlb");
+        state.spec.tags = tags.into_iter().collect();
+        beside.listing.security_groups.push(state);
+        beside
+    };
+    for (what, account, want) in [
+        ("a Service of this cluster", nlb("demo"), vec![]),
+        (
+            "a Service of another",
+            nlb("other"),
+            vec!["ec2:RevokeSecurityGroupIngress"],
+        ),
+    ] {
+        let (round, _) = plan_shared(&settings("demo"), &BTreeMap::new(), &shared, &account);
+        let calls: Vec<&str> = round.changes.iter().map(|change| change.call.name()).collect();
+        assert_eq!(calls, want, "{what}");
+    }
+}
+
+#[test]
 fn nobody_is_shut_out_from_targets_whose_group_is_not_known() {
     let account = Account::offline(None);
     let (_, shared) = super::settled::made(&simple(), &account);
