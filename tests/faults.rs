@@ -49,6 +49,14 @@ impl Provider for Mortal {
         self.inner.observe(ids, account).await
     }
 
+    async fn look_closer(
+        &self,
+        desired: &LoadBalancer,
+        observed: &mut Self::Observed,
+    ) -> Result<(), ProviderError> {
+        self.inner.look_closer(desired, observed).await
+    }
+
     async fn observe_shared(&self, account: &Self::Account) -> Result<Self::Shared, ProviderError> {
         self.inner.observe_shared(account).await
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use portcullis_model::{
     Action, FixedResponse, Listener, LoadBalancer, LoadBalancerId, ObjectName, Options, Origin, Port,
-    Problem, Protocol, Scheme, Semantics,
+    Problem, Protocol, Semantics,
 };
 use portcullis_proxy::{Handle, KeyPairPem, ServedPorts, Server, ServerConfig, ServingState};
 use tracing::{info, warn};
@@ -164,18 +164,7 @@ fn nothing() -> LoadBalancer {
         id: LoadBalancerId::Group("folder".into()),
         semantics: Semantics::Kubernetes,
         members: Vec::new(),
-        options: Options {
-            scheme: Scheme::Internal,
-            address_family: portcullis_model::AddressFamily::Ipv4,
-            name: None,
-            subnets: Vec::new(),
-            security_groups: Vec::new(),
-            open_nodes: false,
-            admitted: BTreeMap::new(),
-            tags: BTreeMap::new(),
-            attributes: BTreeMap::new(),
-            origin,
-        },
+        options: Options::new(origin),
         listeners: BTreeMap::from([(Port::HTTP, listener)]),
         rules: Vec::new(),
         backends: BTreeMap::new(),

@@ -107,6 +107,7 @@ async fn serve<P: Provider>(
 
     site.records.intend(id, mode).await?;
     let (mut observed, account) = look(site, id).await?;
+    Box::pin(provider.look_closer(desired, &mut observed)).await?;
     outcome.seen = Some(Seen::of::<P>(&observed));
 
     let hold = match (paused, mode) {

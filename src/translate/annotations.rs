@@ -93,6 +93,15 @@ impl<'a> Annotations<'a> {
         Problem::new(Code::AnnotationInvalid, self.origin(written), message)
     }
 
+    /// Not the value, but what follows the family's prefix is wrong.
+    pub(super) fn invalid_name(&self, written: Written<'_>, why: &str) -> Problem {
+        let message = format!(
+            "{} is no name that is read here: {why}",
+            value::shown(written.key)
+        );
+        Problem::new(Code::AnnotationInvalid, self.origin(written), message)
+    }
+
     /// Reads one; what cannot be read is reported and never taken for absent.
     pub(super) fn read<T>(
         &self,
@@ -197,8 +206,8 @@ mod tests {
                 false,
             ),
             (
-                "alb.ingress.kubernetes.io/customer-owned-ipv4-pool",
-                "x",
+                "alb.ingress.kubernetes.io/enable-frontend-nlb",
+                "true",
                 Some(Code::AnnotationUnsupported),
                 false,
             ),

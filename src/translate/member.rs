@@ -44,17 +44,24 @@ pub(super) struct Part<'a> {
 /// Who may connect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Ranges {
-    pub(super) nets: BTreeSet<IpNet>,
+    pub(super) sources: Sources,
     /// Some could not be read: the rest says less than was meant.
     pub(super) broken: bool,
 }
 
-impl Ranges {
+/// Where clients may be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Sources {
+    pub(super) nets: BTreeSet<IpNet>,
+    /// Names of lists that only the provider can read.
+    pub(super) lists: BTreeSet<String>,
+}
+
+impl Sources {
     /// Whether all that `other` lets in is let in by these.
-    pub(super) fn cover(&self, other: &BTreeSet<IpNet>) -> bool {
-        other
-            .iter()
-            .all(|net| self.nets.iter().any(|own| own.contains(net)))
+    pub(super) fn cover(&self, other: &Self) -> bool {
+        let covered = |net: &IpNet| self.nets.iter().any(|own| own.contains(net));
+        other.nets.iter().all(covered) && other.lists.is_subset(&self.lists)
     }
 }
 
@@ -195,6 +202,16 @@ fn read_one<'a>(
         problems.push(annotations.invalid(written, "it names no security group"));
         refusal = Some("security-groups");
     }
+    let mut ranges = ranges(&annotations, problems);
+    if let (Merge::OneLoadBalancer, Some(written)) =
+        (settings.merge, annotations.get("security-group-prefix-lists"))
+    {
+        let message = "who is on a prefix list only AWS knows: what it constrains answers 503 here";
+        let at = annotations.origin(written);
+        problems.push(Problem::new(Code::AnnotationUnsupported, at, message));
+        refusal = Some("security-group-prefix-lists");
+        ranges = annotations.get("inbound-cidrs").and(ranges);
+    }
     Part {
         ingress,
         parameters,
@@ -206,7 +223,7 @@ fn read_one<'a>(
         },
         asked: ports,
         redirect: annotations.read("ssl-redirect", port, problems),
-        ranges: ranges(&annotations, problems),
+        ranges,
         certificates,
         refusal,
         annotations,
@@ -263,27 +280,41 @@ fn listen_ports(text: &str) -> Result<BTreeMap<Port, Wire>, String> {
     Ok(ports)
 }
 
+/// By address, by list, or both; everybody only where neither is written.
 fn ranges(annotations: &Annotations<'_>, problems: &mut Vec<Problem>) -> Option<Ranges> {
-    let written = annotations.get("inbound-cidrs")?;
-    let items = value::list(written.value);
+    let nets = annotations.get("inbound-cidrs");
+    let lists = annotations.get("security-group-prefix-lists");
+    if nets.is_none() && lists.is_none() {
+        return None;
+    }
     let mut ranges = Ranges {
-        nets: BTreeSet::new(),
+        sources: Sources::default(),
         broken: false,
     };
-    for item in &items {
-        match value::range(item) {
-            Ok(net) => {
-                ranges.nets.insert(net);
-            }
-            Err(why) => {
-                problems.push(annotations.invalid(written, why));
-                ranges.broken = true;
+    if let Some(written) = nets {
+        for item in value::list(written.value) {
+            match value::range(item) {
+                Ok(net) => {
+                    ranges.sources.nets.insert(net);
+                }
+                Err(why) => {
+                    problems.push(annotations.invalid(written, why));
+                    ranges.broken = true;
+                }
             }
         }
+        if value::list(written.value).is_empty() {
+            problems.push(annotations.invalid(written, "it names no address range"));
+            ranges.broken = true;
+        }
     }
-    if items.is_empty() {
-        problems.push(annotations.invalid(written, "it names no address range"));
-        ranges.broken = true;
+    if let Some(written) = lists {
+        let items = value::list(written.value);
+        if items.is_empty() {
+            problems.push(annotations.invalid(written, "it names no prefix list"));
+            ranges.broken = true;
+        }
+        ranges.sources.lists = items.into_iter().map(str::to_owned).collect();
     }
     Some(ranges)
 }

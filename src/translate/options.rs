@@ -1,19 +1,18 @@
 //! The members in, what concerns their load balancer as a whole out.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use ipnet::IpNet;
-use portcullis_model::{AddressFamily, Code, Options, Origin, Port, Problem, Scheme};
+use portcullis_model::{AddressFamily, AddressPools, Code, Options, Origin, Port, Problem, Scheme};
 
 use super::annotations::{Setting, value};
-use super::member::Part;
+use super::member::{Part, Sources, Wire};
 use super::settings::Settings;
 
 /// Reads the options. Of members that disagree the first in order counts.
 pub(super) fn read(
     parts: &[Part<'_>],
     settings: &Settings,
-    admitted: BTreeMap<Port, BTreeSet<IpNet>>,
+    admitted: BTreeMap<Port, Sources>,
     origin: Origin,
     problems: &mut Vec<Problem>,
 ) -> Options {
@@ -62,10 +61,94 @@ pub(super) fn read(
         )
         .given()
         .unwrap_or(false),
-        admitted,
+        admitted_lists: admitted
+            .iter()
+            .filter(|(_, sources)| !sources.lists.is_empty())
+            .map(|(port, sources)| (*port, sources.lists.clone()))
+            .collect(),
+        admitted: admitted
+            .into_iter()
+            .map(|(port, sources)| (port, sources.nets))
+            .collect(),
         tags: merged(parts, "tags", problems),
         attributes: merged(parts, "load-balancer-attributes", problems),
+        listener_attributes: listener_attributes(parts, problems),
+        pools: AddressPools {
+            // Which text names a pool the provider knows; also that an empty one does not.
+            public: agreed(parts, "ipam-ipv4-pool-id", |text| Ok(text.to_owned()), problems).given(),
+            on_premises: agreed(parts, "customer-owned-ipv4-pool", name, problems).given(),
+        },
+        minimum_capacity: agreed(parts, "minimum-load-balancer-capacity", capacity, problems).given(),
         origin,
+    }
+}
+
+/// `listener-attributes.<PROTOCOL>-<port>` of all members together; of a key with two values the first in order counts.
+fn listener_attributes(
+    parts: &[Part<'_>],
+    problems: &mut Vec<Problem>,
+) -> BTreeMap<Port, BTreeMap<String, String>> {
+    const FAMILY: &str = "listener-attributes.";
+    let mut all: BTreeMap<(Port, String), (String, &Part<'_>)> = BTreeMap::new();
+    for part in parts {
+        for (listener, written) in part.annotations.family(FAMILY) {
+            let name = format!("{FAMILY}{listener}");
+            let Some((wire, port)) = listener_name(listener) else {
+                problems.push(
+                    part.annotations
+                        .invalid_name(written, "expected HTTP or HTTPS, a hyphen and a port"),
+                );
+                continue;
+            };
+            if part.asked.get(&port) != Some(&wire) {
+                let why = "the Ingress does not listen on that port with that protocol";
+                problems.push(part.annotations.invalid_name(written, why));
+                continue;
+            }
+            let Some(map) = part.annotations.read(&name, value::map, problems).given() else {
+                continue;
+            };
+            for (key, value) in map {
+                match all.get(&(port, key.clone())) {
+                    None => {
+                        all.insert((port, key), (value, part));
+                    }
+                    Some((first, by)) if *first != value && by.group == part.group => {
+                        problems.push(conflict(part, by, &name));
+                    }
+                    Some(_) => {}
+                }
+            }
+        }
+    }
+    let mut out: BTreeMap<Port, BTreeMap<String, String>> = BTreeMap::new();
+    for ((port, key), (value, _)) in all {
+        out.entry(port).or_default().insert(key, value);
+    }
+    out
+}
+
+/// `HTTPS-443`; the protocol to the letter.
+fn listener_name(text: &str) -> Option<(Wire, Port)> {
+    let (protocol, port) = text.split_once('-')?;
+    let wire = match protocol {
+        "HTTP" => Wire::Http,
+        "HTTPS" => Wire::Https,
+        _ => return None,
+    };
+    Some((wire, Port::new(port.parse().ok()?).ok()?))
+}
+
+/// `CapacityUnits=1000`. Source: AWS Load Balancer Controller, `model_build_load_balancer.go`.
+fn capacity(text: &str) -> Result<u32, String> {
+    let expected = || "expected CapacityUnits= and a number".to_owned();
+    let map = value::map(text)?;
+    match map.iter().collect::<Vec<_>>().as_slice() {
+        [(key, units)] if key.as_str() == "CapacityUnits" => {
+            let units: i32 = units.parse().map_err(|_| expected())?;
+            u32::try_from(units).map_err(|_| expected())
+        }
+        _ => Err(expected()),
     }
 }
 

@@ -2,13 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ipnet::IpNet;
 use portcullis_model::{
     Action, Code, Condition, FixedResponse, LoadBalancerId, Port, Problem, Redirect, Semantics,
 };
 
 use super::annotations::{Setting, value};
-use super::member::{Part, Wire, standard};
+use super::member::{Part, Sources, Wire, standard};
 use super::options::conflict;
 use super::settings::{Merge, Settings};
 
@@ -41,7 +40,7 @@ pub(super) struct Ports {
     pub(super) wires: BTreeMap<Port, Wire>,
     /// HTTP ports at which everything is redirected, and where to: no rule stands there.
     pub(super) redirecting: BTreeMap<Port, Port>,
-    pub(super) admitted: BTreeMap<Port, BTreeSet<IpNet>>,
+    pub(super) admitted: BTreeMap<Port, Sources>,
     /// By member.
     pub(super) standings: Vec<Standing>,
 }
@@ -92,19 +91,20 @@ pub(super) fn decide(parts: &mut [Part<'_>], settings: &Settings, problems: &mut
 }
 
 /// Whether a port is open to more than a member lets in. Nothing given: it is open to all.
-fn lets_in_more(part: &Part<'_>, admitted: Option<&BTreeSet<IpNet>>) -> bool {
+fn lets_in_more(part: &Part<'_>, admitted: Option<&Sources>) -> bool {
     match (&part.ranges, admitted) {
         (None, _) => false,
-        (Some(ranges), Some(nets)) => !ranges.cover(nets),
-        (Some(ranges), None) => !ranges.cover(&everybody()),
+        (Some(ranges), Some(admitted)) => !ranges.sources.cover(admitted),
+        (Some(ranges), None) => !ranges.sources.cover(&everybody()),
     }
 }
 
-fn everybody() -> BTreeSet<IpNet> {
-    ["0.0.0.0/0", "::/0"]
-        .iter()
-        .filter_map(|net| net.parse().ok())
-        .collect()
+fn everybody() -> Sources {
+    let nets = ["0.0.0.0/0", "::/0"];
+    Sources {
+        nets: nets.iter().filter_map(|net| net.parse().ok()).collect(),
+        lists: BTreeSet::new(),
+    }
 }
 
 /// The protocol of each port; of two the first in order counts, and the other member has no rules there.
@@ -221,7 +221,7 @@ fn redirecting(
 
 /// Who may connect, by port: the first given in order, sound ones before broken ones. A member that gives none
 /// takes what another gives, as the incumbent has it.
-fn admitted(parts: &[Part<'_>], problems: &mut Vec<Problem>) -> BTreeMap<Port, BTreeSet<IpNet>> {
+fn admitted(parts: &[Part<'_>], problems: &mut Vec<Problem>) -> BTreeMap<Port, Sources> {
     let mut chosen: BTreeMap<Port, &Part<'_>> = BTreeMap::new();
     for broken in [false, true] {
         for part in parts {
@@ -238,21 +238,26 @@ fn admitted(parts: &[Part<'_>], problems: &mut Vec<Problem>) -> BTreeMap<Port, B
         };
         let differs = part.ports.keys().find_map(|port| {
             let first = chosen.get(port)?;
-            (first.ranges.as_ref().map(|r| &r.nets) != Some(&ranges.nets)).then_some(*first)
+            (first.ranges.as_ref().map(|r| &r.sources) != Some(&ranges.sources)).then_some(*first)
         });
         if let Some(first) = differs {
-            problems.push(conflict(part, first, "inbound-cidrs"));
+            let name = match part.annotations.get("inbound-cidrs") {
+                Some(_) => "inbound-cidrs",
+                None => "security-group-prefix-lists",
+            };
+            problems.push(conflict(part, first, name));
         }
     }
     chosen
         .into_iter()
-        .filter_map(|(port, part)| part.ranges.as_ref().map(|ranges| (port, ranges.nets.clone())))
+        .filter_map(|(port, part)| part.ranges.as_ref().map(|ranges| (port, ranges.sources.clone())))
         .collect()
 }
 
-/// What a guarded rule asks beside its own conditions; nothing can meet it where no range could be read.
+/// What a guarded rule asks beside its own conditions; nothing can meet it where no range could be read. A rule cannot
+/// ask for lists that only the provider knows: who is on them alone is turned away.
 pub(super) fn guard(part: &Part<'_>) -> Option<Condition> {
-    let nets = &part.ranges.as_ref()?.nets;
+    let nets = &part.ranges.as_ref()?.sources.nets;
     (!nets.is_empty()).then(|| Condition::Source(nets.iter().copied().collect()))
 }
 

@@ -9,6 +9,7 @@ mod groups;
 mod hosts;
 mod incumbent;
 mod isolation;
+mod options;
 mod paths;
 mod serving;
 mod tls;

@@ -57,6 +57,24 @@ fn options(out: &mut String, options: &Options) {
     for (key, value) in &options.attributes {
         line(out, 1, format!("attribute {key}={value}"));
     }
+    for (port, attributes) in &options.listener_attributes {
+        for (key, value) in attributes {
+            line(out, 1, format!("port {port} attribute {key}={value}"));
+        }
+    }
+    if let Some(pool) = &options.pools.public {
+        line(out, 1, format!("public addresses of pool {pool}"));
+    }
+    if let Some(pool) = &options.pools.on_premises {
+        line(out, 1, format!("on-premises addresses of pool {pool}"));
+    }
+    if let Some(units) = options.minimum_capacity {
+        line(out, 1, format!("capacity of {units} units kept ready"));
+    }
+    for (port, lists) in &options.admitted_lists {
+        let lists: Vec<_> = lists.iter().collect();
+        line(out, 1, format!("port {port} admits lists {}", join(&lists, ", ")));
+    }
     for (port, ranges) in &options.admitted {
         let ranges: Vec<_> = ranges.iter().collect();
         line(out, 1, format!("port {port} admits {}", join(&ranges, ", ")));

@@ -148,6 +148,82 @@ def check_security_groups(self, ids):
             refuse("InvalidSecurityGroup", f"Security group '{group}' does not exist")
 
 
+FakeLoadBalancer.ipam_pools = None
+FakeLoadBalancer.customer_owned_ipv4_pool = None
+FakeLoadBalancer.capacity = 0
+POOL = r"ipam-pool-[a-zA-Z0-9]+"
+
+
+@corrects(ELBV2Response, "create_load_balancer")
+def load_balancers_have_address_pools(moto, self):
+    """moto drops `IpamPools` and `CustomerOwnedIpv4Pool` (API, CreateLoadBalancer)."""
+    params = self._get_params()
+    pool = (params.get("IpamPools") or {}).get("Ipv4IpamPoolId")
+    check_pool(pool, params.get("Scheme"))
+    answer = moto(self)
+    for created in answer.result["LoadBalancers"]:
+        created.ipam_pools = {"Ipv4IpamPoolId": pool} if pool else None
+        created.customer_owned_ipv4_pool = params.get("CustomerOwnedIpv4Pool")
+    return answer
+
+
+def check_pool(pool, scheme):
+    """Of this form (API, IpamPoolId), and for internet-facing ones alone (Application Load Balancers, "IPAM IP
+    address pools")."""
+    if pool and not re.fullmatch(POOL, pool):
+        invalid(f"The IPAM pool ID '{pool}' is not valid")
+    if pool and scheme == "internal":
+        refuse("InvalidConfigurationRequest", "IPAM pools are for internet-facing load balancers")
+
+
+def modify_ip_pools(self):
+    """Not in moto (API, ModifyIpPools)."""
+    params = self._get_params()
+    balancer = balancer_of(self, params["LoadBalancerArn"])
+    pool = (params.get("IpamPools") or {}).get("Ipv4IpamPoolId")
+    check_pool(pool, balancer.scheme)
+    if pool:
+        balancer.ipam_pools = {"Ipv4IpamPoolId": pool}
+    elif params.get("RemoveIpamPools") == ["ipv4"]:
+        balancer.ipam_pools = None
+    return ActionResult({"IpamPools": balancer.ipam_pools or {}})
+
+
+def describe_capacity_reservation(self):
+    """moto's says nothing about the reservation (API, DescribeCapacityReservation)."""
+    balancer = balancer_of(self, self._get_params()["LoadBalancerArn"])
+    reserved = {"MinimumLoadBalancerCapacity": {"CapacityUnits": balancer.capacity}} if balancer.capacity else {}
+    return ActionResult({"CapacityReservationState": [], **reserved})
+
+
+def modify_capacity_reservation(self):
+    """Not in moto (API, ModifyCapacityReservation); refused for a load balancer that is still being made. That it is
+    refused is documented nowhere: the incumbent waits (`load_balancer_capacity_reservation_reconciler.go`)."""
+    params = self._get_params()
+    balancer = balancer_of(self, params["LoadBalancerArn"])
+    reset = str(params.get("ResetCapacityReservation", False)).lower() == "true"
+    wanted = (params.get("MinimumLoadBalancerCapacity") or {}).get("CapacityUnits")
+    if reset == (wanted is not None):
+        invalid("Either MinimumLoadBalancerCapacity or ResetCapacityReservation must be specified")
+    if balancer.state == "provisioning":
+        refuse("OperationNotPermitted", "The load balancer is still being provisioned")
+    balancer.capacity = 0 if reset else int(wanted)
+    return describe_capacity_reservation(self)
+
+
+def balancer_of(self, arn):
+    """Without a look at it, which would end its being made."""
+    balancer = self.elbv2_backend.load_balancers.get(arn)
+    if balancer is None:
+        refuse("LoadBalancerNotFound", f"Load balancer '{arn}' not found")
+    return balancer
+
+
+ELBV2Response.modify_ip_pools = modify_ip_pools
+ELBV2Response.describe_capacity_reservation = describe_capacity_reservation
+ELBV2Response.modify_capacity_reservation = modify_capacity_reservation
+
+
 @corrects(ELBv2Backend, "delete_load_balancer")
 def protected_load_balancers_stay(moto, self, arn):
     """Deletion protection refuses the deletion (API, DeleteLoadBalancer); tags go with what they are on."""
@@ -315,6 +391,57 @@ def listeners_are_created_once(
     if balancer and len(balancer.listeners) >= QUOTAS["listeners-per-application-load-balancer"]:
         refuse("TooManyListeners", "The maximum number of listeners has been reached")
     return moto(self, load_balancer_arn, protocol, port, ssl_policy, certificate, actions, *rest, **given)
+
+
+HEADER_NAMES = [
+    *(f"x_amzn_mtls_clientcert{part}" for part in ("", "_serial_number", "_issuer", "_subject", "_validity", "_leaf")),
+    "x_amzn_tls_version",
+    "x_amzn_tls_cipher_suite",
+]
+HEADER_VALUES = [
+    "access_control_allow_credentials",
+    "access_control_allow_headers",
+    "access_control_allow_methods",
+    "access_control_allow_origin",
+    "access_control_expose_headers",
+    "access_control_max_age",
+    "content_security_policy",
+    "strict_transport_security",
+    "x_content_type_options",
+    "x_frame_options",
+]
+# API, ListenerAttribute, those of Application Load Balancers.
+LISTENER_ATTRIBUTES = {
+    "routing.http.response.server.enabled": ("true", BOOLEAN),
+    **{f"routing.http.request.{name}.header_name": ("", TEXT) for name in HEADER_NAMES},
+    **{f"routing.http.response.{name}.header_value": ("", TEXT) for name in HEADER_VALUES},
+}
+OF_TLS = "routing.http.request."
+
+
+@corrects(ELBv2Backend, "describe_listener_attributes")
+def listener_attributes_are_those_of_http(moto, self, listener_arn):
+    """moto knows those of Network Load Balancers (API, ListenerAttribute)."""
+    listener = self.describe_listeners(None, [listener_arn])[0]
+    if listener.protocol not in ("HTTP", "HTTPS"):
+        return moto(self, listener_arn)
+    known = defaults(LISTENER_ATTRIBUTES)
+    if listener.protocol == "HTTP":
+        known = {key: value for key, value in known.items() if not key.startswith(OF_TLS)}
+    return {**known, **{key: value for key, value in listener.attributes.items() if key in known}}
+
+
+@corrects(ELBv2Backend, "modify_listener_attributes")
+def listener_attributes_are_checked(moto, self, listener_arn, attrs):
+    """moto takes any key and value (API, ListenerAttribute)."""
+    listener = self.describe_listeners(None, [listener_arn])[0]
+    if listener.protocol in ("HTTP", "HTTPS"):
+        given = {each["Key"]: each.get("Value", "") for each in attrs}
+        check_attributes(LISTENER_ATTRIBUTES, given)
+        if listener.protocol == "HTTP" and any(key.startswith(OF_TLS) for key in given):
+            refuse("InvalidConfigurationRequest", "Headers about TLS are for HTTPS listeners")
+    moto(self, listener_arn, attrs)
+    return self.describe_listener_attributes(listener_arn)
 
 
 @corrects(ELBv2Backend, "modify_listener")

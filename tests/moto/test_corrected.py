@@ -115,6 +115,57 @@ class Corrected(unittest.TestCase):
         shown = lambda each: (each["Target"]["Port"], each["TargetHealth"]["State"], each["TargetHealth"].get("Reason"))
         return sorted((each["Target"]["Id"], *shown(each)) for each in described)
 
+    # --- load balancers
+
+    def test_address_pools_are_kept_and_checked(self):
+        balancer = self.load_balancer(IpamPools={"Ipv4IpamPoolId": "ipam-pool-0a"}, CustomerOwnedIpv4Pool="coip-1")
+        shown = lambda: self.elb.describe_load_balancers(Names=["web"])["LoadBalancers"][0]
+        self.assertEqual(shown()["IpamPools"], {"Ipv4IpamPoolId": "ipam-pool-0a"})
+        self.assertEqual(shown()["CustomerOwnedIpv4Pool"], "coip-1")
+        arn = balancer["LoadBalancerArn"]
+        self.elb.modify_ip_pools(LoadBalancerArn=arn, IpamPools={"Ipv4IpamPoolId": "ipam-pool-0b"})
+        self.assertEqual(shown()["IpamPools"], {"Ipv4IpamPoolId": "ipam-pool-0b"})
+        wrong = {"Ipv4IpamPoolId": "pool-1"}
+        self.refused("ValidationError", self.elb.modify_ip_pools, LoadBalancerArn=arn, IpamPools=wrong)
+        self.elb.modify_ip_pools(LoadBalancerArn=arn, RemoveIpamPools=["ipv4"])
+        self.assertNotIn("Ipv4IpamPoolId", shown().get("IpamPools", {}))
+        subnets = self.account["subnets"]["internal-elb"]
+        inner = self.load_balancer("inner", Scheme="internal", Subnets=subnets)["LoadBalancerArn"]
+        pool = {"Ipv4IpamPoolId": "ipam-pool-0a"}
+        self.refused("InvalidConfigurationRequest", self.elb.modify_ip_pools, LoadBalancerArn=inner, IpamPools=pool)
+
+    def test_capacity_is_reserved_and_given_back(self):
+        arn = self.load_balancer()["LoadBalancerArn"]
+        reserve = self.elb.modify_capacity_reservation
+        wanted = {"CapacityUnits": 1500}
+        self.refused("OperationNotPermitted", reserve, LoadBalancerArn=arn, MinimumLoadBalancerCapacity=wanted)
+        self.elb.describe_load_balancers()
+        self.refused("ValidationError", reserve, LoadBalancerArn=arn)
+        reserve(LoadBalancerArn=arn, MinimumLoadBalancerCapacity=wanted)
+        shown = lambda: self.elb.describe_capacity_reservation(LoadBalancerArn=arn)
+        self.assertEqual(shown()["MinimumLoadBalancerCapacity"], wanted)
+        reserve(LoadBalancerArn=arn, ResetCapacityReservation=True)
+        self.assertNotIn("MinimumLoadBalancerCapacity", shown())
+
+    # --- listeners
+
+    def test_listener_attributes_are_those_of_http(self):
+        listener = self.listener()
+        set_to = lambda **given: [{"Key": key, "Value": value} for key, value in given.items()]
+        server = {"routing.http.response.server.enabled": "false"}
+        self.elb.modify_listener_attributes(ListenerArn=listener, Attributes=set_to(**server))
+        shown = self.elb.describe_listener_attributes(ListenerArn=listener)["Attributes"]
+        shown = {each["Key"]: each["Value"] for each in shown}
+        self.assertEqual(shown["routing.http.response.server.enabled"], "false")
+        self.assertNotIn("tcp.idle_timeout.seconds", shown)
+        for code, given in (
+            ("ValidationError", {"routing.http.response.server.enabled": "maybe"}),
+            ("ValidationError", {"tcp.idle_timeout.seconds": "60"}),
+            ("InvalidConfigurationRequest", {"routing.http.request.x_amzn_tls_version.header_name": "X-Tls"}),
+        ):
+            call = self.elb.modify_listener_attributes
+            self.refused(code, call, str(given), ListenerArn=listener, Attributes=set_to(**given))
+
     # --- rules
 
     def test_priorities_may_be_shifted_through_those_in_use(self):

@@ -133,10 +133,18 @@ pub(crate) async fn apply(
         Call::ModifyLoadBalancerAttributes { arn, attributes } => {
             load_balancer::modify_attributes(to, arn, attributes).await
         }
+        Call::ModifyIpPools { arn, pools } => load_balancer::modify_pools(to, arn, pools.as_ref()).await,
+        Call::AwaitLoadBalancer { arn } => load_balancer::wait(to, arn).await,
+        Call::ModifyCapacityReservation { arn, units } => {
+            load_balancer::reserve_capacity(to, arn, *units).await
+        }
         Call::DeleteLoadBalancer { arn } => load_balancer::delete(to, arn).await,
 
         Call::CreateListener { load_balancer, spec } => listener::create(to, load_balancer, spec).await,
         Call::ModifyListener { arn, spec } => listener::modify(to, arn, spec).await,
+        Call::ModifyListenerAttributes { arn, attributes } => {
+            listener::modify_attributes(to, arn, attributes).await
+        }
         Call::AddListenerCertificates { arn, certificate } => {
             listener::add_certificate(to, arn, certificate).await
         }

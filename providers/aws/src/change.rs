@@ -6,7 +6,7 @@ use std::fmt;
 use portcullis_model::{ChangeSummary, FieldChange, Verb};
 
 use crate::resource::{
-    CertificateArn, HealthCheckSpec, IpAddressType, ListenerArn, ListenerSpec, LoadBalancerArn,
+    CertificateArn, HealthCheckSpec, IpAddressType, IpamPools, ListenerArn, ListenerSpec, LoadBalancerArn,
     LoadBalancerSpec, Pairs, Permission, RuleAction, RuleArn, RuleCondition, RuleSpec, RuleTransform,
     SecurityGroupId, SecurityGroupSpec, SubnetId, TargetDescription, TargetGroupArn, TargetGroupSpec,
 };
@@ -96,6 +96,20 @@ pub enum Call {
         arn: LoadBalancerArn,
         attributes: Pairs,
     },
+    /// Without pools the call removes the one in use.
+    ModifyIpPools {
+        arn: LoadBalancerArn,
+        pools: Option<IpamPools>,
+    },
+    /// Looks whether it is set up; fails, to be tried again, where it is not.
+    AwaitLoadBalancer {
+        arn: LoadBalancerArn,
+    },
+    /// Of 0 units the call resets the reservation.
+    ModifyCapacityReservation {
+        arn: LoadBalancerArn,
+        units: u32,
+    },
     DeleteLoadBalancer {
         arn: LoadBalancerArn,
     },
@@ -109,6 +123,10 @@ pub enum Call {
     ModifyListener {
         arn: ListenerArn,
         spec: ListenerSpec<TargetGroupArn>,
+    },
+    ModifyListenerAttributes {
+        arn: ListenerArn,
+        attributes: Pairs,
     },
     AddListenerCertificates {
         arn: ListenerArn,
@@ -202,9 +220,13 @@ impl Call {
             Self::SetSubnets { .. } => "elbv2:SetSubnets",
             Self::SetSecurityGroups { .. } => "elbv2:SetSecurityGroups",
             Self::ModifyLoadBalancerAttributes { .. } => "elbv2:ModifyLoadBalancerAttributes",
+            Self::ModifyIpPools { .. } => "elbv2:ModifyIpPools",
+            Self::AwaitLoadBalancer { .. } => "elbv2:DescribeLoadBalancers",
+            Self::ModifyCapacityReservation { .. } => "elbv2:ModifyCapacityReservation",
             Self::DeleteLoadBalancer { .. } => "elbv2:DeleteLoadBalancer",
             Self::CreateListener { .. } => "elbv2:CreateListener",
             Self::ModifyListener { .. } => "elbv2:ModifyListener",
+            Self::ModifyListenerAttributes { .. } => "elbv2:ModifyListenerAttributes",
             Self::AddListenerCertificates { .. } => "elbv2:AddListenerCertificates",
             Self::RemoveListenerCertificates { .. } => "elbv2:RemoveListenerCertificates",
             Self::DeleteListener { .. } => "elbv2:DeleteListener",
@@ -242,7 +264,11 @@ impl Call {
             | Self::SetSubnets { .. }
             | Self::SetSecurityGroups { .. }
             | Self::ModifyLoadBalancerAttributes { .. }
+            | Self::ModifyIpPools { .. }
+            | Self::AwaitLoadBalancer { .. }
+            | Self::ModifyCapacityReservation { .. }
             | Self::ModifyListener { .. }
+            | Self::ModifyListenerAttributes { .. }
             | Self::AddListenerCertificates { .. }
             | Self::RemoveListenerCertificates { .. }
             | Self::ModifyRule { .. }

@@ -15,14 +15,14 @@ mod zones;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use portcullis_model::{Backend, BackendId, Code, LoadBalancer, Origin, Problem, Resource};
+use portcullis_model::{Backend, BackendId, Code, LoadBalancer, Origin, Problem, ProviderError, Resource};
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::account::Account;
 use crate::limits;
 use crate::names;
-use crate::observed::{LoadBalancerState, Observed, Owned, Owner};
+use crate::observed::{LoadBalancerState, Looked, Observed, Owned, Owner};
 use crate::resource::{
     CertificateArn, Kind, ListenerSpec, LoadBalancerSpec, Pairs, Ref, RuleSpec, SecurityGroupSpec,
     TargetDescription, TargetGroupSpec, kind,
@@ -34,6 +34,8 @@ use conditions::Refusal;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DesiredListener {
     pub spec: ListenerSpec<Ref<kind::TargetGroup>>,
+    /// Those that are set on purpose.
+    pub attributes: Pairs,
     /// Priorities 1, 2, 3 and so on.
     pub rules: Vec<DesiredRule>,
 }
@@ -53,6 +55,8 @@ pub struct Desired {
     /// By logical id. Those that a rule or default action forwards to.
     pub target_groups: BTreeMap<String, TargetGroupSpec>,
     pub load_balancer: LoadBalancerSpec<Ref<kind::SecurityGroup>>,
+    /// Capacity units to be reserved, 0 for none; absent where it is left as it is.
+    pub capacity: Option<u32>,
     /// By port.
     pub listeners: BTreeMap<u16, DesiredListener>,
 }
@@ -165,6 +169,7 @@ pub fn compile(
         by_port.insert(
             port,
             DesiredListener {
+                attributes: listeners::attributes(&context, port, &mut problems),
                 spec,
                 rules: Vec::new(),
             },
@@ -186,6 +191,7 @@ pub fn compile(
         }
     }
     let load_balancer = load_balancer::compile(&context, &mut problems);
+    unread(&context, &mut problems);
     if let Some(spec) = &load_balancer {
         zones::uncovered(&context, &spec.subnets, &target_groups, &mut problems);
     }
@@ -193,9 +199,34 @@ pub fn compile(
         security_group,
         target_groups,
         load_balancer,
+        capacity: balancer.options.minimum_capacity,
         listeners: by_port,
     });
     (desired, once(problems))
+}
+
+/// What is asked for of what exists and could not be read stays as it is, and is told.
+fn unread(context: &Context<'_>, problems: &mut Vec<Problem>) {
+    let Some(state) = context.existing() else {
+        return;
+    };
+    let options = &context.balancer.options;
+    let mut tell = |error: &ProviderError| {
+        problems.push(Problem::new(
+            error.code,
+            options.origin.clone(),
+            error.to_string(),
+        ));
+    };
+    if let (Some(_), Looked::Failed(error)) = (options.minimum_capacity, &state.capacity) {
+        tell(error);
+    }
+    for port in options.listener_attributes.keys() {
+        let listener = state.listeners.get(&port.get());
+        if let Some(Looked::Failed(error)) = listener.map(|listener| &listener.attributes) {
+            tell(error);
+        }
+    }
 }
 
 /// Each problem once, at its first place: a rule on several listeners has the same problem on each.
@@ -220,12 +251,20 @@ impl Desired {
         for (id, group) in &self.target_groups {
             out.push(resource::<kind::TargetGroup>(id, group));
         }
+        let capacity = self.capacity.map(|capacity_units| Capacity { capacity_units });
         out.push(resource::<kind::LoadBalancer>(
             names::LOAD_BALANCER,
-            &self.load_balancer,
+            &ShownLoadBalancer {
+                spec: &self.load_balancer,
+                minimum_load_balancer_capacity: capacity,
+            },
         ));
         for (port, listener) in &self.listeners {
-            out.push(resource::<kind::Listener>(&port.to_string(), &listener.spec));
+            let shown = ShownListener {
+                spec: &listener.spec,
+                attributes: &listener.attributes,
+            };
+            out.push(resource::<kind::Listener>(&port.to_string(), &shown));
             for rule in &listener.rules {
                 out.push(resource::<kind::ListenerRule>(
                     &format!("{port}:{}", rule.spec.priority),
@@ -235,6 +274,32 @@ impl Desired {
         }
         out
     }
+}
+
+/// A load balancer with what other calls than its own set.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct ShownLoadBalancer<'a> {
+    #[serde(flatten)]
+    spec: &'a LoadBalancerSpec<Ref<kind::SecurityGroup>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    minimum_load_balancer_capacity: Option<Capacity>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Capacity {
+    capacity_units: u32,
+}
+
+/// A listener with what other calls than its own set.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct ShownListener<'a> {
+    #[serde(flatten)]
+    spec: &'a ListenerSpec<Ref<kind::TargetGroup>>,
+    #[serde(skip_serializing_if = "Pairs::is_empty")]
+    attributes: &'a Pairs,
 }
 
 /// A resource with its spec as JSON.

@@ -9,7 +9,7 @@ pub use shown::{address, inventory};
 
 use crate::change::{Answer, Call, Change};
 use crate::observed::{
-    LoadBalancerState, Marked, Observed, Owned, SecurityGroupState, Shared, TargetGroupState,
+    LoadBalancerState, Looked, Marked, Observed, Owned, SecurityGroupState, Shared, Stage, TargetGroupState,
 };
 use crate::resource::{
     LoadBalancerArn, LoadBalancerSpec, Pairs, SecurityGroupId, SecurityGroupSpec, TargetGroupArn,
@@ -108,7 +108,9 @@ pub fn fold(observed: &mut Observed, change: &Change, answer: Answer) {
                 let state = LoadBalancerState {
                     arn,
                     dns_name,
+                    stage: Stage::Provisioning,
                     spec,
+                    capacity: Looked::At(0),
                     listeners: Default::default(),
                 };
                 observed
@@ -136,10 +138,26 @@ pub fn fold(observed: &mut Observed, change: &Change, answer: Answer) {
                 spec.attributes.0.extend(attributes.0.clone());
             }
         }
+        Call::ModifyIpPools { arn, pools } => {
+            if let Some(spec) = settings(observed, arn) {
+                spec.ipam_pools.clone_from(pools);
+            }
+        }
+        Call::AwaitLoadBalancer { arn } => {
+            if let Some(state) = load_balancer(observed, arn) {
+                state.stage = Stage::SetUp;
+            }
+        }
+        Call::ModifyCapacityReservation { arn, units } => {
+            if let Some(state) = load_balancer(observed, arn) {
+                state.capacity = Looked::At(*units);
+            }
+        }
         Call::DeleteLoadBalancer { arn } => observed.load_balancers.retain(|owned| owned.get().arn != *arn),
 
         Call::CreateListener { .. }
         | Call::ModifyListener { .. }
+        | Call::ModifyListenerAttributes { .. }
         | Call::AddListenerCertificates { .. }
         | Call::RemoveListenerCertificates { .. }
         | Call::DeleteListener { .. } => listeners::listener(observed, &change.call, answer),

@@ -139,6 +139,27 @@ pub fn is_tag(key: &str, value: &str) -> bool {
     (1..=128).contains(&key.chars().count()) && value.chars().count() <= 256 && !reserved
 }
 
+/// Whether AWS takes this as the name of an attribute. Source: ELBv2 API, ListenerAttributeKey.
+pub fn is_attribute_name(key: &str) -> bool {
+    let known = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_');
+    (1..=256).contains(&key.len()) && key.bytes().all(known)
+}
+
+/// Whether this is the id of a pool of IPAM. Source: ELBv2 API, IpamPoolId.
+pub fn is_pool_id(id: &str) -> bool {
+    id.len() <= 1000 && is_id(id, "ipam-pool-")
+}
+
+/// Whether this is the id of a prefix list. Source: EC2 API, PrefixListResourceId, as all ids of EC2.
+pub fn is_prefix_list_id(id: &str) -> bool {
+    is_id(id, "pl-")
+}
+
+fn is_id(id: &str, prefix: &str) -> bool {
+    id.strip_prefix(prefix)
+        .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_alphanumeric()))
+}
+
 /// Whether AWS takes this as the name of a load balancer.
 pub fn is_name(name: &str) -> bool {
     (1..=NAME_LENGTH).contains(&name.len())

@@ -1,6 +1,7 @@
 //! Ids of load balancers in, what exists of them and is ours out: reads only, with as few calls as the API allows.
 
 mod account;
+mod closer;
 mod details;
 mod listing;
 mod tags;
@@ -17,6 +18,7 @@ use crate::observed::{Marked, Observed, Owned, Owner, Shared};
 use crate::resource::Pairs;
 
 pub(crate) use account::account;
+pub(crate) use closer::look_closer;
 pub(crate) use tags::{RESOURCES_PER_CALL, tags_of};
 
 /// Calls that wait for their answers at the same time.

@@ -2,11 +2,47 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use portcullis_model::ProviderError;
+
 use crate::names;
 use crate::resource::{
     ListenerArn, ListenerSpec, LoadBalancerArn, LoadBalancerSpec, Pairs, Permission, RuleArn, RuleSpec,
     SecurityGroupId, SecurityGroupSpec, TargetGroupArn, TargetGroupSpec,
 };
+
+/// What is read only where somebody asks for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Looked<T> {
+    /// Nobody asked yet.
+    #[default]
+    Never,
+    At(T),
+    /// It could not be read; it is left as it is, and read again by the next pass.
+    Failed(ProviderError),
+}
+
+impl<T> Looked<T> {
+    pub fn at(&self) -> Option<&T> {
+        match self {
+            Self::At(value) => Some(value),
+            Self::Never | Self::Failed(_) => None,
+        }
+    }
+
+    pub fn at_mut(&mut self) -> Option<&mut T> {
+        match self {
+            Self::At(value) => Some(value),
+            Self::Never | Self::Failed(_) => None,
+        }
+    }
+}
+
+/// How far AWS is with making a load balancer, which takes it minutes. Source: ELBv2 API, LoadBalancerState.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    Provisioning,
+    SetUp,
+}
 
 /// A rule that exists, with its priority in the spec.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +56,7 @@ pub struct RuleState {
 pub struct ListenerState {
     pub arn: ListenerArn,
     pub spec: ListenerSpec<TargetGroupArn>,
+    pub attributes: Looked<Pairs>,
     pub rules: Vec<RuleState>,
 }
 
@@ -27,7 +64,10 @@ pub struct ListenerState {
 pub struct LoadBalancerState {
     pub arn: LoadBalancerArn,
     pub dns_name: String,
+    pub stage: Stage,
     pub spec: LoadBalancerSpec<SecurityGroupId>,
+    /// Reserved capacity units; 0 for none.
+    pub capacity: Looked<u32>,
     /// By port.
     pub listeners: BTreeMap<u16, ListenerState>,
 }
@@ -158,6 +198,12 @@ impl Observed {
     pub fn load_balancer(&self) -> Option<&LoadBalancerState> {
         let own = |owned: &&Owned<LoadBalancerState>| owned.resource() == names::LOAD_BALANCER;
         self.load_balancers.iter().find(own).map(Owned::get)
+    }
+
+    /// The same, to be completed.
+    pub fn load_balancer_mut(&mut self) -> Option<&mut LoadBalancerState> {
+        let own = |owned: &&mut Owned<LoadBalancerState>| owned.resource() == names::LOAD_BALANCER;
+        self.load_balancers.iter_mut().find(own).map(Owned::get_mut)
     }
 
     pub fn is_nothing(&self) -> bool {

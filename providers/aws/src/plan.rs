@@ -93,7 +93,9 @@ fn round(
         // Last of all: of these AWS refuses what it does not know, and a refusal ends the pass. Routes do not wait.
         tags::write(&round, &mut changes);
         load_balancer::set_attributes(&round, &mut changes);
+        listeners::set_attributes(&round, &mut changes);
         target_groups::set(&round, &mut changes);
+        load_balancer::set_supply(&round, &mut changes);
     }
     changes
 }

@@ -97,6 +97,14 @@ impl Provider for Aws {
         observe::observe(&self.client, &self.settings.cluster, ids, account).await
     }
 
+    async fn look_closer(
+        &self,
+        desired: &LoadBalancer,
+        observed: &mut Observed,
+    ) -> Result<(), ProviderError> {
+        observe::look_closer(&self.client, desired, observed).await
+    }
+
     async fn observe_shared(&self, account: &Account) -> Result<Shared, ProviderError> {
         Ok(observe::shared(&self.settings.cluster, account))
     }

@@ -15,7 +15,7 @@ use serde::ser::SerializeSeq;
 use serde::{Serialize, Serializer};
 
 pub use listener::{CertificateRef, ListenerProtocol, ListenerSpec};
-pub use load_balancer::{IpAddressType, LoadBalancerScheme, LoadBalancerSpec};
+pub use load_balancer::{IpAddressType, IpamPools, LoadBalancerScheme, LoadBalancerSpec};
 pub use rule::{
     FixedResponseConfig, ForwardConfig, HttpHeaderConfig, HttpMethodConfig, QueryStringConfig,
     QueryStringValue, RedirectConfig, RedirectStatusCode, RewriteConfig, RewriteList, RuleAction,

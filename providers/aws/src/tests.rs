@@ -4,6 +4,7 @@ mod build;
 mod compiled;
 mod limits;
 mod network;
+mod options;
 mod random;
 mod recorded;
 mod rules;

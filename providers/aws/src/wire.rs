@@ -19,7 +19,8 @@ pub(crate) use load_balancer::{APPLICATION, load_balancer_from};
 pub(crate) use network::{interface_from, quotas_from, ranges_from, reaches_from, subnet_from};
 pub(crate) use security_group::{permissions_to, security_group_from};
 pub(crate) use tag::{
-    ec2_tags_to, load_balancer_attributes_to, pairs_from, tags_to, target_group_attributes_to,
+    ec2_tags_to, listener_attributes_to, load_balancer_attributes_to, pairs_from, tags_to,
+    target_group_attributes_to,
 };
 pub(crate) use target_group::{matcher_to, number_to, target_from, target_group_from, targets_to};
 pub(crate) use transform::{transforms_from, transforms_to};

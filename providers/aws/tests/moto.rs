@@ -6,6 +6,8 @@
 mod cost;
 #[path = "moto/failures.rs"]
 mod failures;
+#[path = "moto/options.rs"]
+mod options;
 #[path = "moto/ownership.rs"]
 mod ownership;
 #[path = "moto/world.rs"]
@@ -326,6 +328,10 @@ async fn a_pass_fits_into_a_stack() {
     for (what, size) in [
         ("account", size_of_val(&world.aws.account())),
         ("observe", size_of_val(&world.aws.observe(&ids, &account))),
+        (
+            "look_closer",
+            size_of_val(&world.aws.look_closer(&desired, &mut nothing(&desired))),
+        ),
         ("apply", size_of_val(&world.aws.apply(&claim, &plan.changes[0]))),
     ] {
         // Eight passes at once, in futures inside of futures, on threads of 2 MiB.

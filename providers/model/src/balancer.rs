@@ -39,6 +39,17 @@ pub enum AddressFamily {
     DualstackWithoutPublicIpv4,
 }
 
+/// Pools that a load balancer's IPv4 addresses come from, by the provider's names; the provider's own where absent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct AddressPools {
+    /// Of addresses for the world.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub public: Option<String>,
+    /// Of addresses of the owner's own network, where the provider's machines stand in it. Used at creation only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_premises: Option<String>,
+}
+
 /// What concerns the load balancer as a whole. Texts are names that the provider resolves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Options {
@@ -58,12 +69,46 @@ pub struct Options {
     /// Who may connect, by listener; everybody where a port is absent.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub admitted: BTreeMap<Port, BTreeSet<IpNet>>,
+    /// Who may connect beside those, by lists of ranges that the provider keeps. Every port here is in `admitted`, too:
+    /// whoever does not know such lists lets in fewer, never everybody.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub admitted_lists: BTreeMap<Port, BTreeSet<String>>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub tags: BTreeMap<String, String>,
     /// Settings a provider reads by its own names.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub attributes: BTreeMap<String, String>,
+    /// The same of a listener.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub listener_attributes: BTreeMap<Port, BTreeMap<String, String>>,
+    /// Where its addresses come from.
+    pub pools: AddressPools,
+    /// Capacity kept ready, in the provider's units; 0 gives it back, absent leaves it as it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub minimum_capacity: Option<u32>,
     pub origin: Origin,
+}
+
+impl Options {
+    /// Nothing asked for.
+    pub fn new(origin: Origin) -> Self {
+        Self {
+            scheme: Scheme::default(),
+            address_family: AddressFamily::default(),
+            name: None,
+            subnets: Vec::new(),
+            security_groups: Vec::new(),
+            open_nodes: false,
+            admitted: BTreeMap::new(),
+            admitted_lists: BTreeMap::new(),
+            tags: BTreeMap::new(),
+            attributes: BTreeMap::new(),
+            listener_attributes: BTreeMap::new(),
+            pools: AddressPools::default(),
+            minimum_capacity: None,
+            origin,
+        }
+    }
 }
 
 /// What should exist: everything a provider needs to know, and nothing about how it makes it.

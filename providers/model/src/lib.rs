@@ -38,7 +38,7 @@ pub use backend::{
     Backend, BackendId, BackendProtocol, BackendVersion, HealthCheck, HealthPort, ServiceRef, Target,
     TargetAddress, TargetKind, TargetState,
 };
-pub use balancer::{AddressFamily, LoadBalancer, Options, Scheme, Semantics};
+pub use balancer::{AddressFamily, AddressPools, LoadBalancer, Options, Scheme, Semantics};
 pub use condition::{Condition, HeaderName, Method, QueryMatch};
 pub use diff::{Difference, diff};
 pub use glob::Glob;

@@ -90,6 +90,14 @@ pub trait Provider: Send + Sync + 'static {
         account: &Self::Account,
     ) -> impl Future<Output = Result<BTreeMap<LoadBalancerId, Self::Observed>, ProviderError>> + Send;
 
+    /// Reads of what exists what only this load balancer's settings ask for; no call where all of that is known.
+    /// Comes before each plan for what is observed. What cannot be read is told by `plan`, and left as it is.
+    fn look_closer(
+        &self,
+        desired: &LoadBalancer,
+        observed: &mut Self::Observed,
+    ) -> impl Future<Output = Result<(), ProviderError>> + Send;
+
     fn observe_shared(
         &self,
         account: &Self::Account,

@@ -43,18 +43,7 @@ fn balancer(hosts: usize) -> LoadBalancer {
         id: LoadBalancerId::parse("shop/web"),
         semantics: Default::default(),
         members: Vec::new(),
-        options: Options {
-            scheme: Default::default(),
-            address_family: Default::default(),
-            name: None,
-            subnets: Vec::new(),
-            security_groups: Vec::new(),
-            open_nodes: false,
-            admitted: BTreeMap::new(),
-            tags: BTreeMap::new(),
-            attributes: BTreeMap::new(),
-            origin: origin.clone(),
-        },
+        options: Options::new(origin.clone()),
         listeners: [(Port::HTTP, listener)].into(),
         rules: (0..hosts)
             .flat_map(|host| ["/api/v1", "/api", "/"].map(|path| rule(host, path)))

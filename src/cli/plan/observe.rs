@@ -27,10 +27,17 @@ pub(super) fn plan(balancers: &[LoadBalancer], settings: Settings) -> anyhow::Re
                 .map(|balancer| (balancer.id.clone(), Some(balancer))),
         );
         let ids: Vec<LoadBalancerId> = desired.keys().cloned().collect();
-        let observed = aws
+        let mut observed = aws
             .observe(&ids, &account)
             .await
             .context("failed to read what exists")?;
+        for balancer in balancers {
+            if let Some(observed) = observed.get_mut(&balancer.id) {
+                aws.look_closer(balancer, observed)
+                    .await
+                    .context("failed to read what exists")?;
+            }
+        }
         let shared = aws
             .observe_shared(&account)
             .await

@@ -75,9 +75,10 @@ catalog! {
         "With given security groups: whether nodes are opened for the load balancer.";
     "load-balancer-attributes" LoadBalancer Aws Built "Attributes by AWS's names, `key=value,…`.";
     "tags" LoadBalancer Aws Built "Tags of all resources, `key=value,…`; on a Service, of its target groups.";
-    "customer-owned-ipv4-pool" LoadBalancer Aws Ignored "Customer-owned IPv4 pool of an Outpost.";
-    "minimum-load-balancer-capacity" LoadBalancer Aws Ignored "Reserved capacity units.";
-    "ipam-ipv4-pool-id" LoadBalancer Aws Ignored "IPAM pool of public addresses.";
+    "customer-owned-ipv4-pool" LoadBalancer Aws Built "Customer-owned IPv4 pool of an Outpost.";
+    "minimum-load-balancer-capacity" LoadBalancer Aws Built
+        "`CapacityUnits=N`: capacity kept ready; 0 gives it back.";
+    "ipam-ipv4-pool-id" LoadBalancer Aws Built "IPAM pool of public addresses.";
     "wafv2-acl-arn" LoadBalancer Aws Refused "Web ACL of AWS WAF by ARN; `none` for none.";
     "wafv2-acl-name" LoadBalancer Aws Refused "Web ACL of AWS WAF by name; `none` for none.";
     "waf-acl-id" LoadBalancer Aws Refused "Web ACL of AWS WAF Classic; `none` for none.";
@@ -88,12 +89,14 @@ catalog! {
 
     "listen-ports" Listener Portable Built "`[{\"HTTP\": 80}, {\"HTTPS\": 443}]`: where the rules stand.";
     "inbound-cidrs" Listener Portable Built "Who may connect: address ranges, separated by commas.";
-    "security-group-prefix-lists" Listener Aws Refused "Who may connect, by prefix lists.";
+    "security-group-prefix-lists" Listener Aws Built
+        "Who may connect, by ids of prefix lists; the in-cluster proxy, which cannot know them, answers 503.";
     "ssl-redirect" Listener Portable Built "HTTPS port that plain HTTP is redirected to.";
     "certificate-arn" Listener Aws Built "Certificates of ACM or IAM; the first is the default.";
     "ssl-policy" Listener Aws Built "TLS policy by AWS's name.";
     "mutual-authentication" Listener Portable Refused "What is asked of clients' certificates, by port.";
-    "listener-attributes." Listener Aws Ignored "Attributes of a listener by AWS's names.";
+    "listener-attributes." Listener Aws Built
+        "Attributes of the listener `HTTP-80`, `HTTPS-443` or the like by AWS's names, `key=value,…`.";
     "create-acm-cert" Listener Aws Ignored "Whether a certificate is requested for the hosts.";
     "acm-pca-arn" Listener Aws Ignored "Private authority that issues the requested certificate.";
 
@@ -140,7 +143,6 @@ pub fn find(name: &str) -> Option<&'static Known> {
 pub(super) fn is_off(name: &str, value: &str) -> bool {
     match name {
         "auth-type" | "wafv2-acl-arn" | "wafv2-acl-name" | "waf-acl-id" | "web-acl-id" => value == "none",
-        "security-group-prefix-lists" => super::value::list(value).is_empty(),
         _ => false,
     }
 }

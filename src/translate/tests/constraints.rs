@@ -164,7 +164,6 @@ fn what_restricts_and_is_not_built_is_not_served_without_it() {
             "mutual-authentication",
             r#"[{"port":443,"mode":"verify","trustStore":"t"}]"#,
         ),
-        ("security-group-prefix-lists", "pl-1"),
         ("security-groups", ""),
         ("listen-ports", r#"[{"HTTPS":"443"}]"#),
     ] {

@@ -6,8 +6,8 @@ use portcullis_model::ProviderError;
 use super::Writer;
 use crate::change::Answer;
 use crate::client::incomplete;
-use crate::resource::{CertificateArn, ListenerArn, ListenerSpec, LoadBalancerArn, TargetGroupArn};
-use crate::wire::{actions_to, tags_to};
+use crate::resource::{CertificateArn, ListenerArn, ListenerSpec, LoadBalancerArn, Pairs, TargetGroupArn};
+use crate::wire::{actions_to, listener_attributes_to, tags_to};
 
 fn certificate(arn: &CertificateArn) -> Certificate {
     Certificate::builder().certificate_arn(arn.as_str()).build()
@@ -59,6 +59,21 @@ pub(super) async fn modify(
         .set_certificates(default_certificate(spec))
         .set_default_actions(Some(actions_to(&spec.default_actions)));
     to.done(request.send()).await
+}
+
+pub(super) async fn modify_attributes(
+    to: &Writer<'_>,
+    arn: &ListenerArn,
+    attributes: &Pairs,
+) -> Result<Answer, ProviderError> {
+    let request = to.client.elb.modify_listener_attributes();
+    let request = request.listener_arn(arn.as_str());
+    to.done(
+        request
+            .set_attributes(Some(listener_attributes_to(attributes)))
+            .send(),
+    )
+    .await
 }
 
 pub(super) async fn add_certificate(

@@ -1,14 +1,20 @@
 //! Changes of load balancers in, ELBv2's calls out.
 
-use portcullis_model::ProviderError;
+use std::time::Duration;
+
+use aws_sdk_elasticloadbalancingv2::types::{
+    IpamPools as SdkPools, MinimumLoadBalancerCapacity, RemoveIpamPoolEnum,
+};
+use portcullis_model::{Code, ProviderError, Retry};
 
 use super::Writer;
 use crate::change::Answer;
 use crate::client::incomplete;
+use crate::observed::Stage;
 use crate::resource::{
-    Id, IpAddressType, LoadBalancerArn, LoadBalancerSpec, Pairs, SecurityGroupId, SubnetId,
+    Id, IpAddressType, IpamPools, LoadBalancerArn, LoadBalancerSpec, Pairs, SecurityGroupId, SubnetId,
 };
-use crate::wire::{load_balancer_attributes_to, tags_to};
+use crate::wire::{load_balancer_attributes_to, load_balancer_from, tags_to};
 
 fn texts<K: crate::resource::Kind>(ids: &[Id<K>]) -> Option<Vec<String>> {
     Some(ids.iter().map(Id::to_string).collect())
@@ -28,6 +34,8 @@ pub(super) async fn create(
         .ip_address_type(spec.ip_address_type.as_str().into())
         .set_subnets(texts(&spec.subnets))
         .set_security_groups(texts(&spec.security_groups))
+        .set_customer_owned_ipv4_pool(spec.customer_owned_ipv4_pool.clone())
+        .set_ipam_pools(spec.ipam_pools.as_ref().map(pools_to))
         .set_tags(Some(tags_to(&spec.tags)));
     let answer = to.send(request.send()).await?;
     let created = answer.load_balancers.unwrap_or_default().pop();
@@ -90,6 +98,71 @@ pub(super) async fn modify_attributes(
             .send(),
     )
     .await
+}
+
+fn pools_to(pools: &IpamPools) -> SdkPools {
+    SdkPools::builder()
+        .ipv4_ipam_pool_id(&pools.ipv4_ipam_pool_id)
+        .build()
+}
+
+pub(super) async fn modify_pools(
+    to: &Writer<'_>,
+    arn: &LoadBalancerArn,
+    pools: Option<&IpamPools>,
+) -> Result<Answer, ProviderError> {
+    let request = to.client.elb.modify_ip_pools().load_balancer_arn(arn.as_str());
+    let request = match pools {
+        Some(pools) => request.ipam_pools(pools_to(pools)),
+        None => request.remove_ipam_pools(RemoveIpamPoolEnum::Ipv4),
+    };
+    to.done(request.send()).await
+}
+
+/// Being set up takes AWS some minutes; looked at from time to time.
+const SET_UP_DELAY: Duration = Duration::from_secs(60);
+
+pub(super) async fn wait(to: &Writer<'_>, arn: &LoadBalancerArn) -> Result<Answer, ProviderError> {
+    let request = to
+        .client
+        .elb
+        .describe_load_balancers()
+        .load_balancer_arns(arn.as_str());
+    let answer = to.send(request.send()).await?;
+    let described = answer.load_balancers.unwrap_or_default().pop();
+    let described = described.ok_or_else(|| incomplete(to.call, "LoadBalancer"))?;
+    match load_balancer_from(described).map(|state| state.stage) {
+        Ok(Stage::Provisioning) => Err(ProviderError {
+            code: Code::ConflictingChange,
+            call: to.call,
+            message: "the load balancer is still being set up; its capacity is reserved afterwards".into(),
+            retry: Retry::After(SET_UP_DELAY),
+        }),
+        Ok(Stage::SetUp) => Ok(Answer::Done),
+        Err(field) => Err(incomplete(to.call, field)),
+    }
+}
+
+pub(super) async fn reserve_capacity(
+    to: &Writer<'_>,
+    arn: &LoadBalancerArn,
+    units: u32,
+) -> Result<Answer, ProviderError> {
+    let request = to
+        .client
+        .elb
+        .modify_capacity_reservation()
+        .load_balancer_arn(arn.as_str());
+    let request = match units {
+        0 => request.reset_capacity_reservation(true),
+        units => {
+            let capacity = MinimumLoadBalancerCapacity::builder();
+            // The text it was read from holds no larger number.
+            let units = i32::try_from(units).unwrap_or(i32::MAX);
+            request.minimum_load_balancer_capacity(capacity.capacity_units(units).build())
+        }
+    };
+    to.done(request.send()).await
 }
 
 pub(super) async fn delete(to: &Writer<'_>, arn: &LoadBalancerArn) -> Result<Answer, ProviderError> {

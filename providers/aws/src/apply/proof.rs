@@ -151,6 +151,9 @@ fn uses(call: &Call) -> BTreeSet<&str> {
         | Call::SetSubnets { arn, .. }
         | Call::SetSecurityGroups { arn, .. }
         | Call::ModifyLoadBalancerAttributes { arn, .. }
+        | Call::ModifyIpPools { arn, .. }
+        | Call::AwaitLoadBalancer { arn }
+        | Call::ModifyCapacityReservation { arn, .. }
         | Call::DeleteLoadBalancer { arn } => [arn.as_str()].into(),
 
         Call::CreateListener { load_balancer, spec } => {
@@ -171,6 +174,7 @@ fn uses(call: &Call) -> BTreeSet<&str> {
         | Call::DeleteTags { .. }
         | Call::CreateTargetGroup { .. }
         | Call::CreateLoadBalancer { .. }
+        | Call::ModifyListenerAttributes { .. }
         | Call::AddListenerCertificates { .. }
         | Call::RemoveListenerCertificates { .. }
         | Call::DeleteListener { .. }

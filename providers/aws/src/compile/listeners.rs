@@ -6,7 +6,8 @@ use portcullis_model::{ClientCertificates, Code, Listener, Problem, Protocol, Se
 
 use super::actions::{self, DesiredAction};
 use super::{Context, backend_of, certificates, with_tags};
-use crate::resource::{CertificateRef, ListenerProtocol, ListenerSpec, Ref, kind};
+use crate::limits;
+use crate::resource::{CertificateRef, ListenerProtocol, ListenerSpec, Pairs, Ref, kind};
 
 /// The policy of the incumbent's flag `--default-ssl-policy`.
 const INCUMBENT_POLICY: &str = "ELBSecurityPolicy-2016-08";
@@ -56,6 +57,29 @@ pub(super) fn compile(
                 tags: with_tags(context, &port.to_string(), &context.balancer.options.tags),
             },
         );
+    }
+    out
+}
+
+/// The attributes that are asked for; those whose names AWS refuses would take the others with them.
+pub(super) fn attributes(context: &Context<'_>, port: u16, problems: &mut Vec<Problem>) -> Pairs {
+    let options = &context.balancer.options;
+    let of_port = options
+        .listener_attributes
+        .iter()
+        .filter(|(own, _)| own.get() == port);
+    let mut out = Pairs::default();
+    for (key, value) in of_port.flat_map(|(_, attributes)| attributes) {
+        if limits::is_attribute_name(key) {
+            out.0.insert(key.clone(), value.clone());
+        } else {
+            let message = format!("AWS has no listener attribute named {key:?}");
+            problems.push(Problem::new(
+                Code::OptionUnsupported,
+                options.origin.clone(),
+                message,
+            ));
+        }
     }
     out
 }

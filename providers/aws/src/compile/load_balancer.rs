@@ -10,7 +10,7 @@ use super::{Context, with_tags};
 use crate::limits;
 use crate::names;
 use crate::resource::{
-    IpAddressType, LoadBalancerScheme, LoadBalancerSpec, Pairs, Permission, Ref, SecurityGroupId,
+    IpAddressType, IpamPools, LoadBalancerScheme, LoadBalancerSpec, Pairs, Permission, Ref, SecurityGroupId,
     SecurityGroupSpec, Source, kind,
 };
 use crate::settings::BackendGroup;
@@ -102,6 +102,36 @@ pub(super) fn compile(
             existing.map(|state| state.spec.subnets.clone())?
         }
     };
+    let had_pools = || existing.and_then(|state| state.spec.ipam_pools.clone());
+    let ipam_pools = match &options.pools.public {
+        None => None,
+        Some(id) if !limits::is_pool_id(id) => {
+            refuse(
+                Code::OptionUnsupported,
+                format!("{id:?} is not the id of an IPAM pool, which starts with ipam-pool-"),
+            );
+            had_pools()
+        }
+        Some(id) if scheme == LoadBalancerScheme::Internal => {
+            let message =
+                format!("IPAM pool {id} is for internet-facing load balancers, and this one is internal");
+            refuse(Code::OptionUnsupported, message);
+            had_pools()
+        }
+        Some(id) => Some(IpamPools {
+            ipv4_ipam_pool_id: id.clone(),
+        }),
+    };
+    let had_pool = existing.map(|state| &state.spec.customer_owned_ipv4_pool);
+    if let (Some(had), Some(wanted)) = (had_pool, &options.pools.on_premises)
+        && had.as_ref() != Some(wanted)
+    {
+        let message = format!(
+            "load balancer {} has no customer-owned pool {wanted}, which AWS takes at creation alone",
+            balancer.id
+        );
+        refuse(Code::OptionUnsupported, message);
+    }
     Some(LoadBalancerSpec {
         name,
         scheme,
@@ -109,6 +139,8 @@ pub(super) fn compile(
         ip_address_type,
         security_groups,
         subnets,
+        customer_owned_ipv4_pool: had_pool.unwrap_or(&options.pools.on_premises).clone(),
+        ipam_pools,
         tags: with_tags(context, names::LOAD_BALANCER, &options.tags),
         attributes: Pairs(options.attributes.clone()),
     })
@@ -190,6 +222,23 @@ pub(super) fn managed_group(
         *count += 1;
         permissions.insert(Permission::tcp(port, port, Source::Range(range)));
     }
+    for (port, list) in ports
+        .iter()
+        .flat_map(|port| admitted_lists(context.balancer, *port).map(move |list| (*port, list)))
+    {
+        if limits::is_prefix_list_id(list) {
+            permissions.insert(Permission::tcp(port, port, Source::PrefixList(list.to_owned())));
+        } else {
+            let message = format!(
+                "{list:?} is not the id of a prefix list, which starts with pl-; nobody is let in by it"
+            );
+            problems.push(Problem::new(
+                Code::OptionUnsupported,
+                options.origin.clone(),
+                message,
+            ));
+        }
+    }
     if left_out > 0 {
         let message = format!(
             "a security group has room for {} permissions: {left_out} of the admitted ranges are not let in",
@@ -204,6 +253,12 @@ pub(super) fn managed_group(
         permissions,
         tags: with_tags(context, names::MANAGED_SECURITY_GROUP, &options.tags),
     })
+}
+
+fn admitted_lists(balancer: &LoadBalancer, port: u16) -> impl Iterator<Item = &str> {
+    let lists = &balancer.options.admitted_lists;
+    let of_port = lists.iter().filter(move |(own, _)| own.get() == port);
+    of_port.flat_map(|(_, lists)| lists).map(String::as_str)
 }
 
 /// Who may connect to a port: everybody where nothing is said, nobody where an empty set is. Without host bits, as EC2

@@ -35,8 +35,12 @@ pub fn imagine(change: &Change) -> Answer {
         | Call::SetSubnets { .. }
         | Call::SetSecurityGroups { .. }
         | Call::ModifyLoadBalancerAttributes { .. }
+        | Call::ModifyIpPools { .. }
+        | Call::AwaitLoadBalancer { .. }
+        | Call::ModifyCapacityReservation { .. }
         | Call::DeleteLoadBalancer { .. }
         | Call::ModifyListener { .. }
+        | Call::ModifyListenerAttributes { .. }
         | Call::AddListenerCertificates { .. }
         | Call::RemoveListenerCertificates { .. }
         | Call::DeleteListener { .. }

@@ -1,7 +1,7 @@
 //! Listeners and rules as observed, a call about them and its answer in, what is observed of them then out.
 
 use crate::change::{Answer, Call};
-use crate::observed::{ListenerState, LoadBalancerState, Observed, Owned, RuleState};
+use crate::observed::{ListenerState, LoadBalancerState, Looked, Observed, Owned, RuleState};
 use crate::resource::{CertificateRef, ListenerSpec, LoadBalancerArn, Pairs};
 
 fn listeners(observed: &mut Observed) -> impl Iterator<Item = &mut ListenerState> {
@@ -27,6 +27,7 @@ pub(super) fn listener(observed: &mut Observed, call: &Call, answer: Answer) {
                     ListenerState {
                         arn,
                         spec,
+                        attributes: Looked::At(Pairs::default()),
                         rules: Vec::new(),
                     },
                 );
@@ -43,6 +44,14 @@ pub(super) fn listener(observed: &mut Observed, call: &Call, answer: Answer) {
                     tags,
                     ..spec.clone()
                 };
+            }
+        }
+        Call::ModifyListenerAttributes { arn, attributes } => {
+            if let Some(state) = listeners(observed).find(|l| l.arn == *arn) {
+                match &mut state.attributes {
+                    Looked::At(had) => had.0.extend(attributes.0.clone()),
+                    unknown => *unknown = Looked::At(attributes.clone()),
+                }
             }
         }
         Call::AddListenerCertificates { arn, certificate } => {

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use super::target_groups::differing;
 use super::{Round, change, field};
 use crate::change::{Call, Change};
-use crate::observed::ListenerState;
+use crate::observed::{ListenerState, Looked};
 use crate::resource::{
-    CertificateArn, ListenerProtocol, ListenerSpec, Ref, RuleAction, TargetGroupArn, kind,
+    CertificateArn, ListenerProtocol, ListenerSpec, Pairs, Ref, RuleAction, TargetGroupArn, kind,
 };
 
 /// Listeners nobody asks for; their rules go with them, and free quota.
@@ -52,6 +53,39 @@ pub(super) fn create(round: &Round<'_>, changes: &mut Vec<Change>) {
             // What answers where no rule does changes among the rules.
             Some(_) => {}
         }
+    }
+}
+
+/// Sets the attributes that are asked for; a key nobody asks for any more keeps its value, as the incumbent keeps it.
+pub(super) fn set_attributes(round: &Round<'_>, changes: &mut Vec<Change>) {
+    let Some(state) = round.observed.load_balancer() else {
+        return;
+    };
+    for (port, listener) in &state.listeners {
+        let Some(desired) = round.desired.listeners.get(port) else {
+            continue;
+        };
+        let unknown = Pairs::default();
+        let had = match &listener.attributes {
+            Looked::At(had) => had,
+            Looked::Never => &unknown,
+            Looked::Failed(_) => continue,
+        };
+        let attributes = differing(&desired.attributes, had);
+        if attributes.is_empty() {
+            continue;
+        }
+        let fields = attributes
+            .0
+            .iter()
+            .filter_map(|(key, value)| field(key, &had.get(key), value))
+            .collect();
+        let call = Call::ModifyListenerAttributes {
+            arn: listener.arn.clone(),
+            attributes,
+        };
+        let change = change::<kind::Listener>(port.to_string(), call, "its attributes differ");
+        changes.push(Change { fields, ..change });
     }
 }
 

@@ -6,6 +6,7 @@ use super::target_groups::differing;
 use super::{Round, change, field};
 use crate::change::{Call, Change};
 use crate::names;
+use crate::observed::{Looked, Stage};
 use crate::resource::{LoadBalancerSpec, SecurityGroupId, kind};
 
 pub(super) fn create(round: &Round<'_>, changes: &mut Vec<Change>) {
@@ -26,6 +27,8 @@ pub(super) fn create(round: &Round<'_>, changes: &mut Vec<Change>) {
                 ip_address_type: desired.ip_address_type,
                 security_groups,
                 subnets: desired.subnets.clone(),
+                customer_owned_ipv4_pool: desired.customer_owned_ipv4_pool.clone(),
+                ipam_pools: desired.ipam_pools.clone(),
                 tags: desired.tags.clone(),
                 attributes: desired.attributes.clone(),
             };
@@ -80,6 +83,50 @@ pub(super) fn create(round: &Round<'_>, changes: &mut Vec<Change>) {
             },
             "its security groups differ",
         );
+    }
+}
+
+/// Sets what AWS may refuse and nobody's requests wait for: where addresses come from, and how many are kept ready.
+pub(super) fn set_supply(round: &Round<'_>, changes: &mut Vec<Change>) {
+    let Some(state) = round.observed.load_balancer() else {
+        return;
+    };
+    let (had, pools) = (&state.spec.ipam_pools, &round.desired.load_balancer.ipam_pools);
+    let mut set = |field, call, reason: &str| {
+        let change = change::<kind::LoadBalancer>(names::LOAD_BALANCER, call, reason);
+        changes.push(Change {
+            fields: Vec::from_iter(field),
+            ..change
+        });
+    };
+    if had != pools {
+        let call = Call::ModifyIpPools {
+            arn: state.arn.clone(),
+            pools: pools.clone(),
+        };
+        set(field("IpamPools", had, pools), call, "its IPAM pool differs");
+    }
+    let Some(units) = round.desired.capacity else {
+        return;
+    };
+    match (&state.capacity, state.stage) {
+        (Looked::Failed(_), _) => {}
+        (Looked::At(had), _) if *had == units => {}
+        // AWS reserves nothing for one that it has not set up.
+        (Looked::Never | Looked::At(_), Stage::Provisioning) => {
+            let call = Call::AwaitLoadBalancer {
+                arn: state.arn.clone(),
+            };
+            set(None, call, "capacity is reserved once it is set up");
+        }
+        (Looked::Never | Looked::At(_), Stage::SetUp) => {
+            let call = Call::ModifyCapacityReservation {
+                arn: state.arn.clone(),
+                units,
+            };
+            let field = field("MinimumLoadBalancerCapacity", &state.capacity.at(), &units);
+            set(field, call, "its reserved capacity differs");
+        }
     }
 }
 

@@ -41,6 +41,13 @@ impl IpAddressType {
     }
 }
 
+/// Pools of VPC IPAM.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct IpamPools {
+    pub ipv4_ipam_pool_id: String,
+}
+
 /// An Application Load Balancer; `S` is how it refers to security groups.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "PascalCase")]
@@ -54,6 +61,11 @@ pub struct LoadBalancerSpec<S> {
     pub security_groups: Vec<S>,
     /// Sorted.
     pub subnets: Vec<SubnetId>,
+    /// Of an Outpost; given at creation alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub customer_owned_ipv4_pool: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ipam_pools: Option<IpamPools>,
     pub tags: Pairs,
     /// Desired: those that are set on purpose. Observed: all that were read.
     #[serde(skip_serializing_if = "Pairs::is_empty")]

@@ -5,10 +5,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use portcullis_model::{
-    Action, AddressFamily, Backend, BackendId, BackendProtocol, Certificate, CertificateSource, Code,
-    ExactPath, FixedResponse, Forward, Glob, HealthCheck, HostMatch, Listener, LoadBalancer, LoadBalancerId,
-    ObjectName, Options, Origin, PathMatch, PathPrefix, Port, Problem, Protocol, Rule, Scheme, Semantics,
-    ServiceRef, Target, TargetAddress, TargetKind, TargetState, Tls,
+    Action, Backend, BackendId, BackendProtocol, Certificate, CertificateSource, Code, ExactPath,
+    FixedResponse, Forward, Glob, HealthCheck, HostMatch, Listener, LoadBalancer, LoadBalancerId, ObjectName,
+    Options, Origin, PathMatch, PathPrefix, Port, Problem, Protocol, Rule, Scheme, Semantics, ServiceRef,
+    Target, TargetAddress, TargetKind, TargetState, Tls,
 };
 
 use crate::settings::Settings;
@@ -44,18 +44,7 @@ pub(super) fn balancer(id: &str, semantics: Semantics) -> LoadBalancer {
         id,
         semantics,
         members: vec![owner.clone()],
-        options: Options {
-            scheme: Scheme::Internal,
-            address_family: AddressFamily::Ipv4,
-            name: None,
-            subnets: Vec::new(),
-            security_groups: Vec::new(),
-            open_nodes: false,
-            admitted: Default::default(),
-            tags: Default::default(),
-            attributes: Default::default(),
-            origin: Origin::new("ingress", owner, ""),
-        },
+        options: Options::new(Origin::new("ingress", owner, "")),
         listeners: Default::default(),
         rules: Vec::new(),
         backends: Default::default(),

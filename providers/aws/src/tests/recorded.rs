@@ -145,6 +145,7 @@ fn listener(value: &Value) -> ListenerState {
             certificates: list(&value["Certificates"]).iter().map(certificate).collect(),
             tags: pairs(&value["Tags"]),
         },
+        attributes: Looked::Never,
         rules: own.map(rule).collect(),
     }
 }
@@ -155,6 +156,8 @@ fn load_balancer(value: &Value) -> LoadBalancerState {
     LoadBalancerState {
         arn: Id::new(text(&value["LoadBalancerArn"])),
         dns_name: text(&value["DNSName"]),
+        stage: Stage::SetUp,
+        capacity: Looked::Never,
         spec: LoadBalancerSpec {
             name: text(&value["LoadBalancerName"]),
             scheme: match value["Scheme"].as_str().unwrap() {
@@ -168,6 +171,8 @@ fn load_balancer(value: &Value) -> LoadBalancerState {
                 .map(Id::new)
                 .collect(),
             subnets: list(&value["AvailabilityZones"]).iter().map(subnet).collect(),
+            customer_owned_ipv4_pool: None,
+            ipam_pools: None,
             tags: pairs(&value["Tags"]),
             attributes: pairs(&value["Attributes"]),
         },

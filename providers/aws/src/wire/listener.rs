@@ -3,7 +3,7 @@
 use aws_sdk_elasticloadbalancingv2::types::{Certificate, Listener, Rule};
 
 use super::{actions_from, conditions_from, transforms_from};
-use crate::observed::{ListenerState, RuleState};
+use crate::observed::{ListenerState, Looked, RuleState};
 use crate::resource::{
     CertificateArn, CertificateRef, ListenerArn, ListenerProtocol, ListenerSpec, Pairs, RuleArn, RuleSpec,
 };
@@ -31,6 +31,7 @@ pub(crate) fn listener_from(sdk: Listener) -> Result<ListenerState, &'static str
             certificates: references(sdk.certificates.unwrap_or_default()),
             tags: Pairs::default(),
         },
+        attributes: Looked::Never,
         rules: Vec::new(),
     })
 }

@@ -1,10 +1,11 @@
 //! `DescribeLoadBalancers` in, load balancers as they exist out.
 
-use aws_sdk_elasticloadbalancingv2::types::LoadBalancer;
+use aws_sdk_elasticloadbalancingv2::types::{LoadBalancer, LoadBalancerStateEnum};
 
-use crate::observed::LoadBalancerState;
+use crate::observed::{LoadBalancerState, Looked, Stage};
 use crate::resource::{
-    IpAddressType, LoadBalancerArn, LoadBalancerScheme, LoadBalancerSpec, Pairs, SecurityGroupId, SubnetId,
+    IpAddressType, IpamPools, LoadBalancerArn, LoadBalancerScheme, LoadBalancerSpec, Pairs, SecurityGroupId,
+    SubnetId,
 };
 
 /// The type of the load balancers we make.
@@ -57,6 +58,10 @@ pub(crate) fn load_balancer_from(sdk: LoadBalancer) -> Result<LoadBalancerState,
         arn: LoadBalancerArn::new(sdk.load_balancer_arn.ok_or("LoadBalancerArn")?),
         // None while it is being made, and AWS may be slow to tell.
         dns_name: sdk.dns_name.unwrap_or_default(),
+        stage: match sdk.state.and_then(|state| state.code) {
+            Some(LoadBalancerStateEnum::Provisioning) => Stage::Provisioning,
+            Some(_) | None => Stage::SetUp,
+        },
         spec: LoadBalancerSpec {
             name: sdk.load_balancer_name.ok_or("LoadBalancerName")?,
             scheme: scheme.ok_or("Scheme")?,
@@ -64,9 +69,15 @@ pub(crate) fn load_balancer_from(sdk: LoadBalancer) -> Result<LoadBalancerState,
             ip_address_type: ip_address_type_from(family).ok_or("IpAddressType")?,
             security_groups: groups.into_iter().map(SecurityGroupId::new).collect(),
             subnets,
+            customer_owned_ipv4_pool: sdk.customer_owned_ipv4_pool,
+            ipam_pools: sdk
+                .ipam_pools
+                .and_then(|pools| pools.ipv4_ipam_pool_id)
+                .map(|ipv4_ipam_pool_id| IpamPools { ipv4_ipam_pool_id }),
             tags: Pairs::default(),
             attributes: Pairs::default(),
         },
+        capacity: Looked::Never,
         listeners: Default::default(),
     })
 }

@@ -1,7 +1,9 @@
 //! Tags and attributes in, the SDKs' lists of keys and values out, and back.
 
 use aws_sdk_ec2::types::Tag as Ec2Tag;
-use aws_sdk_elasticloadbalancingv2::types::{LoadBalancerAttribute, Tag, TargetGroupAttribute};
+use aws_sdk_elasticloadbalancingv2::types::{
+    ListenerAttribute, LoadBalancerAttribute, Tag, TargetGroupAttribute,
+};
 
 use crate::resource::Pairs;
 
@@ -23,6 +25,12 @@ impl Pair for Ec2Tag {
 }
 
 impl Pair for LoadBalancerAttribute {
+    fn pair(self) -> (Option<String>, Option<String>) {
+        (self.key, self.value)
+    }
+}
+
+impl Pair for ListenerAttribute {
     fn pair(self) -> (Option<String>, Option<String>) {
         (self.key, self.value)
     }
@@ -55,6 +63,11 @@ pub(crate) fn ec2_tags_to(tags: &Pairs) -> Vec<Ec2Tag> {
 
 pub(crate) fn load_balancer_attributes_to(attributes: &Pairs) -> Vec<LoadBalancerAttribute> {
     let attribute = |(key, value)| LoadBalancerAttribute::builder().key(key).value(value).build();
+    attributes.0.iter().map(attribute).collect()
+}
+
+pub(crate) fn listener_attributes_to(attributes: &Pairs) -> Vec<ListenerAttribute> {
+    let attribute = |(key, value)| ListenerAttribute::builder().key(key).value(value).build();
     attributes.0.iter().map(attribute).collect()
 }
 

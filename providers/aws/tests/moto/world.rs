@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use portcullis_aws::observed::{Looked, Stage};
 use portcullis_aws::resource::Pairs;
 use portcullis_aws::{Account, Aws, Change, Observed, Owner, Settings, Shared};
 use portcullis_model::{
-    Action, AddressFamily, Backend, BackendId, BackendProtocol, Certificate, CertificateSource, Claim,
-    FixedResponse, Forward, HealthCheck, HostMatch, Listener, LoadBalancer, LoadBalancerId, ObjectName,
-    Options, Origin, PathMatch, PathPrefix, Port, Problem, Protocol, Provider, ProviderError, Rule, Scheme,
-    Semantics, ServiceRef, Target, TargetAddress, TargetKind, TargetState, Tls,
+    Action, Backend, BackendId, BackendProtocol, Certificate, CertificateSource, Claim, FixedResponse,
+    Forward, HealthCheck, HostMatch, Listener, LoadBalancer, LoadBalancerId, ObjectName, Options, Origin,
+    PathMatch, PathPrefix, Port, Problem, Protocol, Provider, ProviderError, Rule, Semantics, ServiceRef,
+    Target, TargetAddress, TargetKind, TargetState, Tls,
 };
 use portcullis_test_support::{self as support, AccountSpec, Moto};
 
@@ -156,8 +157,8 @@ pub(crate) fn nothing(balancer: &LoadBalancer) -> Observed {
     Observed::nothing(Owner::load_balancer("demo", &balancer.id))
 }
 
-/// What can be compared with what a read shows: attributes nobody set are read, and not known otherwise. What is
-/// listed in no order of its own is sorted.
+/// What can be compared with what a read shows: attributes nobody set are read, and not known otherwise; what nobody
+/// asked for is not. What is listed in no order of its own is sorted.
 pub(crate) fn comparable(observed: &Observed) -> String {
     let mut lines = Vec::new();
     for owned in &observed.security_groups {
@@ -171,9 +172,11 @@ pub(crate) fn comparable(observed: &Observed) -> String {
     for owned in &observed.load_balancers {
         let mut state = owned.get().clone();
         state.spec.attributes = Pairs::default();
+        (state.stage, state.capacity) = (Stage::SetUp, Looked::Never);
         state.spec.security_groups.sort();
         state.spec.subnets.sort();
         for listener in state.listeners.values_mut() {
+            listener.attributes = Looked::Never;
             if let [_, others @ ..] = &mut listener.spec.certificates[..] {
                 others.sort();
             }
@@ -207,18 +210,7 @@ pub(crate) fn lone(name: &str) -> LoadBalancer {
         id: LoadBalancerId::Lone(owner.clone()),
         semantics: Semantics::Kubernetes,
         members: vec![owner],
-        options: Options {
-            scheme: Scheme::Internal,
-            address_family: AddressFamily::Ipv4,
-            name: None,
-            subnets: Vec::new(),
-            security_groups: Vec::new(),
-            open_nodes: false,
-            admitted: BTreeMap::new(),
-            tags: BTreeMap::new(),
-            attributes: BTreeMap::new(),
-            origin: origin(""),
-        },
+        options: Options::new(origin("")),
         listeners: BTreeMap::new(),
         rules: Vec::new(),
         backends: BTreeMap::new(),

@@ -33,18 +33,7 @@ pub(crate) fn empty() -> LoadBalancer {
         id: LoadBalancerId::parse("shop/web"),
         semantics: Semantics::Kubernetes,
         members: Vec::new(),
-        options: Options {
-            scheme: Default::default(),
-            address_family: Default::default(),
-            name: None,
-            subnets: Vec::new(),
-            security_groups: Vec::new(),
-            open_nodes: false,
-            admitted: BTreeMap::new(),
-            tags: BTreeMap::new(),
-            attributes: BTreeMap::new(),
-            origin: origin(),
-        },
+        options: Options::new(origin()),
         listeners: [
             (Port::HTTP, listener(Port::HTTP, Protocol::Http)),
             (

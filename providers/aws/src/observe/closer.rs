@@ -1,0 +1,57 @@
+//! What a load balancer is to be and what exists of it in, the same with what only its own settings ask for out.
+
+use portcullis_model::{Code, LoadBalancer, ProviderError};
+
+use crate::client::{Client, Effect};
+use crate::observed::{Looked, Observed};
+use crate::resource::{ListenerArn, LoadBalancerArn, Pairs};
+use crate::wire::pairs_from;
+
+/// Reads what is asked for and not known yet.
+pub(crate) async fn look_closer(
+    client: &Client,
+    desired: &LoadBalancer,
+    observed: &mut Observed,
+) -> Result<(), ProviderError> {
+    let options = &desired.options;
+    let Some(state) = observed.load_balancer_mut() else {
+        return Ok(());
+    };
+    if options.minimum_capacity.is_some() && state.capacity.at().is_none() {
+        state.capacity = looked(capacity(client, &state.arn).await)?;
+    }
+    for port in options.listener_attributes.keys() {
+        if let Some(listener) = state.listeners.get_mut(&port.get())
+            && listener.attributes.at().is_none()
+        {
+            listener.attributes = looked(attributes(client, &listener.arn).await)?;
+        }
+    }
+    Ok(())
+}
+
+/// What AWS was asked too fast is asked again with the whole pass. Any other failure must not keep routes and targets
+/// from following the cluster.
+fn looked<T>(read: Result<T, ProviderError>) -> Result<Looked<T>, ProviderError> {
+    match read {
+        Ok(value) => Ok(Looked::At(value)),
+        Err(error) if error.code == Code::Throttled => Err(error),
+        Err(error) => Ok(Looked::Failed(error)),
+    }
+}
+
+async fn capacity(client: &Client, arn: &LoadBalancerArn) -> Result<u32, ProviderError> {
+    let request = client.elb.describe_capacity_reservation();
+    let request = request.load_balancer_arn(arn.as_str());
+    let call = client.call("elbv2:DescribeCapacityReservation", Effect::Read, request.send());
+    let reserved = call.await?.minimum_load_balancer_capacity;
+    let units = reserved.and_then(|reserved| reserved.capacity_units);
+    Ok(units.and_then(|units| u32::try_from(units).ok()).unwrap_or(0))
+}
+
+async fn attributes(client: &Client, arn: &ListenerArn) -> Result<Pairs, ProviderError> {
+    let request = client.elb.describe_listener_attributes();
+    let request = request.listener_arn(arn.as_str());
+    let call = client.call("elbv2:DescribeListenerAttributes", Effect::Read, request.send());
+    Ok(pairs_from(call.await?.attributes))
+}

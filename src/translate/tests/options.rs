@@ -1,0 +1,223 @@
+//! What Ingresses ask of their load balancer as a whole in, the options of the model or the problem at its field out.
+
+use super::*;
+
+/// One Ingress with these annotations, for host `a.com`.
+fn alone(annotations: &[(&str, &str)], settings: &Settings) -> Served {
+    World::new()
+        .service("shop/s")
+        .ingress(
+            "shop/web",
+            alb(annotations),
+            json!({ "rules": [rule("a.com", json!([path("Prefix", "/", "s")]))] }),
+        )
+        .one(settings)
+}
+
+/// Two members of a group, `a` before `b`.
+fn two(a: &[(&str, &str)], b: &[(&str, &str)]) -> Served {
+    let member = |world: World, name: &str, order: &str, more: &[(&str, &str)]| {
+        let annotations = [&[("group.name", "g"), ("group.order", order)], more].concat();
+        world.service(&format!("shop/{name}")).ingress(
+            &format!("shop/{name}"),
+            alb(&annotations),
+            json!({ "rules": [rule(&format!("{name}.com"), json!([path("Prefix", "/", name)]))] }),
+        )
+    };
+    member(member(World::new(), "a", "1", a), "b", "2", b).one(&ours())
+}
+
+fn at(name: &str) -> String {
+    format!("ingress shop/web metadata.annotations[alb.ingress.kubernetes.io/{name}]")
+}
+
+const LISTS: &str = "security-group-prefix-lists";
+
+#[test]
+fn prefix_lists_let_in_beside_ranges_and_everybody_only_without_both() {
+    for (annotations, nets, lists, broken) in [
+        (vec![], None, None, false),
+        (
+            vec![(LISTS, "pl-1,, pl-2")],
+            Some(vec![]),
+            Some(vec!["pl-1", "pl-2"]),
+            false,
+        ),
+        (
+            vec![(LISTS, "pl-1"), ("inbound-cidrs", "10.0.0.0/8")],
+            Some(vec!["10.0.0.0/8"]),
+            Some(vec!["pl-1"]),
+            false,
+        ),
+        (vec![(LISTS, "")], Some(vec![]), None, true),
+        (vec![(LISTS, ",")], Some(vec![]), None, true),
+        (
+            vec![(LISTS, "pl-1"), ("inbound-cidrs", "any")],
+            Some(vec![]),
+            Some(vec!["pl-1"]),
+            true,
+        ),
+        (
+            vec![(LISTS, ""), ("inbound-cidrs", "10.0.0.0/8")],
+            Some(vec!["10.0.0.0/8"]),
+            None,
+            true,
+        ),
+    ] {
+        let served = alone(&annotations, &ours());
+        let options = &served.balancer.options;
+        let shown = options.admitted.get(&Port::HTTP);
+        let shown = shown.map(|nets| nets.iter().map(ToString::to_string).collect::<Vec<_>>());
+        assert_eq!(
+            shown,
+            nets.map(|nets| nets.into_iter().map(str::to_owned).collect()),
+            "{annotations:?}"
+        );
+        let shown = options.admitted_lists.get(&Port::HTTP);
+        let shown = shown.map(|lists| lists.iter().map(String::as_str).collect());
+        assert_eq!(shown, lists, "{annotations:?}");
+        assert_eq!(!served.problems.is_empty(), broken, "{annotations:?}");
+    }
+}
+
+#[test]
+fn a_member_with_other_prefix_lists_lets_in_nobody_whom_it_keeps_out() {
+    // Of a, b: whether b is served, and to whom.
+    for (a, b, want) in [
+        (Some("pl-1"), Some("pl-1"), "shop/b"),
+        (Some("pl-1"), Some("pl-1,pl-2"), "shop/b"),
+        (Some("pl-1,pl-2"), Some("pl-1"), "403"),
+        (Some("pl-1"), Some("pl-2"), "403"),
+        (Some("pl-1"), None, "shop/b"),
+    ] {
+        fn given<'a>(lists: Option<&'a str>) -> Vec<(&'static str, &'a str)> {
+            lists.map(|lists| (LISTS, lists)).into_iter().collect()
+        }
+        let served = two(&given(a), &given(b));
+        assert_eq!(served.get("a.com/"), "shop/a", "{a:?} {b:?}");
+        assert_eq!(served.get("b.com/"), want, "{a:?} {b:?}");
+    }
+}
+
+#[test]
+fn who_cannot_know_prefix_lists_serves_nobody() {
+    for more in [None, Some(("inbound-cidrs", "0.0.0.0/0"))] {
+        let annotations: Vec<_> = [(LISTS, "pl-1")].into_iter().chain(more).collect();
+        let served = alone(&annotations, &Settings::for_serving(ControllerName::default()));
+        let request = Request::get(Port::HTTP, "a.com", "/");
+        assert_eq!(served.ask(&request), "503", "{more:?}");
+        served.told(Code::AnnotationUnsupported, &at(LISTS));
+    }
+}
+
+#[test]
+fn capacity_is_a_number_of_units() {
+    for (text, want) in [
+        ("CapacityUnits=1500", Some(1500)),
+        ("CapacityUnits=0", Some(0)),
+        ("CapacityUnits=", None),
+        ("CapacityUnits=-1", None),
+        ("CapacityUnits=1.5", None),
+        ("CapacityUnits=99999999999", None),
+        ("capacityUnits=1", None),
+        ("CapacityUnits=1,Zone=a", None),
+        ("1500", None),
+        ("", None),
+    ] {
+        let served = alone(&[("minimum-load-balancer-capacity", text)], &ours());
+        assert_eq!(served.balancer.options.minimum_capacity, want, "{text:?}");
+        match want {
+            Some(_) => assert_eq!(served.problems, [], "{text:?}"),
+            None => served.told(Code::AnnotationInvalid, &at("minimum-load-balancer-capacity")),
+        }
+        assert_eq!(served.get("a.com/"), "shop/s", "{text:?}");
+    }
+}
+
+#[test]
+fn pools_have_names() {
+    let served = alone(
+        &[
+            ("customer-owned-ipv4-pool", "coip-1"),
+            ("ipam-ipv4-pool-id", "ipam-pool-1"),
+        ],
+        &ours(),
+    );
+    let pools = &served.balancer.options.pools;
+    assert_eq!(
+        (pools.on_premises.as_deref(), pools.public.as_deref()),
+        (Some("coip-1"), Some("ipam-pool-1"))
+    );
+    let served = alone(&[("customer-owned-ipv4-pool", "")], &ours());
+    assert_eq!(served.balancer.options.pools.on_premises, None);
+    served.told(Code::AnnotationInvalid, &at("customer-owned-ipv4-pool"));
+}
+
+#[test]
+fn listener_attributes_are_of_a_listener_of_the_ingress() {
+    let ports = ("listen-ports", r#"[{"HTTP":80},{"HTTPS":443}]"#);
+    for (listener, value, want) in [
+        ("HTTP-80", "a=1,b=2", Some((80, vec![("a", "1"), ("b", "2")]))),
+        ("HTTPS-443", "a=", Some((443, vec![("a", "")]))),
+        ("HTTPS-80", "a=1", None),
+        ("HTTP-8080", "a=1", None),
+        ("http-80", "a=1", None),
+        ("HTTP", "a=1", None),
+        ("HTTP-0", "a=1", None),
+        ("HTTP-80", "a", None),
+    ] {
+        let name = format!("listener-attributes.{listener}");
+        let served = alone(&[ports, (&name, value)], &ours());
+        let shown: Vec<_> = served.balancer.options.listener_attributes.iter().collect();
+        match want {
+            Some((port, pairs)) => {
+                let pairs = pairs
+                    .into_iter()
+                    .map(|(k, v)| (k.to_owned(), v.to_owned()))
+                    .collect();
+                assert_eq!(shown, [(&Port::new(port).unwrap(), &pairs)], "{name}");
+                assert_eq!(served.problems, [], "{name}");
+            }
+            None => {
+                assert_eq!(shown, [], "{name}");
+                served.told(Code::AnnotationInvalid, &at(&name));
+            }
+        }
+        assert_eq!(served.get("a.com/"), "shop/s", "{name}");
+    }
+}
+
+#[test]
+fn of_two_values_the_first_member_s_counts() {
+    for (name, a, b) in [
+        ("customer-owned-ipv4-pool", "coip-1", "coip-2"),
+        ("ipam-ipv4-pool-id", "ipam-pool-1", "ipam-pool-2"),
+        (
+            "minimum-load-balancer-capacity",
+            "CapacityUnits=100",
+            "CapacityUnits=200",
+        ),
+        ("listener-attributes.HTTP-80", "a=1", "a=2,b=2"),
+    ] {
+        let served = two(&[(name, a)], &[(name, b)]);
+        served.told(
+            Code::SettingConflict,
+            &format!("ingress shop/b metadata.annotations[alb.ingress.kubernetes.io/{name}]"),
+        );
+        let shown = format!("{:?}", served.balancer.options);
+        let first = two(&[(name, a)], &[]);
+        if name.starts_with("listener") {
+            // Attribute by attribute.
+            assert!(shown.contains(r#""a": "1", "b": "2""#), "{shown}");
+        } else {
+            assert_eq!(shown, format!("{:?}", first.balancer.options), "{name}");
+        }
+        for host in ["a", "b"] {
+            assert_eq!(
+                served.get(&format!("{host}.com/")),
+                format!("shop/{host}"),
+                "{name}"
+            );
+        }
+    }
+}
