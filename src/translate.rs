@@ -130,9 +130,14 @@ fn balancer<'a>(
         problems,
     );
 
-    let mut backends = backends.resolved;
+    let Backends {
+        resolved: mut backends,
+        mut given,
+        ..
+    } = backends;
     let used = used(&rules, &listeners);
     backends.retain(|id, _| used.contains(id));
+    given.retain(|id, _| used.contains(id));
     let origin = parts[0].origin("");
     LoadBalancer {
         id: snapshot.id.clone(),
@@ -142,6 +147,7 @@ fn balancer<'a>(
         listeners,
         rules,
         backends,
+        given,
     }
 }
 

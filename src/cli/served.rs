@@ -168,5 +168,6 @@ fn nothing() -> LoadBalancer {
         listeners: BTreeMap::from([(Port::HTTP, listener)]),
         rules: Vec::new(),
         backends: BTreeMap::new(),
+        given: BTreeMap::new(),
     }
 }

@@ -20,18 +20,26 @@ pub(super) enum Wanted {
     Redirect(Redirect),
     Forward {
         /// Never empty.
-        services: Vec<WeightedService>,
+        shares: Vec<Share>,
         stickiness: Option<Stickiness>,
     },
-    /// To target groups that the controller does not make.
-    Foreign,
+}
+
+/// Where some of the requests go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Share {
+    pub(super) to: Destination,
+    pub(super) weight: Weight,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct WeightedService {
-    pub(super) name: Arc<str>,
-    pub(super) port: PortRef,
-    pub(super) weight: Weight,
+pub(super) enum Destination {
+    Service {
+        name: Arc<str>,
+        port: PortRef,
+    },
+    /// A target group that exists by itself, by ARN or name.
+    Given(Arc<str>),
 }
 
 #[derive(Deserialize)]
@@ -98,14 +106,20 @@ pub(super) fn parse(text: &str) -> Result<Wanted, String> {
             redirect(action.redirectconfig.ok_or("redirectConfig is missing")?).map(Wanted::Redirect)
         }
         "forward" => {
-            let simple = action.targetgrouparn.is_some() || action.targetgroupname.is_some();
-            match (simple, action.forwardconfig) {
-                (true, Some(_)) => {
+            let given = given(action.targetgrouparn, action.targetgroupname)?;
+            match (given, action.forwardconfig) {
+                (Some(_), Some(_)) => {
                     Err("forwardConfig is given beside targetGroupARN or targetGroupName".to_owned())
                 }
-                (true, None) => Ok(Wanted::Foreign),
-                (false, Some(config)) => forward(config),
-                (false, None) => Err("forwardConfig is missing".to_owned()),
+                (Some(given), None) => Ok(Wanted::Forward {
+                    shares: vec![Share {
+                        to: Destination::Given(given),
+                        weight: Weight::ONE,
+                    }],
+                    stickiness: None,
+                }),
+                (None, Some(config)) => forward(config),
+                (None, None) => Err("forwardConfig is missing".to_owned()),
             }
         }
         other => Err(format!(
@@ -175,10 +189,9 @@ fn redirect(text: RedirectText) -> Result<Redirect, String> {
 
 fn forward(config: ForwardText) -> Result<Wanted, String> {
     let several = config.targetgroups.len() > 1;
-    let mut services = Vec::with_capacity(config.targetgroups.len());
-    let mut foreign = false;
+    let mut shares = Vec::with_capacity(config.targetgroups.len());
     for group in config.targetgroups {
-        let given = group.targetgrouparn.is_some() || group.targetgroupname.is_some();
+        let given = given(group.targetgrouparn, group.targetgroupname)?;
         let weight = match group.weight {
             Some(number) => Weight::new(number).map_err(|error| error.to_string())?,
             None if several => {
@@ -186,15 +199,15 @@ fn forward(config: ForwardText) -> Result<Wanted, String> {
             }
             None => Weight::ONE,
         };
-        match (given, group.servicename) {
-            (true, None) => foreign = true,
-            (false, Some(name)) if !name.is_empty() => services.push(WeightedService {
+        let to = match (given, group.servicename) {
+            (Some(given), None) => Destination::Given(given),
+            (None, Some(name)) if !name.is_empty() => Destination::Service {
                 name: name.into(),
                 port: port(group.serviceport)?,
-                weight,
-            }),
+            },
             _ => return Err("a target group needs either serviceName or its ARN or name".to_owned()),
-        }
+        };
+        shares.push(Share { to, weight });
     }
     let stickiness = match config.targetgroupstickinessconfig {
         Some(StickinessText {
@@ -206,13 +219,29 @@ fn forward(config: ForwardText) -> Result<Wanted, String> {
         },
         _ => None,
     };
-    if foreign {
-        return Ok(Wanted::Foreign);
-    }
-    if services.is_empty() {
+    if shares.is_empty() {
         return Err("targetGroups is empty".to_owned());
     }
-    Ok(Wanted::Forward { services, stickiness })
+    Ok(Wanted::Forward { shares, stickiness })
+}
+
+/// What a target group is called, if it is: the ARN wins. Neither can be taken for the other.
+fn given(arn: Option<String>, name: Option<String>) -> Result<Option<Arc<str>>, String> {
+    match (arn, name) {
+        (Some(arn), _) if arn.starts_with("arn:") => Ok(Some(arn.into())),
+        (Some(arn), _) => Err(format!("targetGroupARN {} is no ARN", value::shown(&arn))),
+        // ELBv2 API, CreateTargetGroup.Name: at most 32 letters, digits and inner hyphens.
+        (None, Some(name)) => {
+            let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+            if plain && (1..=32).contains(&name.len()) {
+                Ok(Some(name.into()))
+            } else {
+                let name = value::shown(&name);
+                Err(format!("targetGroupName {name} is no name of a target group"))
+            }
+        }
+        (None, None) => Ok(None),
+    }
 }
 
 /// A number, a number as text, or a name.
@@ -314,6 +343,22 @@ mod tests {
                 false,
             ),
             (r#"{"type":"forward","targetGroupARN":"arn:x"}"#, true),
+            (r#"{"type":"forward","targetGroupARN":"x"}"#, false),
+            (r#"{"type":"forward","targetGroupName":"old-web"}"#, true),
+            (r#"{"type":"forward","targetGroupName":""}"#, false),
+            (r#"{"type":"forward","targetGroupName":"arn:x"}"#, false),
+            (
+                r#"{"type":"forward","forwardConfig":{"targetGroups":[{"targetGroupName":"a"}]}}"#,
+                true,
+            ),
+            (
+                r#"{"type":"forward","forwardConfig":{"targetGroups":[{"targetGroupName":"a","serviceName":"b","servicePort":80}]}}"#,
+                false,
+            ),
+            (
+                r#"{"type":"forward","forwardConfig":{"targetGroups":[{"targetGroupName":"a","weight":1},{"serviceName":"b","servicePort":80}]}}"#,
+                false, // a weight is missing
+            ),
             (
                 r#"{"type":"forward","targetGroupARN":"arn:x","forwardConfig":{"targetGroups":[]}}"#,
                 false,
@@ -363,12 +408,27 @@ mod tests {
         let text = r#"{"type":"forward","forwardConfig":{"targetGroups":[{"serviceName":"a","servicePort":"80"}],
             "targetGroupStickinessConfig":{"enabled":true,"durationSeconds":60}}}"#;
         let want = Wanted::Forward {
-            services: vec![WeightedService {
-                name: "a".into(),
-                port: PortRef::Number(80),
+            shares: vec![Share {
+                to: Destination::Service {
+                    name: "a".into(),
+                    port: PortRef::Number(80),
+                },
                 weight: Weight::ONE,
             }],
             stickiness: Some(Stickiness { seconds: 60 }),
+        };
+        assert_eq!(parse(text), Ok(want));
+    }
+
+    #[test]
+    fn of_an_arn_and_a_name_the_arn_counts() {
+        let text = r#"{"type":"forward","targetGroupName":"old","targetGroupARN":"arn:old"}"#;
+        let want = Wanted::Forward {
+            shares: vec![Share {
+                to: Destination::Given("arn:old".into()),
+                weight: Weight::ONE,
+            }],
+            stickiness: None,
         };
         assert_eq!(parse(text), Ok(want));
     }

@@ -6,12 +6,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use portcullis_model::{
-    Action, Backend, BackendId, Code, FixedResponse, Forward, ObjectName, Origin, Port, Problem, ServiceRef,
-    TargetKind, TargetState, WeightedBackend,
+    Action, Backend, BackendId, Code, FixedResponse, Forward, GivenBackend, ObjectName, Origin, Port,
+    Problem, ServiceRef, TargetKind, TargetState, WeightedBackend,
 };
 
 use self::target_settings::TargetSettings;
-use super::actions::{self, Wanted};
+use super::actions::{self, Destination, Wanted};
 use super::annotations::value;
 use super::endpoints::{Endpoints, Found};
 use super::member::Part;
@@ -33,6 +33,8 @@ pub(super) struct Backends<'a> {
     settings: &'a Settings,
     endpoints: Endpoints<'a>,
     pub(super) resolved: BTreeMap<BackendId, Backend>,
+    /// What exists by itself; whether it does is the provider's to say.
+    pub(super) given: BTreeMap<BackendId, GivenBackend>,
     pods: HashMap<(ObjectName, usize), Found>,
     nodes: HashMap<Port, Found>,
 }
@@ -44,6 +46,7 @@ impl<'a> Backends<'a> {
             settings,
             endpoints,
             resolved: BTreeMap::new(),
+            given: BTreeMap::new(),
             pods: HashMap::new(),
             nodes: HashMap::new(),
         }
@@ -98,24 +101,25 @@ impl<'a> Backends<'a> {
         match actions::parse(written.value) {
             Ok(Wanted::Fixed(fixed)) => Action::Fixed(fixed),
             Ok(Wanted::Redirect(redirect)) => Action::Redirect(redirect),
-            Ok(Wanted::Foreign) => {
-                let message = format!("action {name} forwards to target groups that are not made here");
-                problems.push(Problem::new(Code::AnnotationUnsupported, at, message));
-                unavailable(NOT_SERVED)
-            }
-            Ok(Wanted::Forward { services, stickiness }) => {
-                let mut backends = Vec::with_capacity(services.len());
-                let mut failure = NO_SERVICE;
-                for service in services {
-                    match self.backend(part, &service.name, &service.port, &at, problems) {
+            Ok(Wanted::Forward { shares, stickiness }) => {
+                let mut backends = Vec::with_capacity(shares.len());
+                let (mut failed, mut failure) = (false, NO_SERVICE);
+                for share in shares {
+                    let backend = match &share.to {
+                        Destination::Service { name, port } => self.backend(part, name, port, &at, problems),
+                        Destination::Given(name) => Ok(self.given(part, name, &at)),
+                    };
+                    match backend {
                         Ok(backend) => backends.push(WeightedBackend {
                             backend,
-                            weight: service.weight,
+                            weight: share.weight,
                         }),
-                        Err(why) => failure = why,
+                        Err(why) => (failed, failure) = (true, why),
                     }
                 }
-                if backends.is_empty() {
+                // What is left after a failure must not get requests it was to have no share of.
+                let nobody = backends.iter().all(|share| share.weight.get() == 0);
+                if backends.is_empty() || (failed && nobody) {
                     return unavailable(failure);
                 }
                 Action::Forward(Forward { backends, stickiness })
@@ -125,6 +129,18 @@ impl<'a> Backends<'a> {
                 unavailable(NOT_SERVED)
             }
         }
+    }
+
+    fn given(&mut self, part: &Part<'a>, name: &Arc<str>, at: &Origin) -> BackendId {
+        let namespace = &part.ingress.meta.name.namespace;
+        let id = BackendId::given(namespace, name);
+        self.given.entry(id.clone()).or_insert_with(|| GivenBackend {
+            id: id.clone(),
+            name: name.clone(),
+            namespace: namespace.clone(),
+            origin: at.clone(),
+        });
+        id
     }
 
     /// The backend of a Service port for one Ingress; what is wrong is told at each field that names it.

@@ -222,7 +222,10 @@ impl Served {
                 let names: Vec<String> = forward
                     .backends
                     .iter()
-                    .map(|weighted| self.balancer.backends[&weighted.backend].service.name.to_string())
+                    .map(|weighted| match self.balancer.given.get(&weighted.backend) {
+                        Some(given) => format!("given {}", given.name),
+                        None => self.balancer.backends[&weighted.backend].service.name.to_string(),
+                    })
                     .collect();
                 names.join(" + ")
             }

@@ -148,6 +148,7 @@ fn assemble(mut rules: Vec<Rule>, second_tenant: &[bool], default: &Action) -> L
         listeners: listeners.into_iter().collect(),
         rules,
         backends,
+        given: BTreeMap::new(),
     }
 }
 

@@ -9,13 +9,21 @@ use portcullis_model::{HostMatch, LoadBalancerId};
 use crate::limits::Quotas;
 use crate::names;
 use crate::observed::{LoadBalancerState, SecurityGroupState, TargetGroupState};
-use crate::resource::{CertificateArn, Pairs, SecurityGroupId, SubnetId, VpcId};
+use crate::resource::{
+    CertificateArn, LoadBalancerArn, Pairs, SecurityGroupId, SubnetId, TargetGroupArn, VpcId,
+};
 
 /// Something that was read, or, with no cloud to read from, something that stays symbolic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fact<T> {
     Read(T),
     Symbolic,
+}
+
+impl<T> Default for Fact<T> {
+    fn default() -> Self {
+        Self::Symbolic
+    }
 }
 
 /// A subnet of the VPC.
@@ -121,6 +129,22 @@ impl Interfaces {
     }
 }
 
+/// A target group as far as forwarding to it goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedTargetGroup {
+    pub arn: TargetGroupArn,
+    pub name: String,
+    /// Such as `HTTP`; none for functions.
+    pub protocol: Option<String>,
+    /// `instance`, `ip`, `lambda` or `alb`.
+    pub kind: String,
+    pub vpc: Option<VpcId>,
+    /// Read where an Application Load Balancer of the VPC could forward to it.
+    pub tags: Pairs,
+    /// Those that forward to it.
+    pub load_balancers: Vec<LoadBalancerArn>,
+}
+
 /// What exists, ours or not, as AWS lists it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Listing {
@@ -131,6 +155,8 @@ pub struct Listing {
     pub target_groups: Vec<TargetGroupState>,
     /// Of the VPC with their tags.
     pub security_groups: Vec<SecurityGroupState>,
+    /// Of the Region: what a rule may forward to, though it is made by others.
+    pub every_target_group: Fact<Vec<ListedTargetGroup>>,
 }
 
 impl Listing {

@@ -4,6 +4,7 @@ mod actions;
 mod besides;
 mod certificates;
 mod conditions;
+mod given;
 mod listeners;
 mod load_balancer;
 mod rules;
@@ -25,7 +26,7 @@ use crate::names;
 use crate::observed::{LoadBalancerState, Looked, Observed, Owned, Owner};
 use crate::resource::{
     CertificateArn, Kind, ListenerSpec, LoadBalancerSpec, Pairs, Ref, RuleSpec, SecurityGroupSpec,
-    TargetDescription, TargetGroupSpec, kind,
+    TargetDescription, TargetGroupArn, TargetGroupSpec, kind,
 };
 use crate::settings::Settings;
 use conditions::Refusal;
@@ -103,6 +104,19 @@ impl Context<'_> {
             .any(|had| had.certificate_arn == *arn)
     }
 
+    /// Whether a rule or default action forwards to this target group, as things are.
+    fn forwards_to(&self, arn: &TargetGroupArn) -> bool {
+        let listeners = self
+            .existing()
+            .into_iter()
+            .flat_map(|state| state.listeners.values());
+        let mut actions = listeners.flat_map(|listener| {
+            let rules = listener.rules.iter().flat_map(|rule| &rule.spec.actions);
+            listener.spec.default_actions.iter().chain(rules)
+        });
+        actions.any(|action| action.target_groups().any(|used| used == arn))
+    }
+
     /// Whether somebody else's load balancer has this name.
     fn name_is_taken(&self, name: &str) -> bool {
         let owner = Owner::load_balancer(&self.settings.cluster, &self.balancer.id);
@@ -127,11 +141,16 @@ pub(crate) fn reaches(balancer: &LoadBalancer, backend: &Backend) -> bool {
     target_groups::usable(backend, balancer).is_ok()
 }
 
-/// Whether requests can be forwarded to a backend.
-fn backend_of(balancer: &LoadBalancer, id: &BackendId) -> Result<(), Refusal> {
-    match balancer.backends.get(id) {
-        Some(backend) => target_groups::usable(backend, balancer),
-        None => Err(Refusal::new(
+/// The target group of a backend, if requests can be forwarded to it.
+fn backend_of(context: &Context<'_>, id: &BackendId) -> Result<Ref<kind::TargetGroup>, Refusal> {
+    let balancer = context.balancer;
+    match (balancer.backends.get(id), balancer.given.get(id)) {
+        (Some(backend), _) => {
+            target_groups::usable(backend, balancer)?;
+            Ok(Ref::logical(id.as_str()))
+        }
+        (None, Some(given)) => given::find(context, given).map(Ref::Known),
+        (None, None) => Err(Refusal::new(
             Code::BackendMissing,
             format!("backend {id} is not among the backends"),
         )),
@@ -154,11 +173,12 @@ pub fn compile(
     let mut problems = Vec::new();
     let mut listeners = listeners::compile(&context, &mut problems);
     let drafts = rules::compile(&context, &mut listeners, &mut problems);
+    given::tell(&context, &mut problems);
 
     let actions = listeners.values().flat_map(|listener| &listener.default_actions);
     let wanted = actions
         .chain(drafts.iter().map(|draft| &draft.action))
-        .flat_map(rules::backends)
+        .flat_map(rules::made_here)
         .collect();
     let target_groups = target_groups::compile(&context, &wanted, &mut problems);
     let ports = listeners.keys().copied().collect();

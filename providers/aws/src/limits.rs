@@ -64,6 +64,8 @@ pub const HEADER_NAME_LENGTH: usize = 40;
 pub const METHOD_LENGTH: usize = 40;
 /// Target groups of one forward action. Source: "Quotas for your Application Load Balancers".
 pub const TARGET_GROUPS_PER_FORWARD: usize = 5;
+/// The greatest share of one target group of a forward action. Source: ELBv2 API, TargetGroupTuple.Weight.
+pub const WEIGHT: u16 = 999;
 /// Characters of each part of a redirect. Source: ELBv2 API, RedirectActionConfig.
 pub const REDIRECT_PART_LENGTH: usize = 128;
 /// Characters of a fixed response's body. Source: ELBv2 API, FixedResponseActionConfig.MessageBody.

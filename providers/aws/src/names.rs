@@ -15,6 +15,8 @@ pub const STACK_TAG: &str = "ingress.k8s.aws/stack";
 pub const SERVICE_STACK_TAG: &str = "service.k8s.aws/stack";
 /// On every resource of a load balancer: the resource's id within it.
 pub const RESOURCE_TAG: &str = "ingress.k8s.aws/resource";
+/// On what others made: the namespaces that may use it, separated by spaces. Ours; the operator writes it.
+pub const NAMESPACE_TAG: &str = "portcullis.dev/namespace";
 /// On what spans load balancers: which it is.
 pub const SHARED_RESOURCE_TAG: &str = "elbv2.k8s.aws/resource";
 

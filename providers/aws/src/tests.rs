@@ -2,6 +2,7 @@
 
 mod build;
 mod compiled;
+mod given;
 mod limits;
 mod network;
 mod options;

@@ -22,5 +22,7 @@ pub(crate) use tag::{
     ec2_tags_to, listener_attributes_to, load_balancer_attributes_to, pairs_from, tags_to,
     target_group_attributes_to,
 };
-pub(crate) use target_group::{matcher_to, number_to, target_from, target_group_from, targets_to};
+pub(crate) use target_group::{
+    LAMBDA, listed_target_group_from, matcher_to, number_to, target_from, target_group_from, targets_to,
+};
 pub(crate) use transform::{transforms_from, transforms_to};

@@ -21,6 +21,22 @@ impl BackendId {
     pub fn new(owner: &ObjectName, service: &str, port: &str) -> Self {
         Self(format!("{owner}-{service}:{port}").into())
     }
+
+    /// Of what exists by itself, as one namespace may have it and another may not.
+    pub fn given(namespace: &str, name: &str) -> Self {
+        Self(format!("given:{namespace}:{name}").into())
+    }
+}
+
+/// A backend that exists by itself at the provider: its settings and targets are somebody else's.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+pub struct GivenBackend {
+    pub id: BackendId,
+    /// What the provider calls it; unique there.
+    pub name: Arc<str>,
+    /// Of the object that names it: the provider must know that this namespace may have it.
+    pub namespace: Arc<str>,
+    pub origin: Origin,
 }
 
 /// The Service behind a backend.

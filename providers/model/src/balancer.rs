@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ipnet::IpNet;
 use serde::Serialize;
 
-use crate::backend::{Backend, BackendId};
+use crate::backend::{Backend, BackendId, GivenBackend};
 use crate::listener::Listener;
 use crate::name::{LoadBalancerId, ObjectName, Port};
 use crate::origin::Origin;
@@ -123,4 +123,7 @@ pub struct LoadBalancer {
     /// One ordered list; the first that takes a request answers it, else the listener's default action.
     pub rules: Vec<Rule>,
     pub backends: BTreeMap<BackendId, Backend>,
+    /// Those that rules name, and that nobody here makes, changes or deletes.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub given: BTreeMap<BackendId, GivenBackend>,
 }

@@ -35,8 +35,8 @@ mod text;
 pub use action::{Action, FixedResponse, Forward, Rewrite, RewritePart, Stickiness, Weight, WeightedBackend};
 pub use auth::{Authenticate, JwtClaim, OnUnauthenticated, Session};
 pub use backend::{
-    Backend, BackendId, BackendProtocol, BackendVersion, HealthCheck, HealthPort, ServiceRef, Target,
-    TargetAddress, TargetKind, TargetState,
+    Backend, BackendId, BackendProtocol, BackendVersion, GivenBackend, HealthCheck, HealthPort, ServiceRef,
+    Target, TargetAddress, TargetKind, TargetState,
 };
 pub use balancer::{AddressFamily, AddressPools, LoadBalancer, Options, Scheme, Semantics};
 pub use condition::{Condition, HeaderName, Method, QueryMatch};

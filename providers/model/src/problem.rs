@@ -95,6 +95,9 @@ codes! {
     EndpointsNotFound, User, "Start pods that the Service selects; the path answers 503 until then.";
     TargetRefused, User, "Let the Service's own pods serve; the address is outside what the class opens.";
     TargetZoneUncovered, Operator, "Give the load balancer a subnet in the zone that the message names.";
+    TargetGroupNotFound, User, "Create the target group, or name one that exists; its paths answer 503 until then.";
+    TargetGroupNotAdmitted, Operator, "Tag the target group for the namespace that names it.";
+    TargetGroupInUse, User, "Use a target group of its own: one serves one load balancer.";
     TargetUnresolvable, Provider, "Check that the node or pod exists in the cloud network.";
 
     // Certificates

@@ -49,6 +49,7 @@ fn balancer(hosts: usize) -> LoadBalancer {
             .flat_map(|host| ["/api/v1", "/api", "/"].map(|path| rule(host, path)))
             .collect(),
         backends: BTreeMap::new(),
+        given: BTreeMap::new(),
     }
 }
 

@@ -141,14 +141,17 @@ impl<'a> Compiler<'a> {
             .map(|weighted| {
                 let backend = self.backends.get(&weighted.backend).copied();
                 if backend.is_none() {
-                    self.problem(
-                        Code::BackendUnsupported,
-                        at,
-                        format!(
+                    let message = match self.balancer.given.get(&weighted.backend) {
+                        Some(given) => format!(
+                            "{} exists at another provider, where the proxy does not send requests: its share answers 503",
+                            given.name
+                        ),
+                        None => format!(
                             "the load balancer has no backend {}: its share answers 503",
                             weighted.backend
                         ),
-                    );
+                    };
+                    self.problem(Code::BackendUnsupported, at, message);
                 }
                 Choice {
                     backend,

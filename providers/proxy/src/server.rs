@@ -257,6 +257,7 @@ mod tests {
             listeners: BTreeMap::new(),
             rules: Vec::new(),
             backends: BTreeMap::new(),
+            given: BTreeMap::new(),
         };
         ServingState::build(&balancer, &BTreeMap::new(), None, ServedPorts::default())
             .unwrap()

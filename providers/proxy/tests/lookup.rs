@@ -168,6 +168,7 @@ fn empty(ports: Vec<Port>) -> LoadBalancer {
         listeners: ports.into_iter().map(|port| (port, listener(port))).collect(),
         rules: Vec::new(),
         backends: BTreeMap::new(),
+        given: BTreeMap::new(),
     }
 }
 

@@ -491,7 +491,9 @@ fn a_forward_of_an_annotation_leaves_out_what_cannot_be_resolved() {
         assert_eq!(served.get("a.com/x"), want, "{services:?}");
         assert_eq!(served.problems.len(), problems, "{services:?}");
     }
-    for text in ["", "{}", r#"{"type":"forward","targetGroupARN":"arn:x"}"#] {
+    let nobody = r#"{"type":"forward","forwardConfig":{"targetGroups":[
+        {"serviceName":"s","servicePort":80,"weight":0},{"serviceName":"gone","servicePort":80,"weight":1}]}}"#;
+    for text in ["", "{}", r#"{"type":"forward","targetGroupARN":"x"}"#, nobody] {
         let served = asking(
             World::new().service("shop/s"),
             alb(&[("actions.split", text)]),
@@ -500,5 +502,25 @@ fn a_forward_of_an_annotation_leaves_out_what_cannot_be_resolved() {
         let served = served.one(&ours());
         assert_eq!(served.get("a.com/x"), "503", "{text}");
         assert_eq!(served.problems.len(), 1, "{text}");
+    }
+}
+
+#[test]
+fn a_forward_to_what_exists_by_itself_is_handed_to_the_provider() {
+    for (text, want) in [
+        (r#"{"type":"forward","targetGroupARN":"arn:x"}"#, "given arn:x"),
+        (r#"{"type":"forward","targetGroupName":"old"}"#, "given old"),
+        (
+            r#"{"type":"forward","forwardConfig":{"targetGroups":[
+                {"targetGroupName":"old","weight":9},{"serviceName":"s","servicePort":80,"weight":1}]}}"#,
+            "given old + shop/s",
+        ),
+    ] {
+        let annotations = alb(&[("actions.old", text)]);
+        let served = asking(World::new().service("shop/s"), annotations, to_action("old")).one(&ours());
+        assert_eq!(served.get("a.com/x"), want, "{text}");
+        assert_eq!(served.codes(), [], "{text}");
+        let given = served.balancer.given.values().next().unwrap();
+        assert_eq!(&*given.namespace, "shop", "{text}");
     }
 }

@@ -20,12 +20,14 @@ fn unsupported(message: impl Into<String>) -> Refusal {
     Refusal::new(Code::ActionUnsupported, message)
 }
 
-/// What answers on a listener of this protocol. `usable` says why a backend cannot be forwarded to, if it cannot.
+/// What answers on a listener of this protocol. `usable` says why a backend cannot be forwarded to, if it cannot; where
+/// others can, it is left out and that is told in `left_out`.
 pub(super) fn action(
     action: &Action,
     authenticate: Option<&Authenticate>,
     protocol: ListenerProtocol,
-    usable: &impl Fn(&BackendId) -> Result<(), Refusal>,
+    usable: &impl Fn(&BackendId) -> Result<Ref<kind::TargetGroup>, Refusal>,
+    left_out: &mut Vec<Refusal>,
 ) -> Result<DesiredAction, Refusal> {
     if let (Some(step), ListenerProtocol::Https) = (authenticate, protocol) {
         let name = match step {
@@ -38,7 +40,7 @@ pub(super) fn action(
         )));
     }
     match action {
-        Action::Forward(forward) => self::forward(forward, usable),
+        Action::Forward(forward) => self::forward(forward, usable, left_out),
         Action::Redirect(redirect) => self::redirect(redirect, protocol),
         Action::Fixed(fixed) => self::fixed(fixed),
     }
@@ -58,25 +60,52 @@ pub(super) fn unavailable(why: &str) -> DesiredAction {
 
 fn forward(
     forward: &Forward,
-    usable: &impl Fn(&BackendId) -> Result<(), Refusal>,
+    usable: &impl Fn(&BackendId) -> Result<Ref<kind::TargetGroup>, Refusal>,
+    left_out: &mut Vec<Refusal>,
 ) -> Result<DesiredAction, Refusal> {
-    if forward.backends.len() > limits::TARGET_GROUPS_PER_FORWARD {
+    // The API refuses a target group that is named twice.
+    let mut shares: Vec<(Ref<kind::TargetGroup>, u16)> = Vec::new();
+    let mut refusals = Vec::new();
+    for part in &forward.backends {
+        let weight = part.weight.get();
+        match usable(&part.backend) {
+            Ok(group) => match shares.iter_mut().find(|(had, _)| *had == group) {
+                Some((_, had)) => *had += weight,
+                None => shares.push((group, weight)),
+            },
+            Err(refusal) => refusals.push(refusal),
+        }
+    }
+    if let Some((_, sum)) = shares.iter().find(|(_, sum)| *sum > limits::WEIGHT) {
         let message = format!(
-            "AWS forwards to at most {} target groups, and the action names {}",
-            limits::TARGET_GROUPS_PER_FORWARD,
-            forward.backends.len()
+            "the shares of one target group add up to {sum}, more than {}",
+            limits::WEIGHT
         );
         return Err(Refusal::new(Code::LimitExceeded, message));
     }
-    let alone = forward.backends.len() == 1;
-    let mut target_groups = Vec::new();
-    for part in &forward.backends {
-        usable(&part.backend)?;
-        target_groups.push(TargetGroupTuple {
-            target_group_arn: Ref::logical(part.backend.as_str()),
-            weight: (!alone).then_some(part.weight.get()),
-        });
+    let nobody = shares.iter().all(|(_, weight)| *weight == 0);
+    if nobody && let Some(refusal) = refusals.pop() {
+        // What is left has no share of the requests, and must not get all of them.
+        left_out.extend(refusals);
+        return Err(refusal);
     }
+    left_out.extend(refusals);
+    if shares.len() > limits::TARGET_GROUPS_PER_FORWARD {
+        let message = format!(
+            "AWS forwards to at most {} target groups, and the action names {}",
+            limits::TARGET_GROUPS_PER_FORWARD,
+            shares.len()
+        );
+        return Err(Refusal::new(Code::LimitExceeded, message));
+    }
+    let alone = shares.len() == 1;
+    let target_groups = shares
+        .into_iter()
+        .map(|(target_group_arn, weight)| TargetGroupTuple {
+            target_group_arn,
+            weight: (!alone).then_some(weight),
+        })
+        .collect();
     let stickiness = forward.stickiness.map(|sticky| TargetGroupStickiness {
         enabled: true,
         duration_seconds: sticky.seconds,

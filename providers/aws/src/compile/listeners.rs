@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use portcullis_model::{ClientCertificates, Code, Listener, Problem, Protocol, Semantics, Tls};
 
 use super::actions::{self, DesiredAction};
+use super::conditions::Refusal;
 use super::{Context, backend_of, certificates, with_tags};
 use crate::limits;
 use crate::resource::{CertificateRef, ListenerProtocol, ListenerSpec, Pairs, Ref, kind};
@@ -187,13 +188,16 @@ fn default_action(
     protocol: ListenerProtocol,
     problems: &mut Vec<Problem>,
 ) -> DesiredAction {
-    let usable = |id: &_| backend_of(context.balancer, id);
-    actions::action(&listener.default_action, None, protocol, &usable).unwrap_or_else(|refusal| {
-        problems.push(Problem::new(
-            refusal.code,
-            listener.origin.clone(),
-            refusal.message,
-        ));
-        actions::unavailable(refusal.code.as_str())
-    })
+    let usable = |id: &_| backend_of(context, id);
+    let mut left_out = Vec::new();
+    let action = actions::action(&listener.default_action, None, protocol, &usable, &mut left_out);
+    let action = action.unwrap_or_else(|refusal| {
+        let action = actions::unavailable(refusal.code.as_str());
+        left_out.push(refusal);
+        action
+    });
+    for Refusal { code, message } in left_out {
+        problems.push(Problem::new(code, listener.origin.clone(), message));
+    }
+    action
 }

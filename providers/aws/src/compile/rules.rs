@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use portcullis_model::{BackendId, Code, Problem, Rule};
 
 use super::actions::{self, DesiredAction};
-use super::conditions;
+use super::conditions::{self, Refusal};
 use super::listeners::DesiredListenerSpec;
 use super::{Context, backend_of};
-use crate::resource::{Ref, RuleAction, RuleCondition, RuleTransform};
+use crate::resource::{Ref, RuleAction, RuleCondition, RuleTransform, kind};
 
 /// A listener rule before it has a priority.
 #[derive(Clone, Debug)]
@@ -54,13 +54,18 @@ fn draft<'a>(
     lists: &[Vec<RuleCondition>],
     problems: &mut Vec<Problem>,
 ) -> Vec<Draft<'a>> {
-    let usable = |id: &BackendId| backend_of(context.balancer, id);
+    let usable = |id: &BackendId| backend_of(context, id);
+    let mut left_out = Vec::new();
     let action = actions::action(
         &rule.action,
         rule.authenticate.as_ref(),
         listener.protocol,
         &usable,
+        &mut left_out,
     );
+    for Refusal { code, message } in left_out {
+        problems.push(Problem::new(code, rule.origin.clone(), message));
+    }
     let transforms = actions::transforms(&rule.rewrites, context.balancer.semantics);
     let (action, transforms) = match (action, transforms) {
         (Ok(action @ RuleAction::Forward { .. }), Ok(transforms)) => (action, transforms),
@@ -132,26 +137,27 @@ fn within_target_groups(
 ) {
     let most = context.account.quotas.target_groups;
     let defaults = listeners.values().flat_map(|listener| &listener.default_actions);
-    let all: Vec<String> = defaults
-        .chain(drafts.iter().map(|d| &d.action))
-        .flat_map(backends)
-        .collect();
-    let distinct: BTreeSet<&String> = all.iter().collect();
+    let actions = defaults.chain(drafts.iter().map(|d| &d.action));
+    let all: Vec<Ref<kind::TargetGroup>> = actions.flat_map(RuleAction::target_groups).cloned().collect();
+    let distinct: BTreeSet<&Ref<kind::TargetGroup>> = all.iter().collect();
     if distinct.len() <= most {
         return;
     }
-    let mut allowed: BTreeSet<&String> = distinct
+    let mut allowed: BTreeSet<&Ref<kind::TargetGroup>> = distinct
         .into_iter()
-        .filter(|id| context.has_target_group(id))
+        .filter(|group| match group {
+            Ref::Logical(id) => context.has_target_group(id),
+            Ref::Known(arn) => context.forwards_to(arn),
+        })
         .collect();
-    for id in &all {
+    for group in &all {
         if allowed.len() < most {
-            allowed.insert(id);
+            allowed.insert(group);
         }
     }
     let code = Code::LimitExceeded;
     let message = format!("a load balancer has at most {most} target groups; this route is left without one");
-    let fits = |action: &DesiredAction| backends(action).all(|id| allowed.contains(&id));
+    let fits = |action: &DesiredAction| action.target_groups().all(|group| allowed.contains(group));
     for draft in drafts {
         if !fits(&draft.action) {
             problems.push(Problem::new(code, draft.rule.origin.clone(), message.clone()));
@@ -174,8 +180,8 @@ fn within_target_groups(
     }
 }
 
-/// Logical ids of the target groups that an action forwards to.
-pub(super) fn backends(action: &DesiredAction) -> impl Iterator<Item = String> + '_ {
+/// Logical ids of the target groups that an action forwards to, without those that others made.
+pub(super) fn made_here(action: &DesiredAction) -> impl Iterator<Item = String> + '_ {
     action.target_groups().filter_map(|reference| match reference {
         Ref::Logical(id) => Some(id.to_string()),
         Ref::Known(_) => None,

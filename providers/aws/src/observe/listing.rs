@@ -1,20 +1,24 @@
 //! The account in, every load balancer, target group and security group of the VPC with their tags out.
 
+use std::collections::BTreeMap;
+
 use futures::try_join;
 use portcullis_model::ProviderError;
 use tracing::debug;
 
 use super::tags::tags_of;
-use crate::account::Listing;
+use crate::account::{Fact, ListedTargetGroup, Listing};
 use crate::client::Client;
 use crate::observed::{LoadBalancerState, SecurityGroupState, TargetGroupState};
-use crate::resource::{Pairs, VpcId};
-use crate::wire::{APPLICATION, load_balancer_from, security_group_from, target_group_from};
+use crate::resource::{Pairs, TargetGroupArn, VpcId};
+use crate::wire::{
+    APPLICATION, LAMBDA, listed_target_group_from, load_balancer_from, security_group_from, target_group_from,
+};
 
 use super::account::in_vpc;
 
 pub(super) async fn listing(client: &Client, vpc: &VpcId) -> Result<Listing, ProviderError> {
-    let (load_balancers, target_groups, security_groups) = try_join!(
+    let (load_balancers, (target_groups, every), security_groups) = try_join!(
         load_balancers(client, vpc),
         target_groups(client, vpc),
         security_groups(client, vpc),
@@ -23,6 +27,7 @@ pub(super) async fn listing(client: &Client, vpc: &VpcId) -> Result<Listing, Pro
         load_balancers,
         target_groups,
         security_groups,
+        every_target_group: Fact::Read(every),
     })
 }
 
@@ -61,7 +66,11 @@ async fn load_balancers(client: &Client, vpc: &VpcId) -> Result<Vec<LoadBalancer
     Ok(here)
 }
 
-async fn target_groups(client: &Client, vpc: &VpcId) -> Result<Vec<TargetGroupState>, ProviderError> {
+/// Those of the VPC as we know them, and all of the Region as far as forwarding to them goes.
+async fn target_groups(
+    client: &Client,
+    vpc: &VpcId,
+) -> Result<(Vec<TargetGroupState>, Vec<ListedTargetGroup>), ProviderError> {
     let all = client
         .pages(
             "elbv2:DescribeTargetGroups",
@@ -69,6 +78,18 @@ async fn target_groups(client: &Client, vpc: &VpcId) -> Result<Vec<TargetGroupSt
             |page| (page.target_groups, page.next_marker),
         )
         .await?;
+    let mut every: Vec<_> = all.iter().filter_map(listed_target_group_from).collect();
+    // Functions are in no VPC. Of what is elsewhere, or not for us, tags are never asked for.
+    let arns: Vec<_> = every
+        .iter()
+        .filter(|it| it.vpc.as_ref().is_none_or(|own| own == vpc))
+        .filter(|it| it.kind == LAMBDA || matches!(it.protocol.as_deref(), Some("HTTP" | "HTTPS")))
+        .map(|it| it.arn.to_string())
+        .collect();
+    let mut tags = tags_of(client, &arns).await?;
+    for listed in &mut every {
+        listed.tags = tags.remove(listed.arn.as_str()).unwrap_or_default();
+    }
     let ours = all
         .into_iter()
         .filter(|sdk| sdk.vpc_id.as_deref() == Some(vpc.as_str()));
@@ -78,14 +99,11 @@ async fn target_groups(client: &Client, vpc: &VpcId) -> Result<Vec<TargetGroupSt
             understood(arn.as_deref(), target_group_from(sdk))
         })
         .collect();
-    tag(
-        client,
-        &mut states,
-        |state| state.arn.to_string(),
-        |state| &mut state.spec.tags,
-    )
-    .await?;
-    Ok(states)
+    let known: BTreeMap<&TargetGroupArn, &Pairs> = every.iter().map(|it| (&it.arn, &it.tags)).collect();
+    for state in &mut states {
+        state.spec.tags = known.get(&state.arn).copied().cloned().unwrap_or_default();
+    }
+    Ok((states, every))
 }
 
 async fn security_groups(client: &Client, vpc: &VpcId) -> Result<Vec<SecurityGroupState>, ProviderError> {

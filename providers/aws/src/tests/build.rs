@@ -48,6 +48,7 @@ pub(super) fn balancer(id: &str, semantics: Semantics) -> LoadBalancer {
         listeners: Default::default(),
         rules: Vec::new(),
         backends: Default::default(),
+        given: Default::default(),
     }
 }
 

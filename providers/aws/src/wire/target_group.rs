@@ -7,10 +7,11 @@ use aws_sdk_elasticloadbalancingv2::types::{
 };
 
 use super::load_balancer::ip_address_type_from;
+use crate::account::ListedTargetGroup;
 use crate::observed::TargetGroupState;
 use crate::resource::{
-    HealthCheckSpec, Matcher, Pairs, ProtocolVersion, TargetDescription, TargetGroupArn, TargetGroupSpec,
-    TargetProtocol, TargetType, VpcId,
+    HealthCheckSpec, LoadBalancerArn, Matcher, Pairs, ProtocolVersion, TargetDescription, TargetGroupArn,
+    TargetGroupSpec, TargetProtocol, TargetType, VpcId,
 };
 
 /// Where the targets of addresses outside the VPC are. Source: ELBv2 API, TargetDescription.AvailabilityZone.
@@ -107,6 +108,27 @@ pub(crate) fn target_group_from(sdk: TargetGroup) -> Result<TargetGroupState, &'
             attributes: Pairs::default(),
             targets: BTreeSet::new(),
         },
+    })
+}
+
+/// What `TargetType` says of functions.
+pub(crate) const LAMBDA: &str = "lambda";
+
+/// Any target group without its tags; none if the answer lacks what every target group has.
+pub(crate) fn listed_target_group_from(sdk: &TargetGroup) -> Option<ListedTargetGroup> {
+    Some(ListedTargetGroup {
+        arn: TargetGroupArn::new(sdk.target_group_arn.as_deref()?),
+        name: sdk.target_group_name.clone()?,
+        protocol: sdk.protocol.as_ref().map(|protocol| protocol.as_str().to_owned()),
+        kind: sdk.target_type.as_ref()?.as_str().to_owned(),
+        vpc: sdk.vpc_id.as_deref().map(VpcId::new),
+        tags: Pairs::default(),
+        load_balancers: sdk
+            .load_balancer_arns
+            .iter()
+            .flatten()
+            .map(|arn| LoadBalancerArn::new(arn.as_str()))
+            .collect(),
     })
 }
 

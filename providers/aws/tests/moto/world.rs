@@ -214,6 +214,7 @@ pub(crate) fn lone(name: &str) -> LoadBalancer {
         listeners: BTreeMap::new(),
         rules: Vec::new(),
         backends: BTreeMap::new(),
+        given: BTreeMap::new(),
     }
 }
 

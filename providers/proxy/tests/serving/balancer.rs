@@ -44,6 +44,7 @@ pub(crate) fn empty() -> LoadBalancer {
         .into(),
         rules: Vec::new(),
         backends: BTreeMap::new(),
+        given: BTreeMap::new(),
     }
 }
 
