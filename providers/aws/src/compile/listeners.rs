@@ -8,7 +8,7 @@ use super::actions::{self, DesiredAction};
 use super::conditions::Refusal;
 use super::{Context, backend_of, certificates, with_tags};
 use crate::limits;
-use crate::resource::{CertificateRef, ListenerProtocol, ListenerSpec, Pairs, Ref, kind};
+use crate::resource::{CertificateArn, CertificateRef, ListenerProtocol, ListenerSpec, Pairs, Ref, kind};
 
 /// The policy of the incumbent's flag `--default-ssl-policy`.
 const INCUMBENT_POLICY: &str = "ELBSecurityPolicy-2016-08";
@@ -23,24 +23,29 @@ pub(super) fn compile(
     problems: &mut Vec<Problem>,
 ) -> BTreeMap<u16, DesiredListenerSpec> {
     let mut out = BTreeMap::new();
-    let mut room = context.account.quotas.certificates;
-    for listener in context.balancer.listeners.values() {
-        if out.len() == context.account.quotas.listeners {
+    let exists = |listener: &Listener| {
+        let state = context.existing();
+        state.is_some_and(|state| state.listeners.contains_key(&listener.port.get()))
+    };
+    let (had, new): (Vec<_>, Vec<_>) = context.balancer.listeners.values().partition(|l| exists(l));
+    for listener in had.into_iter().chain(new) {
+        let most = context.account.quotas.listeners;
+        if out.len() == most {
             let message = format!(
-                "a load balancer has at most {} listeners",
-                context.account.quotas.listeners
+                "a load balancer has at most {most} listeners; {} did not fit",
+                listener.port
             );
             problems.push(Problem::new(
                 Code::LimitExceeded,
                 listener.origin.clone(),
                 message,
             ));
-            break;
+            continue;
         }
         let (protocol, ssl_policy, certificates) = match &listener.protocol {
             Protocol::Http => (ListenerProtocol::Http, None, Vec::new()),
             Protocol::Https(_) => {
-                let Some((policy, certificates)) = tls(context, listener, &mut room, problems) else {
+                let Some((policy, certificates)) = tls(context, listener, problems) else {
                     continue;
                 };
                 (ListenerProtocol::Https, Some(policy), certificates)
@@ -59,6 +64,7 @@ pub(super) fn compile(
             },
         );
     }
+    within_certificates(context, &mut out, problems);
     out
 }
 
@@ -85,11 +91,69 @@ pub(super) fn attributes(context: &Context<'_>, port: u16, problems: &mut Vec<Pr
     out
 }
 
+/// As many certificates besides the default ones as the load balancer has room for: those that serve already first,
+/// then in order. The others are told.
+fn within_certificates(
+    context: &Context<'_>,
+    listeners: &mut BTreeMap<u16, DesiredListenerSpec>,
+    problems: &mut Vec<Problem>,
+) {
+    let most = context.account.quotas.certificates;
+    let attached = |port: u16, arn: &CertificateArn| {
+        let listener = context.existing().and_then(|state| state.listeners.get(&port));
+        listener.is_some_and(|state| {
+            state
+                .spec
+                .certificates
+                .iter()
+                .any(|had| had.certificate_arn == *arn)
+        })
+    };
+    let mut extras: Vec<(bool, u16, CertificateArn)> = Vec::new();
+    for (port, spec) in &*listeners {
+        for CertificateRef { certificate_arn } in spec.certificates.iter().skip(1) {
+            let new = !attached(*port, certificate_arn);
+            extras.push((new, *port, certificate_arn.clone()));
+        }
+    }
+    if extras.len() <= most {
+        return;
+    }
+    extras.sort_by_key(|(new, port, _)| (*new, *port));
+    let mut refused: BTreeMap<u16, Vec<CertificateArn>> = BTreeMap::new();
+    for (_, port, arn) in extras.drain(most..) {
+        refused.entry(port).or_default().push(arn);
+    }
+    for (port, arns) in refused {
+        let all = context.balancer.listeners.values();
+        let (Some(listener), Some(spec)) = (
+            all.into_iter().find(|l| l.port.get() == port),
+            listeners.get_mut(&port),
+        ) else {
+            continue;
+        };
+        let names: Vec<&str> = arns.iter().map(CertificateArn::as_str).collect();
+        let message = format!(
+            "a load balancer has at most {most} certificates besides the default ones; of listener {port} did not fit: {}",
+            names.join(", ")
+        );
+        problems.push(Problem::new(
+            Code::LimitExceeded,
+            listener.origin.clone(),
+            message,
+        ));
+        let mut place = 0;
+        spec.certificates.retain(|had| {
+            place += 1;
+            place == 1 || !arns.contains(&had.certificate_arn)
+        });
+    }
+}
+
 /// Policy and certificates; none where the listener cannot be served over TLS as it was asked for.
 fn tls(
     context: &Context<'_>,
     listener: &Listener,
-    room: &mut usize,
     problems: &mut Vec<Problem>,
 ) -> Option<(String, Vec<CertificateRef>)> {
     let Protocol::Https(tls) = &listener.protocol else {
@@ -125,22 +189,6 @@ fn tls(
                 .collect()
         })?;
     }
-    let most = 1 + *room;
-    if arns.len() > most {
-        let message = format!(
-            "a load balancer has at most {} certificates besides the default ones; listener {} asks for {}",
-            context.account.quotas.certificates,
-            listener.port,
-            arns.len()
-        );
-        problems.push(Problem::new(
-            Code::LimitExceeded,
-            listener.origin.clone(),
-            message,
-        ));
-        arns.truncate(most);
-    }
-    *room -= arns.len().saturating_sub(1);
     let policy = policy(context, listener, tls, problems)?;
     let certificates = arns
         .into_iter()

@@ -203,24 +203,31 @@ pub(super) fn managed_group(
         return None;
     }
     let dualstack = address_type(context.balancer) != IpAddressType::Ipv4;
+    let wanted = ports
+        .iter()
+        .flat_map(|port| admitted(context.balancer, *port).map(move |range| (*port, range)))
+        .filter(|(_, range)| dualstack || matches!(range, IpNet::V4(_)))
+        .map(|(port, range)| (range, Permission::tcp(port, port, Source::Range(range))));
+    let group = context.observed.security_groups.iter();
+    let group = group
+        .clone()
+        .find(|owned| owned.resource() == names::MANAGED_SECURITY_GROUP);
+    let existing = group.map(|owned| &owned.get().spec.permissions);
+    // Those that are let in already stay.
+    let (had, new): (Vec<_>, Vec<_>) =
+        wanted.partition(|(_, permission)| existing.is_some_and(|all| all.contains(permission)));
+    let most = context.account.quotas.permissions;
     let mut permissions = BTreeSet::new();
     let mut counts: BTreeMap<bool, usize> = BTreeMap::new();
-    let mut left_out = 0;
-    for (port, range) in ports
-        .iter()
-        .flat_map(|port| admitted(context.balancer, *port).map(move |r| (*port, r)))
-    {
-        let v6 = matches!(range, IpNet::V6(_));
-        if v6 && !dualstack {
-            continue;
-        }
-        let count = counts.entry(v6).or_default();
-        if *count == context.account.quotas.permissions {
-            left_out += 1;
+    let mut left_out = Vec::new();
+    for (range, permission) in had.into_iter().chain(new) {
+        let count = counts.entry(matches!(range, IpNet::V6(_))).or_default();
+        if *count == most {
+            left_out.push(range.to_string());
             continue;
         }
         *count += 1;
-        permissions.insert(Permission::tcp(port, port, Source::Range(range)));
+        permissions.insert(permission);
     }
     for (port, list) in ports
         .iter()
@@ -239,10 +246,11 @@ pub(super) fn managed_group(
             ));
         }
     }
-    if left_out > 0 {
+    if !left_out.is_empty() {
         let message = format!(
-            "a security group has room for {} permissions: {left_out} of the admitted ranges are not let in",
-            context.account.quotas.permissions
+            "a security group has room for {most} permissions; {} of the admitted ranges are not let in: {}",
+            left_out.len(),
+            first_few(&left_out)
         );
         problems.push(Problem::new(Code::LimitExceeded, options.origin.clone(), message));
     }
@@ -259,6 +267,14 @@ fn admitted_lists(balancer: &LoadBalancer, port: u16) -> impl Iterator<Item = &s
     let lists = &balancer.options.admitted_lists;
     let of_port = lists.iter().filter(move |(own, _)| own.get() == port);
     of_port.flat_map(|(_, lists)| lists).map(String::as_str)
+}
+
+/// Enough to find the place.
+fn first_few(all: &[String]) -> String {
+    match all.get(..5) {
+        Some(few) if all.len() > 5 => format!("{}, …", few.join(", ")),
+        Some(_) | None => all.join(", "),
+    }
 }
 
 /// Who may connect to a port: everybody where nothing is said, nobody where an empty set is. Without host bits, as EC2
