@@ -7,6 +7,7 @@ mod conditions;
 mod given;
 mod listeners;
 mod load_balancer;
+mod merge;
 mod rules;
 mod split;
 mod subnets;

@@ -18,6 +18,8 @@ pub mod fold;
 pub mod observed;
 pub mod settings;
 
+mod overlap;
+
 pub mod compile;
 pub mod plan;
 pub mod preview;

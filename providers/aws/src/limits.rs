@@ -35,6 +35,12 @@ impl Default for Quotas {
     }
 }
 
+/// How many rules are laid out one by one, of so many that there is room for. The rest is kept free, so that rules can
+/// change beside those they replace: a tenth is more than one change of an Ingress needs.
+pub fn rules_before_merging(quota: usize) -> usize {
+    quota - quota / 10
+}
+
 /// Characters of a load balancer's or target group's name. Source: ELBv2 API, CreateLoadBalancer.Name.
 pub const NAME_LENGTH: usize = 32;
 /// Values of one rule's conditions together, which AWS also calls match evaluations.

@@ -7,7 +7,6 @@
 
 mod listeners;
 mod load_balancer;
-mod overlap;
 mod remove;
 mod rules;
 mod security_group;

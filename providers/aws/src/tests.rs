@@ -4,6 +4,7 @@ mod build;
 mod compiled;
 mod given;
 mod limits;
+mod merging;
 mod network;
 mod options;
 mod random;

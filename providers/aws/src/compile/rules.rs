@@ -7,7 +7,8 @@ use portcullis_model::{BackendId, Code, Problem, Rule};
 use super::actions::{self, DesiredAction};
 use super::conditions::{self, Refusal};
 use super::listeners::DesiredListenerSpec;
-use super::{Context, backend_of};
+use super::{Context, backend_of, merge};
+use crate::overlap::{Relation, relation};
 use crate::resource::{Ref, RuleAction, RuleCondition, RuleTransform, kind};
 
 /// A listener rule before it has a priority.
@@ -42,6 +43,7 @@ pub(super) fn compile<'a>(
             Err(refusal) => problems.push(Problem::new(refusal.code, rule.origin.clone(), refusal.message)),
         }
     }
+    let drafts = merge::merge(context, drafts);
     let mut drafts = within_rules(context, drafts, problems);
     within_target_groups(context, &mut drafts, listeners, problems);
     drafts
@@ -86,6 +88,40 @@ fn draft<'a>(
     lists.iter().map(one).collect()
 }
 
+/// Whether a rule that exists takes what the draft takes, or some of it, or more: a place is held for it.
+pub(super) fn exists(context: &Context<'_>, draft: &Draft<'_>) -> bool {
+    standing(context, draft) < Standing::New
+}
+
+/// What a draft would displace if there were no room: the lesser stays first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Standing {
+    Exists,
+    /// As part of a rule that exists, or with more than it takes.
+    ExistsInPart,
+    New,
+}
+
+fn standing(context: &Context<'_>, draft: &Draft<'_>) -> Standing {
+    let listener = context
+        .existing()
+        .and_then(|state| state.listeners.get(&draft.port));
+    let rules = listener
+        .map(|listener| listener.rules.as_slice())
+        .unwrap_or_default();
+    let relations = rules
+        .iter()
+        .map(|rule| relation(&draft.conditions, &rule.spec.conditions));
+    relations
+        .map(|relation| match relation {
+            Some(Relation::Same) => Standing::Exists,
+            Some(Relation::Narrower | Relation::Wider) => Standing::ExistsInPart,
+            None => Standing::New,
+        })
+        .min()
+        .unwrap_or(Standing::New)
+}
+
 /// As many as the load balancer has room for: those that exist first, then in order. The others are told.
 fn within_rules<'a>(
     context: &Context<'_>,
@@ -96,26 +132,17 @@ fn within_rules<'a>(
     if drafts.len() <= most {
         return drafts;
     }
-    let exists = |draft: &Draft<'_>| {
-        context
-            .existing()
-            .and_then(|state| state.listeners.get(&draft.port))
-            .is_some_and(|listener| {
-                listener
-                    .rules
-                    .iter()
-                    .any(|rule| rule.spec.conditions == draft.conditions)
-            })
-    };
-    let existing: Vec<bool> = drafts.iter().map(exists).collect();
-    let mut room = most.saturating_sub(existing.iter().filter(|exists| **exists).count());
-    let mut had = most;
+    let mut places: Vec<(Standing, usize)> = drafts
+        .iter()
+        .enumerate()
+        .map(|(place, draft)| (standing(context, draft), place))
+        .collect();
+    places.sort();
+    let fit: BTreeSet<usize> = places.into_iter().take(most).map(|(_, place)| place).collect();
     let mut refused: BTreeMap<&portcullis_model::Origin, usize> = BTreeMap::new();
-    let mut kept = Vec::new();
-    for (draft, exists) in drafts.into_iter().zip(existing) {
-        let left = if exists { &mut had } else { &mut room };
-        if *left > 0 {
-            *left -= 1;
+    let mut kept = Vec::with_capacity(most);
+    for (place, draft) in drafts.into_iter().enumerate() {
+        if fit.contains(&place) {
             kept.push(draft);
         } else {
             *refused.entry(&draft.rule.origin).or_default() += 1;

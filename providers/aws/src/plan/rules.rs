@@ -11,16 +11,19 @@
 //!    answer for another rule; if there is no such moment, it is made anew. A single rule that takes the place of
 //!    another is modified as well, if the default action stays: one call, one step.
 //!
+//! 4. A rule that takes more than one that is there, and all of that, becomes of it in place, like 3. One that takes
+//!    less becomes of it last of all: until then what it gives up is answered as before.
+//!
 //! Where the quota has no room for new and old ones together, old ones are turned into new ones instead.
 
 use std::collections::BTreeSet;
 
 use super::listeners::{self, NewDefault};
-use super::overlap::may_overlap;
 use super::{Round, change, field};
 use crate::change::{Call, Change};
 use crate::compile::DesiredRule;
 use crate::observed::{ListenerState, RuleState};
+use crate::overlap::{Relation, may_overlap, relation};
 use crate::resource::{Ref, RuleCondition, RuleSpec, TargetGroupArn, kind};
 
 /// The highest priority. Source: ELBv2 API, RulePriority.
@@ -208,6 +211,28 @@ fn one_listener(
             pairs.of[place] = None;
         }
     }
+    let mut narrowed = BTreeSet::new();
+    for place in pairs.missing() {
+        let conditions = &wanted[place].spec.conditions;
+        let fitting = pairs.rest(existing).into_iter().find_map(|rule| {
+            match relation(conditions, &rule.spec.conditions)? {
+                Relation::Wider if safe_now(place, rule, &pairs, wanted) => Some((rule, Relation::Wider)),
+                Relation::Narrower if safe_later(place, rule, &pairs, existing) => {
+                    Some((rule, Relation::Narrower))
+                }
+                Relation::Same | Relation::Wider | Relation::Narrower => None,
+            }
+        });
+        if let Some((rule, relation)) = fitting {
+            pairs.of[place] = Some(rule);
+            match relation {
+                Relation::Narrower => _ = narrowed.insert(place),
+                Relation::Same | Relation::Wider => now.push(place),
+            }
+        }
+    }
+    // Better ones first: what they come to take must not reach the others.
+    now.sort_unstable();
     // No room for new and old together: turn old ones into new ones.
     let mut rest = pairs.rest(existing);
     let mut missing = pairs.missing();
@@ -238,6 +263,8 @@ fn one_listener(
                 "nothing asks for it any more",
             ));
         }
+        // The last first: what a rule gives up reaches only those that are as they will be.
+        changes.extend(narrowed.into_iter().rev().filter_map(modify));
         return changes;
     }
     missing.truncate(*room);
@@ -260,11 +287,11 @@ fn in_order(pairs: &Pairs<'_>) -> bool {
     priorities.is_sorted()
 }
 
-/// Whether the rule may get its new action where it stands: whatever reaches it there will be answered by it in the
-/// end, because each better rule that could take such a request stands before it already.
+/// Whether the rule may become the desired one where it stands, which takes all that it takes: whatever reaches it there
+/// will be answered by it in the end, because each better rule that could take such a request stands before it already.
 fn safe_now(place: usize, rule: &RuleState, pairs: &Pairs<'_>, wanted: &[Wanted<'_>]) -> bool {
     (0..place).all(|better| {
-        !may_overlap(&wanted[better].spec.conditions, &rule.spec.conditions)
+        !may_overlap(&wanted[better].spec.conditions, &wanted[place].spec.conditions)
             || pairs.of[better].is_some_and(|other| other.spec.priority < rule.spec.priority)
     })
 }

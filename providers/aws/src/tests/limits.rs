@@ -2,8 +2,9 @@
 
 use portcullis_model::redirect::RedirectStatus;
 use portcullis_model::{
-    Action, Authenticate, BackendId, Code, Condition, FixedResponse, Forward, Glob, HeaderName, HostMatch,
-    LoadBalancer, Method, QueryMatch, Redirect, Rule, Semantics, Weight, WeightedBackend,
+    Action, Authenticate, BackendId, Certificate, CertificateSource, Code, Condition, FixedResponse, Forward,
+    Glob, HeaderName, HostMatch, LoadBalancer, Method, QueryMatch, Redirect, Rule, Semantics, Weight,
+    WeightedBackend,
 };
 
 use super::build::*;
@@ -384,7 +385,8 @@ fn a_forward_names_at_most_five_target_groups() {
 #[test]
 fn rules_beyond_the_quota_are_told_and_those_that_exist_stay() {
     let many = |names: std::ops::Range<usize>| {
-        let mut out = balancer("shop/web", Semantics::Kubernetes);
+        // Under which nothing is merged to make room.
+        let mut out = balancer("shop/web", Semantics::AwsLoadBalancerController);
         let web = backend(
             &mut out,
             "shop/web",
@@ -424,4 +426,104 @@ fn rules_beyond_the_quota_are_told_and_those_that_exist_stay() {
         "the last that is new"
     );
     assert_eq!(problems.len(), 3);
+}
+
+#[test]
+fn what_exists_keeps_its_place_where_there_is_room_for_fewer() {
+    let arn = |name: &str| format!("arn:aws:acm:us-east-1:123456789012:certificate/{name}");
+    let certified = |names: &[&str]| {
+        let mut out = balancer("shop/web", Semantics::Kubernetes);
+        let certificate = |name: &&str| Certificate {
+            source: CertificateSource::Given(arn(name)),
+            ..discovered(&[])
+        };
+        https(&mut out, 443, names.iter().map(certificate).collect());
+        out
+    };
+    let mut account = Account::offline(None);
+    account.quotas.certificates = 2;
+    let (observed, _) = super::settled::made(&certified(&["default", "c", "d"]), &account);
+    let wanted = certified(&["default", "a", "b", "c", "d"]);
+    let (desired, problems) = compile(&settings("demo"), &wanted, &account, &observed);
+    let listener = desired.unwrap().listeners.remove(&443).unwrap();
+    let served: Vec<&str> = listener
+        .spec
+        .certificates
+        .iter()
+        .map(|c| c.certificate_arn.as_str())
+        .collect();
+    assert_eq!(served, [arn("default"), arn("c"), arn("d")]);
+    let told = format!("of listener 443 did not fit: {}, {}", arn("a"), arn("b"));
+    assert!(
+        problems[0].message.contains("at most 2 certificates"),
+        "{problems:?}"
+    );
+    assert!(problems[0].message.ends_with(&told), "{problems:?}");
+
+    let listening = |ports: &[u16]| {
+        let mut out = balancer("shop/web", Semantics::Kubernetes);
+        for port in ports {
+            http(&mut out, *port, not_found());
+        }
+        out
+    };
+    account.quotas.listeners = 2;
+    let (observed, _) = super::settled::made(&listening(&[8080, 9090]), &account);
+    let (desired, problems) = compile(
+        &settings("demo"),
+        &listening(&[80, 81, 8080, 9090]),
+        &account,
+        &observed,
+    );
+    let ports: Vec<u16> = desired.unwrap().listeners.into_keys().collect();
+    assert_eq!(ports, [8080, 9090]);
+    let told: Vec<&str> = problems.iter().map(|problem| problem.message.as_str()).collect();
+    assert_eq!(
+        told,
+        [
+            "a load balancer has at most 2 listeners; 80 did not fit",
+            "a load balancer has at most 2 listeners; 81 did not fit",
+        ]
+    );
+
+    let admitting = |ranges: &[&str]| {
+        let mut out = listening(&[80]);
+        let ranges = ranges.iter().map(|range| range.parse().unwrap()).collect();
+        out.options.admitted.insert(port(80), ranges);
+        out
+    };
+    account.quotas.permissions = 2;
+    let (observed, _) = super::settled::made(&admitting(&["10.3.0.0/16", "10.4.0.0/16"]), &account);
+    let wanted = admitting(&["10.1.0.0/16", "10.3.0.0/16", "10.4.0.0/16"]);
+    let (desired, problems) = compile(&settings("demo"), &wanted, &account, &observed);
+    let permissions = desired.unwrap().security_group.unwrap().permissions;
+    let shown = format!("{permissions:?}");
+    assert!(
+        shown.contains("10.3.0.0") && shown.contains("10.4.0.0") && permissions.len() == 2,
+        "{shown}"
+    );
+    assert!(
+        problems[0].message.ends_with("are not let in: 10.1.0.0/16"),
+        "{problems:?}"
+    );
+
+    // Three target groups exist, and there is room for three: a new one that comes first does without.
+    let forwarding = |services: &[&str]| {
+        let mut out = listening(&[80]);
+        for service in services {
+            let pods = Where::Pods(&["10.0.16.10"]);
+            let id = backend(&mut out, "shop/web", service, "80", 8080, pods);
+            let path = format!("exact:/{service}");
+            out.rules.push(rule("shop/web", &[80], "", &path, forward(&id)));
+        }
+        out
+    };
+    account.quotas.target_groups = 3;
+    let (observed, _) = super::settled::made(&forwarding(&["b", "c", "e"]), &account);
+    let wanted = forwarding(&["a", "b", "c", "d", "e"]);
+    let (desired, problems) = compile(&settings("demo"), &wanted, &account, &observed);
+    let made: Vec<String> = desired.unwrap().target_groups.into_keys().collect();
+    assert_eq!(made, ["shop/web-b:80", "shop/web-c:80", "shop/web-e:80"]);
+    let told: Vec<&str> = problems.iter().map(|problem| &*problem.at.field).collect();
+    assert_eq!(told, [" exact:/a", " exact:/d"]);
 }
