@@ -12,7 +12,7 @@ use crate::alb::Asked;
 pub(crate) enum Outcome {
     NoListener,
     Forward {
-        /// By backend, with their weights; a lone backend has no weight.
+        /// By Service port, whoever asks for it, with their weights; a lone backend has no weight.
         backends: BTreeMap<String, u64>,
         sticky_seconds: Option<u64>,
     },
@@ -47,10 +47,10 @@ impl Outcome {
                 let alone = forward.backends.len() == 1;
                 let backends = forward.backends.iter().map(|b| {
                     let weight = if alone { 1 } else { u64::from(b.weight.get()) };
-                    (b.backend.to_string(), weight)
+                    (service_of(b.backend.as_str()), weight)
                 });
                 Self::Forward {
-                    backends: backends.collect(),
+                    backends: together(backends),
                     sticky_seconds: forward.stickiness.map(|s| u64::from(s.seconds)),
                 }
             }
@@ -85,11 +85,12 @@ impl Outcome {
                     } else {
                         group["Weight"].as_u64()
                     };
-                    Ok::<_, String>((id.to_owned(), weight.ok_or("no weight")?))
+                    Ok::<_, String>((service_of(id), weight.ok_or("no weight")?))
                 });
+                let backends: Vec<_> = backends.collect::<Result<_, _>>()?;
                 let sticky = &config["TargetGroupStickinessConfig"];
                 Ok(Self::Forward {
-                    backends: backends.collect::<Result<_, _>>()?,
+                    backends: together(backends.into_iter()),
                     sticky_seconds: (sticky["Enabled"] == true)
                         .then(|| sticky["DurationSeconds"].as_u64())
                         .flatten(),
@@ -144,4 +145,23 @@ impl Outcome {
         };
         Ok(Self::Redirect { status, location })
     }
+}
+
+/// The Service port of a backend `namespace/ingress-service:port`, or of one that is named after its Service alone.
+/// Names of Ingresses hold no hyphen here.
+fn service_of(id: &str) -> String {
+    let (namespace, rest) = id.split_once('/').unwrap_or(("", id));
+    let service = rest
+        .strip_prefix("service/")
+        .or_else(|| rest.split_once('-').map(|(_, service)| service));
+    format!("{namespace}/{}", service.unwrap_or(rest))
+}
+
+/// Shares of the same Service port are one.
+fn together(backends: impl Iterator<Item = (String, u64)>) -> BTreeMap<String, u64> {
+    let mut out = BTreeMap::new();
+    for (service, weight) in backends {
+        *out.entry(service).or_default() += weight;
+    }
+    out
 }

@@ -9,6 +9,7 @@ mod listeners;
 mod load_balancer;
 mod merge;
 mod rules;
+mod sharing;
 mod split;
 mod subnets;
 mod target_groups;
@@ -24,13 +25,14 @@ use serde_json::Value;
 use crate::account::Account;
 use crate::limits;
 use crate::names;
-use crate::observed::{LoadBalancerState, Looked, Observed, Owned, Owner};
+use crate::observed::{LoadBalancerState, Looked, Observed, Owned, Owner, TargetGroupState};
 use crate::resource::{
     CertificateArn, Kind, ListenerSpec, LoadBalancerSpec, Pairs, Ref, RuleSpec, SecurityGroupSpec,
     TargetDescription, TargetGroupArn, TargetGroupSpec, kind,
 };
 use crate::settings::Settings;
 use conditions::Refusal;
+use sharing::Sharing;
 
 /// A listener with its own ordered rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +58,9 @@ pub struct Desired {
     pub security_group: Option<SecurityGroupSpec>,
     /// By logical id. Those that a rule or default action forwards to.
     pub target_groups: BTreeMap<String, TargetGroupSpec>,
+    /// Other ids under which these may exist, in the order in which they are looked for; all that start with it, where
+    /// one ends in a slash.
+    pub aliases: BTreeMap<String, Vec<String>>,
     pub load_balancer: LoadBalancerSpec<Ref<kind::SecurityGroup>>,
     /// Capacity units to be reserved, 0 for none; absent where it is left as it is.
     pub capacity: Option<u32>,
@@ -69,6 +74,16 @@ pub(crate) struct Context<'a> {
     balancer: &'a LoadBalancer,
     account: &'a Account,
     observed: &'a Observed,
+    sharing: Sharing<'a>,
+}
+
+/// Whether a target group that exists under one id is the one with these ids.
+pub(crate) fn is_alias(resource: &str, aliases: &[String]) -> bool {
+    let named = |alias: &String| match alias.ends_with('/') {
+        true => resource.starts_with(alias.as_str()),
+        false => resource == alias,
+    };
+    aliases.iter().any(named)
 }
 
 impl Context<'_> {
@@ -77,21 +92,23 @@ impl Context<'_> {
         self.observed.load_balancer()
     }
 
+    /// The target groups with this logical id, or another of the same one.
+    fn existing_target_groups(&self, id: &str) -> impl Iterator<Item = &TargetGroupState> {
+        let all = self.observed.target_groups.iter();
+        let own = move |owned: &&Owned<TargetGroupState>| {
+            owned.resource() == id || is_alias(owned.resource(), self.sharing.aliases(id))
+        };
+        all.filter(own).map(Owned::get)
+    }
+
     /// What is registered in the target groups with this logical id.
     fn registered(&self, id: &str) -> BTreeSet<&TargetDescription> {
-        let groups = self
-            .observed
-            .target_groups
-            .iter()
-            .filter(|owned| owned.resource() == id);
-        groups.flat_map(|owned| &owned.get().spec.targets).collect()
+        let groups = self.existing_target_groups(id);
+        groups.flat_map(|state| &state.spec.targets).collect()
     }
 
     fn has_target_group(&self, id: &str) -> bool {
-        self.observed
-            .target_groups
-            .iter()
-            .any(|owned| owned.resource() == id)
+        self.existing_target_groups(id).next().is_some()
     }
 
     /// Whether a listener serves with this certificate.
@@ -148,7 +165,7 @@ fn backend_of(context: &Context<'_>, id: &BackendId) -> Result<Ref<kind::TargetG
     match (balancer.backends.get(id), balancer.given.get(id)) {
         (Some(backend), _) => {
             target_groups::usable(backend, balancer)?;
-            Ok(Ref::logical(id.as_str()))
+            Ok(Ref::logical(context.sharing.id(&backend.id)))
         }
         (None, Some(given)) => given::find(context, given).map(Ref::Known),
         (None, None) => Err(Refusal::new(
@@ -170,6 +187,7 @@ pub fn compile(
         balancer,
         account,
         observed,
+        sharing: Sharing::of(balancer),
     };
     let mut problems = Vec::new();
     let mut listeners = listeners::compile(&context, &mut problems);
@@ -218,6 +236,7 @@ pub fn compile(
     }
     let desired = load_balancer.map(|load_balancer| Desired {
         security_group,
+        aliases: aliases_of(&context, &target_groups),
         target_groups,
         load_balancer,
         capacity: balancer.options.minimum_capacity,
@@ -248,6 +267,16 @@ fn unread(context: &Context<'_>, problems: &mut Vec<Problem>) {
             tell(error);
         }
     }
+}
+
+fn aliases_of(
+    context: &Context<'_>,
+    target_groups: &BTreeMap<String, TargetGroupSpec>,
+) -> BTreeMap<String, Vec<String>> {
+    target_groups
+        .keys()
+        .map(|id| (id.clone(), context.sharing.aliases(id).to_vec()))
+        .collect()
 }
 
 /// Each problem once, at its first place: a rule on several listeners has the same problem on each.

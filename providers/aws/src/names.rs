@@ -112,6 +112,12 @@ pub fn target_group(
     )
 }
 
+/// Another name of the same form, for a target group whose own name is taken.
+pub fn another(name: &str) -> String {
+    let (start, _) = name.rsplit_once('-').unwrap_or((name, ""));
+    format!("{start}-{}", hash(&[name]))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -169,6 +169,11 @@ impl<T> Owned<T> {
         &self.value
     }
 
+    /// After the tag that names it has changed.
+    pub(crate) fn rename(&mut self, resource: &str) {
+        resource.clone_into(&mut self.resource);
+    }
+
     pub(crate) fn get_mut(&mut self) -> &mut T {
         &mut self.value
     }

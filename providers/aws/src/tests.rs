@@ -12,4 +12,5 @@ mod recorded;
 mod rules;
 mod settings;
 mod settled;
+mod sharing;
 mod takeover;

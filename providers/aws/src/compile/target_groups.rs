@@ -9,6 +9,7 @@ use portcullis_model::{
 };
 
 use super::conditions::Refusal;
+use super::sharing::Group;
 use super::{Context, with_tags};
 use crate::limits;
 use crate::names::{self, TargetGroupKey};
@@ -38,14 +39,12 @@ pub(super) fn compile(
 ) -> BTreeMap<String, TargetGroupSpec> {
     let mut room = context.account.quotas.targets;
     let mut out = BTreeMap::new();
-    for backend in context
-        .balancer
-        .backends
-        .values()
-        .filter(|b| wanted.contains(b.id.as_str()))
-    {
-        let id = &backend.id;
-        let mut group = target_group(context, backend);
+    for (id, shared) in &context.sharing.groups {
+        if !wanted.contains(id) {
+            continue;
+        }
+        let backend = shared.backend;
+        let mut group = target_group(context, id, shared);
         for message in mend(&mut group.health) {
             let message = format!("backend {id}: {message}");
             problems.push(Problem::new(
@@ -74,11 +73,11 @@ pub(super) fn compile(
             problems.push(Problem::new(Code::LimitExceeded, backend.origin.clone(), message));
         }
         // Those that are registered already stay.
-        let registered = context.registered(id.as_str());
+        let registered = context.registered(id);
         let (had, new): (Vec<_>, Vec<_>) = all.into_iter().partition(|target| registered.contains(target));
         group.targets = had.into_iter().chain(new).take(most).collect();
         room -= group.targets.len();
-        out.insert(id.to_string(), group);
+        out.insert(id.clone(), group);
     }
     out
 }
@@ -105,7 +104,8 @@ fn mend(health: &mut HealthCheckSpec) -> Vec<String> {
     out
 }
 
-fn target_group(context: &Context<'_>, backend: &Backend) -> TargetGroupSpec {
+fn target_group(context: &Context<'_>, id: &str, shared: &Group<'_>) -> TargetGroupSpec {
+    let backend = shared.backend;
     let protocol = if backend.protocol.tls {
         TargetProtocol::Https
     } else {
@@ -141,7 +141,7 @@ fn target_group(context: &Context<'_>, backend: &Backend) -> TargetGroupSpec {
         name: names::target_group(
             cluster,
             &context.balancer.id,
-            &backend.owner,
+            &shared.owner,
             &backend.service,
             key,
         ),
@@ -176,7 +176,7 @@ fn target_group(context: &Context<'_>, backend: &Backend) -> TargetGroupSpec {
                 BackendVersion::Http1 | BackendVersion::Http2 => Matcher::HttpCode(codes),
             },
         },
-        tags: with_tags(context, backend.id.as_str(), &backend.tags),
+        tags: with_tags(context, id, &backend.tags),
         attributes: Pairs(attributes),
         targets: BTreeSet::new(),
     }

@@ -1,6 +1,7 @@
 //! Listeners and rules as observed, a call about them and its answer in, what is observed of them then out.
 
 use crate::change::{Answer, Call};
+use crate::names;
 use crate::observed::{ListenerState, LoadBalancerState, Looked, Observed, Owned, RuleState};
 use crate::resource::{CertificateRef, ListenerSpec, LoadBalancerArn, Pairs};
 
@@ -143,9 +144,13 @@ fn parent_of<'a>(observed: &'a mut Observed, arn: &LoadBalancerArn) -> Option<&'
 /// Tags of any resource of ELBv2, whose ARNs are unique among all of them.
 pub(super) fn retag(observed: &mut Observed, arn: &str, edit: impl Fn(&mut Pairs)) {
     let named = |known: &str| known == arn;
-    for state in observed.target_groups.iter_mut().map(Owned::get_mut) {
+    for owned in &mut observed.target_groups {
+        let state = owned.get_mut();
         if named(state.arn.as_str()) {
             edit(&mut state.spec.tags);
+            if let Some(resource) = state.spec.tags.get(names::RESOURCE_TAG).map(str::to_owned) {
+                owned.rename(&resource);
+            }
         }
     }
     for state in observed.load_balancers.iter_mut().map(Owned::get_mut) {

@@ -7,9 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Round, change, field};
 use crate::change::{Call, Change};
-use crate::compile::Desired;
+use crate::compile::{Desired, is_alias};
 use crate::limits::TARGETS_PER_CALL;
-use crate::observed::{Observed, TargetGroupState};
+use crate::names;
+use crate::observed::{Observed, Owned, TargetGroupState};
 use crate::resource::{Pairs, TargetDescription, TargetGroupArn, kind};
 
 /// Of the groups that exist, the one to keep for each that is desired.
@@ -17,12 +18,37 @@ pub(super) fn kept<'a>(
     desired: &'a Desired,
     observed: &'a Observed,
 ) -> BTreeMap<&'a str, &'a TargetGroupState> {
-    let mut out = BTreeMap::new();
+    let mut out: BTreeMap<&'a str, &'a TargetGroupState> = BTreeMap::new();
     for owned in &observed.target_groups {
         if let Some((id, wanted)) = desired.target_groups.get_key_value(owned.resource())
             && !wanted.replaces(&owned.get().spec)
         {
             out.entry(id.as_str()).or_insert(owned.get());
+        }
+    }
+    // Under another id: of two that could be kept, the one that need not change.
+    for as_it_is in [true, false] {
+        for (id, wanted) in &desired.target_groups {
+            if out.contains_key(id.as_str()) {
+                continue;
+            }
+            let fits = |owned: &&Owned<TargetGroupState>| {
+                let spec = &owned.get().spec;
+                let equal = spec.health == wanted.health
+                    && differing(&wanted.attributes, &spec.attributes).is_empty();
+                !out.values().any(|kept| kept.arn == owned.get().arn)
+                    && !desired.target_groups.contains_key(owned.resource())
+                    && !wanted.replaces(spec)
+                    && (equal || !as_it_is)
+            };
+            let aliases = desired.aliases.get(id).into_iter().flatten();
+            let found = aliases.into_iter().find_map(|alias| {
+                let mut all = observed.target_groups.iter();
+                all.find(|owned| is_alias(owned.resource(), std::slice::from_ref(alias)) && fits(owned))
+            });
+            if let Some(owned) = found {
+                out.insert(id.as_str(), owned.get());
+            }
         }
     }
     out
@@ -51,9 +77,16 @@ pub(super) fn delete_surplus(round: &Round<'_>, changes: &mut Vec<Change>) {
 pub(super) fn create(round: &Round<'_>, changes: &mut Vec<Change>) {
     for (id, desired) in &round.desired.target_groups {
         let Some(state) = round.target_groups.get(id.as_str()) else {
-            let call = Call::CreateTargetGroup {
-                spec: desired.clone(),
+            // Names are given once: one that exists may have been this one's under another id.
+            let mut spec = desired.clone();
+            let taken = |name: &str| {
+                let mut all = round.observed.target_groups.iter();
+                all.any(|owned| owned.get().spec.name == name)
             };
+            while taken(&spec.name) {
+                spec.name = names::another(&spec.name);
+            }
+            let call = Call::CreateTargetGroup { spec };
             changes.push(change::<kind::TargetGroup>(id, call, "a rule forwards to it"));
             continue;
         };
