@@ -1,5 +1,7 @@
 //! Arguments in, an exit code out: one file per command.
 
+#[cfg(all(feature = "cluster", feature = "aws"))]
+mod adopt;
 mod aws;
 mod demo;
 mod folder;
@@ -40,6 +42,13 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Show the whole way on an example: serve it, ask it, plan it
     Demo(demo::DemoArgs),
+    /// Take over from the AWS Load Balancer Controller, or give back
+    #[cfg(all(feature = "cluster", feature = "aws"))]
+    Adopt(Box<adopt::AdoptArgs>),
+    /// Take over from the AWS Load Balancer Controller, or give back
+    #[cfg(not(all(feature = "cluster", feature = "aws")))]
+    #[command(hide = true)]
+    Adopt(lacking::Lacking),
     /// Run the controller
     #[cfg(all(feature = "cluster", feature = "aws"))]
     Run(run::RunArgs),
@@ -75,6 +84,10 @@ pub fn main() -> ExitCode {
         Command::Plan(args) => plan::plan(&args),
         Command::Serve(args) => serve::serve(&args),
         Command::Demo(args) => demo::demo(&args),
+        #[cfg(all(feature = "cluster", feature = "aws"))]
+        Command::Adopt(args) => adopt::adopt(&args),
+        #[cfg(not(all(feature = "cluster", feature = "aws")))]
+        Command::Adopt(_) => Ok(lacking::explain("adopt", "full")),
         #[cfg(all(feature = "cluster", feature = "aws"))]
         Command::Run(args) => run::run(&args),
         #[cfg(not(all(feature = "cluster", feature = "aws")))]

@@ -1,8 +1,12 @@
 //! What the cluster says: watches or files in, trimmed objects, an index and snapshots out.
 
+#[cfg(feature = "cluster")]
+pub mod finalizer;
 pub mod folder;
 pub mod incumbent;
 pub mod index;
+#[cfg(feature = "cluster")]
+pub mod list;
 pub mod manifests;
 pub mod membership;
 pub mod object;

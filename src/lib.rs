@@ -7,6 +7,9 @@ pub mod reconcile;
 pub mod report;
 pub mod translate;
 
+#[cfg(all(feature = "cluster", feature = "aws"))]
+pub mod adopt;
+
 #[cfg(feature = "cluster")]
 pub mod controller;
 

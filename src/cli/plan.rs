@@ -4,6 +4,9 @@
 mod observe;
 mod text;
 
+#[cfg(all(feature = "cluster", feature = "aws"))]
+pub(super) use self::text::{changes, line, problems};
+
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 use std::path::Path;

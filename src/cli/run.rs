@@ -136,7 +136,7 @@ fn calls(provider: &Aws) -> Vec<CallCount> {
         .collect()
 }
 
-async fn cluster(kubeconfig: Option<&Path>) -> anyhow::Result<Config> {
+pub(super) async fn cluster(kubeconfig: Option<&Path>) -> anyhow::Result<Config> {
     match kubeconfig {
         None => Config::infer().await.context("failed to find the cluster"),
         Some(path) => {

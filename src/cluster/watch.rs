@@ -178,7 +178,7 @@ fn why(kind: &str, error: &watcher::Error) -> String {
     error.to_string()
 }
 
-fn read(kind: Kind, mut object: DynamicObject) -> Option<Object> {
+pub(super) fn read(kind: Kind, mut object: DynamicObject) -> Option<Object> {
     // Half of an object's size, and nobody reads it.
     object.metadata.managed_fields = None;
     let value = match serde_json::to_value(&object) {
@@ -206,7 +206,7 @@ fn read(kind: Kind, mut object: DynamicObject) -> Option<Object> {
     }
 }
 
-fn api_resource(kind: Kind) -> ApiResource {
+pub(super) fn api_resource(kind: Kind) -> ApiResource {
     let (group, version) = match kind.api_version().split_once('/') {
         Some((group, version)) => (group, version),
         None => ("", kind.api_version()),

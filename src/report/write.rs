@@ -17,8 +17,8 @@ use tracing::{info, warn};
 
 use super::events::{Note, Regarding, Source, Told, Tone};
 use super::{events, status};
-use crate::cluster::incumbent;
 use crate::cluster::object::{Ingress, IngressAddress};
+use crate::cluster::{finalizer, incumbent};
 use crate::crd::load_balancer::LoadBalancerResource;
 use crate::reconcile::outcome::{End, Outcome};
 use crate::reconcile::records::{RecordError, Records};
@@ -122,34 +122,16 @@ impl Reporter {
     async fn let_go(&self, ingress: &Ingress, id: &LoadBalancerId) -> Result<(), ReportError> {
         let name = &ingress.meta.name;
         let api: Api<KubeIngress> = Api::namespaced(self.client.clone(), &name.namespace);
-        let failed = |source| ReportError::Ingress {
+        let held = |finalizer: &str| incumbent::held_for(name, finalizer).as_ref() == Some(id);
+        let removed = finalizer::remove(&api, &name.name, &ingress.meta.uid, held).await;
+        let removed = removed.map_err(|source| ReportError::Ingress {
             name: name.clone(),
             source,
-        };
-        let held = match api.get_metadata(&name.name).await {
-            Ok(held) if held.uid().as_deref() == Some(&*ingress.meta.uid) => held,
-            // Gone meanwhile, or another one of the same name.
-            Ok(_) => return Ok(()),
-            Err(kube::Error::Api(status)) if status.code == 404 => return Ok(()),
-            Err(source) => return Err(failed(source)),
-        };
-        let others = held.finalizers().iter();
-        let others: Vec<&String> = others
-            .filter(|finalizer| incumbent::held_for(name, finalizer).as_ref() != Some(id))
-            .collect();
-        // With the version: a finalizer that somebody adds meanwhile must not be lost.
-        let body = json!({"metadata": {"resourceVersion": held.resource_version(), "finalizers": others}});
-        match api
-            .patch_metadata(&name.name, &PatchParams::default(), &Patch::Merge(&body))
-            .await
-        {
-            Ok(_) => {
-                info!(ingress = %name, "let go: nothing of it is served any more");
-                Ok(())
-            }
-            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-            Err(source) => Err(failed(source)),
+        })?;
+        if removed {
+            info!(ingress = %name, "let go: nothing of it is served any more");
         }
+        Ok(())
     }
 
     async fn ingress(&self, ingress: &Ingress, want: &[IngressAddress]) -> Result<(), ReportError> {

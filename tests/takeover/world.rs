@@ -183,6 +183,17 @@ impl Program {
     }
 }
 
+impl Program {
+    /// Ends it with SIGTERM; answers the exit code.
+    pub(crate) fn terminate(mut self) -> Option<i32> {
+        let told = Command::new("kill")
+            .args(["-TERM", &self.0.id().to_string()])
+            .status();
+        assert!(told.unwrap().success());
+        self.0.wait().unwrap().code()
+    }
+}
+
 impl Drop for Program {
     fn drop(&mut self) {
         // It may have ended already.

@@ -13,6 +13,7 @@ pub mod limits;
 pub mod names;
 
 pub mod account;
+pub mod adopt;
 pub mod change;
 pub mod fold;
 pub mod observed;

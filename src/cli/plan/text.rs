@@ -45,7 +45,7 @@ pub(super) fn text(document: &Document, balancers: &[LoadBalancer]) -> String {
     text
 }
 
-fn changes(text: &mut String, changes: &[ChangeSummary]) {
+pub(in crate::cli) fn changes(text: &mut String, changes: &[ChangeSummary]) {
     for change in changes {
         let sign = match change.verb {
             Verb::Create => '+',
@@ -68,14 +68,14 @@ fn changes(text: &mut String, changes: &[ChangeSummary]) {
     }
 }
 
-fn problems(text: &mut String, problems: &[Problem]) {
+pub(in crate::cli) fn problems(text: &mut String, problems: &[Problem]) {
     for problem in problems {
         line(text, format_args!("  ! {problem}"));
         line(text, format_args!("    {}", problem.code.advice()));
     }
 }
 
-fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
+pub(in crate::cli) fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
     // Writing to a String cannot fail.
     let _ = writeln!(text, "{line}");
 }

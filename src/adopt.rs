@@ -1,0 +1,240 @@
+//! What the AWS Load Balancer Controller left in a cluster and an account in; whose it becomes, what that changes and
+//! what stands against it out. Pure: the command of the same name reads, and writes what is decided here.
+
+pub mod lease;
+pub mod webhooks;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use portcullis_aws::preview::{Document, SharedPreview, Summary};
+use portcullis_aws::{Observed, inventory};
+use portcullis_model::{ChangeSummary, LoadBalancerId, ObjectName, Problem};
+use serde::Serialize;
+
+use self::lease::State;
+use self::webhooks::Webhook;
+use crate::cluster::incumbent::Binding;
+
+/// What there is of the incumbent besides load balancers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Incumbent {
+    /// `namespace/name` of its lease.
+    pub lease: String,
+    #[serde(flatten)]
+    pub state: State,
+    /// Those of its webhooks that shut out whoever writes, where nobody answers them.
+    pub webhooks: Vec<Webhook>,
+    /// Services whose Network Load Balancers are its own: they stay so.
+    pub services: Vec<ObjectName>,
+    pub bindings: Bindings,
+}
+
+/// How many TargetGroupBindings there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Bindings {
+    /// Made by the incumbent for Ingresses.
+    pub of_ingresses: usize,
+    /// Made by the incumbent for Services.
+    pub of_services: usize,
+    pub by_hand: usize,
+}
+
+impl Bindings {
+    pub fn count(&mut self, binding: &Binding) {
+        match binding {
+            Binding::Ingress(_) => self.of_ingresses += 1,
+            Binding::Service => self.of_services += 1,
+            Binding::User => self.by_hand += 1,
+        }
+    }
+}
+
+/// Whose a load balancer is and becomes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Standing {
+    /// It exists, Ingresses ask for it, and nobody has recorded it yet.
+    Found,
+    /// It is recorded as ours.
+    Ours,
+    /// Ingresses ask for it, and nothing of it exists.
+    New,
+    /// All its Ingresses are being deleted and wait for it to go.
+    Leaving,
+    /// It exists, and no Ingress asks for it.
+    Orphaned,
+}
+
+/// A load balancer, with what would be changed of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Balancer {
+    pub id: LoadBalancerId,
+    pub standing: Standing,
+    pub members: Vec<ObjectName>,
+    /// What exists under its tags.
+    pub resources: Vec<Existing>,
+    pub changes: Vec<ChangeSummary>,
+    pub problems: Vec<Problem>,
+}
+
+/// A resource that exists.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Existing {
+    pub kind: &'static str,
+    pub id: String,
+    /// AWS's own name of it.
+    pub name: String,
+}
+
+/// Everything that was found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    pub incumbent: Incumbent,
+    /// By id.
+    pub load_balancers: Vec<Balancer>,
+    pub shared: SharedPreview,
+    /// Of what belongs to no load balancer.
+    pub problems: Vec<Problem>,
+    pub summary: Summary,
+    #[serde(flatten)]
+    pub steps: Steps,
+}
+
+/// What a command did, as sentences without a full stop.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Steps {
+    pub done: Vec<String>,
+    /// What was not done, and should not have been.
+    pub left: Vec<String>,
+    /// Why something was not done that should have been.
+    pub obstacles: Vec<String>,
+}
+
+/// Why a controller stands in the way, if it runs.
+pub fn running(who: &str, lease: &str, state: &State) -> Option<String> {
+    match state {
+        State::Renewed { holder } => Some(format!(
+            "{who} is running: {holder} renews its lease {lease}; scale it to zero first"
+        )),
+        State::Absent | State::Released | State::Expired { .. } => None,
+    }
+}
+
+/// What was read, for [`report`].
+#[derive(Debug)]
+pub struct Read<'a> {
+    pub incumbent: Incumbent,
+    /// The plan of all load balancers that Ingresses ask for or wait for.
+    pub plan: Document,
+    pub observed: &'a BTreeMap<LoadBalancerId, Observed>,
+    /// Load balancers whose Ingresses are all being deleted.
+    pub leaving: &'a BTreeSet<LoadBalancerId>,
+    /// Load balancers recorded as ours.
+    pub recorded: &'a BTreeSet<LoadBalancerId>,
+    /// Whether changes are taken for meant.
+    pub accept_changes: bool,
+}
+
+/// What was found, and what stands against taking it over.
+pub fn report(read: Read<'_>) -> Report {
+    let Read {
+        incumbent,
+        plan,
+        observed,
+        leaving,
+        recorded,
+        accept_changes,
+    } = read;
+    let mut balancers: BTreeMap<LoadBalancerId, Balancer> = BTreeMap::new();
+    for preview in plan.load_balancers {
+        let exists = observed
+            .get(&preview.id)
+            .is_some_and(|observed| !observed.is_nothing());
+        let standing = if leaving.contains(&preview.id) {
+            Standing::Leaving
+        } else if recorded.contains(&preview.id) {
+            Standing::Ours
+        } else if exists {
+            Standing::Found
+        } else {
+            Standing::New
+        };
+        let balancer = Balancer {
+            id: preview.id.clone(),
+            standing,
+            members: preview.members,
+            resources: existing(observed.get(&preview.id)),
+            changes: preview.changes,
+            problems: preview.problems,
+        };
+        balancers.insert(preview.id, balancer);
+    }
+    for (id, found) in observed {
+        balancers.entry(id.clone()).or_insert_with(|| Balancer {
+            id: id.clone(),
+            standing: Standing::Orphaned,
+            members: Vec::new(),
+            resources: existing(Some(found)),
+            changes: Vec::new(),
+            problems: Vec::new(),
+        });
+    }
+    let load_balancers: Vec<Balancer> = balancers.into_values().collect();
+    let incumbent_runs = running(
+        "the AWS Load Balancer Controller",
+        &incumbent.lease,
+        &incumbent.state,
+    );
+    let mut steps = Steps {
+        obstacles: incumbent_runs.into_iter().collect(),
+        ..Steps::default()
+    };
+    if !accept_changes {
+        steps.obstacles.extend(changed(&load_balancers, &plan.shared));
+    }
+    Report {
+        incumbent,
+        load_balancers,
+        shared: plan.shared,
+        problems: plan.problems,
+        summary: plan.summary,
+        steps,
+    }
+}
+
+/// Load balancers that taking over would change, though it should not.
+fn changed<'a>(balancers: &'a [Balancer], shared: &'a SharedPreview) -> impl Iterator<Item = String> + 'a {
+    let of = |standing| {
+        balancers
+            .iter()
+            .filter(move |balancer| balancer.standing == standing)
+    };
+    let found = of(Standing::Found).filter(|balancer| !balancer.changes.is_empty());
+    let found = found.map(|balancer| {
+        format!(
+            "taking over {} makes {} changes, see the plan; go on with --accept-changes if they are meant",
+            balancer.id,
+            balancer.changes.len()
+        )
+    });
+    // What is new needs room of its own in what is shared, and what leaves gives up some.
+    let only_found = of(Standing::New).chain(of(Standing::Leaving)).next().is_none();
+    let across = (only_found && !shared.changes.is_empty()).then(|| {
+        format!(
+            "taking over makes {} changes to what load balancers share, see the plan; go on with --accept-changes if \
+             they are meant",
+            shared.changes.len()
+        )
+    });
+    found.chain(across)
+}
+
+fn existing(observed: Option<&Observed>) -> Vec<Existing> {
+    let all = observed.map(inventory).unwrap_or_default();
+    all.into_iter()
+        .map(|(kind, id, name)| Existing { kind, id, name })
+        .collect()
+}

@@ -1,0 +1,273 @@
+//! A cluster and an account in, what is there of the incumbent and of ours out: reads only.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use k8s_openapi::api::admissionregistration::v1::{
+    MutatingWebhookConfiguration, ValidatingWebhookConfiguration,
+};
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::Service;
+use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams};
+use kube::{Api, Client, ResourceExt};
+use portcullis_aws::Aws;
+use portcullis_model::{LoadBalancer, LoadBalancerId, ObjectName, Problem, Provider as _};
+
+use crate::adopt::lease::{self, Reading, State, Verdict};
+use crate::adopt::webhooks::{self, Webhook};
+use crate::adopt::{self, Bindings, Incumbent, Read, Report};
+use crate::cluster::incumbent::{self, Binding};
+use crate::cluster::index::{Index, SecretsMode};
+use crate::cluster::list;
+use crate::cluster::object::{Ingress, Object};
+use crate::crd::Mode;
+use crate::crd::load_balancer::LoadBalancerResource;
+use crate::reconcile::records::{Place, Records};
+use crate::translate::{self, Settings, Translation};
+
+/// A cluster as it was read.
+pub(in crate::cli) struct Cluster {
+    pub(in crate::cli) client: Client,
+    pub(in crate::cli) records: Records,
+    pub(in crate::cli) translations: BTreeMap<LoadBalancerId, Translation>,
+    /// Of Ingresses that are part of no load balancer.
+    pub(in crate::cli) refused: Vec<Problem>,
+    /// All Ingresses, of whatever class.
+    pub(in crate::cli) ingresses: Vec<Ingress>,
+    pub(in crate::cli) bindings: Vec<TargetGroupBinding>,
+}
+
+/// A TargetGroupBinding.
+pub(in crate::cli) struct TargetGroupBinding {
+    pub(in crate::cli) name: ObjectName,
+    pub(in crate::cli) uid: String,
+    pub(in crate::cli) whose: Binding,
+}
+
+impl Cluster {
+    pub(in crate::cli) async fn read(
+        client: Client,
+        settings: Settings,
+        place: Place,
+    ) -> anyhow::Result<Self> {
+        let objects = list::objects(&client)
+            .await
+            .context("failed to read the cluster")?;
+        let ingresses = objects.iter().filter_map(|object| match object {
+            Object::Ingress(ingress) => Some(ingress.clone()),
+            Object::IngressClass(_)
+            | Object::ClassParameters(_)
+            | Object::Service(_)
+            | Object::EndpointSlice(_)
+            | Object::Secret(_)
+            | Object::Node(_)
+            | Object::Pod(_)
+            | Object::Namespace(_) => None,
+        });
+        let ingresses = ingresses.collect();
+        let decide = settings.clone();
+        let mut index = Index::new(
+            Box::new(move |candidate| translate::membership(&decide, candidate)),
+            Box::new(translate::references),
+            SecretsMode::NotRead,
+        );
+        index.reset_all(objects);
+        let synced = index.synced().context("failed to read the cluster")?;
+        let translations = synced.ids().into_iter().map(|id| {
+            let translation = translate::translate(&synced.snapshot(&id), &settings);
+            (id, translation)
+        });
+        let translations = translations.collect();
+        let refused = synced
+            .refused()
+            .flat_map(|(_, problems)| problems.to_vec())
+            .collect();
+        Ok(Self {
+            records: records(&client, place).await?,
+            bindings: bindings(&client).await?,
+            client,
+            translations,
+            refused,
+            ingresses,
+        })
+    }
+
+    /// What Ingresses ask for.
+    fn asked(&self, id: &LoadBalancerId) -> Option<&LoadBalancer> {
+        self.translations.get(id)?.balancer.as_ref()
+    }
+
+    /// Whether its class only plans.
+    pub(super) fn mode(&self, id: &LoadBalancerId) -> Mode {
+        self.translations
+            .get(id)
+            .map_or(Mode::Apply, |translation| translation.mode)
+    }
+
+    /// Load balancers that only Ingresses being deleted wait for.
+    fn leaving(&self) -> BTreeSet<LoadBalancerId> {
+        let deleting = self.ingresses.iter().filter(|ingress| ingress.meta.deleting);
+        let held = deleting.flat_map(|ingress| &ingress.held_for);
+        held.filter(|id| !self.translations.contains_key(id))
+            .cloned()
+            .collect()
+    }
+}
+
+/// Everything recorded as ours.
+pub(super) async fn records(client: &Client, place: Place) -> anyhow::Result<Records> {
+    let api: Api<LoadBalancerResource> = Api::all(client.clone());
+    let list = api.list(&ListParams::default()).await;
+    let list = list.context("failed to list LoadBalancers (are the definitions in crds/ installed?)")?;
+    let records = Records::new(client.clone(), place);
+    records.reset(list.items);
+    Ok(records)
+}
+
+pub(super) fn binding_resource() -> ApiResource {
+    let kind = GroupVersionKind::gvk("elbv2.k8s.aws", "v1beta1", "TargetGroupBinding");
+    ApiResource::from_gvk_with_plural(&kind, "targetgroupbindings")
+}
+
+async fn bindings(client: &Client) -> anyhow::Result<Vec<TargetGroupBinding>> {
+    let api: Api<DynamicObject> = Api::all_with(client.clone(), &binding_resource());
+    let all = match list::pages(&api).await {
+        // Their definition is not installed.
+        Err(kube::Error::Api(status)) if status.code == 404 => Vec::new(),
+        all => all.context("failed to list TargetGroupBindings")?,
+    };
+    let read = |object: DynamicObject| TargetGroupBinding {
+        name: ObjectName::new(object.namespace().unwrap_or_default(), object.name_any()),
+        uid: object.uid().unwrap_or_default(),
+        whose: incumbent::binding(object.labels()),
+    };
+    Ok(all.into_iter().map(read).collect())
+}
+
+/// Looks at a lease until it is known whether its holder renews it.
+pub(super) async fn watch(client: &Client, name: &ObjectName) -> anyhow::Result<State> {
+    let api: Api<Lease> = Api::namespaced(client.clone(), &name.namespace);
+    let read = async || -> anyhow::Result<Option<Reading>> {
+        let lease = api
+            .get_opt(&name.name)
+            .await
+            .with_context(|| format!("failed to read lease {name}"))?;
+        Ok(lease.and_then(|lease| lease.spec).map(|spec| Reading {
+            holder: spec.holder_identity.filter(|holder| !holder.is_empty()),
+            duration: Duration::from_secs(spec.lease_duration_seconds.unwrap_or(15).try_into().unwrap_or(15)),
+            version: spec.renew_time.map(|time| time.0.to_string()).unwrap_or_default(),
+        }))
+    };
+    let (first, begun) = (read().await?, now());
+    let mut last = first.clone();
+    loop {
+        match lease::judge(first.as_ref(), last.as_ref(), begun.elapsed()) {
+            Verdict::Known(state) => return Ok(state),
+            Verdict::LookAgain(pause) => tokio::time::sleep(pause).await,
+        }
+        last = read().await?;
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a command is where time is told")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+async fn incumbent(cluster: &Cluster, name: &ObjectName) -> anyhow::Result<Incumbent> {
+    let client = &cluster.client;
+    let mut counted = Bindings::default();
+    cluster
+        .bindings
+        .iter()
+        .for_each(|binding| counted.count(&binding.whose));
+    let api: Api<Service> = Api::all(client.clone());
+    let services = api
+        .list_metadata(&ListParams::default())
+        .await
+        .context("failed to list Services")?;
+    let held = |service: &&_| {
+        let service: &kube::core::PartialObjectMeta<Service> = service;
+        service
+            .finalizers()
+            .iter()
+            .any(|finalizer| finalizer == incumbent::SERVICE_FINALIZER)
+    };
+    let named = |service: &kube::core::PartialObjectMeta<Service>| {
+        ObjectName::new(service.namespace().unwrap_or_default(), service.name_any())
+    };
+    Ok(Incumbent {
+        lease: name.to_string(),
+        webhooks: closing(client).await?,
+        services: services.items.iter().filter(held).map(named).collect(),
+        bindings: counted,
+        state: watch(client, name).await?,
+    })
+}
+
+async fn closing(client: &Client) -> anyhow::Result<Vec<Webhook>> {
+    let params = ListParams::default();
+    let validating: Api<ValidatingWebhookConfiguration> = Api::all(client.clone());
+    let mutating: Api<MutatingWebhookConfiguration> = Api::all(client.clone());
+    let validating = validating
+        .list(&params)
+        .await
+        .context("failed to list webhooks")?;
+    let mutating = mutating.list(&params).await.context("failed to list webhooks")?;
+    let validating = validating.items.iter().map(serde_json::to_value);
+    let mutating = mutating.items.iter().map(serde_json::to_value);
+    let mut all = Vec::new();
+    for configuration in validating.chain(mutating) {
+        all.extend(webhooks::closing(
+            &configuration.context("failed to read webhooks")?,
+        ));
+    }
+    all.sort();
+    Ok(all)
+}
+
+/// Everything there is, and what taking it over changes.
+pub(super) async fn report(
+    cluster: &Cluster,
+    aws: &Aws,
+    lease: &ObjectName,
+    accept_changes: bool,
+) -> anyhow::Result<Report> {
+    let incumbent = incumbent(cluster, lease).await?;
+    let account = aws.account().await.context("failed to read the account")?;
+    let leaving = cluster.leaving();
+    let mut desired: BTreeMap<LoadBalancerId, Option<&LoadBalancer>> =
+        leaving.iter().map(|id| (id.clone(), None)).collect();
+    let asked = cluster.translations.keys();
+    desired.extend(asked.filter_map(|id| Some((id.clone(), Some(cluster.asked(id)?)))));
+    let mut ids = account.listing.stacks(&aws.settings().cluster);
+    ids.extend(desired.keys().cloned());
+    let ids: Vec<LoadBalancerId> = ids.into_iter().collect();
+    let observed = aws
+        .observe(&ids, &account)
+        .await
+        .context("failed to read what exists")?;
+    let shared = aws
+        .observe_shared(&account)
+        .await
+        .context("failed to read what load balancers share")?;
+    let mut plan = portcullis_aws::plan_observed(&desired, aws.settings(), &account, &observed, &shared);
+    for preview in &mut plan.load_balancers {
+        if let Some(translation) = cluster.translations.get(&preview.id) {
+            preview.problems.extend(translation.problems.iter().cloned());
+            preview.problems.sort();
+            preview.problems.dedup();
+        }
+    }
+    plan.problems.extend(cluster.refused.iter().cloned());
+    let recorded = cluster.records.held_ids().into_iter().collect();
+    Ok(adopt::report(Read {
+        incumbent,
+        plan,
+        observed: &observed,
+        leaving: &leaving,
+        recorded: &recorded,
+        accept_changes,
+    }))
+}
