@@ -5,6 +5,7 @@ pub mod crd;
 pub mod cluster;
 pub mod reconcile;
 pub mod report;
+pub mod strictness;
 pub mod translate;
 
 #[cfg(all(feature = "cluster", feature = "aws"))]

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "aws")]
 mod observe;
+mod semantics;
 mod text;
 
 #[cfg(all(feature = "cluster", feature = "aws"))]
@@ -14,7 +15,8 @@ use std::path::Path;
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use portcullis_aws::preview::Document;
-use portcullis_model::{LoadBalancer, LoadBalancerId, Problem};
+use portcullis_model::{LoadBalancer, LoadBalancerId, Problem, Semantics};
+use serde::Serialize;
 
 use super::Ended;
 use super::aws::AwsArgs;
@@ -28,7 +30,11 @@ Needs no cluster and no cloud. What cannot be known without the account is symbo
 ${Certificate/www.example.com}. The JSON form is described in docs/plan-json.md.
 
 Example:
-  portcullis plan --manifests ./manifests --provider aws --cluster-name demo -o json";
+  portcullis plan --manifests ./manifests --provider aws --cluster-name demo -o json
+
+What Kubernetes' own rules would change for Ingresses of the AWS Load Balancer Controller:
+  portcullis plan --manifests ./manifests --provider aws --cluster-name demo \\
+    --controller-name ingress.k8s.aws/alb --semantics Kubernetes";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLE)]
@@ -47,6 +53,17 @@ pub(super) struct PlanArgs {
     /// SDK finds them
     #[arg(long, requires = "aws_vpc_id")]
     observe: bool,
+    /// Show what other rules of precedence would change, rule by rule, with requests that would be answered otherwise
+    #[arg(long, value_enum, value_name = "SEMANTICS")]
+    semantics: Option<SemanticsName>,
+}
+
+/// Whose rules of precedence, as the parameters of a class name them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "PascalCase")]
+enum SemanticsName {
+    Kubernetes,
+    AwsLoadBalancerController,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -60,13 +77,30 @@ enum Output {
     Json,
 }
 
+impl From<SemanticsName> for Semantics {
+    fn from(name: SemanticsName) -> Self {
+        match name {
+            SemanticsName::Kubernetes => Self::Kubernetes,
+            SemanticsName::AwsLoadBalancerController => Self::AwsLoadBalancerController,
+        }
+    }
+}
+
 pub(super) fn plan(args: &PlanArgs) -> anyhow::Result<Ended> {
     let ProviderName::Aws = args.provider;
     let mut settings = args.folder.class.settings(Settings::for_files);
     if let Some(kind) = args.aws.default_target_type {
         settings.targets = Targets::Default(kind.into());
     }
-    let read = read(&args.folder.manifests, &settings)?;
+    let mut read = read(&args.folder.manifests, &settings)?;
+    let now = match args.semantics {
+        None => None,
+        Some(name) => {
+            settings.semantics = Some(name.into());
+            let then = self::read(&args.folder.manifests, &settings)?;
+            Some((name, std::mem::replace(&mut read, then)))
+        }
+    };
     let aws = args.aws.settings();
     let document = if args.observe {
         #[cfg(feature = "aws")]
@@ -79,15 +113,26 @@ pub(super) fn plan(args: &PlanArgs) -> anyhow::Result<Ended> {
         portcullis_aws::plan_offline(&read.balancers, &aws)
     };
     let document = with_problems(document, &read);
-    let text = match args.output {
-        Output::Json => serde_json::to_string_pretty(&document).context("failed to write JSON")? + "\n",
-        Output::Text => text::text(&document, &read.balancers),
+    let text = match (args.output, now) {
+        (Output::Json, None) => json(&document)?,
+        (Output::Text, None) => text::text(&document, &read.balancers),
+        (output, Some((name, now))) => {
+            let compared = semantics::compare(name, &now, &read, document);
+            match output {
+                Output::Json => json(&compared)?,
+                Output::Text => semantics::text(&compared, args.observe),
+            }
+        }
     };
     match io::stdout().write_all(text.as_bytes()) {
         // Whoever closed the pipe has seen enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Ended::Done),
         written => written.map(|()| Ended::Done).context("failed to print the plan"),
     }
+}
+
+fn json(value: &impl Serialize) -> anyhow::Result<String> {
+    Ok(serde_json::to_string_pretty(value).context("failed to write JSON")? + "\n")
 }
 
 /// The plan of the demo's folder, as text.

@@ -170,10 +170,11 @@ fn read_one<'a>(
     let ingress = &*member.ingress;
     let annotations = Annotations::of("ingress", &ingress.meta);
     let mut refusal = annotations.review(problems);
-    let semantics = match parameters.and_then(|spec| spec.semantics) {
-        Some(SemanticsName::Kubernetes) => Semantics::Kubernetes,
-        Some(SemanticsName::AwsLoadBalancerController) => Semantics::AwsLoadBalancerController,
-        None => settings.controller.semantics(),
+    let semantics = match (settings.semantics, parameters.and_then(|spec| spec.semantics)) {
+        (Some(semantics), _) => semantics,
+        (None, Some(SemanticsName::Kubernetes)) => Semantics::Kubernetes,
+        (None, Some(SemanticsName::AwsLoadBalancerController)) => Semantics::AwsLoadBalancerController,
+        (None, None) => settings.controller.semantics(),
     };
     let certificates: Vec<String> = annotations
         .get("certificate-arn")

@@ -91,6 +91,8 @@ pub struct Settings {
     pub legacy_class: Arc<str>,
     /// Classes whose parameters name another provider are refused; none is where absent.
     pub provider: Option<&'static str>,
+    /// Whose rules of precedence hold, whatever classes say.
+    pub semantics: Option<Semantics>,
     pub without_class: WithoutClass,
     pub merge: Merge,
     pub scheme: Scheme,
@@ -109,6 +111,7 @@ impl Settings {
             controller,
             legacy_class: legacy.into(),
             provider: None,
+            semantics: None,
             without_class: WithoutClass::Foreign,
             merge: Merge::ByGroup,
             scheme: Scheme::Internal,

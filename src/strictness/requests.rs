@@ -1,0 +1,159 @@
+//! The rules of two load balancers in, requests at the edges of what they match out.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr};
+
+use portcullis_model::{Condition, HostMatch, LoadBalancer, PathMatch, Port, Request, Rule};
+
+/// A client of no range in particular (RFC 5737).
+pub(super) const ANYBODY: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+
+/// A host that no rule names (RFC 2606).
+const ELSEWHERE: &str = "elsewhere.invalid";
+
+/// Most requests that are tried. A hundred rules of a hundred hosts have fewer.
+const MOST: usize = 200_000;
+
+/// Requests at the edges, in a fixed order: the plainest first.
+pub(super) fn candidates<'a>(
+    now: &'a LoadBalancer,
+    then: &'a LoadBalancer,
+) -> impl Iterator<Item = Request> + 'a {
+    let rules: Vec<&Rule> = now.rules.iter().chain(&then.rules).collect();
+    let ports: BTreeSet<Port> = now
+        .listeners
+        .keys()
+        .chain(then.listeners.keys())
+        .copied()
+        .collect();
+    let mut hosts: BTreeSet<String> = rules
+        .iter()
+        .flat_map(|rule| &rule.hosts)
+        .flat_map(hosts_of)
+        .collect();
+    hosts.insert(ELSEWHERE.to_owned());
+    let mut crafted: Vec<Option<&Rule>> = vec![None];
+    let mut seen = BTreeSet::new();
+    crafted.extend(
+        rules
+            .iter()
+            .copied()
+            .filter(|rule| !rule.conditions.is_empty())
+            .filter_map(|rule| seen.insert(rule.to_string()).then_some(Some(rule))),
+    );
+    let of_host = move |host: String| {
+        let about = rules
+            .iter()
+            .filter(|rule| rule.hosts.is_empty() || rule.hosts.iter().any(|h| h.matches(&host)));
+        let mut paths: BTreeSet<String> = about.flat_map(|rule| &rule.paths).flat_map(paths_of).collect();
+        paths.extend(["/".to_owned(), "/other".to_owned()]);
+        paths
+            .into_iter()
+            .map(move |path| (host.clone(), path))
+            .collect::<Vec<_>>()
+    };
+    let targets = hosts.into_iter().flat_map(of_host);
+    let all = targets.flat_map(move |(host, path)| {
+        let ports = ports.clone();
+        crafted.clone().into_iter().flat_map(move |rule| {
+            let (host, path) = (host.clone(), path.clone());
+            ports.clone().into_iter().map(move |port| {
+                let request = Request::get(port, &host, &path);
+                rule.map_or_else(
+                    || request.clone(),
+                    |rule| meeting(&rule.conditions, request.clone()),
+                )
+            })
+        })
+    });
+    all.take(MOST)
+}
+
+/// Hosts at the edges of what it matches. An expression is asked with the text before its first operator.
+fn hosts_of(host: &HostMatch) -> Vec<String> {
+    match host {
+        HostMatch::Exact(name) => vec![name.to_string()],
+        HostMatch::Wildcard(name) => vec![format!("any.{name}"), format!("two.labels.{name}")],
+        HostMatch::Glob(glob) => ["any", "two.labels"]
+            .map(|star| filled(glob.as_str(), star))
+            .to_vec(),
+        HostMatch::Regex(pattern) => vec![pattern.literal_prefix().to_owned()],
+    }
+}
+
+/// Paths at the edges of what it matches.
+fn paths_of(path: &PathMatch) -> Vec<String> {
+    match path {
+        PathMatch::Exact(exact) => vec![exact.to_string(), format!("{exact}/"), format!("{exact}/more")],
+        PathMatch::Prefix(prefix) => {
+            let prefix = prefix.as_str();
+            [
+                prefix.to_owned(),
+                format!("{prefix}/"),
+                format!("{prefix}/more"),
+                format!("{prefix}-more"),
+            ]
+            .into_iter()
+            .filter(|path| path.starts_with('/'))
+            .collect()
+        }
+        PathMatch::Glob(glob) => ["", "any", "any/more"]
+            .map(|star| filled(glob.as_str(), star))
+            .to_vec(),
+        PathMatch::Regex(pattern) => vec![pattern.literal_prefix().to_owned()],
+    }
+    .into_iter()
+    .filter(|path| path.starts_with('/'))
+    .collect()
+}
+
+fn filled(glob: &str, star: &str) -> String {
+    glob.replace('*', star).replace('?', "x")
+}
+
+/// The request, changed so that it meets these conditions as far as it can.
+fn meeting(conditions: &[Condition], mut request: Request) -> Request {
+    for condition in conditions {
+        match condition {
+            Condition::Method(methods) => {
+                if let Some(method) = methods.first() {
+                    method.as_str().clone_into(&mut request.method);
+                }
+            }
+            Condition::Header { name, values } => {
+                let value = values.first().map(|glob| filled(glob.as_str(), "any"));
+                request
+                    .headers
+                    .extend(value.map(|value| (name.as_str().to_owned(), value)));
+            }
+            Condition::HeaderRegex { name, values } => {
+                let value = values.first().map(|pattern| pattern.literal_prefix().to_owned());
+                request
+                    .headers
+                    .extend(value.map(|value| (name.as_str().to_owned(), value)));
+            }
+            Condition::Query(wanted) => {
+                let parameter = wanted.first().map(|wanted| {
+                    let value = filled(wanted.value.as_str(), "any");
+                    let key = wanted
+                        .key
+                        .as_ref()
+                        .map_or("any".to_owned(), |key| filled(key.as_str(), "any"));
+                    format!("{key}={value}")
+                });
+                let both = request
+                    .query
+                    .split('&')
+                    .map(str::to_owned)
+                    .filter(|part| !part.is_empty());
+                request.query = both.chain(parameter).collect::<Vec<_>>().join("&");
+            }
+            Condition::Source(ranges) => {
+                if let Some(range) = ranges.first() {
+                    request.source = range.addr();
+                }
+            }
+        }
+    }
+    request
+}
