@@ -140,7 +140,7 @@ fn the_running_proxy_agrees() {
                         let reached = addresses
                             .iter()
                             .find(|(_, a)| *a == address)
-                            .map(|(id, _)| id.to_string());
+                            .map(|(id, _)| outcome::service_of(id.as_str()));
                         reached.is_some_and(|id| backends.get(&id).is_some_and(|weight| *weight > 0))
                     }
                     // Nobody has a share.

@@ -149,7 +149,7 @@ impl Outcome {
 
 /// The Service port of a backend `namespace/ingress-service:port`, or of one that is named after its Service alone.
 /// Names of Ingresses hold no hyphen here.
-fn service_of(id: &str) -> String {
+pub(crate) fn service_of(id: &str) -> String {
     let (namespace, rest) = id.split_once('/').unwrap_or(("", id));
     let service = rest
         .strip_prefix("service/")
