@@ -16,6 +16,7 @@ pub mod class;
 mod conditions;
 mod defaults;
 mod endpoints;
+mod front;
 mod group;
 mod member;
 mod options;

@@ -210,6 +210,7 @@ fn outcome(snapshot: &Snapshot, translation: &Translation, preview: Option<&Prev
         ports,
         seen: Some(Seen {
             address,
+            further: Vec::new(),
             resources: Vec::new(),
         }),
         made: Vec::new(),

@@ -115,6 +115,10 @@ impl Provider for Mortal {
         Aws::summary(change)
     }
 
+    fn further_addresses(observed: &Self::Observed) -> Vec<Address> {
+        Aws::further_addresses(observed)
+    }
+
     fn address(observed: &Self::Observed) -> Option<Address> {
         Aws::address(observed)
     }

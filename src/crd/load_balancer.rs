@@ -57,6 +57,9 @@ pub struct LoadBalancerStatus {
     /// Where clients find it: a host name or an IP address.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
+    /// Where they find it, too: what stands in front of it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub further_addresses: Vec<String>,
     /// `Ready`, `Settled`, `ProblemsFound`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
@@ -71,6 +74,14 @@ pub struct LoadBalancerStatus {
     /// Of what was last applied in full; absent while changes are being made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<String>,
+}
+
+impl LoadBalancerStatus {
+    /// All that members show.
+    pub fn addresses(&self) -> Vec<&str> {
+        let first = self.address.iter();
+        first.chain(&self.further_addresses).map(String::as_str).collect()
+    }
 }
 
 /// A list cut to a fixed length, so that the whole object stays far below what the API server stores (1.5 MiB).

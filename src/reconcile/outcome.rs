@@ -87,6 +87,8 @@ impl Outcome {
 pub struct Seen {
     /// Where clients find it.
     pub address: Option<Address>,
+    /// Where they find it, too.
+    pub further: Vec<Address>,
     /// Kind, id and the provider's name of each resource.
     pub resources: Vec<(&'static str, String, String)>,
 }
@@ -95,6 +97,7 @@ impl Seen {
     pub fn of<P: Provider>(observed: &P::Observed) -> Self {
         Self {
             address: P::address(observed),
+            further: P::further_addresses(observed),
             resources: P::inventory(observed),
         }
     }
@@ -141,17 +144,11 @@ pub fn text_of(address: &Address) -> String {
     }
 }
 
-/// Whether an Ingress already shows this address, whatever it shows of ports.
-pub fn shows(member: &Ingress, address: Option<&str>) -> bool {
-    let shown: Vec<&str> = member
-        .status
-        .iter()
-        .filter_map(|entry| entry.hostname.as_deref().or(entry.ip.as_deref()))
-        .collect();
-    match address {
-        None => shown.is_empty(),
-        Some(address) => shown == [address],
-    }
+/// Whether an Ingress already shows these addresses, whatever it shows of ports.
+pub fn shows(member: &Ingress, addresses: &[&str]) -> bool {
+    let entries = member.status.iter();
+    let shown = entries.filter_map(|entry| entry.hostname.as_deref().or(entry.ip.as_deref()));
+    shown.eq(addresses.iter().copied())
 }
 
 impl End {

@@ -296,7 +296,7 @@ fn rests<P: Provider>(
         .snapshot
         .members
         .iter()
-        .all(|member| shows(&member.ingress, status.address.as_deref()));
+        .all(|member| shows(&member.ingress, &status.addresses()));
     let settled = site
         .memory
         .settled_at(&view.snapshot.id, fingerprint, demand)

@@ -62,7 +62,7 @@ impl View {
                     view.refused.push((ingress.clone(), problems.clone()));
                 }
                 Some((ingress, Membership::Foreign)) => {
-                    if status.address.is_some() && shows(ingress, status.address.as_deref()) {
+                    if status.address.is_some() && shows(ingress, &status.addresses()) {
                         view.left.push(ingress.clone());
                     }
                 }

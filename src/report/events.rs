@@ -98,17 +98,15 @@ pub fn notes(outcome: &Outcome, record: Option<&Regarding>) -> Vec<Note> {
         };
         notes.push(warning(regarding, problem));
     }
-    let address = outcome
-        .seen
-        .as_ref()
-        .and_then(|seen| seen.address.as_ref())
-        .map(text_of);
-    if let Some(address) = &address {
-        for member in outcome
-            .members
-            .iter()
-            .filter(|member| !shows(member, Some(address)))
-        {
+    let seen = outcome.seen.iter();
+    let addresses: Vec<String> = seen
+        .flat_map(|seen| seen.address.iter().chain(&seen.further))
+        .map(text_of)
+        .collect();
+    let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
+    if !addresses.is_empty() {
+        let address = addresses.join(" and ");
+        for member in outcome.members.iter().filter(|member| !shows(member, &addresses)) {
             notes.push(Note {
                 regarding: Regarding::ingress(member),
                 tone: Tone::Normal,

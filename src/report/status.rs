@@ -47,10 +47,15 @@ pub fn load_balancer(
             ),
         ),
     };
+    let further_addresses = match &outcome.seen {
+        None => before.further_addresses.clone(),
+        Some(seen) => seen.further.iter().map(text_of).collect(),
+    };
     let conditions = conditions(outcome, address.as_deref());
     Some(LoadBalancerStatus {
         conditions: merge(conditions, &before.conditions, now),
         address,
+        further_addresses,
         members: Bounded::new(
             outcome.members.iter().map(|member| member.meta.name.to_string()),
             MEMBERS,
@@ -79,28 +84,32 @@ pub fn load_balancer(
 
 /// `status.loadBalancer.ingress` of a member. A problem of the Ingress stands at every port, by its stable code.
 pub fn ingress(outcome: &Outcome, member: &Ingress) -> Vec<IngressAddress> {
-    let Some(address) = outcome.seen.as_ref().and_then(|seen| seen.address.as_ref()) else {
+    let Some((seen, address)) = outcome
+        .seen
+        .as_ref()
+        .and_then(|seen| Some((seen, seen.address.as_ref()?)))
+    else {
         return Vec::new();
     };
     let error =
         first_of(&outcome.problems, member).map(|problem| format!("portcullis.dev/{}", problem.code).into());
-    let (hostname, ip) = match address {
-        Address::Hostname(_) => (Some(text_of(address).into()), None),
-        Address::Ip(_) => (None, Some(text_of(address).into())),
+    let entry = |address: &Address, ports: Vec<IngressAddressPort>| {
+        let (hostname, ip) = match address {
+            Address::Hostname(_) => (Some(text_of(address).into()), None),
+            Address::Ip(_) => (None, Some(text_of(address).into())),
+        };
+        IngressAddress { hostname, ip, ports }
     };
-    vec![IngressAddress {
-        hostname,
-        ip,
-        ports: outcome
-            .ports
-            .iter()
-            .map(|port| IngressAddressPort {
-                port: i64::from(port.get()),
-                protocol: "TCP".into(),
-                error: error.clone(),
-            })
-            .collect(),
-    }]
+    let ports = outcome.ports.iter().map(|port| IngressAddressPort {
+        port: i64::from(port.get()),
+        protocol: "TCP".into(),
+        error: error.clone(),
+    });
+    // Which ports stand in front is the provider's to say.
+    let further = seen.further.iter().map(|address| entry(address, Vec::new()));
+    std::iter::once(entry(address, ports.collect()))
+        .chain(further)
+        .collect()
 }
 
 fn first_of<'a>(problems: &'a [Problem], member: &Ingress) -> Option<&'a Problem> {
@@ -254,6 +263,7 @@ mod tests {
             ports: vec![Port::HTTP, Port::HTTPS],
             seen: Some(Seen {
                 address: Some(Address::Hostname("K8S-public-1.elb.amazonaws.com".into())),
+                further: Vec::new(),
                 resources: vec![("LoadBalancer", "LoadBalancer".into(), "arn:aws:x".into())],
             }),
             made: Vec::new(),
@@ -417,6 +427,7 @@ mod tests {
             .collect();
         outcome.seen = Some(Seen {
             address: None,
+            further: Vec::new(),
             resources: (0..3000)
                 .map(|_| ("TargetGroup", long.clone(), long.clone()))
                 .collect(),

@@ -208,7 +208,7 @@ mod tests {
             (
                 "alb.ingress.kubernetes.io/enable-frontend-nlb",
                 "true",
-                Some(Code::AnnotationUnsupported),
+                None,
                 false,
             ),
             (

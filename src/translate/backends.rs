@@ -1,6 +1,6 @@
 //! The backends that Ingresses name in, backends with their settings and targets out, or what answers in their place.
 
-mod target_settings;
+pub(super) mod target_settings;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

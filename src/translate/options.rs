@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use portcullis_model::{AddressFamily, AddressPools, Code, Options, Origin, Port, Problem, Scheme};
 
 use super::annotations::{Setting, value};
+use super::front;
 use super::member::{Part, Sources, Wire};
 use super::settings::Settings;
 
@@ -78,6 +79,7 @@ pub(super) fn read(
             public: agreed(parts, "ipam-ipv4-pool-id", |text| Ok(text.to_owned()), problems).given(),
             on_premises: agreed(parts, "customer-owned-ipv4-pool", name, problems).given(),
         },
+        front: front::read(parts, settings, problems),
         minimum_capacity: agreed(parts, "minimum-load-balancer-capacity", capacity, problems).given(),
         origin,
     }
@@ -223,7 +225,7 @@ fn class_scheme(part: &Part<'_>, problems: &mut Vec<Problem>) -> Option<Scheme> 
     }))
 }
 
-fn scheme(text: &str) -> Result<Scheme, String> {
+pub(super) fn scheme(text: &str) -> Result<Scheme, String> {
     match text {
         "internal" => Ok(Scheme::Internal),
         "internet-facing" => Ok(Scheme::InternetFacing),

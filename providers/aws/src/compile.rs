@@ -4,6 +4,7 @@ mod actions;
 mod besides;
 mod certificates;
 mod conditions;
+mod front;
 mod given;
 mod listeners;
 mod load_balancer;
@@ -32,6 +33,7 @@ use crate::resource::{
 };
 use crate::settings::Settings;
 use conditions::Refusal;
+pub use front::DesiredFront;
 use sharing::Sharing;
 
 /// A listener with its own ordered rules.
@@ -66,6 +68,8 @@ pub struct Desired {
     pub capacity: Option<u32>,
     /// By port.
     pub listeners: BTreeMap<u16, DesiredListener>,
+    /// What stands in front of it.
+    pub front: Option<DesiredFront>,
 }
 
 /// What every step of compiling reads.
@@ -234,6 +238,9 @@ pub fn compile(
     if let Some(spec) = &load_balancer {
         zones::uncovered(&context, &spec.subnets, &target_groups, &mut problems);
     }
+    let front = load_balancer
+        .as_ref()
+        .and_then(|behind| front::compile(&context, behind, &mut problems));
     let desired = load_balancer.map(|load_balancer| Desired {
         security_group,
         aliases: aliases_of(&context, &target_groups),
@@ -241,6 +248,7 @@ pub fn compile(
         load_balancer,
         capacity: balancer.options.minimum_capacity,
         listeners: by_port,
+        front,
     });
     (desired, once(problems))
 }
@@ -319,6 +327,18 @@ impl Desired {
                 out.push(resource::<kind::ListenerRule>(
                     &format!("{port}:{}", rule.spec.priority),
                     &rule.spec,
+                ));
+            }
+        }
+        if let Some(front) = &self.front {
+            for (id, group) in &front.target_groups {
+                out.push(resource::<kind::TargetGroup>(id, group));
+            }
+            out.push(resource::<kind::LoadBalancer>(names::FRONT, &front.load_balancer));
+            for (port, listener) in &front.listeners {
+                out.push(resource::<kind::Listener>(
+                    &names::front_listener_id(*port),
+                    listener,
                 ));
             }
         }

@@ -3,7 +3,7 @@
 use portcullis_model::{LoadBalancerId, ObjectName, ServiceRef};
 use sha2::{Digest, Sha256};
 
-use crate::resource::{LoadBalancerScheme, ProtocolVersion, TargetProtocol, TargetType};
+use crate::resource::{HealthCheckSpec, LoadBalancerScheme, ProtocolVersion, TargetProtocol, TargetType};
 
 /// On every resource: the cluster.
 pub const CLUSTER_TAG: &str = "elbv2.k8s.aws/cluster";
@@ -25,6 +25,8 @@ pub const NODE_PERMISSION_MARK: &str = "elbv2.k8s.aws/targetGroupBinding=shared"
 
 /// Logical id of the load balancer within its stack.
 pub const LOAD_BALANCER: &str = "LoadBalancer";
+/// Logical id of the Network Load Balancer in front of it.
+pub const FRONT: &str = "FrontendNlb";
 /// Logical id of the security group that is made for a load balancer.
 pub const MANAGED_SECURITY_GROUP: &str = "ManagedLBSecurityGroup";
 pub const MANAGED_SECURITY_GROUP_DESCRIPTION: &str = "[k8s] Managed SecurityGroup for LoadBalancer";
@@ -110,6 +112,40 @@ pub fn target_group(
         plain(&service.name.namespace, 8),
         plain(&service.name.name, 8)
     )
+}
+
+/// The name of the load balancer in front of one with this name.
+pub fn front(behind: &str) -> String {
+    let start: String = behind.chars().take(28).collect();
+    format!("{start}-nlb")
+}
+
+/// Logical id of a listener in front.
+pub fn front_listener_id(port: u16) -> String {
+    format!("{FRONT}-ls-TCP-{port}")
+}
+
+/// Logical id of the target group that a listener in front leads to.
+pub fn front_target_group_id(port: u16) -> String {
+    format!("{FRONT}-tg-TCP-{port}")
+}
+
+pub fn is_front_target_group(id: &str) -> bool {
+    id.starts_with("FrontendNlb-tg-")
+}
+
+/// The name of the target group that a listener in front leads to.
+pub fn front_target_group(cluster: &str, id: &LoadBalancerId, port: u16, health: &HealthCheckSpec) -> String {
+    let hash = hash(&[
+        cluster,
+        &id.to_string(),
+        &port.to_string(),
+        TargetType::Alb.as_str(),
+        TargetProtocol::Tcp.as_str(),
+        &health.port,
+        health.protocol.as_str(),
+    ]);
+    of_stack(id, &hash)
 }
 
 /// Another name of the same form, for a target group whose own name is taken.

@@ -211,6 +211,12 @@ impl Observed {
         self.load_balancers.iter_mut().find(own).map(Owned::get_mut)
     }
 
+    /// The Network Load Balancer in front of it.
+    pub fn front(&self) -> Option<&LoadBalancerState> {
+        let own = |owned: &&Owned<LoadBalancerState>| owned.resource() == names::FRONT;
+        self.load_balancers.iter().find(own).map(Owned::get)
+    }
+
     pub fn is_nothing(&self) -> bool {
         self.load_balancers.is_empty() && self.target_groups.is_empty() && self.security_groups.is_empty()
     }

@@ -3,8 +3,10 @@
 //! A round holds only calls whose ids are known. Its order: what frees quota and serves nobody goes first; then what is
 //! needed by what follows (groups, target groups, load balancer, listeners, rules); what takes away (targets,
 //! permissions) comes after what replaces it. Whatever cannot be done yet is left to the next round, which is planned
-//! from the answers. Tags, attributes and health checks wait until nothing else is left to do.
+//! from the answers. Tags, attributes and health checks wait until nothing else is left to do, and what stands in front
+//! waits for all of it.
 
+mod front;
 mod listeners;
 mod load_balancer;
 mod remove;
@@ -95,6 +97,9 @@ fn round(
         listeners::set_attributes(&round, &mut changes);
         target_groups::set(&round, &mut changes);
         load_balancer::set_supply(&round, &mut changes);
+    }
+    if changes.is_empty() {
+        front::arrange(&round, &mut changes);
     }
     changes
 }

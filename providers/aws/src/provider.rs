@@ -161,6 +161,10 @@ impl Provider for Aws {
         fold::address(observed)
     }
 
+    fn further_addresses(observed: &Observed) -> Vec<Address> {
+        fold::further_addresses(observed)
+    }
+
     fn inventory(observed: &Observed) -> Vec<(&'static str, String, String)> {
         fold::inventory(observed)
     }

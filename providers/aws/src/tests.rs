@@ -2,6 +2,7 @@
 
 mod build;
 mod compiled;
+mod front;
 mod given;
 mod limits;
 mod merging;

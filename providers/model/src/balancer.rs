@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ipnet::IpNet;
 use serde::Serialize;
 
-use crate::backend::{Backend, BackendId, GivenBackend};
+use crate::backend::{Backend, BackendId, GivenBackend, HealthCheck};
 use crate::listener::Listener;
 use crate::name::{LoadBalancerId, ObjectName, Port};
 use crate::origin::Origin;
@@ -50,6 +50,49 @@ pub struct AddressPools {
     pub on_premises: Option<String>,
 }
 
+/// A load balancer of layer 4 in front of one of layer 7, for clients that need what only that has, such as addresses
+/// that never change. Texts are names that the provider resolves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Front {
+    pub scheme: Scheme,
+    /// Ids or names; those of the load balancer behind it where empty.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub subnets: Vec<String>,
+    /// Ids or names; those of the load balancer behind it where empty.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub security_groups: Vec<String>,
+    /// One for each subnet; the provider's choice where empty.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<String>,
+    /// Settings a provider reads by its own names.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub attributes: BTreeMap<String, String>,
+    /// Those of the load balancer behind it where absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tags: Option<BTreeMap<String, String>>,
+    pub ports: BTreeMap<Port, FrontPort>,
+    pub stands: Stands,
+    pub origin: Origin,
+}
+
+/// Whether all of what was asked for is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub enum Stands {
+    #[default]
+    AsAsked,
+    /// Whom it lets in or where it is found could not be read: it is not made, and what exists stays so.
+    AsItIs,
+}
+
+/// Where a port in front leads.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FrontPort {
+    /// Of the load balancer behind it.
+    pub to: Port,
+    pub health: HealthCheck,
+    pub origin: Origin,
+}
+
 /// What concerns the load balancer as a whole. Texts are names that the provider resolves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Options {
@@ -86,6 +129,8 @@ pub struct Options {
     /// Capacity kept ready, in the provider's units; 0 gives it back, absent leaves it as it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub minimum_capacity: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub front: Option<Front>,
     pub origin: Origin,
 }
 
@@ -106,6 +151,7 @@ impl Options {
             listener_attributes: BTreeMap::new(),
             pools: AddressPools::default(),
             minimum_capacity: None,
+            front: None,
             origin,
         }
     }

@@ -38,7 +38,9 @@ pub use backend::{
     Backend, BackendId, BackendProtocol, BackendVersion, GivenBackend, HealthCheck, HealthPort, ServiceRef,
     Target, TargetAddress, TargetKind, TargetState,
 };
-pub use balancer::{AddressFamily, AddressPools, LoadBalancer, Options, Scheme, Semantics};
+pub use balancer::{
+    AddressFamily, AddressPools, Front, FrontPort, LoadBalancer, Options, Scheme, Semantics, Stands,
+};
 pub use condition::{Condition, HeaderName, Method, QueryMatch};
 pub use diff::{Difference, diff};
 pub use glob::Glob;

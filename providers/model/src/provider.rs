@@ -147,6 +147,8 @@ pub trait Provider: Send + Sync + 'static {
     fn summary(change: &Self::Change) -> ChangeSummary;
     /// Pure: where clients find it, once it exists.
     fn address(observed: &Self::Observed) -> Option<Address>;
+    /// Pure: where clients find it, too.
+    fn further_addresses(observed: &Self::Observed) -> Vec<Address>;
     /// Pure: kind, id and the provider's name of each resource that exists, for the status.
     fn inventory(observed: &Self::Observed) -> Vec<(&'static str, String, String)>;
 }

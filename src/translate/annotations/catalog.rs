@@ -84,8 +84,24 @@ catalog! {
     "waf-acl-id" LoadBalancer Aws Refused "Web ACL of AWS WAF Classic; `none` for none.";
     "web-acl-id" LoadBalancer Aws Refused "Older name of `waf-acl-id`.";
     "shield-advanced-protection" LoadBalancer Aws Ignored "Whether AWS Shield Advanced protects it.";
-    "enable-frontend-nlb" LoadBalancer Aws Ignored "Whether a Network Load Balancer stands in front.";
-    "frontend-nlb-" LoadBalancer Aws Ignored "Settings of the Network Load Balancer in front.";
+    "enable-frontend-nlb" LoadBalancer Aws Built "Whether a Network Load Balancer stands in front.";
+    "frontend-nlb-scheme" LoadBalancer Aws Built "Its scheme; the controller's default where absent.";
+    "frontend-nlb-subnets" LoadBalancer Aws Built "Its subnets by id or name, instead of those behind it.";
+    "frontend-nlb-security-groups" LoadBalancer Aws Built "Its security groups by id or name, instead of those behind it.";
+    "frontend-nlb-listener-port-mapping" LoadBalancer Aws Built
+        "`port in front=port,…`: where its ports lead; each to its like where absent.";
+    "frontend-nlb-eip-allocations" LoadBalancer Aws Built "Its Elastic IP addresses, one for each subnet.";
+    "frontend-nlb-attributes" LoadBalancer Aws Built "Its attributes by AWS's names, `key=value,…`.";
+    "frontend-nlb-tags" LoadBalancer Aws Built "Its tags, `key=value,…`, instead of those behind it.";
+    "frontend-nlb-healthcheck-port" LoadBalancer Aws Built "Port it asks for health: a number or `traffic-port`.";
+    "frontend-nlb-healthcheck-protocol" LoadBalancer Aws Built "`HTTP` or `HTTPS`, of its health checks.";
+    "frontend-nlb-healthcheck-path" LoadBalancer Aws Built "Path of its health checks.";
+    "frontend-nlb-healthcheck-interval-seconds" LoadBalancer Aws Built "Seconds between two of its checks.";
+    "frontend-nlb-healthcheck-timeout-seconds" LoadBalancer Aws Built "Seconds until one of its checks has failed.";
+    "frontend-nlb-healthcheck-healthy-threshold-count" LoadBalancer Aws Built "Checks in a row until what is behind it is healthy.";
+    "frontend-nlb-healthcheck-unhealthy-threshold-count" LoadBalancer Aws Built
+        "Checks in a row until what is behind it is unhealthy.";
+    "frontend-nlb-healthcheck-success-codes" LoadBalancer Aws Built "Codes of an answer that is healthy to it.";
 
     "listen-ports" Listener Portable Built "`[{\"HTTP\": 80}, {\"HTTPS\": 443}]`: where the rules stand.";
     "inbound-cidrs" Listener Portable Built "Who may connect: address ranges, separated by commas.";
@@ -134,7 +150,7 @@ catalog! {
 /// The entry of a name without prefix.
 pub fn find(name: &str) -> Option<&'static Known> {
     ALL.iter().find(|known| match known.name.as_bytes().last() {
-        Some(b'.' | b'-') => name.len() > known.name.len() && name.starts_with(known.name),
+        Some(b'.') => name.len() > known.name.len() && name.starts_with(known.name),
         _ => name == known.name,
     })
 }
@@ -169,7 +185,7 @@ mod tests {
         for (name, want) in [
             ("actions.x", Some("actions.")),
             ("actions.", None),
-            ("frontend-nlb-subnets", Some("frontend-nlb-")),
+            ("frontend-nlb-subnet", None),
             ("scheme", Some("scheme")),
             ("Scheme", None),
         ] {

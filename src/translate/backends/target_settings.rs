@@ -169,7 +169,7 @@ fn version(text: &str) -> Result<BackendVersion, String> {
     }
 }
 
-fn health_path(text: &str) -> Result<String, String> {
+pub(in crate::translate) fn health_path(text: &str) -> Result<String, String> {
     if text.starts_with('/') && !text.chars().any(|c| c.is_control() || c == ' ') {
         Ok(text.to_owned())
     } else {
@@ -178,7 +178,7 @@ fn health_path(text: &str) -> Result<String, String> {
 }
 
 /// Numbers, lists and ranges of them: `200`, `200,202`, `200-299`.
-fn success_codes(text: &str) -> Result<String, String> {
+pub(in crate::translate) fn success_codes(text: &str) -> Result<String, String> {
     let is_code = |text: &str| (1..=3).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
     let right = text.split(',').all(|item| match item.split_once('-') {
         Some((least, most)) => is_code(least) && is_code(most),

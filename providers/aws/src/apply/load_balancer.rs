@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use aws_sdk_elasticloadbalancingv2::types::{
-    IpamPools as SdkPools, MinimumLoadBalancerCapacity, RemoveIpamPoolEnum,
+    IpamPools as SdkPools, MinimumLoadBalancerCapacity, RemoveIpamPoolEnum, SubnetMapping,
 };
 use portcullis_model::{Code, ProviderError, Retry};
 
@@ -20,6 +20,19 @@ fn texts<K: crate::resource::Kind>(ids: &[Id<K>]) -> Option<Vec<String>> {
     Some(ids.iter().map(Id::to_string).collect())
 }
 
+/// Subnets with an address each, where addresses are given. Source: ELBv2 API, CreateLoadBalancer.SubnetMappings.
+fn mappings(spec: &LoadBalancerSpec<SecurityGroupId>) -> Option<Vec<SubnetMapping>> {
+    if spec.allocations.is_empty() {
+        return None;
+    }
+    let both = spec.subnets.iter().zip(&spec.allocations);
+    let mapping = |(subnet, allocation): (&SubnetId, &String)| {
+        let mapping = SubnetMapping::builder().subnet_id(subnet.as_str());
+        mapping.allocation_id(allocation).build()
+    };
+    Some(both.map(mapping).collect())
+}
+
 pub(super) async fn create(
     to: &Writer<'_>,
     spec: &LoadBalancerSpec<SecurityGroupId>,
@@ -32,7 +45,13 @@ pub(super) async fn create(
         .r#type(spec.kind.into())
         .scheme(spec.scheme.as_str().into())
         .ip_address_type(spec.ip_address_type.as_str().into())
-        .set_subnets(texts(&spec.subnets))
+        .set_subnets(
+            spec.allocations
+                .is_empty()
+                .then(|| texts(&spec.subnets))
+                .flatten(),
+        )
+        .set_subnet_mappings(mappings(spec))
         .set_security_groups(texts(&spec.security_groups))
         .set_customer_owned_ipv4_pool(spec.customer_owned_ipv4_pool.clone())
         .set_ipam_pools(spec.ipam_pools.as_ref().map(pools_to))
@@ -135,7 +154,8 @@ pub(super) async fn wait(to: &Writer<'_>, arn: &LoadBalancerArn) -> Result<Answe
         Ok(Stage::Provisioning) => Err(ProviderError {
             code: Code::ConflictingChange,
             call: to.call,
-            message: "the load balancer is still being set up; its capacity is reserved afterwards".into(),
+            message: "the load balancer is still being set up; what has to wait for that is done afterwards"
+                .into(),
             retry: Retry::After(SET_UP_DELAY),
         }),
         Ok(Stage::SetUp) => Ok(Answer::Done),

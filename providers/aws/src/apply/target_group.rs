@@ -12,13 +12,15 @@ use crate::wire::{matcher_to, number_to, tags_to, target_group_attributes_to, ta
 
 pub(super) async fn create(to: &Writer<'_>, spec: &TargetGroupSpec) -> Result<Answer, ProviderError> {
     let health = &spec.health;
+    let version = spec.protocol_version;
+    let version = (!version.is_none()).then(|| version.as_str().to_owned());
     let request = to
         .client
         .elb
         .create_target_group()
         .name(&spec.name)
         .protocol(spec.protocol.as_str().into())
-        .protocol_version(spec.protocol_version.as_str())
+        .set_protocol_version(version)
         .port(spec.port.into())
         .vpc_id(spec.vpc_id.as_str())
         .target_type(spec.target_type.as_str().into())

@@ -133,7 +133,9 @@ fn redirect(redirect: &Redirect, protocol: ListenerProtocol) -> Result<DesiredAc
         (Some(RedirectScheme::Http), ListenerProtocol::Https) => {
             return Err(unsupported("AWS does not redirect from HTTPS to HTTP"));
         }
-        (Some(RedirectScheme::Http), ListenerProtocol::Http) => Some("HTTP".to_owned()),
+        (Some(RedirectScheme::Http), ListenerProtocol::Http | ListenerProtocol::Tcp) => {
+            Some("HTTP".to_owned())
+        }
         (Some(RedirectScheme::Https), _) => Some("HTTPS".to_owned()),
         (None, _) => None,
     };

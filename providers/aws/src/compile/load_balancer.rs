@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
-use portcullis_model::{AddressFamily, Code, LoadBalancer, Problem, Scheme};
+use portcullis_model::{AddressFamily, Code, LoadBalancer, Problem, Scheme, Semantics};
 
 use super::subnets::{self, Placed};
 use super::{Context, with_tags};
@@ -139,6 +139,7 @@ pub(super) fn compile(
         ip_address_type,
         security_groups,
         subnets,
+        allocations: Vec::new(),
         customer_owned_ipv4_pool: had_pool.unwrap_or(&options.pools.on_premises).clone(),
         ipam_pools,
         tags: with_tags(context, names::LOAD_BALANCER, &options.tags),
@@ -175,7 +176,7 @@ fn groups(context: &Context<'_>) -> Result<Vec<Ref<kind::SecurityGroup>>, String
     Ok(out)
 }
 
-fn find_group(context: &Context<'_>, given: &str) -> Result<SecurityGroupId, String> {
+pub(super) fn find_group(context: &Context<'_>, given: &str) -> Result<SecurityGroupId, String> {
     if given.starts_with("sg-") {
         return Ok(SecurityGroupId::new(given));
     }
@@ -203,9 +204,12 @@ pub(super) fn managed_group(
         return None;
     }
     let dualstack = address_type(context.balancer) != IpAddressType::Ipv4;
-    let wanted = ports
+    // What stands in front has the same group, and its clients those of the port it leads to.
+    let mut opened: BTreeMap<u16, u16> = front_ports(context).collect();
+    opened.extend(ports.iter().map(|port| (*port, *port)));
+    let wanted = opened
         .iter()
-        .flat_map(|port| admitted(context.balancer, *port).map(move |range| (*port, range)))
+        .flat_map(|(port, to)| admitted(context.balancer, *to).map(move |range| (*port, range)))
         .filter(|(_, range)| dualstack || matches!(range, IpNet::V4(_)))
         .map(|(port, range)| (range, Permission::tcp(port, port, Source::Range(range))));
     let group = context.observed.security_groups.iter();
@@ -229,9 +233,9 @@ pub(super) fn managed_group(
         *count += 1;
         permissions.insert(permission);
     }
-    for (port, list) in ports
+    for (port, list) in opened
         .iter()
-        .flat_map(|port| admitted_lists(context.balancer, *port).map(move |list| (*port, list)))
+        .flat_map(|(port, to)| admitted_lists(context.balancer, *to).map(move |list| (*port, list)))
     {
         if limits::is_prefix_list_id(list) {
             permissions.insert(Permission::tcp(port, port, Source::PrefixList(list.to_owned())));
@@ -261,6 +265,16 @@ pub(super) fn managed_group(
         permissions,
         tags: with_tags(context, names::MANAGED_SECURITY_GROUP, &options.tags),
     })
+}
+
+/// Ports in front and where they lead; the incumbent opens those behind alone.
+fn front_ports(context: &Context<'_>) -> impl Iterator<Item = (u16, u16)> {
+    let front = match context.balancer.semantics {
+        Semantics::Kubernetes => context.balancer.options.front.as_ref(),
+        Semantics::AwsLoadBalancerController => None,
+    };
+    let ports = front.into_iter().flat_map(|front| &front.ports);
+    ports.map(|(port, asked)| (port.get(), asked.to.get()))
 }
 
 fn admitted_lists(balancer: &LoadBalancer, port: u16) -> impl Iterator<Item = &str> {

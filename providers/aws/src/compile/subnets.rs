@@ -26,12 +26,20 @@ pub(super) fn choose(context: &Context<'_>, scheme: LoadBalancerScheme, family: 
     {
         return Placed::Subnets(state.spec.subnets.clone());
     }
-    let known = match &context.account.subnets {
+    match &context.account.subnets {
         Fact::Read(known) if given.is_empty() => return discover(context, known, scheme, family),
-        Fact::Read(known) => known,
         Fact::Symbolic if given.is_empty() => {
             return Placed::Subnets(vec![SubnetId::new(format!("${{Subnets/{}}}", scheme.as_str()))]);
         }
+        Fact::Read(_) | Fact::Symbolic => {}
+    }
+    named(context, given)
+}
+
+/// By id or name.
+pub(super) fn named(context: &Context<'_>, given: &[String]) -> Placed {
+    let known = match &context.account.subnets {
+        Fact::Read(known) => known,
         Fact::Symbolic => return Placed::Subnets(sorted(given.iter().map(|id| SubnetId::new(id.as_str())))),
     };
     let mut found = Vec::new();

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
 use portcullis_model::{
-    Backend, BackendVersion, Code, HealthPort, LoadBalancer, Problem, Target, TargetAddress, TargetKind,
-    TargetState,
+    Backend, BackendVersion, Code, HealthCheck, HealthPort, LoadBalancer, Problem, Target, TargetAddress,
+    TargetKind, TargetState,
 };
 
 use super::conditions::Refusal;
@@ -83,7 +83,7 @@ pub(super) fn compile(
 }
 
 /// What AWS would refuse, and the group with it, becomes the nearest it takes; says what that was.
-fn mend(health: &mut HealthCheckSpec) -> Vec<String> {
+pub(super) fn mend(health: &mut HealthCheckSpec) -> Vec<String> {
     let mut out = Vec::new();
     let (timeout, interval) = (health.timeout_seconds, health.interval_seconds);
     // ELBv2 refuses CreateTargetGroup: "Health check interval must be greater than the timeout."
@@ -128,8 +128,6 @@ fn target_group(context: &Context<'_>, id: &str, shared: &Group<'_>) -> TargetGr
         protocol,
         version: protocol_version,
     };
-    let check = &backend.health;
-    let codes = check.success_codes.clone();
     let mut attributes = backend.attributes.clone();
     if let Some(seconds) = backend.drain_seconds {
         attributes
@@ -155,30 +153,35 @@ fn target_group(context: &Context<'_>, id: &str, shared: &Group<'_>) -> TargetGr
         },
         port,
         vpc_id: context.account.vpc.clone(),
-        health: HealthCheckSpec {
-            enabled: true,
-            protocol: if check.tls {
-                TargetProtocol::Https
-            } else {
-                TargetProtocol::Http
-            },
-            port: match check.port {
-                HealthPort::Traffic => "traffic-port".into(),
-                HealthPort::Fixed(port) => port.to_string(),
-            },
-            path: check.path.clone(),
-            interval_seconds: check.interval_seconds,
-            timeout_seconds: check.timeout_seconds,
-            healthy_threshold: check.healthy_threshold,
-            unhealthy_threshold: check.unhealthy_threshold,
-            matcher: match backend.protocol.version {
-                BackendVersion::Grpc => Matcher::GrpcCode(codes),
-                BackendVersion::Http1 | BackendVersion::Http2 => Matcher::HttpCode(codes),
-            },
-        },
+        health: health_check(&backend.health, backend.protocol.version),
         tags: with_tags(context, id, &backend.tags),
         attributes: Pairs(attributes),
         targets: BTreeSet::new(),
+    }
+}
+
+pub(super) fn health_check(check: &HealthCheck, version: BackendVersion) -> HealthCheckSpec {
+    let codes = check.success_codes.clone();
+    HealthCheckSpec {
+        enabled: true,
+        protocol: if check.tls {
+            TargetProtocol::Https
+        } else {
+            TargetProtocol::Http
+        },
+        port: match check.port {
+            HealthPort::Traffic => "traffic-port".into(),
+            HealthPort::Fixed(port) => port.to_string(),
+        },
+        path: check.path.clone(),
+        interval_seconds: check.interval_seconds,
+        timeout_seconds: check.timeout_seconds,
+        healthy_threshold: check.healthy_threshold,
+        unhealthy_threshold: check.unhealthy_threshold,
+        matcher: match version {
+            BackendVersion::Grpc => Matcher::GrpcCode(codes),
+            BackendVersion::Http1 | BackendVersion::Http2 => Matcher::HttpCode(codes),
+        },
     }
 }
 

@@ -2,13 +2,22 @@
 
 use portcullis_model::Address;
 
-use crate::observed::Observed;
+use crate::names;
+use crate::observed::{LoadBalancerState, Observed};
 use crate::resource::{Kind, kind};
 
 /// Where clients find it, once it exists.
 pub fn address(observed: &Observed) -> Option<Address> {
-    let first = observed.load_balancers.first()?;
-    Some(Address::Hostname(first.get().dns_name.to_ascii_lowercase()))
+    observed.load_balancer().map(host_name)
+}
+
+/// Of the load balancer in front of it.
+pub fn further_addresses(observed: &Observed) -> Vec<Address> {
+    observed.front().map(host_name).into_iter().collect()
+}
+
+fn host_name(state: &LoadBalancerState) -> Address {
+    Address::Hostname(state.dns_name.to_ascii_lowercase())
 }
 
 /// Kind, logical id and ARN or id of each resource that exists, in the order in which they are made.
@@ -36,7 +45,11 @@ pub fn inventory(observed: &Observed) -> Vec<(&'static str, String, String)> {
             state.arn.to_string(),
         ));
         for (port, listener) in &state.listeners {
-            out.push((kind::Listener::NAME, port.to_string(), listener.arn.to_string()));
+            let name = match owned.resource() {
+                names::FRONT => names::front_listener_id(*port),
+                _ => port.to_string(),
+            };
+            out.push((kind::Listener::NAME, name, listener.arn.to_string()));
             for rule in &listener.rules {
                 let id = format!("{port}:{}", rule.spec.priority);
                 out.push((kind::ListenerRule::NAME, id, rule.arn.to_string()));

@@ -101,6 +101,10 @@ async fn listener(client: &Client, sdk: Listener) -> Result<Option<ListenerState
             return Ok(None);
         }
     };
+    // Those of Network Load Balancers have a default action alone.
+    if state.spec.protocol == ListenerProtocol::Tcp {
+        return Ok(Some(state));
+    }
     let arn = state.arn.as_str();
     let rules = client.pages(
         "elbv2:DescribeRules",
@@ -111,7 +115,7 @@ async fn listener(client: &Client, sdk: Listener) -> Result<Option<ListenerState
         |page| (page.rules, page.next_marker),
     );
     let read = match state.spec.protocol {
-        ListenerProtocol::Http => rules.await.map(|rules| (rules, Vec::new())),
+        ListenerProtocol::Http | ListenerProtocol::Tcp => rules.await.map(|rules| (rules, Vec::new())),
         ListenerProtocol::Https => try_join!(rules, certificates(client, arn)),
     };
     let (rules, certificates) = match read {

@@ -12,7 +12,8 @@ use crate::client::Client;
 use crate::observed::{LoadBalancerState, SecurityGroupState, TargetGroupState};
 use crate::resource::{Pairs, TargetGroupArn, VpcId};
 use crate::wire::{
-    APPLICATION, LAMBDA, listed_target_group_from, load_balancer_from, security_group_from, target_group_from,
+    APPLICATION, LAMBDA, NETWORK, listed_target_group_from, load_balancer_from, security_group_from,
+    target_group_from,
 };
 
 use super::account::in_vpc;
@@ -47,7 +48,7 @@ async fn load_balancers(client: &Client, vpc: &VpcId) -> Result<Vec<LoadBalancer
             sdk.vpc_id.as_deref() == Some(vpc.as_str()),
         );
         if let Some(state) = understood(arn.as_deref(), load_balancer_from(sdk)) {
-            let list = if in_vpc && state.spec.kind == APPLICATION {
+            let list = if in_vpc && [APPLICATION, NETWORK].contains(&state.spec.kind) {
                 &mut here
             } else {
                 &mut elsewhere

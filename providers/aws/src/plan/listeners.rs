@@ -115,16 +115,22 @@ fn answers_alike(listener: &ListenerState, desired: &ListenerSpec<TargetGroupArn
     listener.spec.default_actions == desired.default_actions
 }
 
-/// The spec with known target groups; none where one does not exist yet.
 fn resolved(
     round: &Round<'_>,
     spec: &ListenerSpec<Ref<kind::TargetGroup>>,
 ) -> Option<ListenerSpec<TargetGroupArn>> {
-    let find = |reference: &Ref<kind::TargetGroup>| round.target_group(reference);
+    with_target_groups(spec, &|reference| round.target_group(reference))
+}
+
+/// The spec with known target groups; none where one does not exist yet.
+pub(super) fn with_target_groups(
+    spec: &ListenerSpec<Ref<kind::TargetGroup>>,
+    find: &impl Fn(&Ref<kind::TargetGroup>) -> Option<TargetGroupArn>,
+) -> Option<ListenerSpec<TargetGroupArn>> {
     let actions: Option<Vec<RuleAction<TargetGroupArn>>> = spec
         .default_actions
         .iter()
-        .map(|action| action.resolve(&find))
+        .map(|action| action.resolve(find))
         .collect();
     Some(ListenerSpec {
         port: spec.port,

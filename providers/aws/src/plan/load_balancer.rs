@@ -7,7 +7,7 @@ use super::{Round, change, field};
 use crate::change::{Call, Change};
 use crate::names;
 use crate::observed::{Looked, Stage};
-use crate::resource::{LoadBalancerSpec, SecurityGroupId, kind};
+use crate::resource::{SecurityGroupId, kind};
 
 pub(super) fn create(round: &Round<'_>, changes: &mut Vec<Change>) {
     let desired = &round.desired.load_balancer;
@@ -20,18 +20,7 @@ pub(super) fn create(round: &Round<'_>, changes: &mut Vec<Change>) {
     let Some(state) = round.observed.load_balancer() else {
         // Without all of its groups it would be reachable by the wrong ones, or reach no pod.
         if let Some(security_groups) = groups {
-            let spec = LoadBalancerSpec {
-                name: desired.name.clone(),
-                scheme: desired.scheme,
-                kind: desired.kind,
-                ip_address_type: desired.ip_address_type,
-                security_groups,
-                subnets: desired.subnets.clone(),
-                customer_owned_ipv4_pool: desired.customer_owned_ipv4_pool.clone(),
-                ipam_pools: desired.ipam_pools.clone(),
-                tags: desired.tags.clone(),
-                attributes: desired.attributes.clone(),
-            };
+            let spec = desired.with_groups(security_groups);
             let reason = format!("{} needs a load balancer", round.id);
             changes.push(change::<kind::LoadBalancer>(
                 id,

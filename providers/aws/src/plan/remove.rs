@@ -2,8 +2,9 @@
 
 use portcullis_model::{Code, LoadBalancerId, ObjectName, Origin, Plan, Problem};
 
-use super::change;
+use super::{change, front};
 use crate::change::{Call, Change};
+use crate::names;
 use crate::observed::Observed;
 use crate::resource::kind;
 
@@ -31,13 +32,21 @@ pub(super) fn everything(id: &LoadBalancerId, observed: &Observed) -> (Plan<Chan
         return (Plan::default(), vec![problem]);
     }
     let mut changes = Vec::new();
+    // AWS deletes no load balancer that another one has for a target.
+    front::delete_all(observed, &why, &mut changes);
     for owned in &observed.load_balancers {
+        if owned.resource() == names::FRONT {
+            continue;
+        }
         let call = Call::DeleteLoadBalancer {
             arn: owned.get().arn.clone(),
         };
         changes.push(change::<kind::LoadBalancer>(owned.resource(), call, &why));
     }
     for owned in &observed.target_groups {
+        if names::is_front_target_group(owned.resource()) {
+            continue;
+        }
         let call = Call::DeleteTargetGroup {
             arn: owned.get().arn.clone(),
         };

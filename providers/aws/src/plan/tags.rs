@@ -33,7 +33,13 @@ pub(crate) fn difference(desired: &Pairs, observed: &Pairs) -> (Pairs, BTreeSet<
 }
 
 /// ELBv2 tags one resource a call.
-fn compare<K: Kind>(arn: &str, id: &str, desired: &Pairs, observed: &Pairs, changes: &mut Vec<Change>) {
+pub(super) fn compare<K: Kind>(
+    arn: &str,
+    id: &str,
+    desired: &Pairs,
+    observed: &Pairs,
+    changes: &mut Vec<Change>,
+) {
     let (tags, keys) = difference(desired, observed);
     if !tags.is_empty() {
         let names: Vec<&str> = tags.0.keys().map(String::as_str).collect();

@@ -10,6 +10,8 @@ use super::{CertificateArn, Pairs};
 pub enum ListenerProtocol {
     Http,
     Https,
+    /// Of a Network Load Balancer.
+    Tcp,
 }
 
 impl ListenerProtocol {
@@ -17,6 +19,7 @@ impl ListenerProtocol {
         match self {
             Self::Http => "HTTP",
             Self::Https => "HTTPS",
+            Self::Tcp => "TCP",
         }
     }
 }

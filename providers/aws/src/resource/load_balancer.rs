@@ -48,19 +48,22 @@ pub struct IpamPools {
     pub ipv4_ipam_pool_id: String,
 }
 
-/// An Application Load Balancer; `S` is how it refers to security groups.
+/// An Application Load Balancer, or the Network Load Balancer in front of one; `S` is how it refers to security groups.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct LoadBalancerSpec<S> {
     pub name: String,
     pub scheme: LoadBalancerScheme,
-    /// Always `application`.
+    /// `application` or `network`.
     #[serde(rename = "Type")]
     pub kind: &'static str,
     pub ip_address_type: IpAddressType,
     pub security_groups: Vec<S>,
     /// Sorted.
     pub subnets: Vec<SubnetId>,
+    /// Elastic IP addresses, one for each subnet; given at creation alone.
+    #[serde(rename = "AllocationIds", skip_serializing_if = "Vec::is_empty")]
+    pub allocations: Vec<String>,
     /// Of an Outpost; given at creation alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub customer_owned_ipv4_pool: Option<String>,
@@ -70,4 +73,23 @@ pub struct LoadBalancerSpec<S> {
     /// Desired: those that are set on purpose. Observed: all that were read.
     #[serde(skip_serializing_if = "Pairs::is_empty")]
     pub attributes: Pairs,
+}
+
+impl<S> LoadBalancerSpec<S> {
+    /// The same with other references to its security groups.
+    pub fn with_groups<T>(&self, security_groups: Vec<T>) -> LoadBalancerSpec<T> {
+        LoadBalancerSpec {
+            name: self.name.clone(),
+            scheme: self.scheme,
+            kind: self.kind,
+            ip_address_type: self.ip_address_type,
+            security_groups,
+            subnets: self.subnets.clone(),
+            allocations: self.allocations.clone(),
+            customer_owned_ipv4_pool: self.customer_owned_ipv4_pool.clone(),
+            ipam_pools: self.ipam_pools.clone(),
+            tags: self.tags.clone(),
+            attributes: self.attributes.clone(),
+        }
+    }
 }

@@ -11,6 +11,8 @@ use super::{IpAddressType, Pairs, VpcId};
 pub enum TargetProtocol {
     Http,
     Https,
+    /// Of a Network Load Balancer.
+    Tcp,
 }
 
 impl TargetProtocol {
@@ -18,6 +20,7 @@ impl TargetProtocol {
         match self {
             Self::Http => "HTTP",
             Self::Https => "HTTPS",
+            Self::Tcp => "TCP",
         }
     }
 }
@@ -28,6 +31,8 @@ pub enum ProtocolVersion {
     Http1,
     Http2,
     Grpc,
+    /// Of TCP, which has none.
+    None,
 }
 
 impl ProtocolVersion {
@@ -36,7 +41,12 @@ impl ProtocolVersion {
             Self::Http1 => "HTTP1",
             Self::Http2 => "HTTP2",
             Self::Grpc => "GRPC",
+            Self::None => "",
         }
+    }
+
+    pub fn is_none(&self) -> bool {
+        *self == Self::None
     }
 }
 
@@ -45,6 +55,8 @@ impl ProtocolVersion {
 pub enum TargetType {
     Instance,
     Ip,
+    /// An Application Load Balancer behind a Network Load Balancer.
+    Alb,
 }
 
 impl TargetType {
@@ -52,6 +64,7 @@ impl TargetType {
         match self {
             Self::Instance => "instance",
             Self::Ip => "ip",
+            Self::Alb => "alb",
         }
     }
 }
@@ -104,6 +117,7 @@ pub struct TargetDescription {
 pub struct TargetGroupSpec {
     pub name: String,
     pub protocol: TargetProtocol,
+    #[serde(skip_serializing_if = "ProtocolVersion::is_none")]
     pub protocol_version: ProtocolVersion,
     pub target_type: TargetType,
     pub ip_address_type: IpAddressType,

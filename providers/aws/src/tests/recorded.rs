@@ -171,6 +171,7 @@ fn load_balancer(value: &Value) -> LoadBalancerState {
                 .map(Id::new)
                 .collect(),
             subnets: list(&value["AvailabilityZones"]).iter().map(subnet).collect(),
+            allocations: Vec::new(),
             customer_owned_ipv4_pool: None,
             ipam_pools: None,
             tags: pairs(&value["Tags"]),

@@ -9,9 +9,13 @@ use crate::resource::{
 };
 
 fn protocol_from(text: &str) -> Option<ListenerProtocol> {
-    [ListenerProtocol::Http, ListenerProtocol::Https]
-        .into_iter()
-        .find(|known| known.as_str() == text)
+    [
+        ListenerProtocol::Http,
+        ListenerProtocol::Https,
+        ListenerProtocol::Tcp,
+    ]
+    .into_iter()
+    .find(|known| known.as_str() == text)
 }
 
 /// A listener without rules, tags and further certificates; else the field that is not understood.

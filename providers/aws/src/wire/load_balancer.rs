@@ -11,6 +11,9 @@ use crate::resource::{
 /// The type of the load balancers we make.
 pub(crate) const APPLICATION: &str = "application";
 
+/// The type of those in front.
+pub(crate) const NETWORK: &str = "network";
+
 pub(super) fn ip_address_type_from(text: &str) -> Option<IpAddressType> {
     [
         IpAddressType::Ipv4,
@@ -30,7 +33,7 @@ fn scheme_from(text: &str) -> Option<LoadBalancerScheme> {
 
 /// The API's types. Source: ELBv2 API, LoadBalancer.Type.
 fn kind_from(text: &str) -> Option<&'static str> {
-    [APPLICATION, "network", "gateway"]
+    [APPLICATION, NETWORK, "gateway"]
         .into_iter()
         .find(|known| *known == text)
 }
@@ -47,12 +50,14 @@ pub(crate) fn load_balancer_from(sdk: LoadBalancer) -> Result<LoadBalancerState,
         .map_or("ipv4", |family| family.as_str());
     let kind = sdk.r#type.as_ref().map_or(APPLICATION, |kind| kind.as_str());
     let zones = sdk.availability_zones.unwrap_or_default();
-    let mut subnets: Vec<_> = zones
-        .into_iter()
-        .filter_map(|zone| zone.subnet_id)
-        .map(SubnetId::new)
-        .collect();
-    subnets.sort();
+    let mut placed: Vec<(SubnetId, Vec<String>)> = Vec::new();
+    for zone in zones {
+        let addresses = zone.load_balancer_addresses.unwrap_or_default().into_iter();
+        let allocations = addresses.filter_map(|address| address.allocation_id).collect();
+        placed.extend(zone.subnet_id.map(|subnet| (SubnetId::new(subnet), allocations)));
+    }
+    placed.sort();
+    let (subnets, allocations): (Vec<SubnetId>, Vec<Vec<String>>) = placed.into_iter().unzip();
     let groups = sdk.security_groups.unwrap_or_default();
     Ok(LoadBalancerState {
         arn: LoadBalancerArn::new(sdk.load_balancer_arn.ok_or("LoadBalancerArn")?),
@@ -69,6 +74,7 @@ pub(crate) fn load_balancer_from(sdk: LoadBalancer) -> Result<LoadBalancerState,
             ip_address_type: ip_address_type_from(family).ok_or("IpAddressType")?,
             security_groups: groups.into_iter().map(SecurityGroupId::new).collect(),
             subnets,
+            allocations: allocations.concat(),
             customer_owned_ipv4_pool: sdk.customer_owned_ipv4_pool,
             ipam_pools: sdk
                 .ipam_pools

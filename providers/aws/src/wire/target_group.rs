@@ -18,7 +18,7 @@ use crate::resource::{
 const EVERY_ZONE: &str = "all";
 
 fn protocol_from(text: &str) -> Option<TargetProtocol> {
-    [TargetProtocol::Http, TargetProtocol::Https]
+    [TargetProtocol::Http, TargetProtocol::Https, TargetProtocol::Tcp]
         .into_iter()
         .find(|known| known.as_str() == text)
 }
@@ -34,7 +34,7 @@ fn version_from(text: &str) -> Option<ProtocolVersion> {
 }
 
 fn type_from(text: &str) -> Option<TargetType> {
-    [TargetType::Instance, TargetType::Ip]
+    [TargetType::Instance, TargetType::Ip, TargetType::Alb]
         .into_iter()
         .find(|known| known.as_str() == text)
 }
@@ -86,19 +86,27 @@ pub(crate) fn target_group_from(sdk: TargetGroup) -> Result<TargetGroupState, &'
         unhealthy_threshold: number(sdk.unhealthy_threshold_count).ok_or("UnhealthyThresholdCount")?,
         matcher: sdk.matcher.and_then(matcher_from).ok_or("Matcher")?,
     };
-    let version = sdk.protocol_version.as_deref().unwrap_or("HTTP1");
     let kind = sdk.target_type.as_ref().and_then(|kind| type_from(kind.as_str()));
     let family = sdk
         .ip_address_type
         .as_ref()
         .map_or("ipv4", |family| family.as_str());
+    // Of Network Load Balancers only those in front of ours are.
+    let in_front = kind == Some(TargetType::Alb);
+    if in_front != (protocol == Some(TargetProtocol::Tcp)) {
+        return Err("Protocol");
+    }
+    let version = match sdk.protocol_version.as_deref() {
+        _ if in_front => Some(ProtocolVersion::None),
+        version => version_from(version.unwrap_or("HTTP1")),
+    };
     let port = sdk.port.and_then(|port| u16::try_from(port).ok());
     Ok(TargetGroupState {
         arn: TargetGroupArn::new(sdk.target_group_arn.ok_or("TargetGroupArn")?),
         spec: TargetGroupSpec {
             name: sdk.target_group_name.ok_or("TargetGroupName")?,
             protocol: protocol.ok_or("Protocol")?,
-            protocol_version: version_from(version).ok_or("ProtocolVersion")?,
+            protocol_version: version.ok_or("ProtocolVersion")?,
             target_type: kind.ok_or("TargetType")?,
             ip_address_type: ip_address_type_from(family).ok_or("IpAddressType")?,
             port: port.ok_or("Port")?,

@@ -1,0 +1,242 @@
+//! The members in, the load balancer of layer 4 in front of theirs out, if one asks for it.
+//!
+//! Settings are those of the load balancer as a whole: the first member that gives one counts, and another value is told.
+//! Ports and health checks are each member's own, and agreed on port by port.
+
+use std::collections::BTreeMap;
+
+use portcullis_model::{
+    BackendProtocol, Front, FrontPort, HealthCheck, HealthPort, Port, Problem, Scheme, Stands,
+};
+
+use super::annotations::{Setting, value};
+use super::backends::target_settings::{health_path, success_codes};
+use super::member::Part;
+use super::options::{conflict, scheme};
+use super::settings::Settings;
+
+/// Where clients are sent if a zone has no healthy target. Source: ELBv2 API, LoadBalancerAttribute.
+const ROUTING: (&str, [&str; 3]) = (
+    "dns_record.client_routing_policy",
+    [
+        "any_availability_zone",
+        "availability_zone_affinity",
+        "partial_availability_zone_affinity",
+    ],
+);
+
+/// None where no member asks for it.
+pub(super) fn read(parts: &[Part<'_>], settings: &Settings, problems: &mut Vec<Problem>) -> Option<Front> {
+    let all: Vec<&Part<'_>> = parts.iter().collect();
+    let on = agreed(&all, "enable-frontend-nlb", value::boolean, problems).given()?;
+    if !on {
+        return None;
+    }
+    let by = parts
+        .iter()
+        .find(|part| part.annotations.get("enable-frontend-nlb").is_some())?;
+    let list = |text: &str| -> Result<Vec<String>, String> {
+        match value::list(text)
+            .into_iter()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+        {
+            names if names.is_empty() => Err("it names nothing".to_owned()),
+            names => Ok(names),
+        }
+    };
+    let sorted = |text: &str| {
+        list(text).map(|mut names| {
+            // Their order says nothing.
+            names.sort();
+            names
+        })
+    };
+    // An unreadable scheme must not become the wider one.
+    let scheme = match agreed(&all, "frontend-nlb-scheme", scheme, problems) {
+        Setting::Given(scheme) => scheme,
+        Setting::Absent => settings.scheme,
+        Setting::Invalid => Scheme::Internal,
+    };
+    let security_groups = agreed(&all, "frontend-nlb-security-groups", list, problems);
+    let addresses = agreed(&all, "frontend-nlb-eip-allocations", list, problems);
+    // Without these it would let in, or be found at, what it was not to.
+    let refused = security_groups.is_invalid() || addresses.is_invalid();
+    Some(Front {
+        scheme,
+        subnets: agreed(&all, "frontend-nlb-subnets", sorted, problems)
+            .given()
+            .unwrap_or_default(),
+        security_groups: security_groups.given().unwrap_or_default(),
+        addresses: addresses.given().unwrap_or_default(),
+        attributes: agreed(&all, "frontend-nlb-attributes", attributes, problems)
+            .given()
+            .unwrap_or_default(),
+        tags: agreed(&all, "frontend-nlb-tags", value::map, problems).given(),
+        ports: ports(parts, problems),
+        stands: if refused { Stands::AsItIs } else { Stands::AsAsked },
+        origin: by.annotation("enable-frontend-nlb"),
+    })
+}
+
+/// The first value in order that can be read; unreadable only where none can.
+fn agreed<T: PartialEq>(
+    parts: &[&Part<'_>],
+    name: &str,
+    parse: impl Fn(&str) -> Result<T, String>,
+    problems: &mut Vec<Problem>,
+) -> Setting<T> {
+    let mut found: Option<(T, &Part<'_>)> = None;
+    let mut invalid = false;
+    for part in parts {
+        match (part.annotations.read(name, &parse, problems), &found) {
+            (Setting::Absent, _) => {}
+            (Setting::Invalid, _) => invalid = true,
+            (Setting::Given(value), None) => found = Some((value, part)),
+            (Setting::Given(value), Some((first, by))) if *first != value => {
+                problems.push(conflict(part, by, name));
+            }
+            (Setting::Given(_), Some(_)) => {}
+        }
+    }
+    match (found, invalid) {
+        (Some((value, _)), _) => Setting::Given(value),
+        (None, true) => Setting::Invalid,
+        (None, false) => Setting::Absent,
+    }
+}
+
+fn attributes(text: &str) -> Result<BTreeMap<String, String>, String> {
+    let map = value::map(text)?;
+    let (key, known) = ROUTING;
+    match map.get(key) {
+        Some(policy) if !known.contains(&policy.as_str()) => {
+            Err(format!("{key} is none of {}", known.join(", ")))
+        }
+        Some(_) | None => Ok(map),
+    }
+}
+
+/// By port of the load balancer in front. Without a mapping each port leads to its like.
+fn ports(parts: &[Part<'_>], problems: &mut Vec<Problem>) -> BTreeMap<Port, FrontPort> {
+    const MAPPING: &str = "frontend-nlb-listener-port-mapping";
+    let mut asked: BTreeMap<Port, Vec<(&Part<'_>, Port)>> = BTreeMap::new();
+    for part in parts {
+        let mapping = match part.annotations.read(MAPPING, mapping, problems) {
+            Setting::Absent => part.ports.keys().map(|port| (*port, *port)).collect(),
+            Setting::Given(mapping) => mapping,
+            Setting::Invalid => continue,
+        };
+        for (port, to) in mapping {
+            if part.ports.contains_key(&to) {
+                asked.entry(port).or_default().push((part, to));
+            } else if let Some(written) = part.annotations.get(MAPPING) {
+                let why = format!("the Ingress does not listen on port {to}");
+                problems.push(part.annotations.invalid(written, why));
+            }
+        }
+    }
+    let mut out = BTreeMap::new();
+    for (port, members) in asked {
+        let Some((first, to)) = members.first().copied() else {
+            continue;
+        };
+        for (part, other) in &members {
+            if *other != to {
+                problems.push(conflict(part, first, MAPPING));
+            }
+        }
+        let members: Vec<&Part<'_>> = members.into_iter().map(|(part, _)| part).collect();
+        let health = health(&members, problems);
+        let origin = first.annotation(if first.annotations.get(MAPPING).is_some() {
+            MAPPING
+        } else {
+            "enable-frontend-nlb"
+        });
+        out.insert(port, FrontPort { to, health, origin });
+    }
+    out
+}
+
+/// `nlb=alb,…`
+fn mapping(text: &str) -> Result<BTreeMap<Port, Port>, String> {
+    let port = |text: &str| {
+        let number = value::integer(text, 1, 65_535)?;
+        Port::new(number).map_err(|error| error.to_string())
+    };
+    let map = value::map(text)?;
+    if map.is_empty() {
+        return Err("it maps no port".to_owned());
+    }
+    map.iter()
+        .map(|(front, to)| Ok((port(front)?, port(to)?)))
+        .collect()
+}
+
+/// Ranges: ELBv2 API, CreateTargetGroup.
+fn health(members: &[&Part<'_>], problems: &mut Vec<Problem>) -> HealthCheck {
+    let mut health = HealthCheck::for_protocol(&BackendProtocol::default());
+    let mut number = |name: &str, least: i64, most: i64, into: &mut u32| {
+        let read = agreed(members, name, |text| value::integer(text, least, most), problems);
+        if let Some(number) = read.given().and_then(|number| u32::try_from(number).ok()) {
+            *into = number;
+        }
+    };
+    number(
+        "frontend-nlb-healthcheck-interval-seconds",
+        5,
+        300,
+        &mut health.interval_seconds,
+    );
+    number(
+        "frontend-nlb-healthcheck-timeout-seconds",
+        2,
+        120,
+        &mut health.timeout_seconds,
+    );
+    number(
+        "frontend-nlb-healthcheck-healthy-threshold-count",
+        2,
+        10,
+        &mut health.healthy_threshold,
+    );
+    number(
+        "frontend-nlb-healthcheck-unhealthy-threshold-count",
+        2,
+        10,
+        &mut health.unhealthy_threshold,
+    );
+    let tls = |text: &str| match text {
+        "HTTP" => Ok(false),
+        "HTTPS" => Ok(true),
+        _ => Err("expected HTTP or HTTPS".to_owned()),
+    };
+    health.tls = agreed(members, "frontend-nlb-healthcheck-protocol", tls, problems)
+        .given()
+        .unwrap_or_default();
+    if let Some(path) = agreed(members, "frontend-nlb-healthcheck-path", health_path, problems).given() {
+        health.path = path;
+    }
+    let codes = agreed(
+        members,
+        "frontend-nlb-healthcheck-success-codes",
+        success_codes,
+        problems,
+    );
+    if let Some(codes) = codes.given() {
+        health.success_codes = codes;
+    }
+    let port = |text: &str| match text {
+        "traffic-port" => Ok(HealthPort::Traffic),
+        number => {
+            let number = value::integer(number, 1, 65_535)?;
+            Port::new(number)
+                .map(HealthPort::Fixed)
+                .map_err(|error| error.to_string())
+        }
+    };
+    health.port = agreed(members, "frontend-nlb-healthcheck-port", port, problems)
+        .given()
+        .unwrap_or_default();
+    health
+}
