@@ -65,6 +65,25 @@ pub struct Admission {
     /// Namespaces admitted; all where absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub namespaces: Option<NamespaceSelector>,
+    /// Which namespaces may use which hosts. Where absent, a host belongs to the namespace that used it first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hosts: Option<Vec<HostGrant>>,
+    /// Annotations admitted, by their names without prefix; a name that ends in `.` or `-` admits all that start with
+    /// it. All where absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub annotations: Option<Vec<String>>,
+}
+
+/// Hosts that namespaces may use.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cluster", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct HostGrant {
+    #[serde(default)]
+    pub namespaces: Vec<String>,
+    /// `shop.example`; `*.shop.example` for every host below it, at any depth; `*` for every host and for none.
+    #[serde(default)]
+    pub hosts: Vec<String>,
 }
 
 /// Namespaces by name or by label; a namespace that either admits is admitted. Both empty: none is.

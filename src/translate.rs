@@ -9,6 +9,7 @@
 //! `precedence` makes one list of all.
 
 mod actions;
+mod admission;
 pub mod annotations;
 mod backends;
 mod certificates;

@@ -121,6 +121,18 @@ impl<'a> Annotations<'a> {
         }
     }
 
+    /// Takes away those that are not admitted; answers their names and where they stand.
+    pub(super) fn withhold(&mut self, admits: impl Fn(&str) -> bool) -> Vec<(&'a str, Origin)> {
+        let all = self.by_name.iter();
+        let withheld: Vec<_> = all
+            .filter(|(name, _)| !admits(name))
+            .map(|(name, written)| (*name, self.origin(*written)))
+            .collect();
+        self.by_name
+            .retain(|name, _| !withheld.iter().any(|(own, _)| own == name));
+        withheld
+    }
+
     /// Reports what is unknown or not built, and tells whether one of those restricts who may pass: what such an
     /// annotation constrains must not be served without it.
     pub(super) fn review(&self, problems: &mut Vec<Problem>) -> Option<&'static str> {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ipnet::IpNet;
 use portcullis_model::{Code, LoadBalancerId, ObjectName, Origin, Port, Problem, Semantics};
 
+use super::admission;
 use super::annotations::{Annotations, Setting, value};
 use super::group::group_of;
 use super::settings::{Merge, Settings};
@@ -168,14 +169,15 @@ fn read_one<'a>(
     problems: &mut Vec<Problem>,
 ) -> Part<'a> {
     let ingress = &*member.ingress;
-    let annotations = Annotations::of("ingress", &ingress.meta);
-    let mut refusal = annotations.review(problems);
     let semantics = match (settings.semantics, parameters.and_then(|spec| spec.semantics)) {
         (Some(semantics), _) => semantics,
         (None, Some(SemanticsName::Kubernetes)) => Semantics::Kubernetes,
         (None, Some(SemanticsName::AwsLoadBalancerController)) => Semantics::AwsLoadBalancerController,
         (None, None) => settings.controller.semantics(),
     };
+    let mut annotations = Annotations::of("ingress", &ingress.meta);
+    let withheld = admission::withhold(&mut annotations, parameters, semantics, problems);
+    let mut refusal = annotations.review(problems).or(withheld);
     let certificates: Vec<String> = annotations
         .get("certificate-arn")
         .map(|written| value::list(written.value))

@@ -1,13 +1,15 @@
 //! Drafts of several namespaces in, those out that each namespace may have; the others are told.
 //!
 //! In a load balancer that namespaces share, a host belongs to the namespace of the oldest Ingress that names it.
-//! What no single host bounds, rules without a host and default backends, belongs to that of the oldest member.
+//! What no single host bounds, rules without a host and default backends, belongs to that of the oldest member. A class
+//! that grants hosts decides instead, also where a load balancer is one namespace's alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use portcullis_model::{Code, HostMatch, LoadBalancerId, ObjectName, Origin, Problem, Semantics};
 
+use super::admission;
 use super::member::Part;
 use super::rules::Drafts;
 
@@ -57,7 +59,7 @@ impl<'a> Owners<'a> {
 
     /// Whether several namespaces share the member's load balancer, and each has its own hosts.
     pub(super) fn divide(&self, part: &Part<'_>) -> bool {
-        enforces(part) && self.rest.contains_key(&part.group)
+        enforces(part) && (self.rest.contains_key(&part.group) || admission::grants_hosts(part))
     }
 
     /// Whether a member may have a certificate for a host.
@@ -68,10 +70,10 @@ impl<'a> Owners<'a> {
         at: &Origin,
         problems: &mut Vec<Problem>,
     ) -> bool {
-        match self.other(part, Some(host)) {
+        match self.refusal(part, Some(host), at) {
             None => true,
-            Some(owner) => {
-                problems.push(not_owned(at.clone(), &host.to_string(), owner));
+            Some(problem) => {
+                problems.push(problem);
                 !enforces(part)
             }
         }
@@ -98,14 +100,10 @@ impl<'a> Owners<'a> {
 
     /// Whether a member may have the default backend.
     pub(super) fn may_have_default(&self, part: &Part<'_>, problems: &mut Vec<Problem>) -> bool {
-        match self.other(part, None) {
+        match self.refusal(part, None, &part.origin("spec.defaultBackend")) {
             None => true,
-            Some(owner) => {
-                problems.push(not_owned(
-                    part.origin("spec.defaultBackend"),
-                    "the default backend",
-                    owner,
-                ));
+            Some(problem) => {
+                problems.push(problem);
                 !enforces(part)
             }
         }
@@ -113,31 +111,43 @@ impl<'a> Owners<'a> {
 
     /// Takes away what belongs to another namespace. Under the incumbent's semantics it is told and kept.
     pub(super) fn enforce(&self, part: &Part<'_>, drafts: &mut Drafts, problems: &mut Vec<Problem>) {
-        if !self.rest.contains_key(&part.group) {
+        if !self.rest.contains_key(&part.group) && !admission::grants_hosts(part) {
             return;
         }
         let keep = !enforces(part);
         drafts.drafts.retain(|draft| {
             let hosts = draft.rule.hosts.iter().map(Some);
             let none = draft.rule.hosts.is_empty().then_some(None);
-            let other = hosts.chain(none).find_map(|host| {
-                let owner = self.other(part, host)?;
-                Some((
-                    host.map_or_else(|| "every host".to_owned(), HostMatch::to_string),
-                    owner,
-                ))
-            });
-            match other {
+            let refusal = hosts
+                .chain(none)
+                .find_map(|host| self.refusal(part, host, &draft.rule.origin));
+            match refusal {
                 None => true,
-                Some((what, owner)) => {
-                    problems.push(not_owned(draft.rule.origin.clone(), &what, owner));
+                Some(problem) => {
+                    problems.push(problem);
                     keep
                 }
             }
         });
-        drafts
-            .hosts
-            .retain(|named| keep || self.other(part, Some(&named.host)).is_none());
+        drafts.hosts.retain(|named| {
+            // Also without a rule it would close the host for its owner.
+            keep || self.refusal(part, Some(&named.host), &named.origin).is_none()
+        });
+    }
+
+    /// Why a member may not have a host, or what no single host bounds. What its class grants decides, if it grants
+    /// hosts at all; else age.
+    fn refusal(&self, part: &Part<'_>, host: Option<&HostMatch>, at: &Origin) -> Option<Problem> {
+        if admission::grants_hosts(part) {
+            return admission::host(part, host, at.clone());
+        }
+        let owner = self.other(part, host)?;
+        let what = match host {
+            Some(host) => host.to_string(),
+            None if &*at.field == "spec.defaultBackend" => "the default backend".to_owned(),
+            None => "every host".to_owned(),
+        };
+        Some(not_owned(at.clone(), &what, owner))
     }
 }
 

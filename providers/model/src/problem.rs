@@ -75,6 +75,7 @@ codes! {
     PathTypeInvalid, User, "Use Exact, Prefix or ImplementationSpecific.";
     RuleEmpty, User, "Give the rule a host, a path or a backend.";
     HostNotOwned, User, "Use another host, or ask the operator to grant it; the namespace that used it first serves it.";
+    HostNotAdmitted, User, "Use a host that the class grants to the namespace, or ask the operator to grant it.";
     RuleShadowed, User, "Remove one of the two; the first in order answers.";
     DefaultBackendConflict, User, "Keep one default backend; the first in order serves.";
     PatternInvalid, User, "Correct the regular expression or glob.";
@@ -85,6 +86,7 @@ codes! {
     AnnotationInvalid, User, "Correct the annotation's value; the rule it constrains is not served until then.";
     AnnotationUnknown, User, "Remove or correct the annotation; it has no effect.";
     AnnotationUnsupported, User, "Remove the annotation; it has no effect in this release.";
+    AnnotationNotAdmitted, User, "Remove the annotation, or ask the operator to let the class admit it.";
     ActionNotFound, User, "Add the actions annotation that the backend names.";
 
     // Backends

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use portcullis_model::{BackendProtocol, BackendVersion, HealthCheck, HealthPort, Port, Problem, TargetKind};
 
 use crate::cluster::object::{PortRef, Service, ServicePort};
+use crate::translate::admission;
 use crate::translate::annotations::{Annotations, Setting, value};
 use crate::translate::member::Part;
 use crate::translate::settings::{Settings, Targets};
@@ -38,7 +39,8 @@ impl<'a> TargetSettings<'a> {
             tags: BTreeMap::new(),
             drain_seconds: None,
         };
-        let refused = this.own.review(problems).is_some();
+        let withheld = admission::withhold(&mut this.own, part.parameters, part.semantics, problems);
+        let refused = this.own.review(problems).is_some() || withheld.is_some();
         let kind = this.setting("target-type", target_kind, problems);
         let protocol = this.setting(
             "backend-protocol",
