@@ -4,6 +4,8 @@
 mod adopt;
 mod aws;
 mod demo;
+#[cfg(all(feature = "cluster", feature = "aws"))]
+mod doctor;
 mod folder;
 #[cfg(not(all(feature = "cluster", feature = "aws")))]
 mod lacking;
@@ -49,6 +51,13 @@ enum Command {
     #[cfg(not(all(feature = "cluster", feature = "aws")))]
     #[command(hide = true)]
     Adopt(lacking::Lacking),
+    /// Find what nobody asks for any more
+    #[cfg(all(feature = "cluster", feature = "aws"))]
+    Doctor(Box<doctor::DoctorArgs>),
+    /// Find what nobody asks for any more
+    #[cfg(not(all(feature = "cluster", feature = "aws")))]
+    #[command(hide = true)]
+    Doctor(lacking::Lacking),
     /// Run the controller
     #[cfg(all(feature = "cluster", feature = "aws"))]
     Run(run::RunArgs),
@@ -88,6 +97,10 @@ pub fn main() -> ExitCode {
         Command::Adopt(args) => adopt::adopt(&args),
         #[cfg(not(all(feature = "cluster", feature = "aws")))]
         Command::Adopt(_) => Ok(lacking::explain("adopt", "full")),
+        #[cfg(all(feature = "cluster", feature = "aws"))]
+        Command::Doctor(args) => doctor::doctor(&args),
+        #[cfg(not(all(feature = "cluster", feature = "aws")))]
+        Command::Doctor(_) => Ok(lacking::explain("doctor", "full")),
         #[cfg(all(feature = "cluster", feature = "aws"))]
         Command::Run(args) => run::run(&args),
         #[cfg(not(all(feature = "cluster", feature = "aws")))]

@@ -11,6 +11,8 @@ pub mod translate;
 #[cfg(all(feature = "cluster", feature = "aws"))]
 pub mod adopt;
 
+pub mod orphans;
+
 #[cfg(feature = "cluster")]
 pub mod controller;
 

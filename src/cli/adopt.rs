@@ -3,7 +3,7 @@
 
 mod bring;
 mod finish;
-mod look;
+pub(super) mod look;
 mod text;
 
 use std::io::{self, Write as _};

@@ -43,6 +43,8 @@ pub(in crate::cli) struct TargetGroupBinding {
     pub(in crate::cli) name: ObjectName,
     pub(in crate::cli) uid: String,
     pub(in crate::cli) whose: Binding,
+    /// The target group that it is about, if it says so.
+    pub(in crate::cli) arn: Option<String>,
 }
 
 impl Cluster {
@@ -130,7 +132,7 @@ pub(super) fn binding_resource() -> ApiResource {
     ApiResource::from_gvk_with_plural(&kind, "targetgroupbindings")
 }
 
-async fn bindings(client: &Client) -> anyhow::Result<Vec<TargetGroupBinding>> {
+pub(in crate::cli) async fn bindings(client: &Client) -> anyhow::Result<Vec<TargetGroupBinding>> {
     let api: Api<DynamicObject> = Api::all_with(client.clone(), &binding_resource());
     let all = match list::pages(&api).await {
         // Their definition is not installed.
@@ -141,6 +143,7 @@ async fn bindings(client: &Client) -> anyhow::Result<Vec<TargetGroupBinding>> {
         name: ObjectName::new(object.namespace().unwrap_or_default(), object.name_any()),
         uid: object.uid().unwrap_or_default(),
         whose: incumbent::binding(object.labels()),
+        arn: object.data["spec"]["targetGroupARN"].as_str().map(str::to_owned),
     };
     Ok(all.into_iter().map(read).collect())
 }
