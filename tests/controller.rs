@@ -2,6 +2,10 @@
 #![cfg(all(feature = "cluster", feature = "aws"))]
 #![expect(clippy::unwrap_used, reason = "a panic is a test's report")]
 
+#[path = "controller/leaving.rs"]
+mod leaving;
+#[path = "controller/planned.rs"]
+mod planned;
 #[path = "controller/world.rs"]
 mod world;
 
@@ -149,6 +153,14 @@ async fn every_change_costs_its_own_calls_and_no_others() {
             "one path less",
             patch_web(&[("/shop", "web")]),
             &["elbv2:DeleteRule"],
+        ),
+        (
+            "another host",
+            Box::new(|world| {
+                let moved = ingress("web", "shop.example.com", &[("/shop", "web")]);
+                world.patch(&format!("{INGRESSES}/web"), &moved);
+            }),
+            &["elbv2:ModifyRule"],
         ),
         (
             "a pod less",

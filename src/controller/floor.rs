@@ -107,6 +107,12 @@ impl<P: Provider> Floor<P> {
         for id in &touched.load_balancers {
             self.queue.touch(id, now);
         }
+        // One that is refused belongs to no load balancer any more, but what is recorded of it waits for its end.
+        for ingress in &touched.refused {
+            for id in self.shop.site.records.with_member(ingress) {
+                self.queue.touch(&id, now);
+            }
+        }
         self.refused.extend(touched.refused);
     }
 

@@ -158,6 +158,9 @@ pub struct PendingChange {
     pub action: String,
     pub kind: String,
     pub id: String,
+    /// Service and operation of the one call it is, such as `elbv2:CreateRule`.
+    #[serde(default)]
+    pub call: String,
     pub reason: String,
 }
 

@@ -221,7 +221,7 @@ async fn withdraw<P: Provider>(
     } else if record.spec.mode == Mode::Plan {
         Some(Hold::PlanOnly)
     } else if !is_confirmed(record)
-        && (is_braked(record) || brake::holds(others + 1, site.records.held_count()))
+        && (is_braked(record) || brake::holds(others.len() + 1, site.records.held_count()))
     {
         Some(Hold::ManyDeletions)
     } else {
@@ -246,14 +246,16 @@ async fn withdraw<P: Provider>(
     outcome.made = made.changes;
     outcome.seen = Some(Seen::of::<P>(&observed));
     made.result?;
-    spanning.leave(id, || demands(site, &account)).await;
-    // What spans load balancers may still be in use by those that go as well: the last one narrows it.
-    if others == 0 {
+    let left = spanning.leave(id, || demands(site, &account)).await;
+    // What spans load balancers may still be in use by those that go as well: the last one narrows it. Those that go
+    // at the same time may still have their records, but they have left.
+    if withdrawing(site, id).iter().all(|other| left.contains(other)) {
         let here = (&site.accounts, &account);
         let narrow = spanning.narrow(provider, &site.tenure, here, id).await?;
         outcome.made.extend(narrow.changes);
     }
     site.records.release(id).await?;
+    spanning.released(id).await;
     Ok(End::Gone)
 }
 
@@ -333,18 +335,16 @@ fn demands<P: Provider>(site: &Site<P>, account: &P::Account) -> Demands<P> {
     demands
 }
 
-/// How many others are recorded as existing, but asked for by nobody.
-fn withdrawing<P: Provider>(site: &Site<P>, id: &LoadBalancerId) -> usize {
+/// Others that are recorded as existing, but asked for by nobody.
+fn withdrawing<P: Provider>(site: &Site<P>, id: &LoadBalancerId) -> Vec<LoadBalancerId> {
     let index = site.index.lock();
     let Ok(synced) = index.synced() else {
-        return 0;
+        return Vec::new();
     };
     let wanted = synced.ids();
-    site.records
-        .held_ids()
-        .iter()
-        .filter(|other| *other != id && !wanted.contains(other))
-        .count()
+    let mut others = site.records.held_ids();
+    others.retain(|other| other != id && !wanted.contains(other));
+    others
 }
 
 fn is_paused(record: &LoadBalancerResource) -> bool {

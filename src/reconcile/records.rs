@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Api, Client, ResourceExt};
-use portcullis_model::LoadBalancerId;
+use portcullis_model::{LoadBalancerId, ObjectName};
 use serde_json::json;
 
 use crate::crd::Mode;
@@ -93,6 +93,22 @@ impl Records {
     }
 
     /// Load balancers of which something may exist outside.
+    /// Load balancers that this Ingress is recorded as a member of.
+    pub fn with_member(&self, ingress: &ObjectName) -> Vec<LoadBalancerId> {
+        let name = ingress.to_string();
+        let held = self.held();
+        let has_it = |record: &&Arc<LoadBalancerResource>| {
+            let status = record.status.iter();
+            status
+                .flat_map(|status| &status.members.first)
+                .any(|member| *member == name)
+        };
+        let records = held.values().filter(has_it);
+        records
+            .map(|record| LoadBalancerId::parse(&record.spec.id))
+            .collect()
+    }
+
     pub fn held_ids(&self) -> Vec<LoadBalancerId> {
         let held = self.held();
         let ours = held

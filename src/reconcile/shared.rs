@@ -4,7 +4,7 @@
 //! until then the old targets are in use. Nothing is narrowed before every load balancer has been asked once: what an
 //! unasked one needs would go.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -26,6 +26,8 @@ struct State<P: Provider> {
     held: Option<Demands<P>>,
     /// What passes under way, or that failed, were about to use as well.
     coming: Demands<P>,
+    /// Load balancers of which nothing exists any more, though their records may still be there.
+    left: BTreeSet<LoadBalancerId>,
     observed: Option<P::Shared>,
     /// Whether anything was changed since the account's listing was last read for this: it is then out of date.
     changed: bool,
@@ -52,6 +54,7 @@ impl<P: Provider> Default for Spanning<P> {
         Self(Mutex::new(State {
             held: None,
             coming: Demands::<P>::new(),
+            left: BTreeSet::new(),
             observed: None,
             changed: false,
             settled: None,
@@ -71,6 +74,7 @@ impl<P: Provider> Spanning<P> {
         all: impl FnOnce() -> Demands<P> + Send,
     ) -> Result<Fit<P::Shared>, ProviderError> {
         let mut state = self.0.lock().await;
+        state.left.remove(id);
         let held = state.held.get_or_insert_with(all).get(id) == Some(&demand);
         if held {
             if state.coming.remove(id).is_some() {
@@ -101,12 +105,23 @@ impl<P: Provider> Spanning<P> {
     }
 
     /// This load balancer uses nothing any more. What it used stays until the next [`Spanning::narrow`]. `all` as
-    /// there.
-    pub async fn leave(&self, id: &LoadBalancerId, all: impl FnOnce() -> Demands<P> + Send) {
+    /// there. Answers all that have left and were not yet released, this one among them.
+    pub async fn leave(
+        &self,
+        id: &LoadBalancerId,
+        all: impl FnOnce() -> Demands<P> + Send,
+    ) -> BTreeSet<LoadBalancerId> {
         let mut state = self.0.lock().await;
         state.held.get_or_insert_with(all).remove(id);
         state.coming.remove(id);
         state.settled = None;
+        state.left.insert(id.clone());
+        state.left.clone()
+    }
+
+    /// Its record is gone, too.
+    pub async fn released(&self, id: &LoadBalancerId) {
+        self.0.lock().await.left.remove(id);
     }
 
     /// What would be changed for this load balancer, and what would exist then; changes nothing.

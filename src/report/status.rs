@@ -66,6 +66,7 @@ pub fn load_balancer(
                 action: verb(change.verb).into(),
                 kind: short(change.kind),
                 id: short(&change.id),
+                call: change.call.to_owned(),
                 reason: short(&change.reason),
             }),
             PENDING,

@@ -116,18 +116,23 @@ impl World {
 
     /// A Service on port 80 and the slice that says which pods serve it on 8080.
     pub(crate) fn service(&self, name: &str, pods: &[(&str, usize, usize)]) {
+        self.service_on(name, 8080, pods);
+    }
+
+    /// The same, served on another port.
+    pub(crate) fn service_on(&self, name: &str, port: u16, pods: &[(&str, usize, usize)]) {
         self.post(
             SERVICES,
             &json!({
                 "metadata": {"name": name},
-                "spec": {"ports": [{"port": 80, "targetPort": 8080}], "selector": {"app": "web"}},
+                "spec": {"ports": [{"port": 80, "targetPort": port}], "selector": {"app": "web"}},
             }),
         );
         self.post(
             SLICES,
             &json!({
                 "metadata": {"name": name, "labels": {"kubernetes.io/service-name": name}},
-                "addressType": "IPv4", "ports": [{"port": 8080}], "endpoints": self.endpoints(pods),
+                "addressType": "IPv4", "ports": [{"port": port}], "endpoints": self.endpoints(pods),
             }),
         );
     }
