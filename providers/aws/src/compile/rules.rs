@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use portcullis_model::{BackendId, Code, Problem, Rule};
+use portcullis_model::{BackendId, Code, ObjectName, Problem, Rule};
 
 use super::actions::{self, DesiredAction};
 use super::conditions::{self, Refusal};
@@ -122,7 +122,8 @@ fn standing(context: &Context<'_>, draft: &Draft<'_>) -> Standing {
         .unwrap_or(Standing::New)
 }
 
-/// As many as the load balancer has room for: those that exist first, then in order. The others are told.
+/// As many as the load balancer has room for: those that exist first; then in turns, one of each member and in its order,
+/// so that one member's hundreds leave room for its neighbours' few. The others are told.
 fn within_rules<'a>(
     context: &Context<'_>,
     drafts: Vec<Draft<'a>>,
@@ -138,7 +139,15 @@ fn within_rules<'a>(
         .map(|(place, draft)| (standing(context, draft), place))
         .collect();
     places.sort();
-    let fit: BTreeSet<usize> = places.into_iter().take(most).map(|(_, place)| place).collect();
+    let mut counts: BTreeMap<&ObjectName, usize> = BTreeMap::new();
+    let mut turns: Vec<(Standing, usize, usize)> = Vec::with_capacity(places.len());
+    for (standing, place) in places {
+        let turn = counts.entry(&drafts[place].rule.origin.object).or_default();
+        turns.push((standing, *turn, place));
+        *turn += 1;
+    }
+    turns.sort();
+    let fit: BTreeSet<usize> = turns.into_iter().take(most).map(|(.., place)| place).collect();
     let mut refused: BTreeMap<&portcullis_model::Origin, usize> = BTreeMap::new();
     let mut kept = Vec::with_capacity(most);
     for (place, draft) in drafts.into_iter().enumerate() {
