@@ -65,23 +65,34 @@ impl Folder {
     /// Reads what changed since the last time; whether anything did. Where the folder itself cannot be read,
     /// everything stays as it was.
     pub fn refresh(&mut self) -> io::Result<bool> {
-        let mut names = Vec::new();
-        list(&self.path, "", &mut names)?;
+        let mut found = Found::default();
+        list(&self.path, "", &mut found)?;
+        let Found { mut names, closed } = found;
         names.sort();
         let mut changed = false;
-        let gone: Vec<String> = self
-            .seen
-            .keys()
-            .filter(|name| names.binary_search(name).is_err())
-            .cloned()
-            .collect();
+        // What lies in a folder that cannot be listed stays as it was.
+        let is_gone = |name: &String| {
+            names.binary_search(name).is_err()
+                && !closed.iter().any(|(folder, _)| name.starts_with(folder.as_str()))
+        };
+        let gone: Vec<String> = self.seen.keys().filter(|name| is_gone(name)).cloned().collect();
         for name in gone {
             self.seen.remove(&name);
             self.manifests.remove(&name);
             changed = true;
         }
+        for (name, why) in closed {
+            let now = Seen::Unreadable(why);
+            if self.seen.get(&name) != Some(&now) {
+                if let Seen::Unreadable(why) = &now {
+                    self.manifests.unreadable(&name, why);
+                }
+                self.seen.insert(name, now);
+                changed = true;
+            }
+        }
         for name in names {
-            let read = fs::read(self.path.join(&name));
+            let read = read(&self.path.join(&name));
             let now = match &read {
                 Ok(bytes) => {
                     let mut hash = DefaultHasher::new();
@@ -105,8 +116,27 @@ impl Folder {
     }
 }
 
-/// Adds the names of files below a folder, relative to the first.
-fn list(folder: &Path, prefix: &str, names: &mut Vec<String>) -> io::Result<()> {
+/// Reads a file. A pipe would be waited for, for ever, and a device has no end.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "it is no regular file",
+        ));
+    }
+    fs::read(path)
+}
+
+/// Names relative to the folder that is read.
+#[derive(Debug, Default)]
+struct Found {
+    names: Vec<String>,
+    /// Folders that cannot be listed, with a slash at the end, and why.
+    closed: Vec<(String, String)>,
+}
+
+/// Adds what lies below a folder.
+fn list(folder: &Path, prefix: &str, found: &mut Found) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let Ok(name) = entry.file_name().into_string() else {
@@ -116,13 +146,19 @@ fn list(folder: &Path, prefix: &str, names: &mut Vec<String>) -> io::Result<()> 
             continue;
         }
         if entry.file_type()?.is_dir() {
-            list(&entry.path(), &format!("{prefix}{name}/"), names)?;
+            let prefix = format!("{prefix}{name}/");
+            match list(&entry.path(), &prefix, found) {
+                // Deleted since it was listed.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => found.closed.push((prefix, error.to_string())),
+                Ok(()) => {}
+            }
         } else if [".yaml", ".yml", ".json"]
             .iter()
             .any(|ending| name.ends_with(ending))
             && !entry.path().is_dir()
         {
-            names.push(format!("{prefix}{name}"));
+            found.names.push(format!("{prefix}{name}"));
         }
     }
     Ok(())
@@ -221,6 +257,21 @@ mod tests {
         fs::remove_dir_all(path).unwrap();
         assert!(folder.refresh().is_err());
         assert_eq!(keys(&folder), ["b", "c"], "a folder that went keeps its content");
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_told_and_disturbs_nothing_else() {
+        use std::os::unix::net::UnixListener;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path();
+        fs::write(path.join("a.yaml"), SHOP).unwrap();
+        // As a pipe: no regular file, and opening it leads nowhere.
+        let _socket = UnixListener::bind(path.join("b.yaml")).unwrap();
+        let folder = Folder::open(path).unwrap();
+        assert_eq!(keys(&folder), ["shop"]);
+        let problems = folder.manifests().problems();
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert!(problems[0].message.contains("no regular file"), "{problems:?}");
     }
 
     #[test]
