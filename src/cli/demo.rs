@@ -6,14 +6,16 @@ mod checks;
 mod example;
 
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
 use portcullis_proxy::ServerConfig;
+use tempfile::TempDir;
 use tokio::task::JoinSet;
 
 use self::ask::Client;
@@ -66,7 +68,7 @@ async fn run(args: &DemoArgs) -> anyhow::Result<Ended> {
     let folder = Folder::make(args.dir.as_deref())?;
     for (name, content) in example::files(&ports, &certificate) {
         let path = folder.path.join(name);
-        fs::write(&path, content).with_context(|| format!("failed to write {}", path.display()))?;
+        write(&path, &content).with_context(|| format!("failed to write {}", path.display()))?;
     }
 
     let config = ServerConfig {
@@ -112,33 +114,37 @@ fn problems(served: &Served) -> String {
     text
 }
 
-/// A folder for the manifests, removed at the end unless it was asked for.
+/// A folder for the manifests.
 struct Folder {
     path: PathBuf,
-    is_ours: bool,
+    /// Removed at the end, unless a folder was asked for.
+    _ours: Option<TempDir>,
 }
 
 impl Folder {
+    /// One of our own has a name that nobody can foretell, and is open to nobody else: others could put links in it.
     fn make(asked: Option<&Path>) -> anyhow::Result<Self> {
-        let (path, is_ours) = match asked {
-            Some(path) => (path.to_owned(), false),
-            None => (
-                std::env::temp_dir().join(format!("portcullis-demo-{}", std::process::id())),
-                true,
-            ),
+        let Some(path) = asked else {
+            let made = tempfile::Builder::new().prefix("portcullis-demo-").tempdir();
+            let made = made.context("failed to make a folder among temporary files")?;
+            return Ok(Self {
+                path: made.path().to_owned(),
+                _ours: Some(made),
+            });
         };
-        fs::create_dir_all(&path).with_context(|| format!("failed to make the folder {}", path.display()))?;
-        Ok(Self { path, is_ours })
+        fs::create_dir_all(path).with_context(|| format!("failed to make the folder {}", path.display()))?;
+        Ok(Self {
+            path: path.to_owned(),
+            _ours: None,
+        })
     }
 }
 
-impl Drop for Folder {
-    fn drop(&mut self) {
-        if self.is_ours {
-            // What is left among temporary files harms nobody.
-            let _ = fs::remove_dir_all(&self.path);
-        }
-    }
+/// Writes a file that its owner alone may read: one of them holds a key.
+fn write(path: &Path, content: &str) -> io::Result<()> {
+    let mut options = fs::File::options();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    options.open(path)?.write_all(content.as_bytes())
 }
 
 /// The usual port of loopback, or port 0 where somebody has it: then the system chooses.
@@ -152,6 +158,5 @@ fn usual_or_free(port: u16) -> SocketAddr {
 
 /// Prints for a person; a closed pipe is no failure.
 fn say(text: &str) {
-    use io::Write as _;
     let _ = writeln!(io::stdout(), "{text}");
 }
