@@ -32,9 +32,18 @@ pub(crate) struct Progress {
     last: Cell<Instant>,
     /// Whether it is the client that everybody waits for.
     on_client: Cell<bool>,
-    /// Whether the client stopped sending, or broke off.
-    failed: Cell<bool>,
+    /// Why the rest will not come.
+    failed: Cell<Option<Unfinished>>,
     finished: Cell<bool>,
+}
+
+/// Why a body has no end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unfinished {
+    /// The client sent nothing more for the longest time allowed.
+    Stalled,
+    /// It broke off, or what it sent is not framed as a body.
+    Broken,
 }
 
 impl Progress {
@@ -42,7 +51,7 @@ impl Progress {
         Rc::new(Self {
             last: Cell::new(Instant::now()),
             on_client: Cell::new(false),
-            failed: Cell::new(false),
+            failed: Cell::new(None),
             finished: Cell::new(finished),
         })
     }
@@ -55,7 +64,7 @@ impl Progress {
         self.on_client.get()
     }
 
-    pub(crate) fn has_failed(&self) -> bool {
+    pub(crate) fn failed(&self) -> Option<Unfinished> {
         self.failed.get()
     }
 
@@ -117,7 +126,7 @@ impl Body for RequestBody {
             Poll::Pending => {
                 this.progress.on_client.set(true);
                 ready!(this.idle.poll_over(cx));
-                this.progress.failed.set(true);
+                this.progress.failed.set(Some(Unfinished::Stalled));
                 return Poll::Ready(Some(Err(Stalled("the client").into())));
             }
         };
@@ -128,7 +137,7 @@ impl Body for RequestBody {
             this.progress.finished.set(true);
         }
         if matches!(frame, Some(Err(_))) {
-            this.progress.failed.set(true);
+            this.progress.failed.set(Some(Unfinished::Broken));
         }
         Poll::Ready(frame.map(|f| f.map_err(Into::into)))
     }

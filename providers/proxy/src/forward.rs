@@ -22,7 +22,7 @@ use tokio::time::timeout_at;
 
 use crate::answer::Failure;
 use crate::balance::{LiveBackend, LiveTarget, UnderWay};
-use crate::body::{Progress, RequestBody};
+use crate::body::{Progress, RequestBody, Unfinished};
 use crate::fields::Hop;
 use crate::pools::{ConnectError, Key, Lease, Sender};
 use crate::worker::Worker;
@@ -97,9 +97,16 @@ pub(crate) async fn forward(worker: &Worker, backend: &LiveBackend, ask: Ask) ->
                 request: unsent,
                 error,
             }) => {
-                if progress.has_failed() {
-                    let why = "the body of the request did not arrive";
-                    return Err(Failure::new(StatusCode::REQUEST_TIMEOUT, why));
+                match progress.failed() {
+                    None => {}
+                    Some(Unfinished::Stalled) => {
+                        let why = "the body of the request did not arrive";
+                        return Err(Failure::new(StatusCode::REQUEST_TIMEOUT, why));
+                    }
+                    Some(Unfinished::Broken) => {
+                        let why = "the body of the request cannot be read";
+                        return Err(Failure::new(StatusCode::BAD_REQUEST, why).closing());
+                    }
                 }
                 let again = unsent
                     .map(|request| *request)

@@ -48,6 +48,9 @@ pub(crate) fn read(parts: &Parts) -> Result<Asked, Failure> {
     if parts.version == Version::HTTP_11 && host.is_none() {
         return Err(bad("no Host"));
     }
+    if named.is_some() && parts.version <= Version::HTTP_11 && parts.uri.scheme().is_none() {
+        return Err(bad("the target is an authority, which CONNECT alone asks for"));
+    }
     if parts
         .uri
         .scheme_str()
@@ -127,6 +130,8 @@ mod tests {
                 Ok(("b.example.com", None)),
             ),
             (v11, "ftp://b.example.com/x", &["b.example.com"], Err(400)),
+            // RFC 9112 §3.2.3
+            (v11, "b.example.com", &["b.example.com"], Err(400)),
             (Version::HTTP_10, "/", &[], Ok(("", None))),
             (
                 Version::HTTP_2,

@@ -21,6 +21,9 @@ use crate::serving::ServingState;
 use crate::settings::{ServerConfig, Settings};
 use crate::worker::Start;
 
+/// Beyond it a drain has no end, and instants cannot be counted.
+const LONGEST_GRACE: Duration = Duration::from_secs(365 * 86_400);
+
 /// A proxy that has its sockets and serves nothing yet.
 #[derive(Debug)]
 pub struct Server {
@@ -33,7 +36,7 @@ pub struct Server {
 
 /// Why an address cannot be listened at.
 #[derive(Debug, Error)]
-#[error("failed to listen at {address}: {error}")]
+#[error("failed to listen at {address}")]
 pub struct BindError {
     pub address: SocketAddr,
     #[source]
@@ -217,7 +220,8 @@ impl Handle {
     /// Accepts no more, lets what is under way finish for at most `grace` and ends the workers. Clients are told with
     /// `Connection: close` and GOAWAY. Upgraded connections have the same grace.
     pub async fn drain(self, grace: Duration) -> Result<Drained, WorkerFailure> {
-        self.draining.send_replace(Some(Instant::now() + grace));
+        self.draining
+            .send_replace(Some(Instant::now() + grace.min(LONGEST_GRACE)));
         let mut drained = Drained::Finished;
         for (thread, ended) in self.workers {
             if let Ok(Drained::CutOff) = ended.await {
