@@ -49,21 +49,21 @@ enum Command {
     Adopt(Box<adopt::AdoptArgs>),
     /// Take over from the AWS Load Balancer Controller, or give back
     #[cfg(not(all(feature = "cluster", feature = "aws")))]
-    #[command(hide = true)]
+    #[command(hide = true, disable_help_flag = true)]
     Adopt(lacking::Lacking),
     /// Find what nobody asks for any more
     #[cfg(all(feature = "cluster", feature = "aws"))]
     Doctor(Box<doctor::DoctorArgs>),
     /// Find what nobody asks for any more
     #[cfg(not(all(feature = "cluster", feature = "aws")))]
-    #[command(hide = true)]
+    #[command(hide = true, disable_help_flag = true)]
     Doctor(lacking::Lacking),
     /// Run the controller
     #[cfg(all(feature = "cluster", feature = "aws"))]
     Run(run::RunArgs),
     /// Run the controller
     #[cfg(not(all(feature = "cluster", feature = "aws")))]
-    #[command(hide = true)]
+    #[command(hide = true, disable_help_flag = true)]
     Run(lacking::Lacking),
 }
 

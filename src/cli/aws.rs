@@ -11,7 +11,7 @@ use portcullis_model::TargetKind;
 #[command(next_help_heading = "AWS")]
 pub(super) struct AwsArgs {
     /// Name of the cluster: goes into every name and ownership tag on AWS
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub(super) cluster_name: String,
     /// Region of the load balancers [default: as the SDK finds it]
     #[arg(long, value_name = "REGION")]

@@ -24,6 +24,10 @@ pub(super) struct LogArgs {
 }
 
 fn filter(text: &str) -> Result<String, String> {
+    // A word alone would be taken for the name of a module, and nothing would be logged.
+    if !text.contains(['=', ',']) && text.parse::<tracing::Level>().is_err() && text != "off" {
+        return Err("expected error, warn, info, debug, trace or off, or directives".to_owned());
+    }
     EnvFilter::try_new(text)
         .map(|_| text.to_owned())
         .map_err(|error| error.to_string())

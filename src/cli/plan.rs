@@ -52,6 +52,7 @@ pub(super) struct PlanArgs {
     /// Compare with what exists in the account; the folder counts as the whole cluster. Needs credentials as every AWS
     /// SDK finds them
     #[arg(long, requires = "aws_vpc_id")]
+    #[cfg_attr(not(feature = "aws"), arg(hide = true))]
     observe: bool,
     /// Show what other rules of precedence would change, rule by rule, with requests that would be answered otherwise
     #[arg(long, value_enum, value_name = "SEMANTICS")]

@@ -24,7 +24,7 @@ use crate::report::metrics::CallCount;
 use crate::translate::{Settings, Targets};
 
 const EXAMPLE: &str = "\
-Takes its rights from the pod it runs in, or from a kubeconfig; those on AWS as the SDK finds them. The definitions in
+Takes its rights from the pod it runs in, or from a kubeconfig; those on AWS as the SDK finds them. The definitions in \
 crds/ must be installed; until then /readyz says so. SIGTERM lets passes under way end and gives the lease back.
 
 Example:

@@ -1,5 +1,6 @@
 //! A folder and two addresses in, a running proxy until a signal comes out.
 
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -39,8 +40,8 @@ pub(super) struct ServeArgs {
     /// Threads that serve [default: the number of processors]
     #[arg(long, value_name = "N")]
     workers: Option<NonZeroUsize>,
-    /// Longest time for requests under way once a signal has come, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    /// Longest time for requests under way once a signal has come, in seconds, a day at most
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(..=86_400))]
     drain_seconds: u64,
 }
 
@@ -130,11 +131,12 @@ pub(super) async fn drain(handle: Handle, grace: Duration) -> anyhow::Result<End
     Ok(Ended::Done)
 }
 
-#[expect(clippy::print_stdout, reason = "the one line that says it is ready")]
+/// Nobody may be left who reads it; that is no reason not to serve.
 fn say_ready(served: &Served) {
     let handle = served.handle();
     let address = |address: Option<SocketAddr>| address.map_or_else(|| "-".to_owned(), |a| a.to_string());
-    println!(
+    let _ = writeln!(
+        std::io::stdout(),
         "ready: http {} https {} ingresses {} rules {} problems {}",
         address(handle.http_addr()),
         address(handle.https_addr()),

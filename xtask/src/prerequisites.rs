@@ -58,7 +58,7 @@ fn git() -> Option<String> {
         .then(|| "git: apt-get install git, or https://git-scm.com".to_owned())
 }
 
-/// aws-lc and ring, the cryptography below rustls, are compiled from C.
+/// aws-lc, the cryptography below rustls, is compiled from C.
 fn c_compiler() -> Option<String> {
     let named = crate::cache::variable("CC").unwrap_or_else(|| "cc".to_owned());
     let found = step::output(Command::new(&named).arg("--version"));
