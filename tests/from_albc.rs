@@ -1,0 +1,248 @@
+//! `docs/from-albc.md` and what is built in; every row that is missing, and every state or link that is not true, out.
+//!
+//! `PORTCULLIS_BLESS=1 cargo test --test from_albc` writes states and golden cases anew: read the difference.
+
+#![expect(clippy::unwrap_used, reason = "all of it is a test: a panic is the report")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use portcullis::translate::annotations::catalog::{self, Known, Support};
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+const PAGE: &str = "docs/from-albc.md";
+
+/// Parts of the page in which states are generated.
+const PARTS: [&str; 4] = [
+    "Annotations",
+    "IngressClassParams",
+    "TargetGroupBindings",
+    "Flags",
+];
+
+fn read(path: &str) -> String {
+    fs::read_to_string(Path::new(ROOT).join(path)).unwrap()
+}
+
+/// The text of every source file below a folder.
+fn sources(folder: &str) -> String {
+    fn below(folder: &Path, text: &mut String) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                below(&path, text);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                text.push_str(&fs::read_to_string(path).unwrap());
+            }
+        }
+    }
+    let mut text = String::new();
+    below(&Path::new(ROOT).join(folder), &mut text);
+    text
+}
+
+/// Names of golden cases, in order.
+fn cases() -> Vec<String> {
+    let folder = Path::new(ROOT).join("tests/cases");
+    let entries = fs::read_dir(folder).unwrap();
+    let mut names: Vec<String> = entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    // Those that are named for an annotation first.
+    names.sort_by_key(|name| (!name.starts_with("annotation-"), name.clone()));
+    names
+}
+
+/// The golden case that shows an annotation: the one of its name, else the first that has it.
+fn case_of(known: &Known, cases: &[String]) -> Option<String> {
+    let slug = known.name.trim_end_matches(['.', '-']).replace('.', "-");
+    let named = format!("annotation-{slug}");
+    if cases.contains(&named) {
+        return Some(named);
+    }
+    let has = |case: &&String| {
+        let text = read(&format!("tests/cases/{case}/cluster.yaml"));
+        ["alb.ingress.kubernetes.io/", "portcullis.dev/"]
+            .iter()
+            .any(|prefix| {
+                let key = format!("{prefix}{}", known.name);
+                let family = known.name.ends_with(['.', '-']);
+                text.split(&key)
+                    .skip(1)
+                    .any(|rest| family || rest.starts_with(':'))
+            })
+    };
+    cases.iter().find(has).cloned()
+}
+
+/// `prefixListsIDs` as Rust has it: `prefix_lists_ids`.
+fn snake(name: &str) -> String {
+    let mut out = String::new();
+    let letters: Vec<char> = name.chars().collect();
+    for (at, letter) in letters.iter().enumerate() {
+        let after_lower =
+            at > 0 && (letters[at - 1].is_ascii_lowercase() || letters[at - 1].is_ascii_digit());
+        if letter.is_ascii_uppercase() && after_lower {
+            out.push('_');
+        }
+        out.push(letter.to_ascii_lowercase());
+    }
+    out
+}
+
+/// What the state column says of a row, and the last column where it is generated.
+struct Truth {
+    cases: Vec<String>,
+    /// What reads the cluster.
+    cluster: String,
+    /// What reads the command line.
+    flags: String,
+}
+
+impl Truth {
+    fn read() -> Self {
+        let text = |paths: &[&str]| paths.iter().map(|path| read(path)).collect::<Vec<_>>().join("\n");
+        Self {
+            cases: cases(),
+            cluster: sources("src/crd") + &sources("src/cluster"),
+            flags: text(&["src/cli/run.rs", "src/cli/aws.rs", "src/cli/folder.rs"]),
+        }
+    }
+
+    fn state(&self, part: &str, name: &str) -> &'static str {
+        let either = |yes: bool, word: &'static str, other: &'static str| if yes { word } else { other };
+        match part {
+            "Annotations" => match catalog::ALL
+                .iter()
+                .find(|known| known.name == name)
+                .unwrap()
+                .support
+            {
+                Support::Built => "built",
+                Support::Ignored => "ignored",
+                Support::Refused => "refused",
+            },
+            "IngressClassParams" => {
+                let field = format!(" {}:", snake(name.split('.').next().unwrap_or(name)));
+                let read = self.cluster.contains("\"IngressClassParams\"") && self.cluster.contains(&field);
+                either(read, "read", "not read")
+            }
+            "TargetGroupBindings" => {
+                let field = format!(" {}:", snake(name));
+                let read = self.cluster.contains("\"TargetGroupBinding\"") && self.cluster.contains(&field);
+                either(read, "read", "not read")
+            }
+            _ => either(
+                self.flags.contains(&format!(" {}:", name.replace('-', "_"))),
+                "same",
+                "none",
+            ),
+        }
+    }
+
+    fn case(&self, name: &str) -> String {
+        let known = catalog::ALL.iter().find(|known| known.name == name).unwrap();
+        match case_of(known, &self.cases) {
+            Some(case) => format!("[{case}](../tests/cases/{case}/cluster.yaml)"),
+            None => String::new(),
+        }
+    }
+}
+
+/// The first cell of a row of a table, if it is a name.
+fn name_of(line: &str) -> Option<&str> {
+    line.strip_prefix("| `")?.split('`').next()
+}
+
+/// The page with the generated columns as they should be.
+fn generated(page: &str, truth: &Truth) -> String {
+    let mut part = "";
+    let mut out = String::new();
+    for line in page.lines() {
+        if let Some(title) = line.strip_prefix("## ") {
+            part = title;
+        }
+        let row = PARTS.contains(&part).then(|| name_of(line)).flatten();
+        match row {
+            None => out.push_str(line),
+            Some(name) => {
+                let mut cells: Vec<String> = line.split('|').map(|cell| cell.trim().to_owned()).collect();
+                cells[2] = truth.state(part, name).to_owned();
+                if part == "Annotations" {
+                    cells[4] = truth.case(name);
+                }
+                let inner = &cells[1..cells.len() - 1];
+                out.push_str(&format!("| {} |", inner.join(" | ")));
+            }
+        }
+        out.push('\n');
+    }
+    out
+}
+
+#[test]
+fn no_annotation_is_missing_and_no_state_is_wrong() {
+    let page = read(PAGE);
+    let annotations = page
+        .split("\n## ")
+        .find(|part| part.starts_with("Annotations\n"))
+        .unwrap();
+    let rows: Vec<&str> = annotations.lines().filter_map(name_of).collect();
+    let known: BTreeSet<&str> = catalog::ALL.iter().map(|known| known.name).collect();
+    let listed: BTreeSet<&str> = rows.iter().copied().collect();
+    assert_eq!(
+        listed.difference(&known).collect::<Vec<_>>(),
+        Vec::<&&str>::new(),
+        "{PAGE}: not in the catalog"
+    );
+    assert_eq!(
+        known.difference(&listed).collect::<Vec<_>>(),
+        Vec::<&&str>::new(),
+        "{PAGE}: rows are missing"
+    );
+    assert_eq!(rows.len(), listed.len(), "{PAGE}: a row stands twice");
+
+    let want = generated(&page, &Truth::read());
+    #[expect(clippy::disallowed_methods, reason = "the way to ask for new states")]
+    if std::env::var("PORTCULLIS_BLESS").is_ok_and(|value| value == "1") {
+        fs::write(Path::new(ROOT).join(PAGE), want).unwrap();
+    } else {
+        assert_eq!(page, want, "run with PORTCULLIS_BLESS=1 and read the difference");
+    }
+}
+
+#[test]
+fn every_built_annotation_has_a_golden_case() {
+    let cases = cases();
+    let built = catalog::ALL
+        .iter()
+        .filter(|known| known.support == Support::Built);
+    let without: Vec<&str> = built
+        .filter(|known| case_of(known, &cases).is_none())
+        .map(|known| known.name)
+        .collect();
+    assert_eq!(without, [""; 0], "add tests/cases/annotation-<name>/cluster.yaml");
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    let page = read(PAGE);
+    let links = page.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    for link in links.filter(|link| !link.starts_with('#') && !link.starts_with("http")) {
+        let path = link.split('#').next().unwrap();
+        assert!(Path::new(ROOT).join("docs").join(path).exists(), "{PAGE}: {link}");
+    }
+}
+
+#[test]
+fn a_field_is_found_by_its_name_in_rust() {
+    for (field, want) in [
+        ("inboundCIDRs", "inbound_cidrs"),
+        ("wafv2AclArn", "wafv2_acl_arn"),
+        ("prefixListsIDs", "prefix_lists_ids"),
+        ("scheme", "scheme"),
+    ] {
+        assert_eq!(snake(field), want);
+    }
+}
