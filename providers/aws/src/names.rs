@@ -23,6 +23,14 @@ pub const SHARED_RESOURCE_TAG: &str = "elbv2.k8s.aws/resource";
 /// Description of permissions that are ours on groups that are not.
 pub const NODE_PERMISSION_MARK: &str = "elbv2.k8s.aws/targetGroupBinding=shared";
 
+/// The same where the incumbent stays for Services, for it revokes what has its mark and is not its own.
+pub const OWN_PERMISSION_MARK: &str = "portcullis.dev/load-balancers=shared";
+
+/// Whether permissions with this description are ours.
+pub fn is_marked(description: &str) -> bool {
+    [NODE_PERMISSION_MARK, OWN_PERMISSION_MARK].contains(&description)
+}
+
 /// Logical id of the load balancer within its stack.
 pub const LOAD_BALANCER: &str = "LoadBalancer";
 /// Logical id of the Network Load Balancer in front of it.

@@ -229,7 +229,7 @@ pub struct Marked(Permission);
 impl Marked {
     /// Reads the mark, which is the permission's description.
     pub(crate) fn read(permission: &Permission) -> Option<Self> {
-        (permission.description == names::NODE_PERMISSION_MARK).then(|| Self(permission.clone()))
+        names::is_marked(&permission.description).then(|| Self(permission.clone()))
     }
 
     pub fn permission(&self) -> &Permission {

@@ -50,6 +50,11 @@ pub(super) fn permissions(
         BackendGroup::Off => None,
     };
     let mut wishes: BTreeMap<(&SecurityGroupId, SecurityGroupId), Vec<layout::Wish<'_>>> = BTreeMap::new();
+    let mark = if serves_services(settings, account) {
+        names::OWN_PERMISSION_MARK
+    } else {
+        names::NODE_PERMISSION_MARK
+    };
     for demand in demands.values() {
         let source = if demand.backend_group {
             common.clone()
@@ -73,7 +78,7 @@ pub(super) fn permissions(
     for ((group, source), wishes) in wishes {
         let had = shared.marked.get(group);
         let permission = |ports: Ports| Permission {
-            description: names::NODE_PERMISSION_MARK.into(),
+            description: mark.into(),
             ..Permission::tcp(ports.0, ports.1, Source::Group(source.clone()))
         };
         let all = out.entry(group.clone()).or_default();
@@ -85,8 +90,10 @@ pub(super) fn permissions(
         let (existing, new): (Vec<_>, Vec<_>) =
             layout::ranges(&wishes).into_iter().partition(|(ports, _)| {
                 had.is_some_and(|had| {
-                    had.iter()
-                        .any(|marked| *marked.permission() == permission(*ports))
+                    let wanted = permission(*ports);
+                    had.iter().map(|marked| marked.permission()).any(|permission| {
+                        (permission.ports, &permission.source) == (wanted.ports, &wanted.source)
+                    })
                 })
             });
         for (place, (ports, origin)) in existing.into_iter().chain(new).enumerate() {
@@ -111,7 +118,7 @@ fn others(account: &Account, group: &SecurityGroupId) -> usize {
         .security_groups
         .iter()
         .find(|state| state.id == *group);
-    let ours = |permission: &&Permission| permission.description == names::NODE_PERMISSION_MARK;
+    let ours = |permission: &&Permission| names::is_marked(&permission.description);
     state.map_or(0, |state| {
         state.spec.permissions.iter().filter(|p| !ours(p)).count()
     })
@@ -174,9 +181,8 @@ pub fn plan_shared(
         let add = without(wanted, had.iter().copied());
         let mut revoke = without(had.iter().copied(), wanted);
         revoke.retain(|permission| !demands.values().any(|demand| demand.may_need(permission)));
-        if beside_services {
-            revoke.clear();
-        }
+        // Which of those with its own mark the incumbent needs is for it to say.
+        revoke.retain(|permission| !beside_services || permission.description == names::OWN_PERMISSION_MARK);
         let full = others(account, group) + had.len() + add.len() > account.quotas.permissions;
         let authorize = (!add.is_empty()).then(|| {
             let call = Call::AuthorizeSecurityGroupIngress {
@@ -231,7 +237,8 @@ pub fn plan_shared(
 }
 
 /// Whether the incumbent serves Services of the cluster beside us: its Network Load Balancers are members of the same
-/// backend group, and what it opens for them carries the same mark. So nothing is shut that it may need.
+/// backend group, and it revokes what carries its mark and is not its own. So ours has another mark, and nothing is shut
+/// that it may need.
 fn serves_services(settings: &Settings, account: &Account) -> bool {
     let listed = &account.listing.security_groups;
     listed.iter().any(|state| {

@@ -343,30 +343,75 @@ fn permissions_of_others_on_nodes_are_left_alone() {
 #[test]
 fn an_incumbent_kept_for_services_keeps_its_permissions_and_group() {
     let account = Account::offline(None);
-    let (_, shared) = super::settled::made(&simple(), &account);
+    let (_, made) = super::settled::made(&simple(), &account);
     let nlb = |cluster: &str| {
         let mut beside = account.clone();
-        let mut state = shared.backend.as_ref().unwrap().get().clone();
+        let mut state = made.backend.as_ref().unwrap().get().clone();
         let tags = [
             (crate::names::CLUSTER_TAG, cluster),
-            ("service.k8s.aws/stack", "shop/nlb"),
+            (crate::names::SERVICE_STACK_TAG, "shop/nlb"),
         ];
         state.id = Id::new("sg-nlb");
         state.spec.tags = tags.into_iter().collect();
         beside.listing.security_groups.push(state);
         beside
     };
+    // One round each: what is there stays, what is new has a mark of our own, and only that is taken back.
+    let mut moved = simple();
+    moved.backends.values_mut().for_each(|backend| {
+        let mut targets = backend.targets.to_vec();
+        targets.iter_mut().for_each(|target| target.port = port(9090));
+        backend.targets = targets.into();
+    });
     for (what, account, want) in [
-        ("a Service of this cluster", nlb("demo"), vec![]),
+        (
+            "a Service of this cluster",
+            nlb("demo"),
+            [
+                Vec::<&str>::new(),
+                vec!["authorize portcullis.dev"],
+                vec!["revoke portcullis.dev"],
+            ],
+        ),
         (
             "a Service of another",
             nlb("other"),
-            vec!["ec2:RevokeSecurityGroupIngress"],
+            [
+                vec![],
+                vec!["authorize elbv2.k8s.aws", "revoke elbv2.k8s.aws"],
+                vec!["revoke elbv2.k8s.aws"],
+            ],
         ),
     ] {
-        let (round, _) = plan_shared(&settings("demo"), &BTreeMap::new(), &shared, &account);
-        let calls: Vec<&str> = round.changes.iter().map(|change| change.call.name()).collect();
-        assert_eq!(calls, want, "{what}");
+        let mut shared = made.clone();
+        let mut round = |demanded: &[&portcullis_model::LoadBalancer]| -> Vec<String> {
+            let demands = demanded
+                .iter()
+                .map(|balancer| (balancer.id.clone(), demand(&settings("demo"), balancer, &account)));
+            let (round, _) = plan_shared(&settings("demo"), &demands.collect(), &shared, &account);
+            let mut calls = Vec::new();
+            for change in &round.changes {
+                crate::fold_shared(&mut shared, change, crate::imagine(change));
+                let (verb, permissions) = match &change.call {
+                    crate::Call::AuthorizeSecurityGroupIngress { permissions, .. } => {
+                        ("authorize", permissions)
+                    }
+                    crate::Call::RevokeSecurityGroupIngress { permissions, .. } => ("revoke", permissions),
+                    other => panic!("{what}: {other:?}"),
+                };
+                let marks = permissions
+                    .iter()
+                    .map(|p| p.description.split('/').next().unwrap_or_default());
+                calls.extend(marks.map(|mark| format!("{verb} {mark}")));
+            }
+            calls
+        };
+        let rounds = [round(&[&simple()]), round(&[&moved]), round(&[])];
+        assert_eq!(
+            rounds,
+            want.map(|round| round.into_iter().map(str::to_owned).collect::<Vec<_>>()),
+            "{what}"
+        );
     }
 }
 
