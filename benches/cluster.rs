@@ -119,6 +119,10 @@ fn pod(i: usize, k: usize) -> Object {
         node: Some(format!("node-{}", k % 3).into()),
         addresses: vec![address(i * PODS + k)],
         ready: true,
+        containers_ready: true,
+        gates: Default::default(),
+        grace_seconds: 30,
+        pre_stop: false,
         finished: false,
         ports: Default::default(),
     })

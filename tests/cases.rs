@@ -216,6 +216,7 @@ fn outcome(snapshot: &Snapshot, translation: &Translation, preview: Option<&Prev
         made: Vec::new(),
         pending: Vec::new(),
         problems: Vec::new(),
+        own_targets: None,
     };
     outcome.add(translation.problems.iter().cloned());
     outcome.add(

@@ -5,7 +5,7 @@
 #[path = "controller/world.rs"]
 mod world;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -13,7 +13,8 @@ use std::time::Duration;
 use portcullis::controller::Leadership;
 use portcullis_aws::Aws;
 use portcullis_model::{
-    Address, ChangeSummary, Claim, LoadBalancer, LoadBalancerId, Plan, Problem, Provider, ProviderError,
+    Address, Backend, ChangeSummary, Claim, Existing, Listed, LoadBalancer, LoadBalancerId, OwnTargets, Plan,
+    Port, Problem, Provider, ProviderError, TargetAddress, TargetHealth,
 };
 use serde_json::json;
 use tokio::sync::Notify;
@@ -76,6 +77,14 @@ impl Provider for Mortal {
         self.inner.fingerprint(desired, account)
     }
 
+    fn own_targets(&self, desired: &LoadBalancer, account: &Self::Account) -> OwnTargets {
+        self.inner.own_targets(desired, account)
+    }
+
+    fn recall(observed: &mut Self::Observed, own: &OwnTargets) {
+        Aws::recall(observed, own);
+    }
+
     fn demand(&self, desired: &LoadBalancer, account: &Self::Account) -> Self::Demand {
         self.inner.demand(desired, account)
     }
@@ -87,6 +96,14 @@ impl Provider for Mortal {
         account: &Self::Account,
     ) -> (Plan<Self::Change>, Vec<Problem>) {
         self.inner.plan_shared(demands, shared, account)
+    }
+
+    async fn health(
+        &self,
+        backend: &Existing,
+        targets: &BTreeSet<(TargetAddress, Port)>,
+    ) -> Result<BTreeMap<(TargetAddress, Port), TargetHealth>, ProviderError> {
+        self.inner.health(backend, targets).await
     }
 
     async fn apply(&self, claim: &Claim, change: &Self::Change) -> Result<Self::Answer, ProviderError> {
@@ -121,6 +138,18 @@ impl Provider for Mortal {
 
     fn address(observed: &Self::Observed) -> Option<Address> {
         Aws::address(observed)
+    }
+
+    fn backends(observed: &Self::Observed) -> Vec<Existing> {
+        Aws::backends(observed)
+    }
+
+    fn stands_for<'a>(desired: &'a LoadBalancer, existing: &Existing) -> Option<&'a Backend> {
+        Aws::stands_for(desired, existing)
+    }
+
+    fn listed(&self, account: &Self::Account, name: &str) -> Listed {
+        self.inner.listed(account, name)
     }
 
     fn inventory(observed: &Self::Observed) -> Vec<(&'static str, String, String)> {

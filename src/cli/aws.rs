@@ -34,6 +34,9 @@ pub(super) struct AwsArgs {
     /// That security group, where it exists already
     #[arg(long, value_name = "ID")]
     backend_security_group: Option<String>,
+    /// Most targets of a target group; 0: as many as AWS takes
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    max_targets_per_target_group: usize,
     /// Let nodes open every TCP port to load balancers, instead of those that targets serve on
     #[arg(long, value_name = "BOOL", default_value_t = false, default_missing_value = "true", num_args = 0..=1, action = ArgAction::Set)]
     disable_restricted_sg_rules: bool,
@@ -83,6 +86,8 @@ impl AwsArgs {
                 NodePorts::Needed
             },
             tls_policy: self.default_ssl_policy.clone(),
+            most_targets: (self.max_targets_per_target_group > 0)
+                .then_some(self.max_targets_per_target_group),
         }
     }
 }

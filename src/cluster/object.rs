@@ -248,6 +248,22 @@ pub struct ClassParameters {
     pub spec: ClassParametersSpec,
 }
 
+/// Condition `Ready` of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NodeState {
+    Ready,
+    NotReady,
+    /// It has not been heard of for a while, and may well serve.
+    Unknown,
+}
+
+/// One entry of a node's `spec.taints`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Taint {
+    pub key: Arc<str>,
+    pub effect: Arc<str>,
+}
+
 /// `v1` Node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {
@@ -255,11 +271,23 @@ pub struct Node {
     pub labels: BTreeMap<Arc<str>, Arc<str>>,
     /// `spec.providerID`, such as `aws:///eu-west-1a/i-0123456789abcdef0`.
     pub provider_id: Option<Arc<str>>,
-    pub ready: bool,
+    pub state: NodeState,
     /// Addresses of type `InternalIP`.
     pub addresses: Vec<IpAddr>,
-    /// Keys of `spec.taints`.
-    pub taints: BTreeSet<Arc<str>>,
+    pub taints: BTreeSet<Taint>,
+}
+
+/// Readiness gates of load balancers: this, and the name of a target group.
+/// Source: AWS Load Balancer Controller, `pkg/targetgroupbinding`, `TargetHealthPodConditionTypePrefix`.
+pub const TARGET_HEALTH: &str = "target-health.elbv2.k8s.aws/";
+
+/// What a pod's status says of one of its `spec.readinessGates`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Gate {
+    /// The condition is `True`.
+    pub met: bool,
+    /// Why it is not, if it is said.
+    pub reason: Option<Arc<str>>,
 }
 
 /// `v1` Pod.
@@ -271,10 +299,36 @@ pub struct Pod {
     /// `status.podIPs`.
     pub addresses: Vec<IpAddr>,
     pub ready: bool,
+    /// Condition `ContainersReady`: what is left of `ready` without readiness gates and the node's own state.
+    pub containers_ready: bool,
+    /// By the type of their condition.
+    pub gates: BTreeMap<Arc<str>, Gate>,
+    /// `spec.terminationGracePeriodSeconds`; 30 where absent.
+    pub grace_seconds: i64,
+    /// A container waits before it is told to end.
+    pub pre_stop: bool,
     /// Phase `Succeeded` or `Failed`: its addresses are free for others.
     pub finished: bool,
     /// Named TCP ports of its containers.
     pub ports: BTreeMap<Arc<str>, i64>,
+}
+
+impl Pod {
+    /// Gates that wait for a load balancer, by the name of its target group.
+    pub fn awaited_target_groups(&self) -> impl Iterator<Item = (&str, &Gate)> {
+        self.gates
+            .iter()
+            .filter(|(_, gate)| !gate.met)
+            .filter_map(|(kind, gate)| Some((kind.strip_prefix(TARGET_HEALTH)?, gate)))
+    }
+
+    /// Whether nothing but load balancers keeps it from being ready.
+    pub fn waits_for_load_balancers_alone(&self) -> bool {
+        let mut unmet = self.gates.iter().filter(|(_, gate)| !gate.met).peekable();
+        self.containers_ready
+            && unmet.peek().is_some()
+            && unmet.all(|(kind, _)| kind.starts_with(TARGET_HEALTH))
+    }
 }
 
 /// `v1` Namespace.

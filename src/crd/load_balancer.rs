@@ -1,5 +1,7 @@
 //! A load balancer's id in, the custom resource that records it out: written before anything exists, removed last.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use portcullis_model::LoadBalancerId;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -74,6 +76,10 @@ pub struct LoadBalancerStatus {
     /// Of what was last applied in full; absent while changes are being made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<String>,
+    /// Of targets in groups where other clusters register some, too: those this cluster has registered, or is about
+    /// to. Bounded by the provider's quota of targets per load balancer.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub own_targets: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl LoadBalancerStatus {

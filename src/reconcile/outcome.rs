@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use portcullis_model::{
-    Address, ChangeSummary, LoadBalancerId, ObjectName, Origin, Port, Problem, Provider, ProviderError,
+    Address, ChangeSummary, LoadBalancerId, ObjectName, Origin, OwnTargets, Port, Problem, Provider,
+    ProviderError,
 };
 
 use crate::cluster::object::Ingress;
@@ -31,6 +32,9 @@ pub struct Outcome {
     pub pending: Vec<ChangeSummary>,
     /// Sorted, without duplicates.
     pub problems: Vec<Problem>,
+    /// What is to be recorded of targets registered beside those of other clusters; none where the pass came to no
+    /// end that says it.
+    pub own_targets: Option<OwnTargets>,
 }
 
 #[cfg(feature = "cluster")]
@@ -59,6 +63,7 @@ impl Outcome {
             made: Vec::new(),
             pending: Vec::new(),
             problems,
+            own_targets: None,
         }
     }
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use kube::ResourceExt;
-use portcullis_model::{ChangeSummary, LoadBalancer, LoadBalancerId, Provider, ProviderError};
+use portcullis_model::{ChangeSummary, LoadBalancer, LoadBalancerId, OwnTargets, Provider, ProviderError};
 
 use super::accounts::Accounts;
 use super::lease::Tenure;
@@ -108,6 +108,9 @@ async fn serve<P: Provider>(
     site.records.intend(id, mode).await?;
     let (mut observed, account) = look(site, id).await?;
     Box::pin(provider.look_closer(desired, &mut observed)).await?;
+    let wanted = provider.own_targets(desired, &account);
+    let own = remembered(site, record, desired, &wanted, &observed).await?;
+    P::recall(&mut observed, &own);
     outcome.seen = Some(Seen::of::<P>(&observed));
 
     let hold = match (paused, mode) {
@@ -135,7 +138,7 @@ async fn serve<P: Provider>(
     }
 
     // Whoever starts after a crash from here on must not take what was applied before for what exists.
-    site.records.begin_changes(id).await?;
+    site.records.begin_changes(id, &own).await?;
     accounts.changed(id).await;
     let all = || demands(site, &account);
     let here = (accounts, &account);
@@ -152,6 +155,7 @@ async fn serve<P: Provider>(
     made.result?;
     let narrow = spanning.narrow(provider, &site.tenure, here, id).await?;
     outcome.made.extend(narrow.changes);
+    outcome.own_targets = Some(wanted);
     memory.put(
         id,
         Known {
@@ -240,7 +244,7 @@ async fn withdraw<P: Provider>(
         return Ok(End::Held(hold));
     }
 
-    site.records.begin_changes(id).await?;
+    site.records.begin_changes(id, &OwnTargets::new()).await?;
     site.accounts.changed(id).await;
     let made = rounds::make(provider, &site.tenure, &mut observed, plan, P::fold).await;
     outcome.made = made.changes;
@@ -319,6 +323,36 @@ async fn look<P: Provider>(
     let mut observed = Box::pin(provider.observe(std::slice::from_ref(id), &account)).await?;
     let observed = observed.remove(id).ok_or_else(|| rounds::not_observed(id))?;
     Ok((observed, account))
+}
+
+/// What this cluster has registered, or is about to, in groups where other clusters register targets, too: as
+/// recorded, else as the incumbent left it.
+async fn remembered<P: Provider>(
+    site: &Site<P>,
+    record: Option<&LoadBalancerResource>,
+    desired: &LoadBalancer,
+    wanted: &OwnTargets,
+    observed: &P::Observed,
+) -> Result<OwnTargets, RecordError> {
+    let recorded = record.and_then(|record| record.status.as_ref());
+    let mut own = OwnTargets::new();
+    for (service, wanted) in wanted {
+        let mut targets = wanted.clone();
+        if let Some(known) = recorded.and_then(|status| status.own_targets.get(service)) {
+            targets.extend(known.iter().cloned());
+        } else {
+            for group in P::backends(observed) {
+                let backend = P::stands_for(desired, &group);
+                if let Some(backend) = backend.filter(|backend| backend.service.to_string() == *service) {
+                    let namespace = &backend.service.name.namespace;
+                    let left = site.records.left_by_incumbent(namespace, &group.name).await?;
+                    targets.extend(left.into_iter().flatten());
+                }
+            }
+        }
+        own.insert(service.clone(), targets);
+    }
+    Ok(own)
 }
 
 /// What all load balancers that may exist need of what spans them.

@@ -3,13 +3,14 @@
 
 pub mod follow;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Api, Client, ResourceExt};
-use portcullis_model::{LoadBalancerId, ObjectName};
+use portcullis_model::{LoadBalancerId, ObjectName, OwnTargets};
 use serde_json::json;
 
 use crate::crd::Mode;
@@ -42,6 +43,12 @@ pub enum RecordError {
     #[error("loadbalancer {name} cannot be written")]
     Write {
         name: String,
+        #[source]
+        source: kube::Error,
+    },
+    #[error("configmap {name} cannot be read")]
+    Read {
+        name: ObjectName,
         #[source]
         source: kube::Error,
     },
@@ -215,9 +222,19 @@ impl Records {
         Ok(Arc::new(record))
     }
 
-    /// From now on nobody may take what was last applied for what exists.
-    pub async fn begin_changes(&self, id: &LoadBalancerId) -> Result<(), RecordError> {
+    /// From now on nobody may take what was last applied for what exists. What is about to be registered beside the
+    /// targets of other clusters is recorded with what was before: whoever starts after a crash must know it as ours.
+    pub async fn begin_changes(&self, id: &LoadBalancerId, own: &OwnTargets) -> Result<(), RecordError> {
         let recorded = self.get(id).and_then(|record| record.status.clone());
+        let mut status = recorded.clone().unwrap_or_default();
+        for (backend, targets) in own {
+            let known = status.own_targets.entry(backend.clone()).or_default();
+            known.extend(targets.iter().cloned());
+        }
+        if status.own_targets != recorded.clone().unwrap_or_default().own_targets {
+            status.fingerprint = None;
+            return self.report(id, &status).await;
+        }
         if recorded.is_none_or(|status| status.fingerprint.is_none()) {
             return Ok(());
         }
@@ -251,6 +268,28 @@ impl Records {
         let record = self.api.patch_status(&name, &params, &Patch::Apply(&body)).await;
         self.keep(record.map_err(|source| RecordError::Write { name, source })?);
         Ok(())
+    }
+
+    /// Targets that the AWS Load Balancer Controller has registered beside those of other clusters, as its ConfigMap
+    /// has them; none where there is no such ConfigMap.
+    pub async fn left_by_incumbent(
+        &self,
+        namespace: &str,
+        target_group: &str,
+    ) -> Result<Option<BTreeSet<String>>, RecordError> {
+        let name = format!("aws-lbc-targets-{target_group}");
+        let api: Api<ConfigMap> = Api::namespaced(self.api.clone().into_client(), namespace);
+        let map = api.get_opt(&name).await.map_err(|source| RecordError::Read {
+            name: ObjectName::new(namespace, name),
+            source,
+        })?;
+        let text = map
+            .and_then(|map| map.data)
+            .and_then(|mut data| data.remove("targets"));
+        Ok(text.map(|text| {
+            let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+            items.map(str::to_owned).collect()
+        }))
     }
 
     /// Lets the record go: nothing of the load balancer exists any more.

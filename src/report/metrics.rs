@@ -254,6 +254,7 @@ mod tests {
                 .iter()
                 .map(|code| Problem::new(*code, Origin::new("ingress", ObjectName::new("a", "b"), ""), "m"))
                 .collect(),
+            own_targets: None,
         }
     }
 

@@ -80,6 +80,10 @@ pub fn load_balancer(
             PROBLEMS,
         ),
         fingerprint,
+        own_targets: outcome
+            .own_targets
+            .clone()
+            .unwrap_or_else(|| before.own_targets.clone()),
     })
 }
 
@@ -270,6 +274,7 @@ mod tests {
             made: Vec::new(),
             pending: Vec::new(),
             problems: Vec::new(),
+            own_targets: None,
         }
     }
 

@@ -36,7 +36,8 @@ pub(super) struct Backends<'a> {
     /// What exists by itself; whether it does is the provider's to say.
     pub(super) given: BTreeMap<BackendId, GivenBackend>,
     pods: HashMap<(ObjectName, usize), Found>,
-    nodes: HashMap<Port, Found>,
+    /// By port and labels.
+    nodes: HashMap<(Port, BTreeMap<String, String>), Found>,
 }
 
 impl<'a> Backends<'a> {
@@ -204,7 +205,7 @@ impl<'a> Backends<'a> {
             return fail(Code::ServicePortNotFound, field("port"), message, NO_PORT);
         };
 
-        let read = TargetSettings::read(part, service, self.settings, problems);
+        let read = TargetSettings::read(part, service, port_text, self.settings, problems);
         let Some(read) = read else { return Err(NOT_SERVED) };
         let port_number = match read.kind {
             TargetKind::Pod => match &service_port.target {
@@ -227,8 +228,8 @@ impl<'a> Backends<'a> {
         let found = match (read.kind, port_number) {
             (TargetKind::Node, Some(port)) => self
                 .nodes
-                .entry(port)
-                .or_insert_with(|| self.endpoints.nodes(port)),
+                .entry((port, read.node_labels.clone()))
+                .or_insert_with(|| self.endpoints.nodes(port, &read.node_labels)),
             (TargetKind::Node | TargetKind::Pod, _) => self
                 .pods
                 .entry((service_name.clone(), index))
@@ -264,10 +265,15 @@ impl<'a> Backends<'a> {
             target_kind: read.kind,
             port: port_number,
             protocol: read.protocol,
+            control_port: read.control_port,
+            registrants: read.registrants,
             health,
             drain_seconds: read.drain_seconds,
             timeout_seconds: None,
-            ipv6: read.kind == TargetKind::Pod && self.endpoints.family(service) == IpFamily::V6,
+            ipv6: match read.kind {
+                TargetKind::Pod => self.endpoints.family(service) == IpFamily::V6,
+                TargetKind::Node => service.families.first() == Some(&IpFamily::V6),
+            },
             attributes: read.attributes,
             tags: read.tags,
             targets: found.targets.clone(),

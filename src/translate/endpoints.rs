@@ -1,7 +1,7 @@
 //! The EndpointSlices, Pods and Nodes of a Service in, its targets out, and which addresses were refused.
 
 use std::cell::OnceCell;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -9,7 +9,9 @@ use std::sync::Arc;
 use portcullis_model::{ObjectName, Port, Semantics, Target, TargetAddress, TargetState};
 
 use super::settings::AddressPolicy;
-use crate::cluster::object::{Endpoint, EndpointSlice, IpFamily, Node, Pod, PortRef, Service, ServicePort};
+use crate::cluster::object::{
+    Endpoint, EndpointSlice, IpFamily, Node, NodeState, Pod, PortRef, Service, ServicePort,
+};
 use crate::cluster::snapshot::Snapshot;
 
 /// What a Service port leads to.
@@ -56,7 +58,7 @@ pub(super) struct Endpoints<'a> {
     policy: AddressPolicy,
     semantics: Semantics,
     node_addresses: OnceCell<BTreeSet<IpAddr>>,
-    instances: OnceCell<Vec<Machine>>,
+    instances: OnceCell<Vec<(&'a Node, Machine)>>,
     pods: OnceCell<PodsByLabel<'a>>,
 }
 
@@ -103,9 +105,12 @@ impl<'a> Endpoints<'a> {
             .map_or(&[], Vec::as_slice)
     }
 
-    /// The pods behind a Service port.
+    /// The pods behind a Service port. Those of nodes that nobody has heard of for a while only where no other is
+    /// left: then it is the news that is missing, and not the pods.
+    /// Source: AWS Load Balancer Controller, `endpoint_resolver.go`, feature gate EndpointsFailOpen.
     pub(super) fn pods(&self, service: &Service, port: &ServicePort) -> Found {
         let mut targets = BTreeSet::new();
+        let mut last_resort = BTreeSet::new();
         let mut refused = Vec::new();
         let family = self.family(service);
         let slices = self.slices(service);
@@ -114,17 +119,16 @@ impl<'a> Endpoints<'a> {
                 continue;
             };
             for endpoint in &slice.endpoints {
-                let Some(state) = state_of(endpoint) else { continue };
                 let Some(written) = endpoint.addresses.first() else {
                     continue;
                 };
+                let (standing, state) = match self.standing(slice, endpoint) {
+                    Standing::Serves(state) => (&mut targets, state),
+                    Standing::LastResort => (&mut last_resort, TargetState::Ready),
+                    Standing::Absent => continue,
+                };
                 match self.admit(slice, endpoint, written) {
                     Ok((address, pod)) => {
-                        let state = if pod.is_some_and(|pod| pod.meta.deleting) {
-                            TargetState::Draining
-                        } else {
-                            state
-                        };
                         let node = endpoint
                             .node
                             .as_ref()
@@ -133,7 +137,7 @@ impl<'a> Endpoints<'a> {
                         if served {
                             refuse(&mut refused, slice, written, A_NODE, true);
                         }
-                        targets.insert(self.target(address, number, node, endpoint.zone.as_ref(), state));
+                        standing.insert(self.target(address, number, node, endpoint.zone.as_ref(), state));
                     }
                     Err(why) => refuse(&mut refused, slice, written, why, false),
                 }
@@ -142,21 +146,83 @@ impl<'a> Endpoints<'a> {
         if slices.is_empty() {
             self.stand_ins(service, port, family, &mut targets);
         }
+        if !targets.iter().any(|target| target.state == TargetState::Ready) {
+            targets.extend(last_resort);
+        }
         Found {
             targets: one_per_address(targets),
             refused,
         }
     }
 
-    /// Every node that may take traffic from outside, at this port.
-    pub(super) fn nodes(&self, port: Port) -> Found {
-        let instances = self.instances.get_or_init(|| {
+    /// What an endpoint may be used for, before its address is looked at.
+    fn standing(&self, slice: &EndpointSlice, endpoint: &Endpoint) -> Standing {
+        let pod = self.pod_of(slice, endpoint).flatten();
+        let leaving = endpoint.terminating || pod.is_some_and(|pod| pod.meta.deleting);
+        if endpoint.ready {
+            // From the moment of its deletion on nothing new is to reach a pod, whatever the slice says yet.
+            let deleted = pod.is_some_and(|pod| pod.meta.deleting);
+            return Standing::Serves(if deleted {
+                TargetState::Draining
+            } else {
+                TargetState::Ready
+            });
+        }
+        let containers_serve = pod.filter(|pod| pod.containers_ready);
+        let node = containers_serve
+            .and_then(|pod| pod.node.as_ref())
+            .and_then(|node| self.snapshot.nodes.get(node));
+        match (containers_serve, node.map(|node| node.state)) {
+            (Some(_), Some(NodeState::Unknown)) => Standing::LastResort,
+            // A load balancer's health check is what it waits for: it must be registered before it is ready.
+            (Some(pod), Some(NodeState::Ready)) if !leaving && self.may_join(pod) => {
+                Standing::Serves(TargetState::Ready)
+            }
+            _ if endpoint.serving && endpoint.terminating => Standing::Serves(TargetState::Draining),
+            _ => Standing::Absent,
+        }
+    }
+
+    /// Whether a pod that is not ready, but whose containers are, may have requests. The incumbent does not ask whom
+    /// else it waits for.
+    fn may_join(&self, pod: &Pod) -> bool {
+        !self.enforces() || pod.waits_for_load_balancers_alone()
+    }
+
+    /// The pod that an endpoint names, if it names one; and if there is one.
+    fn pod_of(&self, slice: &EndpointSlice, endpoint: &Endpoint) -> Option<Option<&'a Pod>> {
+        endpoint.pod.as_ref().map(|pod| {
+            let namespace = slice.meta.name.namespace.clone();
+            let name = ObjectName::new(namespace, pod.clone());
+            self.snapshot.pods.get(&name).map(Arc::as_ref)
+        })
+    }
+
+    /// Every node with these labels that may take traffic from outside, at this port. Those that nobody has heard of
+    /// for a while only where no other is left.
+    pub(super) fn nodes(&self, port: Port, labels: &BTreeMap<String, String>) -> Found {
+        let all = self.instances.get_or_init(|| {
             let nodes = self.snapshot.nodes.values();
             nodes
                 .filter(|node| takes_traffic(node))
-                .filter_map(|node| machine(node))
+                .filter_map(|node| Some((&**node, machine(node)?)))
                 .collect()
         });
+        let has_labels = |node: &Node| {
+            labels
+                .iter()
+                .all(|(key, value)| node.labels.get(&**key).map(|v| &**v) == Some(&**value))
+        };
+        let of = |state: NodeState| -> Vec<&Machine> {
+            let nodes = all
+                .iter()
+                .filter(|(node, _)| node.state == state && has_labels(node));
+            nodes.map(|(_, machine)| machine).collect()
+        };
+        let mut instances = of(NodeState::Ready);
+        if instances.is_empty() {
+            instances = of(NodeState::Unknown);
+        }
         let target = |machine: &Machine| Target {
             address: TargetAddress::Instance(machine.id.clone()),
             port,
@@ -164,7 +230,7 @@ impl<'a> Endpoints<'a> {
             instance: Some(machine.id.clone()),
             state: TargetState::Ready,
         };
-        let targets: BTreeSet<Target> = instances.iter().map(target).collect();
+        let targets: BTreeSet<Target> = instances.into_iter().map(target).collect();
         Found {
             targets: targets.into_iter().collect(),
             refused: Vec::new(),
@@ -186,12 +252,7 @@ impl<'a> Endpoints<'a> {
         if self.is_node(address) && self.enforces() {
             return Err(A_NODE);
         }
-        let pod = endpoint.pod.as_ref().map(|pod| {
-            let namespace = slice.meta.name.namespace.clone();
-            let name = ObjectName::new(namespace, pod.clone());
-            self.snapshot.pods.get(&name).map(Arc::as_ref)
-        });
-        match (pod, self.policy) {
+        match (self.pod_of(slice, endpoint), self.policy) {
             (Some(Some(pod)), _) if !pod.addresses.iter().any(|ip| ip.to_canonical() == address) => {
                 Err("the pod that it names has another address")
             }
@@ -277,7 +338,7 @@ impl<'a> Endpoints<'a> {
             let Some(number) = number.and_then(|number| Port::new(number).ok()) else {
                 continue;
             };
-            if pod.finished || !pod.ready {
+            if pod.finished || !(pod.ready || self.may_join(pod) && pod.containers_ready) {
                 continue;
             }
             let state = if pod.meta.deleting {
@@ -294,6 +355,15 @@ impl<'a> Endpoints<'a> {
             }
         }
     }
+}
+
+/// What an endpoint may be used for. With `publishNotReadyAddresses` Kubernetes itself says ready.
+/// Source: EndpointSlice API, EndpointConditions.
+enum Standing {
+    Serves(TargetState),
+    /// Where nothing else serves.
+    LastResort,
+    Absent,
 }
 
 const A_NODE: &str = "it is the address of a node";
@@ -346,16 +416,6 @@ fn family_of(address: IpAddr) -> IpFamily {
     }
 }
 
-/// Ready ones serve; those that end and still serve finish what they have; others are not there. With
-/// `publishNotReadyAddresses` Kubernetes itself says ready. Source: EndpointSlice API, EndpointConditions.
-fn state_of(endpoint: &Endpoint) -> Option<TargetState> {
-    match (endpoint.ready, endpoint.serving, endpoint.terminating) {
-        (true, _, _) => Some(TargetState::Ready),
-        (false, true, true) => Some(TargetState::Draining),
-        (false, _, _) => None,
-    }
-}
-
 /// The number that a slice gives a Service port: they share its name.
 fn slice_port(slice: &EndpointSlice, port: &ServicePort) -> Option<Port> {
     let name = port.name.as_deref().unwrap_or_default();
@@ -387,17 +447,20 @@ fn never_a_target(address: IpAddr, policy: AddressPolicy) -> Option<&'static str
     }
 }
 
-/// Whether a node may be a target. Source: AWS Load Balancer Controller, `endpoint_resolver.go`, `node_utils.go`.
+/// Whether a node may be a target, if it is heard of.
+/// Source: AWS Load Balancer Controller, `endpoint_resolver.go`, `utils.go`.
 fn takes_traffic(node: &Node) -> bool {
     const EXCLUDED: [&str; 3] = [
         "node-role.kubernetes.io/master",
         "node.kubernetes.io/exclude-from-external-load-balancers",
         "alpha.service-controller.kubernetes.io/exclude-balancer",
     ];
-    const LEAVING: [&str; 2] = ["ToBeDeletedByClusterAutoscaler", "karpenter.sh/disrupted"];
-    node.ready
+    let leaving = node.taints.iter().any(|taint| {
+        let (key, effect) = (&*taint.key, &*taint.effect);
+        key == "ToBeDeletedByClusterAutoscaler" || (key == "karpenter.sh/disrupted" && effect == "NoSchedule")
+    });
+    !leaving
         && !EXCLUDED.iter().any(|label| node.labels.contains_key(*label))
-        && !LEAVING.iter().any(|taint| node.taints.contains(*taint))
         && node.labels.get("eks.amazonaws.com/compute-type").map(|v| &**v) != Some("fargate")
 }
 

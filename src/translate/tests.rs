@@ -12,6 +12,7 @@ mod isolation;
 mod options;
 mod paths;
 mod serving;
+mod targets;
 mod tls;
 
 use std::collections::BTreeMap;

@@ -213,6 +213,8 @@ fn backend(id: &BackendId, owner: &ObjectName) -> Backend {
         port: Some(port(9)),
         health: HealthCheck::for_protocol(&protocol),
         protocol,
+        control_port: None,
+        registrants: Default::default(),
         drain_seconds: None,
         timeout_seconds: None,
         ipv6: false,

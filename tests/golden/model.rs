@@ -3,8 +3,8 @@
 use std::fmt::{Display, Write};
 
 use portcullis_model::{
-    AddressFamily, Backend, Certificate, CertificateSource, LoadBalancer, Options, Protocol, Rule, Scheme,
-    Semantics, Target, TargetKind, TargetState,
+    AddressFamily, Backend, Certificate, CertificateSource, LoadBalancer, Options, Protocol, Registrants,
+    Rule, Scheme, Semantics, Target, TargetKind, TargetState,
 };
 
 /// All of it but what stands at its default.
@@ -119,6 +119,12 @@ pub(crate) fn show_backend(out: &mut String, depth: usize, backend: &Backend) {
         depth,
         format!("{} to {kind}, port {port}{family}", backend.id),
     );
+    if let Some(port) = backend.control_port {
+        line(out, depth + 1, format!("control port {port}"));
+    }
+    if backend.registrants == Registrants::OthersToo {
+        line(out, depth + 1, "other clusters register targets, too");
+    }
     for target in backend.targets.iter() {
         line(out, depth + 1, show_target(target));
     }

@@ -914,7 +914,25 @@ def target_groups_are_created_once(moto, self, name, **given):
 
 def settings(group):
     of_its_own = ("arn", "attributes", "targets", "deregistered_targets", "terminated_targets", "draining")
+    of_its_own += ("target_control_port",)  # compared before moto makes the group, which knows none
     return {key: str(value) for key, value in vars(group).items() if key not in of_its_own}
+
+
+@corrects(ELBV2Response, "create_target_group")
+def the_target_control_port_is_kept(moto, self):
+    """moto drops it. 1 to 65,535, returned by Describe, and never changed (API, CreateTargetGroup.TargetControlPort)."""
+    given = self._get_params().get("TargetControlPort")
+    port = None if given is None else int(given)
+    if port is not None and not 1 <= port <= 65535:
+        invalid(f"Target control port '{port}' is not valid")
+    name = self._get_params().get("Name")
+    held = next((group for group in self.elbv2_backend.target_groups.values() if group.name == name), None)
+    if held is not None and getattr(held, "target_control_port", None) != port:
+        refuse("DuplicateTargetGroupName", f"A target group named '{name}' exists, but with different settings")
+    answer = moto(self)
+    if port is not None:
+        answer.result["TargetGroups"][0].target_control_port = port
+    return answer
 
 
 @corrects(ELBv2Backend, "delete_target_group")

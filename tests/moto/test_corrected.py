@@ -498,6 +498,24 @@ class Corrected(unittest.TestCase):
             else:
                 self.elb.modify_target_group_attributes(**given)
 
+    def test_the_target_control_port_is_kept_and_never_changed(self):
+        self.group("asked", TargetControlPort=3000)
+        found = self.elb.describe_target_groups(Names=["asked"])["TargetGroups"][0]
+        self.assertEqual(found["TargetControlPort"], 3000)
+        self.group("silent")
+        found = self.elb.describe_target_groups(Names=["silent"])["TargetGroups"][0]
+        self.assertNotIn("TargetControlPort", found)
+        for code, name, port in (
+            (None, "asked", 3000),
+            ("DuplicateTargetGroupName", "asked", 3001),
+            ("DuplicateTargetGroupName", "silent", 3000),
+        ):
+            given = {"name": name, "TargetControlPort": port}
+            if code:
+                self.refused(code, self.group, f"{name} {port}", **given)
+            else:
+                self.group(**given)
+
     # --- targets
 
     def test_targets_are_registered_by_address_and_port(self):

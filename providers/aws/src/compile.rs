@@ -19,7 +19,9 @@ mod zones;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use portcullis_model::{Backend, BackendId, Code, LoadBalancer, Origin, Problem, ProviderError, Resource};
+use portcullis_model::{
+    Backend, BackendId, Code, LoadBalancer, Origin, OwnTargets, Problem, ProviderError, Resource,
+};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -63,6 +65,8 @@ pub struct Desired {
     /// Other ids under which these may exist, in the order in which they are looked for; all that start with it, where
     /// one ends in a slash.
     pub aliases: BTreeMap<String, Vec<String>>,
+    /// Of the target groups in which other clusters register targets, too: under which name ours are recorded.
+    pub joint: BTreeMap<String, String>,
     pub load_balancer: LoadBalancerSpec<Ref<kind::SecurityGroup>>,
     /// Capacity units to be reserved, 0 for none; absent where it is left as it is.
     pub capacity: Option<u32>,
@@ -241,9 +245,11 @@ pub fn compile(
     let front = load_balancer
         .as_ref()
         .and_then(|behind| front::compile(&context, behind, &mut problems));
+    let joint = target_groups::joint(&context);
     let desired = load_balancer.map(|load_balancer| Desired {
         security_group,
         aliases: aliases_of(&context, &target_groups),
+        joint,
         target_groups,
         load_balancer,
         capacity: balancer.options.minimum_capacity,
@@ -285,6 +291,25 @@ fn aliases_of(
         .keys()
         .map(|id| (id.clone(), context.sharing.aliases(id).to_vec()))
         .collect()
+}
+
+/// What this cluster registers where others register, too.
+pub fn own_targets(settings: &Settings, balancer: &LoadBalancer, account: &Account) -> OwnTargets {
+    target_groups::own_targets(&Context {
+        settings,
+        balancer,
+        account,
+        observed: &Observed::nothing(Owner::load_balancer(&settings.cluster, &balancer.id)),
+        sharing: Sharing::of(balancer),
+    })
+}
+
+/// The backend that a target group of this logical id stands for.
+pub fn stands_for<'a>(balancer: &'a LoadBalancer, id: &str) -> Option<&'a Backend> {
+    let sharing = Sharing::of(balancer);
+    let named = sharing.groups.get(id);
+    let by_alias = || sharing.groups.values().find(|group| is_alias(id, &group.aliases));
+    named.or_else(by_alias).map(|group| group.backend)
 }
 
 /// Each problem once, at its first place: a rule on several listeners has the same problem on each.

@@ -4,7 +4,7 @@ use portcullis_model::LoadBalancer;
 use sha2::{Digest, Sha256};
 
 use crate::account::Account;
-use crate::compile::compile;
+use crate::compile::{Desired, compile};
 use crate::observed::{Observed, Owner};
 use crate::settings::Settings;
 
@@ -13,9 +13,13 @@ use crate::settings::Settings;
 pub fn fingerprint(settings: &Settings, desired: &LoadBalancer, account: &Account) -> String {
     let nothing = Observed::nothing(Owner::load_balancer(&settings.cluster, &desired.id));
     let (compiled, _) = compile(settings, desired, account, &nothing);
-    let resources = compiled.map(|compiled| compiled.resources());
+    let resources = compiled.as_ref().map(Desired::resources);
     // Maps are sorted and numbers are whole, so equal resources are equal bytes.
-    let bytes = serde_json::to_vec(&resources).unwrap_or_default();
+    let mut bytes = serde_json::to_vec(&resources).unwrap_or_default();
+    // Not part of any resource, but of what is done with its targets.
+    for id in compiled.iter().flat_map(|compiled| compiled.joint.keys()) {
+        bytes.extend(id.bytes());
+    }
     let digest = Sha256::digest(&bytes);
     let digits: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
     format!("aws-{digits}")

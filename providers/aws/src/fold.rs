@@ -5,7 +5,7 @@ mod listeners;
 mod shown;
 
 pub use imagine::imagine;
-pub use shown::{address, further_addresses, inventory};
+pub use shown::{address, backends, further_addresses, inventory, listed};
 
 use crate::change::{Answer, Call, Change};
 use crate::observed::{

@@ -52,7 +52,7 @@ pub use account::{Account, Fact};
 pub use aws_config;
 pub use change::{Answer, Call, Change};
 pub use fingerprint::fingerprint;
-pub use fold::{address, fold, fold_shared, imagine, inventory};
+pub use fold::{address, backends, fold, fold_shared, imagine, inventory, listed};
 pub use observed::{Observed, Owned, Owner, Shared};
 pub use plan::plan;
 pub use preview::{plan_observed, plan_offline};

@@ -93,6 +93,7 @@ pub struct TargetGroupKey {
     pub target_type: TargetType,
     pub protocol: TargetProtocol,
     pub version: ProtocolVersion,
+    pub control_port: Option<u16>,
 }
 
 /// The name of a target group.
@@ -114,6 +115,7 @@ pub fn target_group(
         key.target_type.as_str(),
         key.protocol.as_str(),
         key.version.as_str(),
+        &key.control_port.map(|port| port.to_string()).unwrap_or_default(),
     ]);
     format!(
         "k8s-{}-{}-{hash}",
@@ -219,6 +221,7 @@ mod tests {
             target_type: TargetType::Instance,
             protocol: TargetProtocol::Http,
             version: ProtocolVersion::Http1,
+            control_port: None,
         };
         let owner = ObjectName::new("ns-1", "ing-1");
         let id = LoadBalancerId::Lone(owner.clone());

@@ -3,6 +3,7 @@
 mod account;
 mod closer;
 mod details;
+mod health;
 mod listing;
 mod tags;
 
@@ -19,6 +20,7 @@ use crate::resource::Pairs;
 
 pub(crate) use account::account;
 pub(crate) use closer::look_closer;
+pub(crate) use health::health;
 pub(crate) use tags::{RESOURCES_PER_CALL, tags_of};
 
 /// Calls that wait for their answers at the same time.

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use portcullis_model::ProviderError;
+use portcullis_model::{OwnTargets, ProviderError};
 
 use crate::names;
 use crate::resource::{
     ListenerArn, ListenerSpec, LoadBalancerArn, LoadBalancerSpec, Pairs, Permission, RuleArn, RuleSpec,
-    SecurityGroupId, SecurityGroupSpec, TargetGroupArn, TargetGroupSpec,
+    SecurityGroupId, SecurityGroupSpec, TargetDescription, TargetGroupArn, TargetGroupSpec,
 };
 
 /// What is read only where somebody asks for it.
@@ -186,6 +186,8 @@ pub struct Observed {
     pub load_balancers: Vec<Owned<LoadBalancerState>>,
     pub target_groups: Vec<Owned<TargetGroupState>>,
     pub security_groups: Vec<Owned<SecurityGroupState>>,
+    /// Of the targets in groups where other clusters register some, too: those that are recorded as ours.
+    pub own_targets: OwnTargets,
 }
 
 impl Observed {
@@ -196,7 +198,14 @@ impl Observed {
             load_balancers: Vec::new(),
             target_groups: Vec::new(),
             security_groups: Vec::new(),
+            own_targets: OwnTargets::new(),
         }
+    }
+
+    /// Whether this cluster has registered this target of a group where others register some, too.
+    pub fn is_own(&self, service: &str, target: &TargetDescription) -> bool {
+        let own = self.own_targets.get(service);
+        own.is_some_and(|own| own.contains(&target.key()))
     }
 
     /// The load balancer that is kept, should there be more than one.

@@ -1,10 +1,11 @@
 //! Settings in, the provider out: the pure half and the SDKs behind the one contract.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use portcullis_model::{
-    Address, ChangeSummary, Claim, LoadBalancer, LoadBalancerId, Plan, Problem, Provider, ProviderError,
+    Address, Backend, ChangeSummary, Claim, Existing, Listed, LoadBalancer, LoadBalancerId, OwnTargets, Plan,
+    Port, Problem, Provider, ProviderError, TargetAddress, TargetHealth,
 };
 use thiserror::Error;
 
@@ -124,6 +125,14 @@ impl Provider for Aws {
         crate::fingerprint(&self.settings, desired, account)
     }
 
+    fn own_targets(&self, desired: &LoadBalancer, account: &Account) -> OwnTargets {
+        crate::compile::own_targets(&self.settings, desired, account)
+    }
+
+    fn recall(observed: &mut Observed, own: &OwnTargets) {
+        observed.own_targets.clone_from(own);
+    }
+
     fn demand(&self, desired: &LoadBalancer, account: &Account) -> Demand {
         shared::demand(&self.settings, desired, account)
     }
@@ -135,6 +144,14 @@ impl Provider for Aws {
         account: &Account,
     ) -> (Plan<Change>, Vec<Problem>) {
         shared::plan_shared(&self.settings, demands, shared, account)
+    }
+
+    async fn health(
+        &self,
+        backend: &Existing,
+        targets: &BTreeSet<(TargetAddress, Port)>,
+    ) -> Result<BTreeMap<(TargetAddress, Port), TargetHealth>, ProviderError> {
+        observe::health(&self.client, backend, targets).await
     }
 
     async fn apply(&self, claim: &Claim, change: &Change) -> Result<Answer, ProviderError> {
@@ -163,6 +180,18 @@ impl Provider for Aws {
 
     fn further_addresses(observed: &Observed) -> Vec<Address> {
         fold::further_addresses(observed)
+    }
+
+    fn backends(observed: &Observed) -> Vec<Existing> {
+        fold::backends(observed)
+    }
+
+    fn stands_for<'a>(desired: &'a LoadBalancer, existing: &Existing) -> Option<&'a Backend> {
+        crate::compile::stands_for(desired, &existing.id)
+    }
+
+    fn listed(&self, account: &Account, name: &str) -> Listed {
+        fold::listed(&self.settings.cluster, account, name)
     }
 
     fn inventory(observed: &Observed) -> Vec<(&'static str, String, String)> {

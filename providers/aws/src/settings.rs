@@ -41,4 +41,6 @@ pub struct Settings {
     pub node_ports: NodePorts,
     /// TLS policy of listeners that name none; the default of their semantics where absent.
     pub tls_policy: Option<String>,
+    /// Most targets of a target group; AWS's quota where absent.
+    pub most_targets: Option<usize>,
 }

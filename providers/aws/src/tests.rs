@@ -15,3 +15,4 @@ mod settings;
 mod settled;
 mod sharing;
 mod takeover;
+mod targets;

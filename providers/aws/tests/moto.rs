@@ -202,6 +202,10 @@ async fn what_is_believed_to_exist_does() {
     for rule in &mut plain.rules {
         rule.ports = [port(80)].into();
     }
+    let mut optimized = rich.clone();
+    for backend in optimized.backends.values_mut() {
+        backend.control_port = Some(port(3000));
+    }
     let account = world.account().await;
     let shared = world.fit(std::slice::from_ref(&rich), &account).await;
     let mut observed = nothing(&rich);
@@ -211,6 +215,7 @@ async fn what_is_believed_to_exist_does() {
         ("rich again", &rich),
         ("rules turned round", &turned),
         ("one listener", &plain),
+        ("targets that are asked what they can take", &optimized),
         ("simplest", &simplest(&world)),
         ("rich from simplest", &rich),
     ] {

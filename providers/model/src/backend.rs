@@ -1,6 +1,7 @@
 //! Where requests go: a Service's settings and endpoints in, a backend with its targets out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -47,6 +48,13 @@ pub struct ServiceRef {
     pub uid: Arc<str>,
     /// Port as the rule names it: a number or a name.
     pub port: Arc<str>,
+}
+
+impl fmt::Display for ServiceRef {
+    /// `namespace/name:port`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.name, self.port)
+    }
 }
 
 /// Which version of HTTP is spoken to targets.
@@ -157,6 +165,25 @@ pub struct Target {
     pub state: TargetState,
 }
 
+/// Who registers targets of a backend.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub enum Registrants {
+    /// This cluster alone: what it does not know has no place there.
+    #[default]
+    Alone,
+    /// Other clusters as well: what this one has not registered is theirs.
+    OthersToo,
+}
+
+impl Registrants {
+    fn is_alone(&self) -> bool {
+        *self == Self::Alone
+    }
+}
+
+/// Targets that this cluster has registered where others register, too: as `address:port`, by the Service and its port.
+pub type OwnTargets = BTreeMap<String, BTreeSet<String>>;
+
 /// A Service port as a load balancer sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct Backend {
@@ -168,6 +195,11 @@ pub struct Backend {
     /// The port of a target, where all share one; none for a named port that differs from pod to pod.
     pub port: Option<Port>,
     pub protocol: BackendProtocol,
+    /// Where targets say how many more requests they can take; none where they are not asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub control_port: Option<Port>,
+    #[serde(skip_serializing_if = "Registrants::is_alone")]
+    pub registrants: Registrants,
     pub health: HealthCheck,
     /// Longest time, in seconds, a removed target keeps its open connections; the provider's default where absent.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -35,8 +35,8 @@ mod text;
 pub use action::{Action, FixedResponse, Forward, Rewrite, RewritePart, Stickiness, Weight, WeightedBackend};
 pub use auth::{Authenticate, JwtClaim, OnUnauthenticated, Session};
 pub use backend::{
-    Backend, BackendId, BackendProtocol, BackendVersion, GivenBackend, HealthCheck, HealthPort, ServiceRef,
-    Target, TargetAddress, TargetKind, TargetState,
+    Backend, BackendId, BackendProtocol, BackendVersion, GivenBackend, HealthCheck, HealthPort, OwnTargets,
+    Registrants, ServiceRef, Target, TargetAddress, TargetKind, TargetState,
 };
 pub use balancer::{
     AddressFamily, AddressPools, Front, FrontPort, LoadBalancer, Options, Scheme, Semantics, Stands,
@@ -52,7 +52,9 @@ pub use path::{ExactPath, PathMatch, PathPrefix};
 pub use pattern::Pattern;
 pub use plan::{Address, ChangeSummary, FieldChange, Plan, Resource, Verb};
 pub use problem::{Blame, Code, Problem};
-pub use provider::{Claim, Provider, ProviderError, Retry};
+pub use provider::{
+    Claim, Existing, Listed, Provider, ProviderError, Retry, TargetHealth, TargetHealthState,
+};
 pub use redirect::{Redirect, RedirectStatus, Template};
 pub use resolve::{Decision, Request, resolve};
 pub use rule::Rule;

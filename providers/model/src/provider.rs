@@ -1,12 +1,13 @@
 //! The contract of a place that can serve load balancers: what is desired in, calls planned and made out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
+use crate::backend::{Backend, OwnTargets, TargetAddress};
 use crate::balancer::LoadBalancer;
-use crate::name::LoadBalancerId;
+use crate::name::{LoadBalancerId, Port};
 use crate::plan::{Address, ChangeSummary, Plan};
 use crate::problem::{Blame, Code, Problem};
 
@@ -57,6 +58,42 @@ impl ProviderError {
     pub fn blame(&self) -> Blame {
         self.code.blame()
     }
+}
+
+/// A backend as it exists.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Existing {
+    /// The provider's own: see [`Provider::stands_for`].
+    pub id: String,
+    /// By which others know it, such as the readiness gates of its pods.
+    pub name: String,
+    /// By which the provider's API knows it.
+    pub handle: String,
+}
+
+/// Whose a backend of some name is, as the account's listing has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listed {
+    Ours(LoadBalancerId, Existing),
+    Foreign,
+    Nowhere,
+}
+
+/// Whether a target may have requests, as the provider's health checks find it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TargetHealth {
+    pub state: TargetHealthState,
+    /// The provider's own word, such as `Elb.InitialHealthChecking`; empty where it has none.
+    pub reason: String,
+    /// The provider's own sentence.
+    pub message: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TargetHealthState {
+    Healthy,
+    /// Not yet, or not any more.
+    Unhealthy,
 }
 
 /// A place that can serve a [`LoadBalancer`].
@@ -118,6 +155,12 @@ pub trait Provider: Send + Sync + 'static {
     /// need not look.
     fn fingerprint(&self, desired: &LoadBalancer, account: &Self::Account) -> String;
 
+    /// Pure: what this cluster is to have registered where other clusters register targets, too; other backends are
+    /// left out. Recorded, for nothing else tells whose a registered target is.
+    fn own_targets(&self, desired: &LoadBalancer, account: &Self::Account) -> OwnTargets;
+    /// Pure: takes note of what is recorded of them.
+    fn recall(observed: &mut Self::Observed, own: &OwnTargets);
+
     /// Pure: what this load balancer needs of what spans them all.
     fn demand(&self, desired: &LoadBalancer, account: &Self::Account) -> Self::Demand;
 
@@ -128,6 +171,13 @@ pub trait Provider: Send + Sync + 'static {
         shared: &Self::Shared,
         account: &Self::Account,
     ) -> (Plan<Self::Change>, Vec<Problem>);
+
+    /// Asks for the health of some targets of a backend that exists. Those it does not know are left out.
+    fn health(
+        &self,
+        backend: &Existing,
+        targets: &BTreeSet<(TargetAddress, Port)>,
+    ) -> impl Future<Output = Result<BTreeMap<(TargetAddress, Port), TargetHealth>, ProviderError>> + Send;
 
     /// Makes the one call. Refuses a claim that does not cover it.
     fn apply(
@@ -149,6 +199,13 @@ pub trait Provider: Send + Sync + 'static {
     fn address(observed: &Self::Observed) -> Option<Address>;
     /// Pure: where clients find it, too.
     fn further_addresses(observed: &Self::Observed) -> Vec<Address>;
+    /// Pure: the backends that exist.
+    fn backends(observed: &Self::Observed) -> Vec<Existing>;
+    /// Pure: the backend that one that exists stands for: one for several, where they differ in nothing but who asks
+    /// for them.
+    fn stands_for<'a>(desired: &'a LoadBalancer, existing: &Existing) -> Option<&'a Backend>;
+    /// Pure: whose backend has this name, by a listing that may be out of date.
+    fn listed(&self, account: &Self::Account, name: &str) -> Listed;
     /// Pure: kind, id and the provider's name of each resource that exists, for the status.
     fn inventory(observed: &Self::Observed) -> Vec<(&'static str, String, String)>;
 }

@@ -25,6 +25,8 @@ pub(super) struct Endpoints {
     slices_with: Links,
     /// Services with a selector but without slices, by namespace: few in a cluster, all in a folder of manifests.
     unsliced: HashMap<Arc<str>, BTreeSet<Arc<str>>>,
+    /// Pods that wait for a load balancer: few at any time.
+    gated: BTreeSet<ObjectName>,
 }
 
 /// What serves one Service.
@@ -50,6 +52,12 @@ impl Endpoints {
             .values()
             .flat_map(|pods| pods.values().map(|pod| pod.meta.name.clone()))
             .collect()
+    }
+
+    /// Pods that wait for a load balancer.
+    pub(super) fn gated(&self) -> impl Iterator<Item = &Arc<Pod>> {
+        let pod = |name: &ObjectName| self.pods.get(&name.namespace)?.get(&name.name);
+        self.gated.iter().filter_map(pod)
     }
 
     /// None where there is no such Service; its slices wait unread until there is one.
@@ -155,6 +163,11 @@ impl Endpoints {
         if pods.get(&name.name).is_some_and(|held| **held == pod) {
             return Vec::new();
         }
+        if pod.awaited_target_groups().next().is_some() {
+            self.gated.insert(name.clone());
+        } else {
+            self.gated.remove(&name);
+        }
         let pod = Arc::new(pod);
         let held = pods.insert(name.name.clone(), pod.clone());
         let mut services = self.served_by(&pod);
@@ -169,6 +182,7 @@ impl Endpoints {
             return Vec::new();
         };
         let held = pods.remove(&name.name);
+        self.gated.remove(name);
         if pods.is_empty() {
             self.pods.remove(&name.namespace);
         }

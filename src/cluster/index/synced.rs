@@ -9,7 +9,7 @@ use thiserror::Error;
 use super::roster::Entry;
 use super::{Index, SecretsMode};
 use crate::cluster::membership::{CertificateSearch, Membership};
-use crate::cluster::object::{Ingress, IngressClass, Kind};
+use crate::cluster::object::{Ingress, IngressClass, Kind, Pod};
 use crate::cluster::snapshot::{Member, Parameters, Secrets, Snapshot};
 
 /// Some kinds have not been listed yet.
@@ -69,6 +69,11 @@ impl<'a> Synced<'a> {
         leaving
             .map(|ingress| (ingress.clone(), parameters(ingress)))
             .collect()
+    }
+
+    /// Pods that wait for a load balancer.
+    pub fn gated_pods(&self) -> impl Iterator<Item = &'a Arc<Pod>> {
+        self.index.endpoints.gated()
     }
 
     /// What this load balancer is made of; without members where there is none of this id.

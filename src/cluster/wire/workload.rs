@@ -7,18 +7,23 @@ use serde::Deserialize;
 
 use super::meta::{MetaWire, Texts, texts};
 use super::{Invalid, Wire, object};
-use crate::cluster::object::{Meta, Namespace, Node, Object, Pod};
+use crate::cluster::object::{Gate, Meta, Namespace, Node, NodeState, Object, Pod, Taint};
 
 #[derive(Deserialize)]
 struct Condition {
     r#type: Option<Arc<str>>,
     status: Option<Arc<str>>,
+    reason: Option<Arc<str>>,
 }
 
-fn is_ready(conditions: Option<Vec<Condition>>) -> bool {
-    conditions.into_iter().flatten().any(|condition| {
-        condition.r#type.as_deref() == Some("Ready") && condition.status.as_deref() == Some("True")
-    })
+fn condition<'a>(conditions: &'a [Condition], kind: &str) -> Option<&'a Condition> {
+    conditions
+        .iter()
+        .find(|condition| condition.r#type.as_deref() == Some(kind))
+}
+
+fn is_true(conditions: &[Condition], kind: &str) -> bool {
+    condition(conditions, kind).is_some_and(|condition| condition.status.as_deref() == Some("True"))
 }
 
 fn address(field: String, text: &str) -> Result<IpAddr, Invalid> {
@@ -46,6 +51,15 @@ struct PodSpec {
     containers: Option<Vec<Container>>,
     #[serde(default, deserialize_with = "object::list")]
     init_containers: Option<Vec<Container>>,
+    #[serde(default, deserialize_with = "object::list")]
+    readiness_gates: Option<Vec<ReadinessGate>>,
+    termination_grace_period_seconds: Option<i64>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ReadinessGate {
+    condition_type: Option<Arc<str>>,
 }
 
 #[derive(Deserialize)]
@@ -54,7 +68,18 @@ struct Container {
     #[serde(default, deserialize_with = "object::list")]
     ports: Option<Vec<ContainerPort>>,
     restart_policy: Option<Arc<str>>,
+    #[serde(default, deserialize_with = "object::one")]
+    lifecycle: Option<Lifecycle>,
 }
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Lifecycle {
+    pre_stop: Option<serde::de::IgnoredAny>,
+}
+
+/// Kubernetes API, PodSpec.terminationGracePeriodSeconds.
+const GRACE_SECONDS: i64 = 30;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -109,9 +134,30 @@ impl Wire for PodWire {
             .into_iter()
             .flatten()
             .filter(|container| container.restart_policy.as_deref() == Some("Always"));
+        let containers: Vec<Container> = spec.containers.into_iter().flatten().chain(sidecars).collect();
+        let pre_stop = |container: &Container| {
+            let lifecycle = container.lifecycle.as_ref();
+            lifecycle.is_some_and(|lifecycle| lifecycle.pre_stop.is_some())
+        };
+        let pre_stop = containers.iter().any(pre_stop);
+        let conditions = status.conditions.unwrap_or_default();
+        let gates = spec.readiness_gates.into_iter().flatten();
+        let gates = gates
+            .filter_map(|gate| gate.condition_type)
+            .map(|kind| {
+                let told = condition(&conditions, &kind);
+                let gate = Gate {
+                    met: is_true(&conditions, &kind),
+                    reason: told.and_then(|told| told.reason.clone()),
+                };
+                (kind, gate)
+            })
+            .collect();
         let mut ports = std::collections::BTreeMap::new();
-        let containers = spec.containers.into_iter().flatten().chain(sidecars);
-        for port in containers.flat_map(|container| container.ports.into_iter().flatten()) {
+        let every_port = containers
+            .into_iter()
+            .flat_map(|container| container.ports.into_iter().flatten());
+        for port in every_port {
             let tcp = port.protocol.is_none_or(|protocol| &*protocol == "TCP");
             if let (true, Some(name), Some(number)) = (tcp, port.name, port.container_port) {
                 ports.entry(name).or_insert(number);
@@ -125,7 +171,11 @@ impl Wire for PodWire {
                 .into_iter()
                 .map(|(field, ip)| address(field, &ip))
                 .collect::<Result<_, _>>()?,
-            ready: is_ready(status.conditions),
+            ready: is_true(&conditions, "Ready"),
+            containers_ready: is_true(&conditions, "ContainersReady"),
+            gates,
+            grace_seconds: spec.termination_grace_period_seconds.unwrap_or(GRACE_SECONDS),
+            pre_stop,
             finished: matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")),
             ports,
         }))
@@ -149,12 +199,13 @@ struct NodeSpec {
     #[serde(rename = "providerID")]
     provider_id: Option<Arc<str>>,
     #[serde(default, deserialize_with = "object::list")]
-    taints: Option<Vec<Taint>>,
+    taints: Option<Vec<TaintWire>>,
 }
 
 #[derive(Deserialize)]
-struct Taint {
+struct TaintWire {
     key: Option<Arc<str>>,
+    effect: Option<Arc<str>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -195,13 +246,24 @@ impl Wire for NodeWire {
             meta,
             labels: texts(self.labels),
             provider_id: spec.provider_id.filter(|id| !id.is_empty()),
-            ready: is_ready(status.conditions),
+            state: match condition(&status.conditions.unwrap_or_default(), "Ready")
+                .and_then(|ready| ready.status.as_deref())
+            {
+                Some("True") => NodeState::Ready,
+                Some("Unknown") => NodeState::Unknown,
+                Some(_) | None => NodeState::NotReady,
+            },
             addresses,
             taints: spec
                 .taints
                 .into_iter()
                 .flatten()
-                .filter_map(|taint| taint.key)
+                .filter_map(|taint| {
+                    Some(Taint {
+                        key: taint.key?,
+                        effect: taint.effect.unwrap_or_default(),
+                    })
+                })
                 .collect(),
         }))
     }

@@ -128,9 +128,10 @@ catalog! {
     "healthy-threshold-count" Backend Portable Built "Checks in a row until a target is healthy.";
     "unhealthy-threshold-count" Backend Portable Built "Checks in a row until a target is unhealthy.";
     "success-codes" Backend Portable Built "Codes of a healthy answer, such as `200,202` or `200-299`.";
-    "target-node-labels" Backend Aws Ignored "Labels of the nodes that are targets.";
-    "multi-cluster-target-group" Backend Aws Ignored "Whether other clusters share the target group.";
-    "target-control-port." Backend Aws Ignored "Port of the target optimizer.";
+    "target-node-labels" Backend Aws Built "Labels of the nodes that are targets.";
+    "multi-cluster-target-group" Backend Aws Built "Whether other clusters register targets in the target group, too; theirs are left alone.";
+    "target-control-port." Backend Aws Built
+        "Port of the target optimizer's agent, by Service and port: `target-control-port.web.80`.";
 
     "actions." Rule Portable Built "What answers instead of a Service: JSON, by the backend's name.";
     "conditions." Rule Portable Built "What else a request must meet: JSON, by the backend's name.";

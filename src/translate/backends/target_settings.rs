@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use portcullis_model::{BackendProtocol, BackendVersion, HealthCheck, HealthPort, Port, Problem, TargetKind};
+use portcullis_model::{
+    BackendProtocol, BackendVersion, HealthCheck, HealthPort, Port, Problem, Registrants, TargetKind,
+};
 
 use crate::cluster::object::{PortRef, Service, ServicePort};
 use crate::translate::admission;
@@ -17,16 +19,22 @@ pub(super) struct TargetSettings<'a> {
     ingress: &'a Annotations<'a>,
     pub(super) kind: TargetKind,
     pub(super) protocol: BackendProtocol,
+    /// Of the nodes that are targets.
+    pub(super) node_labels: BTreeMap<String, String>,
+    pub(super) control_port: Option<Port>,
+    pub(super) registrants: Registrants,
     pub(super) attributes: BTreeMap<String, String>,
     pub(super) tags: BTreeMap<String, String>,
     pub(super) drain_seconds: Option<u32>,
 }
 
 impl<'a> TargetSettings<'a> {
-    /// None where how targets are spoken to cannot be told: a guess could send in the clear what was to be encrypted.
+    /// None where how targets are spoken to, or which they are, cannot be told: a guess could send in the clear what
+    /// was to be encrypted, or to nodes that were not meant. `port` as the Ingress names it.
     pub(super) fn read(
         part: &'a Part<'_>,
         service: &'a Service,
+        port: &str,
         settings: &Settings,
         problems: &mut Vec<Problem>,
     ) -> Option<Self> {
@@ -35,6 +43,9 @@ impl<'a> TargetSettings<'a> {
             ingress: &part.annotations,
             kind: TargetKind::Pod,
             protocol: BackendProtocol::default(),
+            node_labels: BTreeMap::new(),
+            control_port: None,
+            registrants: Registrants::Alone,
             attributes: BTreeMap::new(),
             tags: BTreeMap::new(),
             drain_seconds: None,
@@ -48,7 +59,14 @@ impl<'a> TargetSettings<'a> {
             problems,
         );
         let version = this.setting("backend-protocol-version", version, problems);
-        if refused || kind.is_invalid() || protocol.is_invalid() || version.is_invalid() {
+        let labels = this.setting("target-node-labels", node_labels, problems);
+        let shared = this.setting("multi-cluster-target-group", value::boolean, problems);
+        if refused
+            || kind.is_invalid()
+            || protocol.is_invalid()
+            || version.is_invalid()
+            || labels.is_invalid()
+        {
             return None;
         }
         this.kind = match (settings.targets, kind.given()) {
@@ -60,8 +78,19 @@ impl<'a> TargetSettings<'a> {
             version: version.given().unwrap_or_default(),
             tls: protocol.given().unwrap_or(false),
         };
-        this.attributes = this.map("target-group-attributes", problems);
-        this.tags = this.map("tags", problems);
+        this.control_port = this.control_port(service, port, problems)?.given();
+        if this.kind == TargetKind::Node {
+            this.node_labels = labels.given().unwrap_or_default();
+        }
+        // Where it cannot be read, others may register targets: theirs must not be taken for nobody's.
+        this.registrants = match shared {
+            Setting::Absent | Setting::Given(false) => Registrants::Alone,
+            Setting::Given(true) | Setting::Invalid => Registrants::OthersToo,
+        };
+        // The Service's list stands for the Ingress's as a whole.
+        let attributes = this.setting("target-group-attributes", value::map, problems);
+        this.attributes = attributes.given().unwrap_or_default();
+        this.tags = this.merged("tags", problems);
         this.drain_seconds = this
             .attributes
             .get("deregistration_delay.timeout_seconds")
@@ -83,8 +112,27 @@ impl<'a> TargetSettings<'a> {
         source.read(name, parse, problems)
     }
 
+    /// Read from the Ingress alone. None where it is written, but cannot be had.
+    fn control_port(
+        &self,
+        service: &Service,
+        port: &str,
+        problems: &mut Vec<Problem>,
+    ) -> Option<Setting<Port>> {
+        let name = format!("target-control-port.{}.{port}", service.meta.name.name);
+        let read = |text: &str| match self.kind {
+            TargetKind::Pod => {
+                let number = value::integer(text, 1, 65_535)?;
+                Port::new(number).map_err(|error| error.to_string())
+            }
+            TargetKind::Node => Err("only target type ip has a control port".to_owned()),
+        };
+        let read = self.ingress.read(&name, read, problems);
+        (!read.is_invalid()).then_some(read)
+    }
+
     /// Both merged; the Service's values win.
-    fn map(&self, name: &str, problems: &mut Vec<Problem>) -> BTreeMap<String, String> {
+    fn merged(&self, name: &str, problems: &mut Vec<Problem>) -> BTreeMap<String, String> {
         let mut all = self
             .ingress
             .read(name, value::map, problems)
@@ -153,6 +201,27 @@ fn target_kind(text: &str) -> Result<TargetKind, String> {
         "instance" => Ok(TargetKind::Node),
         _ => Err("expected ip or instance".to_owned()),
     }
+}
+
+/// Labels that a node can have: others would be met by none, and nobody would know why.
+/// Source: Kubernetes docs, "Labels and Selectors", syntax and character set.
+fn node_labels(text: &str) -> Result<BTreeMap<String, String>, String> {
+    let word = |text: &str| {
+        let inner = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        let outer = |c: char| c.is_ascii_alphanumeric();
+        text.len() <= 63 && text.chars().all(inner) && text.starts_with(outer) && text.ends_with(outer)
+    };
+    let labels = value::map(text)?;
+    for (key, value) in &labels {
+        let (prefix, name) = key
+            .split_once('/')
+            .map_or((None, &**key), |(prefix, name)| (Some(prefix), name));
+        let prefix_fits = prefix.is_none_or(|prefix| prefix.len() <= 253 && prefix.split('.').all(word));
+        if !prefix_fits || !word(name) || !(value.is_empty() || word(value)) {
+            return Err(format!("{} is no label", value::shown(&format!("{key}={value}"))));
+        }
+    }
+    Ok(labels)
 }
 
 fn scheme(text: &str) -> Result<&str, String> {

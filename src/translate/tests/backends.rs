@@ -438,7 +438,7 @@ fn the_service_s_annotations_win_over_the_ingress_s() {
     assert!(own.health.tls && own.protocol.tls);
     assert_eq!(own.protocol.version, BackendVersion::Grpc);
     assert_eq!(own.drain_seconds, Some(30));
-    assert_eq!(own.attributes["stickiness.enabled"], "true");
+    assert!(!own.attributes.contains_key("stickiness.enabled"));
     assert_eq!(own.attributes["deregistration_delay.timeout_seconds"], "30");
     let other = backend(&served, "other");
     assert_eq!(other.health.path, "/all");

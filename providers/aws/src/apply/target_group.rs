@@ -22,6 +22,7 @@ pub(super) async fn create(to: &Writer<'_>, spec: &TargetGroupSpec) -> Result<An
         .protocol(spec.protocol.as_str().into())
         .set_protocol_version(version)
         .port(spec.port.into())
+        .set_target_control_port(spec.target_control_port.map(i32::from))
         .vpc_id(spec.vpc_id.as_str())
         .target_type(spec.target_type.as_str().into())
         .ip_address_type(spec.ip_address_type.as_str().into())

@@ -222,6 +222,7 @@ fn target_group(
         target_type: TargetType::Alb,
         ip_address_type: IpAddressType::Ipv4,
         port,
+        target_control_port: None,
         vpc_id: context.account.vpc.clone(),
         health,
         tags: with_tags(context, id, &BTreeMap::new()),

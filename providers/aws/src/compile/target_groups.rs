@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
 use portcullis_model::{
-    Backend, BackendVersion, Code, HealthCheck, HealthPort, LoadBalancer, Problem, Target, TargetAddress,
-    TargetKind, TargetState,
+    Backend, BackendVersion, Code, HealthCheck, HealthPort, LoadBalancer, OwnTargets, Problem, Registrants,
+    Target, TargetAddress, TargetKind, TargetState,
 };
 
 use super::conditions::Refusal;
@@ -63,11 +63,13 @@ pub(super) fn compile(
                 message,
             ));
         }
+        without_cross_zone(backend, &mut group.attributes, problems);
         let all = targets(context, backend, problems);
-        let most = room.min(context.account.quotas.targets_per_group);
+        let cap = context.settings.most_targets.unwrap_or(usize::MAX);
+        let most = room.min(context.account.quotas.targets_per_group).min(cap);
         if all.len() > most {
             let message = format!(
-                "backend {id} has {} targets, and AWS has room for {most}",
+                "backend {id} has {} targets, and there is room for {most}",
                 all.len()
             );
             problems.push(Problem::new(Code::LimitExceeded, backend.origin.clone(), message));
@@ -127,6 +129,7 @@ fn target_group(context: &Context<'_>, id: &str, shared: &Group<'_>) -> TargetGr
         target_type,
         protocol,
         version: protocol_version,
+        control_port: backend.control_port.map(portcullis_model::Port::get),
     };
     let mut attributes = backend.attributes.clone();
     if let Some(seconds) = backend.drain_seconds {
@@ -152,6 +155,7 @@ fn target_group(context: &Context<'_>, id: &str, shared: &Group<'_>) -> TargetGr
             IpAddressType::Ipv4
         },
         port,
+        target_control_port: key.control_port,
         vpc_id: context.account.vpc.clone(),
         health: health_check(&backend.health, backend.protocol.version),
         tags: with_tags(context, id, &backend.tags),
@@ -185,6 +189,52 @@ pub(super) fn health_check(check: &HealthCheck, version: BackendVersion) -> Heal
     }
 }
 
+/// Whether each zone's load balancer node sends only to targets of its own zone.
+fn is_zonal(attributes: &BTreeMap<String, String>) -> bool {
+    attributes.get(CROSS_ZONE).is_some_and(|value| value == "false")
+}
+
+const CROSS_ZONE: &str = "load_balancing.cross_zone.enabled";
+const STICKY: &str = "stickiness.enabled";
+
+/// Leaves stickiness out where requests stay in their zone: AWS refuses both together.
+/// Source: "Edit target group attributes for your Application Load Balancer", cross-zone load balancing.
+fn without_cross_zone(backend: &Backend, attributes: &mut Pairs, problems: &mut Vec<Problem>) {
+    if is_zonal(&attributes.0) && attributes.get(STICKY) == Some("true") {
+        attributes.0.retain(|key, _| !key.starts_with("stickiness."));
+        let message = format!(
+            "backend {}: without cross-zone load balancing AWS has no stickiness; it is left out",
+            backend.id
+        );
+        problems.push(Problem::new(
+            Code::BackendUnsupported,
+            backend.origin.clone(),
+            message,
+        ));
+    }
+}
+
+/// The groups in which other clusters register targets, too, and whose Service's these are.
+pub(super) fn joint(context: &Context<'_>) -> BTreeMap<String, String> {
+    let groups = context.sharing.groups.iter();
+    groups
+        .filter(|(_, group)| group.backend.registrants == Registrants::OthersToo)
+        .map(|(id, group)| (id.clone(), group.backend.service.to_string()))
+        .collect()
+}
+
+/// What this cluster registers where others register, too.
+pub(super) fn own_targets(context: &Context<'_>) -> OwnTargets {
+    let backends = context.balancer.backends.values();
+    let mut out = OwnTargets::new();
+    for backend in backends.filter(|backend| backend.registrants == Registrants::OthersToo) {
+        let targets = targets(context, backend, &mut Vec::new());
+        let known = out.entry(backend.service.to_string()).or_default();
+        known.extend(targets.iter().map(TargetDescription::key));
+    }
+    out
+}
+
 /// Those that may have requests, as the API describes them.
 fn targets(
     context: &Context<'_>,
@@ -198,6 +248,18 @@ fn targets(
             TargetState::Ready => {}
         }
         match description(target, backend.target_kind, &context.account.ranges) {
+            // ELBv2 API, TargetDescription.AvailabilityZone: "this should be an Availability Zone inside the VPC".
+            Ok(described) if described.availability_zone.is_some() && is_zonal(&backend.attributes) => {
+                let message = format!(
+                    "backend {}: {} is outside the VPC, where AWS reaches it only with cross-zone load balancing",
+                    backend.id, described.id
+                );
+                problems.push(Problem::new(
+                    Code::BackendUnsupported,
+                    backend.origin.clone(),
+                    message,
+                ));
+            }
             Ok(described) => {
                 out.insert(described);
             }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use portcullis_model::{Code, Problem};
+use portcullis_model::{Code, Problem, Target, TargetAddress, TargetState};
 
 use super::Context;
 use crate::account::Fact;
@@ -21,6 +21,12 @@ pub(super) fn uncovered(
     };
     let own = known.iter().filter(|subnet| subnets.contains(&subnet.id));
     let covered: BTreeSet<&str> = own.map(|subnet| subnet.zone.as_str()).collect();
+    // Those outside the VPC are reached from every zone.
+    let ranges = &context.account.ranges;
+    let inside = |target: &Target| match &target.address {
+        TargetAddress::Ip(ip) => ranges.is_empty() || ranges.iter().any(|range| range.contains(ip)),
+        TargetAddress::Instance(_) => true,
+    };
     if covered.is_empty() {
         return; // the subnets are none of those that were read
     }
@@ -33,6 +39,7 @@ pub(super) fn uncovered(
         let zones: BTreeSet<&str> = backend
             .targets
             .iter()
+            .filter(|target| target.state == TargetState::Ready && inside(target))
             .filter_map(|target| target.zone.as_deref())
             .collect();
         let missing: Vec<&str> = zones.difference(&covered).copied().collect();

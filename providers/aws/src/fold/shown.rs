@@ -1,9 +1,10 @@
 //! What is observed in, what a status shows of it out.
 
-use portcullis_model::Address;
+use portcullis_model::{Address, Existing, Listed, LoadBalancerId};
 
+use crate::account::Account;
 use crate::names;
-use crate::observed::{LoadBalancerState, Observed};
+use crate::observed::{LoadBalancerState, Observed, Owned, Owner, TargetGroupState};
 use crate::resource::{Kind, kind};
 
 /// Where clients find it, once it exists.
@@ -18,6 +19,37 @@ pub fn further_addresses(observed: &Observed) -> Vec<Address> {
 
 fn host_name(state: &LoadBalancerState) -> Address {
     Address::Hostname(state.dns_name.to_ascii_lowercase())
+}
+
+/// The target groups that exist, by the logical ids of backends.
+pub fn backends(observed: &Observed) -> Vec<Existing> {
+    let groups = observed.target_groups.iter();
+    groups
+        .map(|owned| existing(owned.resource(), owned.get()))
+        .collect()
+}
+
+/// Whose target group has this name: names are unique in a Region.
+pub fn listed(cluster: &str, account: &Account, name: &str) -> Listed {
+    let groups = &account.listing.target_groups;
+    let Some(state) = groups.iter().find(|state| state.spec.name == name) else {
+        return Listed::Nowhere;
+    };
+    let stack = state.spec.tags.get(names::STACK_TAG).map(LoadBalancerId::parse);
+    let ours = stack.and_then(|id| {
+        let owner = Owner::load_balancer(cluster, &id);
+        let owned = Owned::read(&owner, &state.spec.tags, ())?;
+        Some(Listed::Ours(id, existing(owned.resource(), state)))
+    });
+    ours.unwrap_or(Listed::Foreign)
+}
+
+fn existing(id: &str, state: &TargetGroupState) -> Existing {
+    Existing {
+        id: id.to_owned(),
+        name: state.spec.name.clone(),
+        handle: state.arn.to_string(),
+    }
 }
 
 /// Kind, logical id and ARN or id of each resource that exists, in the order in which they are made.

@@ -108,7 +108,11 @@ pub(super) fn deregister(round: &Round<'_>, changes: &mut Vec<Change>) {
         let Some(desired) = round.desired.target_groups.get(*id) else {
             continue;
         };
-        for targets in chunks(state.spec.targets.difference(&desired.targets)) {
+        // Of what other clusters have registered, nobody here knows whether it still serves.
+        let joint = round.desired.joint.get(*id);
+        let ours =
+            |target: &&TargetDescription| joint.is_none_or(|service| round.observed.is_own(service, target));
+        for targets in chunks(state.spec.targets.difference(&desired.targets).filter(ours)) {
             let reason = format!("{} may have no more requests", count(&targets));
             let call = Call::DeregisterTargets {
                 arn: state.arn.clone(),

@@ -111,6 +111,13 @@ pub struct TargetDescription {
     pub availability_zone: Option<String>,
 }
 
+impl TargetDescription {
+    /// `address:port`, as the incumbent remembers its own targets.
+    pub fn key(&self) -> String {
+        format!("{}:{}", self.id, self.port)
+    }
+}
+
 /// A target group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "PascalCase")]
@@ -123,6 +130,9 @@ pub struct TargetGroupSpec {
     pub ip_address_type: IpAddressType,
     /// What a target serves on that names no port of its own; 1 where each target names one.
     pub port: u16,
+    /// Where the load balancer asks targets how many more requests they can take (the target optimizer).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target_control_port: Option<u16>,
     pub vpc_id: VpcId,
     #[serde(flatten)]
     pub health: HealthCheckSpec,
@@ -140,6 +150,7 @@ impl TargetGroupSpec {
         self.target_type != other.target_type
             || self.protocol != other.protocol
             || self.protocol_version != other.protocol_version
+            || self.target_control_port != other.target_control_port
             || self.ip_address_type != other.ip_address_type
     }
 }

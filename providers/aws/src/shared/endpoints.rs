@@ -119,7 +119,9 @@ fn needed(settings: &Settings, backend: &Backend, target: &Target) -> Vec<Ports>
                 HealthPort::Traffic => traffic,
                 HealthPort::Fixed(port) => port.get(),
             };
-            vec![(traffic, traffic), (health, health)]
+            let control = backend.control_port.map(portcullis_model::Port::get);
+            let all = [Some(traffic), Some(health), control];
+            all.into_iter().flatten().map(|port| (port, port)).collect()
         }
     }
 }

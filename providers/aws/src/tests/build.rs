@@ -176,6 +176,8 @@ pub(super) fn backend(
         port: Some(port(target_port)),
         health: HealthCheck::for_protocol(&protocol),
         protocol,
+        control_port: None,
+        registrants: Default::default(),
         drain_seconds: None,
         timeout_seconds: None,
         ipv6: false,

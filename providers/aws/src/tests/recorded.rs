@@ -204,6 +204,7 @@ fn target_group(value: &Value) -> TargetGroupState {
             },
             ip_address_type: IpAddressType::Ipv4,
             port: number(&value["Port"]),
+            target_control_port: None,
             vpc_id: Id::new(text(&value["VpcId"])),
             health: HealthCheckSpec {
                 enabled: value["HealthCheckEnabled"].as_bool().unwrap(),

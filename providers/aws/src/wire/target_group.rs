@@ -110,6 +110,7 @@ pub(crate) fn target_group_from(sdk: TargetGroup) -> Result<TargetGroupState, &'
             target_type: kind.ok_or("TargetType")?,
             ip_address_type: ip_address_type_from(family).ok_or("IpAddressType")?,
             port: port.ok_or("Port")?,
+            target_control_port: sdk.target_control_port.and_then(|port| u16::try_from(port).ok()),
             vpc_id: VpcId::new(sdk.vpc_id.ok_or("VpcId")?),
             health,
             tags: Pairs::default(),

@@ -260,6 +260,8 @@ pub(crate) fn backend(balancer: &mut LoadBalancer, service: &str, pods: &[String
         port: Some(port(8080)),
         health: HealthCheck::for_protocol(&protocol),
         protocol,
+        control_port: None,
+        registrants: Default::default(),
         drain_seconds: None,
         timeout_seconds: None,
         ipv6: false,

@@ -84,6 +84,8 @@ pub(crate) fn backend(name: &str, targets: &[SocketAddr]) -> Backend {
         port: None,
         health: HealthCheck::for_protocol(&protocol),
         protocol,
+        control_port: None,
+        registrants: Default::default(),
         drain_seconds: None,
         timeout_seconds: None,
         ipv6: false,
