@@ -27,6 +27,7 @@ use crate::cluster::index::{Index, SecretsMode};
 use crate::cluster::object::Kind;
 use crate::cluster::watch::{self as follow, Health, SharedIndex};
 use crate::reconcile::accounts::Accounts;
+use crate::reconcile::gates::keep::Keeper;
 use crate::reconcile::lease::keep::Lost;
 use crate::reconcile::lease::{Standing, Tenure};
 use crate::reconcile::memory::Memory;
@@ -59,6 +60,8 @@ pub struct Setup<P> {
     pub account_interval: Duration,
     /// Time between two looks for what was changed behind our back.
     pub sync_period: Duration,
+    /// Time between two looks at the health of targets that pods wait for.
+    pub health_interval: Duration,
     pub leadership: Leadership,
     /// Name of this process among all that ever run: for the lease and Events.
     pub identity: String,
@@ -121,6 +124,7 @@ pub async fn run<P: Provider>(
         }
     });
     let shop = Shop {
+        gates: Keeper::new(client.clone()),
         reporter: Reporter::new(client, setup.identity, clock::now()),
         metrics: Metrics::default(),
         site: Site {
@@ -147,6 +151,7 @@ pub async fn run<P: Provider>(
     let mut tick = tokio::time::interval(TICK);
     let mut refresh = later(setup.account_interval);
     let mut look = later(setup.sync_period);
+    let mut probe = later(setup.health_interval);
     let mut stop = pin!(stop);
     loop {
         let due = floor.begin_turns();
@@ -173,6 +178,7 @@ pub async fn run<P: Provider>(
             }
             _ = refresh.tick() => floor.refresh(),
             _ = look.tick() => floor.look_again(),
+            _ = probe.tick() => floor.probe(),
             () = wake => {}
         }
     }

@@ -14,6 +14,7 @@ pub mod pass;
 
 pub mod accounts;
 pub mod fingerprint;
+pub mod gates;
 pub mod memory;
 #[cfg(feature = "cluster")]
 pub mod records;

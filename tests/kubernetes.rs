@@ -191,7 +191,7 @@ async fn a_record_is_held_before_and_gone_after() {
     );
     assert_eq!(stored.status, Some(status.clone()));
 
-    records.begin_changes(&id).await.unwrap();
+    records.begin_changes(&id, &Default::default()).await.unwrap();
     let begun = api.get("shop.kept").await.unwrap().status.unwrap();
     assert_eq!(
         begun.fingerprint, None,

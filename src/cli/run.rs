@@ -64,6 +64,9 @@ pub(super) struct RunArgs {
     /// Time between two looks for what was changed on AWS by others, such as 10h, 90m or 1h30m
     #[arg(long, value_name = "TIME", default_value = "10h", value_parser = duration)]
     sync_period: Duration,
+    /// Time between two looks at the health of targets that pods wait for with a readiness gate
+    #[arg(long, value_name = "TIME", default_value = "15s", value_parser = duration)]
+    targetgroupbinding_requeue_duration: Duration,
     /// Time between two readings of subnets, certificates and what else of the account load balancers use
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = duration)]
     account_interval: Duration,
@@ -113,6 +116,7 @@ async fn serve(args: &RunArgs) -> anyhow::Result<Ended> {
         },
         account_interval: args.account_interval,
         sync_period: args.sync_period,
+        health_interval: args.targetgroupbinding_requeue_duration,
         leadership: leadership(args, config)?,
         identity: identity(),
         admin: Some(admin),

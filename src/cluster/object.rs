@@ -322,12 +322,15 @@ impl Pod {
             .filter_map(|(kind, gate)| Some((kind.strip_prefix(TARGET_HEALTH)?, gate)))
     }
 
-    /// Whether nothing but load balancers keeps it from being ready.
-    pub fn waits_for_load_balancers_alone(&self) -> bool {
-        let mut unmet = self.gates.iter().filter(|(_, gate)| !gate.met).peekable();
-        self.containers_ready
-            && unmet.peek().is_some()
-            && unmet.all(|(kind, _)| kind.starts_with(TARGET_HEALTH))
+    /// Whether nothing but load balancers keeps it from being ready, or kept it until a moment ago: it is some time
+    /// from the opening of a gate until the pod and its EndpointSlice say that it is ready.
+    pub fn is_ready_but_for_load_balancers(&self) -> bool {
+        let (own, mut others): (Vec<_>, Vec<_>) = self
+            .gates
+            .iter()
+            .partition(|(kind, _)| kind.starts_with(TARGET_HEALTH));
+        others.retain(|(_, gate)| !gate.met);
+        self.containers_ready && !own.is_empty() && others.is_empty()
     }
 }
 

@@ -13,6 +13,7 @@ use crate::cluster::index::Touched;
 use crate::cluster::membership::Membership;
 use crate::reconcile::backoff::{Backoff, Delay};
 use crate::reconcile::drift;
+use crate::reconcile::gates::keep::Keeper;
 use crate::reconcile::outcome::End;
 use crate::reconcile::pass::{Site, pass};
 use crate::reconcile::queue::{Again, Next, Pace, Queue};
@@ -25,6 +26,7 @@ pub(super) struct Shop<P: Provider> {
     pub(super) site: Site<P>,
     pub(super) reporter: Reporter,
     pub(super) metrics: Metrics,
+    pub(super) gates: Keeper<P>,
 }
 
 /// How a pass went, for its next turn.
@@ -37,6 +39,8 @@ pub(super) struct Turn {
 /// Work beside passes.
 pub(super) enum Chore {
     Refreshed(Result<(), ProviderError>),
+    /// A look at the health of targets that pods wait for.
+    Probed(Result<(), ProviderError>),
     Told,
 }
 
@@ -48,6 +52,8 @@ pub(super) struct Floor<P: Provider> {
     /// Ingresses to be told that they are refused, or not any more.
     refused: BTreeSet<ObjectName>,
     records_listed: bool,
+    /// A look at targets' health is under way: a slow one is not overtaken by the next.
+    probing: bool,
     pub(super) turns: JoinSet<Turn>,
     pub(super) chores: JoinSet<Chore>,
 }
@@ -60,6 +66,7 @@ impl<P: Provider> Floor<P> {
             backoff: Backoff::default(),
             refused: BTreeSet::new(),
             records_listed: false,
+            probing: false,
             turns: JoinSet::new(),
             chores: JoinSet::new(),
         }
@@ -144,6 +151,12 @@ impl<P: Provider> Floor<P> {
     pub(super) fn done(&mut self, chore: Chore) {
         match chore {
             Chore::Told => {}
+            Chore::Probed(probed) => {
+                self.probing = false;
+                if let Err(error) = probed {
+                    warn!(code = %error.code, error = &error as &dyn std::error::Error, "targets' health was not read");
+                }
+            }
             Chore::Refreshed(Ok(())) => self.touch_all(),
             Chore::Refreshed(Err(error)) => {
                 warn!(code = %error.code, error = &error as &dyn std::error::Error, "the account was not read again");
@@ -179,6 +192,16 @@ impl<P: Provider> Floor<P> {
         let shop = self.shop.clone();
         self.chores
             .spawn(async move { Chore::Refreshed(drift::look_again(&shop.site, now()).await) });
+    }
+
+    pub(super) fn probe(&mut self) {
+        if self.probing || !self.may_begin() {
+            return;
+        }
+        self.probing = true;
+        let shop = self.shop.clone();
+        self.chores
+            .spawn(async move { Chore::Probed(shop.gates.look(&shop.site, now()).await) });
     }
 
     pub(super) fn measure(&self) {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use portcullis_model::{LoadBalancerId, Provider};
+use portcullis_model::{Existing, LoadBalancerId, Provider};
 
 /// One load balancer as a pass left it.
 pub struct Known<P: Provider> {
@@ -29,6 +29,15 @@ struct State<P: Provider> {
     known: BTreeMap<LoadBalancerId, Known<P>>,
     /// Grows whenever a pass takes, puts or drops what is known.
     editions: BTreeMap<LoadBalancerId, u64>,
+    /// By name.
+    backends: BTreeMap<String, Remembered>,
+}
+
+/// What became of a backend.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Remembered {
+    Exists(LoadBalancerId, Existing),
+    Former,
 }
 
 impl<P: Provider> fmt::Debug for Memory<P> {
@@ -42,6 +51,7 @@ impl<P: Provider> Default for Memory<P> {
         Self(Mutex::new(State {
             known: BTreeMap::new(),
             editions: BTreeMap::new(),
+            backends: BTreeMap::new(),
         }))
     }
 }
@@ -56,7 +66,25 @@ impl<P: Provider> Memory<P> {
     pub fn put(&self, id: &LoadBalancerId, known: Known<P>) {
         let mut state = self.state();
         state.turn_page(id);
+        state.rename(id, P::backends(&known.observed));
         state.known.insert(id.clone(), known);
+    }
+
+    /// The backend of this name, as the last pass that ended well left it.
+    pub fn backend(&self, name: &str) -> Option<Remembered> {
+        self.state().backends.get(name).cloned()
+    }
+
+    /// Forgets backends that exist no more and that nobody asks about.
+    pub fn keep_former(&self, asked: impl Fn(&str) -> bool) {
+        let keeps = |name: &String, known: &mut Remembered| *known != Remembered::Former || asked(name);
+        self.state().backends.retain(keeps);
+    }
+
+    /// Nothing of it exists any more.
+    pub fn gone(&self, id: &LoadBalancerId) {
+        self.drop(id);
+        self.state().rename(id, Vec::new());
     }
 
     /// Nobody knows any more.
@@ -98,5 +126,19 @@ impl<P: Provider> Memory<P> {
 impl<P: Provider> State<P> {
     fn turn_page(&mut self, id: &LoadBalancerId) {
         *self.editions.entry(id.clone()).or_default() += 1;
+    }
+
+    /// These are the backends of a load balancer now; others that it had are former ones.
+    fn rename(&mut self, id: &LoadBalancerId, now: Vec<Existing>) {
+        for known in self.backends.values_mut() {
+            if matches!(known, Remembered::Exists(of, _) if of == id) {
+                *known = Remembered::Former;
+            }
+        }
+        for backend in now {
+            let name = backend.name.clone();
+            self.backends
+                .insert(name, Remembered::Exists(id.clone(), backend));
+        }
     }
 }

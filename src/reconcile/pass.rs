@@ -260,6 +260,7 @@ async fn withdraw<P: Provider>(
     }
     site.records.release(id).await?;
     spanning.released(id).await;
+    memory.gone(id);
     Ok(End::Gone)
 }
 

@@ -186,7 +186,7 @@ impl<'a> Endpoints<'a> {
     /// Whether a pod that is not ready, but whose containers are, may have requests. The incumbent does not ask whom
     /// else it waits for.
     fn may_join(&self, pod: &Pod) -> bool {
-        !self.enforces() || pod.waits_for_load_balancers_alone()
+        !self.enforces() || pod.is_ready_but_for_load_balancers()
     }
 
     /// The pod that an endpoint names, if it names one; and if there is one.

@@ -269,6 +269,7 @@ impl World {
             pace: Pace::default(),
             account_interval: Duration::from_secs(3600),
             sync_period,
+            health_interval: Duration::from_millis(200),
             leadership,
             identity: format!("test-{}", admin.port()),
             admin: Some(listener),

@@ -93,6 +93,14 @@ fn pods_that_wait_for_a_load_balancer_are_registered_before_they_are_ready() {
             Some("10.0.0.1"),
             Some("10.0.0.1"),
         ),
+        // Its gate is open; neither the pod nor the slice says yet that it is ready.
+        (
+            vec![(OURS, true)],
+            &not_ready,
+            "True",
+            Some("10.0.0.1"),
+            Some("10.0.0.1"),
+        ),
         // Another gate says that it may not have requests yet; the incumbent does not ask.
         (
             vec![(OURS, false), ("example.com/warm", false)],

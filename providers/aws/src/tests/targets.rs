@@ -63,7 +63,7 @@ fn what_other_clusters_have_registered_is_left_alone() {
             .targets
             .insert(foreign.clone());
         let own = recorded.iter().map(|target| (*target).to_owned()).collect();
-        observed.own_targets = [(WEB.to_owned(), own)].into();
+        observed.own_targets = [("shop/web:80".to_owned(), own)].into();
         let mut balancer = joint.clone();
         balancer.backends.values_mut().next().unwrap().registrants = registrants;
         pods(&mut balancer, &["10.0.16.10"]);
@@ -101,7 +101,7 @@ fn only_targets_beside_those_of_others_are_to_be_recorded() {
     let joint = with(|backend| backend.registrants = Registrants::OthersToo);
     let own = own_targets(&settings("demo"), &joint, &account);
     let want: BTreeSet<String> = ["10.0.16.10:8080", "10.0.48.10:8080"].map(str::to_owned).into();
-    assert_eq!(own, [(WEB.to_owned(), want)].into());
+    assert_eq!(own, [("shop/web:80".to_owned(), want)].into());
     // No resource differs, but what is done with targets does.
     let of = |balancer: &LoadBalancer| fingerprint(&settings("demo"), balancer, &account);
     assert_ne!(of(&simple()), of(&joint));
