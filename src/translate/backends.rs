@@ -2,7 +2,7 @@
 
 pub(super) mod target_settings;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use portcullis_model::{
@@ -35,6 +35,8 @@ pub(super) struct Backends<'a> {
     pub(super) resolved: BTreeMap<BackendId, Backend>,
     /// What exists by itself; whether it does is the provider's to say.
     pub(super) given: BTreeMap<BackendId, GivenBackend>,
+    /// Services that were told that their pods end too early: once is enough.
+    hurried: BTreeSet<ObjectName>,
     pods: HashMap<(ObjectName, usize), Found>,
     /// By port and labels.
     nodes: HashMap<(Port, BTreeMap<String, String>), Found>,
@@ -48,6 +50,7 @@ impl<'a> Backends<'a> {
             endpoints,
             resolved: BTreeMap::new(),
             given: BTreeMap::new(),
+            hurried: BTreeSet::new(),
             pods: HashMap::new(),
             nodes: HashMap::new(),
         }
@@ -238,6 +241,19 @@ impl<'a> Backends<'a> {
         for refused in &found.refused {
             let message = refused.to_string();
             problems.push(Problem::new(Code::TargetRefused, field("name"), message));
+        }
+        // Nobody chose the provider's default delay; a delay that somebody chose is to mean what it says.
+        if let (TargetKind::Pod, Some(delay)) = (read.kind, read.drain_seconds)
+            && let Some((pod, grace)) = self.endpoints.shortest_grace(service)
+            && grace < i64::from(delay)
+            && self.hurried.insert(service_name.clone())
+        {
+            let message = format!(
+                "Service {service_name}: a pod that is removed may finish requests for {delay} s, but {} is killed \
+                 after {grace} s and no preStop hook waits",
+                pod.meta.name.name
+            );
+            problems.push(Problem::new(Code::GracePeriodShort, field("name"), message));
         }
         if !found
             .targets

@@ -155,6 +155,19 @@ impl<'a> Endpoints<'a> {
         }
     }
 
+    /// The pod behind a Service that has the shortest time from the order to end until it is killed, in seconds, among
+    /// those that do not wait before they heed the order.
+    pub(super) fn shortest_grace(&self, service: &Service) -> Option<(&'a Pod, i64)> {
+        let slices = self.slices(service).iter();
+        let pods = slices.flat_map(|slice| {
+            let endpoints = slice.endpoints.iter();
+            endpoints.filter_map(|endpoint| self.pod_of(slice, endpoint).flatten())
+        });
+        pods.filter(|pod| !pod.pre_stop && !pod.finished)
+            .map(|pod| (pod, pod.grace_seconds))
+            .min_by_key(|(pod, seconds)| (*seconds, &pod.meta.name))
+    }
+
     /// What an endpoint may be used for, before its address is looked at.
     fn standing(&self, slice: &EndpointSlice, endpoint: &Endpoint) -> Standing {
         let pod = self.pod_of(slice, endpoint).flatten();

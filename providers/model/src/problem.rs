@@ -96,6 +96,7 @@ codes! {
     ServiceHasNoNodePort, User, "Use a NodePort Service, or target type ip.";
     EndpointsNotFound, User, "Start pods that the Service selects; the path answers 503 until then.";
     TargetRefused, User, "Let the Service's own pods serve; the address is outside what the class opens.";
+    GracePeriodShort, User, "Give pods a longer terminationGracePeriodSeconds or a preStop hook that waits, or shorten the deregistration delay.";
     TargetZoneUncovered, Operator, "Give the load balancer a subnet in the zone that the message names.";
     TargetGroupNotFound, User, "Create the target group, or name one that exists; its paths answer 503 until then.";
     TargetGroupNotAdmitted, Operator, "Tag the target group for the namespace that names it.";

@@ -282,3 +282,39 @@ fn what_cannot_be_read_of_a_target_group_is_told_and_never_widens() {
         assert!(left, "{name}: {value}: what others may have registered stays");
     }
 }
+
+#[test]
+fn a_delay_that_pods_do_not_live_to_see_is_told_once() {
+    let ready = json!({ "ready": true });
+    let endpoints = json!([
+        endpoint("p", "10.0.0.1", &ready),
+        endpoint("q", "10.0.0.2", &ready),
+    ]);
+    let delay = |seconds: u32| {
+        alb(&[(
+            "target-group-attributes",
+            &format!("deregistration_delay.timeout_seconds={seconds}"),
+        )])
+    };
+    let hook = json!({ "preStop": { "sleep": { "seconds": 20 } } });
+    for (annotations, grace, lifecycle, told) in [
+        (delay(31), json!(null), json!(null), true), // 30 where absent
+        (delay(30), json!(null), json!(null), false),
+        (delay(60), json!(60), json!(null), false),
+        (delay(60), json!(59), json!(null), true),
+        (delay(60), json!(59), hook, false),
+        // Nobody asked for 300 seconds.
+        (json!({}), json!(30), json!(null), false),
+    ] {
+        let pods = [("p", "10.0.0.1"), ("q", "10.0.0.2")].map(|(name, address)| {
+            let mut pod = pod(name, address, &[]);
+            pod["spec"]["terminationGracePeriodSeconds"] = grace.clone();
+            pod["spec"]["containers"][0]["lifecycle"] = lifecycle.clone();
+            pod
+        });
+        let served = cluster(&annotations, endpoints.clone(), pods.to_vec()).one(&ours());
+        let want = [Code::GracePeriodShort];
+        let want = if told { &want[..] } else { &[] };
+        assert_eq!(served.codes(), want, "{annotations} {grace} {lifecycle}");
+    }
+}
