@@ -4,7 +4,7 @@
 //! An error never opens what a right value would have closed, and never changes what another Ingress is answered.
 //!
 //! The way of the data: [`class`] says which Ingresses are one load balancer; `member` reads each and puts them in
-//! order; `standing` decides their ports; `rules`, with `conditions`, `actions` and `backends`, drafts their rules;
+//! order; `protection` and `standing` decide what stands before their rules and at which ports; `rules`, with `conditions`, `actions` and `backends`, drafts their rules;
 //! `ownership` takes away what belongs to another namespace; `defaults` and `certificates` complete the listeners;
 //! `precedence` makes one list of all.
 
@@ -23,6 +23,7 @@ mod member;
 mod options;
 mod ownership;
 mod precedence;
+mod protection;
 mod references;
 mod rules;
 pub mod settings;
@@ -31,8 +32,8 @@ mod standing;
 use std::collections::{BTreeMap, BTreeSet};
 
 use portcullis_model::{
-    Action, BackendId, Certificate, ClientCertificates, FixedResponse, Listener, LoadBalancer,
-    LoadBalancerId, Port, Problem, Protocol, Rule, Tls,
+    Action, BackendId, Certificate, Clients, FixedResponse, Listener, LoadBalancer, LoadBalancerId, Port,
+    Problem, Protocol, Rule, Tls,
 };
 
 pub use self::class::membership;
@@ -85,6 +86,7 @@ fn balancer<'a>(
     parts: &mut [Part<'a>],
     problems: &mut Vec<Problem>,
 ) -> LoadBalancer {
+    let mut protection = protection::decide(parts, settings, problems);
     let ports = standing::decide(parts, settings, problems);
     let parts = &*parts;
     let semantics = parts[0].semantics;
@@ -112,7 +114,14 @@ fn balancer<'a>(
     }
     let defaults = defaults::read(parts, &ports, &owners, &mut backends, problems);
     let certificates = certificates::read(snapshot, parts, &drafts, &owners, problems);
-    let listeners = listeners(parts, certificates, &ports, &defaults, problems);
+    let listeners = listeners(
+        parts,
+        certificates,
+        &mut protection.clients,
+        &ports,
+        &defaults,
+        problems,
+    );
 
     let mut all = defaults.drafts;
     let mut hosts = Vec::new();
@@ -145,7 +154,14 @@ fn balancer<'a>(
         id: snapshot.id.clone(),
         semantics,
         members: parts.iter().map(|part| part.ingress.meta.name.clone()).collect(),
-        options: options::read(parts, settings, ports.admitted, origin, problems),
+        options: options::read(
+            parts,
+            settings,
+            ports.admitted,
+            protection.firewall,
+            origin,
+            problems,
+        ),
         listeners,
         rules,
         backends,
@@ -156,6 +172,7 @@ fn balancer<'a>(
 fn listeners(
     parts: &[Part<'_>],
     mut certificates: BTreeMap<Port, Vec<Certificate>>,
+    clients: &mut BTreeMap<Port, Clients>,
     ports: &Ports,
     defaults: &Defaults,
     problems: &mut Vec<Problem>,
@@ -174,7 +191,7 @@ fn listeners(
             Wire::Https => Protocol::Https(Tls {
                 policy: tls_policy(on_port(), problems),
                 certificates: certificates.remove(port).unwrap_or_default(),
-                clients: ClientCertificates::Off,
+                clients: clients.remove(port),
             }),
         };
         let origin = defaults.origins.get(port).cloned().unwrap_or_else(|| {

@@ -50,6 +50,10 @@ impl Provider for Mortal {
         self.inner.observe(ids, account).await
     }
 
+    async fn consult(&self, desired: &LoadBalancer, account: &Self::Account) -> Result<(), ProviderError> {
+        self.inner.consult(desired, account).await
+    }
+
     async fn look_closer(
         &self,
         desired: &LoadBalancer,

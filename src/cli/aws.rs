@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use clap::{ArgAction, Args, ValueEnum};
 use portcullis_aws::resource::SecurityGroupId;
-use portcullis_aws::settings::{BackendGroup, NodePorts};
+use portcullis_aws::settings::{BackendGroup, NodePorts, Switch};
 use portcullis_model::TargetKind;
 
 #[derive(Clone, Debug, Args)]
@@ -40,6 +40,12 @@ pub(super) struct AwsArgs {
     /// Let nodes open every TCP port to load balancers, instead of those that targets serve on
     #[arg(long, value_name = "BOOL", default_value_t = false, default_missing_value = "true", num_args = 0..=1, action = ArgAction::Set)]
     disable_restricted_sg_rules: bool,
+    /// Whether web ACLs of AWS WAF are put before load balancers; without, Ingresses that ask for one are not served
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set)]
+    enable_wafv2: bool,
+    /// Whether load balancers may be protected by AWS Shield Advanced
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set)]
+    enable_shield: bool,
 }
 
 /// What targets are, as the annotation `target-type` says it.
@@ -68,6 +74,13 @@ fn tag(text: &str) -> Result<(String, String), String> {
     Ok((key.to_owned(), value.to_owned()))
 }
 
+fn switch(on: bool) -> Switch {
+    match on {
+        true => Switch::On,
+        false => Switch::Off,
+    }
+}
+
 impl AwsArgs {
     pub(super) fn settings(&self) -> portcullis_aws::Settings {
         portcullis_aws::Settings {
@@ -88,6 +101,8 @@ impl AwsArgs {
             tls_policy: self.default_ssl_policy.clone(),
             most_targets: (self.max_targets_per_target_group > 0)
                 .then_some(self.max_targets_per_target_group),
+            wafv2: switch(self.enable_wafv2),
+            shield: switch(self.enable_shield),
         }
     }
 }

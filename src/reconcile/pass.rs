@@ -98,6 +98,7 @@ async fn serve<P: Provider>(
     } = site;
     let id = &desired.id;
     let account = accounts.current(provider, now()).await?;
+    Box::pin(provider.consult(desired, &account)).await?;
     let demand = provider.demand(desired, &account);
     let fingerprint = fingerprint::of(&provider.fingerprint(desired, &account), mode, outcome);
     let paused = record.is_some_and(is_paused);
@@ -107,6 +108,8 @@ async fn serve<P: Provider>(
 
     site.records.intend(id, mode).await?;
     let (mut observed, account) = look(site, id).await?;
+    // It may be another reading than before.
+    Box::pin(provider.consult(desired, &account)).await?;
     Box::pin(provider.look_closer(desired, &mut observed)).await?;
     let wanted = provider.own_targets(desired, &account);
     let own = remembered(site, record, desired, &wanted, &observed).await?;

@@ -230,7 +230,7 @@ mod tests {
                 true,
             ),
             ("alb.ingress.kubernetes.io/auth-type", "none", None, false),
-            ("alb.ingress.kubernetes.io/wafv2-acl-arn", "none", None, false),
+            ("alb.ingress.kubernetes.io/waf-acl-id", "none", None, false),
             (
                 "alb.ingress.kubernetes.io/jwt-validation",
                 "none",

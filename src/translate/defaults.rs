@@ -132,10 +132,10 @@ fn fallback(part: &Part<'_>, ports: &Ports, member: usize, port: Port, action: A
             action: standing::to_https(*to),
         };
     }
-    if standing.refused.contains(&port) {
+    if let Some(why) = standing.refused.get(&port) {
         return Fallback {
             guarded: None,
-            action: standing::refused(),
+            action: standing::refused(*why),
         };
     }
     if standing.guarded.contains(&port) {

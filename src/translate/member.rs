@@ -38,6 +38,8 @@ pub(super) struct Part<'a> {
     /// Who may connect; what could be read of it.
     pub(super) ranges: Option<Ranges>,
     pub(super) certificates: Vec<String>,
+    /// HTTPS ports at which none of its rules may be served: what they ask of clients cannot be had.
+    pub(super) closed: BTreeSet<Port>,
     /// Why none of its rules may be served.
     pub(super) refusal: Option<&'static str>,
 }
@@ -228,6 +230,7 @@ fn read_one<'a>(
         redirect: annotations.read("ssl-redirect", port, problems),
         ranges,
         certificates,
+        closed: BTreeSet::new(),
         refusal,
         annotations,
     }

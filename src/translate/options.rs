@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use portcullis_model::{AddressFamily, AddressPools, Code, Options, Origin, Port, Problem, Scheme};
+use portcullis_model::{AddressFamily, AddressPools, Code, Firewall, Options, Origin, Port, Problem, Scheme};
 
 use super::annotations::{Setting, value};
 use super::front;
@@ -14,6 +14,7 @@ pub(super) fn read(
     parts: &[Part<'_>],
     settings: &Settings,
     admitted: BTreeMap<Port, Sources>,
+    firewall: Option<Firewall>,
     origin: Origin,
     problems: &mut Vec<Problem>,
 ) -> Options {
@@ -81,6 +82,8 @@ pub(super) fn read(
         },
         front: front::read(parts, settings, problems),
         minimum_capacity: agreed(parts, "minimum-load-balancer-capacity", capacity, problems).given(),
+        firewall,
+        attack_protection: agreed(parts, "shield-advanced-protection", value::boolean, problems).given(),
         origin,
     }
 }

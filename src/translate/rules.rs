@@ -239,10 +239,12 @@ impl Reader<'_, '_> {
                 place.piece,
             );
         }
-        put(
-            answering(self.standing.refused.clone(), standing::refused()),
-            place.piece,
-        );
+        for (port, why) in &self.standing.refused {
+            put(
+                answering(BTreeSet::from([*port]), standing::refused(*why)),
+                place.piece,
+            );
+        }
         if !self.standing.guarded.is_empty() {
             if let Some(guard) = standing::guard(self.part) {
                 let mut guarded = Rule {

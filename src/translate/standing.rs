@@ -9,6 +9,7 @@ use portcullis_model::{
 use super::annotations::{Setting, value};
 use super::member::{Part, Sources, Wire, standard};
 use super::options::conflict;
+use super::rules::refused_by;
 use super::settings::{Merge, Settings};
 
 /// What becomes of a member's rules at its ports; no port is in two of these.
@@ -20,8 +21,8 @@ pub(super) struct Standing {
     pub(super) guarded: BTreeSet<Port>,
     /// They redirect to HTTPS.
     pub(super) redirected: BTreeMap<Port, Port>,
-    /// They answer 503: where they were to redirect to is not known.
-    pub(super) refused: BTreeSet<Port>,
+    /// They answer 503, and why.
+    pub(super) refused: BTreeMap<Port, Refused>,
 }
 
 impl Standing {
@@ -29,9 +30,18 @@ impl Standing {
         let mut all = self.open.clone();
         all.extend(&self.guarded);
         all.extend(self.redirected.keys());
-        all.extend(&self.refused);
+        all.extend(self.refused.keys());
         all
     }
+}
+
+/// Why a member's rules are not served at a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Refused {
+    /// Where they were to redirect to is not known.
+    PlainHttp,
+    /// What they ask of clients' certificates cannot be had.
+    Clients,
 }
 
 /// The ports of a load balancer.
@@ -68,7 +78,10 @@ pub(super) fn decide(parts: &mut [Part<'_>], settings: &Settings, problems: &mut
                         standing.redirected.insert(*port, *to);
                     }
                     (Wire::Http, Plain::Refuse) => {
-                        standing.refused.insert(*port);
+                        standing.refused.insert(*port, Refused::PlainHttp);
+                    }
+                    (Wire::Https, _) if part.closed.contains(port) => {
+                        standing.refused.insert(*port, Refused::Clients);
                     }
                     (Wire::Https, _) | (Wire::Http, Plain::Serve) => {
                         if lets_in_more(part, admitted.get(port)) {
@@ -269,9 +282,12 @@ pub(super) fn turned_away() -> Action {
     )
 }
 
-/// What answers where a redirect was asked for and cannot be given.
-pub(super) fn refused() -> Action {
-    Action::Fixed(FixedResponse::unavailable("Plain HTTP is not served"))
+/// What answers where what was asked for cannot be given.
+pub(super) fn refused(why: Refused) -> Action {
+    match why {
+        Refused::PlainHttp => Action::Fixed(FixedResponse::unavailable("Plain HTTP is not served")),
+        Refused::Clients => refused_by("mutual-authentication"),
+    }
 }
 
 pub(super) fn to_https(port: Port) -> Action {

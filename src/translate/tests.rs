@@ -11,6 +11,7 @@ mod incumbent;
 mod isolation;
 mod options;
 mod paths;
+mod protection;
 mod serving;
 mod targets;
 mod tls;

@@ -165,7 +165,7 @@ fn tls(member: &ObjectName) -> Tls {
             hosts: BTreeSet::new(),
             origin: origin(member, "metadata.annotations"),
         }],
-        clients: ClientCertificates::Off,
+        clients: None,
     }
 }
 

@@ -1,10 +1,11 @@
 //! A load balancer in, a text a person can read out.
 
+use std::collections::BTreeSet;
 use std::fmt::{Display, Write};
 
 use portcullis_model::{
-    AddressFamily, Backend, Certificate, CertificateSource, LoadBalancer, Options, Protocol, Registrants,
-    Rule, Scheme, Semantics, Target, TargetKind, TargetState,
+    AddressFamily, Backend, Certificate, CertificateSource, LoadBalancer, ObjectName, Options, Protocol,
+    Registrants, Rule, Scheme, Semantics, Target, TargetKind, TargetState,
 };
 
 /// All of it but what stands at its default.
@@ -28,6 +29,16 @@ pub(crate) fn load_balancer(balancer: &LoadBalancer) -> String {
             2,
             format!("{port} {protocol}, else {}", listener.default_action),
         );
+        if let Protocol::Https(tls) = &listener.protocol
+            && let Some(clients) = &tls.clients
+        {
+            let whose = relied_on(&clients.relied_on_by);
+            line(
+                &mut out,
+                3,
+                format!("of clients {:?}{whose}", clients.certificates),
+            );
+        }
         for certificate in certificates {
             line(&mut out, 3, show_certificate(certificate));
         }
@@ -71,13 +82,32 @@ fn options(out: &mut String, options: &Options) {
     if let Some(units) = options.minimum_capacity {
         line(out, 1, format!("capacity of {units} units kept ready"));
     }
+    if let Some(firewall) = &options.firewall {
+        let whose = relied_on(&firewall.relied_on_by);
+        line(out, 1, format!("firewall {:?}{whose}", firewall.choice));
+    }
+    if let Some(on) = options.attack_protection {
+        line(out, 1, format!("protection against attacks {on}"));
+    }
     for (port, lists) in &options.admitted_lists {
         let lists: Vec<_> = lists.iter().collect();
         line(out, 1, format!("port {port} admits lists {}", join(&lists, ", ")));
     }
     for (port, ranges) in &options.admitted {
         let ranges: Vec<_> = ranges.iter().collect();
-        line(out, 1, format!("port {port} admits {}", join(&ranges, ", ")));
+        let ranges = if ranges.is_empty() {
+            "nobody by address".to_owned()
+        } else {
+            join(&ranges, ", ")
+        };
+        line(out, 1, format!("port {port} admits {ranges}"));
+    }
+}
+
+fn relied_on(members: &BTreeSet<ObjectName>) -> String {
+    match members.is_empty() {
+        true => String::new(),
+        false => format!(" for {}", join(&members.iter().collect::<Vec<_>>(), ", ")),
     }
 }
 

@@ -13,6 +13,7 @@ The texts of AWS's messages are not documented: nothing may depend on ours.
 import argparse
 import io
 import ipaddress
+import json
 import os
 import re
 import sys
@@ -29,6 +30,7 @@ from moto.ec2.models import EC2Backend
 from moto.elbv2.exceptions import ELBClientError
 from moto.elbv2.models import (
     ELBv2Backend,
+    FakeListener,
     FakeListenerRule,
     FakeLoadBalancer,
     FakeRule,
@@ -42,6 +44,11 @@ from moto.moto_server.werkzeug_app import (
     MotoRequestHandler,
     create_backend_app,
 )
+from moto.shield.exceptions import ResourceNotFoundException
+from moto.shield.models import ShieldBackend
+from moto.shield.responses import ShieldResponse
+from moto.wafv2.exceptions import WAFNonexistentItemException
+from moto.wafv2.models import WAFV2Backend
 from werkzeug.serving import make_server
 
 # QUOTAS, the defaults.
@@ -465,6 +472,109 @@ def modifying_a_listener_keeps_its_certificate_list(
     else:
         modified.certificates = [modified.certificate] + [one for one in others if one != modified.certificate]
     return modified
+
+
+FakeListener.mutual_authentication = None
+VERIFYING_LISTENERS = 2
+
+
+@corrects(ELBV2Response, "create_listener")
+def listeners_are_created_with_mutual_authentication(moto, self):
+    """moto drops `MutualAuthentication` (API, CreateListener)."""
+    params = self._get_params()
+    balancer = self.elbv2_backend.load_balancers.get(params.get("LoadBalancerArn"))
+    asked = check_mutual_authentication(self, balancer, None, params.get("Protocol"), params)
+    answer = moto(self)
+    for listener in answer.result["Listeners"]:
+        listener.mutual_authentication = asked
+    return answer
+
+
+@corrects(ELBV2Response, "modify_listener")
+def mutual_authentication_is_changed_where_given(moto, self):
+    """What is not given stays (API, ModifyListener); moto drops `MutualAuthentication`."""
+    params = self._get_params()
+    listener = self.elbv2_backend.describe_listeners(None, [params["ListenerArn"]])[0]
+    balancer = self.elbv2_backend.load_balancers[listener.load_balancer_arn]
+    protocol = params.get("Protocol") or listener.protocol
+    asked = check_mutual_authentication(self, balancer, listener, protocol, params)
+    answer = moto(self)
+    for modified in answer.result["Listeners"]:
+        modified.mutual_authentication = asked
+    return answer
+
+
+def check_mutual_authentication(self, balancer, listener, protocol, params):
+    """Modes; a trust store with `verify` alone, and one that exists (API, MutualAuthenticationAttributes;
+    TrustStoreNotFound); two listeners that verify (QUOTAS). The code of that last refusal is documented nowhere."""
+    given = params.get("MutualAuthentication")
+    if protocol != "HTTPS":
+        if given:
+            invalid("Mutual authentication is for HTTPS listeners")
+        return None
+    if not given:
+        return (listener and listener.mutual_authentication) or {"Mode": "off"}
+    mode, store = given.get("Mode", "off"), given.get("TrustStoreArn")
+    if mode not in ("off", "passthrough", "verify"):
+        invalid(f"The mode '{mode}' of mutual authentication is not valid")
+    if mode != "verify":
+        if set(given) - {"Mode"}:
+            invalid(f"Mode '{mode}' takes no other settings")
+        return {"Mode": mode}
+    if not store:
+        invalid("A trust store must be specified for mode 'verify'")
+    if store not in trust_stores_of(self):
+        refuse("TrustStoreNotFound", f"Trust store '{store}' not found")
+    verifying = [
+        other
+        for other in (balancer.listeners.values() if balancer else [])
+        if other is not listener and (other.mutual_authentication or {}).get("Mode") == "verify"
+    ]
+    if len(verifying) >= VERIFYING_LISTENERS:
+        refuse("TooManyListeners", "The maximum number of listeners that verify has been reached")
+    expiry = str(given.get("IgnoreClientCertificateExpiry", False)).lower() == "true"
+    return {
+        "Mode": "verify",
+        "TrustStoreArn": store,
+        "IgnoreClientCertificateExpiry": expiry,
+        "AdvertiseTrustStoreCaNames": given.get("AdvertiseTrustStoreCaNames", "off"),
+    }
+
+
+def trust_stores_of(self):
+    """Of the account and Region, by ARN."""
+    if not hasattr(self.elbv2_backend, "trust_stores"):
+        self.elbv2_backend.trust_stores = {}
+    return self.elbv2_backend.trust_stores
+
+
+def create_trust_store(self):
+    """Not in moto (API, CreateTrustStore: DuplicateTrustStoreName)."""
+    name = self._get_params()["Name"]
+    stores = trust_stores_of(self)
+    if any(store["Name"] == name for store in stores.values()):
+        refuse("DuplicateTrustStoreName", f"A trust store named '{name}' exists")
+    prefix = f"arn:aws:elasticloadbalancing:{self.region}:{self.current_account}:truststore"
+    store = {"Name": name, "TrustStoreArn": f"{prefix}/{name}/{len(stores):016x}", "Status": "ACTIVE"}
+    stores[store["TrustStoreArn"]] = store
+    return ActionResult({"TrustStores": [store]})
+
+
+def describe_trust_stores(self):
+    """Not in moto (API, DescribeTrustStores)."""
+    params = self._get_params()
+    arns, names = params.get("TrustStoreArns") or [], params.get("Names") or []
+    stores = list(trust_stores_of(self).values())
+    for key, wanted in (("TrustStoreArn", arns), ("Name", names)):
+        if wanted:
+            stores = [store for store in stores if store[key] in wanted]
+            if len(stores) < len(set(wanted)):
+                refuse("TrustStoreNotFound", "One or more trust stores not found")
+    return ActionResult({"TrustStores": stores})
+
+
+ELBV2Response.create_trust_store = create_trust_store
+ELBV2Response.describe_trust_stores = describe_trust_stores
 
 
 @corrects(ELBV2Response, "describe_listeners")
@@ -1169,6 +1279,48 @@ def security_groups_in_use_stay(moto, self, name=None, group_id=None):
     if group_id and users:
         raise DependencyViolationError(f"resource {group_id} has a dependent object")
     return moto(self, name, group_id)
+
+
+# --- WAF and Shield -----------------------------------------------------------------------------
+
+
+@corrects(WAFV2Backend, "associate_web_acl")
+def a_resource_has_one_web_acl(moto, self, web_acl_arn, resource_arn):
+    """A resource has at most one (WAFV2 API, AssociateWebACL), and exists (WAFNonexistentItemException); moto adds
+    one to the other, and knows no load balancer."""
+    balancers = elbv2_backends[self.account_id][self.region_name].load_balancers
+    if ":loadbalancer/" in resource_arn and resource_arn not in balancers:
+        raise WAFNonexistentItemException
+    if web_acl_arn not in self.wacls:
+        raise WAFNonexistentItemException
+    self.disassociate_web_acl(resource_arn)
+    moto(self, web_acl_arn, resource_arn)
+
+
+@corrects(WAFV2Backend, "get_web_acl_for_resource")
+def what_is_gone_has_no_web_acl(moto, self, resource_arn):
+    """WAFNonexistentItemException for a load balancer that does not exist (WAFV2 API, GetWebACLForResource)."""
+    balancers = elbv2_backends[self.account_id][self.region_name].load_balancers
+    if ":loadbalancer/" in resource_arn and resource_arn not in balancers:
+        raise WAFNonexistentItemException
+    return moto(self, resource_arn)
+
+
+@corrects(ShieldBackend, "create_protection")
+def protections_need_a_subscription(moto, self, name, resource_arn, tags):
+    """ResourceNotFoundException without one (Shield API, CreateProtection); moto needs none, and fails without tags."""
+    if self.subscription is None:
+        raise ResourceNotFoundException("The subscription does not exist.")
+    return moto(self, name, resource_arn, tags or [])
+
+
+def get_subscription_state(self):
+    """Not in moto (Shield API, GetSubscriptionState)."""
+    state = "INACTIVE" if self.shield_backend.subscription is None else "ACTIVE"
+    return json.dumps({"SubscriptionState": state})
+
+
+ShieldResponse.get_subscription_state = get_subscription_state
 
 
 # --- ACM ----------------------------------------------------------------------------------------

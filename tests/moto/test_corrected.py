@@ -68,7 +68,8 @@ class Corrected(unittest.TestCase):
             # What moto or we refuse must be seen at once, and by us rather than by botocore.
             "config": Config(retries={"max_attempts": 1}, parameter_validation=False),
         }
-        cls.elb, cls.ec2, cls.acm = (boto3.client(name, **given) for name in ("elbv2", "ec2", "acm"))
+        names = ("elbv2", "ec2", "acm", "wafv2", "shield")
+        cls.elb, cls.ec2, cls.acm, cls.waf, cls.shield = (boto3.client(name, **given) for name in names)
 
     @classmethod
     def tearDownClass(cls):
@@ -165,6 +166,73 @@ class Corrected(unittest.TestCase):
         ):
             call = self.elb.modify_listener_attributes
             self.refused(code, call, str(given), ListenerArn=listener, Attributes=set_to(**given))
+
+    def trust_store(self, name):
+        bundle = {"CaCertificatesBundleS3Bucket": "b", "CaCertificatesBundleS3Key": "k"}
+        return self.elb.create_trust_store(Name=name, **bundle)["TrustStores"][0]["TrustStoreArn"]
+
+    def test_trust_stores_are_found_by_name_and_arn(self):
+        one, two = self.trust_store("one"), self.trust_store("two")
+        for given, want in (({}, [one, two]), ({"Names": ["two"]}, [two]), ({"TrustStoreArns": [one]}, [one])):
+            found = self.elb.describe_trust_stores(**given)["TrustStores"]
+            self.assertEqual([store["TrustStoreArn"] for store in found], want, given)
+        self.refused("TrustStoreNotFound", self.elb.describe_trust_stores, Names=["three"])
+
+    def test_clients_are_asked_for_certificates(self):
+        store, balancer = self.trust_store("one"), self.load_balancer()
+        listener = self.https_listener(balancer, MutualAuthentication={"Mode": "passthrough"})
+        shown = lambda: self.elb.describe_listeners(ListenerArns=[listener])["Listeners"][0]["MutualAuthentication"]
+        self.assertEqual(shown(), {"Mode": "passthrough"})
+        modify = lambda **given: self.elb.modify_listener(ListenerArn=listener, **given)
+        verify = {"Mode": "verify", "TrustStoreArn": store, "IgnoreClientCertificateExpiry": True}
+        modify(MutualAuthentication=verify)
+        self.assertEqual(shown(), {**verify, "AdvertiseTrustStoreCaNames": "off"})
+        modify(DefaultActions=[fixed("other")])
+        self.assertEqual(shown()["Mode"], "verify")
+        for code, given in (
+            ("ValidationError", {"Mode": "sometimes"}),
+            ("ValidationError", {"Mode": "verify"}),
+            ("ValidationError", {"Mode": "off", "TrustStoreArn": store}),
+            ("TrustStoreNotFound", {"Mode": "verify", "TrustStoreArn": store + "0"}),
+        ):
+            self.refused(code, modify, str(given), MutualAuthentication=given)
+        modify(MutualAuthentication={"Mode": "off"})
+        self.assertEqual(shown(), {"Mode": "off"})
+        plain = self.listener(balancer)
+        self.refused("ValidationError", self.elb.modify_listener, ListenerArn=plain, MutualAuthentication=verify)
+
+    # --- WAF and Shield
+
+    def web_acl(self, name):
+        visible = {"SampledRequestsEnabled": False, "CloudWatchMetricsEnabled": False, "MetricName": name}
+        given = {"DefaultAction": {"Allow": {}}, "VisibilityConfig": visible}
+        return self.waf.create_web_acl(Name=name, Scope="REGIONAL", **given)["Summary"]["ARN"]
+
+    def test_a_load_balancer_has_one_web_acl(self):
+        one, two, arn = self.web_acl("one"), self.web_acl("two"), self.load_balancer()["LoadBalancerArn"]
+        shown = lambda: self.waf.get_web_acl_for_resource(ResourceArn=arn).get("WebACL")
+        self.assertIsNone(shown())
+        self.waf.associate_web_acl(WebACLArn=one, ResourceArn=arn)
+        self.waf.associate_web_acl(WebACLArn=two, ResourceArn=arn)
+        self.assertEqual(shown()["ARN"], two)
+        self.waf.disassociate_web_acl(ResourceArn=arn)
+        self.assertIsNone(shown())
+        for acl, resource in ((one + "0", arn), (one, arn + "0")):
+            call, code = self.waf.associate_web_acl, "WAFNonexistentItemException"
+            self.refused(code, call, WebACLArn=acl, ResourceArn=resource)
+        self.refused("WAFNonexistentItemException", self.waf.get_web_acl_for_resource, ResourceArn=arn + "0")
+
+    def test_protection_needs_a_subscription(self):
+        arn = self.load_balancer()["LoadBalancerArn"]
+        protect = lambda: self.shield.create_protection(Name="web", ResourceArn=arn)["ProtectionId"]
+        self.assertEqual(self.shield.get_subscription_state()["SubscriptionState"], "INACTIVE")
+        self.refused("ResourceNotFoundException", protect)
+        self.shield.create_subscription()
+        self.assertEqual(self.shield.get_subscription_state()["SubscriptionState"], "ACTIVE")
+        self.refused("ResourceNotFoundException", self.shield.describe_protection, ResourceArn=arn)
+        protection = protect()
+        self.assertEqual(self.shield.describe_protection(ResourceArn=arn)["Protection"]["Id"], protection)
+        self.shield.delete_protection(ProtectionId=protection)
 
     # --- rules
 

@@ -151,6 +151,23 @@ impl Moto {
         self.exchange("POST", "/", &headers, form.as_bytes())
     }
 
+    /// One call of a service that speaks JSON: `wafv2` or `shield`. Returns its answer; a refusal is a response.
+    pub fn json(&self, service: &str, action: &str, body: &str) -> Response {
+        let target = match service {
+            "wafv2" => format!("AWSWAF_20190729.{action}"),
+            "shield" => format!("AWSShield_20160616.{action}"),
+            other => panic!("{other} does not speak JSON here"),
+        };
+        let credential = format!("Credential=test/20260101/us-east-1/{service}/aws4_request");
+        let authorization = format!("AWS4-HMAC-SHA256 {credential}, SignedHeaders=host, Signature=0");
+        let headers = [
+            ("authorization", authorization.as_str()),
+            ("content-type", "application/x-amz-json-1.1"),
+            ("x-amz-target", target.as_str()),
+        ];
+        self.exchange("POST", "/", &headers, body.as_bytes())
+    }
+
     fn control(&self, path: &str) {
         let answer = self.exchange("POST", &format!("/moto-api/{path}"), &[], b"");
         assert_eq!(answer.status, 200, "{path}: {}", answer.text());

@@ -2,15 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
+use std::sync::OnceLock;
 
 use ipnet::IpNet;
-use portcullis_model::{HostMatch, LoadBalancerId};
+use portcullis_model::{HostMatch, LoadBalancerId, ProviderError};
 
 use crate::limits::Quotas;
 use crate::names;
 use crate::observed::{LoadBalancerState, SecurityGroupState, TargetGroupState};
 use crate::resource::{
-    CertificateArn, LoadBalancerArn, Pairs, SecurityGroupId, SubnetId, TargetGroupArn, VpcId,
+    CertificateArn, LoadBalancerArn, Pairs, SecurityGroupId, SubnetId, TargetGroupArn, TrustStoreArn, VpcId,
+    WebAclArn,
 };
 
 /// Something that was read, or, with no cloud to read from, something that stays symbolic.
@@ -185,6 +187,32 @@ impl Listing {
     }
 }
 
+/// A fact that only some load balancers need: read for the first that does, and as old as that. An error where it could
+/// not be read; not tried again in this reading of the account.
+pub type Late<T> = OnceLock<Result<Fact<T>, ProviderError>>;
+
+/// What only some load balancers name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LateFacts {
+    /// By name.
+    pub trust_stores: Late<BTreeMap<String, TrustStoreArn>>,
+    /// Those of the Region, with their names.
+    pub web_acls: Late<BTreeMap<WebAclArn, String>>,
+    /// Whether the subscription to AWS Shield Advanced is active.
+    pub shield: Late<bool>,
+}
+
+impl LateFacts {
+    /// Nothing can be read.
+    fn symbolic() -> Self {
+        Self {
+            trust_stores: OnceLock::from(Ok(Fact::Symbolic)),
+            web_acls: OnceLock::from(Ok(Fact::Symbolic)),
+            shield: OnceLock::from(Ok(Fact::Symbolic)),
+        }
+    }
+}
+
 /// The account as it was at the last reading.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
@@ -195,6 +223,7 @@ pub struct Account {
     pub certificates: Fact<Vec<AcmCertificate>>,
     pub interfaces: Fact<Interfaces>,
     pub quotas: Quotas,
+    pub late: LateFacts,
     pub listing: Listing,
 }
 
@@ -208,6 +237,7 @@ impl Account {
             certificates: Fact::Symbolic,
             interfaces: Fact::Symbolic,
             quotas: Quotas::default(),
+            late: LateFacts::symbolic(),
             listing: Listing::default(),
         }
     }

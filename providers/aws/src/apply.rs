@@ -3,6 +3,7 @@
 mod listener;
 mod load_balancer;
 mod proof;
+mod protection;
 mod rule;
 mod security_group;
 mod target_group;
@@ -139,6 +140,14 @@ pub(crate) async fn apply(
             load_balancer::reserve_capacity(to, arn, *units).await
         }
         Call::DeleteLoadBalancer { arn } => load_balancer::delete(to, arn).await,
+
+        Call::AssociateWebAcl {
+            load_balancer,
+            web_acl,
+        } => protection::associate(to, load_balancer, web_acl).await,
+        Call::DisassociateWebAcl { load_balancer } => protection::disassociate(to, load_balancer).await,
+        Call::CreateProtection { load_balancer, name } => protection::create(to, load_balancer, name).await,
+        Call::DeleteProtection { id, .. } => protection::delete(to, id).await,
 
         Call::CreateListener { load_balancer, spec } => listener::create(to, load_balancer, spec).await,
         Call::ModifyListener { arn, spec } => listener::modify(to, arn, spec).await,

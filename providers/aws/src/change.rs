@@ -7,8 +7,9 @@ use portcullis_model::{ChangeSummary, FieldChange, Verb};
 
 use crate::resource::{
     CertificateArn, HealthCheckSpec, IpAddressType, IpamPools, ListenerArn, ListenerSpec, LoadBalancerArn,
-    LoadBalancerSpec, Pairs, Permission, RuleAction, RuleArn, RuleCondition, RuleSpec, RuleTransform,
-    SecurityGroupId, SecurityGroupSpec, SubnetId, TargetDescription, TargetGroupArn, TargetGroupSpec,
+    LoadBalancerSpec, Pairs, Permission, ProtectionId, RuleAction, RuleArn, RuleCondition, RuleSpec,
+    RuleTransform, SecurityGroupId, SecurityGroupSpec, SubnetId, TargetDescription, TargetGroupArn,
+    TargetGroupSpec, WebAclArn,
 };
 
 /// A call and why it is made.
@@ -114,12 +115,30 @@ pub enum Call {
         arn: LoadBalancerArn,
     },
 
+    /// Takes the place of the one before it, if any.
+    AssociateWebAcl {
+        load_balancer: LoadBalancerArn,
+        web_acl: WebAclArn,
+    },
+    DisassociateWebAcl {
+        load_balancer: LoadBalancerArn,
+    },
+    CreateProtection {
+        load_balancer: LoadBalancerArn,
+        name: String,
+    },
+    DeleteProtection {
+        load_balancer: LoadBalancerArn,
+        id: ProtectionId,
+    },
+
     /// With its tags and the first of its certificates.
     CreateListener {
         load_balancer: LoadBalancerArn,
         spec: ListenerSpec<TargetGroupArn>,
     },
-    /// Port, protocol, default actions, policy and the first of its certificates, all of them given.
+    /// Port, protocol, default actions, policy, what is asked of clients and the first of its certificates, all of them
+    /// given.
     ModifyListener {
         arn: ListenerArn,
         spec: ListenerSpec<TargetGroupArn>,
@@ -197,6 +216,9 @@ pub enum Answer {
     Rule {
         arn: RuleArn,
     },
+    Protection {
+        id: ProtectionId,
+    },
 }
 
 impl Call {
@@ -224,6 +246,10 @@ impl Call {
             Self::AwaitLoadBalancer { .. } => "elbv2:DescribeLoadBalancers",
             Self::ModifyCapacityReservation { .. } => "elbv2:ModifyCapacityReservation",
             Self::DeleteLoadBalancer { .. } => "elbv2:DeleteLoadBalancer",
+            Self::AssociateWebAcl { .. } => "wafv2:AssociateWebACL",
+            Self::DisassociateWebAcl { .. } => "wafv2:DisassociateWebACL",
+            Self::CreateProtection { .. } => "shield:CreateProtection",
+            Self::DeleteProtection { .. } => "shield:DeleteProtection",
             Self::CreateListener { .. } => "elbv2:CreateListener",
             Self::ModifyListener { .. } => "elbv2:ModifyListener",
             Self::ModifyListenerAttributes { .. } => "elbv2:ModifyListenerAttributes",
@@ -245,11 +271,15 @@ impl Call {
             Self::CreateSecurityGroup { .. }
             | Self::CreateTargetGroup { .. }
             | Self::CreateLoadBalancer { .. }
+            | Self::AssociateWebAcl { .. }
+            | Self::CreateProtection { .. }
             | Self::CreateListener { .. }
             | Self::CreateRule { .. } => Verb::Create,
             Self::DeleteSecurityGroup { .. }
             | Self::DeleteTargetGroup { .. }
             | Self::DeleteLoadBalancer { .. }
+            | Self::DisassociateWebAcl { .. }
+            | Self::DeleteProtection { .. }
             | Self::DeleteListener { .. }
             | Self::DeleteRule { .. } => Verb::Delete,
             Self::AuthorizeSecurityGroupIngress { .. }

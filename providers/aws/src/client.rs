@@ -6,9 +6,9 @@ mod error;
 use std::future::Future;
 use std::time::Duration;
 
-use aws_config::SdkConfig;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
+use aws_config::{Region, SdkConfig};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
@@ -40,12 +40,17 @@ impl Effect {
     }
 }
 
-/// The clients of the three services. All calls go through [`Client::call`].
+/// AWS Shield Advanced answers in one Region for all. Source: AWS General Reference, "AWS Shield Advanced endpoints".
+const SHIELD_REGION: &str = "us-east-1";
+
+/// The clients of the services. All calls go through [`Client::call`].
 #[derive(Debug)]
 pub(crate) struct Client {
     pub(crate) elb: aws_sdk_elasticloadbalancingv2::Client,
     pub(crate) ec2: aws_sdk_ec2::Client,
     pub(crate) acm: aws_sdk_acm::Client,
+    pub(crate) wafv2: aws_sdk_wafv2::Client,
+    pub(crate) shield: aws_sdk_shield::Client,
     calls: Calls,
 }
 
@@ -61,6 +66,12 @@ impl Client {
             elb: aws_sdk_elasticloadbalancingv2::Client::new(&config),
             ec2: aws_sdk_ec2::Client::new(&config),
             acm: aws_sdk_acm::Client::new(&config),
+            wafv2: aws_sdk_wafv2::Client::new(&config),
+            shield: aws_sdk_shield::Client::from_conf(
+                aws_sdk_shield::config::Builder::from(&config)
+                    .region(Region::from_static(SHIELD_REGION))
+                    .build(),
+            ),
             calls: Calls::default(),
         }
     }

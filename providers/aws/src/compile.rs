@@ -9,6 +9,7 @@ mod given;
 mod listeners;
 mod load_balancer;
 mod merge;
+mod protection;
 mod rules;
 mod sharing;
 mod split;
@@ -36,6 +37,8 @@ use crate::resource::{
 use crate::settings::Settings;
 use conditions::Refusal;
 pub use front::DesiredFront;
+pub use protection::DesiredFirewall;
+use protection::Unprotected;
 use sharing::Sharing;
 
 /// A listener with its own ordered rules.
@@ -70,6 +73,9 @@ pub struct Desired {
     pub load_balancer: LoadBalancerSpec<Ref<kind::SecurityGroup>>,
     /// Capacity units to be reserved, 0 for none; absent where it is left as it is.
     pub capacity: Option<u32>,
+    pub firewall: DesiredFirewall,
+    /// Whether AWS Shield Advanced protects it; absent where that is left as it is.
+    pub protected: Option<bool>,
     /// By port.
     pub listeners: BTreeMap<u16, DesiredListener>,
     /// What stands in front of it.
@@ -198,8 +204,10 @@ pub fn compile(
         sharing: Sharing::of(balancer),
     };
     let mut problems = Vec::new();
-    let mut listeners = listeners::compile(&context, &mut problems);
-    let drafts = rules::compile(&context, &mut listeners, &mut problems);
+    let mut unprotected = Unprotected::default();
+    let firewall = protection::firewall(&context, &mut unprotected, &mut problems);
+    let mut listeners = listeners::compile(&context, &mut unprotected, &mut problems);
+    let drafts = rules::compile(&context, &mut listeners, &unprotected, &mut problems);
     given::tell(&context, &mut problems);
 
     let actions = listeners.values().flat_map(|listener| &listener.default_actions);
@@ -238,6 +246,7 @@ pub fn compile(
         }
     }
     let load_balancer = load_balancer::compile(&context, &mut problems);
+    let protected = protection::protected(&context, &mut problems);
     unread(&context, &mut problems);
     if let Some(spec) = &load_balancer {
         zones::uncovered(&context, &spec.subnets, &target_groups, &mut problems);
@@ -253,6 +262,8 @@ pub fn compile(
         target_groups,
         load_balancer,
         capacity: balancer.options.minimum_capacity,
+        firewall,
+        protected,
         listeners: by_port,
         front,
     });
@@ -273,6 +284,12 @@ fn unread(context: &Context<'_>, problems: &mut Vec<Problem>) {
         ));
     };
     if let (Some(_), Looked::Failed(error)) = (options.minimum_capacity, &state.capacity) {
+        tell(error);
+    }
+    if let (Some(_), Looked::Failed(error)) = (&options.firewall, &state.web_acl) {
+        tell(error);
+    }
+    if let (Some(_), Looked::Failed(error)) = (options.attack_protection, &state.protection) {
         tell(error);
     }
     for port in options.listener_attributes.keys() {
@@ -342,6 +359,15 @@ impl Desired {
                 minimum_load_balancer_capacity: capacity,
             },
         ));
+        let load_balancer: Ref<kind::LoadBalancer> = Ref::logical(names::LOAD_BALANCER);
+        if let DesiredFirewall::WebAcl(arn) = &self.firewall {
+            let spec = serde_json::json!({ "ResourceArn": load_balancer, "WebACLArn": arn });
+            out.push(resource::<kind::WebACLAssociation>(names::LOAD_BALANCER, &spec));
+        }
+        if self.protected == Some(true) {
+            let spec = serde_json::json!({ "Name": names::PROTECTION, "ResourceArn": load_balancer });
+            out.push(resource::<kind::Protection>(names::LOAD_BALANCER, &spec));
+        }
         for (port, listener) in &self.listeners {
             let shown = ShownListener {
                 spec: &listener.spec,

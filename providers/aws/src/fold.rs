@@ -9,7 +9,8 @@ pub use shown::{address, backends, further_addresses, inventory, listed};
 
 use crate::change::{Answer, Call, Change};
 use crate::observed::{
-    LoadBalancerState, Looked, Marked, Observed, Owned, SecurityGroupState, Shared, Stage, TargetGroupState,
+    LoadBalancerState, Looked, Marked, Observed, Owned, ProtectionState, SecurityGroupState, Shared, Stage,
+    TargetGroupState,
 };
 use crate::resource::{
     LoadBalancerArn, LoadBalancerSpec, Pairs, SecurityGroupId, SecurityGroupSpec, TargetGroupArn,
@@ -111,6 +112,8 @@ pub fn fold(observed: &mut Observed, change: &Change, answer: Answer) {
                     stage: Stage::Provisioning,
                     spec,
                     capacity: Looked::At(0),
+                    web_acl: Looked::At(None),
+                    protection: Looked::At(None),
                     listeners: Default::default(),
                 };
                 observed
@@ -151,6 +154,35 @@ pub fn fold(observed: &mut Observed, change: &Change, answer: Answer) {
         Call::ModifyCapacityReservation { arn, units } => {
             if let Some(state) = load_balancer(observed, arn) {
                 state.capacity = Looked::At(*units);
+            }
+        }
+        Call::AssociateWebAcl {
+            load_balancer: arn,
+            web_acl,
+        } => {
+            if let Some(state) = load_balancer(observed, arn) {
+                state.web_acl = Looked::At(Some(web_acl.clone()));
+            }
+        }
+        Call::DisassociateWebAcl { load_balancer: arn } => {
+            if let Some(state) = load_balancer(observed, arn) {
+                state.web_acl = Looked::At(None);
+            }
+        }
+        Call::CreateProtection {
+            load_balancer: arn,
+            name,
+        } => {
+            if let (Some(state), Answer::Protection { id }) = (load_balancer(observed, arn), answer) {
+                let name = name.clone();
+                state.protection = Looked::At(Some(ProtectionState { id, name }));
+            }
+        }
+        Call::DeleteProtection {
+            load_balancer: arn, ..
+        } => {
+            if let Some(state) = load_balancer(observed, arn) {
+                state.protection = Looked::At(None);
             }
         }
         Call::DeleteLoadBalancer { arn } => observed.load_balancers.retain(|owned| owned.get().arn != *arn),

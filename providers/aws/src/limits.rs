@@ -80,6 +80,8 @@ pub const BODY_LENGTH: usize = 1024;
 pub const REWRITE_LENGTH: usize = 1024;
 /// Characters of a health check's path. Source: ELBv2 API, CreateTargetGroup.HealthCheckPath.
 pub const HEALTH_PATH_LENGTH: usize = 1024;
+/// Listeners of a load balancer that verify clients' certificates. Source: "Quotas for your Application Load Balancers".
+pub const VERIFYING_LISTENERS: usize = 2;
 /// Targets in one call. AWS documents none; the incumbent's number is known to pass.
 pub const TARGETS_PER_CALL: usize = 200;
 
@@ -161,6 +163,11 @@ pub fn is_pool_id(id: &str) -> bool {
 /// Whether this is the id of a prefix list. Source: EC2 API, PrefixListResourceId, as all ids of EC2.
 pub fn is_prefix_list_id(id: &str) -> bool {
     is_id(id, "pl-")
+}
+
+/// Whether this is the ARN of a trust store, and no name of one, which holds no colon. Source: ELBv2 API, TrustStoreName.
+pub fn is_trust_store_arn(text: &str) -> bool {
+    text.starts_with("arn:") && text.contains(":truststore/")
 }
 
 fn is_id(id: &str, prefix: &str) -> bool {

@@ -30,6 +30,10 @@ pub const OWN_PERMISSION_MARK: &str = "portcullis.dev/load-balancers=shared";
 pub fn is_marked(description: &str) -> bool {
     [NODE_PERMISSION_MARK, OWN_PERMISSION_MARK].contains(&description)
 }
+/// Name of the protections of AWS Shield Advanced that are ours.
+pub const PROTECTION: &str = "managed by aws-load-balancer-controller";
+/// The same, and as version 1 of the incumbent called them: only such are deleted.
+pub const PROTECTIONS: [&str; 2] = [PROTECTION, "managed by aws-alb-ingress-controller"];
 
 /// Logical id of the load balancer within its stack.
 pub const LOAD_BALANCER: &str = "LoadBalancer";

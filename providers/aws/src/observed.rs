@@ -6,8 +6,8 @@ use portcullis_model::{OwnTargets, ProviderError};
 
 use crate::names;
 use crate::resource::{
-    ListenerArn, ListenerSpec, LoadBalancerArn, LoadBalancerSpec, Pairs, Permission, RuleArn, RuleSpec,
-    SecurityGroupId, SecurityGroupSpec, TargetDescription, TargetGroupArn, TargetGroupSpec,
+    ListenerArn, ListenerSpec, LoadBalancerArn, LoadBalancerSpec, Pairs, Permission, ProtectionId, RuleArn,
+    RuleSpec, SecurityGroupId, SecurityGroupSpec, TargetDescription, TargetGroupArn, TargetGroupSpec, WebAclArn,
 };
 
 /// What is read only where somebody asks for it.
@@ -68,8 +68,19 @@ pub struct LoadBalancerState {
     pub spec: LoadBalancerSpec<SecurityGroupId>,
     /// Reserved capacity units; 0 for none.
     pub capacity: Looked<u32>,
+    /// The web ACL before it.
+    pub web_acl: Looked<Option<WebAclArn>>,
+    /// Its protection by AWS Shield Advanced.
+    pub protection: Looked<Option<ProtectionState>>,
     /// By port.
     pub listeners: BTreeMap<u16, ListenerState>,
+}
+
+/// A protection of AWS Shield Advanced, ours or not, as its name says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProtectionState {
+    pub id: ProtectionId,
+    pub name: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,6 +9,7 @@
 mod front;
 mod listeners;
 mod load_balancer;
+mod protection;
 mod remove;
 mod rules;
 mod security_group;
@@ -85,6 +86,7 @@ fn round(
     security_group::create(&round, &mut changes);
     target_groups::create(&round, &mut changes);
     load_balancer::create(&round, &mut changes);
+    protection::put_first(&round, &mut changes);
     listeners::create(&round, &mut changes);
     rules::arrange(&round, &mut changes);
     target_groups::deregister(&round, &mut changes);
@@ -96,6 +98,7 @@ fn round(
         load_balancer::set_attributes(&round, &mut changes);
         listeners::set_attributes(&round, &mut changes);
         target_groups::set(&round, &mut changes);
+        protection::set(&round, &mut changes);
         load_balancer::set_supply(&round, &mut changes);
     }
     if changes.is_empty() {

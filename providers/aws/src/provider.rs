@@ -27,6 +27,7 @@ pub struct Aws {
     vpc: VpcId,
     client: Client,
     unproven: Unproven,
+    consulting: tokio::sync::Mutex<()>,
 }
 
 /// What must be known before the first call.
@@ -59,6 +60,7 @@ impl Aws {
             vpc,
             client: Client::new(config),
             unproven: Unproven::default(),
+            consulting: tokio::sync::Mutex::default(),
         })
     }
 
@@ -98,12 +100,18 @@ impl Provider for Aws {
         observe::observe(&self.client, &self.settings.cluster, ids, account).await
     }
 
+    async fn consult(&self, desired: &LoadBalancer, account: &Account) -> Result<(), ProviderError> {
+        // One at a time: load balancers that come meanwhile share what is read.
+        let _one_at_a_time = self.consulting.lock().await;
+        observe::consult(&self.client, &self.settings, desired, account).await
+    }
+
     async fn look_closer(
         &self,
         desired: &LoadBalancer,
         observed: &mut Observed,
     ) -> Result<(), ProviderError> {
-        observe::look_closer(&self.client, desired, observed).await
+        observe::look_closer(&self.client, &self.settings, desired, observed).await
     }
 
     async fn observe_shared(&self, account: &Account) -> Result<Shared, ProviderError> {

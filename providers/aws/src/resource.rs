@@ -14,7 +14,9 @@ use std::sync::Arc;
 use serde::ser::SerializeSeq;
 use serde::{Serialize, Serializer};
 
-pub use listener::{CertificateRef, ListenerProtocol, ListenerSpec};
+pub use listener::{
+    CertificateRef, ListenerProtocol, ListenerSpec, MutualAuthentication, MutualAuthenticationMode,
+};
 pub use load_balancer::{IpAddressType, IpamPools, LoadBalancerScheme, LoadBalancerSpec};
 pub use rule::{
     FixedResponseConfig, ForwardConfig, HttpHeaderConfig, HttpMethodConfig, QueryStringConfig,
@@ -56,6 +58,10 @@ kinds! {
     Subnet, SubnetId, "Id of a subnet; `${Subnets/<scheme>}` stands for all that are discovered.";
     Vpc, VpcId, "Id of a VPC.";
     Certificate, CertificateArn, "ARN of a certificate.";
+    TrustStore, TrustStoreArn, "ARN of a trust store.";
+    WebACL, WebAclArn, "ARN of a web ACL of AWS WAF.";
+    WebACLAssociation, WebAclAssociationId, "Has no id: there is one at most for each load balancer.";
+    Protection, ProtectionId, "Id of a protection of AWS Shield Advanced.";
 }
 
 /// What the API calls a resource of kind `K`; symbolic, `${Kind/id}`, in a dry run.

@@ -26,6 +26,14 @@ pub enum NodePorts {
     Every,
 }
 
+/// Whether a part of AWS is used at all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Switch {
+    #[default]
+    On,
+    Off,
+}
+
 /// Settings of the provider, named as the incumbent's flags where they mean the same.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
@@ -43,4 +51,8 @@ pub struct Settings {
     pub tls_policy: Option<String>,
     /// Most targets of a target group; AWS's quota where absent.
     pub most_targets: Option<usize>,
+    /// AWS WAF; switched off, nothing of it is read or changed.
+    pub wafv2: Switch,
+    /// AWS Shield Advanced; switched off, nothing of it is read or changed.
+    pub shield: Switch,
 }

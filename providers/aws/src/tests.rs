@@ -8,6 +8,7 @@ mod limits;
 mod merging;
 mod network;
 mod options;
+mod protection;
 mod random;
 mod recorded;
 mod rules;

@@ -14,7 +14,9 @@ mod transform;
 pub(crate) use action::{actions_from, actions_to};
 pub(crate) use certificate::{certificate_names, every_key_type};
 pub(crate) use condition::{conditions_from, conditions_to};
-pub(crate) use listener::{certificates_from, listener_from, rule_from};
+pub(crate) use listener::{
+    certificates_from, listener_from, mutual_authentication_to, no_mutual_authentication, rule_from,
+};
 pub(crate) use load_balancer::{APPLICATION, NETWORK, load_balancer_from};
 pub(crate) use network::{interface_from, quotas_from, ranges_from, reaches_from, subnet_from};
 pub(crate) use security_group::{permissions_to, security_group_from};

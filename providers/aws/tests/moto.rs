@@ -12,6 +12,8 @@ mod failures;
 mod options;
 #[path = "moto/ownership.rs"]
 mod ownership;
+#[path = "moto/protection.rs"]
+mod protection;
 #[path = "moto/world.rs"]
 mod world;
 

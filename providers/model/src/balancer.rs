@@ -93,6 +93,24 @@ pub struct FrontPort {
     pub origin: Origin,
 }
 
+/// A filter of requests before all listeners, kept by the provider beside the load balancer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Firewall {
+    pub choice: FirewallChoice,
+    /// Members that rely on it: what is theirs answers 503 where it cannot be had.
+    pub relied_on_by: BTreeSet<ObjectName>,
+    pub origin: Origin,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum FirewallChoice {
+    /// There is to be none.
+    Off,
+    /// By the provider's own id for it, such as an ARN.
+    Given(String),
+    Named(String),
+}
+
 /// What concerns the load balancer as a whole. Texts are names that the provider resolves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Options {
@@ -131,6 +149,12 @@ pub struct Options {
     pub minimum_capacity: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub front: Option<Front>,
+    /// Left as it is where absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub firewall: Option<Firewall>,
+    /// Whether the provider's paid protection against attacks is on; left as it is where absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attack_protection: Option<bool>,
     pub origin: Origin,
 }
 
@@ -152,6 +176,8 @@ impl Options {
             pools: AddressPools::default(),
             minimum_capacity: None,
             front: None,
+            firewall: None,
+            attack_protection: None,
             origin,
         }
     }

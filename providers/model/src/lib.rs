@@ -39,13 +39,14 @@ pub use backend::{
     Registrants, ServiceRef, Target, TargetAddress, TargetKind, TargetState,
 };
 pub use balancer::{
-    AddressFamily, AddressPools, Front, FrontPort, LoadBalancer, Options, Scheme, Semantics, Stands,
+    AddressFamily, AddressPools, Firewall, FirewallChoice, Front, FrontPort, LoadBalancer, Options, Scheme,
+    Semantics, Stands,
 };
 pub use condition::{Condition, HeaderName, Method, QueryMatch};
 pub use diff::{Difference, diff};
 pub use glob::Glob;
 pub use host::{HostMatch, HostName};
-pub use listener::{Certificate, CertificateSource, ClientCertificates, Listener, Protocol, Tls};
+pub use listener::{Certificate, CertificateSource, ClientCertificates, Clients, Listener, Protocol, Tls};
 pub use name::{LoadBalancerId, ObjectName, Port};
 pub use origin::Origin;
 pub use path::{ExactPath, PathMatch, PathPrefix};

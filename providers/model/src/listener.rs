@@ -29,10 +29,9 @@ pub struct Certificate {
     pub origin: Origin,
 }
 
-/// What is asked of clients' own certificates.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+/// What is asked of clients' own certificates. In the order of what is asked: each asks for more than those before.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub enum ClientCertificates {
-    #[default]
     Off,
     /// Asked for and passed on unverified.
     PassThrough,
@@ -44,6 +43,15 @@ pub enum ClientCertificates {
     },
 }
 
+/// What is asked of clients' certificates, and for whose sake.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct Clients {
+    pub certificates: ClientCertificates,
+    /// Members that rely on it: what is theirs answers 503 where it cannot be had.
+    pub relied_on_by: BTreeSet<ObjectName>,
+    pub origin: Origin,
+}
+
 /// How TLS is ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Tls {
@@ -52,7 +60,9 @@ pub struct Tls {
     pub policy: Option<String>,
     /// In order; the first serves clients that name no host.
     pub certificates: Vec<Certificate>,
-    pub clients: ClientCertificates,
+    /// Where nobody says anything, absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clients: Option<Clients>,
 }
 
 /// What is spoken to clients.

@@ -118,6 +118,7 @@ codes! {
     BackendUnsupported, User, "Use backend settings that the provider has.";
     OptionUnsupported, User, "Use a setting that the provider has.";
     LimitExceeded, User, "Split the load balancer, or have the named quota raised.";
+    ResourceNotFound, User, "Create what the setting names, or name what exists; what relies on it is not served until then.";
     NameInvalid, User, "Use a name that the provider accepts.";
     DeletionProtected, User, "Switch deletion protection off; then the load balancer is deleted.";
     SubnetsNotFound, Operator, "Tag at least two subnets in different zones for this scheme, or name them.";

@@ -127,6 +127,14 @@ pub trait Provider: Send + Sync + 'static {
         account: &Self::Account,
     ) -> impl Future<Output = Result<BTreeMap<LoadBalancerId, Self::Observed>, ProviderError>> + Send;
 
+    /// Reads of the account what only some load balancers need, such as what this one names; no call where all of that
+    /// is known. Comes before anything is worked out for it. What cannot be read is told by `plan`.
+    fn consult(
+        &self,
+        desired: &LoadBalancer,
+        account: &Self::Account,
+    ) -> impl Future<Output = Result<(), ProviderError>> + Send;
+
     /// Reads of what exists what only this load balancer's settings ask for; no call where all of that is known.
     /// Comes before each plan for what is observed. What cannot be read is told by `plan`, and left as it is.
     fn look_closer(

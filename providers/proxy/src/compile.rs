@@ -79,10 +79,10 @@ impl<'a> Compiler<'a> {
         let default = self.action(&listener.default_action, &listener.origin);
         let refusal = match &listener.protocol {
             Protocol::Http => None,
-            Protocol::Https(tls) => match &tls.clients {
-                ClientCertificates::Off => None,
+            Protocol::Https(tls) => match tls.clients.as_ref().map(|clients| &clients.certificates) {
+                None | Some(ClientCertificates::Off) => None,
                 // Passed on by others in a header; a backend that trusts the header must not be reached without it.
-                ClientCertificates::PassThrough | ClientCertificates::Verify { .. } => {
+                Some(ClientCertificates::PassThrough | ClientCertificates::Verify { .. }) => {
                     let why = format!("client certificates on port {} are not supported", listener.port);
                     self.problem(
                         Code::OptionUnsupported,

@@ -32,6 +32,9 @@ pub(super) fn plan(balancers: &[LoadBalancer], settings: Settings) -> anyhow::Re
             .await
             .context("failed to read what exists")?;
         for balancer in balancers {
+            aws.consult(balancer, &account)
+                .await
+                .context("failed to read the account")?;
             if let Some(observed) = observed.get_mut(&balancer.id) {
                 aws.look_closer(balancer, observed)
                     .await

@@ -79,11 +79,13 @@ catalog! {
     "minimum-load-balancer-capacity" LoadBalancer Aws Built
         "`CapacityUnits=N`: capacity kept ready; 0 gives it back.";
     "ipam-ipv4-pool-id" LoadBalancer Aws Built "IPAM pool of public addresses.";
-    "wafv2-acl-arn" LoadBalancer Aws Refused "Web ACL of AWS WAF by ARN; `none` for none.";
-    "wafv2-acl-name" LoadBalancer Aws Refused "Web ACL of AWS WAF by name; `none` for none.";
-    "waf-acl-id" LoadBalancer Aws Refused "Web ACL of AWS WAF Classic; `none` for none.";
+    "wafv2-acl-arn" LoadBalancer Aws Built "Web ACL of AWS WAF by ARN; `none` for none; left as it is where absent.";
+    "wafv2-acl-name" LoadBalancer Aws Built "The same by name, which wins over the ARN.";
+    "waf-acl-id" LoadBalancer Aws Refused
+        "Web ACL of AWS WAF Classic, whose support AWS ended on 30 September 2025; `none` for none.";
     "web-acl-id" LoadBalancer Aws Refused "Older name of `waf-acl-id`.";
-    "shield-advanced-protection" LoadBalancer Aws Ignored "Whether AWS Shield Advanced protects it.";
+    "shield-advanced-protection" LoadBalancer Aws Built
+        "Whether AWS Shield Advanced protects it; left as it is where absent. Needs an active subscription.";
     "enable-frontend-nlb" LoadBalancer Aws Built "Whether a Network Load Balancer stands in front.";
     "frontend-nlb-scheme" LoadBalancer Aws Built "Its scheme; the controller's default where absent.";
     "frontend-nlb-subnets" LoadBalancer Aws Built "Its subnets by id or name, instead of those behind it.";
@@ -110,7 +112,8 @@ catalog! {
     "ssl-redirect" Listener Portable Built "HTTPS port that plain HTTP is redirected to.";
     "certificate-arn" Listener Aws Built "Certificates of ACM or IAM; the first is the default.";
     "ssl-policy" Listener Aws Built "TLS policy by AWS's name.";
-    "mutual-authentication" Listener Portable Refused "What is asked of clients' certificates, by port.";
+    "mutual-authentication" Listener Portable Built
+        "What is asked of clients' certificates: JSON, a list with an entry for each port; left as it is where absent, so `off` switches it off.";
     "listener-attributes." Listener Aws Built
         "Attributes of the listener `HTTP-80`, `HTTPS-443` or the like by AWS's names, `key=value,…`.";
     "create-acm-cert" Listener Aws Ignored "Whether a certificate is requested for the hosts.";
@@ -159,7 +162,7 @@ pub fn find(name: &str) -> Option<&'static Known> {
 /// Whether the value says that nothing is restricted.
 pub(super) fn is_off(name: &str, value: &str) -> bool {
     match name {
-        "auth-type" | "wafv2-acl-arn" | "wafv2-acl-name" | "waf-acl-id" | "web-acl-id" => value == "none",
+        "auth-type" | "waf-acl-id" | "web-acl-id" => value == "none",
         _ => false,
     }
 }

@@ -159,11 +159,8 @@ fn what_restricts_and_is_not_built_is_not_served_without_it() {
         ("auth-type", "oidc"),
         ("auth-type", "odic"),
         ("jwt-validation", "{}"),
-        ("wafv2-acl-arn", "arn:aws:wafv2:x"),
-        (
-            "mutual-authentication",
-            r#"[{"port":443,"mode":"verify","trustStore":"t"}]"#,
-        ),
+        ("waf-acl-id", "499e8b99-6671-4614-a86d-adb1810b7fbe"),
+        ("web-acl-id", "499e8b99-6671-4614-a86d-adb1810b7fbe"),
         ("security-groups", ""),
         ("listen-ports", r#"[{"HTTPS":"443"}]"#),
     ] {

@@ -6,8 +6,12 @@ use portcullis_model::ProviderError;
 use super::Writer;
 use crate::change::Answer;
 use crate::client::incomplete;
-use crate::resource::{CertificateArn, ListenerArn, ListenerSpec, LoadBalancerArn, Pairs, TargetGroupArn};
-use crate::wire::{actions_to, listener_attributes_to, tags_to};
+use crate::resource::{
+    CertificateArn, ListenerArn, ListenerProtocol, ListenerSpec, LoadBalancerArn, Pairs, TargetGroupArn,
+};
+use crate::wire::{
+    actions_to, listener_attributes_to, mutual_authentication_to, no_mutual_authentication, tags_to,
+};
 
 fn certificate(arn: &CertificateArn) -> Certificate {
     Certificate::builder().certificate_arn(arn.as_str()).build()
@@ -33,6 +37,7 @@ pub(super) async fn create(
         .protocol(spec.protocol.as_str().into())
         .set_ssl_policy(spec.ssl_policy.clone())
         .set_certificates(default_certificate(spec))
+        .set_mutual_authentication(spec.mutual_authentication.as_ref().map(mutual_authentication_to))
         .set_default_actions(Some(actions_to(&spec.default_actions)))
         .set_tags(Some(tags_to(&spec.tags)));
     let answer = to.send(request.send()).await?;
@@ -57,6 +62,15 @@ pub(super) async fn modify(
         .protocol(spec.protocol.as_str().into())
         .set_ssl_policy(spec.ssl_policy.clone())
         .set_certificates(default_certificate(spec))
+        .set_mutual_authentication(match spec.protocol {
+            ListenerProtocol::Http | ListenerProtocol::Tcp => None,
+            // What is not given would stay as it is.
+            ListenerProtocol::Https => Some(
+                spec.mutual_authentication
+                    .as_ref()
+                    .map_or_else(no_mutual_authentication, mutual_authentication_to),
+            ),
+        })
         .set_default_actions(Some(actions_to(&spec.default_actions)));
     to.done(request.send()).await
 }

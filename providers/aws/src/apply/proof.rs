@@ -65,7 +65,11 @@ impl Unproven {
             Answer::LoadBalancer { arn, tags, .. } => {
                 drop(self.waiting().insert(arn.to_string(), tags.clone()))
             }
-            Answer::Done | Answer::SecurityGroup { .. } | Answer::Listener { .. } | Answer::Rule { .. } => {}
+            Answer::Protection { .. }
+            | Answer::Done
+            | Answer::SecurityGroup { .. }
+            | Answer::Listener { .. }
+            | Answer::Rule { .. } => {}
         }
     }
 
@@ -155,6 +159,11 @@ fn uses(call: &Call) -> BTreeSet<&str> {
         | Call::AwaitLoadBalancer { arn }
         | Call::ModifyCapacityReservation { arn, .. }
         | Call::DeleteLoadBalancer { arn } => [arn.as_str()].into(),
+
+        Call::AssociateWebAcl { load_balancer, .. }
+        | Call::DisassociateWebAcl { load_balancer }
+        | Call::CreateProtection { load_balancer, .. }
+        | Call::DeleteProtection { load_balancer, .. } => [load_balancer.as_str()].into(),
 
         Call::CreateListener { load_balancer, spec } => {
             let mut used = target_groups(&spec.default_actions);

@@ -67,7 +67,10 @@ fn meaning(code: &str, status: Option<u16>) -> Meaning {
             Meaning::NameTaken
         }
 
+        // AWS WAF does not know a load balancer that was just made. Source: WAFV2 API, WAFUnavailableEntityException.
         "DependencyViolation"
+        | "WAFAssociatedItemException"
+        | "WAFUnavailableEntityException"
         | "ResourceInUse"
         | "ResourceInUseException"
         | "OperationNotPermitted"
@@ -81,18 +84,30 @@ fn meaning(code: &str, status: Option<u16>) -> Meaning {
         | "InvalidSecurityGroup"
         | "InvalidTarget"
         | "PriorityInUse"
-        | "TargetGroupAssociationLimit" => Meaning::Mistaken,
+        | "TargetGroupAssociationLimit"
+        | "OptimisticLockException"
+        | "ResourceAlreadyExistsException"
+        | "WAFNonexistentItemException" => Meaning::Mistaken,
 
         // The subnets have no free addresses left.
-        "InsufficientFreeAddressesInSubnet" | "InvalidSubnet" => Meaning::Quota,
+        "InsufficientFreeAddressesInSubnet"
+        | "InvalidSubnet"
+        | "LimitsExceededException"
+        | "WAFLimitsExceededException" => Meaning::Quota,
 
         "InternalError"
         | "InternalFailure"
         | "InternalServerError"
+        | "InternalErrorException"
+        | "WAFInternalErrorException"
         | "ServiceUnavailable"
         | "Unavailable" => Meaning::Internal,
 
-        "ValidationError" | "ValidationException" | "UnsupportedProtocol" => Meaning::Refused,
+        "ValidationError"
+        | "ValidationException"
+        | "UnsupportedProtocol"
+        | "WAFInvalidOperationException"
+        | "WAFInvalidParameterException" => Meaning::Refused,
 
         // What is asked for does not go together with what there is, now.
         "InvalidConfigurationRequest" => Meaning::Unknown,

@@ -61,6 +61,7 @@ pub(super) fn compile(
             protocol: ListenerProtocol::Tcp,
             default_actions: vec![RuleAction::Forward { config: forward }],
             ssl_policy: None,
+            mutual_authentication: None,
             certificates: Vec::new(),
             tags: with_tags(context, &names::front_listener_id(port), &BTreeMap::new()),
         };

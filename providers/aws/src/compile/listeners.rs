@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use portcullis_model::{ClientCertificates, Code, Listener, Problem, Protocol, Semantics, Tls};
+use portcullis_model::{Code, Listener, Problem, Protocol, Semantics, Tls};
 
 use super::actions::{self, DesiredAction};
 use super::conditions::Refusal;
+use super::protection::{self, Unprotected};
 use super::{Context, backend_of, certificates, with_tags};
 use crate::limits;
 use crate::resource::{CertificateArn, CertificateRef, ListenerProtocol, ListenerSpec, Pairs, Ref, kind};
@@ -20,9 +21,11 @@ pub(super) type DesiredListenerSpec = ListenerSpec<Ref<kind::TargetGroup>>;
 /// By port.
 pub(super) fn compile(
     context: &Context<'_>,
+    unprotected: &mut Unprotected,
     problems: &mut Vec<Problem>,
 ) -> BTreeMap<u16, DesiredListenerSpec> {
     let mut out = BTreeMap::new();
+    let mut verifying = 0;
     let exists = |listener: &Listener| {
         let state = context.existing();
         state.is_some_and(|state| state.listeners.contains_key(&listener.port.get()))
@@ -42,13 +45,16 @@ pub(super) fn compile(
             ));
             continue;
         }
-        let (protocol, ssl_policy, certificates) = match &listener.protocol {
-            Protocol::Http => (ListenerProtocol::Http, None, Vec::new()),
-            Protocol::Https(_) => {
-                let Some((policy, certificates)) = tls(context, listener, problems) else {
+        let (protocol, ssl_policy, certificates, mutual_authentication) = match &listener.protocol {
+            Protocol::Http => (ListenerProtocol::Http, None, Vec::new(), None),
+            Protocol::Https(tls) => {
+                let Some((policy, certificates)) = self::tls(context, listener, problems) else {
                     continue;
                 };
-                (ListenerProtocol::Https, Some(policy), certificates)
+                let clients = tls.clients.as_ref();
+                let clients =
+                    protection::clients(context, listener, clients, &mut verifying, unprotected, problems);
+                (ListenerProtocol::Https, Some(policy), certificates, clients)
             }
         };
         let port = listener.port.get();
@@ -57,8 +63,12 @@ pub(super) fn compile(
             ListenerSpec {
                 port,
                 protocol,
-                default_actions: vec![default_action(context, listener, protocol, problems)],
+                default_actions: vec![match unprotected.closes(port, &listener.origin) {
+                    true => actions::unavailable(Code::ResourceNotFound.as_str()),
+                    false => default_action(context, listener, protocol, problems),
+                }],
                 ssl_policy,
+                mutual_authentication,
                 certificates,
                 tags: with_tags(context, &port.to_string(), &context.balancer.options.tags),
             },
@@ -159,21 +169,6 @@ fn tls(
     let Protocol::Https(tls) = &listener.protocol else {
         return None;
     };
-    let mut refuse = |code, message| problems.push(Problem::new(code, listener.origin.clone(), message));
-    match &tls.clients {
-        ClientCertificates::Off => {}
-        ClientCertificates::PassThrough | ClientCertificates::Verify { .. } => {
-            // Serving it without would let in whom it was to keep out.
-            refuse(
-                Code::OptionUnsupported,
-                format!(
-                    "listener {}: client certificates are not built for AWS in this release",
-                    listener.port
-                ),
-            );
-            return None;
-        }
-    }
     let mut arns = certificates::resolve(context, &tls.certificates, problems);
     if arns.is_empty() {
         // One that serves already goes on with what it has: taking it away would be the greater harm.

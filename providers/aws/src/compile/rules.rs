@@ -7,6 +7,7 @@ use portcullis_model::{BackendId, Code, ObjectName, Problem, Rule};
 use super::actions::{self, DesiredAction};
 use super::conditions::{self, Refusal};
 use super::listeners::DesiredListenerSpec;
+use super::protection::Unprotected;
 use super::{Context, backend_of, merge};
 use crate::overlap::{Relation, relation};
 use crate::resource::{Ref, RuleAction, RuleCondition, RuleTransform, kind};
@@ -25,6 +26,7 @@ pub(super) struct Draft<'a> {
 pub(super) fn compile<'a>(
     context: &Context<'a>,
     listeners: &mut BTreeMap<u16, DesiredListenerSpec>,
+    unprotected: &Unprotected,
     problems: &mut Vec<Problem>,
 ) -> Vec<Draft<'a>> {
     let mut drafts = Vec::new();
@@ -41,6 +43,12 @@ pub(super) fn compile<'a>(
                 }
             }
             Err(refusal) => problems.push(Problem::new(refusal.code, rule.origin.clone(), refusal.message)),
+        }
+    }
+    for draft in &mut drafts {
+        if unprotected.closes(draft.port, &draft.rule.origin) {
+            draft.action = actions::unavailable(Code::ResourceNotFound.as_str());
+            draft.transforms.clear();
         }
     }
     let drafts = merge::merge(context, drafts);

@@ -21,6 +21,7 @@ pub fn imagine(change: &Change) -> Answer {
         },
         Call::CreateListener { .. } => Answer::Listener { arn: id(change) },
         Call::CreateRule { .. } => Answer::Rule { arn: id(change) },
+        Call::CreateProtection { .. } => Answer::Protection { id: id(change) },
         Call::AuthorizeSecurityGroupIngress { .. }
         | Call::RevokeSecurityGroupIngress { .. }
         | Call::DeleteSecurityGroup { .. }
@@ -35,6 +36,9 @@ pub fn imagine(change: &Change) -> Answer {
         | Call::SetSubnets { .. }
         | Call::SetSecurityGroups { .. }
         | Call::ModifyLoadBalancerAttributes { .. }
+        | Call::AssociateWebAcl { .. }
+        | Call::DisassociateWebAcl { .. }
+        | Call::DeleteProtection { .. }
         | Call::ModifyIpPools { .. }
         | Call::AwaitLoadBalancer { .. }
         | Call::ModifyCapacityReservation { .. }

@@ -8,7 +8,7 @@ use portcullis_model::ProviderError;
 
 use super::listing::listing;
 use super::together;
-use crate::account::{Account, AcmCertificate, Fact, Interfaces, Subnet};
+use crate::account::{Account, AcmCertificate, Fact, Interfaces, LateFacts, Subnet};
 use crate::client::{Client, Effect, incomplete, is_gone};
 use crate::limits::Quotas;
 use crate::resource::{CertificateArn, VpcId};
@@ -42,6 +42,7 @@ pub(crate) async fn account(client: &Client, region: &str, vpc: &VpcId) -> Resul
         certificates: Fact::Read(certificates),
         interfaces: Fact::Read(interfaces),
         quotas,
+        late: LateFacts::default(),
         listing: listing(client, vpc).await?,
     })
 }

@@ -2,14 +2,16 @@
 
 use portcullis_model::{Code, LoadBalancer, ProviderError};
 
-use crate::client::{Client, Effect};
-use crate::observed::{Looked, Observed};
-use crate::resource::{ListenerArn, LoadBalancerArn, Pairs};
+use crate::client::{Client, Effect, is_gone};
+use crate::observed::{Looked, Observed, ProtectionState};
+use crate::resource::{ListenerArn, LoadBalancerArn, Pairs, ProtectionId, WebAclArn};
+use crate::settings::{Settings, Switch};
 use crate::wire::pairs_from;
 
 /// Reads what is asked for and not known yet.
 pub(crate) async fn look_closer(
     client: &Client,
+    settings: &Settings,
     desired: &LoadBalancer,
     observed: &mut Observed,
 ) -> Result<(), ProviderError> {
@@ -19,6 +21,13 @@ pub(crate) async fn look_closer(
     };
     if options.minimum_capacity.is_some() && state.capacity.at().is_none() {
         state.capacity = looked(capacity(client, &state.arn).await)?;
+    }
+    if options.firewall.is_some() && settings.wafv2 == Switch::On && state.web_acl.at().is_none() {
+        state.web_acl = looked(web_acl(client, &state.arn).await)?;
+    }
+    if options.attack_protection.is_some() && settings.shield == Switch::On && state.protection.at().is_none()
+    {
+        state.protection = looked(protection(client, &state.arn).await)?;
     }
     for port in options.listener_attributes.keys() {
         if let Some(listener) = state.listeners.get_mut(&port.get())
@@ -47,6 +56,33 @@ async fn capacity(client: &Client, arn: &LoadBalancerArn) -> Result<u32, Provide
     let reserved = call.await?.minimum_load_balancer_capacity;
     let units = reserved.and_then(|reserved| reserved.capacity_units);
     Ok(units.and_then(|units| u32::try_from(units).ok()).unwrap_or(0))
+}
+
+async fn web_acl(client: &Client, arn: &LoadBalancerArn) -> Result<Option<WebAclArn>, ProviderError> {
+    let request = client.wafv2.get_web_acl_for_resource();
+    let request = request.resource_arn(arn.as_str());
+    let call = client.call("wafv2:GetWebACLForResource", Effect::Read, request.send());
+    Ok(call.await?.web_acl.map(|acl| WebAclArn::new(acl.arn)))
+}
+
+async fn protection(
+    client: &Client,
+    arn: &LoadBalancerArn,
+) -> Result<Option<ProtectionState>, ProviderError> {
+    let request = client.shield.describe_protection().resource_arn(arn.as_str());
+    let call = client.call("shield:DescribeProtection", Effect::Read, request.send());
+    let answer = match call.await {
+        Ok(answer) => answer,
+        // Nothing protects it.
+        Err(error) if is_gone(&error) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    Ok(answer.protection.and_then(|sdk| {
+        Some(ProtectionState {
+            id: ProtectionId::new(sdk.id?),
+            name: sdk.name.unwrap_or_default(),
+        })
+    }))
 }
 
 async fn attributes(client: &Client, arn: &ListenerArn) -> Result<Pairs, ProviderError> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::target_groups::differing;
-use super::{Round, change, field};
+use super::{Round, change, field, protection};
 use crate::change::{Call, Change};
 use crate::observed::{ListenerState, Looked};
 use crate::resource::{
@@ -39,6 +39,8 @@ pub(super) fn create(round: &Round<'_>, changes: &mut Vec<Change>) {
             continue;
         };
         match state.listeners.get(port) {
+            // Nobody is let in past the firewall that is asked for.
+            None if !protection::may_listen(round, state) => {}
             None => {
                 let call = Call::CreateListener {
                     load_balancer: state.arn.clone(),
@@ -137,6 +139,7 @@ pub(super) fn with_target_groups(
         protocol: spec.protocol,
         default_actions: actions?,
         ssl_policy: spec.ssl_policy.clone(),
+        mutual_authentication: spec.mutual_authentication.clone(),
         certificates: spec.certificates.clone(),
         tags: spec.tags.clone(),
     })
@@ -194,6 +197,12 @@ fn modify(listener: &ListenerState, desired: ListenerSpec<TargetGroupArn>, most:
             &desired.default_actions,
         ),
         field("SslPolicy", &observed.ssl_policy, &desired.ssl_policy).filter(|_| https),
+        field(
+            "MutualAuthentication",
+            &observed.mutual_authentication,
+            &desired.mutual_authentication,
+        )
+        .filter(|_| https),
         field("Certificates", &observed.certificates.first(), &default.as_ref()).filter(|_| https),
     ];
     let fields: Vec<_> = fields.into_iter().flatten().collect();

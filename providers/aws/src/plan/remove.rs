@@ -2,7 +2,7 @@
 
 use portcullis_model::{Code, LoadBalancerId, ObjectName, Origin, Plan, Problem};
 
-use super::{change, front};
+use super::{change, front, protection};
 use crate::change::{Call, Change};
 use crate::names;
 use crate::observed::Observed;
@@ -38,6 +38,7 @@ pub(super) fn everything(id: &LoadBalancerId, observed: &Observed) -> (Plan<Chan
         if owned.resource() == names::FRONT {
             continue;
         }
+        changes.extend(protection::unprotect(owned.get(), &why));
         let call = Call::DeleteLoadBalancer {
             arn: owned.get().arn.clone(),
         };

@@ -142,6 +142,7 @@ fn listener(value: &Value) -> ListenerState {
             },
             default_actions: list(&value["DefaultActions"]).iter().map(action).collect(),
             ssl_policy: https.then(|| text(&value["SslPolicy"])),
+            mutual_authentication: None,
             certificates: list(&value["Certificates"]).iter().map(certificate).collect(),
             tags: pairs(&value["Tags"]),
         },
@@ -158,6 +159,8 @@ fn load_balancer(value: &Value) -> LoadBalancerState {
         dns_name: text(&value["DNSName"]),
         stage: Stage::SetUp,
         capacity: Looked::Never,
+        web_acl: Looked::Never,
+        protection: Looked::Never,
         spec: LoadBalancerSpec {
             name: text(&value["LoadBalancerName"]),
             scheme: match value["Scheme"].as_str().unwrap() {

@@ -1,11 +1,14 @@
 //! `DescribeListeners`, `DescribeListenerCertificates` and `DescribeRules` in, what exists out.
 
-use aws_sdk_elasticloadbalancingv2::types::{Certificate, Listener, Rule};
+use aws_sdk_elasticloadbalancingv2::types::{
+    AdvertiseTrustStoreCaNamesEnum, Certificate, Listener, MutualAuthenticationAttributes, Rule,
+};
 
 use super::{actions_from, conditions_from, transforms_from};
 use crate::observed::{ListenerState, Looked, RuleState};
 use crate::resource::{
-    CertificateArn, CertificateRef, ListenerArn, ListenerProtocol, ListenerSpec, Pairs, RuleArn, RuleSpec,
+    CertificateArn, CertificateRef, ListenerArn, ListenerProtocol, ListenerSpec, MutualAuthentication,
+    MutualAuthenticationMode, Pairs, RuleArn, RuleSpec, TrustStoreArn,
 };
 
 fn protocol_from(text: &str) -> Option<ListenerProtocol> {
@@ -32,12 +35,53 @@ pub(crate) fn listener_from(sdk: Listener) -> Result<ListenerState, &'static str
             protocol: protocol.ok_or("Protocol")?,
             default_actions: actions_from(sdk.default_actions),
             ssl_policy: sdk.ssl_policy.filter(|policy| !policy.is_empty()),
+            mutual_authentication: match sdk.mutual_authentication {
+                Some(asked) => mutual_authentication_from(asked)?,
+                None => None,
+            },
             certificates: references(sdk.certificates.unwrap_or_default()),
             tags: Pairs::default(),
         },
         attributes: Looked::Never,
         rules: Vec::new(),
     })
+}
+
+/// None where it is off.
+fn mutual_authentication_from(
+    sdk: MutualAuthenticationAttributes,
+) -> Result<Option<MutualAuthentication>, &'static str> {
+    let mode = match sdk.mode.as_deref() {
+        None | Some("off") => return Ok(None),
+        Some("passthrough") => MutualAuthenticationMode::PassThrough,
+        Some("verify") => MutualAuthenticationMode::Verify,
+        Some(_) => return Err("MutualAuthentication"),
+    };
+    let verifies = mode == MutualAuthenticationMode::Verify;
+    let advertised = match sdk.advertise_trust_store_ca_names {
+        Some(AdvertiseTrustStoreCaNamesEnum::On) => "on",
+        Some(_) | None => "off",
+    };
+    Ok(Some(MutualAuthentication {
+        mode,
+        trust_store_arn: sdk.trust_store_arn.filter(|_| verifies).map(TrustStoreArn::new),
+        ignore_client_certificate_expiry: verifies
+            .then(|| sdk.ignore_client_certificate_expiry.unwrap_or_default()),
+        advertise_trust_store_ca_names: verifies.then_some(advertised),
+    }))
+}
+
+pub(crate) fn mutual_authentication_to(asked: &MutualAuthentication) -> MutualAuthenticationAttributes {
+    MutualAuthenticationAttributes::builder()
+        .mode(asked.mode.as_str())
+        .set_trust_store_arn(asked.trust_store_arn.as_ref().map(ToString::to_string))
+        .set_ignore_client_certificate_expiry(asked.ignore_client_certificate_expiry)
+        .set_advertise_trust_store_ca_names(asked.advertise_trust_store_ca_names.map(Into::into))
+        .build()
+}
+
+pub(crate) fn no_mutual_authentication() -> MutualAuthenticationAttributes {
+    MutualAuthenticationAttributes::builder().mode("off").build()
 }
 
 fn references(certificates: Vec<Certificate>) -> Vec<CertificateRef> {

@@ -84,6 +84,8 @@ pub(crate) fn load_balancer_from(sdk: LoadBalancer) -> Result<LoadBalancerState,
             attributes: Pairs::default(),
         },
         capacity: Looked::Never,
+        web_acl: Looked::Never,
+        protection: Looked::Never,
         listeners: Default::default(),
     })
 }

@@ -173,6 +173,7 @@ pub(crate) fn comparable(observed: &Observed) -> String {
         let mut state = owned.get().clone();
         state.spec.attributes = Pairs::default();
         (state.stage, state.capacity) = (Stage::SetUp, Looked::Never);
+        (state.web_acl, state.protection) = (Looked::Never, Looked::Never);
         state.spec.security_groups.sort();
         state.spec.subnets.sort();
         for listener in state.listeners.values_mut() {

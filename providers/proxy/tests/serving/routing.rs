@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use hyper::Request;
 use portcullis_model::redirect::RedirectScheme;
 use portcullis_model::{
-    Action, Authenticate, BackendVersion, ClientCertificates, Code, Condition, FixedResponse, Forward,
-    JwtClaim, Method, Pattern, Port, Protocol, Redirect, RedirectStatus, Rewrite, RewritePart, Stickiness,
-    Tls, Weight, WeightedBackend,
+    Action, Authenticate, BackendVersion, ClientCertificates, Clients, Code, Condition, FixedResponse,
+    Forward, JwtClaim, Method, Pattern, Port, Protocol, Redirect, RedirectStatus, Rewrite, RewritePart,
+    Stickiness, Tls, Weight, WeightedBackend,
 };
 
 use crate::balancer::{
@@ -188,7 +188,12 @@ async fn a_listener_that_asks_for_client_certificates_serves_nobody() {
         ignore_expiry: false,
         advertise_authorities: false,
     };
-    for clients in [verify, ClientCertificates::PassThrough] {
+    for certificates in [verify, ClientCertificates::PassThrough] {
+        let clients = Clients {
+            certificates,
+            relied_on_by: Default::default(),
+            origin: empty().options.origin,
+        };
         let (keys, trusted) = crate::secure::key_pair("web", &["a.example.com"]);
         let mut balancer = with_certificates(empty(), &[("web", &["a.example.com"])]);
         balancer.rules.push(rule("*", "/", fixed(200, "in")));
@@ -199,7 +204,7 @@ async fn a_listener_that_asks_for_client_certificates_serves_nobody() {
         listener.protocol = Protocol::Https(Tls {
             policy: None,
             certificates,
-            clients,
+            clients: Some(clients),
         });
         let proxy = crate::balancer::serve_with(&balancer, &KeyPairs::from([keys]), Default::default(), 1);
         assert_eq!(

@@ -1,0 +1,522 @@
+//! What is to stand before a load balancer in; the calls and their order, and whose rules are closed without it, out.
+
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
+
+use portcullis_model::{
+    ClientCertificates, Clients, Code, Firewall, FirewallChoice, LoadBalancer, Protocol, ProviderError,
+    Retry, Semantics,
+};
+
+use super::build::*;
+use super::settled::{made, rounds};
+use crate::account::{Account, Fact, LateFacts};
+use crate::change::Call;
+use crate::compile::{Desired, DesiredFirewall, compile};
+use crate::fold::{fold, imagine};
+use crate::observed::{Looked, Observed, ProtectionState, Shared};
+use crate::plan::plan;
+use crate::resource::{Id, MutualAuthenticationMode, RuleAction};
+use crate::settings::{Settings, Switch};
+
+const ACL: &str = "arn:aws:wafv2:us-east-1:123456789012:regional/webacl/edge/1";
+const OTHER: &str = "arn:aws:wafv2:us-east-1:123456789012:regional/webacl/other/2";
+
+fn read<T>(value: T) -> OnceLock<Result<Fact<T>, ProviderError>> {
+    OnceLock::from(Ok(Fact::Read(value)))
+}
+
+fn failed() -> ProviderError {
+    ProviderError {
+        code: Code::AccessDenied,
+        call: "wafv2:ListWebACLs",
+        message: "no".into(),
+        retry: Retry::Backoff,
+    }
+}
+
+/// With one web ACL, one trust store, and a subscription to Shield Advanced.
+fn account() -> Account {
+    let late = LateFacts {
+        trust_stores: read([("roots".to_owned(), Id::new("arn:store"))].into()),
+        web_acls: read(
+            [
+                (Id::new(ACL), "edge".to_owned()),
+                (Id::new(OTHER), "other".to_owned()),
+            ]
+            .into(),
+        ),
+        shield: read(true),
+    };
+    Account {
+        late,
+        ..Account::offline(Some("vpc-1"))
+    }
+}
+
+fn behind(choice: FirewallChoice) -> LoadBalancer {
+    let mut balancer = simple();
+    balancer.semantics = Semantics::Kubernetes;
+    // Another member's, which asks for nothing.
+    let web = balancer.backends.keys().next().unwrap().clone();
+    balancer.rules.push(rule(
+        "blog/web",
+        &[80],
+        "blog.example.com",
+        "prefix:/",
+        forward(&web),
+    ));
+    balancer.options.firewall = Some(Firewall {
+        choice,
+        relied_on_by: [object("shop/web")].into(),
+        origin: origin("shop/web", "wafv2"),
+    });
+    balancer
+}
+
+fn nothing(balancer: &LoadBalancer) -> Observed {
+    Observed::nothing(crate::Owner::load_balancer("demo", &balancer.id))
+}
+
+fn compiled(balancer: &LoadBalancer, account: &Account, observed: &Observed) -> (Desired, Vec<Code>) {
+    let (desired, problems) = compile(&settings("demo"), balancer, account, observed);
+    (desired.unwrap(), codes(&problems))
+}
+
+/// Which members' rules are closed at a port.
+fn closed(desired: &Desired, port: u16) -> Vec<String> {
+    let rules = desired
+        .listeners
+        .get(&port)
+        .into_iter()
+        .flat_map(|listener| &listener.rules);
+    let closed = rules.filter(|rule| matches!(rule.spec.actions[0], RuleAction::FixedResponse { .. }));
+    closed.map(|rule| rule.origin.object.to_string()).collect()
+}
+
+#[test]
+fn a_firewall_stands_before_the_first_listener_is_made() {
+    for choice in [
+        FirewallChoice::Given(ACL.into()),
+        FirewallChoice::Named("edge".into()),
+    ] {
+        let balancer = behind(choice);
+        let (_, shared) = made(&balancer, &account());
+        let calls = rounds(Some(&balancer), &mut nothing(&balancer), &shared, &account());
+        let at = |name: &str| calls.iter().position(|call| call.starts_with(name)).unwrap();
+        let associated = at("wafv2:AssociateWebACL");
+        assert!(at("elbv2:CreateLoadBalancer") < associated, "{calls:?}");
+        assert!(associated < at("elbv2:CreateListener"), "{calls:?}");
+    }
+}
+
+#[test]
+fn broken_off_after_any_call_nobody_is_served_past_the_firewall() {
+    let balancer = behind(FirewallChoice::Named("edge".into()));
+    let (_, shared) = made(&balancer, &account());
+    let whole = rounds(Some(&balancer), &mut nothing(&balancer), &shared, &account());
+    for stop in 0..=whole.len() {
+        let mut observed = nothing(&balancer);
+        let mut calls = 0;
+        let check = |observed: &Observed| {
+            if let Some(state) = observed.load_balancer() {
+                let stands = state.web_acl.at() == Some(&Some(Id::new(ACL)));
+                assert!(stands || state.listeners.is_empty(), "stopped after {stop}");
+            }
+        };
+        // The first run is broken off; the second knows nothing but what is there.
+        for most in [stop, usize::MAX] {
+            let mut left = most;
+            loop {
+                let (round, problems) = plan(
+                    &settings("demo"),
+                    &balancer.id,
+                    Some(&balancer),
+                    &observed,
+                    &shared,
+                    &account(),
+                );
+                assert_eq!(problems, []);
+                if round.is_empty() || left == 0 {
+                    break;
+                }
+                for change in round.changes.iter().take(left) {
+                    calls += 1;
+                    fold(&mut observed, change, super::settled::distinct(change, calls));
+                    check(&observed);
+                }
+                left = left.saturating_sub(round.changes.len());
+            }
+        }
+        assert_eq!(
+            observed.load_balancer().unwrap().listeners.len(),
+            1,
+            "stopped after {stop}"
+        );
+    }
+}
+
+#[test]
+fn a_firewall_that_cannot_be_had_opens_nothing_new() {
+    let unread = Account {
+        late: LateFacts::default(),
+        ..account()
+    };
+    let denied = Account {
+        late: LateFacts {
+            web_acls: OnceLock::from(Err(failed())),
+            ..account().late
+        },
+        ..account()
+    };
+    for (choice, account, code) in [
+        (
+            FirewallChoice::Named("egde".into()),
+            &account(),
+            Code::ResourceNotFound,
+        ),
+        (
+            FirewallChoice::Given("arn:none".into()),
+            &account(),
+            Code::ResourceNotFound,
+        ),
+        (FirewallChoice::Named("edge".into()), &unread, Code::Unavailable),
+        (FirewallChoice::Named("edge".into()), &denied, Code::AccessDenied),
+    ] {
+        let balancer = behind(choice.clone());
+        let (_, shared) = made(&balancer, account);
+        let mut observed = nothing(&balancer);
+        assert_eq!(compiled(&balancer, account, &observed).1, [code], "{choice:?}");
+        let calls = rounds(Some(&balancer), &mut observed, &shared, account);
+        assert!(
+            !calls.iter().any(|call| call.starts_with("elbv2:CreateListener")),
+            "{choice:?}: {calls:?}"
+        );
+    }
+}
+
+#[test]
+fn where_one_serves_already_its_neighbours_go_on_without_a_firewall() {
+    // Semantics, what stood there, what can be known, then: whose rules are closed, and what becomes of the firewall.
+    let denied = Account {
+        late: LateFacts {
+            web_acls: OnceLock::from(Err(failed())),
+            ..account().late
+        },
+        ..account()
+    };
+    let other = Some(Id::new(OTHER));
+    let ours = Semantics::Kubernetes;
+    let theirs = Semantics::AwsLoadBalancerController;
+    for (semantics, stood, account, closed_of, want) in [
+        (ours, None, &account(), vec!["shop/web"], DesiredFirewall::Missing),
+        // A slip takes no protection away.
+        (ours, other.clone(), &account(), vec![], DesiredFirewall::AsItIs),
+        // It may be the one that stands there.
+        (ours, None, &denied, vec![], DesiredFirewall::AsItIs),
+        (theirs, None, &account(), vec![], DesiredFirewall::Missing),
+    ] {
+        let mut plain = behind(FirewallChoice::Off);
+        plain.semantics = semantics;
+        let (mut observed, shared) = made(&plain, &self::account());
+        observed.load_balancer_mut().unwrap().web_acl = Looked::At(stood.clone());
+        let mut balancer = behind(FirewallChoice::Named("egde".into()));
+        balancer.semantics = semantics;
+        let (desired, problems) = compiled(&balancer, account, &observed);
+        assert_eq!(problems.len(), 1, "{semantics:?} {stood:?}: {problems:?}");
+        assert_eq!(closed(&desired, 80), closed_of, "{semantics:?} {stood:?}");
+        assert_eq!(desired.firewall, want, "{semantics:?} {stood:?}");
+        let calls = rounds(Some(&balancer), &mut observed, &shared, account);
+        assert!(!calls.iter().any(|call| call.contains("WebACL")), "{calls:?}");
+        assert_eq!(observed.load_balancer().unwrap().listeners.len(), 1);
+    }
+}
+
+#[test]
+fn a_firewall_is_changed_taken_away_or_left() {
+    let (on, none) = (Some(Id::new(ACL)), None);
+    for (choice, had, want) in [
+        (Some(FirewallChoice::Named("edge".into())), &on, vec![]),
+        (
+            Some(FirewallChoice::Named("other".into())),
+            &on,
+            vec!["wafv2:AssociateWebACL LoadBalancer"],
+        ),
+        (
+            Some(FirewallChoice::Named("edge".into())),
+            &none,
+            vec!["wafv2:AssociateWebACL LoadBalancer"],
+        ),
+        (
+            Some(FirewallChoice::Off),
+            &on,
+            vec!["wafv2:DisassociateWebACL LoadBalancer"],
+        ),
+        (Some(FirewallChoice::Off), &none, vec![]),
+        (None, &on, vec![]),
+        (None, &none, vec![]),
+    ] {
+        let mut balancer = behind(FirewallChoice::Off);
+        let (mut observed, shared) = made(&balancer, &account());
+        observed.load_balancer_mut().unwrap().web_acl = Looked::At(had.clone());
+        let firewall = balancer.options.firewall.take();
+        balancer.options.firewall = firewall
+            .zip(choice.clone())
+            .map(|(firewall, choice)| Firewall { choice, ..firewall });
+        assert_eq!(
+            rounds(Some(&balancer), &mut observed, &shared, &account()),
+            want,
+            "{choice:?} {had:?}"
+        );
+    }
+}
+
+#[test]
+fn a_new_listener_waits_for_the_firewall_and_the_old_ones_serve() {
+    let before = behind(FirewallChoice::Off);
+    let (mut observed, shared) = made(&before, &account());
+    let mut after = behind(FirewallChoice::Named("edge".into()));
+    http(&mut after, 8080, not_found());
+    let calls = rounds(Some(&after), &mut observed, &shared, &account());
+    let at = |name: &str| calls.iter().position(|call| call.starts_with(name)).unwrap();
+    assert!(
+        at("wafv2:AssociateWebACL") < at("elbv2:CreateListener 8080"),
+        "{calls:?}"
+    );
+}
+
+#[test]
+fn switched_off_nothing_of_it_is_touched_and_who_relies_on_it_is_not_served() {
+    let off = Settings {
+        wafv2: Switch::Off,
+        shield: Switch::Off,
+        ..settings("demo")
+    };
+    let mut balancer = behind(FirewallChoice::Named("edge".into()));
+    balancer.options.attack_protection = Some(true);
+    let (observed, _) = made(&behind(FirewallChoice::Off), &account());
+    let (desired, problems) = compile(&off, &balancer, &account(), &observed);
+    let desired = desired.unwrap();
+    assert_eq!(
+        codes(&problems),
+        [Code::OptionUnsupported, Code::OptionUnsupported]
+    );
+    assert_eq!(closed(&desired, 80), ["shop/web"]);
+    assert_eq!(
+        (desired.firewall, desired.protected),
+        (DesiredFirewall::Missing, None)
+    );
+}
+
+#[test]
+fn shield_protects_with_a_subscription_and_gives_up_only_what_is_ours() {
+    let state = |name: &str| {
+        Some(ProtectionState {
+            id: Id::new("p-1"),
+            name: name.to_owned(),
+        })
+    };
+    let ours = "managed by aws-load-balancer-controller";
+    let older = "managed by aws-alb-ingress-controller";
+    let (create, delete) = (
+        vec!["shield:CreateProtection LoadBalancer"],
+        vec!["shield:DeleteProtection LoadBalancer"],
+    );
+    for (wanted, had, subscribed, want, problems) in [
+        (Some(true), None, true, create, vec![]),
+        (Some(true), state("by hand"), true, vec![], vec![]),
+        (Some(true), None, false, vec![], vec![Code::OptionUnsupported]),
+        (Some(false), state(ours), true, delete.clone(), vec![]),
+        (Some(false), state(older), false, delete, vec![]),
+        (Some(false), state("by hand"), true, vec![], vec![]),
+        (Some(false), None, true, vec![], vec![]),
+        (None, state(ours), true, vec![], vec![]),
+    ] {
+        let account = Account {
+            late: LateFacts {
+                shield: read(subscribed),
+                ..account().late
+            },
+            ..account()
+        };
+        let mut balancer = simple();
+        let (mut observed, shared) = made(&balancer, &account);
+        observed.load_balancer_mut().unwrap().protection = Looked::At(had.clone());
+        balancer.options.attack_protection = wanted;
+        assert_eq!(
+            compiled(&balancer, &account, &observed).1,
+            problems,
+            "{wanted:?} {had:?}"
+        );
+        let calls = rounds(Some(&balancer), &mut observed, &shared, &account);
+        assert_eq!(calls, want, "{wanted:?} {had:?}");
+    }
+}
+
+#[test]
+fn a_protection_of_ours_goes_before_its_load_balancer() {
+    let mut balancer = simple();
+    balancer.options.attack_protection = Some(true);
+    let (mut observed, shared) = made(&balancer, &account());
+    let calls = rounds(None, &mut observed, &shared, &account());
+    assert_eq!(
+        calls[..2],
+        [
+            "shield:DeleteProtection LoadBalancer",
+            "elbv2:DeleteLoadBalancer LoadBalancer"
+        ],
+        "{calls:?}"
+    );
+}
+
+/// HTTPS at these ports, each asking this of clients for the sake of `shop/web`; another member's rule beside.
+fn asking(ports: &[(u16, ClientCertificates)]) -> LoadBalancer {
+    let mut balancer = behind(FirewallChoice::Off);
+    balancer.options.firewall = None;
+    for (number, certificates) in ports {
+        https(&mut balancer, *number, vec![discovered(&["web.example.com"])]);
+        let listener = balancer.listeners.get_mut(&port(*number)).unwrap();
+        if let Protocol::Https(tls) = &mut listener.protocol {
+            tls.clients = Some(Clients {
+                certificates: certificates.clone(),
+                relied_on_by: [object("shop/web")].into(),
+                origin: origin("shop/web", "mutual-authentication"),
+            });
+        }
+    }
+    for rule in &mut balancer.rules {
+        rule.ports.extend(ports.iter().map(|(number, _)| port(*number)));
+    }
+    balancer
+}
+
+fn verify(trust_store: &str) -> ClientCertificates {
+    ClientCertificates::Verify {
+        trust_store: trust_store.into(),
+        ignore_expiry: true,
+        advertise_authorities: true,
+    }
+}
+
+#[test]
+fn trust_stores_are_found_by_name_and_taken_by_arn() {
+    let arn = "arn:aws:elasticloadbalancing:us-east-1:123456789012:truststore/roots/1";
+    for (given, want, code) in [
+        ("roots", Some("arn:store"), None),
+        (arn, Some(arn), None),
+        ("rots", None, Some(Code::ResourceNotFound)),
+        ("arn:aws:iam::1:x", None, Some(Code::ResourceNotFound)),
+    ] {
+        let balancer = asking(&[(443, verify(given))]);
+        let (desired, problems) = compiled(&balancer, &account(), &nothing(&balancer));
+        assert_eq!(problems, Vec::from_iter(code), "{given}");
+        let asked = &desired.listeners[&443].spec.mutual_authentication;
+        let store = asked.as_ref().and_then(|asked| asked.trust_store_arn.as_ref());
+        assert_eq!(store.map(Id::as_str), want, "{given}");
+        let closed_of = if want.is_some() { vec![] } else { vec!["shop/web"] };
+        assert_eq!(closed(&desired, 443), closed_of, "{given}");
+        assert_eq!(closed(&desired, 80), Vec::<String>::new(), "{given}");
+    }
+}
+
+#[test]
+fn two_listeners_verify_and_a_third_is_closed_to_those_who_rely_on_it() {
+    let all: Vec<_> = [443, 8443, 9443].map(|number| (number, verify("roots"))).into();
+    let balancer = asking(&all);
+    let (desired, problems) = compiled(&balancer, &account(), &nothing(&balancer));
+    assert_eq!(problems, [Code::LimitExceeded]);
+    let closed: Vec<usize> = [443, 8443, 9443].map(|port| closed(&desired, port).len()).into();
+    assert_eq!(closed, [0, 0, 1]);
+    let mode = |port: u16| {
+        let asked = &desired.listeners[&port].spec.mutual_authentication;
+        asked.as_ref().map(|asked| asked.mode)
+    };
+    let verifies = Some(MutualAuthenticationMode::Verify);
+    assert_eq!([443, 8443, 9443].map(mode), [verifies, verifies, None]);
+}
+
+#[test]
+fn what_is_asked_of_clients_is_changed_in_place_and_left_where_nobody_says_anything() {
+    let calls_for = |from: &ClientCertificates, to: Option<&ClientCertificates>| {
+        let before = asking(&[(443, from.clone())]);
+        let (mut observed, shared) = made(&before, &account());
+        let mut after = before.clone();
+        if let Protocol::Https(tls) = &mut after.listeners.get_mut(&port(443)).unwrap().protocol {
+            tls.clients = tls.clients.take().zip(to).map(|(clients, to)| Clients {
+                certificates: to.clone(),
+                ..clients
+            });
+        }
+        rounds(Some(&after), &mut observed, &shared, &account())
+    };
+    let (off, pass, verify) = (
+        ClientCertificates::Off,
+        ClientCertificates::PassThrough,
+        verify("roots"),
+    );
+    let modified = vec!["elbv2:ModifyListener 443"];
+    for (from, to, want) in [
+        (&verify, Some(&verify), vec![]),
+        (&off, Some(&verify), modified.clone()),
+        (&verify, Some(&pass), modified.clone()),
+        (&verify, Some(&off), modified),
+        (&verify, None, vec![]),
+        (&off, None, vec![]),
+    ] {
+        assert_eq!(calls_for(from, to), want, "{from:?} {to:?}");
+    }
+}
+
+#[test]
+fn a_trust_store_that_cannot_be_looked_for_leaves_what_verifies() {
+    let denied = Account {
+        late: LateFacts {
+            trust_stores: OnceLock::from(Err(failed())),
+            ..account().late
+        },
+        ..account()
+    };
+    let asked = asking(&[(443, verify("roots"))]);
+    let open = asking(&[(443, ClientCertificates::Off)]);
+    for (stood, closed_of) in [
+        (Some(&asked), vec![]),
+        (Some(&open), vec!["shop/web"]),
+        (None, vec!["shop/web"]),
+    ] {
+        let observed = stood.map_or_else(|| nothing(&asked), |stood| made(stood, &account()).0);
+        let (desired, problems) = compiled(&asked, &denied, &observed);
+        assert_eq!(problems, [Code::AccessDenied]);
+        assert_eq!(closed(&desired, 443), closed_of);
+    }
+}
+
+#[test]
+fn what_stands_before_a_load_balancer_is_shown() {
+    let mut balancer = behind(FirewallChoice::Named("edge".into()));
+    balancer.options.attack_protection = Some(true);
+    let (desired, _) = compiled(&balancer, &Account::offline(None), &nothing(&balancer));
+    let shown: BTreeMap<&str, String> = desired
+        .resources()
+        .iter()
+        .map(|resource| (resource.kind, resource.spec.to_string()))
+        .collect();
+    assert_eq!(
+        shown["WebACLAssociation"],
+        r#"{"ResourceArn":"${LoadBalancer/LoadBalancer}","WebACLArn":"${WebACL/edge}"}"#
+    );
+    assert!(shown["Protection"].contains("managed by aws-load-balancer-controller"));
+    // A create whose answer was lost is made again: nothing is believed to stand that does not.
+    let (observed, shared) = (nothing(&balancer), Shared::nothing("demo"));
+    let (round, _) = plan(
+        &settings("demo"),
+        &balancer.id,
+        Some(&balancer),
+        &observed,
+        &shared,
+        &account(),
+    );
+    for change in &round.changes {
+        assert!(!matches!(change.call, Call::AssociateWebAcl { .. }), "{change}");
+        imagine(change);
+    }
+}
