@@ -21,8 +21,8 @@ use crate::resource::Pairs;
 
 pub(crate) use account::account;
 pub(crate) use closer::look_closer;
-pub(crate) use health::health;
 pub(crate) use consulted::consult;
+pub(crate) use health::health;
 pub(crate) use tags::{RESOURCES_PER_CALL, tags_of};
 
 /// Calls that wait for their answers at the same time.

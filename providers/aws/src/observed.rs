@@ -7,7 +7,8 @@ use portcullis_model::{OwnTargets, ProviderError};
 use crate::names;
 use crate::resource::{
     ListenerArn, ListenerSpec, LoadBalancerArn, LoadBalancerSpec, Pairs, Permission, ProtectionId, RuleArn,
-    RuleSpec, SecurityGroupId, SecurityGroupSpec, TargetDescription, TargetGroupArn, TargetGroupSpec, WebAclArn,
+    RuleSpec, SecurityGroupId, SecurityGroupSpec, TargetDescription, TargetGroupArn, TargetGroupSpec,
+    WebAclArn,
 };
 
 /// What is read only where somebody asks for it.
