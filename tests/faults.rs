@@ -1,4 +1,5 @@
-//! A controller broken off after any call that changes something, and started again, in; the same end state out.
+//! A controller broken off after any call that changes something and started again, or refused any such call, in; the
+//! same end state out.
 #![cfg(all(feature = "cluster", feature = "aws"))]
 #![expect(dead_code, reason = "the world has more to it than breaking it")]
 
@@ -13,23 +14,30 @@ use std::time::Duration;
 use portcullis::controller::Leadership;
 use portcullis_aws::Aws;
 use portcullis_model::{
-    Address, Backend, ChangeSummary, Claim, Existing, Listed, LoadBalancer, LoadBalancerId, OwnTargets, Plan,
-    Port, Problem, Provider, ProviderError, TargetAddress, TargetHealth,
+    Address, Backend, ChangeSummary, Claim, Code, Existing, Listed, LoadBalancer, LoadBalancerId, OwnTargets,
+    Plan, Port, Problem, Provider, ProviderError, Refusals, Retry, TargetAddress, TargetHealth,
 };
 use serde_json::json;
 use tokio::sync::Notify;
 
-use self::world::{INGRESSES, RECORDS, SLICES, World, ingress, until, with};
+use self::world::{INGRESSES, RECORDS, SLICES, World, condition, ingress, until, with};
 
-/// The real provider, until so many calls have been made: then the next thing that happens is that the process dies.
-struct Mortal {
+/// The real provider, until so many calls have been made: then the next thing that happens goes wrong.
+struct Faulty {
     inner: Aws,
     /// Calls left.
     left: AtomicUsize,
-    dead: Arc<Notify>,
+    fault: Fault,
 }
 
-impl Provider for Mortal {
+enum Fault {
+    /// AWS has done the call, and the process dies before it learns of it.
+    Death(Arc<Notify>),
+    /// AWS refuses the call, and no other.
+    Refusal,
+}
+
+impl Provider for Faulty {
     const NAME: &'static str = Aws::NAME;
     type Account = <Aws as Provider>::Account;
     type Observed = <Aws as Provider>::Observed;
@@ -111,13 +119,21 @@ impl Provider for Mortal {
     }
 
     async fn apply(&self, claim: &Claim, change: &Self::Change) -> Result<Self::Answer, ProviderError> {
-        let answer = self.inner.apply(claim, change).await;
-        if self.left.fetch_sub(1, Ordering::Relaxed) == 1 {
-            self.dead.notify_one();
-            // AWS has done it, and nobody here learns of it.
-            std::future::pending::<()>().await;
+        let goes_wrong = self.left.fetch_sub(1, Ordering::Relaxed) == 1;
+        match &self.fault {
+            Fault::Refusal if goes_wrong => Err(ProviderError {
+                code: Code::AccessDenied,
+                call: change.call.name(),
+                message: "AccessDenied: a test says so".into(),
+                retry: Retry::Backoff,
+            }),
+            Fault::Death(dead) if goes_wrong => {
+                let _done = self.inner.apply(claim, change).await;
+                dead.notify_one();
+                std::future::pending().await
+            }
+            Fault::Refusal | Fault::Death(_) => self.inner.apply(claim, change).await,
         }
-        answer
     }
 
     fn fold(observed: &mut Self::Observed, change: &Self::Change, answer: Self::Answer) {
@@ -126,6 +142,14 @@ impl Provider for Mortal {
 
     fn fold_shared(shared: &mut Self::Shared, change: &Self::Change, answer: Self::Answer) {
         Aws::fold_shared(shared, change, answer);
+    }
+
+    fn refused(observed: &mut Self::Observed) -> &mut Refusals<Self::Change> {
+        Aws::refused(observed)
+    }
+
+    fn refused_shared(shared: &mut Self::Shared) -> &mut Refusals<Self::Change> {
+        Aws::refused_shared(shared)
     }
 
     fn imagine(change: &Self::Change) -> Self::Answer {
@@ -170,10 +194,10 @@ type Done = fn(&World) -> Option<()>;
 /// the first one died at all.
 async fn broken_after(calls: usize, world: &Arc<World>, act: fn(&World), done: Done) -> bool {
     let dead = Arc::new(Notify::new());
-    let mortal = Mortal {
+    let mortal = Faulty {
         inner: world.aws().await,
         left: AtomicUsize::new(calls),
-        dead: dead.clone(),
+        fault: Fault::Death(dead.clone()),
     };
     // Before it starts, so that it sees all of it at once.
     with(world, move |world| {
@@ -303,5 +327,97 @@ async fn a_death_after_any_call_leaves_nothing_undone_or_over() {
             nothing,
             "deleted, with a death after call {call}"
         );
+    }
+}
+
+/// Two Ingresses of one group, each with a host and a Service.
+fn create_group(world: &World) {
+    for name in ["web", "api"] {
+        let host = format!("{name}.example.com");
+        let mut ingress = ingress(name, &host, &[("/shop", name), ("/", name)]);
+        ingress["metadata"]["annotations"] = json!({"alb.ingress.kubernetes.io/group.name": "shared"});
+        world.post(INGRESSES, &ingress);
+    }
+}
+
+fn delete_group(world: &World) {
+    for name in ["web", "api"] {
+        world.delete(&format!("{INGRESSES}/{name}"));
+    }
+}
+
+/// How the first pass ended: the reason, where something was refused.
+fn ended(world: &World) -> Option<Option<String>> {
+    let record = world.get(&format!("{RECORDS}/shared"))?;
+    let conditions = record["status"]["conditions"].as_array()?;
+    let settled = conditions
+        .iter()
+        .find(|condition| condition["type"] == "Settled")?;
+    match condition(&record, "Settled").as_str() {
+        "True" => Some(None),
+        _ => settled["reason"].as_str().map(|reason| Some(reason.to_owned())),
+    }
+}
+
+/// Rules and targets that exist for a Service, as AWS tells them.
+fn served(world: &World, service: &str) -> bool {
+    let record = world.get(&format!("{RECORDS}/shared")).unwrap_or_default();
+    let named = record["status"]["resources"]["first"].to_string();
+    named.contains(&format!("shop/{service}-{service}:80"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn any_call_that_is_refused_holds_nobody_up_and_is_made_up_for() {
+    let world = Arc::new(World::start().await);
+    with(&world, |world| world.service("api", &[("web-2", 1, 0)])).await;
+    let nothing = with(&world, World::everything).await;
+    let creates = |made: &[String]| made.iter().filter(|call| call.contains(":Create")).count();
+    let (mut whole, mut creation, mut created) = (Vec::new(), usize::MAX, 0);
+    let mut call = 0;
+    while call <= creation {
+        let faulty = Faulty {
+            inner: world.aws().await,
+            left: AtomicUsize::new(call),
+            fault: Fault::Refusal,
+        };
+        with(&world, |world| {
+            create_group(world);
+            world.moto.record();
+        })
+        .await;
+        let running = world.control_as(faulty, Leadership::Alone, HOUR).await;
+        let told = until(
+            &world,
+            &format!("a pass ends though call {call} is refused"),
+            ended,
+        )
+        .await;
+        if call > 0 {
+            assert_eq!(told.as_deref(), Some("AccessDenied"), "at call {call}");
+            // One Service's target group may be what was refused; never both.
+            let either = with(&world, |world| served(world, "web") || served(world, "api")).await;
+            assert!(either, "both wait for call {call}");
+        }
+        until(&world, "it is tried again", |world| {
+            world.settled("shared").then_some(())
+        })
+        .await;
+        let exists = with(&world, World::everything).await;
+        let made = with(&world, World::writes).await;
+        if call == 0 {
+            (whole, creation, created) = (exists, made.len(), creates(&made));
+            assert!(creation >= 14, "{made:?}");
+        } else {
+            assert_eq!(exists, whole, "after call {call} was refused");
+            assert_eq!(creates(&made), created, "nothing is made twice: {made:?}");
+        }
+        with(&world, delete_group).await;
+        until(&world, "it is gone", |world| {
+            world.get(&format!("{RECORDS}/shared")).is_none().then_some(())
+        })
+        .await;
+        assert_eq!(with(&world, World::everything).await, nothing, "at call {call}");
+        running.stop().await;
+        call += 1;
     }
 }

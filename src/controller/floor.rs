@@ -233,10 +233,19 @@ impl<P: Provider> Shop<P> {
         let took = begun.elapsed();
         self.metrics.pass(&outcome, took, unix_time());
         let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-        let mut retry = match &outcome.end {
+        let mut retry = outcome.end.retry();
+        match &outcome.end {
             End::Failed(failed) => {
                 warn!(took_ms, code = %failed.code, error = failed as &dyn std::error::Error, "the pass failed");
-                Some(failed.retry)
+            }
+            End::Incomplete(refused) => {
+                let changes = outcome.made.len();
+                warn!(
+                    took_ms,
+                    changes,
+                    refused = refused.len(),
+                    "the pass ended without what was refused"
+                );
             }
             End::Resting | End::Settled { .. } | End::Held(_) | End::Gone => {
                 let (end, changes) = (outcome.end.as_str(), outcome.made.len());
@@ -251,9 +260,8 @@ impl<P: Provider> Shop<P> {
                 } else {
                     debug!(took_ms, end, problems = outcome.problems.len(), "the pass ended");
                 }
-                None
             }
-        };
+        }
         match self.reporter.report(&self.site.records, &outcome, now()).await {
             Ok(dropped) => (0..dropped).for_each(|_| self.metrics.event_dropped()),
             Err(failure) => {

@@ -78,7 +78,7 @@ impl<P: Provider> State<P> {
         if let Some((at, error)) = &self.failed {
             let quiet = match error.retry {
                 Retry::After(delay) => delay.max(QUIET_AFTER_ERROR),
-                Retry::Backoff | Retry::Observe | Retry::Never => QUIET_AFTER_ERROR,
+                Retry::Backoff | Retry::Later(_) | Retry::Observe | Retry::Never => QUIET_AFTER_ERROR,
             };
             if now < *at + quiet {
                 return Err(error.clone());

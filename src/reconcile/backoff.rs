@@ -56,6 +56,7 @@ impl<K: Ord + Clone> Backoff<K> {
         let delay = delays.next().unwrap_or(LONGEST);
         match retry {
             Retry::Backoff | Retry::Observe => Delay::Soft(delay),
+            Retry::Later(asked) => Delay::Soft(asked.max(delay)),
             // At least what was asked for, and not all at the same moment.
             Retry::After(asked) => Delay::Hard(asked.max(delay)),
             Retry::Never => Delay::Soft(delay.max(SELDOM)),
@@ -100,6 +101,11 @@ mod tests {
         let asked = Duration::from_secs(30);
         let mut backoff = Backoff::default();
         assert_eq!(backoff.failed(&"a", Retry::After(asked)), Delay::Hard(asked));
+        assert_eq!(
+            backoff.failed(&"b", Retry::Later(asked)),
+            Delay::Soft(asked),
+            "what changes is looked at before"
+        );
         let never = backoff.failed(&"a", Retry::Never);
         assert!(
             matches!(never, Delay::Soft(delay) if delay >= SELDOM),

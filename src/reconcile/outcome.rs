@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use portcullis_model::{
     Address, ChangeSummary, LoadBalancerId, ObjectName, Origin, OwnTargets, Port, Problem, Provider,
-    ProviderError,
+    ProviderError, Retry,
 };
 
 use crate::cluster::object::Ingress;
@@ -77,13 +77,18 @@ impl Outcome {
 
     /// Ends with a call that failed, which is a problem of the load balancer as a whole.
     pub fn fail(&mut self, error: ProviderError) {
+        self.tell(&error);
+        self.end = End::Failed(error);
+    }
+
+    /// Adds a failed call as a problem of the load balancer as a whole.
+    pub fn tell(&mut self, error: &ProviderError) {
         let record = ObjectName::cluster(object_name(&self.id));
         self.add([Problem::new(
             error.code,
             Origin::new("loadbalancer", record, ""),
             error.to_string(),
         )]);
-        self.end = End::Failed(error);
     }
 }
 
@@ -117,7 +122,9 @@ pub enum End {
     Settled { fingerprint: String },
     /// Changes are computed and not made.
     Held(Hold),
-    /// A call failed; the pass is tried again.
+    /// Calls were refused; all that does not rely on them is as it should be. They are tried again.
+    Incomplete(Vec<ProviderError>),
+    /// A call failed, and the rest waits for it; the pass is tried again.
     Failed(ProviderError),
     /// Nothing of it exists any more, and nothing should.
     Gone,
@@ -157,12 +164,27 @@ pub fn shows(member: &Ingress, addresses: &[&str]) -> bool {
 }
 
 impl End {
+    /// When the pass is tried again, were nothing to change; none where it need not be.
+    pub fn retry(&self) -> Option<Retry> {
+        match self {
+            Self::Resting | Self::Settled { .. } | Self::Held(_) | Self::Gone => None,
+            Self::Failed(error) => Some(error.retry),
+            Self::Incomplete(errors) => {
+                // What was believed may be wrong: that is looked at before all else.
+                let mut again = errors.iter().map(|error| error.retry);
+                let observe = again.find(|retry| *retry == Retry::Observe);
+                observe.or(errors.iter().map(|error| error.retry).min())
+            }
+        }
+    }
+
     /// The metric label.
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Resting => "resting",
             Self::Settled { .. } => "settled",
             Self::Held(_) => "held",
+            Self::Incomplete(_) => "incomplete",
             Self::Failed(_) => "failed",
             Self::Gone => "gone",
         }

@@ -11,7 +11,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use kube::ResourceExt;
-use portcullis_model::{ChangeSummary, LoadBalancer, LoadBalancerId, OwnTargets, Provider, ProviderError};
+use portcullis_model::{
+    ChangeSummary, LoadBalancer, LoadBalancerId, OwnTargets, Plan, Problem, Provider, ProviderError, Retry,
+};
 
 use super::accounts::Accounts;
 use super::lease::Tenure;
@@ -150,23 +152,47 @@ async fn serve<P: Provider>(
         .await?;
     outcome.made = wide.changes;
     outcome.add(wide.refused);
+    wide.failed.iter().for_each(|error| outcome.tell(error));
     let plan = |o: &P::Observed| provider.plan(id, Some(desired), o, &wide.shared, &account);
-    let made = rounds::make(provider, &site.tenure, &mut observed, plan, P::fold).await;
+    let made = make(site, &mut observed, plan, outcome).await?;
+    let mut failed = [wide.failed, made].concat();
+    // What was used until now may still be in use where something was refused.
+    if failed.is_empty() {
+        let narrow = spanning.narrow(provider, &site.tenure, here, id).await?;
+        outcome.made.extend(narrow.changes);
+        narrow.failed.iter().for_each(|error| outcome.tell(error));
+        failed = narrow.failed;
+    }
+    let settled = failed.is_empty().then(|| (fingerprint.clone(), demand));
+    // Where what was believed may be wrong, it is read again.
+    if failed.iter().all(|error| error.retry != Retry::Observe) {
+        memory.put(id, Known { observed, settled });
+    }
+    if failed.is_empty() {
+        outcome.own_targets = Some(wanted);
+        Ok(End::Settled { fingerprint })
+    } else {
+        Ok(End::Incomplete(failed))
+    }
+}
+
+/// Makes every round of one load balancer. Answers the calls that were refused, which the outcome tells.
+async fn make<P: Provider>(
+    site: &Site<P>,
+    observed: &mut P::Observed,
+    plan: impl Fn(&P::Observed) -> (Plan<P::Change>, Vec<Problem>) + Send,
+    outcome: &mut Outcome,
+) -> Result<Vec<ProviderError>, ProviderError> {
+    let work = rounds::Work {
+        plan,
+        fold: P::fold,
+        refusals: P::refused,
+    };
+    let made = rounds::make(&site.provider, &site.tenure, observed, work).await;
     outcome.made.extend(made.changes);
     outcome.add(made.refused);
-    outcome.seen = Some(Seen::of::<P>(&observed));
-    made.result?;
-    let narrow = spanning.narrow(provider, &site.tenure, here, id).await?;
-    outcome.made.extend(narrow.changes);
-    outcome.own_targets = Some(wanted);
-    memory.put(
-        id,
-        Known {
-            observed,
-            settled: Some((fingerprint.clone(), demand)),
-        },
-    );
-    Ok(End::Settled { fingerprint })
+    outcome.seen = Some(Seen::of::<P>(observed));
+    made.result.map(|()| made.failed)
 }
 
 /// Removes what exists of a load balancer that nobody asks for any more, and then its record.
@@ -249,10 +275,10 @@ async fn withdraw<P: Provider>(
 
     site.records.begin_changes(id, &OwnTargets::new()).await?;
     site.accounts.changed(id).await;
-    let made = rounds::make(provider, &site.tenure, &mut observed, plan, P::fold).await;
-    outcome.made = made.changes;
-    outcome.seen = Some(Seen::of::<P>(&observed));
-    made.result?;
+    let failed = make(site, &mut observed, plan, outcome).await?;
+    if !failed.is_empty() {
+        return Ok(End::Incomplete(failed));
+    }
     let left = spanning.leave(id, || demands(site, &account)).await;
     // What spans load balancers may still be in use by those that go as well: the last one narrows it. Those that go
     // at the same time may still have their records, but they have left.
@@ -260,6 +286,10 @@ async fn withdraw<P: Provider>(
         let here = (&site.accounts, &account);
         let narrow = spanning.narrow(provider, &site.tenure, here, id).await?;
         outcome.made.extend(narrow.changes);
+        if !narrow.failed.is_empty() {
+            narrow.failed.iter().for_each(|error| outcome.tell(error));
+            return Ok(End::Incomplete(narrow.failed));
+        }
     }
     site.records.release(id).await?;
     spanning.released(id).await;
@@ -278,7 +308,7 @@ fn lets_go<P: Provider>(site: &Site<P>, record: Option<&LoadBalancerResource>, e
     let ours = replaces_incumbent(site) || record.is_some_and(is_held);
     match end {
         End::Resting | End::Settled { .. } | End::Gone => ours,
-        End::Held(_) | End::Failed(_) => false,
+        End::Held(_) | End::Incomplete(_) | End::Failed(_) => false,
     }
 }
 
@@ -320,7 +350,9 @@ async fn look<P: Provider>(
     id: &LoadBalancerId,
 ) -> Result<(P::Observed, Arc<P::Account>), ProviderError> {
     let (provider, accounts) = (&site.provider, &site.accounts);
-    if let Some(known) = site.memory.take(id) {
+    if let Some(mut known) = site.memory.take(id) {
+        // Each pass tries again what was refused.
+        P::refused(&mut known.observed).clear();
         return Ok((known.observed, accounts.current(provider, now()).await?));
     }
     let account = accounts.listing(provider, id, now()).await?;

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
-use portcullis_model::{ChangeSummary, LoadBalancerId, Problem, Provider, ProviderError};
+use portcullis_model::{ChangeSummary, LoadBalancerId, Problem, Provider, ProviderError, Refused, Retry};
 use tokio::sync::Mutex;
 
 use super::accounts::Accounts;
@@ -33,6 +33,8 @@ struct State<P: Provider> {
     changed: bool,
     /// The account for which nothing was left to do, and what could not be done.
     settled: Option<(Arc<P::Account>, Vec<Problem>)>,
+    /// Calls that were refused, and the load balancer that was to be made room for: the others do without them.
+    refused: Vec<(LoadBalancerId, Refused<P::Change>)>,
 }
 
 /// What spans load balancers, made fit for one of them.
@@ -41,6 +43,8 @@ pub struct Fit<S> {
     pub shared: S,
     pub changes: Vec<ChangeSummary>,
     pub refused: Vec<Problem>,
+    /// Calls that were refused for this load balancer.
+    pub failed: Vec<ProviderError>,
 }
 
 impl<P: Provider> std::fmt::Debug for Spanning<P> {
@@ -58,6 +62,7 @@ impl<P: Provider> Default for Spanning<P> {
             observed: None,
             changed: false,
             settled: None,
+            refused: Vec::new(),
         }))
     }
 }
@@ -84,7 +89,7 @@ impl<P: Provider> Spanning<P> {
             state.coming.insert(id.clone(), demand);
             state.settled = None;
         }
-        state.fit(provider, tenure, accounts, account).await
+        state.fit(provider, tenure, accounts, account, id).await
     }
 
     /// Takes back what this load balancer used before, now that it uses what it was widened for.
@@ -101,7 +106,7 @@ impl<P: Provider> Spanning<P> {
             held.insert(id.clone(), demand);
             state.settled = None;
         }
-        state.fit(provider, tenure, accounts, account).await
+        state.fit(provider, tenure, accounts, account, id).await
     }
 
     /// This load balancer uses nothing any more. What it used stays until the next [`Spanning::narrow`]. `all` as
@@ -114,6 +119,7 @@ impl<P: Provider> Spanning<P> {
         let mut state = self.0.lock().await;
         state.held.get_or_insert_with(all).remove(id);
         state.coming.remove(id);
+        state.refused.retain(|(of, _)| of != id);
         state.settled = None;
         state.left.insert(id.clone());
         state.left.clone()
@@ -156,6 +162,7 @@ impl<P: Provider> Spanning<P> {
         let mut state = self.0.lock().await;
         state.observed = None;
         state.settled = None;
+        state.refused.clear();
     }
 }
 
@@ -166,7 +173,13 @@ impl<P: Provider> State<P> {
         tenure: &Tenure,
         accounts: &Accounts<P>,
         account: &Arc<P::Account>,
+        id: &LoadBalancerId,
     ) -> Result<Fit<P::Shared>, ProviderError> {
+        // Asked for again by whom it was asked for.
+        if self.refused.iter().any(|(of, _)| of == id) {
+            self.refused.retain(|(of, _)| of != id);
+            self.settled = None;
+        }
         let mut shared = self.look(provider, accounts, account).await?;
         if let Some((known, refused)) = &self.settled
             && Arc::ptr_eq(known, account)
@@ -175,22 +188,40 @@ impl<P: Provider> State<P> {
                 shared,
                 changes: Vec::new(),
                 refused: refused.clone(),
+                failed: Vec::new(),
             });
         }
         self.settled = None;
         // After an error nobody knows what exists: it is read again.
         self.observed = None;
         let demands = self.all();
-        let plan = |shared: &P::Shared| provider.plan_shared(&demands, shared, account);
-        let made = rounds::make(provider, tenure, &mut shared, plan, P::fold_shared).await;
+        *P::refused_shared(&mut shared) = self.refused.iter().map(|(_, refused)| refused.clone()).collect();
+        let work = rounds::Work {
+            plan: |shared: &P::Shared| provider.plan_shared(&demands, shared, account),
+            fold: P::fold_shared,
+            refusals: P::refused_shared,
+        };
+        let made = rounds::make(provider, tenure, &mut shared, work).await;
         self.changed |= made.result.is_err() || !made.changes.is_empty();
         made.result?;
-        self.observed = Some(shared.clone());
+        // Of what was refused for others nothing of this load balancer waits.
+        let others: Vec<_> = self.refused.iter().map(|(_, refused)| refused.clone()).collect();
+        let all = P::refused_shared(&mut shared);
+        all.retain(|refused| !others.contains(refused));
+        self.refused
+            .extend(all.iter().map(|refused| (id.clone(), refused.clone())));
+        // What was believed may be wrong.
+        if made.failed.iter().all(|error| error.retry != Retry::Observe) {
+            self.observed = Some(shared.clone());
+        } else {
+            self.changed = true;
+        }
         self.settled = Some((account.clone(), made.refused.clone()));
         Ok(Fit {
             shared,
             changes: made.changes,
             refused: made.refused,
+            failed: made.failed,
         })
     }
 

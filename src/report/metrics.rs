@@ -162,13 +162,18 @@ impl Metrics {
         }
         match &outcome.end {
             End::Failed(error) => self.change(error.call, error.code.as_str()),
+            End::Incomplete(errors) => {
+                for error in errors {
+                    self.change(error.call, error.code.as_str());
+                }
+            }
             End::Resting | End::Settled { .. } | End::Held(_) | End::Gone => {}
         }
         match &outcome.end {
             // A pass that rests has not looked for problems: those known still stand.
             End::Resting => {}
             End::Gone => self.problems(&outcome.id, &[]),
-            End::Settled { .. } | End::Held(_) | End::Failed(_) => {
+            End::Settled { .. } | End::Held(_) | End::Incomplete(_) | End::Failed(_) => {
                 self.problems(&outcome.id, &outcome.problems)
             }
         }

@@ -1,6 +1,6 @@
 //! What a pass found in, the status of its load balancer and of its Ingresses out. Pure; bounded in size.
 
-use portcullis_model::{Address, Problem, Verb};
+use portcullis_model::{Address, Problem, ProviderError, Verb};
 
 use crate::cluster::object::{Ingress, IngressAddress, IngressAddressPort};
 use crate::crd::load_balancer::{
@@ -31,7 +31,7 @@ pub fn load_balancer(
         End::Resting | End::Gone => return None,
         End::Settled { fingerprint } => Some(fingerprint.clone()),
         // Changes that were begun have taken it out of the record already.
-        End::Held(_) | End::Failed(_) => before.fingerprint.clone(),
+        End::Held(_) | End::Incomplete(_) | End::Failed(_) => before.fingerprint.clone(),
     };
     let (address, resources) = match &outcome.seen {
         None => (before.address.clone(), before.resources.clone()),
@@ -138,6 +138,7 @@ fn conditions(outcome: &Outcome, address: Option<&str>) -> [Stand; 3] {
         }
         End::Held(hold) => (false, hold.as_str().into(), hold.explanation().into()),
         End::Failed(error) => (false, error.code.as_str().into(), short(&error.to_string())),
+        End::Incomplete(errors) => incomplete(errors),
     };
     let ready = match address {
         Some(address) => Stand {
@@ -186,6 +187,18 @@ fn conditions(outcome: &Outcome, address: Option<&str>) -> [Stand; 3] {
     ]
 }
 
+/// What was refused, where all else was made.
+fn incomplete(errors: &[ProviderError]) -> (bool, String, String) {
+    let Some(first) = errors.first() else {
+        return (false, "Incomplete".into(), "something was refused".into());
+    };
+    let message = match errors.len() {
+        1 => format!("all else is settled, but {first}"),
+        many => format!("all else is settled, but {many} calls were refused; the first: {first}"),
+    };
+    (false, first.code.as_str().into(), short(&message))
+}
+
 /// The time moves only where the state does: else every pass would write, and every write would start a pass.
 fn merge(stands: [Stand; 3], before: &[Condition], now: &str) -> Vec<Condition> {
     stands
@@ -232,9 +245,7 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
     use std::sync::Arc;
 
-    use portcullis_model::{
-        ChangeSummary, Code, LoadBalancerId, ObjectName, Origin, Port, ProviderError, Retry,
-    };
+    use portcullis_model::{ChangeSummary, Code, LoadBalancerId, ObjectName, Origin, Port, Retry};
 
     use super::*;
     use crate::cluster::object::Meta;

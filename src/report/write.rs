@@ -79,7 +79,7 @@ impl Reporter {
         }
         match outcome.end {
             End::Resting => return Ok(0),
-            End::Settled { .. } | End::Held(_) | End::Failed(_) | End::Gone => {}
+            End::Settled { .. } | End::Held(_) | End::Incomplete(_) | End::Failed(_) | End::Gone => {}
         }
         let record = records.get(&outcome.id);
         // A pass that did not look knows no address; what members show stays.

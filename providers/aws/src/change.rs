@@ -265,6 +265,17 @@ impl Call {
         }
     }
 
+    /// Whether it takes away what counts against a quota.
+    pub fn frees(&self) -> bool {
+        self.verb() == Verb::Delete
+            || matches!(
+                self,
+                Self::RevokeSecurityGroupIngress { .. }
+                    | Self::DeregisterTargets { .. }
+                    | Self::RemoveListenerCertificates { .. }
+            )
+    }
+
     /// What it does to its resource.
     pub fn verb(&self) -> Verb {
         match self {

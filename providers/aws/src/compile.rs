@@ -35,6 +35,7 @@ use crate::resource::{
     TargetDescription, TargetGroupArn, TargetGroupSpec, kind,
 };
 use crate::settings::Settings;
+pub(crate) use actions::unavailable;
 use conditions::Refusal;
 pub use front::DesiredFront;
 pub use protection::DesiredFirewall;

@@ -7,6 +7,8 @@ mod shown;
 pub use imagine::imagine;
 pub use shown::{address, backends, further_addresses, inventory, listed};
 
+use portcullis_model::{Code, Refusals};
+
 use crate::change::{Answer, Call, Change};
 use crate::observed::{
     LoadBalancerState, Looked, Marked, Observed, Owned, ProtectionState, SecurityGroupState, Shared, Stage,
@@ -41,6 +43,7 @@ fn settings<'a>(
 
 /// What is observed of a load balancer after this answer.
 pub fn fold(observed: &mut Observed, change: &Change, answer: Answer) {
+    room_was_made(&mut observed.refused, &change.call);
     match &change.call {
         Call::CreateSecurityGroup { spec } => {
             if let Answer::SecurityGroup { id } = answer {
@@ -208,6 +211,13 @@ pub fn fold(observed: &mut Observed, change: &Change, answer: Answer) {
     }
 }
 
+/// What there was no room for may fit where something went.
+fn room_was_made(refused: &mut Refusals<Change>, call: &Call) {
+    if call.frees() {
+        refused.retain(|refused| refused.error.code != Code::QuotaExceeded);
+    }
+}
+
 fn created_security_group(id: SecurityGroupId, spec: &SecurityGroupSpec) -> SecurityGroupState {
     SecurityGroupState {
         id,
@@ -242,6 +252,7 @@ fn edit_security_group(spec: &mut SecurityGroupSpec, call: &Call) {
     reason = "every other call is about one load balancer"
 )]
 pub fn fold_shared(shared: &mut Shared, change: &Change, answer: Answer) {
+    room_was_made(&mut shared.refused, &change.call);
     match &change.call {
         Call::CreateSecurityGroup { spec } => {
             if let Answer::SecurityGroup { id } = answer {

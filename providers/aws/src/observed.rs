@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use portcullis_model::{OwnTargets, ProviderError};
+use portcullis_model::{OwnTargets, ProviderError, Refusals};
 
+use crate::change::Change;
 use crate::names;
 use crate::resource::{
     ListenerArn, ListenerSpec, LoadBalancerArn, LoadBalancerSpec, Pairs, Permission, ProtectionId, RuleArn,
@@ -200,6 +201,7 @@ pub struct Observed {
     pub security_groups: Vec<Owned<SecurityGroupState>>,
     /// Of the targets in groups where other clusters register some, too: those that are recorded as ours.
     pub own_targets: OwnTargets,
+    pub refused: Refusals<Change>,
 }
 
 impl Observed {
@@ -211,6 +213,7 @@ impl Observed {
             target_groups: Vec::new(),
             security_groups: Vec::new(),
             own_targets: OwnTargets::new(),
+            refused: Refusals::default(),
         }
     }
 
@@ -266,6 +269,7 @@ pub struct Shared {
     pub backend: Option<Owned<SecurityGroupState>>,
     /// Permissions with our mark, by the security group of nodes or pods that they are on.
     pub marked: BTreeMap<SecurityGroupId, BTreeSet<Marked>>,
+    pub refused: Refusals<Change>,
 }
 
 impl Shared {
@@ -274,6 +278,7 @@ impl Shared {
             owner: Owner::cluster(cluster),
             backend: None,
             marked: BTreeMap::new(),
+            refused: Refusals::default(),
         }
     }
 }

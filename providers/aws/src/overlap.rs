@@ -22,12 +22,40 @@ pub(crate) fn may_overlap(left: &[RuleCondition], right: &[RuleCondition]) -> bo
     })
 }
 
-fn disjoint(left: &Values, right: &Values, ignore_case: bool) -> bool {
-    let (Values::Globs(left), Values::Globs(right)) = (left, right) else {
-        return false;
+fn disjoint(left: &Values, right: &Values, is_host: bool) -> bool {
+    let pairs = |left: &[String], right: &[String], disjoint: fn(&str, &str) -> bool| {
+        left.iter().all(|l| right.iter().all(|r| disjoint(l, r)))
     };
-    left.iter()
-        .all(|l| right.iter().all(|r| globs_disjoint(l, r, ignore_case)))
+    match (left, right, is_host) {
+        (Values::Globs(l), Values::Globs(r), true) => pairs(l, r, |l, r| globs_disjoint(l, r, true)),
+        (Values::Globs(l), Values::Globs(r), false) => pairs(l, r, |l, r| globs_disjoint(l, r, false)),
+        (Values::Regexes(wild), Values::Globs(hosts), true)
+        | (Values::Globs(hosts), Values::Regexes(wild), true) => pairs(wild, hosts, |wild, host| {
+            let name = host.split_once('.').filter(|_| !host.contains(['*', '?']));
+            let below = below_one_label(wild).zip(name);
+            below.is_some_and(|(below, (_, name))| !below.eq_ignore_ascii_case(name))
+        }),
+        (Values::Regexes(l), Values::Regexes(r), true) => pairs(l, r, |l, r| {
+            let both = below_one_label(l).zip(below_one_label(r));
+            both.is_some_and(|(l, r)| !l.eq_ignore_ascii_case(&r))
+        }),
+        (Values::Regexes(_), _, false) | (_, Values::Regexes(_), false) => false,
+    }
+}
+
+/// The name below the one label that a wildcard host of ours takes: `^[^.]+\.shop\.example$` gives `shop.example`. None
+/// for any other expression.
+fn below_one_label(regex: &str) -> Option<String> {
+    let name = regex.strip_prefix(r"^[^.]+\.")?.strip_suffix('$')?;
+    let literal = |label: &str| {
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        !label.is_empty() && label.chars().all(plain)
+    };
+    let labels: Vec<&str> = name.split(r"\.").collect();
+    labels
+        .iter()
+        .all(|label| literal(label))
+        .then(|| labels.join("."))
 }
 
 /// Two patterns cannot meet where the texts before their first wildcards part ways.
@@ -226,6 +254,35 @@ mod tests {
             (vec![host(&["a"])], vec![host(&["b"]), path(&["/"])], None),
         ] {
             assert_eq!(united(&left, &right), want, "{left:?} and {right:?}");
+        }
+    }
+
+    #[test]
+    fn only_what_is_plain_is_apart() {
+        let globs = |text: &str| Values::Globs(vec![text.into()]);
+        let regexes = |text: &str| Values::Regexes(vec![text.into()]);
+        let below = r"^[^.]+\.shop\.example$";
+        for (left, right, apart) in [
+            (globs("a.example"), globs("b.example"), true),
+            (globs("*.example"), globs("b.example"), false),
+            (regexes(below), globs("a.shop.example"), false),
+            (regexes(below), globs("A.SHOP.example"), false),
+            (regexes(below), globs("a.b.shop.example"), true),
+            (regexes(below), globs("shop.example"), true),
+            (regexes(below), globs("a.*"), false),
+            (regexes(below), regexes(below), false),
+            (regexes(below), regexes(r"^[^.]+\.example$"), true),
+            (regexes(below), regexes(r"^[^.]+\.(shop|x)\.example$"), false),
+            (regexes("^a.*$"), globs("b.example"), false),
+        ] {
+            let of = |values: &Values| {
+                [RuleCondition::HostHeader {
+                    config: values.clone(),
+                }]
+            };
+            let (l, r) = (of(&left), of(&right));
+            assert_eq!(!may_overlap(&l, &r), apart, "{left:?} {right:?}");
+            assert_eq!(!may_overlap(&r, &l), apart, "{right:?} {left:?}");
         }
     }
 }

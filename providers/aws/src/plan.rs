@@ -5,11 +5,14 @@
 //! permissions) comes after what replaces it. Whatever cannot be done yet is left to the next round, which is planned
 //! from the answers. Tags, attributes and health checks wait until nothing else is left to do, and what stands in front
 //! waits for all of it.
+//!
+//! What AWS refused in this pass is left out, and what would rely on it: each step says how. All else goes on.
 
 mod front;
 mod listeners;
 mod load_balancer;
 mod protection;
+pub(crate) mod refused;
 mod remove;
 mod rules;
 mod security_group;
@@ -18,7 +21,8 @@ mod target_groups;
 
 use std::collections::BTreeMap;
 
-pub(crate) use security_group::without;
+pub(crate) use refused::is_foreign;
+pub(crate) use security_group::{waits_for_others, without};
 
 use portcullis_model::{FieldChange, LoadBalancer, LoadBalancerId, Plan, Problem};
 use serde::Serialize;
@@ -29,7 +33,7 @@ use crate::compile::{Desired, compile};
 use crate::limits::Quotas;
 use crate::names;
 use crate::observed::{Observed, Owned, SecurityGroupState, Shared, TargetGroupState};
-use crate::resource::{Kind, Ref, SecurityGroupId, TargetGroupArn, kind};
+use crate::resource::{Kind, Ref, RuleAction, SecurityGroupId, TargetGroupArn, kind};
 use crate::settings::Settings;
 
 /// One round for a load balancer. `None` means: nothing of it should exist.
@@ -44,14 +48,14 @@ pub fn plan(
     let Some(balancer) = desired else {
         return remove::everything(id, observed);
     };
-    let (desired, problems) = compile(settings, balancer, account, observed);
-    let changes = desired.map(|desired| round(id, &desired, observed, shared, account.quotas));
-    (
-        Plan {
-            changes: changes.unwrap_or_default(),
-        },
-        problems,
-    )
+    let (desired, mut problems) = compile(settings, balancer, account, observed);
+    let changes = desired
+        .as_ref()
+        .map(|desired| round(id, desired, observed, shared, account.quotas));
+    let (changes, waiting) = changes.unwrap_or_default();
+    problems.extend(refused::problems(id, desired.as_ref(), &observed.refused));
+    problems.extend(waiting);
+    (Plan { changes }, problems)
 }
 
 /// What every step of a round reads.
@@ -65,13 +69,14 @@ struct Round<'a> {
     target_groups: BTreeMap<&'a str, &'a TargetGroupState>,
 }
 
+/// The calls, and the rules that wait for one that was refused.
 fn round(
     id: &LoadBalancerId,
     desired: &Desired,
     observed: &Observed,
     shared: &Shared,
     quotas: Quotas,
-) -> Vec<Change> {
+) -> (Vec<Change>, Vec<Problem>) {
     let round = Round {
         id,
         desired,
@@ -80,7 +85,7 @@ fn round(
         quotas,
         target_groups: target_groups::kept(desired, observed),
     };
-    let mut changes = Vec::new();
+    let (mut changes, mut waiting) = (Vec::new(), Vec::new());
     listeners::delete_surplus(&round, &mut changes);
     target_groups::delete_surplus(&round, &mut changes);
     security_group::create(&round, &mut changes);
@@ -88,10 +93,11 @@ fn round(
     load_balancer::create(&round, &mut changes);
     protection::put_first(&round, &mut changes);
     listeners::create(&round, &mut changes);
-    rules::arrange(&round, &mut changes);
+    rules::arrange(&round, &mut changes, &mut waiting);
     target_groups::deregister(&round, &mut changes);
     security_group::revoke(&round, &mut changes);
     load_balancer::delete_surplus(&round, &mut changes);
+    round.leave_out_refused(&mut changes);
     if changes.is_empty() {
         // Last of all: of these AWS refuses what it does not know, and a refusal ends the pass. Routes do not wait.
         tags::write(&round, &mut changes);
@@ -100,17 +106,40 @@ fn round(
         target_groups::set(&round, &mut changes);
         protection::set(&round, &mut changes);
         load_balancer::set_supply(&round, &mut changes);
+        round.leave_out_refused(&mut changes);
     }
     if changes.is_empty() {
         front::arrange(&round, &mut changes);
+        round.leave_out_refused(&mut changes);
     }
-    changes
+    (changes, waiting)
 }
 
 impl Round<'_> {
     fn managed_group(&self) -> Option<&SecurityGroupState> {
         let own = |owned: &&Owned<SecurityGroupState>| owned.resource() == names::MANAGED_SECURITY_GROUP;
         self.observed.security_groups.iter().find(own).map(Owned::get)
+    }
+
+    /// Whether this call, or one that is the same to AWS, was refused.
+    fn is_refused(&self, call: &Call) -> bool {
+        refused::holds(&self.observed.refused, call)
+    }
+
+    /// What was refused is not asked for again in this pass.
+    fn leave_out_refused(&self, changes: &mut Vec<Change>) {
+        changes.retain(|change| !self.is_refused(&change.call));
+    }
+
+    /// Whether one of these target groups cannot be had in this pass.
+    fn lacks(&self, actions: &[RuleAction<Ref<kind::TargetGroup>>]) -> bool {
+        let mut groups = actions.iter().flat_map(RuleAction::target_groups);
+        groups.any(|group| match group {
+            Ref::Known(_) => false,
+            Ref::Logical(id) => {
+                self.target_group(group).is_none() && refused::lacks_target_group(&self.observed.refused, id)
+            }
+        })
     }
 
     /// None where the group does not exist yet.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use portcullis_model::{
     Address, Backend, ChangeSummary, Claim, Existing, Listed, LoadBalancer, LoadBalancerId, OwnTargets, Plan,
-    Port, Problem, Provider, ProviderError, TargetAddress, TargetHealth,
+    Port, Problem, Provider, ProviderError, Refusals, TargetAddress, TargetHealth,
 };
 use thiserror::Error;
 
@@ -172,6 +172,14 @@ impl Provider for Aws {
 
     fn fold_shared(shared: &mut Shared, change: &Change, answer: Answer) {
         fold::fold_shared(shared, change, answer);
+    }
+
+    fn refused(observed: &mut Observed) -> &mut Refusals<Change> {
+        &mut observed.refused
+    }
+
+    fn refused_shared(shared: &mut Shared) -> &mut Refusals<Change> {
+        &mut shared.refused
     }
 
     fn imagine(change: &Change) -> Answer {

@@ -11,6 +11,7 @@ mod options;
 mod protection;
 mod random;
 mod recorded;
+mod refused;
 mod rules;
 mod settings;
 mod settled;

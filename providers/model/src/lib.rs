@@ -29,6 +29,7 @@ pub mod rule;
 pub mod diff;
 pub mod plan;
 pub mod provider;
+pub mod refusals;
 
 mod text;
 
@@ -57,5 +58,6 @@ pub use provider::{
     Claim, Existing, Listed, Provider, ProviderError, Retry, TargetHealth, TargetHealthState,
 };
 pub use redirect::{Redirect, RedirectStatus, Template};
+pub use refusals::{Refusals, Refused};
 pub use resolve::{Decision, Request, resolve};
 pub use rule::Rule;

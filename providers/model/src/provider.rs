@@ -10,6 +10,7 @@ use crate::balancer::LoadBalancer;
 use crate::name::{LoadBalancerId, Port};
 use crate::plan::{Address, ChangeSummary, Plan};
 use crate::problem::{Blame, Code, Problem};
+use crate::refusals::Refusals;
 
 /// The right to change things out there, until it ends. Made by the lease alone; asked for at every call.
 #[derive(Clone, Copy, Debug)]
@@ -36,6 +37,8 @@ pub enum Retry {
     Backoff,
     /// Not before this much time has passed.
     After(Duration),
+    /// After this much time, or as soon as something changes.
+    Later(Duration),
     /// After reading again what exists: what was believed of it is wrong.
     Observe,
     /// Not until somebody changes something.
@@ -57,6 +60,15 @@ pub struct ProviderError {
 impl ProviderError {
     pub fn blame(&self) -> Blame {
         self.code.blame()
+    }
+
+    /// Whether the one call was refused, and nothing else has to wait for it. All others would end likewise where the
+    /// provider is out of reach or asks for quiet, or where nothing may be changed any more.
+    pub fn is_refusal(&self) -> bool {
+        !matches!(
+            self.code,
+            Code::Throttled | Code::Unavailable | Code::ClaimLost | Code::NotSettled
+        )
     }
 }
 
@@ -99,7 +111,8 @@ pub enum TargetHealthState {
 /// A place that can serve a [`LoadBalancer`].
 ///
 /// One pass: `plan` a round, `apply` its changes in order, `fold` each answer into what is observed, until a round is
-/// empty. A dry run does the same with `imagine` for `apply`.
+/// empty. A call that is refused is noted in `refused`, and the next round planned without it. A dry run does the same
+/// with `imagine` for `apply`.
 pub trait Provider: Send + Sync + 'static {
     /// Short name: metric label, log field, parameter of a class.
     const NAME: &'static str;
@@ -113,7 +126,7 @@ pub trait Provider: Send + Sync + 'static {
     /// What one load balancer needs of what spans them.
     type Demand: Clone + PartialEq + Send + Sync;
     /// One call to the provider's API, complete in itself. `Display` is a line of the dry run.
-    type Change: fmt::Display + Clone + Send + Sync;
+    type Change: fmt::Display + Clone + PartialEq + Send + Sync;
     /// What that call answered: the ids and fields the next round needs.
     type Answer: Send;
 
@@ -198,6 +211,11 @@ pub trait Provider: Send + Sync + 'static {
     fn fold(observed: &mut Self::Observed, change: &Self::Change, answer: Self::Answer);
     /// Pure: what spans load balancers after this answer.
     fn fold_shared(shared: &mut Self::Shared, change: &Self::Change, answer: Self::Answer);
+    /// What was refused since the pass began. A plan neither repeats it, nor does anything in reliance on it, and tells
+    /// it as a problem where it belongs; everything else goes on.
+    fn refused(observed: &mut Self::Observed) -> &mut Refusals<Self::Change>;
+    /// The same for what spans load balancers.
+    fn refused_shared(shared: &mut Self::Shared) -> &mut Refusals<Self::Change>;
     /// Pure: the answer a dry run imagines, with symbolic ids such as `${TargetGroup/shop/web-web:80}`.
     fn imagine(change: &Self::Change) -> Self::Answer;
 

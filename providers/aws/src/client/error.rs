@@ -200,7 +200,7 @@ fn told(
     let (code, retry) = match meaning {
         Meaning::Throttled => (Code::Throttled, Retry::Backoff),
         Meaning::Denied => (Code::AccessDenied, Retry::Backoff),
-        Meaning::Quota => (Code::QuotaExceeded, Retry::After(OPERATOR_DELAY)),
+        Meaning::Quota => (Code::QuotaExceeded, Retry::Later(OPERATOR_DELAY)),
         Meaning::NameTaken => (Code::NotOurs, Retry::Observe),
         Meaning::Mistaken => match effect {
             // Reading again is what a failed read comes to anyhow.
@@ -290,14 +290,14 @@ mod tests {
                 400,
                 Effect::Write,
                 Code::QuotaExceeded,
-                Retry::After(OPERATOR_DELAY),
+                Retry::Later(OPERATOR_DELAY),
             ),
             (
                 "RulesPerSecurityGroupLimitExceeded",
                 400,
                 Effect::Write,
                 Code::QuotaExceeded,
-                Retry::After(OPERATOR_DELAY),
+                Retry::Later(OPERATOR_DELAY),
             ),
             (
                 "DuplicateLoadBalancerName",

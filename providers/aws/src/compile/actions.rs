@@ -47,7 +47,7 @@ pub(super) fn action(
 }
 
 /// What answers where the wanted action cannot: 503 at exactly its place, never a less specific rule.
-pub(super) fn unavailable(why: &str) -> DesiredAction {
+pub(crate) fn unavailable<T>(why: &str) -> RuleAction<T> {
     let body: String = why.chars().take(limits::BODY_LENGTH).collect();
     RuleAction::FixedResponse {
         config: FixedResponseConfig {

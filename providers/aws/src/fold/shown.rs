@@ -5,11 +5,14 @@ use portcullis_model::{Address, Existing, Listed, LoadBalancerId};
 use crate::account::Account;
 use crate::names;
 use crate::observed::{LoadBalancerState, Observed, Owned, Owner, TargetGroupState};
+use crate::plan::is_foreign;
 use crate::resource::{Kind, kind};
 
 /// Where clients find it, once it exists.
 pub fn address(observed: &Observed) -> Option<Address> {
-    observed.load_balancer().map(host_name)
+    // Clients must not be sent to one of that name that turned out to be somebody else's.
+    let ours = |state: &&LoadBalancerState| !is_foreign(&observed.refused, state.arn.as_str());
+    observed.load_balancer().filter(ours).map(host_name)
 }
 
 /// Of the load balancer in front of it.

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use super::target_groups::differing;
-use super::{Round, change, field, listeners, tags};
+use super::{Round, change, field, listeners, refused, tags};
 use crate::change::{Call, Change};
 use crate::names;
 use crate::observed::{LoadBalancerState, Observed, Stage, TargetGroupState};
@@ -68,7 +68,12 @@ pub(super) fn arrange(round: &Round<'_>, changes: &mut Vec<Change>) {
                 "the port in front leads to it",
             ));
         }
-        if !gone.is_empty() {
+        // One that leads nowhere would be worse than one that leads where it led.
+        let instead = refused::any(
+            &round.observed.refused,
+            |call| matches!(call, Call::RegisterTargets { arn: refused, .. } if refused == arn),
+        );
+        if !gone.is_empty() && !instead {
             let (arn, targets) = (arn.clone(), gone);
             let call = Call::DeregisterTargets { arn, targets };
             changes.push(change::<kind::TargetGroup>(

@@ -2,9 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use portcullis_model::Code;
+
 use super::target_groups::differing;
-use super::{Round, change, field, protection};
+use super::{Round, change, field, protection, refused};
 use crate::change::{Call, Change};
+use crate::compile::unavailable;
 use crate::observed::{ListenerState, Looked};
 use crate::resource::{
     CertificateArn, ListenerProtocol, ListenerSpec, Pairs, Ref, RuleAction, TargetGroupArn, kind,
@@ -34,11 +37,20 @@ pub(super) fn create(round: &Round<'_>, changes: &mut Vec<Change>) {
         return;
     };
     for (port, desired) in &round.desired.listeners {
-        // A listener waits for the target group of its default action.
-        let Some(spec) = resolved(round, &desired.spec) else {
-            continue;
+        let existing = state.listeners.get(port);
+        // A listener waits for the target group of its default action, unless that cannot be had: its rules do not.
+        let spec = match resolved(round, &desired.spec) {
+            Some(spec) => spec,
+            None if round.lacks(&desired.spec.default_actions) => {
+                let actions = match existing {
+                    Some(listener) => listener.spec.default_actions.clone(),
+                    None => vec![unavailable(Code::BackendUnsupported.as_str())],
+                };
+                with_default(&desired.spec, actions)
+            }
+            None => continue,
         };
-        match state.listeners.get(port) {
+        match existing {
             // Nobody is let in past the firewall that is asked for.
             None if !protection::may_listen(round, state) => {}
             None => {
@@ -50,7 +62,7 @@ pub(super) fn create(round: &Round<'_>, changes: &mut Vec<Change>) {
                 changes.push(change::<kind::Listener>(port.to_string(), call, reason));
             }
             Some(listener) if answers_alike(listener, &spec) => {
-                changes.extend(modify(listener, spec, round.quotas.certificates));
+                changes.extend(modify(round, listener, spec));
             }
             // What answers where no rule does changes among the rules.
             Some(_) => {}
@@ -95,7 +107,7 @@ pub(super) fn set_attributes(round: &Round<'_>, changes: &mut Vec<Change>) {
 pub(super) enum NewDefault {
     /// It has the right one.
     Unchanged,
-    /// Its target group does not exist yet.
+    /// Its target group does not exist yet, or cannot be had; or the change was refused.
     Waiting,
     Ready(Vec<Change>),
 }
@@ -109,8 +121,30 @@ pub(super) fn new_default(round: &Round<'_>, port: u16, listener: &ListenerState
     match resolved(round, &desired.spec) {
         None => NewDefault::Waiting,
         Some(spec) if answers_alike(listener, &spec) => NewDefault::Unchanged,
-        Some(spec) => NewDefault::Ready(modify(listener, spec, round.quotas.certificates)),
+        Some(spec) if changes_to_refused(round, listener, &spec) => NewDefault::Waiting,
+        Some(spec) => NewDefault::Ready(modify(round, listener, spec)),
     }
+}
+
+/// Certificates and policy while the default action must stay as it is.
+pub(super) fn besides_default(round: &Round<'_>, port: u16, listener: &ListenerState) -> Vec<Change> {
+    let Some(desired) = round.desired.listeners.get(&port) else {
+        return Vec::new();
+    };
+    let spec = with_default(&desired.spec, listener.spec.default_actions.clone());
+    modify(round, listener, spec)
+}
+
+/// Whether the listener was refused its new default action.
+fn changes_to_refused(
+    round: &Round<'_>,
+    listener: &ListenerState,
+    desired: &ListenerSpec<TargetGroupArn>,
+) -> bool {
+    refused::any(&round.observed.refused, |call| {
+        matches!(call, Call::ModifyListener { arn, spec }
+            if *arn == listener.arn && spec.default_actions == desired.default_actions)
+    })
 }
 
 fn answers_alike(listener: &ListenerState, desired: &ListenerSpec<TargetGroupArn>) -> bool {
@@ -134,20 +168,27 @@ pub(super) fn with_target_groups(
         .iter()
         .map(|action| action.resolve(find))
         .collect();
-    Some(ListenerSpec {
+    Some(with_default(spec, actions?))
+}
+
+fn with_default(
+    spec: &ListenerSpec<Ref<kind::TargetGroup>>,
+    default_actions: Vec<RuleAction<TargetGroupArn>>,
+) -> ListenerSpec<TargetGroupArn> {
+    ListenerSpec {
         port: spec.port,
         protocol: spec.protocol,
-        default_actions: actions?,
+        default_actions,
         ssl_policy: spec.ssl_policy.clone(),
         mutual_authentication: spec.mutual_authentication.clone(),
         certificates: spec.certificates.clone(),
         tags: spec.tags.clone(),
-    })
+    }
 }
 
 /// Certificates are added before the default one changes and removed after it, so that no host is without; unless
-/// there is no room for both.
-fn modify(listener: &ListenerState, desired: ListenerSpec<TargetGroupArn>, most: usize) -> Vec<Change> {
+/// there is no room for both. Where one of these calls was refused, those after it that rely on it are not made.
+fn modify(round: &Round<'_>, listener: &ListenerState, desired: ListenerSpec<TargetGroupArn>) -> Vec<Change> {
     let id = desired.port.to_string();
     let observed = &listener.spec;
     let extra = |spec: &ListenerSpec<TargetGroupArn>| -> BTreeSet<CertificateArn> {
@@ -217,9 +258,21 @@ fn modify(listener: &ListenerState, desired: ListenerSpec<TargetGroupArn>, most:
             ..change::<kind::Listener>(&id, call, "it differs from what is asked for")
         });
     }
-    if had.len() + add.len() > most {
-        [remove, add, modify].concat()
-    } else {
-        [add, modify, remove].concat()
+    if had.len() + add.len() > round.quotas.certificates {
+        return [remove, add, modify].concat();
     }
+    let refused = |changes: &[Change]| changes.iter().any(|change| round.is_refused(&change.call));
+    if refused(&add) || refused(&modify) {
+        remove.clear();
+    }
+    // The default one could not be kept beside the new one.
+    let served = observed.certificates.first();
+    if add.iter().any(|change| {
+        matches!(&change.call, Call::AddListenerCertificates { certificate, .. }
+            if served.is_some_and(|served| served.certificate_arn == *certificate))
+            && round.is_refused(&change.call)
+    }) {
+        modify.clear();
+    }
+    [add, modify, remove].concat()
 }

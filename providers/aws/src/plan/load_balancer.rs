@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::target_groups::differing;
-use super::{Round, change, field};
+use super::{Round, change, field, refused};
 use crate::change::{Call, Change};
 use crate::names;
 use crate::observed::{Looked, Stage};
@@ -60,7 +60,15 @@ pub(super) fn create(round: &Round<'_>, changes: &mut Vec<Change>) {
             "its address type differs",
         );
     }
+    // New groups that do not let clients in yet shut them out.
+    let shut = |group: &SecurityGroupId| {
+        refused::any(
+            &round.observed.refused,
+            |call| matches!(call, Call::AuthorizeSecurityGroupIngress { group: refused, .. } if refused == group),
+        )
+    };
     if let Some(groups) = groups
+        && !groups.iter().any(shut)
         && spec.security_groups.iter().collect::<BTreeSet<_>>() != groups.iter().collect()
     {
         let field = field("SecurityGroups", &spec.security_groups, &groups);

@@ -1,8 +1,8 @@
 //! What exists of a load balancer that nobody wants in, the calls that delete all of it out.
 
-use portcullis_model::{Code, LoadBalancerId, ObjectName, Origin, Plan, Problem};
+use portcullis_model::{Code, LoadBalancerId, Plan, Problem};
 
-use super::{change, front, protection};
+use super::{change, front, protection, refused};
 use crate::change::{Call, Change};
 use crate::names;
 use crate::observed::Observed;
@@ -17,19 +17,18 @@ pub(super) fn everything(id: &LoadBalancerId, observed: &Observed) -> (Plan<Chan
         .find(|owned| owned.get().spec.attributes.get("deletion_protection.enabled") == Some("true"));
     if let Some(owned) = protected {
         let name = &owned.get().spec.name;
-        let object = match id {
-            LoadBalancerId::Group(name) => ObjectName::cluster(name.clone()),
-            LoadBalancerId::Lone(object) => object.clone(),
-        };
         let message = format!(
             "load balancer {name} of {id} is protected against deletion (deletion_protection.enabled)"
         );
-        let problem = Problem::new(
-            Code::DeletionProtected,
-            Origin::new("loadbalancer", object, ""),
-            message,
-        );
+        let problem = Problem::new(Code::DeletionProtected, refused::whole(id), message);
         return (Plan::default(), vec![problem]);
+    }
+    let problems = refused::problems(id, None, &observed.refused);
+    // A load balancer uses all the others.
+    if refused::any(&observed.refused, |call| {
+        matches!(call, Call::DeleteLoadBalancer { .. })
+    }) {
+        return (Plan::default(), problems);
     }
     let mut changes = Vec::new();
     // AWS deletes no load balancer that another one has for a target.
@@ -59,5 +58,6 @@ pub(super) fn everything(id: &LoadBalancerId, observed: &Observed) -> (Plan<Chan
         };
         changes.push(change::<kind::SecurityGroup>(owned.resource(), call, &why));
     }
-    (Plan { changes }, Vec::new())
+    changes.retain(|change| !refused::holds(&observed.refused, &change.call));
+    (Plan { changes }, problems)
 }

@@ -15,13 +15,22 @@
 //!    less becomes of it last of all: until then what it gives up is answered as before.
 //!
 //! Where the quota has no room for new and old ones together, old ones are turned into new ones instead.
+//!
+//! A rule that AWS refused stays out, and with it each worse rule that could take its requests (`held.rs`). Whatever
+//! could answer those requests until now keeps its place and order among them, and so does the default action. All
+//! other rules go on.
+
+mod held;
 
 use std::collections::BTreeSet;
 
+use portcullis_model::{Code, Problem};
+
+use self::held::Held;
 use super::listeners::{self, NewDefault};
 use super::{Round, change, field};
 use crate::change::{Call, Change};
-use crate::compile::DesiredRule;
+use crate::compile::{DesiredRule, unavailable};
 use crate::observed::{ListenerState, RuleState};
 use crate::overlap::{Relation, may_overlap, relation};
 use crate::resource::{Ref, RuleCondition, RuleSpec, TargetGroupArn, kind};
@@ -29,8 +38,8 @@ use crate::resource::{Ref, RuleCondition, RuleSpec, TargetGroupArn, kind};
 /// The highest priority. Source: ELBv2 API, RulePriority.
 const LAST_PRIORITY: u32 = 50_000;
 
-/// Plans all listeners' rules.
-pub(super) fn arrange(round: &Round<'_>, changes: &mut Vec<Change>) {
+/// Plans all listeners' rules; `waiting` gets a problem for each that waits for one that was refused.
+pub(super) fn arrange(round: &Round<'_>, changes: &mut Vec<Change>, waiting: &mut Vec<Problem>) {
     let Some(state) = round.observed.load_balancer() else {
         return;
     };
@@ -49,19 +58,29 @@ pub(super) fn arrange(round: &Round<'_>, changes: &mut Vec<Change>) {
         let wanted: Option<Vec<Wanted<'_>>> = desired
             .rules
             .iter()
-            .map(|rule| Wanted::resolve(rule, &find))
+            .map(|rule| Wanted::resolve(rule, &find).or_else(|| Wanted::closed(round, rule)))
             .collect();
-        let default = listeners::new_default(round, *port, listener);
-        if let Some(wanted) = wanted {
-            changes.extend(one_listener(*port, listener, &wanted, default, &mut room));
+        let Some(wanted) = wanted else {
+            continue;
+        };
+        let held = Held::of(round, listener, wanted);
+        waiting.extend(held.problems());
+        let mut default = listeners::new_default(round, *port, listener);
+        if !held.is_empty() && !matches!(default, NewDefault::Unchanged) {
+            changes.extend(listeners::besides_default(round, *port, listener));
+            default = NewDefault::Waiting;
         }
+        changes.extend(one_listener(round, *port, listener, &held, default, &mut room));
     }
 }
 
 /// A desired rule with known target groups.
+#[derive(Clone)]
 struct Wanted<'a> {
     spec: RuleSpec<TargetGroupArn>,
     desired: &'a DesiredRule,
+    /// Whether it is closed because a target group cannot be had.
+    closed: bool,
 }
 
 impl<'a> Wanted<'a> {
@@ -80,6 +99,23 @@ impl<'a> Wanted<'a> {
                 tags: spec.tags.clone(),
             },
             desired,
+            closed: false,
+        })
+    }
+
+    /// What stands in for it where one of its target groups cannot be had; none where the group will be made.
+    fn closed(round: &Round<'_>, desired: &'a DesiredRule) -> Option<Self> {
+        let spec = &desired.spec;
+        round.lacks(&spec.actions).then(|| Self {
+            spec: RuleSpec {
+                priority: spec.priority,
+                conditions: spec.conditions.clone(),
+                actions: vec![unavailable(Code::BackendUnsupported.as_str())],
+                transforms: Vec::new(),
+                tags: spec.tags.clone(),
+            },
+            desired,
+            closed: true,
         })
     }
 
@@ -122,7 +158,7 @@ fn rule_id(port: u16, priority: u32) -> String {
 }
 
 /// Conditions in an order of their own: how they are listed means nothing.
-fn conditions(spec: &RuleSpec<TargetGroupArn>) -> Vec<&RuleCondition> {
+fn conditions<T>(spec: &RuleSpec<T>) -> Vec<&RuleCondition> {
     let mut sorted: Vec<&RuleCondition> = spec.conditions.iter().collect();
     sorted.sort();
     sorted
@@ -165,19 +201,20 @@ impl<'a> Pairs<'a> {
 }
 
 fn one_listener(
+    round: &Round<'_>,
     port: u16,
     listener: &ListenerState,
-    wanted: &[Wanted<'_>],
+    held: &Held<'_>,
     default: NewDefault,
     room: &mut usize,
 ) -> Vec<Change> {
-    let existing = &listener.rules;
+    let (existing, wanted) = (&listener.rules, held.free.as_slice());
     let mut pairs = Pairs {
         of: vec![None; wanted.len()],
     };
     // The same rule at the same priority first, so that of two equal rules none moves.
     pairs.pair(existing, |place, rule| {
-        rule.spec.priority == wanted[place].spec.priority && same(&rule.spec, &wanted[place].spec)
+        usize::try_from(rule.spec.priority) == Ok(place + 1) && same(&rule.spec, &wanted[place].spec)
     });
     pairs.pair(existing, |place, rule| same(&rule.spec, &wanted[place].spec));
 
@@ -190,7 +227,7 @@ fn one_listener(
     ) {
         let mut swapped = Pairs { of: pairs.of.clone() };
         swapped.of[*place] = Some(*rule);
-        if in_order(&swapped) {
+        if in_order(&swapped) && !held.needs(rule) {
             pairs = swapped;
             now.push(*place);
         }
@@ -217,7 +254,7 @@ fn one_listener(
         let fitting = pairs.rest(existing).into_iter().find_map(|rule| {
             match relation(conditions, &rule.spec.conditions)? {
                 Relation::Wider if safe_now(place, rule, &pairs, wanted) => Some((rule, Relation::Wider)),
-                Relation::Narrower if safe_later(place, rule, &pairs, existing) => {
+                Relation::Narrower if !held.needs(rule) && safe_later(place, rule, &pairs, existing) => {
                     Some((rule, Relation::Narrower))
                 }
                 Relation::Same | Relation::Wider | Relation::Narrower => None,
@@ -236,27 +273,42 @@ fn one_listener(
     // No room for new and old together: turn old ones into new ones.
     let mut rest = pairs.rest(existing);
     let mut missing = pairs.missing();
-    while missing.len() > *room && !rest.is_empty() {
+    while missing.len() > *room
+        && let Some(at) = rest.iter().position(|rule| !held.needs(rule))
+    {
         let place = missing.remove(0);
-        pairs.of[place] = Some(rest.remove(0));
+        pairs.of[place] = Some(rest.remove(at));
         now.push(place);
     }
 
     let modify = |place: usize| pairs.of[place].map(|rule| wanted[place].modify(port, rule));
     let mut changes: Vec<Change> = now.into_iter().filter_map(modify).collect();
     if missing.is_empty() {
-        changes.extend(set_priorities(port, &pairs, &rest));
+        let (kept, below) = held.order(&pairs, rest);
+        if let Some(moves) = set_priorities(port, &kept, &below) {
+            if round.is_refused(&moves.call) {
+                return changes;
+            }
+            changes.push(moves);
+        }
         changes.extend(later.into_iter().filter_map(modify));
         match default {
             NewDefault::Unchanged => {}
             NewDefault::Ready(calls) => changes.extend(calls),
             NewDefault::Waiting => return changes,
         }
-        for rule in rest.into_iter().rev() {
+        let mut stays: Vec<&RuleState> = Vec::new();
+        for rule in below.into_iter().rev() {
             let id = rule_id(port, rule.spec.priority);
             let call = Call::DeleteRule {
                 arn: rule.arn.clone(),
             };
+            // Without it, its requests would reach one below it that stays.
+            let before = |other: &&RuleState| may_overlap(&other.spec.conditions, &rule.spec.conditions);
+            if held.needs(rule) || round.is_refused(&call) || stays.iter().any(before) {
+                stays.push(rule);
+                continue;
+            }
             changes.push(change::<kind::ListenerRule>(
                 id,
                 call,
@@ -264,6 +316,13 @@ fn one_listener(
             ));
         }
         // The last first: what a rule gives up reaches only those that are as they will be.
+        let reaches = |place: &usize| {
+            let conditions = pairs.of[*place].map(|rule| &rule.spec.conditions);
+            stays
+                .iter()
+                .any(|stays| conditions.is_some_and(|had| may_overlap(had, &stays.spec.conditions)))
+        };
+        narrowed.retain(|place| !reaches(place));
         changes.extend(narrowed.into_iter().rev().filter_map(modify));
         return changes;
     }
@@ -312,10 +371,10 @@ fn safe_later(place: usize, rule: &RuleState, pairs: &Pairs<'_>, existing: &[Rul
 }
 
 /// Puts kept rules at 1, 2, 3 and so on, and those below that are in their way, in one call.
-fn set_priorities(port: u16, pairs: &Pairs<'_>, rest: &[&RuleState]) -> Option<Change> {
+fn set_priorities(port: u16, kept: &[&RuleState], rest: &[&RuleState]) -> Option<Change> {
     let mut priorities = Vec::new();
     let mut next = 1;
-    for rule in pairs.of.iter().flatten() {
+    for rule in kept {
         if rule.spec.priority != next {
             priorities.push((rule.arn.clone(), next));
         }

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use portcullis_model::{Code, Refusals};
+
 use super::{Round, change};
 use crate::change::{Call, Change};
 use crate::names;
-use crate::resource::{Permission, Source, kind};
+use crate::resource::{Permission, SecurityGroupId, Source, kind};
 
 /// What makes two permissions the same to EC2, which does not look at descriptions.
 type Key<'a> = (&'a str, Option<(u16, u16)>, &'a Source);
@@ -24,6 +26,16 @@ pub(crate) fn without<'a>(
         .filter(|permission| !had.contains(&key(permission)))
         .cloned()
         .collect()
+}
+
+/// Whether a group keeps what it lets in, because what replaces it was refused; unless for want of room, which is made
+/// by taking away.
+pub(crate) fn waits_for_others(refused: &Refusals<Change>, group: &SecurityGroupId) -> bool {
+    refused.iter().any(|one| {
+        let same =
+            matches!(&one.change.call, Call::AuthorizeSecurityGroupIngress { group: of, .. } if of == group);
+        same && one.error.code != Code::QuotaExceeded
+    })
 }
 
 pub(super) fn create(round: &Round<'_>, changes: &mut Vec<Change>) {
@@ -61,7 +73,7 @@ pub(super) fn revoke(round: &Round<'_>, changes: &mut Vec<Change>) {
     let kept = round.desired.security_group.as_ref().zip(round.managed_group());
     if let Some((desired, state)) = kept {
         let permissions = without(&state.spec.permissions, &desired.permissions);
-        if !permissions.is_empty() {
+        if !permissions.is_empty() && !waits_for_others(&round.observed.refused, &state.id) {
             let call = Call::RevokeSecurityGroupIngress {
                 group: state.id.clone(),
                 permissions,

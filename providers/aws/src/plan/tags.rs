@@ -113,7 +113,9 @@ pub(super) fn write(round: &Round<'_>, changes: &mut Vec<Change>) {
         };
         let (arn, tags) = (listener.arn.as_str(), &listener.spec.tags);
         compare::<kind::Listener>(arn, &port.to_string(), &desired.spec.tags, tags, changes);
-        for (rule, desired) in listener.rules.iter().zip(&desired.rules) {
+        // While a rule is missing, those after it have another place than their tags are to name.
+        let whole = listener.rules.len() == desired.rules.len();
+        for (rule, desired) in listener.rules.iter().zip(&desired.rules).filter(|_| whole) {
             let id = format!("{port}:{}", rule.spec.priority);
             compare::<kind::ListenerRule>(
                 rule.arn.as_str(),

@@ -5,13 +5,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Round, change, field};
+use super::{Round, change, field, is_foreign, refused};
 use crate::change::{Call, Change};
 use crate::compile::{Desired, is_alias};
 use crate::limits::TARGETS_PER_CALL;
 use crate::names;
 use crate::observed::{Observed, Owned, TargetGroupState};
-use crate::resource::{Pairs, TargetDescription, TargetGroupArn, kind};
+use crate::resource::{Pairs, TargetDescription, TargetGroupArn, TargetGroupSpec, kind};
 
 /// Of the groups that exist, the one to keep for each that is desired.
 pub(super) fn kept<'a>(
@@ -22,6 +22,7 @@ pub(super) fn kept<'a>(
     for owned in &observed.target_groups {
         if let Some((id, wanted)) = desired.target_groups.get_key_value(owned.resource())
             && !wanted.replaces(&owned.get().spec)
+            && !is_foreign(&observed.refused, owned.get().arn.as_str())
         {
             out.entry(id.as_str()).or_insert(owned.get());
         }
@@ -62,7 +63,8 @@ pub(super) fn delete_surplus(round: &Round<'_>, changes: &mut Vec<Change>) {
         let kept = round.target_groups.values().any(|state| state.arn == *arn);
         // Ids of backends hold a slash; others, such as those of a network load balancer in front, are not of rules.
         let of_rules = owned.resource().contains('/');
-        if of_rules && !kept && !used.contains(arn) {
+        let foreign = is_foreign(&round.observed.refused, arn.as_str());
+        if of_rules && !kept && !foreign && !used.contains(arn) {
             let call = Call::DeleteTargetGroup { arn: arn.clone() };
             changes.push(change::<kind::TargetGroup>(
                 owned.resource(),
@@ -77,6 +79,9 @@ pub(super) fn delete_surplus(round: &Round<'_>, changes: &mut Vec<Change>) {
 pub(super) fn create(round: &Round<'_>, changes: &mut Vec<Change>) {
     for (id, desired) in &round.desired.target_groups {
         let Some(state) = round.target_groups.get(id.as_str()) else {
+            if refused::lacks_target_group(&round.observed.refused, id) {
+                continue;
+            }
             // Names are given once: one that exists may have been this one's under another id.
             let mut spec = desired.clone();
             let taken = |name: &str| {
@@ -108,6 +113,9 @@ pub(super) fn deregister(round: &Round<'_>, changes: &mut Vec<Change>) {
         let Some(desired) = round.desired.target_groups.get(*id) else {
             continue;
         };
+        if waits_for_others(round, state, desired) {
+            continue;
+        }
         // Of what other clusters have registered, nobody here knows whether it still serves.
         let joint = round.desired.joint.get(*id);
         let ours =
@@ -121,6 +129,26 @@ pub(super) fn deregister(round: &Round<'_>, changes: &mut Vec<Change>) {
             changes.push(change::<kind::TargetGroup>(*id, call, reason));
         }
     }
+}
+
+/// Whether all targets stay, because none of those that would replace them could be registered, or because all would be
+/// on ports that nodes do not let in. Some of them going alone wait for nothing: no request must be sent to what is gone.
+fn waits_for_others(round: &Round<'_>, state: &TargetGroupState, desired: &TargetGroupSpec) -> bool {
+    if desired.targets.is_empty() {
+        return false;
+    }
+    let (had, wanted) = (&state.spec.targets, &desired.targets);
+    let unregistered = had.is_disjoint(wanted)
+        && refused::any(
+            &round.observed.refused,
+            |call| matches!(call, Call::RegisterTargets { arn, .. } if *arn == state.arn),
+        );
+    let leaves = |port| had.difference(wanted).any(|target| target.port == port);
+    let unreached = !had.intersection(wanted).any(|target| leaves(target.port))
+        && refused::any(&round.shared.refused, |call| {
+            matches!(call, Call::AuthorizeSecurityGroupIngress { .. })
+        });
+    unregistered || unreached
 }
 
 /// Sets health checks, and the attributes that are asked for; a key nobody asks for any more keeps its value, as the

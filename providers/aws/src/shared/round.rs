@@ -9,7 +9,7 @@ use crate::account::Account;
 use crate::change::{Call, Change};
 use crate::names;
 use crate::observed::{Owner, Shared};
-use crate::plan::{change, tags, without};
+use crate::plan::{change, refused, tags, waits_for_others, without};
 use crate::resource::{Pairs, Permission, SecurityGroupId, SecurityGroupSpec, Source, kind};
 use crate::settings::{BackendGroup, Settings};
 
@@ -195,7 +195,8 @@ pub fn plan_shared(
                 "targets serve load balancers on these ports",
             )
         });
-        let revoke = (!revoke.is_empty()).then(|| {
+        let revokes = !revoke.is_empty() && !waits_for_others(&shared.refused, group);
+        let revoke = revokes.then(|| {
             let call = Call::RevokeSecurityGroupIngress {
                 group: group.clone(),
                 permissions: revoke,
@@ -228,6 +229,7 @@ pub fn plan_shared(
             reason,
         ));
     }
+    changes.retain(|change| !refused::holds(&shared.refused, &change.call));
     let problems = demands
         .values()
         .flat_map(|demand| demand.problems.clone())

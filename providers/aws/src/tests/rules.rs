@@ -19,7 +19,7 @@ fn answer(status: u16) -> Action {
     Action::Fixed(FixedResponse::new(status, None, None).unwrap())
 }
 
-fn given(rules: &[(usize, usize, u16)]) -> LoadBalancer {
+pub(super) fn given(rules: &[(usize, usize, u16)]) -> LoadBalancer {
     let mut out = balancer("shop/web", Semantics::Kubernetes);
     http(&mut out, 80, not_found());
     let rule = |(host, path, status): &(usize, usize, u16)| -> Rule {
@@ -50,7 +50,7 @@ fn takes(condition: &RuleCondition, host: &str, path: &str) -> bool {
 }
 
 /// The status of every request asked, as the rules stand.
-fn answers(observed: &Observed) -> Vec<String> {
+pub(super) fn answers(observed: &Observed) -> Vec<String> {
     let listener = &observed.load_balancer().unwrap().listeners[&80];
     let mut out = Vec::new();
     for host in &HOSTS[1..] {
@@ -135,7 +135,7 @@ fn change(
     calls
 }
 
-fn some_rules() -> impl Strategy<Value = Vec<(usize, usize, u16)>> {
+pub(super) fn some_rules() -> impl Strategy<Value = Vec<(usize, usize, u16)>> {
     prop::collection::vec((0..HOSTS.len(), 0..PATHS.len(), 0..3u16), 0..7)
 }
 

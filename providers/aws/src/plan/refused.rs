@@ -1,0 +1,137 @@
+//! Calls that AWS refused in, whether one like it may be planned, and where each is told, out.
+
+use std::collections::BTreeSet;
+
+use portcullis_model::{Code, LoadBalancerId, ObjectName, Origin, Problem, Refusals, Refused};
+
+use crate::change::{Call, Change};
+use crate::compile::Desired;
+use crate::resource::{Kind, Ref, RuleAction, RuleSpec, TargetGroupArn, kind};
+
+/// So often an operation is refused for want of a right or of room until the rest of the pass does without it: the
+/// answer will be the same, and a hundred such calls are no better than five.
+const MOST_TRIES: usize = 5;
+
+/// Whether this call, or one that is the same to AWS, was refused.
+pub(crate) fn holds(refused: &Refusals<Change>, call: &Call) -> bool {
+    let mut like_it = 0;
+    for one in refused.iter() {
+        if same(&one.change.call, call) {
+            return true;
+        }
+        if one.change.call.name() == call.name()
+            && matches!(one.error.code, Code::AccessDenied | Code::QuotaExceeded)
+        {
+            like_it += 1;
+        }
+    }
+    like_it >= MOST_TRIES
+}
+
+/// Whether this very call was refused.
+pub(super) fn was(refused: &Refusals<Change>, call: &Call) -> bool {
+    any(refused, |had| same(had, call))
+}
+
+/// Whether a refused call is like this.
+pub(super) fn any(refused: &Refusals<Change>, like: impl Fn(&Call) -> bool) -> bool {
+    refused.iter().any(|one| like(&one.change.call))
+}
+
+/// Whether AWS answered the creation of this load balancer or target group with one that is somebody else's.
+pub(crate) fn is_foreign(refused: &Refusals<Change>, arn: &str) -> bool {
+    let named = |call: &Call| {
+        matches!(call, Call::RegisterTargets { arn: group, .. } if group.as_str() == arn)
+            || matches!(call, Call::CreateListener { load_balancer, .. } if load_balancer.as_str() == arn)
+    };
+    refused
+        .iter()
+        .any(|one| one.error.code == Code::NotOurs && named(&one.change.call))
+}
+
+/// Whether this target group cannot be had in this pass.
+pub(super) fn lacks_target_group(refused: &Refusals<Change>, id: &str) -> bool {
+    refused.iter().any(|one| {
+        let created = matches!(one.change.call, Call::CreateTargetGroup { .. });
+        let foreign =
+            matches!(one.change.call, Call::RegisterTargets { .. }) && one.error.code == Code::NotOurs;
+        one.change.id == id && (created || foreign)
+    })
+}
+
+/// Rules are made wherever there is room, and priorities set from where rules stand: neither makes another call of it.
+fn same(refused: &Call, call: &Call) -> bool {
+    match (refused, call) {
+        (
+            Call::CreateRule {
+                listener: had,
+                spec: left,
+            },
+            Call::CreateRule {
+                listener,
+                spec: right,
+            },
+        ) => had == listener && same_rule(left, right),
+        (Call::SetRulePriorities { priorities: had }, Call::SetRulePriorities { priorities }) => had
+            .iter()
+            .any(|(arn, _)| priorities.iter().any(|(other, _)| arn == other)),
+        (refused, call) => refused == call,
+    }
+}
+
+fn same_rule(left: &RuleSpec<TargetGroupArn>, right: &RuleSpec<TargetGroupArn>) -> bool {
+    left.conditions == right.conditions
+        && left.actions == right.actions
+        && left.transforms == right.transforms
+}
+
+/// Each refusal at the fields that asked for it, else at the load balancer as a whole.
+pub(super) fn problems(
+    id: &LoadBalancerId,
+    desired: Option<&Desired>,
+    refused: &Refusals<Change>,
+) -> Vec<Problem> {
+    let mut out = Vec::new();
+    for one in refused.iter() {
+        let origins = desired.map(|desired| origins(desired, one)).unwrap_or_default();
+        let message = format!("{} {}: {}", one.change.kind, one.change.id, one.error);
+        if origins.is_empty() {
+            out.push(Problem::new(one.error.code, whole(id), message));
+            continue;
+        }
+        for origin in origins {
+            out.push(Problem::new(one.error.code, origin, message.clone()));
+        }
+    }
+    out
+}
+
+/// The load balancer as a whole.
+pub(super) fn whole(id: &LoadBalancerId) -> Origin {
+    let object = match id {
+        LoadBalancerId::Group(name) => ObjectName::cluster(name.clone()),
+        LoadBalancerId::Lone(object) => object.clone(),
+    };
+    Origin::new("loadbalancer", object, "")
+}
+
+/// Where the rules come from that the change is for.
+fn origins(desired: &Desired, refused: &Refused<Change>) -> BTreeSet<Origin> {
+    let id = refused.change.id.as_str();
+    let forwards = |actions: &[RuleAction<Ref<kind::TargetGroup>>]| {
+        let mut groups = actions.iter().flat_map(RuleAction::target_groups);
+        groups.any(|group| matches!(group, Ref::Logical(group) if &**group == id))
+    };
+    let mut out = BTreeSet::new();
+    for (port, listener) in &desired.listeners {
+        for rule in &listener.rules {
+            let of_rule = refused.change.kind == kind::ListenerRule::NAME
+                && format!("{port}:{}", rule.spec.priority) == id;
+            let of_group = refused.change.kind == kind::TargetGroup::NAME && forwards(&rule.spec.actions);
+            if of_rule || of_group {
+                out.insert(rule.origin.clone());
+            }
+        }
+    }
+    out
+}

@@ -1,0 +1,408 @@
+//! Calls that are refused in, what is made all the same out: nothing waits for what it does not rely on.
+
+use std::collections::BTreeSet;
+
+use portcullis_model::{Action, Code, LoadBalancer, Problem, ProviderError, Retry, Semantics};
+use proptest::prelude::*;
+
+use super::build::*;
+use super::rules::{answers, given, some_rules};
+use super::settled::{distinct, made};
+use crate::account::Account;
+use crate::change::{Call, Change};
+use crate::fold::fold;
+use crate::observed::{Observed, Owner, Shared};
+use crate::plan::plan;
+
+/// No ARN has a number from here on.
+const FRESH: usize = 1000;
+
+fn error(code: Code) -> ProviderError {
+    ProviderError {
+        code,
+        call: "elbv2:Any",
+        message: "Refused: because".into(),
+        retry: Retry::Never,
+    }
+}
+
+/// What a pass comes to.
+struct Passed {
+    made: Vec<String>,
+    refused: Vec<String>,
+    problems: Vec<Problem>,
+}
+
+/// One pass as the controller makes it: what `refuse` names is refused, and the rounds go on without it. `calls` counts
+/// across passes, so that no two resources have one ARN.
+fn pass(
+    balancer: Option<&LoadBalancer>,
+    (observed, shared, account): (&mut Observed, &Shared, &Account),
+    calls: &mut usize,
+    mut refuse: impl FnMut(&Change) -> Option<Code>,
+    mut after_each: impl FnMut(&Observed, &Change),
+) -> Passed {
+    let id = match balancer {
+        Some(balancer) => balancer.id.clone(),
+        None => portcullis_model::LoadBalancerId::parse("shop/web"),
+    };
+    let (mut made, mut refused) = (Vec::new(), Vec::new());
+    observed.refused.clear();
+    'rounds: for _ in 0..100 {
+        let (round, problems) = plan(&settings("demo"), &id, balancer, observed, shared, account);
+        if round.is_empty() {
+            return Passed {
+                made,
+                refused,
+                problems,
+            };
+        }
+        for change in round.changes {
+            *calls += 1;
+            let name = format!("{} {}", change.call.name(), change.id);
+            if let Some(code) = refuse(&change) {
+                refused.push(name);
+                observed.refused.note(change, error(code));
+                continue 'rounds;
+            }
+            fold(observed, &change, distinct(&change, *calls));
+            after_each(observed, &change);
+            made.push(name);
+        }
+    }
+    panic!("not settled: made {made:#?}, refused {refused:#?}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_request_gets_a_third_answer_though_calls_are_refused(
+        before in some_rules(),
+        after in some_rules(),
+        refused in prop::collection::btree_set(0..12usize, 1..5),
+        default in any::<bool>(),
+        code in prop_oneof![Just(Code::RequestRefused), Just(Code::QuotaExceeded), Just(Code::AccessDenied)],
+    ) {
+        let account = Account::offline(None);
+        let (mut observed, shared) = made(&given(&before), &account);
+        let mut desired = given(&after);
+        if default {
+            let gone = portcullis_model::FixedResponse::new(410, None, None).unwrap();
+            desired.listeners.get_mut(&port(80)).unwrap().default_action = Action::Fixed(gone);
+        }
+        let old = answers(&observed);
+        let (settled, _) = made(&desired, &account);
+        let new = answers(&settled);
+        let check = |observed: &Observed, change: &Change| {
+            for (place, now) in answers(observed).into_iter().enumerate() {
+                assert!(
+                    now == old[place] || now == new[place],
+                    "request {place} got {now}, neither {} nor {}, after {change}",
+                    old[place],
+                    new[place]
+                );
+            }
+        };
+        let (mut calls, mut attempt) = (FRESH, 0);
+        let refuse = |_: &Change| {
+            attempt += 1;
+            refused.contains(&(attempt - 1)).then_some(code)
+        };
+        let world = (&mut observed, &shared, &account);
+        pass(Some(&desired), world, &mut calls, refuse, check);
+        let world = (&mut observed, &shared, &account);
+        let mended = pass(Some(&desired), world, &mut calls, |_| None, check);
+        prop_assert_eq!(mended.problems, vec![]);
+        prop_assert_eq!(answers(&observed), new);
+        let listener = |observed: &Observed| observed.load_balancer().unwrap().listeners[&80].clone();
+        let rules = |observed: &Observed| {
+            let rules = listener(observed).rules.into_iter();
+            rules.map(|rule| (rule.spec.priority, rule.spec.tags)).collect::<Vec<_>>()
+        };
+        prop_assert_eq!(rules(&observed), rules(&settled));
+    }
+}
+
+const TENANTS: [&str; 3] = ["a", "b", "c"];
+
+/// Three tenants with two paths and a Service each, on two ports.
+fn group() -> LoadBalancer {
+    let mut out = balancer("public", Semantics::Kubernetes);
+    http(&mut out, 80, not_found());
+    http(&mut out, 81, not_found());
+    for (number, tenant) in TENANTS.into_iter().enumerate() {
+        let owner = format!("{tenant}/web");
+        let address = format!("10.0.16.1{number}");
+        let web = backend(&mut out, &owner, "web", "80", 8080, Where::Pods(&[&address]));
+        let host = format!("{tenant}.example.com");
+        for path in ["prefix:/api", "prefix:/"] {
+            out.rules
+                .push(rule(&owner, &[80, 81], &host, path, forward(&web)));
+        }
+    }
+    out
+}
+
+/// Rules of a tenant that forward to its target group with its targets in it: two on each of two ports.
+fn served(observed: &Observed, tenant: &str) -> usize {
+    let groups: BTreeSet<_> = observed
+        .target_groups
+        .iter()
+        .filter(|owned| owned.resource().starts_with(&format!("{tenant}/")))
+        .filter(|owned| !owned.get().spec.targets.is_empty())
+        .map(|owned| owned.get().arn.clone())
+        .collect();
+    let listeners = observed
+        .load_balancer()
+        .into_iter()
+        .flat_map(|lb| lb.listeners.values());
+    let rules = listeners.flat_map(|listener| &listener.rules);
+    let forwards = |rule: &&crate::observed::RuleState| {
+        let mut to = rule.spec.actions.iter().flat_map(|action| action.target_groups());
+        to.any(|arn| groups.contains(arn))
+    };
+    rules.filter(forwards).count()
+}
+
+/// Whose the change is; none where all share it.
+fn tenant(change: &Change) -> Option<&'static str> {
+    let text = match &change.call {
+        Call::CreateRule { spec, .. } => format!("{:?}", spec.conditions),
+        Call::CreateTargetGroup { .. } | Call::RegisterTargets { .. } => change.id.clone(),
+        _ => return None,
+    };
+    TENANTS
+        .into_iter()
+        .find(|tenant| text.contains(&format!("{tenant}.example")) || text.starts_with(&format!("{tenant}/")))
+}
+
+#[test]
+fn every_call_refused_in_turn_costs_no_neighbour_anything() {
+    let account = Account::offline(None);
+    let (whole, shared) = made(&group(), &account);
+    let nothing = || Observed::nothing(Owner::load_balancer("demo", &group().id));
+    let calls = pass(
+        Some(&group()),
+        (&mut nothing(), &shared, &account),
+        &mut FRESH.clone(),
+        |_| None,
+        |_, _| {},
+    )
+    .made;
+    for code in [
+        Code::RequestRefused,
+        Code::QuotaExceeded,
+        Code::AccessDenied,
+        Code::NotOurs,
+        Code::ConflictingChange,
+    ] {
+        for name in calls.iter().collect::<BTreeSet<_>>() {
+            let (mut observed, mut count, mut whose) = (nothing(), FRESH, None);
+            let refuse = |change: &Change| {
+                let this = format!("{} {}", change.call.name(), change.id) == *name;
+                if this {
+                    whose = tenant(change);
+                }
+                this.then_some(code)
+            };
+            let world = (&mut observed, &shared, &account);
+            let passed = pass(Some(&group()), world, &mut count, refuse, |_, _| {});
+            let case = format!("{name} refused with {code}: {:#?}", passed.made);
+            let told = |problem: &Problem| problem.code == code;
+            assert!(passed.problems.iter().any(told), "{case}\n{:?}", passed.problems);
+            let of = |at: &Problem| at.at.object.namespace.to_string();
+            if let Some(whose) = whose {
+                assert_eq!(passed.refused.len(), 1, "{case}");
+                for tenant in TENANTS {
+                    let want = 4;
+                    assert!(
+                        tenant == whose || served(&observed, tenant) == want,
+                        "{tenant}: {case}"
+                    );
+                }
+                assert!(
+                    passed.problems.iter().all(|p| of(p) == whose),
+                    "{case}: {:?}",
+                    passed.problems
+                );
+            }
+            // A later pass makes what is missing, and nothing else.
+            let world = (&mut observed, &shared, &account);
+            let mended = pass(Some(&group()), world, &mut count, |_| None, |_, _| {});
+            assert_eq!(mended.problems, [], "{case}");
+            for tenant in TENANTS {
+                assert_eq!(
+                    served(&observed, tenant),
+                    served(&whole, tenant),
+                    "{tenant}: {case}"
+                );
+            }
+        }
+    }
+}
+
+/// The two worlds of a change, and what is refused on the way.
+type Step = (
+    &'static str,
+    fn(&mut LoadBalancer),
+    &'static str,
+    &'static [&'static str],
+);
+
+#[test]
+fn nothing_is_taken_away_in_reliance_on_what_was_refused() {
+    let other_port = |b: &mut LoadBalancer| {
+        let backend = b.backends.values_mut().next().unwrap();
+        let mut targets = backend.targets.to_vec();
+        targets.iter_mut().for_each(|target| target.port = port(9090));
+        backend.targets = targets.into();
+    };
+    let other_protocol = |b: &mut LoadBalancer| b.backends.values_mut().next().unwrap().protocol.tls = true;
+    let steps: [Step; 4] = [
+        ("all targets move", other_port, "elbv2:RegisterTargets", &[]),
+        (
+            "another target group",
+            other_protocol,
+            "elbv2:CreateTargetGroup",
+            &[],
+        ),
+        (
+            "a rule that would use it",
+            other_protocol,
+            "elbv2:ModifyRule",
+            &[
+                "elbv2:CreateTargetGroup shop/web-web:80",
+                "elbv2:RegisterTargets shop/web-web:80",
+            ],
+        ),
+        (
+            "clients from elsewhere",
+            |b| {
+                let port = port(80);
+                b.options
+                    .admitted
+                    .insert(port, ["10.0.0.0/8".parse().unwrap()].into());
+            },
+            "ec2:AuthorizeSecurityGroupIngress",
+            &[],
+        ),
+    ];
+    for (what, edit, refused, want) in steps {
+        let account = Account::offline(None);
+        let (mut observed, shared) = made(&simple(), &account);
+        let mut desired = simple();
+        edit(&mut desired);
+        let refuse = |change: &Change| (change.call.name() == refused).then_some(Code::RequestRefused);
+        let world = (&mut observed, &shared, &account);
+        let passed = pass(Some(&desired), world, &mut FRESH.clone(), refuse, |_, _| {});
+        assert_eq!(
+            (passed.made.as_slice(), passed.refused.len()),
+            (&want.map_owned()[..], 1),
+            "{what}"
+        );
+    }
+}
+
+trait MapOwned {
+    fn map_owned(&self) -> Vec<String>;
+}
+
+impl MapOwned for &[&str] {
+    fn map_owned(&self) -> Vec<String> {
+        self.iter().map(|text| (*text).to_owned()).collect()
+    }
+}
+
+#[test]
+fn what_is_refused_over_and_over_is_left_alone() {
+    let account = Account::offline(None);
+    let mut desired = balancer("public", Semantics::Kubernetes);
+    http(&mut desired, 80, not_found());
+    for number in 0..20 {
+        let host = format!("h{number}.example.com");
+        desired
+            .rules
+            .push(rule("shop/web", &[80], &host, "prefix:/", not_found()));
+    }
+    for (code, tries) in [
+        (Code::AccessDenied, 5),
+        (Code::QuotaExceeded, 5),
+        (Code::RequestRefused, 20),
+    ] {
+        let mut observed = Observed::nothing(Owner::load_balancer("demo", &desired.id));
+        let (_, shared) = made(&desired, &account);
+        let create = |change: &Change| (change.call.name() == "elbv2:CreateRule").then_some(code);
+        let world = (&mut observed, &shared, &account);
+        let passed = pass(Some(&desired), world, &mut FRESH.clone(), create, |_, _| {});
+        assert_eq!(passed.refused.len(), tries, "{code}");
+    }
+}
+
+#[test]
+fn room_that_was_made_is_used_in_the_same_pass() {
+    let account = Account::offline(None);
+    let rules = [(1, 0, 0), (2, 0, 0), (2, 1, 0)];
+    let (mut observed, shared) = made(&given(&rules), &account);
+    // Two rules more and two less, where there is no room for both, though the quota we know of says so.
+    let mut desired = given(&rules[..1]);
+    desired.rules.push(rule(
+        "shop/web",
+        &[80],
+        "c.example.com",
+        "prefix:/new",
+        not_found(),
+    ));
+    desired.rules.push(rule(
+        "shop/web",
+        &[80],
+        "d.example.com",
+        "prefix:/new",
+        not_found(),
+    ));
+    let mut full = true;
+    let refuse = |change: &Change| match change.call.name() {
+        "elbv2:DeleteRule" => {
+            full = false;
+            None
+        }
+        "elbv2:CreateRule" if full => Some(Code::QuotaExceeded),
+        _ => None,
+    };
+    let world = (&mut observed, &shared, &account);
+    let passed = pass(Some(&desired), world, &mut FRESH.clone(), refuse, |_, _| {});
+    assert_eq!(passed.problems, []);
+    assert!(
+        passed
+            .made
+            .iter()
+            .any(|call| call.starts_with("elbv2:DeleteRule")),
+        "{:?}",
+        passed.made
+    );
+    assert_eq!(observed.load_balancer().unwrap().listeners[&80].rules.len(), 3);
+}
+
+#[test]
+fn a_deletion_that_is_refused_keeps_what_it_uses() {
+    let account = Account::offline(None);
+    let (mut observed, shared) = made(&simple(), &account);
+    let refuse =
+        |change: &Change| (change.call.name() == "elbv2:DeleteLoadBalancer").then_some(Code::AccessDenied);
+    let world = (&mut observed, &shared, &account);
+    let passed = pass(None, world, &mut FRESH.clone(), refuse, |_, _| {});
+    assert_eq!(passed.made, [""; 0]);
+    assert_eq!(codes(&passed.problems), [Code::AccessDenied]);
+    let refuse = |change: &Change| {
+        (change.call.name() == "elbv2:DeleteTargetGroup").then_some(Code::ConflictingChange)
+    };
+    let world = (&mut observed, &shared, &account);
+    let passed = pass(None, world, &mut FRESH.clone(), refuse, |_, _| {});
+    assert_eq!(
+        passed.made,
+        [
+            "elbv2:DeleteLoadBalancer LoadBalancer",
+            "ec2:DeleteSecurityGroup ManagedLBSecurityGroup"
+        ]
+    );
+}
