@@ -66,7 +66,7 @@ mod tests {
     use crate::cluster::object::{Kind, Object};
     use crate::cluster::wire;
 
-    fn ingress(metadata: serde_json::Value) -> Ingress {
+    fn ingress(metadata: &serde_json::Value) -> Ingress {
         match wire::from_api(
             Kind::Ingress,
             json!({"metadata": metadata, "spec": {"ingressClassName": "any"}}),
@@ -93,7 +93,7 @@ mod tests {
                 "deletionTimestamp": "2026-11-26T00:00:00Z",
             }),
         ] {
-            owners.ingress(&ingress(metadata));
+            owners.ingress(&ingress(&metadata));
         }
         owners.add(LoadBalancerId::parse("by-record"), || {
             "LoadBalancer by-record".into()

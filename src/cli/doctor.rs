@@ -3,28 +3,24 @@
 //! AWS is read first and the cluster after it: whatever was there at the first reading was recorded before it was made,
 //! so nothing that is being made can look like an orphan, however young it is.
 
-use std::collections::BTreeMap;
+mod delete;
+mod look;
+
 use std::io::{self, Write as _};
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
-use kube::api::{ApiResource, DynamicObject, GroupVersionKind};
-use kube::{Api, Client, ResourceExt};
-use portcullis_aws::{Account, Aws, Observed, Shared, inventory};
-use portcullis_model::{Claim, LoadBalancerId, Provider as _, ProviderError};
+use kube::Client;
+use portcullis_aws::{Aws, Observed, inventory};
+use portcullis_model::LoadBalancerId;
 use serde::Serialize;
 
-use super::adopt::look;
+use self::delete::{delete, unshare};
+use self::look::look;
 use super::aws::AwsArgs;
 use super::{Ended, run, serve};
 use crate::adopt::{Existing, Steps};
-use crate::cluster::incumbent::Binding;
-use crate::cluster::list;
-use crate::cluster::object::Object;
-use crate::crd::load_balancer::LoadBalancerResource;
-use crate::orphans::Owners;
 
 const EXAMPLE: &str = "\
 An orphan has the ownership tags of this cluster, and there is no Ingress of any class, no LoadBalancer, no parameters of
@@ -34,11 +30,6 @@ would take each other's for orphans.
 
 Example:
   portcullis doctor --orphans --cluster-name demo --aws-vpc-id vpc-0123456789abcdef0";
-
-/// Longest time of one call; nothing else is asked of a claim here.
-const CALL: Duration = Duration::from_secs(15);
-/// More rounds than any deletion takes.
-const ROUNDS: usize = 8;
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLE)]
@@ -80,15 +71,6 @@ struct Orphan {
     resources: Vec<Existing>,
 }
 
-/// Both sides as they were read, AWS first.
-struct Look {
-    account: Account,
-    observed: BTreeMap<LoadBalancerId, Observed>,
-    owners: Owners,
-    /// Whether anything in the cluster uses what load balancers share.
-    shared_in_use: bool,
-}
-
 pub(super) fn doctor(args: &DoctorArgs) -> anyhow::Result<Ended> {
     serve::runtime()?.block_on(async {
         let config = run::cluster(args.kubeconfig.as_deref()).await?;
@@ -119,201 +101,6 @@ pub(super) fn doctor(args: &DoctorArgs) -> anyhow::Result<Ended> {
         }
         print(args, &report)
     })
-}
-
-impl Look {
-    fn orphans(&self) -> BTreeMap<LoadBalancerId, Observed> {
-        let existing = self.observed.iter().map(|(id, observed)| {
-            let groups = observed
-                .target_groups
-                .iter()
-                .map(|owned| owned.get().arn.as_str());
-            (id, groups.collect())
-        });
-        let orphans = self.owners.without(existing);
-        let of = |(id, observed): (&LoadBalancerId, &Observed)| {
-            (orphans.contains(id) && !observed.is_nothing()).then(|| (id.clone(), observed.clone()))
-        };
-        self.observed.iter().filter_map(of).collect()
-    }
-}
-
-async fn look(client: &Client, aws: &Aws) -> anyhow::Result<Look> {
-    let account = aws.account().await.context("failed to read the account")?;
-    let ids: Vec<LoadBalancerId> = account
-        .listing
-        .stacks(&aws.settings().cluster)
-        .into_iter()
-        .collect();
-    let observed = aws
-        .observe(&ids, &account)
-        .await
-        .context("failed to read what exists")?;
-    let mut owners = Owners::default();
-    for object in list::objects(client)
-        .await
-        .context("failed to read the cluster")?
-    {
-        if let Object::Ingress(ingress) = object {
-            owners.ingress(&ingress);
-        }
-    }
-    let records = objects(
-        client,
-        "portcullis.dev",
-        "v1alpha1",
-        "LoadBalancer",
-        "loadbalancers",
-    )
-    .await?;
-    let mut shared_in_use = !records.is_empty();
-    for record in records {
-        let name = record.name_any();
-        let record: LoadBalancerResource = record
-            .try_parse()
-            .with_context(|| format!("failed to read LoadBalancer {name}"))?;
-        owners.add(LoadBalancerId::parse(&record.spec.id), || {
-            format!("LoadBalancer {name}")
-        });
-    }
-    for (group, version, kind, plural) in [
-        (
-            "portcullis.dev",
-            "v1alpha1",
-            "IngressClassParameters",
-            "ingressclassparameters",
-        ),
-        (
-            "elbv2.k8s.aws",
-            "v1beta1",
-            "IngressClassParams",
-            "ingressclassparams",
-        ),
-    ] {
-        for parameters in objects(client, group, version, kind, plural).await? {
-            if let Some(group) = parameters.data["spec"]["group"]["name"].as_str() {
-                owners.add(LoadBalancerId::Group(group.into()), || {
-                    format!("{kind} {}", parameters.name_any())
-                });
-            }
-        }
-    }
-    for binding in look::bindings(client).await? {
-        shared_in_use = true;
-        if let Binding::Ingress(id) = &binding.whose {
-            owners.add(id.clone(), || format!("TargetGroupBinding {}", binding.name));
-        }
-        if let Some(arn) = binding.arn {
-            owners.bound.insert(arn, binding.name);
-        }
-    }
-    Ok(Look {
-        account,
-        observed,
-        owners,
-        shared_in_use,
-    })
-}
-
-/// Objects of a kind whose definition need not be installed.
-async fn objects(
-    client: &Client,
-    group: &str,
-    version: &str,
-    kind: &str,
-    plural: &str,
-) -> anyhow::Result<Vec<DynamicObject>> {
-    let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural);
-    match list::pages(&Api::all_with(client.clone(), &resource)).await {
-        Err(kube::Error::Api(status)) if status.code == 404 => Ok(Vec::new()),
-        all => all.with_context(|| format!("failed to list {kind}")),
-    }
-}
-
-/// Load balancers before their target groups, and these before security groups; the rest of the orphans does not wait
-/// for one that fails.
-async fn delete(
-    aws: &Aws,
-    account: &Account,
-    id: &LoadBalancerId,
-    mut observed: Observed,
-    steps: &mut Steps,
-) {
-    let shared = Shared::nothing(&aws.settings().cluster);
-    for _ in 0..ROUNDS {
-        let (round, problems) = aws.plan(id, None, &observed, &shared, account);
-        steps
-            .obstacles
-            .extend(problems.iter().map(|problem| format!("{id} stays: {problem}")));
-        if round.is_empty() {
-            return;
-        }
-        for change in &round.changes {
-            match aws.apply(&claim(), change).await {
-                Ok(answer) => {
-                    portcullis_aws::fold(&mut observed, change, answer);
-                    steps
-                        .done
-                        .push(format!("{} {} of {id} is deleted", change.kind, change.id));
-                }
-                Err(error) => {
-                    steps
-                        .obstacles
-                        .push(stays(&format!("{} {} of {id}", change.kind, change.id), &error));
-                    return;
-                }
-            }
-        }
-    }
-}
-
-/// What load balancers shared goes with the last of them.
-async fn unshare(client: &Client, aws: &Aws, steps: &mut Steps) -> anyhow::Result<()> {
-    let look = look(client, aws).await?;
-    if look.shared_in_use || !look.observed.is_empty() {
-        return Ok(());
-    }
-    let mut shared = aws
-        .observe_shared(&look.account)
-        .await
-        .context("failed to read what load balancers share")?;
-    for _ in 0..ROUNDS {
-        let (round, _) = aws.plan_shared(&BTreeMap::new(), &shared, &look.account);
-        if round.is_empty() {
-            break;
-        }
-        for change in &round.changes {
-            match aws.apply(&claim(), change).await {
-                Ok(answer) => {
-                    portcullis_aws::fold_shared(&mut shared, change, answer);
-                    steps
-                        .done
-                        .push(format!("{} {}: {}", change.kind, change.id, change.reason));
-                }
-                Err(error) => {
-                    steps
-                        .obstacles
-                        .push(stays(&format!("{} {}", change.kind, change.id), &error));
-                    return Ok(());
-                }
-            }
-        }
-    }
-    Ok(())
-}
-
-fn stays(what: &str, error: &ProviderError) -> String {
-    // Interfaces of a load balancer take minutes to go, and its security groups are in use until then.
-    format!("{what} stays: {error}; run it again later")
-}
-
-/// Nobody else changes what belongs to nobody: no lease is asked for.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a claim is asked for at the moment of the call"
-)]
-fn claim() -> Claim {
-    Claim::until(Instant::now() + CALL)
 }
 
 fn orphan(id: &LoadBalancerId, observed: &Observed) -> Orphan {
