@@ -238,3 +238,55 @@ fn existing(observed: Option<&Observed>) -> Vec<Existing> {
         .map(|(kind, id, name)| Existing { kind, id, name })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use portcullis_model::Verb;
+
+    use super::*;
+
+    #[test]
+    fn only_what_the_incumbent_made_must_not_change() {
+        let change = ChangeSummary {
+            verb: Verb::Update,
+            kind: "ListenerRule",
+            id: "80:1".into(),
+            call: "elbv2:ModifyRule",
+            reason: "it differs".into(),
+            fields: Vec::new(),
+        };
+        let balancer = |standing, changes: usize| Balancer {
+            id: LoadBalancerId::parse("shop/web"),
+            standing,
+            members: Vec::new(),
+            resources: Vec::new(),
+            changes: vec![change.clone(); changes],
+            problems: Vec::new(),
+        };
+        let shared = |changes: usize| SharedPreview {
+            resources: Vec::new(),
+            changes: vec![change.clone(); changes],
+        };
+        for (what, balancers, across, want) in [
+            ("nothing changes", vec![balancer(Standing::Found, 0)], 0, 0),
+            ("what it made changes", vec![balancer(Standing::Found, 2)], 0, 1),
+            ("what is ours changes", vec![balancer(Standing::Ours, 2)], 0, 0),
+            ("what is new is made", vec![balancer(Standing::New, 7)], 0, 0),
+            (
+                "what nobody asks for goes",
+                vec![balancer(Standing::Leaving, 3)],
+                0,
+                0,
+            ),
+            ("what is shared changes", vec![balancer(Standing::Found, 0)], 1, 1),
+            (
+                "what is shared makes room for what is new",
+                vec![balancer(Standing::Found, 0), balancer(Standing::New, 7)],
+                1,
+                0,
+            ),
+        ] {
+            assert_eq!(changed(&balancers, &shared(across)).count(), want, "{what}");
+        }
+    }
+}
