@@ -75,9 +75,9 @@ pub(super) struct AdoptArgs {
         default_value = "kube-system/aws-load-balancer-controller-leader"
     )]
     incumbent_lease: ObjectName,
-    /// Lease of `portcullis run`, which must be free for --release
-    #[arg(long, value_name = "NAMESPACE/NAME", value_parser = object_name, default_value = "default/portcullis-leader")]
-    own_lease: ObjectName,
+    /// Name of the lease of `portcullis run`, which nobody may hold for --release, in any namespace
+    #[arg(long, value_name = "NAME", default_value = "portcullis-leader")]
+    leader_election_id: String,
     /// Form of what is printed
     #[arg(short, long, value_enum, value_name = "FORM", default_value = "text")]
     output: Output,

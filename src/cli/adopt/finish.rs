@@ -114,12 +114,11 @@ fn settled(cluster: &Cluster, id: &LoadBalancerId) -> Result<(), String> {
 /// Forgets every load balancer. What exists stays as it is, with the tags by which the incumbent finds it.
 pub(super) async fn release(args: &AdoptArgs, client: &Client, place: Place) -> anyhow::Result<Steps> {
     let mut steps = Steps::default();
-    let state = look::watch(client, &args.own_lease).await?;
-    steps.obstacles.extend(adopt::running(
-        "portcullis run",
-        &args.own_lease.to_string(),
-        &state,
-    ));
+    for lease in look::leases(client, &args.leader_election_id).await? {
+        let state = look::watch(client, &lease).await?;
+        let obstacle = adopt::running("portcullis run", &lease.to_string(), &state);
+        steps.obstacles.extend(obstacle);
+    }
     if !steps.obstacles.is_empty() {
         return Ok(steps);
     }

@@ -10,6 +10,7 @@ use k8s_openapi::api::admissionregistration::v1::{
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Service;
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams};
+use kube::core::PartialObjectMeta;
 use kube::{Api, Client, ResourceExt};
 use portcullis_aws::Aws;
 use portcullis_model::{LoadBalancer, LoadBalancerId, ObjectName, Problem, Provider as _};
@@ -56,18 +57,12 @@ impl Cluster {
         let objects = list::objects(&client)
             .await
             .context("failed to read the cluster")?;
-        let ingresses = objects.iter().filter_map(|object| match object {
-            Object::Ingress(ingress) => Some(ingress.clone()),
-            Object::IngressClass(_)
-            | Object::ClassParameters(_)
-            | Object::Service(_)
-            | Object::EndpointSlice(_)
-            | Object::Secret(_)
-            | Object::Node(_)
-            | Object::Pod(_)
-            | Object::Namespace(_) => None,
-        });
-        let ingresses = ingresses.collect();
+        let mut ingresses = Vec::new();
+        for object in &objects {
+            if let Object::Ingress(ingress) = object {
+                ingresses.push(ingress.clone());
+            }
+        }
         let decide = settings.clone();
         let mut index = Index::new(
             Box::new(move |candidate| translate::membership(&decide, candidate)),
@@ -148,6 +143,25 @@ pub(in crate::cli) async fn bindings(client: &Client) -> anyhow::Result<Vec<Targ
     Ok(all.into_iter().map(read).collect())
 }
 
+/// Leases of this name, in whatever namespace.
+pub(super) async fn leases(client: &Client, name: &str) -> anyhow::Result<Vec<ObjectName>> {
+    let api: Api<Lease> = Api::all(client.clone());
+    let params = ListParams::default().fields(&format!("metadata.name={name}"));
+    let found = api
+        .list_metadata(&params)
+        .await
+        .context("failed to list leases")?;
+    Ok(found.items.iter().map(name_of).collect())
+}
+
+fn name_of<K>(object: &PartialObjectMeta<K>) -> ObjectName {
+    let metadata = &object.metadata;
+    ObjectName::new(
+        metadata.namespace.clone().unwrap_or_default(),
+        metadata.name.clone().unwrap_or_default(),
+    )
+}
+
 /// Looks at a lease until it is known whether its holder renews it.
 pub(super) async fn watch(client: &Client, name: &ObjectName) -> anyhow::Result<State> {
     let api: Api<Lease> = Api::namespaced(client.clone(), &name.namespace);
@@ -190,20 +204,16 @@ async fn incumbent(cluster: &Cluster, name: &ObjectName) -> anyhow::Result<Incum
         .list_metadata(&ListParams::default())
         .await
         .context("failed to list Services")?;
-    let held = |service: &&_| {
-        let service: &kube::core::PartialObjectMeta<Service> = service;
-        service
-            .finalizers()
-            .iter()
+    let held = |service: &&PartialObjectMeta<Service>| {
+        let finalizers = service.metadata.finalizers.iter().flatten();
+        finalizers
+            .into_iter()
             .any(|finalizer| finalizer == incumbent::SERVICE_FINALIZER)
-    };
-    let named = |service: &kube::core::PartialObjectMeta<Service>| {
-        ObjectName::new(service.namespace().unwrap_or_default(), service.name_any())
     };
     Ok(Incumbent {
         lease: name.to_string(),
         webhooks: closing(client).await?,
-        services: services.items.iter().filter(held).map(named).collect(),
+        services: services.items.iter().filter(held).map(name_of).collect(),
         bindings: counted,
         state: watch(client, name).await?,
     })
