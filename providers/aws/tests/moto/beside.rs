@@ -125,7 +125,8 @@ async fn a_network_load_balancer_stands_in_front() {
     let mut observed = nothing(&desired);
     let known = (&shared, &account);
     let calls = world.make(&desired, &mut observed, known).await;
-    assert_eq!(calls.last(), Some(&"elbv2:CreateListener"), "{calls:?}");
+    // Last of all, once AWS has set up what is to be its target.
+    assert_eq!(calls.last(), Some(&"elbv2:RegisterTargets"), "{calls:?}");
 
     let (seen, _) = world.look(&desired.id).await;
     assert_eq!(comparable(&seen), comparable(&observed));
