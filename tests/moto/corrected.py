@@ -374,7 +374,8 @@ def listeners_are_created_once(
 ):
     """One listener a port (API: DuplicateListener), unless all settings are equal (API, CreateListener: idempotent).
 
-    HTTPS needs a certificate and a policy that exist (API: CertificateNotFound, SSLPolicyNotFound); HTTP has neither.
+    HTTPS needs a certificate and a policy that exist (API: CertificateNotFound, SSLPolicyNotFound); HTTP and TCP have
+    neither.
     """
     balancer = self.load_balancers.get(load_balancer_arn)
     actions = check_actions(self, balancer, protocol, actions)
@@ -384,9 +385,9 @@ def listeners_are_created_once(
         check_certificates(self, [certificate])
         if ssl_policy not in SSL_POLICIES:
             refuse("SSLPolicyNotFound", f"Policy '{ssl_policy}' not found")
-    elif protocol == "HTTP":
+    elif protocol in ("HTTP", "TCP"):
         if certificate:
-            invalid("A certificate cannot be specified for HTTP listeners")
+            invalid(f"A certificate cannot be specified for {protocol} listeners")
         ssl_policy = None
     for existing in balancer.listeners.values() if balancer else []:
         if existing.port == port:
@@ -996,7 +997,8 @@ FakeTargetGroup.load_balancer_arns = property(load_balancer_arns, lambda self, v
 def target_groups_are_created_once(moto, self, name, **given):
     """Equal settings and name: the existing one (API, CreateTargetGroup: idempotent); others: DuplicateTargetGroupName.
 
-    gRPC is checked at /AWS.ALB/healthcheck (API, HealthCheckPath) for status 12 (API, Matcher).
+    gRPC is checked at /AWS.ALB/healthcheck (API, HealthCheckPath) for status 12 (API, Matcher). An Application Load
+    Balancer behind a Network Load Balancer is checked over HTTP or HTTPS, as asked for; moto says TCP.
     """
     check_name("target group", name)
     if given.get("protocol_version") == "GRPC":
@@ -1006,20 +1008,28 @@ def target_groups_are_created_once(moto, self, name, **given):
     if existing is None:
         if len(self.target_groups) >= QUOTAS["target-groups"]:
             refuse("TooManyTargetGroups", "The maximum number of target groups has been reached")
-        created = moto(self, name, **given)
+        created = checked_as_asked(moto(self, name, **given), given)
         if created.protocol in ("HTTP", "HTTPS"):
             created.attributes = defaults(TARGET_GROUP_ATTRIBUTES)
         return created
     all_groups = dict(self.target_groups)
     del self.target_groups[existing.arn]
     try:
-        compared = moto(self, name, **{**given, "tags": None})
+        compared = checked_as_asked(moto(self, name, **{**given, "tags": None}), given)
     finally:
         self.target_groups.clear()
         self.target_groups.update(all_groups)
     if settings(compared) != settings(existing):
         refuse("DuplicateTargetGroupName", f"A target group named '{name}' exists, but with different settings")
     return existing
+
+
+def checked_as_asked(group, given):
+    if group.target_type == "alb":
+        group.health_check_protocol = given.get("healthcheck_protocol") or "HTTP"
+        group.health_check_path = given.get("healthcheck_path") or "/"
+        group.matcher = given.get("matcher") or {"HttpCode": "200-399"}
+    return group
 
 
 def settings(group):
@@ -1078,7 +1088,7 @@ def targets_are_what_the_target_group_takes(moto, self, target_group_arn, instan
     if group is None:
         refuse("TargetGroupNotFound", "One or more target groups not found")
     for target in instances:
-        check = {"instance": check_instance, "ip": check_address}.get(group.target_type)
+        check = {"instance": check_instance, "ip": check_address, "alb": check_balancer}.get(group.target_type)
         if check:
             check(self, group, target)
     group.draining = draining(group)
@@ -1107,6 +1117,14 @@ def check_instance(self, group, target):
     instance = self.ec2_backend.get_instance_by_id(target["Id"])
     if instance is None or instance.vpc_id != group.vpc_id or instance.state != "running":
         refuse("InvalidTarget", f"The target '{target['Id']}' does not exist, does not run or is in another VPC")
+
+
+def check_balancer(self, group, target):
+    """An Application Load Balancer that listens on the port (API: InvalidTarget)."""
+    balancer = self.load_balancers.get(target["Id"])
+    port = int(target.get("Port") or group.port)
+    if balancer is None or all(int(listener.port) != port for listener in balancer.listeners.values()):
+        refuse("InvalidTarget", f"The target '{target['Id']}' does not exist or does not listen on port {port}")
 
 
 PRIVATE = [ipaddress.ip_network(block) for block in ("10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16")]
@@ -1207,6 +1225,8 @@ def zone_of(self, group, target):
     if target["Id"].startswith("i-"):
         instance = self.ec2_backend.get_instance_by_id(target["Id"])
         return self.ec2_backend.get_subnet(instance.subnet_id).availability_zone if instance else "all"
+    if group.target_type == "alb":
+        return "all"
     address = ipaddress.ip_address(target["Id"])
     for zone in self.ec2_backend.subnets.values():
         for subnet in zone.values():

@@ -655,6 +655,25 @@ class Corrected(unittest.TestCase):
         modified = self.elb.modify_target_group(TargetGroupArn=http, Matcher={"HttpCode": "200-299"})
         self.assertEqual(modified["TargetGroups"][0]["Matcher"], {"HttpCode": "200-299"})
 
+    def test_an_application_load_balancer_behind_another_is_checked_over_http(self):
+        asked = {"Protocol": "TCP", "TargetType": "alb", "HealthCheckProtocol": "HTTP", "HealthCheckPath": "/ok"}
+        arn = self.group("front", **asked)
+        self.assertEqual(self.group("front", **asked), arn)
+        described = self.elb.describe_target_groups(TargetGroupArns=[arn])["TargetGroups"][0]
+        shown = [described[key] for key in ("HealthCheckProtocol", "HealthCheckPath", "Matcher")]
+        self.assertEqual(shown, ["HTTP", "/ok", {"HttpCode": "200-399"}])
+        front = self.load_balancer("front", Type="network")
+        listener = self.listener(front, Protocol="TCP", DefaultActions=[forward(arn)])
+        listeners = self.elb.describe_listeners(ListenerArns=[listener])["Listeners"]
+        self.assertNotIn("SslPolicy", listeners[0])
+        behind = self.load_balancer("behind")
+        target = {"Id": behind["LoadBalancerArn"], "Port": 80}
+        register = lambda: self.elb.register_targets(TargetGroupArn=arn, Targets=[target])
+        self.refused("InvalidTarget", register)
+        self.listener(behind)
+        register()
+        self.assertEqual([state for _, _, state, *_ in self.health(arn)], ["healthy"])
+
     # --- tags, EC2, ACM
 
     def test_tags_are_limited_and_go_with_their_resource(self):

@@ -10,7 +10,7 @@ use super::tags::tags_of;
 use crate::account::{Fact, ListedTargetGroup, Listing};
 use crate::client::Client;
 use crate::observed::{LoadBalancerState, SecurityGroupState, TargetGroupState};
-use crate::resource::{Pairs, TargetGroupArn, VpcId};
+use crate::resource::{Pairs, TargetGroupArn, TargetType, VpcId};
 use crate::wire::{
     APPLICATION, LAMBDA, NETWORK, listed_target_group_from, load_balancer_from, security_group_from,
     target_group_from,
@@ -84,7 +84,10 @@ async fn target_groups(
     let arns: Vec<_> = every
         .iter()
         .filter(|it| it.vpc.as_ref().is_none_or(|own| own == vpc))
-        .filter(|it| it.kind == LAMBDA || matches!(it.protocol.as_deref(), Some("HTTP" | "HTTPS")))
+        .filter(|it| {
+            [LAMBDA, TargetType::Alb.as_str()].contains(&it.kind.as_str())
+                || matches!(it.protocol.as_deref(), Some("HTTP" | "HTTPS"))
+        })
         .map(|it| it.arn.to_string())
         .collect();
     let mut tags = tags_of(client, &arns).await?;

@@ -145,7 +145,14 @@ async fn a_network_load_balancer_stands_in_front() {
     );
     desired.options.front = None;
     let calls = world.make(&desired, &mut observed, known).await;
-    assert_eq!(calls, ["elbv2:DeleteLoadBalancer", "elbv2:DeleteTargetGroup"]);
+    assert_eq!(
+        calls,
+        [
+            "ec2:RevokeSecurityGroupIngress",
+            "elbv2:DeleteLoadBalancer",
+            "elbv2:DeleteTargetGroup"
+        ]
+    );
     let (seen, _) = world.look(&desired.id).await;
     assert_eq!(comparable(&seen), comparable(&observed));
     assert!(seen.front().is_none());
