@@ -16,16 +16,11 @@ use crate::resource::{
 };
 
 /// Something that was read, or, with no cloud to read from, something that stays symbolic.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Fact<T> {
     Read(T),
+    #[default]
     Symbolic,
-}
-
-impl<T> Default for Fact<T> {
-    fn default() -> Self {
-        Self::Symbolic
-    }
 }
 
 /// A subnet of the VPC.
