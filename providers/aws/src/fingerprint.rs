@@ -1,12 +1,33 @@
 //! A load balancer and the account in, a short text that differs where what should exist differs out.
 
-use portcullis_model::LoadBalancer;
+use portcullis_model::{ClientCertificates, FirewallChoice, LoadBalancer, Protocol};
 use sha2::{Digest, Sha256};
 
 use crate::account::Account;
 use crate::compile::{Desired, compile};
 use crate::observed::{Observed, Owner};
 use crate::settings::Settings;
+
+/// What is asked to be absent is no resource; what nobody asks about stays as it is.
+fn absences(desired: &LoadBalancer) -> Vec<String> {
+    let mut out = Vec::new();
+    let firewall = desired.options.firewall.as_ref();
+    if firewall.is_some_and(|firewall| firewall.choice == FirewallChoice::Off) {
+        out.push("no firewall".to_owned());
+    }
+    if desired.options.attack_protection == Some(false) {
+        out.push("no protection".to_owned());
+    }
+    for listener in desired.listeners.values() {
+        if let Protocol::Https(tls) = &listener.protocol
+            && let Some(clients) = &tls.clients
+            && clients.certificates == ClientCertificates::Off
+        {
+            out.push(format!("no client certificates at {}", listener.port));
+        }
+    }
+    out
+}
 
 /// A digest of the desired resources as `plan -o json` shows them, tags and targets included. What exists has no part
 /// in it. Stored: a change of the form is a change of every load balancer's fingerprint, and costs one look at each.
@@ -19,6 +40,9 @@ pub fn fingerprint(settings: &Settings, desired: &LoadBalancer, account: &Accoun
     // Not part of any resource, but of what is done with its targets.
     for id in compiled.iter().flat_map(|compiled| compiled.joint.keys()) {
         bytes.extend(id.bytes());
+    }
+    for absence in absences(desired) {
+        bytes.extend(absence.bytes());
     }
     let digest = Sha256::digest(&bytes);
     let digits: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();

@@ -73,6 +73,22 @@ impl Aws {
         &self.region
     }
 
+    /// Reads of the account and of what is observed what only these load balancers ask for.
+    pub async fn complete<'a>(
+        &self,
+        desired: impl IntoIterator<Item = &'a LoadBalancer>,
+        account: &Account,
+        observed: &mut BTreeMap<LoadBalancerId, Observed>,
+    ) -> Result<(), ProviderError> {
+        for balancer in desired {
+            self.consult(balancer, account).await?;
+            if let Some(observed) = observed.get_mut(&balancer.id) {
+                self.look_closer(balancer, observed).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// How often each operation was called and how it ended.
     pub fn calls(&self) -> &Calls {
         self.client.calls()

@@ -257,8 +257,11 @@ pub(super) async fn report(
     let mut ids = account.listing.stacks(&aws.settings().cluster);
     ids.extend(desired.keys().cloned());
     let ids: Vec<LoadBalancerId> = ids.into_iter().collect();
-    let observed = aws
+    let mut observed = aws
         .observe(&ids, &account)
+        .await
+        .context("failed to read what exists")?;
+    aws.complete(desired.values().copied().flatten(), &account, &mut observed)
         .await
         .context("failed to read what exists")?;
     let shared = aws

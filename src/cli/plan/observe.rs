@@ -31,16 +31,9 @@ pub(super) fn plan(balancers: &[LoadBalancer], settings: Settings) -> anyhow::Re
             .observe(&ids, &account)
             .await
             .context("failed to read what exists")?;
-        for balancer in balancers {
-            aws.consult(balancer, &account)
-                .await
-                .context("failed to read the account")?;
-            if let Some(observed) = observed.get_mut(&balancer.id) {
-                aws.look_closer(balancer, observed)
-                    .await
-                    .context("failed to read what exists")?;
-            }
-        }
+        aws.complete(balancers, &account, &mut observed)
+            .await
+            .context("failed to read what exists")?;
         let shared = aws
             .observe_shared(&account)
             .await

@@ -90,7 +90,7 @@ fn a_member_with_other_prefix_lists_lets_in_nobody_whom_it_keeps_out() {
         (Some("pl-1"), Some("pl-2"), "403"),
         (Some("pl-1"), None, "shop/b"),
     ] {
-        fn given<'a>(lists: Option<&'a str>) -> Vec<(&'static str, &'a str)> {
+        fn given(lists: Option<&str>) -> Vec<(&'static str, &str)> {
             lists.map(|lists| (LISTS, lists)).into_iter().collect()
         }
         let served = two(&given(a), &given(b));

@@ -111,14 +111,10 @@ pub(super) fn clients(
     };
     let mut close = |certain: bool| {
         // What could not be looked for may well be what stands there.
-        if certain || existing.is_none_or(Option::is_none) {
-            if closes(context, existing.is_some()) {
-                unprotected
-                    .at
-                    .entry(port)
-                    .or_default()
-                    .extend(clients.relied_on_by.clone());
-            }
+        let may_stand = !certain && existing.is_some_and(Option::is_some);
+        if !may_stand && closes(context, existing.is_some()) {
+            let relying = clients.relied_on_by.iter().cloned();
+            unprotected.at.entry(port).or_default().extend(relying);
         }
         existing.cloned().flatten()
     };

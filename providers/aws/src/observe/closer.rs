@@ -23,7 +23,12 @@ pub(crate) async fn look_closer(
         state.capacity = looked(capacity(client, &state.arn).await)?;
     }
     if options.firewall.is_some() && settings.wafv2 == Switch::On && state.web_acl.at().is_none() {
-        state.web_acl = looked(web_acl(client, &state.arn).await)?;
+        let read = web_acl(client, &state.arn).await;
+        state.web_acl = match state.listeners.is_empty() {
+            // Nobody is served yet, and nobody will be before this is known: it is asked again soon.
+            true => Looked::At(read?),
+            false => looked(read)?,
+        };
     }
     if options.attack_protection.is_some() && settings.shield == Switch::On && state.protection.at().is_none()
     {

@@ -43,6 +43,7 @@ pub(crate) fn is_foreign(refused: &Refusals<Change>, arn: &str) -> bool {
     let named = |call: &Call| {
         matches!(call, Call::RegisterTargets { arn: group, .. } if group.as_str() == arn)
             || matches!(call, Call::CreateListener { load_balancer, .. } if load_balancer.as_str() == arn)
+            || matches!(call, Call::AssociateWebAcl { load_balancer, .. } if load_balancer.as_str() == arn)
     };
     refused
         .iter()

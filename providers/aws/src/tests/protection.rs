@@ -520,3 +520,28 @@ fn what_stands_before_a_load_balancer_is_shown() {
         imagine(change);
     }
 }
+
+#[test]
+fn that_something_is_to_be_absent_is_noticed() {
+    let plain = || {
+        let mut balancer = asking(&[(443, ClientCertificates::Off)]);
+        if let Protocol::Https(tls) = &mut balancer.listeners.get_mut(&port(443)).unwrap().protocol {
+            tls.clients = None;
+        }
+        balancer
+    };
+    let print = |balancer: &LoadBalancer| crate::fingerprint(&settings("demo"), balancer, &account());
+    let mut unprotected = plain();
+    unprotected.options.attack_protection = Some(false);
+    let mut open = plain();
+    open.options.firewall = behind(FirewallChoice::Off).options.firewall;
+    let prints = [
+        plain(),
+        unprotected,
+        open,
+        asking(&[(443, ClientCertificates::Off)]),
+    ]
+    .map(|b| print(&b));
+    let distinct: std::collections::BTreeSet<&String> = prints.iter().collect();
+    assert_eq!(distinct.len(), prints.len(), "{prints:?}");
+}
