@@ -62,6 +62,8 @@ pub struct Setup<P> {
     pub sync_period: Duration,
     /// Time between two looks at the health of targets that pods wait for.
     pub health_interval: Duration,
+    /// The only one whose Ingresses are read; all where absent.
+    pub namespace: Option<String>,
     pub leadership: Leadership,
     /// Name of this process among all that ever run: for the lease and Events.
     pub identity: String,
@@ -109,9 +111,9 @@ pub async fn run<P: Provider>(
     let (touched, mut touches) = mpsc::unbounded_channel();
     for kind in Kind::ALL.iter().copied().filter(|kind| *kind != Kind::Secret) {
         let (index, health, touched) = (index.clone(), health.clone(), touched.clone());
-        let watch = follow::follow(client.clone(), kind, index, health, touched);
+        let (client, namespace) = (client.clone(), setup.namespace.clone());
         tasks.spawn(async move {
-            watch.await;
+            follow::follow(client, kind, namespace.as_deref(), index, health, touched).await;
             kind.as_str()
         });
     }

@@ -1,12 +1,17 @@
 //! Our own kinds: what operators write (`IngressClassParameters`) and what they read (`LoadBalancer`).
 
+pub mod class_settings;
 pub mod load_balancer;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// `spec` of an `IngressClassParameters`: how the Ingresses of a class are served.
+pub use class_settings::Given;
+use class_settings::{Capacity, Group, Ipam, Listener, Pair, Subnets};
+
+/// `spec` of an `IngressClassParameters`: how the Ingresses of a class are served. What it says of load balancers wins
+/// over what Ingresses and Services say.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cluster", derive(kube::CustomResource, schemars::JsonSchema))]
 #[cfg_attr(
@@ -28,15 +33,80 @@ pub struct ClassParametersSpec {
     /// Whether changes are made, or only computed and shown.
     #[serde(default)]
     pub mode: Mode,
-    /// Scheme of load balancers that do not say theirs: `internal` or `internet-facing`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub scheme: Option<String>,
     /// Whose rules of precedence hold; by the class's controller name where absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub semantics: Option<SemanticsName>,
     /// Who may use the class; everybody where absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub admission: Option<Admission>,
+    /// All Ingresses of the class share the load balancer of this group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<Group>,
+    /// `internal` or `internet-facing`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "cluster", schemars(extend("pattern" = "^(internal|internet-facing)$")))]
+    pub scheme: Option<String>,
+    /// `ipv4`, `dualstack` or `dualstack-without-public-ipv4`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(
+        feature = "cluster",
+        schemars(extend("pattern" = "^(ipv4|dualstack|dualstack-without-public-ipv4)$"))
+    )]
+    pub ip_address_type: Option<String>,
+    /// Name given at creation, at most 32 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "cluster", schemars(length(max = 32)))]
+    pub load_balancer_name: Option<String>,
+    /// Where load balancers stand, instead of in the subnets found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(
+        feature = "cluster",
+        schemars(extend("x-kubernetes-validations" = [{
+            "rule": "(has(self.ids) && size(self.ids) > 0) != (has(self.tags) && size(self.tags) > 0)",
+            "message": "give either ids or tags",
+        }]))
+    )]
+    pub subnets: Option<Subnets>,
+    /// Who may connect, by address range.
+    #[serde(default, rename = "inboundCIDRs", skip_serializing_if = "Vec::is_empty")]
+    pub inbound_cidrs: Vec<String>,
+    /// Who may connect, by prefix list.
+    #[serde(default, rename = "prefixListsIDs", skip_serializing_if = "Vec::is_empty")]
+    pub prefix_lists: Vec<String>,
+    /// Certificates of ACM or IAM; the first is the default.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub certificate_arn: Vec<String>,
+    /// TLS policy by AWS's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ssl_policy: Option<String>,
+    /// HTTPS port that plain HTTP is redirected to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ssl_redirect_port: Option<String>,
+    /// Tags of all resources. Of a key that an Ingress gives, too, this value counts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<Pair>,
+    /// `ip` for pods, `instance` for a port of every node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "cluster", schemars(extend("pattern" = "^(ip|instance)$")))]
+    pub target_type: Option<String>,
+    /// Attributes of load balancers by AWS's names. In a group those of the first member's class count.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub load_balancer_attributes: Vec<Pair>,
+    /// Attributes of listeners by AWS's names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub listeners: Vec<Listener>,
+    /// Capacity kept ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub minimum_load_balancer_capacity: Option<Capacity>,
+    /// Pools of VPC IPAM that addresses come from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ipam_configuration: Option<Ipam>,
+    /// Web ACL of AWS WAF by ARN; `none` for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wafv2_acl_arn: Option<String>,
+    /// The same by name, which wins over the ARN.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wafv2_acl_name: Option<String>,
 }
 
 /// Whether changes are made.
@@ -96,4 +166,18 @@ pub struct NamespaceSelector {
     /// All of these labels with these values.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub match_labels: BTreeMap<String, String>,
+    /// And all of these hold.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub match_expressions: Vec<LabelExpression>,
+}
+
+/// What is asked of a label.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cluster", derive(schemars::JsonSchema))]
+pub struct LabelExpression {
+    pub key: String,
+    /// `In`, `NotIn`, `Exists` or `DoesNotExist`; by any other no namespace is admitted.
+    pub operator: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub values: Vec<String>,
 }

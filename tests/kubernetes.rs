@@ -294,7 +294,7 @@ fn follow_all(client: &Client) -> Following {
         let (index, health) = (following.index.clone(), following.health.clone());
         following
             .tasks
-            .spawn(follow(client.clone(), kind, index, health, touched.clone()));
+            .spawn(follow(client.clone(), kind, None, index, health, touched.clone()));
     }
     following
         .tasks
@@ -353,6 +353,75 @@ async fn an_index_follows_the_server() {
         .unwrap();
     until("and then not any more", async || {
         (members().await == Some(0)).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_incumbent_s_kind_is_followed_from_when_the_server_knows_it() {
+    let client = client().await;
+    let following = follow_all(&client);
+    until("every kind is listed, or not there", async || {
+        following.index.lock().synced().is_ok().then_some(())
+    })
+    .await;
+    let definition = json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "ingressclassparams.elbv2.k8s.aws"},
+        "spec": {
+            "group": "elbv2.k8s.aws", "scope": "Cluster",
+            "names": {"kind": "IngressClassParams", "plural": "ingressclassparams", "singular": "ingressclassparams"},
+            "versions": [{"name": "v1beta1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {
+                "type": "object", "x-kubernetes-preserve-unknown-fields": true,
+            }}}],
+        },
+    });
+    let parameters = json!({
+        "apiVersion": "elbv2.k8s.aws/v1beta1", "kind": "IngressClassParams", "metadata": {"name": "incumbent"},
+        "spec": {"group": {"name": "by-the-incumbent"}},
+    });
+    let class = json!({
+        "apiVersion": "networking.k8s.io/v1", "kind": "IngressClass", "metadata": {"name": "incumbent"},
+        "spec": {
+            "controller": "portcullis.dev/ingress",
+            "parameters": {"apiGroup": "elbv2.k8s.aws", "kind": "IngressClassParams", "name": "incumbent"},
+        },
+    });
+    let ingress = json!({
+        "apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": {"name": "incumbent"},
+        "spec": {
+            "ingressClassName": "incumbent",
+            "defaultBackend": {"service": {"name": "web", "port": {"number": 80}}},
+        },
+    });
+    tokio::task::spawn_blocking(move || {
+        post(
+            "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
+            &definition,
+        );
+        post("/apis/networking.k8s.io/v1/ingressclasses", &class);
+        post(
+            "/apis/networking.k8s.io/v1/namespaces/default/ingresses",
+            &ingress,
+        );
+    })
+    .await
+    .unwrap();
+    until("the server takes objects of the kind", async || {
+        let parameters = parameters.clone();
+        let path = "/apis/elbv2.k8s.aws/v1beta1/ingressclassparams";
+        let answer = tokio::task::spawn_blocking(move || SERVER.request("POST", path, Some(&parameters)));
+        matches!(answer.await.unwrap().status, 201 | 409).then_some(())
+    })
+    .await;
+    let id = LoadBalancerId::Group("by-the-incumbent".into());
+    until("the class is as its parameters say", async || {
+        let index = following.index.lock();
+        let members = index
+            .synced()
+            .ok()
+            .map(|synced| synced.snapshot(&id).members.len());
+        (members == Some(1)).then_some(())
     })
     .await;
 }

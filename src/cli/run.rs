@@ -46,6 +46,9 @@ pub(super) struct RunArgs {
     /// File that says where the cluster is [default: $KUBECONFIG, ~/.kube/config, or the pod's own]
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
+    /// The only namespace whose Ingresses, Services and pods are read [default: all]
+    #[arg(long, value_name = "NAMESPACE")]
+    watch_namespace: Option<String>,
     /// Address of /livez, /readyz and /metrics
     #[arg(long, value_name = "ADDR:PORT", default_value = "0.0.0.0:8080")]
     admin: SocketAddr,
@@ -102,6 +105,7 @@ async fn serve(args: &RunArgs) -> anyhow::Result<Ended> {
         settings.targets = Targets::Default(kind.into());
     }
     let setup = Setup {
+        namespace: args.watch_namespace.clone(),
         settings,
         place: Place {
             provider: Aws::NAME,

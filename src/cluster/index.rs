@@ -18,7 +18,7 @@ use self::roster::Roster;
 pub use self::synced::{NotSynced, Synced};
 use super::membership::{Candidate, Decide, Membership, References};
 use super::object::{
-    ClassParameters, Ingress, IngressClass, Kind, Namespace, Node, Object, ObjectKey, Secret,
+    ClassParameters, Ingress, IngressClass, Kind, Namespace, Node, Object, ObjectKey, ParametersRef, Secret,
 };
 
 /// Whether Secrets are read at all.
@@ -68,6 +68,7 @@ pub struct Index {
     /// Kinds not yet listed once.
     waiting: BTreeSet<Kind>,
     classes: BTreeMap<Arc<str>, Arc<IngressClass>>,
+    /// By [`ClassParameters::key`].
     parameters: BTreeMap<Arc<str>, Arc<ClassParameters>>,
     namespaces: BTreeMap<Arc<str>, Arc<Namespace>>,
     nodes: Arc<BTreeMap<Arc<str>, Arc<Node>>>,
@@ -184,7 +185,10 @@ impl Index {
         match kind {
             Kind::Ingress => self.roster.names(),
             Kind::IngressClass => cluster(&self.classes),
-            Kind::ClassParameters => cluster(&self.parameters),
+            Kind::ClassParameters | Kind::IncumbentParameters => {
+                let of_kind = self.parameters.values().filter(|held| held.kind == kind);
+                of_kind.map(|held| held.meta.name.clone()).collect()
+            }
             Kind::Namespace => cluster(&self.namespaces),
             Kind::Node => cluster(&self.nodes),
             Kind::Secret => {
@@ -209,8 +213,8 @@ impl Index {
                 );
             }
             Object::ClassParameters(parameters) => {
-                let name = parameters.meta.name.name.clone();
-                put_named(&mut self.parameters, name, parameters, &mut asked.parameters);
+                let key = parameters.key();
+                put_named(&mut self.parameters, key, parameters, &mut asked.parameters);
             }
             Object::Namespace(namespace) => {
                 let name = namespace.meta.name.name.clone();
@@ -248,7 +252,10 @@ impl Index {
         match key.kind {
             Kind::Ingress => self.roster.remove(name, touched),
             Kind::IngressClass => remove_named(&mut self.classes, &name.name, &mut asked.classes),
-            Kind::ClassParameters => remove_named(&mut self.parameters, &name.name, &mut asked.parameters),
+            Kind::ClassParameters | Kind::IncumbentParameters => {
+                let key = ClassParameters::key_of(key.kind, &name.name);
+                remove_named(&mut self.parameters, &key, &mut asked.parameters);
+            }
             Kind::Namespace => remove_named(&mut self.namespaces, &name.name, &mut asked.namespaces),
             Kind::Node => {
                 if self.nodes.contains_key(&name.name) {
@@ -364,7 +371,8 @@ impl Asked {
                     || class
                         .parameters
                         .as_ref()
-                        .is_some_and(|parameters| self.parameters.contains(&parameters.name))
+                        .and_then(ParametersRef::key)
+                        .is_some_and(|key| self.parameters.contains(&key))
             })
     }
 }

@@ -179,7 +179,7 @@ fn as_kubernetes_takes_it(read: Read) -> Result<Read, ReadError> {
 fn may_narrow(kind: Kind, field: &str) -> bool {
     match kind {
         Kind::Ingress => field.starts_with("spec.rules["),
-        Kind::ClassParameters => field.starts_with("spec."),
+        Kind::ClassParameters | Kind::IncumbentParameters => field.starts_with("spec."),
         Kind::IngressClass
         | Kind::Service
         | Kind::EndpointSlice

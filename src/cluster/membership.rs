@@ -12,6 +12,7 @@ use super::object::{ClassParameters, Ingress, IngressClass, Namespace};
 pub struct Candidate<'a> {
     pub ingress: &'a Ingress,
     pub classes: &'a BTreeMap<Arc<str>, Arc<IngressClass>>,
+    /// By [`ClassParameters::key`].
     pub parameters: &'a BTreeMap<Arc<str>, Arc<ClassParameters>>,
     pub namespaces: &'a BTreeMap<Arc<str>, Arc<Namespace>>,
 }

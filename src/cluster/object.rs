@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use portcullis_model::{LoadBalancerId, ObjectName};
 
-use crate::crd::ClassParametersSpec;
+use crate::crd::{ClassParametersSpec, Given};
 
 /// What every object says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -241,11 +241,54 @@ pub struct ParametersRef {
     pub name: Arc<str>,
 }
 
-/// `portcullis.dev/v1alpha1` IngressClassParameters.
+impl ParametersRef {
+    /// Under which name the parameters are kept; none where they are of a kind that is not read.
+    pub fn key(&self) -> Option<Arc<str>> {
+        let kinds = [Kind::ClassParameters, Kind::IncumbentParameters];
+        let kind = kinds.into_iter().find(|kind| {
+            let group = kind.api_version().split('/').next();
+            kind.as_str() == &*self.kind && group == Some(&*self.api_group)
+        })?;
+        Some(ClassParameters::key_of(kind, &self.name))
+    }
+}
+
+/// `portcullis.dev/v1alpha1` IngressClassParameters, or the incumbent's `elbv2.k8s.aws/v1beta1` IngressClassParams.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClassParameters {
     pub meta: Meta,
-    pub spec: ClassParametersSpec,
+    pub kind: Kind,
+    /// Boxed: it is larger than any other object.
+    pub spec: Box<ClassParametersSpec>,
+    /// What it says in the words of annotations.
+    pub given: BTreeMap<Arc<str>, Given>,
+    /// Fields that may restrict something, and are not known here.
+    pub unread: Vec<Arc<str>>,
+}
+
+impl ClassParameters {
+    pub fn new(meta: Meta, kind: Kind, spec: ClassParametersSpec, unread: Vec<Arc<str>>) -> Self {
+        Self {
+            meta,
+            kind,
+            given: spec.annotations(),
+            spec: Box::new(spec),
+            unread,
+        }
+    }
+
+    /// No name of an object has a slash, so that both kinds can be kept together.
+    pub fn key_of(kind: Kind, name: &Arc<str>) -> Arc<str> {
+        if kind == Kind::IncumbentParameters {
+            format!("{}/{name}", kind.as_str()).into()
+        } else {
+            name.clone()
+        }
+    }
+
+    pub fn key(&self) -> Arc<str> {
+        Self::key_of(self.kind, &self.meta.name.name)
+    }
 }
 
 /// Condition `Ready` of a node.
@@ -374,7 +417,7 @@ impl Object {
         match self {
             Self::Ingress(_) => Kind::Ingress,
             Self::IngressClass(_) => Kind::IngressClass,
-            Self::ClassParameters(_) => Kind::ClassParameters,
+            Self::ClassParameters(o) => o.kind,
             Self::Service(_) => Kind::Service,
             Self::EndpointSlice(_) => Kind::EndpointSlice,
             Self::Secret(_) => Kind::Secret,
@@ -398,6 +441,8 @@ pub enum Kind {
     Ingress,
     IngressClass,
     ClassParameters,
+    /// The incumbent's parameters of classes.
+    IncumbentParameters,
     Service,
     EndpointSlice,
     Secret,
@@ -411,6 +456,7 @@ impl Kind {
         Self::Ingress,
         Self::IngressClass,
         Self::ClassParameters,
+        Self::IncumbentParameters,
         Self::Service,
         Self::EndpointSlice,
         Self::Secret,
@@ -425,6 +471,7 @@ impl Kind {
             Self::Ingress => "Ingress",
             Self::IngressClass => "IngressClass",
             Self::ClassParameters => "IngressClassParameters",
+            Self::IncumbentParameters => "IngressClassParams",
             Self::Service => "Service",
             Self::EndpointSlice => "EndpointSlice",
             Self::Secret => "Secret",
@@ -438,8 +485,17 @@ impl Kind {
     pub fn is_namespaced(self) -> bool {
         match self {
             Self::Ingress | Self::Service | Self::EndpointSlice | Self::Secret | Self::Pod => true,
-            Self::IngressClass | Self::ClassParameters | Self::Node | Self::Namespace => false,
+            Self::IngressClass
+            | Self::ClassParameters
+            | Self::IncumbentParameters
+            | Self::Node
+            | Self::Namespace => false,
         }
+    }
+
+    /// Whether a cluster may lack the kind.
+    pub fn is_optional(self) -> bool {
+        self == Self::IncumbentParameters
     }
 
     /// As an origin names it.
@@ -448,6 +504,7 @@ impl Kind {
             Self::Ingress => "ingress",
             Self::IngressClass => "ingressclass",
             Self::ClassParameters => "ingressclassparameters",
+            Self::IncumbentParameters => "ingressclassparams",
             Self::Service => "service",
             Self::EndpointSlice => "endpointslice",
             Self::Secret => "secret",
@@ -462,6 +519,7 @@ impl Kind {
         match self {
             Self::Ingress | Self::IngressClass => "networking.k8s.io/v1",
             Self::ClassParameters => "portcullis.dev/v1alpha1",
+            Self::IncumbentParameters => "elbv2.k8s.aws/v1beta1",
             Self::EndpointSlice => "discovery.k8s.io/v1",
             Self::Service | Self::Secret | Self::Node | Self::Pod | Self::Namespace => "v1",
         }

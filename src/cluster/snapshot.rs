@@ -43,9 +43,9 @@ pub enum Parameters {
     /// The class names none.
     None,
     Found(Arc<ClassParameters>),
-    /// The class names some of ours, but there are none: nothing of the class may be served.
+    /// The class names some, but there are none: nothing of the class may be served.
     Missing,
-    /// The class names parameters of a kind that is not ours.
+    /// The class names parameters of a kind that is not read.
     Foreign,
 }
 

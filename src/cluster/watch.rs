@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use futures::{Stream, StreamExt, TryStreamExt};
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind};
@@ -75,16 +76,26 @@ impl Health {
     }
 }
 
-/// Follows all objects of a kind until the stream ends, which it does not.
+/// Follows all objects of a kind, or those of one namespace, until the stream ends, which it does not.
 pub async fn follow(
     client: Client,
     kind: Kind,
+    namespace: Option<&str>,
     index: Arc<SharedIndex>,
     health: Arc<Health>,
     touched: mpsc::UnboundedSender<Touched>,
 ) {
     let resource = api_resource(kind);
-    let api: Api<DynamicObject> = Api::all_with(client, &resource);
+    if kind.is_optional() {
+        let none = || touched.send(index.lock().reset(kind, Vec::new())).is_ok();
+        if !appears(&client, &resource, kind, &health, none).await {
+            return;
+        }
+    }
+    let api: Api<DynamicObject> = match namespace {
+        Some(namespace) if kind.is_namespaced() => Api::namespaced_with(client, namespace, &resource),
+        Some(_) | None => Api::all_with(client, &resource),
+    };
     let mut config = Config::default().page_size(PAGE);
     if kind == Kind::EndpointSlice {
         config = config.timeout(SLICES_TIMEOUT);
@@ -121,6 +132,42 @@ pub async fn follow(
         if touched.send(touch).is_err() {
             return; // Nobody listens any more: the controller is stopping.
         }
+    }
+}
+
+/// Time between two looks whether a cluster has got a kind that it lacked.
+const ABSENT_DELAY: Duration = Duration::from_secs(10);
+
+/// Waits until the cluster has the kind. While it lacks it, there are no objects of it, which `none` tells; nothing waits
+/// for it then. False where nobody listens any more.
+async fn appears(
+    client: &Client,
+    resource: &ApiResource,
+    kind: Kind,
+    health: &Health,
+    none: impl Fn() -> bool,
+) -> bool {
+    let mut told = false;
+    loop {
+        match client.list_api_group_resources(&resource.api_version).await {
+            Ok(list) if list.resources.iter().any(|known| known.name == resource.plural) => return true,
+            Ok(_) => {}
+            Err(kube::Error::Api(status)) if status.code == 404 => {}
+            Err(error) => {
+                health.still_waits(kind.as_str(), error.to_string());
+                tokio::time::sleep(ABSENT_DELAY).await;
+                continue;
+            }
+        }
+        if !told {
+            debug!(kind = kind.as_str(), "the cluster has no such kind");
+            health.listed(kind.as_str());
+            told = true;
+            if !none() {
+                return false;
+            }
+        }
+        tokio::time::sleep(ABSENT_DELAY).await;
     }
 }
 
@@ -215,6 +262,7 @@ pub(super) fn api_resource(kind: Kind) -> ApiResource {
         Kind::Ingress => "ingresses",
         Kind::IngressClass => "ingressclasses",
         Kind::ClassParameters => "ingressclassparameters",
+        Kind::IncumbentParameters => "ingressclassparams",
         Kind::Service => "services",
         Kind::EndpointSlice => "endpointslices",
         Kind::Secret => "secrets",

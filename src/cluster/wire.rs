@@ -71,6 +71,15 @@ impl Invalid {
         }
     }
 
+    /// The same, where its field stands within another one.
+    fn below(self, parent: &str) -> Self {
+        let field = match self.field.is_empty() {
+            true => parent.to_owned(),
+            false => format!("{parent}.{}", self.field),
+        };
+        Self { field, ..self }
+    }
+
     fn missing(field: impl Into<String>) -> Self {
         Self::new(field, "is missing")
     }
@@ -134,6 +143,7 @@ fn dispatch(kind: Kind, value: Value, source: Source) -> Result<Read, Invalid> {
         Kind::Ingress => read::<ingress::IngressWire>(kind, value, source),
         Kind::IngressClass => read::<class::IngressClassWire>(kind, value, source),
         Kind::ClassParameters => read::<class::ClassParametersWire>(kind, value, source),
+        Kind::IncumbentParameters => read::<class::IncumbentParametersWire>(kind, value, source),
         Kind::Service => read::<service::ServiceWire>(kind, value, source),
         Kind::EndpointSlice => read::<service::EndpointSliceWire>(kind, value, source),
         Kind::Secret => read::<secret::SecretWire>(kind, value, source),

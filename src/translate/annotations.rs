@@ -9,18 +9,29 @@ use std::collections::BTreeMap;
 use portcullis_model::{Code, Origin, Problem};
 
 use self::catalog::{Known, Support};
-use crate::cluster::object::Meta;
+use crate::cluster::object::{ClassParameters, Meta};
 
 /// The incumbent's prefix.
 pub const ALB: &str = "alb.ingress.kubernetes.io/";
 /// Ours, for what means the same on every provider; wins where both are written.
 pub const PORTABLE: &str = "portcullis.dev/";
 
-/// One annotation as written.
+/// One annotation as written, or as the parameters of the class say it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Written<'a> {
     key: &'a str,
     pub(super) value: &'a str,
+    class: Option<(&'a ClassParameters, &'static str)>,
+}
+
+impl Written<'_> {
+    /// What it means that the value cannot be read.
+    fn invalid(&self) -> Code {
+        match self.class {
+            Some(_) => Code::ClassParametersInvalid,
+            None => Code::AnnotationInvalid,
+        }
+    }
 }
 
 /// What an annotation says, if anything.
@@ -52,6 +63,8 @@ pub(super) struct Annotations<'a> {
     kind: &'static str,
     meta: &'a Meta,
     by_name: BTreeMap<&'a str, Written<'a>>,
+    /// What the parameters of the class say; wins.
+    by_class: BTreeMap<&'a str, Written<'a>>,
 }
 
 impl<'a> Annotations<'a> {
@@ -65,32 +78,92 @@ impl<'a> Annotations<'a> {
                 };
                 // Under our prefix only what every provider can mean is read; the rest is unknown there.
                 if prefix == ALB || catalog::find(name).is_some_and(Known::is_portable) {
-                    by_name.insert(name, Written { key, value });
+                    let class = None;
+                    by_name.insert(name, Written { key, value, class });
                 }
             }
         }
-        Self { kind, meta, by_name }
+        Self {
+            kind,
+            meta,
+            by_name,
+            by_class: BTreeMap::new(),
+        }
+    }
+
+    /// With what the parameters of its class say instead.
+    pub(super) fn of_class(mut self, parameters: Option<&'a ClassParameters>) -> Self {
+        if let Some(parameters) = parameters {
+            self.by_class = parameters
+                .given
+                .iter()
+                .map(|(name, given)| {
+                    let written = Written {
+                        key: name,
+                        value: &given.value,
+                        class: Some((parameters, given.field)),
+                    };
+                    (&**name, written)
+                })
+                .collect();
+        }
+        self
     }
 
     pub(super) fn get(&self, name: &str) -> Option<Written<'a>> {
+        self.class(name).or_else(|| self.own(name))
+    }
+
+    /// What the object itself says.
+    pub(super) fn own(&self, name: &str) -> Option<Written<'a>> {
         self.by_name.get(name).copied()
+    }
+
+    /// What the parameters of its class say.
+    pub(super) fn class(&self, name: &str) -> Option<Written<'a>> {
+        self.by_class.get(name).copied()
     }
 
     /// Those whose name starts with a prefix such as `actions.`, by the rest of their name.
     pub(super) fn family(&self, prefix: &'a str) -> impl Iterator<Item = (&'a str, Written<'a>)> {
-        self.by_name
-            .range(prefix..)
-            .map_while(move |(name, written)| name.strip_prefix(prefix).map(|rest| (rest, *written)))
+        let of = move |map: &BTreeMap<&'a str, Written<'a>>| {
+            let named = map
+                .range(prefix..)
+                .map_while(move |(name, written)| name.strip_prefix(prefix).map(|rest| (rest, *written)));
+            named.collect::<BTreeMap<_, _>>()
+        };
+        let mut all = of(&self.by_name);
+        all.extend(of(&self.by_class));
+        all.into_iter()
+    }
+
+    /// Reads maps, of which later ones win key by key.
+    pub(super) fn read_maps<const N: usize>(
+        &self,
+        sources: [Option<Written<'_>>; N],
+        problems: &mut Vec<Problem>,
+    ) -> BTreeMap<String, String> {
+        let mut all = BTreeMap::new();
+        for written in sources.into_iter().flatten() {
+            match value::map(written.value) {
+                Ok(map) => all.extend(map),
+                Err(why) => problems.push(self.invalid(written, why)),
+            }
+        }
+        all
     }
 
     pub(super) fn origin(&self, written: Written<'_>) -> Origin {
+        if let Some((parameters, field)) = written.class {
+            return Origin::new(parameters.kind.origin(), parameters.meta.name.clone(), field);
+        }
         let field = format!("metadata.annotations[{}]", written.key);
         Origin::new(self.kind, self.meta.name.clone(), field)
     }
 
     pub(super) fn invalid(&self, written: Written<'_>, why: impl std::fmt::Display) -> Problem {
         let message = format!("{} is not valid: {why}", value::shown(written.value));
-        Problem::new(Code::AnnotationInvalid, self.origin(written), message)
+        Problem::new(written.invalid(), self.origin(written), message)
     }
 
     /// Not the value, but what follows the family's prefix is wrong.
@@ -99,7 +172,7 @@ impl<'a> Annotations<'a> {
             "{} is no name that is read here: {why}",
             value::shown(written.key)
         );
-        Problem::new(Code::AnnotationInvalid, self.origin(written), message)
+        Problem::new(written.invalid(), self.origin(written), message)
     }
 
     /// Reads one; what cannot be read is reported and never taken for absent.
@@ -143,7 +216,8 @@ impl<'a> Annotations<'a> {
                 (None, Some(name)) => (name, true),
                 (None, None) => continue,
             };
-            let written = Written { key, value };
+            let class = None;
+            let written = Written { key, value, class };
             let known = catalog::find(name).filter(|known| !ours || known.is_portable());
             let (code, message) = match known.map(|known| known.support) {
                 Some(Support::Built) => continue,

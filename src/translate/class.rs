@@ -8,8 +8,8 @@ use super::annotations::value;
 use super::group::group_of;
 use super::settings::{Merge, Settings, WithoutClass};
 use crate::cluster::membership::{Candidate, Membership};
-use crate::cluster::object::{IngressClass, Kind};
-use crate::crd::{Admission, ClassParametersSpec};
+use crate::cluster::object::{IngressClass, Kind, Namespace};
+use crate::crd::{Admission, ClassParametersSpec, LabelExpression};
 
 /// The annotation that named a class before there were IngressClasses. It wins over the field, as Kubernetes has it
 /// for objects from that time; the API server admits no new object with both.
@@ -33,7 +33,9 @@ pub fn membership(settings: &Settings, candidate: Candidate<'_>) -> Membership {
     if let Some(class) = class {
         problems.extend(not_admitted(settings, candidate, class));
     }
-    let id = match group_of(candidate.ingress) {
+    let named = class.and_then(|class| class.parameters.as_ref()?.key());
+    let parameters = named.and_then(|key| candidate.parameters.get(&key));
+    let id = match group_of(candidate.ingress, parameters.map(|parameters| &**parameters)) {
         Ok(id) => Some(id),
         Err(problem) => {
             problems.push(problem);
@@ -152,7 +154,7 @@ fn not_admitted(settings: &Settings, candidate: Candidate<'_>, class: &IngressCl
     let named = class.parameters.as_ref()?;
     let name = &class.meta.name;
     let at = |field: &str| Origin::new(Kind::IngressClass.origin(), name.clone(), field);
-    if &*named.api_group != "portcullis.dev" || &*named.kind != Kind::ClassParameters.as_str() {
+    let Some(key) = named.key() else {
         let message = format!(
             "class {name}: parameters of kind {} in {:?} are not read here, so nothing they restrict is served",
             named.kind, named.api_group
@@ -162,18 +164,36 @@ fn not_admitted(settings: &Settings, candidate: Candidate<'_>, class: &IngressCl
             at("spec.parameters"),
             message,
         ));
-    }
-    let Some(parameters) = candidate.parameters.get(&named.name) else {
-        let message = format!("class {name}: there are no IngressClassParameters {}", named.name);
+    };
+    let Some(parameters) = candidate.parameters.get(&key) else {
+        let message = format!("class {name}: there are no {} {}", named.kind, named.name);
         return Some(Problem::new(
             Code::ClassParametersNotFound,
             at("spec.parameters.name"),
             message,
         ));
     };
+    if !parameters.unread.is_empty() {
+        let message = format!(
+            "class {name}: nothing is known here of {}, so nothing it restricts is served",
+            parameters.unread.join(", ")
+        );
+        let at = Origin::new(parameters.kind.origin(), parameters.meta.name.clone(), "spec");
+        return Some(Problem::new(Code::ClassParametersInvalid, at, message));
+    }
+    let subnets = parameters.spec.subnets.as_ref();
+    if subnets.is_some_and(|subnets| subnets.ids.is_empty() == subnets.tags.is_empty()) {
+        let message = format!("class {name}: subnets are given either by ids or by tags");
+        let at = Origin::new(
+            parameters.kind.origin(),
+            parameters.meta.name.clone(),
+            "spec.subnets",
+        );
+        return Some(Problem::new(Code::ClassParametersInvalid, at, message));
+    }
     let ClassParametersSpec {
         provider, admission, ..
-    } = &parameters.spec;
+    } = &*parameters.spec;
     if let (Some(serves), Some(wanted)) = (settings.provider, provider)
         && serves != wanted
     {
@@ -207,12 +227,25 @@ fn admits(admission: &Admission, candidate: Candidate<'_>, namespace: &str) -> b
         return true;
     };
     let by_name = selector.names.iter().any(|name| name == namespace);
-    let by_label = !selector.match_labels.is_empty()
+    let any = !selector.match_labels.is_empty() || !selector.match_expressions.is_empty();
+    let by_label = any
         && candidate.namespaces.get(namespace).is_some_and(|known| {
-            selector
-                .match_labels
-                .iter()
-                .all(|(key, value)| known.labels.get(key.as_str()).is_some_and(|v| **v == **value))
+            let is = |key: &str, value: &str| known.labels.get(key).is_some_and(|v| **v == *value);
+            selector.match_labels.iter().all(|(key, value)| is(key, value))
+                && selector.match_expressions.iter().all(|asked| meets(known, asked))
         });
     by_name || by_label
+}
+
+/// Source: Kubernetes API, LabelSelectorRequirement.
+fn meets(namespace: &Namespace, asked: &LabelExpression) -> bool {
+    let value = namespace.labels.get(asked.key.as_str());
+    let listed = value.is_some_and(|value| asked.values.iter().any(|one| **one == **value));
+    match asked.operator.as_str() {
+        "In" => listed,
+        "NotIn" => !listed && !asked.values.is_empty(),
+        "Exists" => value.is_some(),
+        "DoesNotExist" => value.is_none(),
+        _ => false,
+    }
 }

@@ -1,13 +1,16 @@
-//! The annotations of an Ingress in, its group and its place in it out.
+//! The annotations of an Ingress and the parameters of its class in, its group out.
 
 use portcullis_model::{Code, LoadBalancerId, Problem};
 
 use super::annotations::{Annotations, value};
-use crate::cluster::object::Ingress;
+use crate::cluster::object::{ClassParameters, Ingress};
 
 /// The load balancer that a provider would make it part of: its group's, or its own.
-pub(super) fn group_of(ingress: &Ingress) -> Result<LoadBalancerId, Problem> {
-    let annotations = Annotations::of("ingress", &ingress.meta);
+pub(super) fn group_of(
+    ingress: &Ingress,
+    parameters: Option<&ClassParameters>,
+) -> Result<LoadBalancerId, Problem> {
+    let annotations = Annotations::of("ingress", &ingress.meta).of_class(parameters);
     let Some(written) = annotations.get("group.name") else {
         return Ok(LoadBalancerId::Lone(ingress.meta.name.clone()));
     };

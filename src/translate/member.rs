@@ -9,7 +9,7 @@ use super::admission;
 use super::annotations::{Annotations, Setting, value};
 use super::group::group_of;
 use super::settings::{Merge, Settings};
-use crate::cluster::object::Ingress;
+use crate::cluster::object::{ClassParameters, Ingress};
 use crate::cluster::snapshot::{Member, Parameters, Snapshot};
 use crate::crd::{ClassParametersSpec, SemanticsName};
 
@@ -104,7 +104,7 @@ pub(super) fn read<'a>(
     for member in &snapshot.members {
         let parameters = match &member.parameters {
             Parameters::None => None,
-            Parameters::Found(parameters) => Some(&parameters.spec),
+            Parameters::Found(parameters) => Some(&**parameters),
             Parameters::Missing | Parameters::Foreign => {
                 let at = Origin::new(
                     "ingress",
@@ -166,18 +166,19 @@ fn agree_on_semantics(parts: &mut [Part<'_>], problems: &mut Vec<Problem>) {
 
 fn read_one<'a>(
     member: &'a Member,
-    parameters: Option<&'a ClassParametersSpec>,
+    class: Option<&'a ClassParameters>,
     settings: &Settings,
     problems: &mut Vec<Problem>,
 ) -> Part<'a> {
     let ingress = &*member.ingress;
+    let parameters = class.map(|class| &*class.spec);
     let semantics = match (settings.semantics, parameters.and_then(|spec| spec.semantics)) {
         (Some(semantics), _) => semantics,
         (None, Some(SemanticsName::Kubernetes)) => Semantics::Kubernetes,
         (None, Some(SemanticsName::AwsLoadBalancerController)) => Semantics::AwsLoadBalancerController,
         (None, None) => settings.controller.semantics(),
     };
-    let mut annotations = Annotations::of("ingress", &ingress.meta);
+    let mut annotations = Annotations::of("ingress", &ingress.meta).of_class(class);
     let withheld = admission::withhold(&mut annotations, parameters, semantics, problems);
     let mut refusal = annotations.review(problems).or(withheld);
     let certificates: Vec<String> = annotations
@@ -207,7 +208,7 @@ fn read_one<'a>(
         problems.push(annotations.invalid(written, "it names no security group"));
         refusal = Some("security-groups");
     }
-    let mut ranges = ranges(&annotations, problems);
+    let mut ranges = ranges(&annotations, semantics, problems);
     if let (Merge::OneLoadBalancer, Some(written)) =
         (settings.merge, annotations.get("security-group-prefix-lists"))
     {
@@ -221,7 +222,7 @@ fn read_one<'a>(
         ingress,
         parameters,
         semantics,
-        group: group_of(ingress).unwrap_or_else(|_| LoadBalancerId::Lone(ingress.meta.name.clone())),
+        group: group_of(ingress, class).unwrap_or_else(|_| LoadBalancerId::Lone(ingress.meta.name.clone())),
         ports: match settings.merge {
             Merge::ByGroup => ports.clone(),
             Merge::OneLoadBalancer => ports.values().map(|wire| (standard(*wire), *wire)).collect(),
@@ -287,9 +288,21 @@ fn listen_ports(text: &str) -> Result<BTreeMap<Port, Wire>, String> {
 }
 
 /// By address, by list, or both; everybody only where neither is written.
-fn ranges(annotations: &Annotations<'_>, problems: &mut Vec<Problem>) -> Option<Ranges> {
-    let nets = annotations.get("inbound-cidrs");
-    let lists = annotations.get("security-group-prefix-lists");
+fn ranges(
+    annotations: &Annotations<'_>,
+    semantics: Semantics,
+    problems: &mut Vec<Problem>,
+) -> Option<Ranges> {
+    let mut nets = annotations.get("inbound-cidrs");
+    let mut lists = annotations.get("security-group-prefix-lists");
+    let by_class = annotations
+        .class("inbound-cidrs")
+        .or(annotations.class("security-group-prefix-lists"));
+    // What a class says who may connect, its Ingresses do not add to; with the incumbent one may by way of the other.
+    if by_class.is_some() && semantics == Semantics::Kubernetes {
+        nets = annotations.class("inbound-cidrs");
+        lists = annotations.class("security-group-prefix-lists");
+    }
     if nets.is_none() && lists.is_none() {
         return None;
     }

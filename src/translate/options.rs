@@ -1,6 +1,6 @@
 //! The members in, what concerns their load balancer as a whole out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use portcullis_model::{AddressFamily, AddressPools, Code, Firewall, Options, Origin, Port, Problem, Scheme};
 
@@ -21,15 +21,11 @@ pub(super) fn read(
     let list = |text: &str| -> Result<Vec<String>, String> {
         Ok(value::list(text).into_iter().map(str::to_owned).collect())
     };
-    let default_scheme = parts
-        .first()
-        .and_then(|part| class_scheme(part, problems))
-        .unwrap_or(settings.scheme);
     let scheme = agreed(parts, "scheme", scheme, problems);
     // An unreadable scheme must not become the wider one.
     let scheme = match scheme {
         Setting::Given(scheme) => scheme,
-        Setting::Absent => default_scheme,
+        Setting::Absent => settings.scheme,
         Setting::Invalid => Scheme::Internal,
     };
     Options {
@@ -52,6 +48,7 @@ pub(super) fn read(
         )
         .given()
         .unwrap_or_default(),
+        subnet_tags: subnet_tags(parts, problems),
         security_groups: agreed(parts, "security-groups", list, problems)
             .given()
             .unwrap_or_default(),
@@ -88,6 +85,30 @@ pub(super) fn read(
     }
 }
 
+/// The tags by which the first class that does so chooses subnets.
+fn subnet_tags(parts: &[Part<'_>], problems: &mut Vec<Problem>) -> BTreeMap<String, BTreeSet<String>> {
+    let mut first: Option<(&BTreeMap<String, Vec<String>>, &Part<'_>)> = None;
+    for part in parts {
+        let subnets = part.parameters.and_then(|spec| spec.subnets.as_ref());
+        let Some(tags) = subnets
+            .map(|subnets| &subnets.tags)
+            .filter(|tags| !tags.is_empty())
+        else {
+            continue;
+        };
+        match first {
+            None => first = Some((tags, part)),
+            Some((had, by)) if had != tags && by.group == part.group => {
+                problems.push(conflict(part, by, "subnets"));
+            }
+            Some(_) => {}
+        }
+    }
+    let tags = first.into_iter().flat_map(|(tags, _)| tags);
+    tags.map(|(key, values)| (key.clone(), values.iter().cloned().collect()))
+        .collect()
+}
+
 /// `listener-attributes.<PROTOCOL>-<port>` of all members together; of a key with two values the first in order counts.
 fn listener_attributes(
     parts: &[Part<'_>],
@@ -110,10 +131,9 @@ fn listener_attributes(
                 problems.push(part.annotations.invalid_name(written, why));
                 continue;
             }
-            let Some(map) = part.annotations.read(&name, value::map, problems).given() else {
-                continue;
-            };
-            for (key, value) in map {
+            let annotations = &part.annotations;
+            let sources = [annotations.own(&name), annotations.class(&name)];
+            for (key, value) in annotations.read_maps(sources, problems) {
                 match all.get(&(port, key.clone())) {
                     None => {
                         all.insert((port, key), (value, part));
@@ -189,11 +209,13 @@ fn agreed<T: PartialEq>(
 /// Maps of all members together; of a key with two values the first in order counts.
 fn merged(parts: &[Part<'_>], name: &str, problems: &mut Vec<Problem>) -> BTreeMap<String, String> {
     let mut all: BTreeMap<String, (String, &Part<'_>)> = BTreeMap::new();
-    for part in parts {
-        let Some(map) = part.annotations.read(name, value::map, problems).given() else {
-            continue;
-        };
-        for (key, value) in map {
+    for (place, part) in parts.iter().enumerate() {
+        let annotations = &part.annotations;
+        // As the incumbent has it, of these the first member's class counts alone.
+        let by_class = annotations
+            .class(name)
+            .filter(|_| place == 0 || name != "load-balancer-attributes");
+        for (key, value) in annotations.read_maps([annotations.own(name), by_class], problems) {
             match all.get(&key) {
                 None => {
                     all.insert(key, (value, part));
@@ -215,17 +237,6 @@ pub(super) fn conflict(part: &Part<'_>, first: &Part<'_>, name: &str) -> Problem
         first.ingress.meta.name
     );
     Problem::new(Code::SettingConflict, part.annotation(name), message)
-}
-
-/// The scheme that the class's parameters give; an unreadable one is internal.
-fn class_scheme(part: &Part<'_>, problems: &mut Vec<Problem>) -> Option<Scheme> {
-    let text = part.parameters?.scheme.as_deref()?;
-    Some(scheme(text).unwrap_or_else(|why| {
-        let at = part.origin("spec.ingressClassName");
-        let message = format!("the class's parameters give scheme {}: {why}", value::shown(text));
-        problems.push(Problem::new(Code::ClassParametersInvalid, at, message));
-        Scheme::Internal
-    }))
 }
 
 pub(super) fn scheme(text: &str) -> Result<Scheme, String> {

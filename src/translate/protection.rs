@@ -234,13 +234,20 @@ const FIREWALL: &str = "wafv2-acl-arn";
 /// What a member asks for, with the annotation that says so; the name wins over the ARN, as the incumbent has it. An
 /// error where that one is empty.
 fn wish<'a>(annotations: &Annotations<'a>) -> Option<Result<(FirewallChoice, Written<'a>), Written<'a>>> {
-    let (written, choice) = match annotations.get("wafv2-acl-name") {
-        Some(written) => (written, FirewallChoice::Named as fn(String) -> FirewallChoice),
-        None => (
-            annotations.get(FIREWALL)?,
-            FirewallChoice::Given as fn(String) -> _,
-        ),
-    };
+    let (named, given) = (
+        FirewallChoice::Named as fn(String) -> FirewallChoice,
+        FirewallChoice::Given as fn(String) -> FirewallChoice,
+    );
+    let name = "wafv2-acl-name";
+    // What a class says, no annotation takes away.
+    let (written, choice) = [
+        (annotations.class(name), named),
+        (annotations.class(FIREWALL), given),
+        (annotations.own(name), named),
+        (annotations.own(FIREWALL), given),
+    ]
+    .into_iter()
+    .find_map(|(written, choice)| Some((written?, choice)))?;
     Some(match written.value {
         "" => Err(written),
         "none" => Ok((FirewallChoice::Off, written)),

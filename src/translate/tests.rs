@@ -10,6 +10,7 @@ mod hosts;
 mod incumbent;
 mod isolation;
 mod options;
+mod parameters;
 mod paths;
 mod protection;
 mod serving;

@@ -255,6 +255,7 @@ impl World {
             .expect("a port is free");
         let admin = listener.local_addr().expect("it is bound");
         let setup = Setup {
+            namespace: None,
             provider,
             settings: Settings {
                 provider: Some("aws"),

@@ -116,6 +116,9 @@ pub enum FirewallChoice {
 pub struct Options {
     pub scheme: Scheme,
     pub address_family: AddressFamily,
+    /// Chooses subnets among those that have each of these tags with one of its values; any where empty.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub subnet_tags: BTreeMap<String, BTreeSet<String>>,
     /// Used at creation only; derived where absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
@@ -164,6 +167,7 @@ impl Options {
         Self {
             scheme: Scheme::default(),
             address_family: AddressFamily::default(),
+            subnet_tags: BTreeMap::new(),
             name: None,
             subnets: Vec::new(),
             security_groups: Vec::new(),

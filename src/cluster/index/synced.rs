@@ -153,10 +153,10 @@ impl<'a> Synced<'a> {
         let Some(named) = &class.parameters else {
             return Parameters::None;
         };
-        if &*named.api_group != "portcullis.dev" || &*named.kind != Kind::ClassParameters.as_str() {
+        let Some(key) = named.key() else {
             return Parameters::Foreign;
-        }
-        match self.index.parameters.get(&named.name) {
+        };
+        match self.index.parameters.get(&key) {
             Some(parameters) => Parameters::Found(parameters.clone()),
             None => Parameters::Missing,
         }

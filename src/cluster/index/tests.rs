@@ -429,7 +429,6 @@ fn who_looks_for_certificates_gets_all_key_pairs_of_its_namespace() {
     assert_eq!(ids(&index.delete(&pair("shop", "one", None).key())), ["shop/d"]);
 }
 
-#[expect(clippy::large_enum_variant, reason = "a test has few of them")]
 #[derive(Clone, Debug)]
 enum Event {
     Apply(Object),

@@ -80,6 +80,21 @@ fn a_field_of_the_wrong_type_is_named() {
             "ingressclassparameters web spec.mode: unknown variant `Dry`, expected `Apply` or `Plan`".into(),
         ),
         (
+            Kind::IncumbentParameters,
+            json!({"spec": {"listeners": [{"protocol": "HTTP", "port": "80"}]}}),
+            "ingressclassparams web spec.listeners[0].port: invalid type".into(),
+        ),
+        (
+            Kind::IncumbentParameters,
+            json!({"spec": {"namespaceSelector": {"matchLabels": {"a": 1}}}}),
+            "ingressclassparams web spec.namespaceSelector.matchLabels.a: invalid type".into(),
+        ),
+        (
+            Kind::IncumbentParameters,
+            json!({"spec": {"PrefixListsIDs": [], "prefixListsIDs": []}}),
+            "ingressclassparams web spec.prefixListsIDs: stands beside its older name".into(),
+        ),
+        (
             Kind::IngressClass,
             json!({"metadata": {"name": "web", "namespace": "shop"}}),
             "ingressclass web metadata.namespace: must be absent: IngressClass has no namespace".into(),

@@ -28,6 +28,7 @@ impl NameRule {
             Kind::Ingress
             | Kind::IngressClass
             | Kind::ClassParameters
+            | Kind::IncumbentParameters
             | Kind::EndpointSlice
             | Kind::Secret
             | Kind::Node

@@ -104,7 +104,7 @@ impl<'a> TargetSettings<'a> {
         parse: impl FnOnce(&str) -> Result<T, String>,
         problems: &mut Vec<Problem>,
     ) -> Setting<T> {
-        let source = if self.own.get(name).is_some() {
+        let source = if self.own.get(name).is_some() && self.ingress.class(name).is_none() {
             &self.own
         } else {
             self.ingress
@@ -131,19 +131,11 @@ impl<'a> TargetSettings<'a> {
         (!read.is_invalid()).then_some(read)
     }
 
-    /// Both merged; the Service's values win.
+    /// All merged; the class's values win over the Service's, and these over the Ingress's.
     fn merged(&self, name: &str, problems: &mut Vec<Problem>) -> BTreeMap<String, String> {
-        let mut all = self
-            .ingress
-            .read(name, value::map, problems)
-            .given()
-            .unwrap_or_default();
-        all.extend(
-            self.own
-                .read(name, value::map, problems)
-                .given()
-                .unwrap_or_default(),
-        );
+        let mut all = self.ingress.read_maps([self.ingress.own(name)], problems);
+        all.extend(self.own.read_maps([self.own.own(name)], problems));
+        all.extend(self.ingress.read_maps([self.ingress.class(name)], problems));
         all
     }
 

@@ -224,7 +224,7 @@ fn parameters_of_another_kind_restrict_what_is_not_known_so_nothing_is_served() 
         "metadata": { "name": "alb" },
         "spec": {
             "controller": THEIRS,
-            "parameters": { "apiGroup": "elbv2.k8s.aws", "kind": "IngressClassParams", "name": "p" },
+            "parameters": { "apiGroup": "elbv2.k8s.aws", "kind": "IngressClassThings", "name": "p" },
         },
     }));
     let theirs = Settings::new(ControllerName::new(THEIRS));

@@ -1,6 +1,6 @@
 //! The account's subnets and what was asked for in, the subnets of a load balancer out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use portcullis_model::Code;
 
@@ -19,7 +19,13 @@ pub(super) enum Placed {
 const FREE_ADDRESSES: u32 = 8;
 
 pub(super) fn choose(context: &Context<'_>, scheme: LoadBalancerScheme, family: IpAddressType) -> Placed {
-    let given = &context.balancer.options.subnets;
+    let (given, tags) = (
+        &context.balancer.options.subnets,
+        &context.balancer.options.subnet_tags,
+    );
+    if !tags.is_empty() {
+        return by_tags(context, tags, family);
+    }
     // Discovery is for creation: a subnet tagged later does not move a load balancer that exists.
     if given.is_empty()
         && let Some(state) = context.existing()
@@ -34,6 +40,42 @@ pub(super) fn choose(context: &Context<'_>, scheme: LoadBalancerScheme, family: 
         Fact::Read(_) | Fact::Symbolic => {}
     }
     named(context, given)
+}
+
+/// Those with the tags asked for, one of each zone: chosen as those that are found, but at any time.
+fn by_tags(
+    context: &Context<'_>,
+    tags: &BTreeMap<String, BTreeSet<String>>,
+    family: IpAddressType,
+) -> Placed {
+    let known = match &context.account.subnets {
+        Fact::Read(known) => known,
+        Fact::Symbolic => {
+            let asked = tags.iter().map(|(key, values)| {
+                let values: Vec<&str> = values.iter().map(String::as_str).collect();
+                format!("{key}={}", values.join("|"))
+            });
+            let asked: Vec<String> = asked.collect();
+            return Placed::Subnets(vec![SubnetId::new(format!("${{Subnets/{}}}", asked.join(",")))]);
+        }
+    };
+    let fits = |subnet: &&Subnet| {
+        let mut asked = tags.iter();
+        asked.all(|(key, values)| subnet.tags.get(key).is_some_and(|value| values.contains(value)))
+    };
+    // One that it stands in is kept: nothing moves because another one of the zone has the tags as well.
+    let stands = |subnet: &Subnet| {
+        let existing = context.existing();
+        existing.is_some_and(|state| state.spec.subnets.contains(&subnet.id))
+    };
+    let candidates = known.iter().filter(fits).collect();
+    one_per_zone(
+        context,
+        candidates,
+        family,
+        &stands,
+        "the tags that the class gives",
+    )
 }
 
 /// By id or name.
@@ -109,7 +151,6 @@ fn discover(
         LoadBalancerScheme::InternetFacing => ("kubernetes.io/role/elb", Reach::Public),
         LoadBalancerScheme::Internal => ("kubernetes.io/role/internal-elb", Reach::Private),
     };
-    let own = format!("kubernetes.io/cluster/{}", context.settings.cluster);
     let tagged = |s: &Subnet| {
         s.tags
             .get(role)
@@ -119,6 +160,18 @@ fn discover(
     if candidates.is_empty() {
         candidates = known.iter().filter(|s| s.reach == Some(reach)).collect();
     }
+    one_per_zone(context, candidates, family, &|_| false, &format!("tag {role}"))
+}
+
+/// Of each zone the best that has room; what `prefers` says comes before everything. Tells why others do not fit.
+fn one_per_zone(
+    context: &Context<'_>,
+    candidates: Vec<&Subnet>,
+    family: IpAddressType,
+    prefers: &dyn Fn(&Subnet) -> bool,
+    looked_for: &str,
+) -> Placed {
+    let own = format!("kubernetes.io/cluster/{}", context.settings.cluster);
     let mut rejected = Vec::new();
     let mut chosen: BTreeMap<&str, &Subnet> = BTreeMap::new();
     for subnet in candidates {
@@ -129,7 +182,7 @@ fn discover(
             .any(|key| key.starts_with("kubernetes.io/cluster/"));
         let why = if others && !ours {
             Some("is tagged for another cluster")
-        } else if subnet.free_addresses < FREE_ADDRESSES {
+        } else if subnet.free_addresses < FREE_ADDRESSES && !prefers(subnet) {
             Some("has fewer than 8 free addresses")
         } else if family != IpAddressType::Ipv4 && !subnet.ipv6 {
             Some("has no IPv6 range")
@@ -140,7 +193,7 @@ fn discover(
             rejected.push(format!("{} {why}", subnet.id));
             continue;
         }
-        let rank = |s: &Subnet| (!s.tags.contains_key(&own), s.id.clone());
+        let rank = |s: &Subnet| (!prefers(s), !s.tags.contains_key(&own), s.id.clone());
         let slot = chosen.entry(&subnet.zone).or_insert(subnet);
         if rank(subnet) < rank(slot) {
             *slot = subnet;
@@ -148,7 +201,7 @@ fn discover(
     }
     match enough(chosen.into_values().collect()) {
         Placed::Refused(code, message) => {
-            let mut message = format!("{message} (looked for tag {role})");
+            let mut message = format!("{message} (looked for {looked_for})");
             if !rejected.is_empty() {
                 message = format!("{message}: {}", rejected.join(", "));
             }
