@@ -24,7 +24,7 @@ use super::serve;
 use crate::adopt::{self, Standing, Steps, lease};
 use crate::crd::Mode;
 use crate::reconcile::records::Place;
-use crate::translate::{ControllerName, Settings, Targets};
+use crate::translate::{ControllerName, Settings};
 
 const EXAMPLE: &str = "\
 Lists what exists under the AWS Load Balancer Controller's tags, which Ingresses it belongs to and what would be changed
@@ -155,9 +155,7 @@ impl AdoptArgs {
             settings.legacy_class = class.as_str().into();
         }
         settings.provider = Some(Aws::NAME);
-        if let Some(kind) = self.aws.default_target_type {
-            settings.targets = Targets::Default(kind.into());
-        }
+        self.aws.assume(&mut settings);
         settings
     }
 

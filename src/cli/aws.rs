@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use clap::{ArgAction, Args, ValueEnum};
 use portcullis_aws::resource::SecurityGroupId;
 use portcullis_aws::settings::{BackendGroup, NodePorts, Switch};
-use portcullis_model::TargetKind;
+use portcullis_model::{Scheme, TargetKind};
+
+use crate::translate::{self, Targets};
 
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "AWS")]
@@ -22,6 +24,15 @@ pub(super) struct AwsArgs {
     /// Target type of Ingresses that do not say theirs [default: ip, or instance with the AWS Load Balancer Controller's name]
     #[arg(long, value_enum, value_name = "TYPE")]
     pub(super) default_target_type: Option<TargetType>,
+    /// Scheme of load balancers that do not say theirs
+    #[arg(long, value_enum, value_name = "SCHEME", default_value = "internal")]
+    default_load_balancer_scheme: SchemeName,
+    /// Private authorities of ACM: certificates are found by host only among those that one of them issued
+    #[arg(long, value_name = "ARN", value_delimiter = ',')]
+    allowed_certificate_authority_arns: Vec<String>,
+    /// Keys of tags that somebody else keeps on our resources
+    #[arg(long, value_name = "KEY", value_delimiter = ',')]
+    external_managed_tags: Vec<String>,
     /// Tags of every resource
     #[arg(long, value_name = "KEY=VALUE", value_delimiter = ',', value_parser = tag)]
     default_tags: Vec<(String, String)>,
@@ -55,6 +66,13 @@ pub(super) enum TargetType {
     Instance,
 }
 
+/// A scheme as the annotation `scheme` says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum SchemeName {
+    Internal,
+    InternetFacing,
+}
+
 impl From<TargetType> for TargetKind {
     fn from(kind: TargetType) -> Self {
         match kind {
@@ -82,6 +100,17 @@ fn switch(on: bool) -> Switch {
 }
 
 impl AwsArgs {
+    /// What translation is to assume where objects say nothing.
+    pub(super) fn assume(&self, settings: &mut translate::Settings) {
+        if let Some(kind) = self.default_target_type {
+            settings.targets = Targets::Default(kind.into());
+        }
+        settings.scheme = match self.default_load_balancer_scheme {
+            SchemeName::Internal => Scheme::Internal,
+            SchemeName::InternetFacing => Scheme::InternetFacing,
+        };
+    }
+
     pub(super) fn settings(&self) -> portcullis_aws::Settings {
         portcullis_aws::Settings {
             cluster: self.cluster_name.clone(),
@@ -101,6 +130,8 @@ impl AwsArgs {
             tls_policy: self.default_ssl_policy.clone(),
             most_targets: (self.max_targets_per_target_group > 0)
                 .then_some(self.max_targets_per_target_group),
+            external_tags: self.external_managed_tags.iter().cloned().collect(),
+            certificate_authorities: self.allowed_certificate_authority_arns.iter().cloned().collect(),
             wafv2: switch(self.enable_wafv2),
             shield: switch(self.enable_shield),
         }

@@ -23,7 +23,7 @@ use super::aws::AwsArgs;
 use super::folder::{self, FolderArgs};
 use crate::cluster::folder::Folder;
 use crate::cluster::index::SecretsMode;
-use crate::translate::{AddressPolicy, ControllerName, Settings, Targets};
+use crate::translate::{AddressPolicy, ControllerName, Settings};
 
 const EXAMPLE: &str = "\
 Needs no cluster and no cloud. What cannot be known without the account is symbolic: ${Vpc}, ${Subnets/internal}, \
@@ -90,9 +90,7 @@ impl From<SemanticsName> for Semantics {
 pub(super) fn plan(args: &PlanArgs) -> anyhow::Result<Ended> {
     let ProviderName::Aws = args.provider;
     let mut settings = args.folder.class.settings(Settings::for_files);
-    if let Some(kind) = args.aws.default_target_type {
-        settings.targets = Targets::Default(kind.into());
-    }
+    args.aws.assume(&mut settings);
     let mut read = read(&args.folder.manifests, &settings)?;
     let now = match args.semantics {
         None => None,

@@ -21,7 +21,7 @@ use crate::reconcile::queue::Pace;
 use crate::reconcile::records::Place;
 use crate::report::admin;
 use crate::report::metrics::CallCount;
-use crate::translate::{Settings, Targets};
+use crate::translate::Settings;
 
 const EXAMPLE: &str = "\
 Takes its rights from the pod it runs in, or from a kubeconfig; those on AWS as the SDK finds them. The definitions in \
@@ -101,9 +101,7 @@ async fn serve(args: &RunArgs) -> anyhow::Result<Ended> {
     let listens_on = admin.local_addr().context("failed to learn the admin address")?;
     let mut settings = args.class.settings(Settings::new);
     settings.provider = Some(Aws::NAME);
-    if let Some(kind) = args.aws.default_target_type {
-        settings.targets = Targets::Default(kind.into());
-    }
+    args.aws.assume(&mut settings);
     let setup = Setup {
         namespace: args.watch_namespace.clone(),
         settings,

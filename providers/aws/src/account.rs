@@ -59,6 +59,8 @@ pub struct AcmCertificate {
     pub arn: CertificateArn,
     /// Domain and alternative names; what is no host in our sense is left out.
     pub names: Vec<HostMatch>,
+    /// ARN of the private authority that issued it; none for others, and where nobody asks.
+    pub authority: Option<String>,
 }
 
 /// A network interface in the VPC: which security groups guard which addresses.

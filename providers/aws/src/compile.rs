@@ -161,7 +161,10 @@ impl Context<'_> {
 
 /// The tags of a resource: ownership, over the operator's, over the users'. Those AWS would refuse are left out.
 fn with_tags(context: &Context<'_>, resource: &str, tags: &BTreeMap<String, String>) -> Pairs {
-    let taken = tags.iter().filter(|(key, value)| limits::is_tag(key, value));
+    let external = &context.settings.external_tags;
+    let taken = tags
+        .iter()
+        .filter(|(key, value)| limits::is_tag(key, value) && !external.contains(*key));
     let mut out: BTreeMap<String, String> = taken.map(|(key, value)| (key.clone(), value.clone())).collect();
     out.extend(context.settings.default_tags.clone());
     let owner = Owner::load_balancer(&context.settings.cluster, &context.balancer.id);

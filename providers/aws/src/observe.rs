@@ -19,7 +19,7 @@ use crate::names;
 use crate::observed::{Marked, Observed, Owned, Owner, Shared};
 use crate::resource::Pairs;
 
-pub(crate) use account::account;
+pub(crate) use account::{Authorities, account};
 pub(crate) use closer::look_closer;
 pub(crate) use consulted::consult;
 pub(crate) use health::health;

@@ -241,6 +241,29 @@ impl Observed {
         self.load_balancers.iter().find(own).map(Owned::get)
     }
 
+    /// The same without tags of these keys, whose values nobody here is to judge.
+    pub(crate) fn without_tags(&self, keys: &BTreeSet<String>) -> Self {
+        let mut out = self.clone();
+        let strip = |tags: &mut Pairs| tags.0.retain(|key, _| !keys.contains(key));
+        for state in out.load_balancers.iter_mut().map(Owned::get_mut) {
+            strip(&mut state.spec.tags);
+            for listener in state.listeners.values_mut() {
+                strip(&mut listener.spec.tags);
+                listener
+                    .rules
+                    .iter_mut()
+                    .for_each(|rule| strip(&mut rule.spec.tags));
+            }
+        }
+        for state in out.target_groups.iter_mut().map(Owned::get_mut) {
+            strip(&mut state.spec.tags);
+        }
+        for state in out.security_groups.iter_mut().map(Owned::get_mut) {
+            strip(&mut state.spec.tags);
+        }
+        out
+    }
+
     pub fn is_nothing(&self) -> bool {
         self.load_balancers.is_empty() && self.target_groups.is_empty() && self.security_groups.is_empty()
     }

@@ -48,6 +48,14 @@ pub fn plan(
     let Some(balancer) = desired else {
         return remove::everything(id, observed);
     };
+    let kept;
+    let observed = match settings.external_tags.is_empty() {
+        true => observed,
+        false => {
+            kept = observed.without_tags(&settings.external_tags);
+            &kept
+        }
+    };
     let (desired, mut problems) = compile(settings, balancer, account, observed);
     let changes = desired
         .as_ref()

@@ -105,7 +105,11 @@ impl Provider for Aws {
     type Answer = Answer;
 
     async fn account(&self) -> Result<Account, ProviderError> {
-        observe::account(&self.client, &self.region, &self.vpc).await
+        let authorities = match self.settings.certificate_authorities.is_empty() {
+            true => observe::Authorities::Any,
+            false => observe::Authorities::Told,
+        };
+        observe::account(&self.client, &self.region, &self.vpc, authorities).await
     }
 
     async fn observe(

@@ -1,6 +1,6 @@
 //! What the operator sets once for all load balancers: flags in, plain values out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::resource::SecurityGroupId;
 
@@ -51,6 +51,10 @@ pub struct Settings {
     pub tls_policy: Option<String>,
     /// Most targets of a target group; AWS's quota where absent.
     pub most_targets: Option<usize>,
+    /// Keys of tags that somebody else keeps on our resources: neither written nor removed.
+    pub external_tags: BTreeSet<String>,
+    /// ARNs of private authorities: of certificates found by host only those count that one of these issued. Empty: all.
+    pub certificate_authorities: BTreeSet<String>,
     /// AWS WAF; switched off, nothing of it is read or changed.
     pub wafv2: Switch,
     /// AWS Shield Advanced; switched off, nothing of it is read or changed.

@@ -82,7 +82,7 @@ fn by_host(context: &Context<'_>, wanted: &Certificate, problems: &mut Vec<Probl
                 out.extend(
                     known
                         .iter()
-                        .filter(|c| covers(c, host, &name))
+                        .filter(|c| is_allowed(context, c) && covers(c, host, &name))
                         .map(|c| c.arn.clone()),
                 );
                 if out.len() == before {
@@ -92,6 +92,13 @@ fn by_host(context: &Context<'_>, wanted: &Certificate, problems: &mut Vec<Probl
         }
     }
     out
+}
+
+/// Whether it counts among those that are found by host.
+fn is_allowed(context: &Context<'_>, certificate: &AcmCertificate) -> bool {
+    let allowed = &context.settings.certificate_authorities;
+    let issued_by = certificate.authority.as_ref();
+    allowed.is_empty() || issued_by.is_some_and(|authority| allowed.contains(authority))
 }
 
 /// The host as a certificate would write it.

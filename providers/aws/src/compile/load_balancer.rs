@@ -44,6 +44,17 @@ pub(super) fn compile(
         );
     }
 
+    for key in options
+        .tags
+        .keys()
+        .filter(|key| context.settings.external_tags.contains(*key))
+    {
+        refuse(
+            Code::OptionUnsupported,
+            format!("tag {key:?} is kept by somebody else (--external-managed-tags)"),
+        );
+    }
+
     let wanted = match options.scheme {
         Scheme::Internal => LoadBalancerScheme::Internal,
         Scheme::InternetFacing => LoadBalancerScheme::InternetFacing,

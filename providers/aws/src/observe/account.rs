@@ -1,6 +1,6 @@
 //! The Region and the VPC in, what all load balancers of the account use out: about ten calls, once per interval.
 
-use aws_sdk_acm::types::{CertificateStatus, CertificateSummary, Filters};
+use aws_sdk_acm::types::{CertificateStatus, CertificateSummary, CertificateType, Filters};
 use aws_sdk_ec2::types::Filter;
 use futures::try_join;
 use ipnet::IpNet;
@@ -27,12 +27,17 @@ pub(super) fn in_vpc(vpc: &VpcId) -> Filter {
 }
 
 /// Reads the account. The listing comes last, so that it is as new as can be.
-pub(crate) async fn account(client: &Client, region: &str, vpc: &VpcId) -> Result<Account, ProviderError> {
+pub(crate) async fn account(
+    client: &Client,
+    region: &str,
+    vpc: &VpcId,
+    authorities: Authorities,
+) -> Result<Account, ProviderError> {
     let (ranges, subnets, interfaces, certificates, quotas) = try_join!(
         ranges(client, vpc),
         subnets(client, region, vpc),
         interfaces(client, vpc),
-        certificates(client),
+        certificates(client, authorities),
         quotas(client),
     )?;
     Ok(Account {
@@ -102,7 +107,10 @@ async fn interfaces(client: &Client, vpc: &VpcId) -> Result<Interfaces, Provider
     Ok(Interfaces::new(all.into_iter().map(interface_from).collect()))
 }
 
-async fn certificates(client: &Client) -> Result<Vec<AcmCertificate>, ProviderError> {
+async fn certificates(
+    client: &Client,
+    authorities: Authorities,
+) -> Result<Vec<AcmCertificate>, ProviderError> {
     let request = |token| {
         let keys = Filters::builder().set_key_types(Some(every_key_type())).build();
         let request = client.acm.list_certificates().includes(keys);
@@ -116,24 +124,34 @@ async fn certificates(client: &Client) -> Result<Vec<AcmCertificate>, ProviderEr
         .await?;
     let calls = all
         .into_iter()
-        .map(|summary| certificate(client, summary))
+        .map(|summary| certificate(client, summary, authorities))
         .collect();
     let mut certificates: Vec<AcmCertificate> = together(calls).await?.into_iter().flatten().collect();
     certificates.sort_by(|a, b| a.arn.cmp(&b.arn));
     Ok(certificates)
 }
 
-/// The summary names 100 hosts at most; only a certificate that has more is described.
+/// Whether it matters which authority issued a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Authorities {
+    Any,
+    Told,
+}
+
+/// The summary names 100 hosts at most, and no authority; only a certificate of which more must be known is described.
 /// Source: ACM API, CertificateSummary.
 async fn certificate(
     client: &Client,
     summary: CertificateSummary,
+    authorities: Authorities,
 ) -> Result<Option<AcmCertificate>, ProviderError> {
     let Some(arn) = summary.certificate_arn else {
         return Ok(None);
     };
     let mut others = summary.subject_alternative_name_summaries;
-    if summary.has_additional_subject_alternative_names == Some(true) {
+    let mut authority = None;
+    let private = authorities == Authorities::Told && summary.r#type == Some(CertificateType::Private);
+    if summary.has_additional_subject_alternative_names == Some(true) || private {
         let request = client.acm.describe_certificate().certificate_arn(&arn);
         let answer = client.call("acm:DescribeCertificate", Effect::Read, request.send());
         let answer = match answer.await {
@@ -142,13 +160,15 @@ async fn certificate(
             Err(error) if is_gone(&error) => return Ok(None),
             Err(error) => return Err(error),
         };
-        others = answer
-            .certificate
-            .and_then(|detail| detail.subject_alternative_names);
+        if let Some(detail) = answer.certificate {
+            others = detail.subject_alternative_names;
+            authority = detail.certificate_authority_arn;
+        }
     }
     Ok(Some(AcmCertificate {
         arn: CertificateArn::new(arn),
         names: certificate_names(summary.domain_name, others),
+        authority,
     }))
 }
 

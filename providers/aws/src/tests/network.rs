@@ -118,6 +118,7 @@ fn certificate(arn: &str, hosts: &[&str]) -> AcmCertificate {
             .iter()
             .map(|host| portcullis_model::HostMatch::parse(host).unwrap())
             .collect(),
+        authority: None,
     }
 }
 

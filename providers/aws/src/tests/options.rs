@@ -4,10 +4,11 @@ use portcullis_model::{Code, LoadBalancer, ProviderError, Retry, Scheme};
 
 use super::build::*;
 use super::settled::{made, rounds};
-use crate::account::Account;
+use crate::account::{Account, AcmCertificate, Fact, Subnet, ZoneKind};
 use crate::compile::compile;
 use crate::observed::{Looked, Observed, Shared, Stage};
-use crate::resource::{IpamPools, Permission, Source};
+use crate::resource::{Id, IpamPools, Permission, Source};
+use crate::settings::Settings;
 
 /// Everything there, and known to be set up.
 fn standing(balancer: &LoadBalancer) -> (Observed, Shared) {
@@ -201,4 +202,152 @@ fn a_listener_attribute_without_a_name_of_aws_leaves_the_others() {
     );
     let set = &desired.unwrap().listeners[&80].attributes;
     assert_eq!(set.0.keys().collect::<Vec<_>>(), ["a.b_c"]);
+}
+
+fn subnet(id: &str, zone: &str, tags: &[(&str, &str)]) -> Subnet {
+    Subnet {
+        id: Id::new(id),
+        zone: zone.into(),
+        kind: ZoneKind::AvailabilityZone,
+        free_addresses: 99,
+        ipv6: false,
+        tags: tags
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect(),
+        reach: None,
+    }
+}
+
+#[test]
+fn subnets_are_chosen_by_the_tags_of_the_class() {
+    let mut account = account();
+    account.subnets = Fact::Read(vec![
+        subnet("a", "z1", &[("net", "edge"), ("tier", "1")]),
+        subnet("a2", "z1", &[("net", "edge"), ("tier", "2")]),
+        subnet("b", "z2", &[("net", "core"), ("tier", "1")]),
+        subnet("c", "z3", &[("net", "other"), ("tier", "1")]),
+    ]);
+    for (tags, want) in [
+        (vec![("net", vec!["edge", "core"])], Some(vec!["a", "b"])),
+        (
+            vec![("net", vec!["edge", "core"]), ("tier", vec!["2", "1"])],
+            Some(vec!["a", "b"]),
+        ),
+        (vec![("tier", vec!["1"])], Some(vec!["a", "b", "c"])),
+        (vec![("net", vec!["edge"])], None),
+        (vec![("none", vec!["x"])], None),
+    ] {
+        let mut balancer = simple();
+        balancer.options.subnet_tags = tags
+            .iter()
+            .map(|(key, values)| {
+                (
+                    (*key).to_owned(),
+                    values.iter().map(|v| (*v).to_owned()).collect(),
+                )
+            })
+            .collect();
+        let nothing = Observed::nothing(crate::Owner::load_balancer("demo", &balancer.id));
+        let (desired, problems) = compile(&settings("demo"), &balancer, &account, &nothing);
+        let chosen = desired.map(|desired| {
+            let subnets = desired.load_balancer.subnets;
+            subnets.iter().map(ToString::to_string).collect::<Vec<_>>()
+        });
+        assert_eq!(
+            chosen,
+            want.clone()
+                .map(|want| want.into_iter().map(str::to_owned).collect()),
+            "{tags:?}"
+        );
+        assert_eq!(problems.is_empty(), want.is_some(), "{tags:?}: {problems:?}");
+        // One that it stands in already stays.
+        if tags.len() == 1 && want == Some(vec!["a", "b"]) {
+            let (mut observed, _) = made(&balancer, &account);
+            observed.load_balancer_mut().unwrap().spec.subnets = vec![Id::new("a2"), Id::new("b")];
+            let (desired, _) = compile(&settings("demo"), &balancer, &account, &observed);
+            assert_eq!(
+                desired.unwrap().load_balancer.subnets,
+                [Id::new("a2"), Id::new("b")]
+            );
+        }
+    }
+}
+
+#[test]
+fn certificates_are_found_among_those_of_the_authorities_allowed() {
+    let certificate = |arn: &str, authority: Option<&str>| AcmCertificate {
+        arn: Id::new(arn),
+        names: vec![portcullis_model::HostMatch::parse("web.example.com").unwrap()],
+        authority: authority.map(str::to_owned),
+    };
+    let mut account = account();
+    account.certificates = Fact::Read(vec![
+        certificate("arn:public", None),
+        certificate("arn:ours", Some("arn:ca")),
+        certificate("arn:theirs", Some("arn:other")),
+    ]);
+    let mut balancer = simple();
+    https(&mut balancer, 443, vec![discovered(&["web.example.com"])]);
+    let nothing = Observed::nothing(crate::Owner::load_balancer("demo", &balancer.id));
+    for (allowed, want) in [
+        (vec![], vec!["arn:ours", "arn:public", "arn:theirs"]),
+        (vec!["arn:ca"], vec!["arn:ours"]),
+    ] {
+        let settings = Settings {
+            certificate_authorities: allowed.iter().map(|arn| (*arn).to_owned()).collect(),
+            ..settings("demo")
+        };
+        let (desired, _) = compile(&settings, &balancer, &account, &nothing);
+        let found = desired.unwrap().listeners[&443].spec.certificates.clone();
+        let found: Vec<String> = found.iter().map(|c| c.certificate_arn.to_string()).collect();
+        assert_eq!(found, want, "{allowed:?}");
+    }
+}
+
+#[test]
+fn tags_of_somebody_else_are_neither_written_nor_removed() {
+    let theirs = Settings {
+        external_tags: ["cost-center".to_owned()].into(),
+        ..settings("demo")
+    };
+    let mut balancer = simple();
+    let (mut observed, shared) = standing(&balancer);
+    let state = observed.load_balancer_mut().unwrap();
+    state.spec.tags.0.insert("cost-center".into(), "42".into());
+    let planned = |balancer: &LoadBalancer, settings: &Settings| {
+        let (round, problems) = crate::plan::plan(
+            settings,
+            &balancer.id,
+            Some(balancer),
+            &observed,
+            &shared,
+            &account(),
+        );
+        let calls: Vec<&str> = round.changes.iter().map(|change| change.call.name()).collect();
+        (calls, codes(&problems))
+    };
+    assert_eq!(planned(&balancer, &theirs), (vec![], vec![]));
+    assert_eq!(
+        planned(&balancer, &settings("demo")),
+        (vec!["elbv2:RemoveTags"], vec![])
+    );
+    balancer.options.tags.insert("cost-center".into(), "7".into());
+    assert_eq!(
+        planned(&balancer, &theirs),
+        (vec![], vec![Code::OptionUnsupported])
+    );
+}
+
+#[test]
+fn a_target_group_has_no_more_targets_than_are_set() {
+    let few = Settings {
+        most_targets: Some(1),
+        ..settings("demo")
+    };
+    let balancer = simple();
+    let nothing = Observed::nothing(crate::Owner::load_balancer("demo", &balancer.id));
+    let (desired, problems) = compile(&few, &balancer, &account(), &nothing);
+    assert_eq!(codes(&problems), [Code::LimitExceeded]);
+    assert_eq!(desired.unwrap().target_groups["shop/web-web:80"].targets.len(), 1);
 }

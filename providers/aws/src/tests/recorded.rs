@@ -269,6 +269,7 @@ pub(super) fn read(case: &str, id: &str, certificates: &[&[&str]]) -> Recorded {
             .map(|(arn, hosts)| AcmCertificate {
                 arn: Id::new(arn),
                 names: hosts.iter().map(|host| HostMatch::parse(host).unwrap()).collect(),
+                authority: None,
             })
             .collect(),
     );

@@ -30,6 +30,7 @@ fn a_given_certificate_is_looked_for_first() {
         account.certificates = Fact::Read(vec![AcmCertificate {
             arn: Id::new(known),
             names: Vec::new(),
+            authority: None,
         }]);
         let certificate = |arn: &&str| Certificate {
             source: CertificateSource::Given((*arn).into()),
