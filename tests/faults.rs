@@ -160,6 +160,10 @@ impl Provider for Faulty {
         Aws::summary(change)
     }
 
+    fn waits(observed: &Self::Observed) -> bool {
+        Aws::waits(observed)
+    }
+
     fn further_addresses(observed: &Self::Observed) -> Vec<Address> {
         Aws::further_addresses(observed)
     }

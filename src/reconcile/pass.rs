@@ -82,6 +82,9 @@ pub async fn pass<P: Provider>(site: &Site<P>, id: &LoadBalancerId) -> Result<Ou
     Ok(outcome)
 }
 
+/// Recorded instead of a fingerprint while something waits for its time; no fingerprint is equal to it.
+const WAITING: &str = "waiting";
+
 /// Makes what should exist.
 async fn serve<P: Provider>(
     site: &Site<P>,
@@ -163,13 +166,16 @@ async fn serve<P: Provider>(
         narrow.failed.iter().for_each(|error| outcome.tell(error));
         failed = narrow.failed;
     }
-    let settled = failed.is_empty().then(|| (fingerprint.clone(), demand));
+    // What waits for its time is planned anew whenever somebody looks, also after a restart: then nothing rests on it.
+    let waits = P::waits(&observed);
+    let settled = (failed.is_empty() && !waits).then(|| (fingerprint.clone(), demand));
     // Where what was believed may be wrong, it is read again.
     if failed.iter().all(|error| error.retry != Retry::Observe) {
         memory.put(id, Known { observed, settled });
     }
     if failed.is_empty() {
         outcome.own_targets = Some(wanted);
+        let fingerprint = if waits { WAITING.to_owned() } else { fingerprint };
         Ok(End::Settled { fingerprint })
     } else {
         Ok(End::Incomplete(failed))

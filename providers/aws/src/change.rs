@@ -106,6 +106,10 @@ pub enum Call {
     AwaitLoadBalancer {
         arn: LoadBalancerArn,
     },
+    /// Looks whether each has a healthy target; fails, to be tried again, where one has none.
+    AwaitTargets {
+        target_groups: BTreeSet<TargetGroupArn>,
+    },
     /// Of 0 units the call resets the reservation.
     ModifyCapacityReservation {
         arn: LoadBalancerArn,
@@ -244,6 +248,7 @@ impl Call {
             Self::ModifyLoadBalancerAttributes { .. } => "elbv2:ModifyLoadBalancerAttributes",
             Self::ModifyIpPools { .. } => "elbv2:ModifyIpPools",
             Self::AwaitLoadBalancer { .. } => "elbv2:DescribeLoadBalancers",
+            Self::AwaitTargets { .. } => "elbv2:DescribeTargetHealth",
             Self::ModifyCapacityReservation { .. } => "elbv2:ModifyCapacityReservation",
             Self::DeleteLoadBalancer { .. } => "elbv2:DeleteLoadBalancer",
             Self::AssociateWebAcl { .. } => "wafv2:AssociateWebACL",
@@ -307,6 +312,7 @@ impl Call {
             | Self::ModifyLoadBalancerAttributes { .. }
             | Self::ModifyIpPools { .. }
             | Self::AwaitLoadBalancer { .. }
+            | Self::AwaitTargets { .. }
             | Self::ModifyCapacityReservation { .. }
             | Self::ModifyListener { .. }
             | Self::ModifyListenerAttributes { .. }

@@ -29,6 +29,7 @@ use serde_json::Value;
 use crate::account::Account;
 use crate::limits;
 use crate::names;
+pub(crate) use crate::names::Role;
 use crate::observed::{LoadBalancerState, Looked, Observed, Owned, Owner, TargetGroupState};
 use crate::resource::{
     CertificateArn, Kind, ListenerSpec, LoadBalancerSpec, Pairs, Ref, RuleSpec, SecurityGroupSpec,
@@ -90,6 +91,8 @@ pub(crate) struct Context<'a> {
     account: &'a Account,
     observed: &'a Observed,
     sharing: Sharing<'a>,
+    /// Where it is not the one that serves.
+    role: Option<Role>,
 }
 
 /// Whether a target group that exists under one id is the one with these ids.
@@ -200,12 +203,24 @@ pub fn compile(
     account: &Account,
     observed: &Observed,
 ) -> (Option<Desired>, Vec<Problem>) {
+    compile_as(settings, balancer, account, observed, None)
+}
+
+/// The same of one that is to take another's place, or whose place was taken.
+pub(crate) fn compile_as(
+    settings: &Settings,
+    balancer: &LoadBalancer,
+    account: &Account,
+    observed: &Observed,
+    role: Option<Role>,
+) -> (Option<Desired>, Vec<Problem>) {
     let context = Context {
         settings,
         balancer,
         account,
         observed,
         sharing: Sharing::of(balancer),
+        role,
     };
     let mut problems = Vec::new();
     let mut unprotected = Unprotected::default();
@@ -257,6 +272,7 @@ pub fn compile(
     }
     let front = load_balancer
         .as_ref()
+        .filter(|_| role.is_none())
         .and_then(|behind| front::compile(&context, behind, &mut problems));
     let joint = target_groups::joint(&context);
     let desired = load_balancer.map(|load_balancer| Desired {
@@ -322,11 +338,13 @@ pub fn own_targets(settings: &Settings, balancer: &LoadBalancer, account: &Accou
         account,
         observed: &Observed::nothing(Owner::load_balancer(&settings.cluster, &balancer.id)),
         sharing: Sharing::of(balancer),
+        role: None,
     })
 }
 
 /// The backend that a target group of this logical id stands for.
 pub fn stands_for<'a>(balancer: &'a LoadBalancer, id: &str) -> Option<&'a Backend> {
+    let id = names::without_role(id);
     let sharing = Sharing::of(balancer);
     let named = sharing.groups.get(id);
     let by_alias = || sharing.groups.values().find(|group| is_alias(id, &group.aliases));

@@ -154,6 +154,7 @@ pub fn fold(observed: &mut Observed, change: &Change, answer: Answer) {
                 state.stage = Stage::SetUp;
             }
         }
+        Call::AwaitTargets { target_groups } => observed.healthy.extend(target_groups.iter().cloned()),
         Call::ModifyCapacityReservation { arn, units } => {
             if let Some(state) = load_balancer(observed, arn) {
                 state.capacity = Looked::At(*units);

@@ -37,6 +37,12 @@ pub const PROTECTIONS: [&str; 2] = [PROTECTION, "managed by aws-alb-ingress-cont
 
 /// Logical id of the load balancer within its stack.
 pub const LOAD_BALANCER: &str = "LoadBalancer";
+/// Logical id of the load balancer that is to take its place.
+pub const SUCCESSOR: &str = "SuccessorLoadBalancer";
+/// Logical id of the load balancer whose place it took.
+pub const RETIRED: &str = "RetiredLoadBalancer";
+/// On a retired load balancer: since when, in seconds since 1970.
+pub const RETIRED_AT_TAG: &str = "portcullis.dev/retired-at";
 /// Logical id of the Network Load Balancer in front of it.
 pub const FRONT: &str = "FrontendNlb";
 /// Logical id of the security group that is made for a load balancer.
@@ -47,6 +53,13 @@ pub const BACKEND_SECURITY_GROUP_TAG: &str = "backend-sg";
 pub const BACKEND_SECURITY_GROUP_DESCRIPTION: &str = "[k8s] Shared Backend SecurityGroup for LoadBalancer";
 /// Logical id of the cluster's backend security group, as plans name it.
 pub const BACKEND_SECURITY_GROUP: &str = "backend";
+
+/// Which of two load balancers, where one takes another's place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    Successor,
+    Retired,
+}
 
 /// Only letters and digits, at most so many of them.
 fn plain(text: &str, longest: usize) -> String {
@@ -126,6 +139,37 @@ pub fn target_group(
         plain(&service.name.namespace, 8),
         plain(&service.name.name, 8)
     )
+}
+
+/// Which of two load balancers has this logical id; none for the one that serves.
+pub fn role_of(id: &str) -> Option<Role> {
+    match id {
+        SUCCESSOR => Some(Role::Successor),
+        RETIRED => Some(Role::Retired),
+        _ => None,
+    }
+}
+
+/// The logical id of a load balancer or target group of one of two.
+pub fn with_role(id: &str, role: Option<Role>) -> String {
+    match (id, role) {
+        (_, None) => id.to_owned(),
+        (LOAD_BALANCER, Some(Role::Successor)) => SUCCESSOR.to_owned(),
+        (LOAD_BALANCER, Some(Role::Retired)) => RETIRED.to_owned(),
+        (_, Some(Role::Successor)) => format!("{id}@successor"),
+        (_, Some(Role::Retired)) => format!("{id}@retired"),
+    }
+}
+
+/// The logical id of a target group, whichever load balancer of two it is of. Ids of backends hold no such sign.
+pub fn without_role(id: &str) -> &str {
+    let start = |end| id.strip_suffix(end);
+    start("@successor").or_else(|| start("@retired")).unwrap_or(id)
+}
+
+/// What `without_role` takes away.
+pub fn role_mark(id: &str) -> &str {
+    &id[without_role(id).len()..]
 }
 
 /// The name of the load balancer in front of one with this name.

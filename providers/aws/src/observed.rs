@@ -202,6 +202,10 @@ pub struct Observed {
     /// Of the targets in groups where other clusters register some, too: those that are recorded as ours.
     pub own_targets: OwnTargets,
     pub refused: Refusals<Change>,
+    /// Target groups that were seen to have a healthy target.
+    pub healthy: BTreeSet<TargetGroupArn>,
+    /// When it was last looked at closely, in seconds since 1970.
+    pub looked_at: Option<u64>,
 }
 
 impl Observed {
@@ -214,6 +218,8 @@ impl Observed {
             security_groups: Vec::new(),
             own_targets: OwnTargets::new(),
             refused: Refusals::default(),
+            healthy: BTreeSet::new(),
+            looked_at: None,
         }
     }
 
@@ -223,10 +229,15 @@ impl Observed {
         own.is_some_and(|own| own.contains(&target.key()))
     }
 
-    /// The load balancer that is kept, should there be more than one.
+    /// The load balancer that serves, should there be more than one. Between the two calls by which one takes another's
+    /// place, it is the one that does.
     pub fn load_balancer(&self) -> Option<&LoadBalancerState> {
-        let own = |owned: &&Owned<LoadBalancerState>| owned.resource() == names::LOAD_BALANCER;
-        self.load_balancers.iter().find(own).map(Owned::get)
+        let named = |name: &'static str| {
+            let mut all = self.load_balancers.iter();
+            all.find(move |owned| owned.resource() == name)
+        };
+        let taking_over = || named(names::RETIRED).and(named(names::SUCCESSOR));
+        named(names::LOAD_BALANCER).or_else(taking_over).map(Owned::get)
     }
 
     /// The same, to be completed.

@@ -15,13 +15,15 @@ mod protection;
 pub(crate) mod refused;
 mod remove;
 mod rules;
+mod second;
 mod security_group;
 pub(crate) mod tags;
 mod target_groups;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub(crate) use refused::is_foreign;
+pub use second::waits;
 pub(crate) use security_group::{waits_for_others, without};
 
 use portcullis_model::{FieldChange, LoadBalancer, LoadBalancerId, Plan, Problem};
@@ -56,13 +58,36 @@ pub fn plan(
             &kept
         }
     };
-    let (desired, mut problems) = compile(settings, balancer, account, observed);
-    let changes = desired
-        .as_ref()
-        .map(|desired| round(id, desired, observed, shared, account.quotas));
-    let (changes, waiting) = changes.unwrap_or_default();
+    let views = second::views(observed);
+    let serving = views.as_ref().map_or(observed, |views| &views.serving);
+    let (desired, mut problems) = compile(settings, balancer, account, serving);
     problems.extend(refused::problems(id, desired.as_ref(), &observed.refused));
+    let Some(desired) = desired else {
+        return (Plan::default(), problems);
+    };
+    let (mut changes, waiting) = round(&Round {
+        id,
+        desired: &desired,
+        observed: serving,
+        shared,
+        quotas: account.quotas,
+        target_groups: target_groups::kept(&desired, serving),
+        names: names_of(observed),
+    });
     problems.extend(waiting);
+    if let (true, Some(state)) = (changes.is_empty(), serving.load_balancer()) {
+        let given = second::Given {
+            settings,
+            balancer,
+            observed,
+            shared,
+            account,
+        };
+        let second = views.as_ref().and_then(|views| views.second.as_ref());
+        let second = second.map(|(role, observed)| (*role, observed));
+        changes = second::arrange(given, state, second, &mut problems);
+        changes.retain(|change| !refused::holds(&observed.refused, &change.call));
+    }
     (Plan { changes }, problems)
 }
 
@@ -75,49 +100,42 @@ struct Round<'a> {
     quotas: Quotas,
     /// By logical id: of those that exist, the ones that are kept.
     target_groups: BTreeMap<&'a str, &'a TargetGroupState>,
+    /// Of every target group that exists.
+    names: BTreeSet<&'a str>,
+}
+
+fn names_of(observed: &Observed) -> BTreeSet<&str> {
+    let groups = observed.target_groups.iter();
+    groups.map(|owned| owned.get().spec.name.as_str()).collect()
 }
 
 /// The calls, and the rules that wait for one that was refused.
-fn round(
-    id: &LoadBalancerId,
-    desired: &Desired,
-    observed: &Observed,
-    shared: &Shared,
-    quotas: Quotas,
-) -> (Vec<Change>, Vec<Problem>) {
-    let round = Round {
-        id,
-        desired,
-        observed,
-        shared,
-        quotas,
-        target_groups: target_groups::kept(desired, observed),
-    };
+fn round(round: &Round<'_>) -> (Vec<Change>, Vec<Problem>) {
     let (mut changes, mut waiting) = (Vec::new(), Vec::new());
-    listeners::delete_surplus(&round, &mut changes);
-    target_groups::delete_surplus(&round, &mut changes);
-    security_group::create(&round, &mut changes);
-    target_groups::create(&round, &mut changes);
-    load_balancer::create(&round, &mut changes);
-    protection::put_first(&round, &mut changes);
-    listeners::create(&round, &mut changes);
-    rules::arrange(&round, &mut changes, &mut waiting);
-    target_groups::deregister(&round, &mut changes);
-    security_group::revoke(&round, &mut changes);
-    load_balancer::delete_surplus(&round, &mut changes);
+    listeners::delete_surplus(round, &mut changes);
+    target_groups::delete_surplus(round, &mut changes);
+    security_group::create(round, &mut changes);
+    target_groups::create(round, &mut changes);
+    load_balancer::create(round, &mut changes);
+    protection::put_first(round, &mut changes);
+    listeners::create(round, &mut changes);
+    rules::arrange(round, &mut changes, &mut waiting);
+    target_groups::deregister(round, &mut changes);
+    security_group::revoke(round, &mut changes);
+    load_balancer::delete_surplus(round, &mut changes);
     round.leave_out_refused(&mut changes);
     if changes.is_empty() {
         // Last of all: of these AWS refuses what it does not know, and a refusal ends the pass. Routes do not wait.
-        tags::write(&round, &mut changes);
-        load_balancer::set_attributes(&round, &mut changes);
-        listeners::set_attributes(&round, &mut changes);
-        target_groups::set(&round, &mut changes);
-        protection::set(&round, &mut changes);
-        load_balancer::set_supply(&round, &mut changes);
+        tags::write(round, &mut changes);
+        load_balancer::set_attributes(round, &mut changes);
+        listeners::set_attributes(round, &mut changes);
+        target_groups::set(round, &mut changes);
+        protection::set(round, &mut changes);
+        load_balancer::set_supply(round, &mut changes);
         round.leave_out_refused(&mut changes);
     }
     if changes.is_empty() {
-        front::arrange(&round, &mut changes);
+        front::arrange(round, &mut changes);
         round.leave_out_refused(&mut changes);
     }
     (changes, waiting)

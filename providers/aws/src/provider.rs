@@ -230,6 +230,10 @@ impl Provider for Aws {
         fold::listed(&self.settings.cluster, account, name)
     }
 
+    fn waits(observed: &Observed) -> bool {
+        plan::waits(observed)
+    }
+
     fn inventory(observed: &Observed) -> Vec<(&'static str, String, String)> {
         fold::inventory(observed)
     }

@@ -13,6 +13,7 @@ mod random;
 mod recorded;
 mod refused;
 mod rules;
+mod second;
 mod settings;
 mod settled;
 mod sharing;

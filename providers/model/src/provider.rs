@@ -232,6 +232,8 @@ pub trait Provider: Send + Sync + 'static {
     fn stands_for<'a>(desired: &'a LoadBalancer, existing: &Existing) -> Option<&'a Backend>;
     /// Pure: whose backend has this name, by a listing that may be out of date.
     fn listed(&self, account: &Self::Account, name: &str) -> Listed;
+    /// Pure: whether something is left to do that cannot be done yet, only because it is too early.
+    fn waits(observed: &Self::Observed) -> bool;
     /// Pure: kind, id and the provider's name of each resource that exists, for the status.
     fn inventory(observed: &Self::Observed) -> Vec<(&'static str, String, String)>;
 }

@@ -1,8 +1,10 @@
 //! Changes of target groups in, ELBv2's calls out.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
-use portcullis_model::ProviderError;
+use aws_sdk_elasticloadbalancingv2::types::TargetHealthStateEnum;
+use portcullis_model::{Code, ProviderError, Retry};
 
 use super::Writer;
 use crate::change::Answer;
@@ -105,4 +107,36 @@ pub(super) async fn deregister(
 pub(super) async fn delete(to: &Writer<'_>, arn: &TargetGroupArn) -> Result<Answer, ProviderError> {
     let request = to.client.elb.delete_target_group().target_group_arn(arn.as_str());
     to.delete(request.send()).await
+}
+
+/// How long a load balancer that is to take another's place is given between two looks.
+const HEALTH_DELAY: Duration = Duration::from_secs(30);
+
+pub(super) async fn wait(
+    to: &Writer<'_>,
+    target_groups: &BTreeSet<TargetGroupArn>,
+) -> Result<Answer, ProviderError> {
+    for arn in target_groups {
+        let request = to.client.elb.describe_target_health();
+        let answer = to.send(request.target_group_arn(arn.as_str()).send()).await?;
+        let described = answer.target_health_descriptions.unwrap_or_default();
+        let healthy = described.iter().any(|target| {
+            let state = target
+                .target_health
+                .as_ref()
+                .and_then(|health| health.state.as_ref());
+            state == Some(&TargetHealthStateEnum::Healthy)
+        });
+        if !healthy {
+            return Err(ProviderError {
+                code: Code::ConflictingChange,
+                call: to.call,
+                message: format!(
+                    "target group {arn} has no healthy target yet, so the old load balancer serves on"
+                ),
+                retry: Retry::After(HEALTH_DELAY),
+            });
+        }
+    }
+    Ok(Answer::Done)
 }

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use portcullis_model::{AddressFamily, Code, LoadBalancer, Problem, Scheme, Semantics};
 
 use super::subnets::{self, Placed};
-use super::{Context, with_tags};
+use super::{Context, Role, with_tags};
 use crate::limits;
 use crate::names;
 use crate::resource::{
@@ -59,17 +59,8 @@ pub(super) fn compile(
         Scheme::Internal => LoadBalancerScheme::Internal,
         Scheme::InternetFacing => LoadBalancerScheme::InternetFacing,
     };
+    // AWS changes no scheme: another one takes its place.
     let scheme = existing.map_or(wanted, |state| state.spec.scheme);
-    if scheme != wanted {
-        let message = format!(
-            "load balancer {} is {} and AWS cannot make it {}: use another group or Ingress name for a second one, move its clients, then remove this one",
-            balancer.id,
-            scheme.as_str(),
-            wanted.as_str()
-        );
-        refuse(Code::OptionUnsupported, message);
-    }
-
     let name = match &options.name {
         Some(name) if limits::is_name(name) => name.clone(),
         Some(name) => {
@@ -143,6 +134,15 @@ pub(super) fn compile(
         );
         refuse(Code::OptionUnsupported, message);
     }
+    let mut tags = with_tags(
+        context,
+        &names::with_role(names::LOAD_BALANCER, context.role),
+        &options.tags,
+    );
+    let retired_at = existing.and_then(|state| state.spec.tags.0.get_key_value(names::RETIRED_AT_TAG));
+    if let (Some(Role::Retired), Some((key, since))) = (context.role, retired_at) {
+        tags.0.insert(key.clone(), since.clone());
+    }
     Some(LoadBalancerSpec {
         name,
         scheme,
@@ -153,7 +153,7 @@ pub(super) fn compile(
         allocations: Vec::new(),
         customer_owned_ipv4_pool: had_pool.unwrap_or(&options.pools.on_premises).clone(),
         ipam_pools,
-        tags: with_tags(context, names::LOAD_BALANCER, &options.tags),
+        tags,
         attributes: Pairs(options.attributes.clone()),
     })
 }

@@ -158,7 +158,7 @@ fn target_group(context: &Context<'_>, id: &str, shared: &Group<'_>) -> TargetGr
         target_control_port: key.control_port,
         vpc_id: context.account.vpc.clone(),
         health: health_check(&backend.health, backend.protocol.version),
-        tags: with_tags(context, id, &backend.tags),
+        tags: with_tags(context, &names::with_role(id, context.role), &backend.tags),
         attributes: Pairs(attributes),
         targets: BTreeSet::new(),
     }

@@ -41,6 +41,7 @@ pub fn imagine(change: &Change) -> Answer {
         | Call::DeleteProtection { .. }
         | Call::ModifyIpPools { .. }
         | Call::AwaitLoadBalancer { .. }
+        | Call::AwaitTargets { .. }
         | Call::ModifyCapacityReservation { .. }
         | Call::DeleteLoadBalancer { .. }
         | Call::ModifyListener { .. }

@@ -153,10 +153,15 @@ pub(super) fn retag(observed: &mut Observed, arn: &str, edit: impl Fn(&mut Pairs
             }
         }
     }
-    for state in observed.load_balancers.iter_mut().map(Owned::get_mut) {
-        if named(state.arn.as_str()) {
-            edit(&mut state.spec.tags);
+    for owned in &mut observed.load_balancers {
+        if named(owned.get().arn.as_str()) {
+            let tags = &mut owned.get_mut().spec.tags;
+            edit(tags);
+            if let Some(resource) = tags.get(names::RESOURCE_TAG).map(str::to_owned) {
+                owned.rename(&resource);
+            }
         }
+        let state = owned.get_mut();
         for listener in state.listeners.values_mut() {
             if named(listener.arn.as_str()) {
                 edit(&mut listener.spec.tags);

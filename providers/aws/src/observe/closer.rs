@@ -1,12 +1,14 @@
 //! What a load balancer is to be and what exists of it in, the same with what only its own settings ask for out.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use portcullis_model::{Code, LoadBalancer, ProviderError};
 
 use crate::client::{Client, Effect, is_gone};
-use crate::observed::{Looked, Observed, ProtectionState};
+use crate::observed::{Looked, Observed, Owned, ProtectionState};
 use crate::resource::{ListenerArn, LoadBalancerArn, Pairs, ProtectionId, WebAclArn};
 use crate::settings::{Settings, Switch};
-use crate::wire::pairs_from;
+use crate::wire::{APPLICATION, pairs_from};
 
 /// Reads what is asked for and not known yet.
 pub(crate) async fn look_closer(
@@ -16,32 +18,46 @@ pub(crate) async fn look_closer(
     observed: &mut Observed,
 ) -> Result<(), ProviderError> {
     let options = &desired.options;
-    let Some(state) = observed.load_balancer_mut() else {
-        return Ok(());
-    };
-    if options.minimum_capacity.is_some() && state.capacity.at().is_none() {
-        state.capacity = looked(capacity(client, &state.arn).await)?;
-    }
-    if options.firewall.is_some() && settings.wafv2 == Switch::On && state.web_acl.at().is_none() {
-        let read = web_acl(client, &state.arn).await;
-        state.web_acl = match state.listeners.is_empty() {
-            // Nobody is served yet, and nobody will be before this is known: it is asked again soon.
-            true => Looked::At(read?),
-            false => looked(read)?,
-        };
-    }
-    if options.attack_protection.is_some() && settings.shield == Switch::On && state.protection.at().is_none()
-    {
-        state.protection = looked(protection(client, &state.arn).await)?;
-    }
-    for port in options.listener_attributes.keys() {
-        if let Some(listener) = state.listeners.get_mut(&port.get())
-            && listener.attributes.at().is_none()
+    observed.looked_at = now();
+    for state in observed.load_balancers.iter_mut().map(Owned::get_mut) {
+        if state.spec.kind != APPLICATION {
+            continue;
+        }
+        if options.minimum_capacity.is_some() && state.capacity.at().is_none() {
+            state.capacity = looked(capacity(client, &state.arn).await)?;
+        }
+        if options.firewall.is_some() && settings.wafv2 == Switch::On && state.web_acl.at().is_none() {
+            let read = web_acl(client, &state.arn).await;
+            state.web_acl = match state.listeners.is_empty() {
+                // Nobody is served yet, and nobody will be before this is known: it is asked again soon.
+                true => Looked::At(read?),
+                false => looked(read)?,
+            };
+        }
+        if options.attack_protection.is_some()
+            && settings.shield == Switch::On
+            && state.protection.at().is_none()
         {
-            listener.attributes = looked(attributes(client, &listener.arn).await)?;
+            state.protection = looked(protection(client, &state.arn).await)?;
+        }
+        for port in options.listener_attributes.keys() {
+            if let Some(listener) = state.listeners.get_mut(&port.get())
+                && listener.attributes.at().is_none()
+            {
+                listener.attributes = looked(attributes(client, &listener.arn).await)?;
+            }
         }
     }
     Ok(())
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the edge tells the time; planning is given it"
+)]
+fn now() -> Option<u64> {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.ok().map(|since| since.as_secs())
 }
 
 /// What AWS was asked too fast is asked again with the whole pass. Any other failure must not keep routes and targets

@@ -84,11 +84,7 @@ pub(super) fn create(round: &Round<'_>, changes: &mut Vec<Change>) {
             }
             // Names are given once: one that exists may have been this one's under another id.
             let mut spec = desired.clone();
-            let taken = |name: &str| {
-                let mut all = round.observed.target_groups.iter();
-                all.any(|owned| owned.get().spec.name == name)
-            };
-            while taken(&spec.name) {
+            while round.names.contains(spec.name.as_str()) {
                 spec.name = names::another(&spec.name);
             }
             let call = Call::CreateTargetGroup { spec };

@@ -175,16 +175,18 @@ fn a_listener_that_serves_keeps_its_certificate_when_none_is_found() {
 }
 
 #[test]
-fn a_change_of_scheme_is_refused_and_the_rest_goes_on() {
+fn a_change_of_scheme_that_cannot_be_is_refused_and_the_rest_goes_on() {
     let account = Account::offline(None);
-    let (mut observed, shared) = super::settled::made(&simple(), &account);
     let mut balancer = simple();
+    balancer.options.name = Some("given".into());
+    let (mut observed, shared) = super::settled::made(&balancer, &account);
     balancer.options.scheme = portcullis_model::Scheme::Internal;
     balancer.rules[0].paths = vec![path("prefix:/shop")];
-    let (_, problems) = compile(&settings("demo"), &balancer, &account, &observed);
-    assert_eq!(codes(&problems), [Code::OptionUnsupported]);
     let calls = super::settled::rounds(Some(&balancer), &mut observed, &shared, &account);
     assert_eq!(calls, ["elbv2:ModifyRule 80:1"]);
+    let (settings, id) = (settings("demo"), &balancer.id);
+    let (_, problems) = crate::plan::plan(&settings, id, Some(&balancer), &observed, &shared, &account);
+    assert_eq!(codes(&problems), [Code::OptionUnsupported]);
 }
 
 #[test]

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use portcullis_aws::Call;
 use portcullis_aws::names::NAMESPACE_TAG;
+use portcullis_aws::{Aws, Call};
 use portcullis_model::{
     Action, BackendId, BackendProtocol, Forward, Front, FrontPort, GivenBackend, HealthCheck, LoadBalancer,
     Provider, Scheme, Stands, Weight, WeightedBackend,
@@ -156,4 +156,36 @@ async fn a_network_load_balancer_stands_in_front() {
     let (seen, _) = world.look(&desired.id).await;
     assert_eq!(comparable(&seen), comparable(&observed));
     assert!(seen.front().is_none());
+}
+
+#[tokio::test]
+async fn a_scheme_changes_without_a_gap() {
+    let world = World::new().await;
+    let mut desired = simplest(&world);
+    let account = world.account().await;
+    let shared = world.fit(std::slice::from_ref(&desired), &account).await;
+    let mut observed = nothing(&desired);
+    world.make(&desired, &mut observed, (&shared, &account)).await;
+    let old = observed.load_balancer().unwrap().dns_name.clone();
+
+    desired.options.scheme = Scheme::InternetFacing;
+    world.aws.look_closer(&desired, &mut observed).await.unwrap();
+    let calls = world.make(&desired, &mut observed, (&shared, &account)).await;
+    assert!(calls.contains(&"elbv2:DescribeTargetHealth"), "{calls:?}");
+    let (mut seen, account) = world.look(&desired.id).await;
+    assert_eq!(comparable(&seen), comparable(&observed));
+    assert_eq!(seen.load_balancers.len(), 2);
+    assert_ne!(seen.load_balancer().unwrap().dns_name, old);
+    assert!(Aws::waits(&seen));
+
+    // Whoever looks now is too early; in two hours the old one goes, and nothing of it stays.
+    world.aws.look_closer(&desired, &mut seen).await.unwrap();
+    let known = (&shared, &account);
+    assert_eq!(world.make(&desired, &mut seen, known).await, [""; 0]);
+    seen.looked_at = seen.looked_at.map(|now| now + 7_200);
+    let calls = world.make(&desired, &mut seen, known).await;
+    assert_eq!(calls, ["elbv2:DeleteLoadBalancer", "elbv2:DeleteTargetGroup"]);
+    let (left, _) = world.look(&desired.id).await;
+    assert_eq!(comparable(&left), comparable(&seen));
+    assert!(!Aws::waits(&left));
 }
