@@ -34,6 +34,7 @@ use crate::reconcile::memory::Memory;
 use crate::reconcile::pass::Site;
 use crate::reconcile::queue::Pace;
 use crate::reconcile::records::{self, Place, Records};
+use crate::reconcile::secrets::SecretReader;
 use crate::reconcile::shared::Spanning;
 use crate::report::admin::{self, Answers};
 use crate::report::metrics::{CallCount, Metrics};
@@ -117,6 +118,14 @@ pub async fn run<P: Provider>(
             kind.as_str()
         });
     }
+    let secrets = SecretReader::new(client.clone());
+    tasks.spawn({
+        let (client, index, needed) = (client.clone(), index.clone(), secrets.needed());
+        async move {
+            follow::follow_secrets(client, index, needed, touched).await;
+            Kind::Secret.as_str()
+        }
+    });
     let (recorded, mut record_news) = mpsc::unbounded_channel();
     tasks.spawn({
         let (client, records, health) = (client.clone(), records.clone(), health.clone());
@@ -134,6 +143,7 @@ pub async fn run<P: Provider>(
             settings: setup.settings,
             index,
             records,
+            secrets,
             tenure: tenure.clone(),
             accounts: Accounts::default(),
             spanning: Spanning::default(),

@@ -19,6 +19,8 @@ pub mod memory;
 #[cfg(feature = "cluster")]
 pub mod records;
 pub mod rounds;
+#[cfg(feature = "cluster")]
+pub mod secrets;
 pub mod shared;
 #[cfg(feature = "cluster")]
 pub mod view;

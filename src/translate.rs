@@ -4,13 +4,14 @@
 //! An error never opens what a right value would have closed, and never changes what another Ingress is answered.
 //!
 //! The way of the data: [`class`] says which Ingresses are one load balancer; `member` reads each and puts them in
-//! order; `protection` and `standing` decide what stands before their rules and at which ports; `rules`, with `conditions`, `actions` and `backends`, drafts their rules;
+//! order; `protection` and `standing` decide what stands before their rules and at which ports; `rules`, with `conditions`, `actions`, `auth` and `backends`, drafts their rules;
 //! `ownership` takes away what belongs to another namespace; `defaults` and `certificates` complete the listeners;
 //! `precedence` makes one list of all.
 
 mod actions;
 mod admission;
 pub mod annotations;
+mod auth;
 mod backends;
 mod certificates;
 pub mod class;
@@ -37,7 +38,7 @@ use portcullis_model::{
 };
 
 pub use self::class::membership;
-pub use self::references::references;
+pub use self::references::{references, secrets_of};
 pub use self::settings::{AddressPolicy, ControllerName, Merge, Settings, Targets, WithoutClass};
 
 use self::backends::Backends;
@@ -46,7 +47,7 @@ use self::endpoints::Endpoints;
 use self::member::{Part, Wire};
 use self::options::conflict;
 use self::ownership::Owners;
-use self::precedence::Draft;
+use self::precedence::{Answer, Draft};
 use self::rules::{Drafts, Reader};
 use self::standing::Ports;
 use crate::cluster::snapshot::Snapshot;
@@ -181,10 +182,10 @@ fn listeners(
     for (port, wire) in &ports.wires {
         let on_port = || parts.iter().filter(|part| part.ports.contains_key(port));
         let first = on_port().next().unwrap_or(&parts[0]);
-        let default_action = match (ports.redirecting.get(port), defaults.fallbacks.by_port.get(port)) {
-            (Some(to), _) => standing::to_https(*to),
-            (None, Some(fallback)) => fallback.action.clone(),
-            (None, None) => Action::Fixed(FixedResponse::not_found()),
+        let default = match (ports.redirecting.get(port), defaults.fallbacks.by_port.get(port)) {
+            (Some(to), _) => Answer::of(standing::to_https(*to)),
+            (None, Some(fallback)) => fallback.answer.clone(),
+            (None, None) => Answer::of(Action::Fixed(FixedResponse::not_found())),
         };
         let protocol = match wire {
             Wire::Http => Protocol::Http,
@@ -205,7 +206,8 @@ fn listeners(
             Listener {
                 port: *port,
                 protocol,
-                default_action,
+                authenticate: default.authenticate,
+                default_action: default.action,
                 origin,
             },
         );

@@ -218,24 +218,26 @@ fn references(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn private_keys_are_never_printed() {
+fn what_secrets_hold_is_never_printed() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     for case in [
         "tls-secret",
         "tls-key-of-another",
         "tls-secret-unreadable",
         "tls-two-secrets-for-a-host",
+        "annotation-auth-oidc",
+        "annotation-auth-secret-invalid",
     ] {
         let folder = root.join("tests/cases").join(case);
         let secrets: Vec<String> = fs::read_to_string(folder.join("cluster.yaml"))
             .unwrap()
             .lines()
             .filter_map(|line| {
-                line.trim()
-                    .strip_prefix("tls.key:")
-                    .map(|key| key.trim().to_owned())
+                let keys = ["tls.key:", "clientID:", "clientSecret:", "clientSecrets:"];
+                let value = keys.iter().find_map(|key| line.trim().strip_prefix(key))?;
+                Some(value.trim().to_owned())
             })
-            .filter(|key| key.len() > 20)
+            .filter(|value| value.len() > 12)
             .collect();
         for form in ["text", "json"] {
             let output = plan(&folder, &["-o", form, "--log-level", "trace"]);

@@ -14,8 +14,8 @@ use std::time::Duration;
 use portcullis::controller::Leadership;
 use portcullis_aws::Aws;
 use portcullis_model::{
-    Address, Backend, ChangeSummary, Claim, Code, Existing, Listed, LoadBalancer, LoadBalancerId, OwnTargets,
-    Plan, Port, Problem, Provider, ProviderError, Refusals, Retry, TargetAddress, TargetHealth,
+    Address, Backend, ChangeSummary, Claim, Code, Existing, Listed, LoadBalancer, LoadBalancerId, ObjectName,
+    OwnTargets, Plan, Port, Problem, Provider, ProviderError, Refusals, Retry, TargetAddress, TargetHealth,
 };
 use serde_json::json;
 use tokio::sync::Notify;
@@ -134,6 +134,10 @@ impl Provider for Faulty {
             }
             Fault::Refusal | Fault::Death(_) => self.inner.apply(claim, change).await,
         }
+    }
+
+    fn recall_secrets(observed: &mut Self::Observed, applied: BTreeMap<ObjectName, Arc<str>>) {
+        Aws::recall_secrets(observed, applied);
     }
 
     fn fold(observed: &mut Self::Observed, change: &Self::Change, answer: Self::Answer) {

@@ -276,35 +276,40 @@ async fn who_stands_by_takes_over_and_has_nothing_to_write() {
     standby.stop().await;
 }
 
+/// The documented rights, each role bound to the user `portcullis`; those of Secrets apart.
+fn grant(world: &World, secrets: bool) {
+    for document in include_str!("../docs/rights.yaml").split("\n---\n") {
+        let role: Value = serde_saphyr::from_str(document).unwrap();
+        if role.to_string().contains("secrets") != secrets {
+            continue;
+        }
+        let (kind, name) = (role["kind"].as_str().unwrap(), &role["metadata"]["name"]);
+        let scope = match role["metadata"]["namespace"].as_str() {
+            Some(namespace) => format!("/namespaces/{namespace}"),
+            None => String::new(),
+        };
+        let path = format!(
+            "/apis/rbac.authorization.k8s.io/v1{scope}/{}",
+            kind.to_lowercase()
+        );
+        world.post(&format!("{path}s"), &role);
+        let binding = json!({
+            "metadata": {"name": name},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": name},
+            "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "portcullis"}],
+        });
+        world.post(&format!("{path}bindings"), &binding);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_documented_rights_are_all_it_needs() {
     let rights = include_str!("../docs/rights.yaml");
-    assert!(
-        !rights.contains("secrets") && !rights.contains('*'),
-        "least rights: {rights}"
-    );
+    assert!(!rights.contains('*'), "least rights: {rights}");
     let world = Arc::new(World::start().await);
-    with(&world, move |world| {
+    with(&world, |world| {
         world.post("/api/v1/namespaces", &json!({"metadata": {"name": "portcullis"}}));
-        for document in rights.split("\n---\n") {
-            let role: Value = serde_saphyr::from_str(document).unwrap();
-            let (kind, name) = (role["kind"].as_str().unwrap(), &role["metadata"]["name"]);
-            let scope = match role["metadata"]["namespace"].as_str() {
-                Some(namespace) => format!("/namespaces/{namespace}"),
-                None => String::new(),
-            };
-            let path = format!(
-                "/apis/rbac.authorization.k8s.io/v1{scope}/{}",
-                kind.to_lowercase()
-            );
-            world.post(&format!("{path}s"), &role);
-            let binding = json!({
-                "metadata": {"name": name},
-                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": name},
-                "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "portcullis"}],
-            });
-            world.post(&format!("{path}bindings"), &binding);
-        }
+        grant(world, false);
     })
     .await;
     let client = world.client_as(Some("portcullis")).await;
@@ -323,11 +328,181 @@ async fn the_documented_rights_are_all_it_needs() {
         events.to_string().contains("\"Served\"").then_some(())
     })
     .await;
-    with(&world, |world| world.delete(&format!("{INGRESSES}/web"))).await;
-    until(&world, "it is gone", |world| {
-        record(world, "shop.web").is_none().then_some(())
+
+    // What needs a Secret is told, and its neighbour serves on.
+    with(&world, |world| {
+        world.post(SECRETS, &idp("one"));
+        world.post(INGRESSES, &signing_in("login"));
     })
     .await;
+    until(&world, "what may not be read is told", |world| {
+        let record = record(world, "shop.login")?;
+        (world.settled("shop.login") && record.to_string().contains("\"AccessDenied\"")).then_some(())
+    })
+    .await;
+    assert_eq!(running.ask("/readyz").await.0, 200);
+    with(&world, |world| {
+        assert!(world.settled("shop.web"));
+        world.moto.record();
+        grant(world, true);
+    })
+    .await;
+    until(&world, "with the rights it is served", |world| {
+        let bodies: Vec<String> = world.moto.calls().into_iter().map(|call| call.body).collect();
+        let sent = bodies
+            .iter()
+            .any(|body| body.contains("authenticate-oidc") && body.contains("s3cret-one"));
+        (sent && world.settled("shop.login")).then_some(())
+    })
+    .await;
+
+    with(&world, |world| {
+        ["web", "login"]
+            .iter()
+            .for_each(|name| world.delete(&format!("{INGRESSES}/{name}")));
+    })
+    .await;
+    until(&world, "all is gone", |world| {
+        let list = world.get(RECORDS)?;
+        list["items"].as_array()?.is_empty().then_some(())
+    })
+    .await;
+    running.stop().await;
+}
+
+const SECRETS: &str = "/api/v1/namespaces/shop/secrets";
+
+/// The credentials of an identity provider's client.
+fn idp(value: &str) -> Value {
+    let data = json!({"clientID": "client-id-value", "clientSecret": format!("s3cret-{value}")});
+    json!({"metadata": {"name": "idp"}, "stringData": data})
+}
+
+/// An Ingress whose users sign in; HTTPS with a certificate that the account holds.
+fn signing_in(name: &str) -> Value {
+    let oidc = json!({
+        "issuer": "https://login.example.com", "authorizationEndpoint": "https://login.example.com/a",
+        "tokenEndpoint": "https://login.example.com/t", "userInfoEndpoint": "https://login.example.com/u",
+        "secretName": "idp",
+    });
+    let mut ingress = ingress(name, "www.example.com", &[("/", "web")]);
+    ingress["metadata"]["annotations"] = json!({
+        "alb.ingress.kubernetes.io/auth-type": "oidc",
+        "alb.ingress.kubernetes.io/auth-idp-oidc": oidc.to_string(),
+        "alb.ingress.kubernetes.io/listen-ports": r#"[{"HTTPS": 443}]"#,
+    });
+    ingress
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_is_read_when_it_moves_sent_once_and_shown_nowhere() {
+    let world = Arc::new(World::start().await);
+    let running = world.control(world.aws().await).await;
+    with(&world, |world| {
+        world.moto.record();
+        world.post(SECRETS, &idp("one"));
+        world.post(
+            SECRETS,
+            &json!({"metadata": {"name": "other"}, "stringData": {"clientSecret": "s3cret-other"}}),
+        );
+        world.post(INGRESSES, &signing_in("login"));
+    })
+    .await;
+    until(&world, "it is served", |world| {
+        (world.settled("shop.login") && !world.writes().is_empty()).then_some(())
+    })
+    .await;
+    let sent = |world: &World, value: &str| {
+        world
+            .moto
+            .calls()
+            .iter()
+            .filter(|call| call.body.contains(value))
+            .count()
+    };
+    with(&world, move |world| assert_eq!(sent(world, "s3cret-one"), 1)).await;
+
+    let move_to = |world: &World, value: &str| {
+        world.moto.record();
+        world.patch(&format!("{SECRETS}/idp"), &idp(value));
+    };
+    with(&world, move |world| move_to(world, "two")).await;
+    until(&world, "the new secret is sent", move |world| {
+        (world.writes() == ["elbv2:ModifyRule"]
+            && sent(world, "s3cret-two") == 1
+            && world.settled("shop.login"))
+        .then_some(())
+    })
+    .await;
+
+    // A Secret that is touched and holds what it held: read, and nothing is sent.
+    let rested = running.passes("resting").await;
+    with(&world, |world| {
+        world.moto.record();
+        world.patch(
+            &format!("{SECRETS}/idp"),
+            &json!({"metadata": {"labels": {"touched": "yes"}}}),
+        );
+    })
+    .await;
+    until_async("it was looked at", async || {
+        (running.passes("resting").await > rested).then_some(())
+    })
+    .await;
+    assert_eq!(with(&world, World::writes).await, [""; 0]);
+    let metrics = running.ask("/metrics").await.1;
+    running.stop().await;
+
+    // A secret that moves while nobody runs; what did not move is not sent again.
+    with(&world, move |world| move_to(world, "three")).await;
+    let running = world.control(world.aws().await).await;
+    until(&world, "it is sent at the next start", move |world| {
+        (world.writes() == ["elbv2:ModifyRule"]
+            && sent(world, "s3cret-three") == 1
+            && world.settled("shop.login"))
+        .then_some(())
+    })
+    .await;
+    running.stop().await;
+    with(&world, |world| world.moto.record()).await;
+    let running = world.control(world.aws().await).await;
+    until_async("it rests after a restart", async || {
+        (running.passes("resting").await > 0).then_some(())
+    })
+    .await;
+    assert_eq!(with(&world, World::writes).await, [""; 0]);
+
+    // Without its Secret nobody passes.
+    with(&world, |world| {
+        world.moto.record();
+        world.delete(&format!("{SECRETS}/idp"));
+    })
+    .await;
+    until(&world, "the path is closed", move |world| {
+        let record = record(world, "shop.login")?;
+        let closed = world
+            .moto
+            .calls()
+            .iter()
+            .any(|call| call.body.contains("fixed-response"));
+        (closed && world.settled("shop.login") && record.to_string().contains("SecretNotFound")).then_some(())
+    })
+    .await;
+    let shown = with(&world, |world| {
+        let events = world
+            .get("/apis/events.k8s.io/v1/namespaces/shop/events")
+            .unwrap();
+        let ingress = world.get(&format!("{INGRESSES}/login")).unwrap();
+        format!(
+            "{events}{}{}",
+            record(world, "shop.login").unwrap(),
+            ingress["status"]
+        )
+    })
+    .await;
+    for hidden in ["s3cret", "client-id-value"] {
+        assert!(!shown.contains(hidden) && !metrics.contains(hidden), "{shown}");
+    }
     running.stop().await;
 }
 

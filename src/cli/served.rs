@@ -157,6 +157,7 @@ fn nothing() -> LoadBalancer {
     let listener = Listener {
         port: Port::HTTP,
         protocol: Protocol::Http,
+        authenticate: None,
         default_action: Action::Fixed(FixedResponse::not_found()),
         origin: origin.clone(),
     };

@@ -4,6 +4,7 @@
 //! so an endpoint costs the same among ten Ingresses and among ten thousand.
 
 mod endpoints;
+mod held;
 mod roster;
 mod synced;
 
@@ -14,17 +15,22 @@ use std::sync::Arc;
 use portcullis_model::{LoadBalancerId, ObjectName};
 
 use self::endpoints::Endpoints;
+use self::held::Held;
+pub use self::held::Version;
 use self::roster::Roster;
 pub use self::synced::{NotSynced, Synced};
 use super::membership::{Candidate, Decide, Membership, References};
 use super::object::{
     ClassParameters, Ingress, IngressClass, Kind, Namespace, Node, Object, ObjectKey, ParametersRef, Secret,
 };
+use super::snapshot::Answered;
 
-/// Whether Secrets are read at all.
+/// Which Secrets are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SecretsMode {
+    /// None by itself: those that are needed are asked for by name, and TLS is ended by the provider.
     NotRead,
+    /// All of them: TLS is ended here.
     Read,
 }
 
@@ -74,6 +80,8 @@ pub struct Index {
     nodes: Arc<BTreeMap<Arc<str>, Arc<Node>>>,
     /// By namespace, then name.
     secrets: HashMap<Arc<str>, BTreeMap<Arc<str>, Arc<Secret>>>,
+    /// Those that were asked for, where Secrets are not read by themselves.
+    held: Held,
     endpoints: Endpoints,
     roster: Roster,
 }
@@ -104,6 +112,7 @@ impl Index {
             namespaces: BTreeMap::new(),
             nodes: Arc::default(),
             secrets: HashMap::new(),
+            held: Held::default(),
             endpoints: Endpoints::default(),
             roster: Roster::default(),
         }
@@ -168,6 +177,30 @@ impl Index {
         touched
     }
 
+    /// A load balancer needs these Secrets and no others. Answers which must be asked for now.
+    pub fn need_secrets(&mut self, id: &LoadBalancerId, names: BTreeSet<ObjectName>) -> Vec<ObjectName> {
+        self.held.need(id, names)
+    }
+
+    /// What came of asking for a Secret.
+    pub fn answer_secret(&mut self, name: &ObjectName, version: Version, answered: Answered) {
+        self.held.answer(name, version, answered);
+    }
+
+    /// A Secret is seen at this version, or to be gone.
+    pub fn secret_seen(&mut self, name: &ObjectName, version: Version) -> Touched {
+        let mut touched = Touched::default();
+        self.held.seen(name, version, &mut touched);
+        touched
+    }
+
+    /// All Secrets there are, with their versions.
+    pub fn secrets_listed(&mut self, all: &BTreeMap<ObjectName, Arc<str>>) -> Touched {
+        let mut touched = Touched::default();
+        self.held.listed(all, &mut touched);
+        touched
+    }
+
     /// Kinds not yet listed once.
     pub fn waiting_for(&self) -> &BTreeSet<Kind> {
         &self.waiting
@@ -227,11 +260,14 @@ impl Index {
                     self.roster.touch_all(touched);
                 }
             }
-            Object::Secret(secret) => {
-                if self.secrets_mode == SecretsMode::Read {
-                    self.put_secret(secret, touched);
+            Object::Secret(secret) => match self.secrets_mode {
+                SecretsMode::Read => self.put_secret(secret, touched),
+                // Of a folder: as good as asked for.
+                SecretsMode::NotRead => {
+                    let name = secret.meta.name.clone();
+                    self.held.given(name, Answered::Found(Arc::new(secret)));
                 }
-            }
+            },
             Object::Service(service) => {
                 let services = self.endpoints.put_service(service);
                 self.touch_services(services, touched);

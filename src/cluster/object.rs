@@ -3,11 +3,10 @@
 //! Nothing is judged: texts and numbers stand as written, so that `translate` can name the field that is wrong.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use portcullis_model::{LoadBalancerId, ObjectName};
+use portcullis_model::{LoadBalancerId, ObjectName, Sealed};
 
 use crate::crd::{ClassParametersSpec, Given};
 
@@ -190,7 +189,7 @@ pub struct Endpoint {
     pub pod: Option<Arc<str>>,
 }
 
-/// `v1` Secret, of which only TLS material is kept, and only where TLS is ended here.
+/// `v1` Secret, of which only what is read here is kept: TLS material and the credentials of an identity provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Secret {
     pub meta: Meta,
@@ -198,28 +197,12 @@ pub struct Secret {
     pub kind: Arc<str>,
     /// `tls.crt`, decoded from base64; PEM if it is right.
     pub certificate: Option<Arc<[u8]>>,
-    pub key: Option<PrivateKey>,
-}
-
-/// `tls.key` of a Secret, decoded from base64. Never shown.
-#[derive(Clone, PartialEq, Eq)]
-pub struct PrivateKey(Arc<[u8]>);
-
-impl PrivateKey {
-    pub fn new(pem: impl Into<Arc<[u8]>>) -> Self {
-        Self(pem.into())
-    }
-
-    /// The key itself, for the one who ends TLS with it.
-    pub fn reveal(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-impl fmt::Debug for PrivateKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("PrivateKey(redacted)")
-    }
+    /// `tls.key`, decoded from base64.
+    pub key: Option<Sealed<[u8]>>,
+    /// `clientID`, or `clientId` where that is absent, decoded from base64.
+    pub client_id: Option<Sealed<[u8]>>,
+    /// `clientSecret`, decoded from base64.
+    pub client_secret: Option<Sealed<[u8]>>,
 }
 
 /// `networking.k8s.io/v1` IngressClass.

@@ -22,6 +22,8 @@ pub struct Snapshot {
     /// Pods that slices name, or that the selector of a Service without slices finds.
     pub pods: BTreeMap<ObjectName, Arc<Pod>>,
     pub secrets: Secrets,
+    /// Secrets that were asked for by name, and what came of it.
+    pub asked: BTreeMap<ObjectName, Answered>,
     /// All of the cluster; shared by all snapshots.
     pub nodes: Arc<BTreeMap<Arc<str>, Arc<Node>>>,
 }
@@ -56,4 +58,27 @@ pub enum Secrets {
     NotRead,
     /// Those that members name and that exist; where one looks for certificates, all key pairs of its namespace.
     Read(BTreeMap<ObjectName, Arc<Secret>>),
+}
+
+/// What came of asking for a Secret.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answered {
+    Found(Arc<Secret>),
+    Missing,
+    /// It may not be read, and why.
+    Refused(Arc<str>),
+}
+
+impl Snapshot {
+    /// What is known of a Secret; none where nobody was asked, as in a plan from files.
+    pub fn secret(&self, name: &ObjectName) -> Option<Answered> {
+        let read = match &self.secrets {
+            Secrets::NotRead => None,
+            Secrets::Read(secrets) => secrets.get(name),
+        };
+        self.asked
+            .get(name)
+            .cloned()
+            .or_else(|| read.map(|secret| Answered::Found(secret.clone())))
+    }
 }

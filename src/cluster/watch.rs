@@ -3,6 +3,8 @@
 //! Objects are trimmed as they arrive; nothing whole is kept. A watch that fails is begun again with a growing delay,
 //! and says meanwhile why.
 
+mod secrets;
+
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,6 +18,8 @@ use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
+
+pub use self::secrets::follow_secrets;
 
 use super::index::{Index, Touched};
 use super::object::{Kind, Object, ObjectKey};
@@ -253,7 +257,8 @@ pub(super) fn read(kind: Kind, mut object: DynamicObject) -> Option<Object> {
     }
 }
 
-pub(super) fn api_resource(kind: Kind) -> ApiResource {
+/// How a kind is asked for.
+pub fn api_resource(kind: Kind) -> ApiResource {
     let (group, version) = match kind.api_version().split_once('/') {
         Some((group, version)) => (group, version),
         None => ("", kind.api_version()),

@@ -80,6 +80,9 @@ pub struct LoadBalancerStatus {
     /// to. Bounded by the provider's quota of targets per load balancer.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub own_targets: BTreeMap<String, BTreeSet<String>>,
+    /// A digest of each Secret as it was last applied, by `namespace/name`: providers never show what they were given.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub secrets: BTreeMap<String, String>,
 }
 
 impl LoadBalancerStatus {

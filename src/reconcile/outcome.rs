@@ -1,7 +1,10 @@
 //! What a pass found and did, as values: what status, events and metrics are made from.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+#[cfg(feature = "cluster")]
+use portcullis_model::LoadBalancer;
 use portcullis_model::{
     Address, ChangeSummary, LoadBalancerId, ObjectName, Origin, OwnTargets, Port, Problem, Provider,
     ProviderError, Retry,
@@ -24,6 +27,8 @@ pub struct Outcome {
     pub let_go: Vec<Arc<Ingress>>,
     /// Ports it listens on.
     pub ports: Vec<Port>,
+    /// The version of each Secret that it is made with.
+    pub secrets: BTreeMap<ObjectName, Arc<str>>,
     /// None where the pass did not look: what is recorded is the best there is.
     pub seen: Option<Seen>,
     /// Changes made.
@@ -40,11 +45,7 @@ pub struct Outcome {
 #[cfg(feature = "cluster")]
 impl Outcome {
     /// Before anything was found.
-    pub fn begin(
-        view: &super::view::View,
-        desired: Option<&portcullis_model::LoadBalancer>,
-        problems: Vec<Problem>,
-    ) -> Self {
+    pub fn begin(view: &super::view::View, desired: Option<&LoadBalancer>, problems: Vec<Problem>) -> Self {
         Self {
             id: view.snapshot.id.clone(),
             end: End::Resting,
@@ -59,6 +60,7 @@ impl Outcome {
             ports: desired
                 .map(|desired| desired.listeners.keys().copied().collect())
                 .unwrap_or_default(),
+            secrets: desired.map(LoadBalancer::secrets).unwrap_or_default(),
             seen: None,
             made: Vec::new(),
             pending: Vec::new(),

@@ -7,12 +7,14 @@
 //!          record the intent → what spans load balancers → rounds of plan, apply, fold
 //! ```
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 use kube::ResourceExt;
 use portcullis_model::{
-    ChangeSummary, LoadBalancer, LoadBalancerId, OwnTargets, Plan, Problem, Provider, ProviderError, Retry,
+    ChangeSummary, LoadBalancer, LoadBalancerId, ObjectName, OwnTargets, Plan, Problem, Provider,
+    ProviderError, Retry,
 };
 
 use super::accounts::Accounts;
@@ -21,6 +23,7 @@ use super::memory::{Known, Memory};
 use super::outcome::{End, Hold, Outcome, PAUSED, Seen, shows};
 use super::records::{RecordError, Records, is_held};
 use super::rounds;
+use super::secrets::{SecretError, SecretReader};
 use super::shared::{Demands, Spanning};
 use super::view::View;
 use super::{brake, fingerprint};
@@ -37,6 +40,7 @@ pub struct Site<P: Provider> {
     pub settings: Settings,
     pub index: Arc<SharedIndex>,
     pub records: Arc<Records>,
+    pub secrets: SecretReader,
     pub tenure: Tenure,
     pub accounts: Accounts<P>,
     pub spanning: Spanning<P>,
@@ -50,6 +54,8 @@ pub enum Failure {
     NotSynced(#[from] NotSynced),
     #[error(transparent)]
     Record(#[from] RecordError),
+    #[error(transparent)]
+    Secret(#[from] SecretError),
     /// A call to the provider failed; told in the outcome.
     #[error(transparent)]
     Provider(#[from] ProviderError),
@@ -57,6 +63,7 @@ pub enum Failure {
 
 /// One pass. A call that fails is part of the outcome; an error is returned only where nothing can be told.
 pub async fn pass<P: Provider>(site: &Site<P>, id: &LoadBalancerId) -> Result<Outcome, Failure> {
+    site.secrets.read(&site.index, id).await?;
     let record = site.records.get(id);
     let view = View::of(&site.index, id, record.as_deref())?;
     let translation = translate(&view.snapshot, &site.settings);
@@ -77,7 +84,9 @@ pub async fn pass<P: Provider>(site: &Site<P>, id: &LoadBalancerId) -> Result<Ou
             outcome.end = end;
         }
         Err(Failure::Provider(error)) => outcome.fail(error),
-        Err(failure @ (Failure::NotSynced(_) | Failure::Record(_))) => return Err(failure),
+        Err(failure @ (Failure::NotSynced(_) | Failure::Record(_) | Failure::Secret(_))) => {
+            return Err(failure);
+        }
     }
     Ok(outcome)
 }
@@ -119,6 +128,7 @@ async fn serve<P: Provider>(
     let wanted = provider.own_targets(desired, &account);
     let own = remembered(site, record, desired, &wanted, &observed).await?;
     P::recall(&mut observed, &own);
+    P::recall_secrets(&mut observed, applied(record));
     outcome.seen = Some(Seen::of::<P>(&observed));
 
     let hold = match (paused, mode) {
@@ -421,6 +431,18 @@ fn withdrawing<P: Provider>(site: &Site<P>, id: &LoadBalancerId) -> Vec<LoadBala
     let mut others = site.records.held_ids();
     others.retain(|other| other != id && !wanted.contains(other));
     others
+}
+
+/// Which version of each Secret was last applied in full.
+fn applied(record: Option<&LoadBalancerResource>) -> BTreeMap<ObjectName, Arc<str>> {
+    let recorded = record
+        .and_then(|record| record.status.as_ref())
+        .map(|status| &status.secrets);
+    let named = recorded.into_iter().flatten().filter_map(|(name, version)| {
+        let (namespace, name) = name.split_once('/')?;
+        Some((ObjectName::new(namespace, name), version.as_str().into()))
+    });
+    named.collect()
 }
 
 fn is_paused(record: &LoadBalancerResource) -> bool {

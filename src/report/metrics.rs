@@ -252,6 +252,7 @@ mod tests {
             left: Vec::new(),
             let_go: Vec::new(),
             ports: Vec::new(),
+            secrets: Default::default(),
             seen: None,
             made: Vec::new(),
             pending: Vec::new(),

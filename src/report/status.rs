@@ -33,6 +33,17 @@ pub fn load_balancer(
         // Changes that were begun have taken it out of the record already.
         End::Held(_) | End::Incomplete(_) | End::Failed(_) => before.fingerprint.clone(),
     };
+    let secrets = match &outcome.end {
+        End::Settled { .. } => {
+            let applied = outcome.secrets.iter();
+            applied
+                .map(|(name, version)| (name.to_string(), version.to_string()))
+                .collect()
+        }
+        End::Held(_) | End::Incomplete(_) | End::Failed(_) | End::Resting | End::Gone => {
+            before.secrets.clone()
+        }
+    };
     let (address, resources) = match &outcome.seen {
         None => (before.address.clone(), before.resources.clone()),
         Some(seen) => (
@@ -84,6 +95,7 @@ pub fn load_balancer(
             .own_targets
             .clone()
             .unwrap_or_else(|| before.own_targets.clone()),
+        secrets,
     })
 }
 
@@ -277,6 +289,7 @@ mod tests {
             left: Vec::new(),
             let_go: Vec::new(),
             ports: vec![Port::HTTP, Port::HTTPS],
+            secrets: Default::default(),
             seen: Some(Seen {
                 address: Some(Address::Hostname("K8S-public-1.elb.amazonaws.com".into())),
                 further: Vec::new(),

@@ -13,6 +13,7 @@ use portcullis_model::{
 use self::target_settings::TargetSettings;
 use super::actions::{self, Destination, Wanted};
 use super::annotations::value;
+use super::auth::{self, Gate, Sources};
 use super::endpoints::{Endpoints, Found};
 use super::member::Part;
 use super::references::is_action;
@@ -90,6 +91,52 @@ impl<'a> Backends<'a> {
                 ));
                 unavailable(NO_SERVICE)
             }
+        }
+    }
+
+    /// Who may pass on the way to a backend. An annotation of its Service counts where that is the only one.
+    pub(super) fn gate(
+        &self,
+        part: &Part<'a>,
+        backend: &IngressBackend,
+        problems: &mut Vec<Problem>,
+    ) -> Gate {
+        let services = self.services(part, backend);
+        let only = match services.as_slice() {
+            [only] => *only,
+            several => {
+                let known: Vec<&Service> = several.iter().copied().flatten().collect();
+                if let Some(closed) = auth::gate_of_several(part, &known, problems) {
+                    return closed;
+                }
+                None
+            }
+        };
+        auth::gate(&Sources::new(part, only), self.snapshot, problems)
+    }
+
+    /// The Services that a backend leads to, as written; none in place of one that does not exist, or is none of ours.
+    fn services(&self, part: &Part<'a>, backend: &IngressBackend) -> Vec<Option<&'a Service>> {
+        let find = |name: &str| {
+            let name = ObjectName::new(part.ingress.meta.name.namespace.clone(), name);
+            self.snapshot.services.get(&name).map(Arc::as_ref)
+        };
+        match backend {
+            IngressBackend::Service { name, port } if is_action(port) => {
+                let written = part.annotations.get(&format!("actions.{name}"));
+                match written.and_then(|written| actions::parse(written.value).ok()) {
+                    Some(Wanted::Forward { shares, .. }) => shares
+                        .iter()
+                        .map(|share| match &share.to {
+                            Destination::Service { name, .. } => find(name),
+                            Destination::Given(_) => None,
+                        })
+                        .collect(),
+                    Some(Wanted::Fixed(_) | Wanted::Redirect(_)) | None => Vec::new(),
+                }
+            }
+            IngressBackend::Service { name, .. } => vec![find(name)],
+            IngressBackend::Resource { .. } | IngressBackend::Missing => Vec::new(),
         }
     }
 

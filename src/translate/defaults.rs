@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 
 use portcullis_model::{Action, Code, FixedResponse, LoadBalancerId, Origin, Port, Problem, Rule};
 
+use super::auth::{self, Gate};
 use super::backends::Backends;
 use super::member::Part;
 use super::ownership::Owners;
-use super::precedence::{Draft, Fallback, Fallbacks, PathKind, Written};
+use super::precedence::{Answer, Draft, Fallback, Fallbacks, PathKind, Written};
 use super::rules::refused_by;
-use super::standing::{self, Ports};
+use super::standing::{self, Ports, Refused};
+use crate::cluster::object::IngressBackend;
 
 /// What answers where no rule does, and the rules it takes where not everybody may have it.
 #[derive(Debug, Default)]
@@ -38,8 +40,9 @@ pub(super) fn read<'a>(
         if !owners.may_have_default(part, problems) {
             continue;
         }
-        let mut action = None;
+        let mut answer = None;
         let mut conflict = None;
+        let mut plain = Vec::new();
         for port in standing.ports() {
             let key = (part.group.clone(), port);
             if let Some(first) = first.get(&key) {
@@ -47,24 +50,24 @@ pub(super) fn read<'a>(
                 continue;
             }
             first.insert(key.clone(), part);
-            let action = action
-                .get_or_insert_with(|| match part.refusal {
-                    Some(refusal) => refused_by(refusal),
-                    None => backends.action(part, backend, &at, problems),
-                })
+            let answer = answer
+                .get_or_insert_with(|| answer_of(part, backend, &at, backends, problems))
                 .clone();
-            let fallback = fallback(part, ports, member, port, action);
+            if answer.authenticate.is_some() && standing.serves_plainly(part, port) {
+                plain.push(port.to_string());
+            }
+            let fallback = fallback(part, ports, member, port, answer);
             if !out.fallbacks.by_port.contains_key(&port) {
-                if let Some((condition, action)) = &fallback.guarded {
+                if let Some((condition, answer)) = &fallback.guarded {
                     out.drafts.push(Draft {
                         rule: Rule {
                             ports: [port].into(),
                             hosts: Vec::new(),
                             paths: Vec::new(),
                             conditions: vec![condition.clone()],
-                            authenticate: None,
+                            authenticate: answer.authenticate.clone(),
                             rewrites: Vec::new(),
-                            action: action.clone(),
+                            action: answer.action.clone(),
                             origin: at.clone(),
                         },
                         place: Written {
@@ -81,6 +84,11 @@ pub(super) fn read<'a>(
             }
             out.fallbacks.by_group.insert(key, fallback);
         }
+        if let Some(step) = answer.and_then(|answer: Answer| answer.authenticate)
+            && !plain.is_empty()
+        {
+            problems.push(auth::needs_https(part, &step, &plain));
+        }
         if let Some(first) = conflict {
             let message = format!(
                 "the default backend of {} comes first in the group and serves",
@@ -91,7 +99,7 @@ pub(super) fn read<'a>(
     }
     let none = || Fallback {
         guarded: None,
-        action: Action::Fixed(FixedResponse::not_found()),
+        answer: Answer::of(Action::Fixed(FixedResponse::not_found())),
     };
     for port in ports.wires.keys() {
         out.fallbacks.by_port.entry(*port).or_insert_with(none);
@@ -99,7 +107,7 @@ pub(super) fn read<'a>(
     for (key, to) in redirecting(parts, ports) {
         let redirect = to.map(|to| Fallback {
             guarded: None,
-            action: standing::to_https(to),
+            answer: Answer::of(standing::to_https(to)),
         });
         out.fallbacks
             .by_group
@@ -124,28 +132,49 @@ fn redirecting(parts: &[Part<'_>], ports: &Ports) -> BTreeMap<(LoadBalancerId, P
     all
 }
 
-fn fallback(part: &Part<'_>, ports: &Ports, member: usize, port: Port, action: Action) -> Fallback {
+/// What the default backend answers, and who may have it.
+fn answer_of<'a>(
+    part: &Part<'a>,
+    backend: &IngressBackend,
+    at: &Origin,
+    backends: &mut Backends<'a>,
+    problems: &mut Vec<Problem>,
+) -> Answer {
+    if let Some(refusal) = part.refusal {
+        return Answer::of(refused_by(refusal));
+    }
+    match backends.gate(part, backend, problems) {
+        Gate::Closed(annotation) => Answer::of(refused_by(annotation)),
+        gate => Answer {
+            authenticate: gate.step(),
+            action: backends.action(part, backend, at, problems),
+        },
+    }
+}
+
+fn fallback(part: &Part<'_>, ports: &Ports, member: usize, port: Port, answer: Answer) -> Fallback {
     let standing = &ports.standings[member];
+    let unguarded = |action: Action| Fallback {
+        guarded: None,
+        answer: Answer::of(action),
+    };
     if let Some(to) = standing.redirected.get(&port) {
-        return Fallback {
-            guarded: None,
-            action: standing::to_https(*to),
-        };
+        return unguarded(standing::to_https(*to));
     }
     if let Some(why) = standing.refused.get(&port) {
-        return Fallback {
-            guarded: None,
-            action: standing::refused(*why),
-        };
+        return unguarded(standing::refused(*why));
+    }
+    if answer.authenticate.is_some() && standing.closes_plain(part, port) {
+        return unguarded(standing::refused(Refused::PlainHttp));
     }
     if standing.guarded.contains(&port) {
         return Fallback {
-            guarded: standing::guard(part).map(|guard| (guard, action)),
-            action: standing::turned_away(),
+            guarded: standing::guard(part).map(|guard| (guard, answer)),
+            answer: Answer::of(standing::turned_away()),
         };
     }
     Fallback {
         guarded: None,
-        action,
+        answer,
     }
 }

@@ -12,7 +12,7 @@ use portcullis_model::{
     Semantics,
 };
 
-pub(super) use self::catch_alls::{Fallback, Fallbacks, NamedHost};
+pub(super) use self::catch_alls::{Answer, Fallback, Fallbacks, NamedHost};
 use super::member::Wire;
 
 /// A rule before it has found its place.

@@ -1,11 +1,15 @@
 //! An Ingress in, the names of the Services and Secrets it may need out.
 
+use std::collections::BTreeSet;
+
 use portcullis_model::ObjectName;
 use serde_json::Value;
 
 use super::annotations::{Annotations, json};
+use super::auth;
 use crate::cluster::membership::{CertificateSearch, Names};
 use crate::cluster::object::{Ingress, IngressBackend, PortRef};
+use crate::cluster::snapshot::Snapshot;
 
 /// In place of a port's name: the backend's name is that of an `actions.*` annotation.
 pub(super) const USE_ANNOTATION: &str = "use-annotation";
@@ -56,6 +60,25 @@ pub fn references(ingress: &Ingress) -> Names {
         });
     }
     names
+}
+
+/// The Secrets that a load balancer is made with, whether they exist or not; pure. No others are asked for.
+pub fn secrets_of(snapshot: &Snapshot) -> BTreeSet<ObjectName> {
+    let mut secrets = BTreeSet::new();
+    for member in &snapshot.members {
+        let ingress = &*member.ingress;
+        let annotations = Annotations::of("ingress", &ingress.meta);
+        let named = references(ingress).services;
+        let services = named
+            .iter()
+            .filter_map(|name| snapshot.services.get(name).map(|service| &**service));
+        secrets.extend(auth::secrets(
+            &annotations,
+            &ingress.meta.name.namespace,
+            services,
+        ));
+    }
+    secrets
 }
 
 /// Whether a backend names an action instead of a Service.

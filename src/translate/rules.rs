@@ -3,18 +3,19 @@
 use std::collections::BTreeSet;
 
 use portcullis_model::{
-    Action, Code, ExactPath, FixedResponse, Glob, HostMatch, PathMatch, PathPrefix, Pattern, Port, Problem,
-    Rewrite, Rule, Semantics,
+    Action, Authenticate, Code, ExactPath, FixedResponse, Glob, HostMatch, Origin, PathMatch, PathPrefix,
+    Pattern, Port, Problem, Rewrite, Rule, Semantics,
 };
 
 use super::actions;
 use super::annotations::{Setting, value};
+use super::auth::{self, Gate};
 use super::backends::Backends;
 use super::conditions::{self, Constraints};
 use super::member::Part;
 use super::precedence::{Draft, NamedHost, PathKind, Written};
 use super::references::is_action;
-use super::standing::{self, Standing};
+use super::standing::{self, Refused, Standing};
 use crate::cluster::object::{IngressBackend, IngressPath, IngressRule};
 
 /// How ImplementationSpecific paths of an Ingress match.
@@ -160,17 +161,9 @@ impl Reader<'_, '_> {
         let constraints = self.constraints(name);
         let broken = !constraints.broken.is_empty();
 
-        let (action, rewrites) = match self.part.refusal {
-            Some(refusal) => (refused_by(refusal), Vec::new()),
-            None => {
-                let at = origin.at(format!("{field}.backend"));
-                let action = self.backends.action(self.part, &path.backend, &at, self.problems);
-                match self.rewrites(name) {
-                    Setting::Absent => (action, Vec::new()),
-                    Setting::Given(rewrites) => (action, rewrites),
-                    Setting::Invalid => (refused_by("transforms"), Vec::new()),
-                }
-            }
+        let (authenticate, action, rewrites) = match self.part.refusal {
+            Some(refusal) => (None, refused_by(refusal), Vec::new()),
+            None => self.answer(path, &origin.at(format!("{field}.backend"))),
         };
         // Which requests it was for is not known. A rule that would let requests through is left out, so that they
         // are answered as if it did not hold; one that answers by itself may be there to turn them away.
@@ -180,6 +173,8 @@ impl Reader<'_, '_> {
             true if lets_through || self.part.refusal.is_some() => return,
             true => refused_by("conditions"),
         };
+        let authenticate = authenticate.filter(|_| !broken);
+        self.report_plain(authenticate.as_ref());
 
         let mut hosts: Vec<HostMatch> = host.cloned().into_iter().collect();
         hosts.extend(constraints.hosts);
@@ -190,7 +185,7 @@ impl Reader<'_, '_> {
             hosts: Vec::new(),
             paths: Vec::new(),
             conditions: constraints.conditions,
-            authenticate: None,
+            authenticate,
             rewrites,
             action,
             origin,
@@ -216,6 +211,35 @@ impl Reader<'_, '_> {
         }
     }
 
+    /// Who may pass, what answers them, and what is rewritten before.
+    fn answer(&mut self, path: &IngressPath, at: &Origin) -> (Option<Authenticate>, Action, Vec<Rewrite>) {
+        let gate = match self.backends.gate(self.part, &path.backend, self.problems) {
+            Gate::Closed(annotation) => return (None, refused_by(annotation), Vec::new()),
+            gate @ (Gate::Open | Gate::Guarded(_)) => gate.step(),
+        };
+        let action = self.backends.action(self.part, &path.backend, at, self.problems);
+        match self.rewrites(name_of(&path.backend)) {
+            Setting::Absent => (gate, action, Vec::new()),
+            Setting::Given(rewrites) => (gate, action, rewrites),
+            Setting::Invalid => (None, refused_by("transforms"), Vec::new()),
+        }
+    }
+
+    /// Tells where what needs authentication stands at a port without it.
+    fn report_plain(&mut self, step: Option<&Authenticate>) {
+        let Some(step) = step else { return };
+        let plainly = |port: &Port| self.standing.serves_plainly(self.part, *port);
+        let ports = self.standing.ports();
+        let ports: Vec<String> = ports
+            .iter()
+            .filter(|port| plainly(port))
+            .map(Port::to_string)
+            .collect();
+        if !ports.is_empty() {
+            self.problems.push(auth::needs_https(self.part, step, &ports));
+        }
+    }
+
     /// Stands a rule at the ports of its member, with what becomes of it there.
     fn stand(&self, rule: &Rule, place: Written, kind: PathKind, out: &mut Drafts) {
         let mut put = |rule: Rule, piece: usize| {
@@ -229,10 +253,20 @@ impl Reader<'_, '_> {
         };
         let answering = |ports: BTreeSet<Port>, action: Action| Rule {
             ports,
+            authenticate: None,
             rewrites: Vec::new(),
             action,
             ..rule.clone()
         };
+        let closed: BTreeSet<Port> = match &rule.authenticate {
+            Some(_) => self.standing.ports(),
+            None => BTreeSet::new(),
+        };
+        let closed: BTreeSet<Port> = closed
+            .into_iter()
+            .filter(|port| self.standing.closes_plain(self.part, *port))
+            .collect();
+        let (guarded, open) = (&self.standing.guarded - &closed, &self.standing.open - &closed);
         for (port, to) in &self.standing.redirected {
             put(
                 answering(BTreeSet::from([*port]), standing::to_https(*to)),
@@ -245,23 +279,24 @@ impl Reader<'_, '_> {
                 place.piece,
             );
         }
-        if !self.standing.guarded.is_empty() {
+        put(
+            answering(closed, standing::refused(Refused::PlainHttp)),
+            place.piece,
+        );
+        if !guarded.is_empty() {
             if let Some(guard) = standing::guard(self.part) {
                 let mut guarded = Rule {
-                    ports: self.standing.guarded.clone(),
+                    ports: guarded.clone(),
                     ..rule.clone()
                 };
                 guarded.conditions.push(guard);
                 put(guarded, place.piece);
             }
-            put(
-                answering(self.standing.guarded.clone(), standing::turned_away()),
-                place.piece + 1,
-            );
+            put(answering(guarded, standing::turned_away()), place.piece + 1);
         }
         put(
             Rule {
-                ports: self.standing.open.clone(),
+                ports: open,
                 ..rule.clone()
             },
             place.piece,

@@ -26,6 +26,21 @@ pub(super) struct Standing {
 }
 
 impl Standing {
+    /// Whether a member's rules are served at this port over plain HTTP, neither redirected nor refused.
+    pub(super) fn serves_plainly(&self, part: &Part<'_>, port: Port) -> bool {
+        let served = self.open.contains(&port) || self.guarded.contains(&port);
+        served && part.ports.get(&port) == Some(&Wire::Http)
+    }
+
+    /// Whether what needs authentication is closed at this port: over plain HTTP nobody can be asked who they are. The
+    /// incumbent serves it there without.
+    pub(super) fn closes_plain(&self, part: &Part<'_>, port: Port) -> bool {
+        match part.semantics {
+            Semantics::Kubernetes => self.serves_plainly(part, port),
+            Semantics::AwsLoadBalancerController => false,
+        }
+    }
+
     pub(super) fn ports(&self) -> BTreeSet<Port> {
         let mut all = self.open.clone();
         all.extend(&self.guarded);

@@ -1,5 +1,6 @@
 //! Small clusters in, what their load balancers answer out.
 
+mod auth;
 mod backends;
 mod classes;
 mod constraints;
@@ -20,12 +21,15 @@ mod tls;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use portcullis_model::{Action, Code, LoadBalancer, LoadBalancerId, Port, Problem, Request, resolve};
+use portcullis_model::{
+    Action, Code, LoadBalancer, LoadBalancerId, ObjectName, Port, Problem, Request, resolve,
+};
 use serde_json::{Value, json};
 
 use super::*;
 use crate::cluster::index::{Index, SecretsMode};
 use crate::cluster::object::Object;
+use crate::cluster::snapshot::Answered;
 use crate::cluster::wire::from_manifest;
 
 /// A cluster under construction. Every Service `name` that is not said to be missing has one ready endpoint.
@@ -33,6 +37,8 @@ use crate::cluster::wire::from_manifest;
 struct World {
     objects: Vec<Object>,
     secrets: SecretsMode,
+    /// What the cluster answered about Secrets.
+    asked: BTreeMap<ObjectName, Answered>,
 }
 
 impl World {
@@ -40,6 +46,7 @@ impl World {
         Self {
             objects: Vec::new(),
             secrets: SecretsMode::NotRead,
+            asked: BTreeMap::new(),
         }
     }
 
@@ -147,7 +154,11 @@ impl World {
     fn all(&self, settings: &Settings) -> BTreeMap<String, Translation> {
         let index = self.index(settings);
         let synced = index.synced().unwrap();
-        let translated = |id: &LoadBalancerId| translate(&synced.snapshot(id), settings);
+        let translated = |id: &LoadBalancerId| {
+            let mut snapshot = synced.snapshot(id);
+            snapshot.asked.extend(self.asked.clone());
+            translate(&snapshot, settings)
+        };
         synced
             .ids()
             .iter()

@@ -135,6 +135,7 @@ fn assemble(mut rules: Vec<Rule>, second_tenant: &[bool], default: &Action) -> L
         let listener = Listener {
             port: port(number),
             protocol,
+            authenticate: None,
             default_action: default.clone(),
             origin: origin(&members[0], "spec.defaultBackend"),
         };

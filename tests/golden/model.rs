@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::fmt::{Display, Write};
 
 use portcullis_model::{
-    AddressFamily, Backend, Certificate, CertificateSource, LoadBalancer, ObjectName, Options, Protocol,
-    Registrants, Rule, Scheme, Semantics, Target, TargetKind, TargetState,
+    AddressFamily, Backend, Certificate, CertificateSource, Listener, LoadBalancer, ObjectName, Options,
+    Protocol, Registrants, Rule, Scheme, Semantics, Target, TargetKind, TargetState,
 };
 
 /// All of it but what stands at its default.
@@ -27,7 +27,7 @@ pub(crate) fn load_balancer(balancer: &LoadBalancer) -> String {
         line(
             &mut out,
             2,
-            format!("{port} {protocol}, else {}", listener.default_action),
+            format!("{port} {protocol}, else {}", default(listener)),
         );
         if let Protocol::Https(tls) = &listener.protocol
             && let Some(clients) = &tls.clients
@@ -111,6 +111,13 @@ fn relied_on(members: &BTreeSet<ObjectName>) -> String {
     }
 }
 
+fn default(listener: &Listener) -> String {
+    match &listener.authenticate {
+        Some(step) => format!("{step} → {}", listener.default_action),
+        None => listener.default_action.to_string(),
+    }
+}
+
 fn show_certificate(certificate: &Certificate) -> String {
     let source = match &certificate.source {
         CertificateSource::Given(name) => format!("given {name}"),
@@ -130,9 +137,6 @@ pub(crate) fn show_rule(rule: &Rule) -> String {
     let mut text = rule.to_string();
     for rewrite in &rule.rewrites {
         let _ = write!(text, ", rewrite {rewrite:?}");
-    }
-    if rule.authenticate.is_some() {
-        text.push_str(", after authentication");
     }
     format!("{text}    [{}]", rule.origin)
 }

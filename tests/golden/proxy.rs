@@ -56,7 +56,10 @@ fn answer(balancer: &LoadBalancer, state: &ServingState, text: &str) -> String {
     match (resolve(balancer, &request), found) {
         (Decision::Rule(i, rule), Found::Rule(j, ..)) => {
             assert_eq!(i, j, "{text}: the table chooses another rule than the resolver");
-            format!("rule {i}: {}", rule.action)
+            match &rule.authenticate {
+                Some(step) => format!("rule {i}: 503, for {step} is not supported"),
+                None => format!("rule {i}: {}", rule.action),
+            }
         }
         (Decision::Default(action), Found::Default(_)) => format!("default: {action}"),
         (Decision::NoListener, Found::NoListener) => "nobody listens".to_owned(),

@@ -892,7 +892,16 @@ def check_actions(self, balancer, protocol, actions, instead=None):
             refuse("InvalidLoadBalancerAction", "The routing action must be the last one")
         if protocol != "HTTPS":
             refuse("InvalidLoadBalancerAction", "Users are authenticated on HTTPS listeners only")
-    checks = {"forward": check_forward, "redirect": check_redirect, "fixed-response": check_fixed_response}
+    checks = {
+        "forward": check_forward,
+        "redirect": check_redirect,
+        "fixed-response": check_fixed_response,
+        "authenticate-oidc": check_oidc,
+        "authenticate-cognito": check_cognito,
+        "jwt-validation": check_jwt,
+    }
+    if sum(action["Type"] in checks for action in actions) < len(actions) or len(actions) > 2:
+        refuse("InvalidLoadBalancerAction", "A rule has one routing action and at most one that authenticates")
     returned = [
         checks[action["Type"]](self, balancer, protocol, dict(action)) if action["Type"] in checks else dict(action)
         for action in actions
@@ -954,6 +963,73 @@ def check_fixed_response(self, balancer, protocol, action):
     if len(action.get("FixedResponseConfig", {}).get("MessageBody", "")) > 1024:
         invalid("The message body of a fixed response is longer than 1024 characters")
     return action
+
+
+SESSION_DEFAULTS = {
+    "SessionCookieName": "AWSELBAuthSessionCookie",
+    "Scope": "openid",
+    "SessionTimeout": 604800,
+    "OnUnauthenticatedRequest": "authenticate",
+}
+
+
+def check_session(config, required):
+    """API, AuthenticateOidcActionConfig and AuthenticateCognitoActionConfig: what is required, defaults, and limits."""
+    for name in required:
+        if not config.get(name):
+            invalid(f"'{name}' must be specified")
+    config = {**SESSION_DEFAULTS, **config}
+    if not 1 <= int(config["SessionTimeout"]) <= 604800:
+        invalid("SessionTimeout must be between 1 and 604800 seconds")
+    if config["OnUnauthenticatedRequest"] not in ("deny", "allow", "authenticate"):
+        invalid("OnUnauthenticatedRequest must be deny, allow or authenticate")
+    if len(config.get("AuthenticationRequestExtraParams", {})) > 10:
+        invalid("At most 10 query parameters can be included")
+    return config
+
+
+def check_oidc(self, balancer, protocol, action):
+    """API, AuthenticateOidcActionConfig: full URLs with HTTPS; the client's secret is taken and never returned."""
+    endpoints = ["Issuer", "AuthorizationEndpoint", "TokenEndpoint", "UserInfoEndpoint"]
+    config = check_session(action.get("AuthenticateOidcConfig", {}), [*endpoints, "ClientId"])
+    if any(not config[name].startswith("https://") for name in endpoints):
+        invalid("The endpoints of an identity provider must be full URLs with the HTTPS protocol")
+    existing = str(config.pop("UseExistingClientSecret", False)).lower() == "true"
+    if not config.pop("ClientSecret", None) and not existing:
+        invalid("A client secret must be specified")
+    action["AuthenticateOidcConfig"] = config
+    return action
+
+
+def check_cognito(self, balancer, protocol, action):
+    """API, AuthenticateCognitoActionConfig."""
+    required = ["UserPoolArn", "UserPoolClientId", "UserPoolDomain"]
+    action["AuthenticateCognitoConfig"] = check_session(action.get("AuthenticateCognitoConfig", {}), required)
+    return action
+
+
+def check_jwt(self, balancer, protocol, action):
+    """API, JwtValidationActionConfig and JwtValidationActionAdditionalClaim."""
+    config = dict(action.get("JwtValidationConfig", {}))
+    if not config.get("Issuer") or not config.get("JwksEndpoint", "").startswith("https://"):
+        invalid("An issuer and a JWKS endpoint with the HTTPS protocol must be specified")
+    claims = config.get("AdditionalClaims", [])
+    if len(claims) > 10:
+        invalid("At most 10 additional claims can be specified")
+    for claim in claims:
+        if claim.get("Format") not in ("single-string", "string-array", "space-separated-values"):
+            invalid("The format of an additional claim is not valid")
+        if not claim.get("Name") or claim["Name"] in ("exp", "iss", "nbf", "iat"):
+            invalid("The name of an additional claim is not valid")
+        if not 1 <= len(claim.get("Values", [])) <= 10 or any(len(value) > 256 for value in claim["Values"]):
+            invalid("The values of an additional claim are not valid")
+    return action
+
+
+@corrects(ELBv2Backend, "_validate_actions")
+def tokens_can_be_validated(moto, self, actions):
+    """moto knows no `jwt-validation` (API, ActionTypeEnum); `check_actions` has looked at it."""
+    return moto(self, [action for action in actions if action.type != "jwt-validation"])
 
 
 def check_target_groups(self, balancer, actions, instead):

@@ -48,6 +48,22 @@ def redirect(**config):
     return {"Type": "redirect", "RedirectConfig": {"StatusCode": "HTTP_301", **config}}
 
 
+def oidc(**more):
+    endpoints = {"Issuer": "https://i", "AuthorizationEndpoint": "https://i/a", "TokenEndpoint": "https://i/t"}
+    client = {"UserInfoEndpoint": "https://i/u", "ClientId": "id", "ClientSecret": "s"}
+    extra = {"AuthenticationRequestExtraParams": {"loginHint": "X"}}
+    return {"Type": "authenticate-oidc", "AuthenticateOidcConfig": {**endpoints, **client, **extra, **more}}
+
+
+def cognito(**more):
+    pool = {"UserPoolArn": "arn:aws:cognito-idp:x", "UserPoolClientId": "c", "UserPoolDomain": "d"}
+    return {"Type": "authenticate-cognito", "AuthenticateCognitoConfig": {**pool, **more}}
+
+
+def jwt(**more):
+    return {"Type": "jwt-validation", "JwtValidationConfig": {"JwksEndpoint": "https://k", "Issuer": "https://i", **more}}
+
+
 def forward(*arns, **more):
     groups = [{"TargetGroupArn": arn} for arn in arns]
     return {"Type": "forward", "ForwardConfig": {"TargetGroups": groups, **more}}
@@ -374,6 +390,55 @@ class Corrected(unittest.TestCase):
         returned = self.rule(listener, 9, actions=[redirect(Protocol="HTTPS")])["Actions"][0]["RedirectConfig"]
         placeholders = {"Host": "#{host}", "Path": "/#{path}", "Port": "#{port}", "Query": "#{query}"}
         self.assertEqual(returned, {"Protocol": "HTTPS", "StatusCode": "HTTP_301", **placeholders})
+
+    def test_a_client_secret_is_taken_and_never_returned(self):
+        listener = self.https_listener()
+        actions = [{**oidc(), "Order": 1}, {**fixed(), "Order": 2}]
+        made = self.elb.create_rule(ListenerArn=listener, Priority=1, Conditions=[HOST], Actions=actions)["Rules"][0]
+        shown = self.elb.describe_rules(RuleArns=[made["RuleArn"]])["Rules"][0]["Actions"]
+        config = shown[0]["AuthenticateOidcConfig"]
+        self.assertNotIn("ClientSecret", config)
+        self.assertEqual(config["ClientId"], "id")
+        self.assertEqual((config["SessionTimeout"], config["Scope"]), (604800, "openid"))
+        self.assertEqual(config["AuthenticationRequestExtraParams"], {"loginHint": "X"})
+        self.assertEqual([action["Order"] for action in shown], [1, 2])
+        self.elb.modify_rule(RuleArn=made["RuleArn"], Actions=[{**oidc(ClientSecret="t"), "Order": 1}, actions[1]])
+
+    def test_who_is_authenticated_is_checked(self):
+        listener = self.https_listener()
+        claim = {"Format": "single-string", "Name": "aud", "Values": ["a"]}
+        steps = [
+            (oidc(), None),
+            (oidc(ClientSecret=""), "ValidationError"),
+            (oidc(TokenEndpoint="http://i/t"), "ValidationError"),
+            (oidc(SessionTimeout=604801), "ValidationError"),
+            (oidc(OnUnauthenticatedRequest="ask"), "ValidationError"),
+            (cognito(), None),
+            (cognito(UserPoolDomain=""), "ValidationError"),
+            (jwt(), None),
+            (jwt(AdditionalClaims=[claim] * 10), None),
+            (jwt(AdditionalClaims=[claim] * 11), "ValidationError"),
+            (jwt(AdditionalClaims=[{**claim, "Name": "exp"}]), "ValidationError"),
+            (jwt(AdditionalClaims=[{**claim, "Values": []}]), "ValidationError"),
+            (jwt(JwksEndpoint="http://k"), "ValidationError"),
+        ]
+        for priority, (step, refusal) in enumerate(steps, 1):
+            actions = [{**step, "Order": 1}, {**fixed(), "Order": 2}]
+            given = {"ListenerArn": listener, "Priority": priority, "Conditions": [HOST], "Actions": actions}
+            with self.subTest(step=step):
+                if refusal:
+                    self.refused(refusal, self.elb.create_rule, str(step), **given)
+                else:
+                    self.elb.create_rule(**given)
+        twice = [{**oidc(), "Order": 1}, {**jwt(), "Order": 2}, {**fixed(), "Order": 3}]
+        self.refused(
+            "InvalidLoadBalancerAction",
+            self.elb.create_rule,
+            ListenerArn=listener,
+            Priority=99,
+            Conditions=[HOST],
+            Actions=twice,
+        )
 
     def test_actions_keep_their_limits(self):
         balancer = self.load_balancer()

@@ -1,6 +1,7 @@
 //! A load balancer, the account and what exists in, the resources that should exist and what cannot be out.
 
 mod actions;
+mod auth;
 mod besides;
 mod certificates;
 mod conditions;
@@ -256,7 +257,7 @@ pub(crate) fn compile_as(
             let spec = RuleSpec {
                 priority: u32::try_from(place).unwrap_or(u32::MAX),
                 conditions: draft.conditions,
-                actions: vec![draft.action],
+                actions: draft.step.into_iter().chain([draft.action]).collect(),
                 transforms: draft.transforms,
                 tags: with_tags(&context, &id, &balancer.options.tags),
             };

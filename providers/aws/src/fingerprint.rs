@@ -29,8 +29,8 @@ fn absences(desired: &LoadBalancer) -> Vec<String> {
     out
 }
 
-/// A digest of the desired resources as `plan -o json` shows them, tags and targets included. What exists has no part
-/// in it. Stored: a change of the form is a change of every load balancer's fingerprint, and costs one look at each.
+/// A digest of the desired resources as `plan -o json` shows them, tags and targets included, and of the versions of the
+/// secrets that it does not show. What exists has no part in it. Stored: a change of the form is a change of every load balancer's fingerprint, and costs one look at each.
 pub fn fingerprint(settings: &Settings, desired: &LoadBalancer, account: &Account) -> String {
     let nothing = Observed::nothing(Owner::load_balancer(&settings.cluster, &desired.id));
     let (compiled, _) = compile(settings, desired, account, &nothing);
@@ -44,7 +44,11 @@ pub fn fingerprint(settings: &Settings, desired: &LoadBalancer, account: &Accoun
     for absence in absences(desired) {
         bytes.extend(absence.bytes());
     }
-    let digest = Sha256::digest(&bytes);
+    let mut digest = Sha256::new_with_prefix(&bytes);
+    for (secret, version) in desired.secrets() {
+        digest.update(format!("{secret} {version}\n").as_bytes());
+    }
+    let digest = digest.finalize();
     let digits: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
     format!("aws-{digits}")
 }

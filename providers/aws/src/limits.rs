@@ -82,6 +82,16 @@ pub const REWRITE_LENGTH: usize = 1024;
 pub const HEALTH_PATH_LENGTH: usize = 1024;
 /// Listeners of a load balancer that verify clients' certificates. Source: "Quotas for your Application Load Balancers".
 pub const VERIFYING_LISTENERS: usize = 2;
+/// Additional parameters of an authorisation request. Source: ELBv2 API, AuthenticationRequestExtraParams.
+pub const EXTRA_PARAMETERS: usize = 10;
+/// Additional claims of a token. Source: ELBv2 API, JwtValidationActionConfig.AdditionalClaims.
+pub const JWT_CLAIMS: usize = 10;
+/// Values of a claim. Source: ELBv2 API, JwtValidationActionAdditionalClaim.Values.
+pub const JWT_VALUES: usize = 10;
+/// Characters of a claim's name or value. Source: ELBv2 API, JwtValidationActionAdditionalClaim.
+pub const JWT_VALUE_LENGTH: usize = 256;
+/// Claims that are always checked. Source: ELBv2 API, JwtValidationActionAdditionalClaim.Name.
+pub const JWT_RESERVED_CLAIMS: [&str; 4] = ["exp", "iss", "nbf", "iat"];
 /// Targets in one call. AWS documents none; the incumbent's number is known to pass.
 pub const TARGETS_PER_CALL: usize = 200;
 

@@ -7,9 +7,9 @@ use portcullis_model::{OwnTargets, ProviderError, Refusals};
 use crate::change::Change;
 use crate::names;
 use crate::resource::{
-    ListenerArn, ListenerSpec, LoadBalancerArn, LoadBalancerSpec, Pairs, Permission, ProtectionId, RuleArn,
-    RuleSpec, SecurityGroupId, SecurityGroupSpec, TargetDescription, TargetGroupArn, TargetGroupSpec,
-    WebAclArn,
+    Applied, ListenerArn, ListenerSpec, LoadBalancerArn, LoadBalancerSpec, Pairs, Permission, ProtectionId,
+    RuleArn, RuleSpec, SecurityGroupId, SecurityGroupSpec, TargetDescription, TargetGroupArn,
+    TargetGroupSpec, WebAclArn,
 };
 
 /// What is read only where somebody asks for it.
@@ -206,6 +206,8 @@ pub struct Observed {
     pub healthy: BTreeSet<TargetGroupArn>,
     /// When it was last looked at closely, in seconds since 1970.
     pub looked_at: Option<u64>,
+    /// What was last applied in full and is never shown.
+    pub applied: Applied,
 }
 
 impl Observed {
@@ -220,6 +222,7 @@ impl Observed {
             refused: Refusals::default(),
             healthy: BTreeSet::new(),
             looked_at: None,
+            applied: Applied::new(),
         }
     }
 

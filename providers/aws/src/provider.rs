@@ -1,11 +1,12 @@
 //! Settings in, the provider out: the pure half and the SDKs behind the one contract.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use portcullis_model::{
-    Address, Backend, ChangeSummary, Claim, Existing, Listed, LoadBalancer, LoadBalancerId, OwnTargets, Plan,
-    Port, Problem, Provider, ProviderError, Refusals, TargetAddress, TargetHealth,
+    Address, Backend, ChangeSummary, Claim, Existing, Listed, LoadBalancer, LoadBalancerId, ObjectName,
+    OwnTargets, Plan, Port, Problem, Provider, ProviderError, Refusals, TargetAddress, TargetHealth,
 };
 use thiserror::Error;
 
@@ -184,6 +185,10 @@ impl Provider for Aws {
 
     async fn apply(&self, claim: &Claim, change: &Change) -> Result<Answer, ProviderError> {
         apply::apply(&self.client, &self.unproven, claim, &change.call).await
+    }
+
+    fn recall_secrets(observed: &mut Observed, applied: BTreeMap<ObjectName, Arc<str>>) {
+        observed.applied = applied;
     }
 
     fn fold(observed: &mut Observed, change: &Change, answer: Answer) {

@@ -1,5 +1,6 @@
 //! Resources of ELBv2 and EC2 with the API's own field names: typed ids, references and settings in, JSON out.
 
+mod auth;
 mod listener;
 mod load_balancer;
 mod rule;
@@ -14,6 +15,9 @@ use std::sync::Arc;
 use serde::ser::SerializeSeq;
 use serde::{Serialize, Serializer};
 
+pub use auth::{
+    Applied, CognitoConfig, JwtClaimConfig, JwtClaimFormat, JwtConfig, OidcClient, OidcConfig, SessionConfig,
+};
 pub use listener::{
     CertificateRef, ListenerProtocol, ListenerSpec, MutualAuthentication, MutualAuthenticationMode,
 };
@@ -23,6 +27,7 @@ pub use rule::{
     QueryStringValue, RedirectConfig, RedirectStatusCode, RewriteConfig, RewriteList, RuleAction,
     RuleCondition, RuleSpec, RuleTransform, SourceIpConfig, TargetGroupStickiness, TargetGroupTuple, Values,
 };
+pub(crate) use rule::{agree, sent};
 pub use security_group::{Permission, SecurityGroupSpec, Source};
 pub use target_group::{
     HealthCheckSpec, Matcher, ProtocolVersion, TargetDescription, TargetGroupSpec, TargetProtocol, TargetType,

@@ -1,6 +1,7 @@
 //! Our resources in, the SDKs' types out, and back: what AWS says is read whole, or told as foreign.
 
 mod action;
+mod auth;
 mod certificate;
 mod condition;
 mod listener;

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a panic of a test is its report")]
 
+#[path = "moto/auth.rs"]
+mod auth;
 #[path = "moto/beside.rs"]
 mod beside;
 #[path = "moto/cost.rs"]

@@ -1,10 +1,12 @@
 //! The whole: members, options, listeners, rules and backends in, one load balancer out.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use serde::Serialize;
 
+use crate::auth::Authenticate;
 use crate::backend::{Backend, BackendId, GivenBackend, HealthCheck};
 use crate::listener::Listener;
 use crate::name::{LoadBalancerId, ObjectName, Port};
@@ -202,4 +204,22 @@ pub struct LoadBalancer {
     /// Those that rules name, and that nobody here makes, changes or deletes.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub given: BTreeMap<BackendId, GivenBackend>,
+}
+
+impl LoadBalancer {
+    /// The Secrets that it is made with and that providers never show again, with the version of what lies there.
+    pub fn secrets(&self) -> BTreeMap<ObjectName, Arc<str>> {
+        let rules = self.rules.iter().filter_map(|rule| rule.authenticate.as_ref());
+        let listeners = self.listeners.values();
+        let defaults = listeners.filter_map(|listener| listener.authenticate.as_ref());
+        rules
+            .chain(defaults)
+            .filter_map(|step| match step {
+                Authenticate::Oidc { secret, client, .. } => {
+                    Some((secret.clone(), client.as_ref()?.version.clone()))
+                }
+                Authenticate::Cognito { .. } | Authenticate::Jwt { .. } => None,
+            })
+            .collect()
+    }
 }

@@ -9,6 +9,7 @@
 pub mod name;
 pub mod origin;
 pub mod problem;
+pub mod sealed;
 
 pub mod condition;
 pub mod glob;
@@ -34,7 +35,7 @@ pub mod refusals;
 mod text;
 
 pub use action::{Action, FixedResponse, Forward, Rewrite, RewritePart, Stickiness, Weight, WeightedBackend};
-pub use auth::{Authenticate, JwtClaim, OnUnauthenticated, Session};
+pub use auth::{Authenticate, ClaimFormat, Client, JwtClaim, OnUnauthenticated, Session};
 pub use backend::{
     Backend, BackendId, BackendProtocol, BackendVersion, GivenBackend, HealthCheck, HealthPort, OwnTargets,
     Registrants, ServiceRef, Target, TargetAddress, TargetKind, TargetState,
@@ -61,3 +62,4 @@ pub use redirect::{Redirect, RedirectStatus, Template};
 pub use refusals::{Refusals, Refused};
 pub use resolve::{Decision, Request, resolve};
 pub use rule::Rule;
+pub use sealed::Sealed;

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use crate::action::Action;
+use crate::auth::Authenticate;
 use crate::host::HostMatch;
 use crate::name::{ObjectName, Port};
 use crate::origin::Origin;
@@ -77,6 +78,9 @@ pub enum Protocol {
 pub struct Listener {
     pub port: Port,
     pub protocol: Protocol,
+    /// Comes before the default action, on HTTPS listeners.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub authenticate: Option<Authenticate>,
     /// What answers where no rule does.
     pub default_action: Action,
     pub origin: Origin,

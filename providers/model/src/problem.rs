@@ -87,6 +87,7 @@ codes! {
     AnnotationUnknown, User, "Remove or correct the annotation; it has no effect.";
     AnnotationUnsupported, User, "Remove the annotation; it has no effect in this release.";
     AnnotationNotAdmitted, User, "Remove the annotation, or ask the operator to let the class admit it.";
+    AuthenticationNeedsHttps, User, "Redirect plain HTTP with ssl-redirect, or listen on HTTPS alone.";
     ActionNotFound, User, "Add the actions annotation that the backend names.";
 
     // Backends

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::future::Future;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::backend::{Backend, OwnTargets, TargetAddress};
 use crate::balancer::LoadBalancer;
-use crate::name::{LoadBalancerId, Port};
+use crate::name::{LoadBalancerId, ObjectName, Port};
 use crate::plan::{Address, ChangeSummary, Plan};
 use crate::problem::{Blame, Code, Problem};
 use crate::refusals::Refusals;
@@ -206,6 +207,10 @@ pub trait Provider: Send + Sync + 'static {
         claim: &Claim,
         change: &Self::Change,
     ) -> impl Future<Output = Result<Self::Answer, ProviderError>> + Send;
+
+    /// Pure: adds to what is observed what no provider shows: which version of each secret was last applied in full.
+    /// What is recorded of none was applied by somebody else, and is taken for the right one.
+    fn recall_secrets(observed: &mut Self::Observed, applied: BTreeMap<ObjectName, Arc<str>>);
 
     /// Pure: what is observed after this answer.
     fn fold(observed: &mut Self::Observed, change: &Self::Change, answer: Self::Answer);

@@ -60,6 +60,9 @@ impl fmt::Display for Rule {
         for condition in &self.conditions {
             write!(f, " {condition}")?;
         }
+        if let Some(step) = &self.authenticate {
+            write!(f, " → {step}")?;
+        }
         write!(f, " → {}", self.action)
     }
 }

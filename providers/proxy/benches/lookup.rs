@@ -36,6 +36,7 @@ fn balancer(hosts: usize) -> LoadBalancer {
     let listener = Listener {
         port: Port::HTTP,
         protocol: Protocol::Http,
+        authenticate: None,
         default_action: answer(),
         origin: origin.clone(),
     };

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
 use portcullis_model::{
-    self as model, BackendId, ClientCertificates, Code, FixedResponse, HostMatch, Listener, LoadBalancer,
-    Origin, PathMatch, Port, Problem, Protocol, Redirect, Rule,
+    self as model, Authenticate, BackendId, ClientCertificates, Code, FixedResponse, HostMatch, Listener,
+    LoadBalancer, Origin, PathMatch, Port, Problem, Protocol, Redirect, Rule,
 };
 
 use crate::table::{
@@ -76,7 +76,11 @@ struct Compiler<'a> {
 
 impl<'a> Compiler<'a> {
     fn listener(&mut self, listener: &Listener) -> ListenerTable {
-        let default = self.action(&listener.default_action, &listener.origin);
+        let default = self.after(
+            listener.authenticate.as_ref(),
+            &listener.default_action,
+            &listener.origin,
+        );
         let refusal = match &listener.protocol {
             Protocol::Http => None,
             Protocol::Https(tls) => match tls.clients.as_ref().map(|clients| &clients.certificates) {
@@ -108,22 +112,26 @@ impl<'a> Compiler<'a> {
         let ports = ports
             .or_insert_with(|| rule.ports.iter().copied().collect())
             .clone();
-        let action = if rule.authenticate.is_some() {
-            self.problem(
-                Code::ActionUnsupported,
-                &rule.origin,
-                "authentication is not supported by the proxy: the rule answers 503",
-            );
-            Action::Refused("authentication is not supported here".into())
-        } else {
-            self.action(&rule.action, &rule.origin)
-        };
+        let action = self.after(rule.authenticate.as_ref(), &rule.action, &rule.origin);
         Route {
             ports,
             conditions: rule.conditions.as_slice().into(),
             rewrites: rule.rewrites.as_slice().into(),
             action,
         }
+    }
+
+    /// The action, unless somebody would have to be asked who they are before it.
+    fn after(&mut self, step: Option<&Authenticate>, action: &model::Action, at: &Origin) -> Action {
+        let Some(step) = step else {
+            return self.action(action, at);
+        };
+        self.problem(
+            Code::ActionUnsupported,
+            at,
+            format!("authentication ({step}) is not supported by the proxy: it answers 503"),
+        );
+        Action::Refused("authentication is not supported here".into())
     }
 
     fn action(&mut self, action: &model::Action, at: &Origin) -> Action {

@@ -181,6 +181,7 @@ fn listener(port: Port) -> Listener {
         } else {
             Protocol::Https(Tls::default())
         },
+        authenticate: None,
         default_action: Action::Fixed(FixedResponse::not_found()),
         origin: origin(),
     }

@@ -86,6 +86,7 @@ impl<'a> Synced<'a> {
             slices: BTreeMap::new(),
             pods: BTreeMap::new(),
             secrets: Secrets::NotRead,
+            asked: index.held.of(index.held.needs(id)),
             nodes: index.nodes.clone(),
         };
         let mut secrets = BTreeMap::new();
@@ -104,6 +105,7 @@ impl<'a> Synced<'a> {
                     snapshot.pods.extend(pods.map(|pod| (pod.meta.name.clone(), pod)));
                 }
             }
+            snapshot.asked.extend(index.held.of(entry.names.secrets.iter()));
             for name in &entry.names.secrets {
                 let of_namespace = index.secrets.get(&name.namespace);
                 if let Some(secret) = of_namespace.and_then(|secrets| secrets.get(&name.name)) {

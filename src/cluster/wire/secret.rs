@@ -1,14 +1,15 @@
-//! `v1` Secret as written in, its certificate and key out. No message quotes what a Secret holds.
+//! `v1` Secret as written in, its certificate and key, or the credentials of an identity provider's client, out. No message quotes what a Secret holds.
 
 use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use portcullis_model::Sealed;
 use serde::Deserialize;
 
 use super::meta::{MetaWire, keyed};
 use super::{Invalid, Wire, object};
-use crate::cluster::object::{Meta, Object, PrivateKey, Secret};
+use crate::cluster::object::{Meta, Object, Secret};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -28,6 +29,13 @@ struct Material {
     certificate: Option<String>,
     #[serde(rename = "tls.key")]
     key: Option<String>,
+    #[serde(rename = "clientID")]
+    client_id: Option<String>,
+    /// As the incumbent's forerunner wrote it.
+    #[serde(rename = "clientId")]
+    legacy_client_id: Option<String>,
+    #[serde(rename = "clientSecret")]
+    client_secret: Option<String>,
 }
 
 impl Wire for SecretWire {
@@ -41,19 +49,22 @@ impl Wire for SecretWire {
         let data = self.data.unwrap_or_default();
         let plain = self.string_data.unwrap_or_default();
         // `stringData` overwrites `data`. Source: Kubernetes API, Secret.stringData.
-        let certificate = match plain.certificate {
-            Some(text) => Some(text.into_bytes()),
-            None => decode("tls.crt", data.certificate)?,
+        let value = |name: &str, plain: Option<String>, data: Option<String>| match plain {
+            Some(text) => Ok(Some(text.into_bytes())),
+            None => decode(name, data),
         };
-        let key = match plain.key {
-            Some(text) => Some(text.into_bytes()),
-            None => decode("tls.key", data.key)?,
-        };
+        let certificate = value("tls.crt", plain.certificate, data.certificate)?;
+        let key = value("tls.key", plain.key, data.key)?;
+        let client_id = value("clientID", plain.client_id, data.client_id)?;
+        let legacy = value("clientId", plain.legacy_client_id, data.legacy_client_id)?;
+        let client_secret = value("clientSecret", plain.client_secret, data.client_secret)?;
         Ok(Object::Secret(Secret {
             meta,
             kind: self.r#type.unwrap_or_default(),
             certificate: certificate.map(Arc::from),
-            key: key.map(PrivateKey::new),
+            key: key.map(Sealed::new),
+            client_id: client_id.or(legacy).map(Sealed::new),
+            client_secret: client_secret.map(Sealed::new),
         }))
     }
 }

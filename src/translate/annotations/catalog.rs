@@ -141,14 +141,14 @@ catalog! {
     "transforms." Rule Portable Built "What is rewritten before the backend sees it: JSON, by the backend's name.";
     "use-regex-path-match" Rule Portable Built "ImplementationSpecific paths are regular expressions, after their first `/`.";
     "path-match" Rule Portable Built "How ImplementationSpecific paths match: `prefix`, `glob` or `regex`. Ours.";
-    "auth-type" Rule Portable Refused "`none`, `oidc` or `cognito`.";
-    "auth-idp-oidc" Rule Portable Ignored "The OpenID provider, with `auth-type: oidc`.";
-    "auth-idp-cognito" Rule Portable Ignored "The user pool, with `auth-type: cognito`.";
-    "auth-on-unauthenticated-request" Rule Portable Ignored "What happens to a request without a session.";
-    "auth-scope" Rule Portable Ignored "Scope asked of the identity provider.";
-    "auth-session-cookie" Rule Portable Ignored "Name of the session cookie.";
-    "auth-session-timeout" Rule Portable Ignored "Seconds a session is kept.";
-    "jwt-validation" Rule Portable Refused "Tokens a request must carry.";
+    "auth-type" Rule Portable Built "`none`, `oidc` or `cognito`; like all of `auth-*` also on the only Service of a path, whose value wins.";
+    "auth-idp-oidc" Rule Portable Built "The OpenID provider, with `auth-type: oidc`: JSON; `secretName` holds `clientID` and `clientSecret`.";
+    "auth-idp-cognito" Rule Portable Built "The user pool, with `auth-type: cognito`: JSON.";
+    "auth-on-unauthenticated-request" Rule Portable Built "What happens to a request without a session: `authenticate`, `deny` or `allow`.";
+    "auth-scope" Rule Portable Built "Scope asked of the identity provider.";
+    "auth-session-cookie" Rule Portable Built "Name of the session cookie.";
+    "auth-session-timeout" Rule Portable Built "Seconds a session is kept, 1 to 604800.";
+    "jwt-validation" Rule Portable Built "The token that a request must carry: JSON.";
 }
 
 /// The entry of a name without prefix.
@@ -162,7 +162,7 @@ pub fn find(name: &str) -> Option<&'static Known> {
 /// Whether the value says that nothing is restricted.
 pub(super) fn is_off(name: &str, value: &str) -> bool {
     match name {
-        "auth-type" | "waf-acl-id" | "web-acl-id" => value == "none",
+        "waf-acl-id" | "web-acl-id" => value == "none",
         _ => false,
     }
 }

@@ -10,6 +10,16 @@ pub(in crate::translate) fn read<T: DeserializeOwned>(text: &str) -> Result<T, S
     serde_path_to_error::deserialize(lower(value)).map_err(|error| error.to_string())
 }
 
+/// The same for an object with a map of the user's own in it: names are lowered at the top alone.
+pub(in crate::translate) fn read_flat<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+    let fields: Map<String, Value> = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let mut out = Map::with_capacity(fields.len());
+    for (name, value) in fields.into_iter().filter(|(_, value)| !value.is_null()) {
+        out.insert(name.to_ascii_lowercase(), value);
+    }
+    serde_path_to_error::deserialize(Value::Object(out)).map_err(|error| error.to_string())
+}
+
 fn lower(value: Value) -> Value {
     match value {
         Value::Object(fields) => {

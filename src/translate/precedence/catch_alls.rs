@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use portcullis_model::{Action, Condition, HostMatch, LoadBalancerId, Origin, PathMatch, Port, Rule};
+use portcullis_model::{
+    Action, Authenticate, Condition, HostMatch, LoadBalancerId, Origin, PathMatch, Port, Rule,
+};
 
 use super::HostRank;
 
@@ -16,12 +18,29 @@ pub(in crate::translate) struct NamedHost {
     pub(in crate::translate) origin: Origin,
 }
 
+/// An action, and who may have it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::translate) struct Answer {
+    pub(in crate::translate) authenticate: Option<Authenticate>,
+    pub(in crate::translate) action: Action,
+}
+
+impl Answer {
+    /// For everybody.
+    pub(in crate::translate) fn of(action: Action) -> Self {
+        Self {
+            authenticate: None,
+            action,
+        }
+    }
+}
+
 /// What answers at a port of a load balancer where no rule does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::translate) struct Fallback {
-    /// Answers those who meet the condition, before the action answers the others.
-    pub(in crate::translate) guarded: Option<(Condition, Action)>,
-    pub(in crate::translate) action: Action,
+    /// Answers those who meet the condition, before the other answers the rest.
+    pub(in crate::translate) guarded: Option<(Condition, Answer)>,
+    pub(in crate::translate) answer: Answer,
 }
 
 /// What answers where no rule does, by load balancer and port; and by port where no host is named.
@@ -226,20 +245,20 @@ impl Named<'_> {
         }
         let mut rules = Vec::new();
         for (fallback, ports) in by_fallback {
-            let rule = |conditions: Vec<Condition>, action: &Action| Rule {
+            let rule = |conditions: Vec<Condition>, answer: &Answer| Rule {
                 ports: ports.clone(),
                 hosts: vec![host.clone()],
                 paths: Vec::new(),
                 conditions,
-                authenticate: None,
+                authenticate: answer.authenticate.clone(),
                 rewrites: Vec::new(),
-                action: action.clone(),
+                action: answer.action.clone(),
                 origin: origin.clone(),
             };
-            if let Some((condition, action)) = &fallback.guarded {
-                rules.push(rule(vec![condition.clone()], action));
+            if let Some((condition, answer)) = &fallback.guarded {
+                rules.push(rule(vec![condition.clone()], answer));
             }
-            rules.push(rule(Vec::new(), &fallback.action));
+            rules.push(rule(Vec::new(), &fallback.answer));
         }
         rules
     }

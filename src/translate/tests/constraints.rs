@@ -156,7 +156,6 @@ fn hosts_and_paths_of_conditions_stand_beside_the_rule_s_own() {
 #[test]
 fn what_restricts_and_is_not_built_is_not_served_without_it() {
     for (name, value) in [
-        ("auth-type", "oidc"),
         ("auth-type", "odic"),
         ("jwt-validation", "{}"),
         ("waf-acl-id", "499e8b99-6671-4614-a86d-adb1810b7fbe"),
@@ -181,25 +180,6 @@ fn what_restricts_and_is_not_built_is_not_served_without_it() {
             assert_eq!(served.get(url), want, "{name}: {value} on {url}");
         }
     }
-}
-
-#[test]
-fn a_service_that_asks_for_sign_in_is_not_served_without_it() {
-    let served = World::new()
-        .annotated_service("shop/s", alb(&[("auth-type", "cognito")]))
-        .service("shop/t")
-        .ingress(
-            "shop/web",
-            json!({}),
-            json!({ "rules": [rule("a.com", json!([path("Prefix", "/", "t"), path("Prefix", "/x", "s")]))] }),
-        )
-        .one(&ours());
-    assert_eq!(served.get("a.com/x"), "503");
-    assert_eq!(served.get("a.com/"), "shop/t");
-    served.told(
-        Code::AnnotationUnsupported,
-        "service shop/s metadata.annotations[alb.ingress.kubernetes.io/auth-type]",
-    );
 }
 
 fn admitted(served: &Served) -> Option<Vec<String>> {

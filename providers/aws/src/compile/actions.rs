@@ -6,6 +6,7 @@ use portcullis_model::{
     RewritePart, Semantics, Template,
 };
 
+use super::auth;
 use super::conditions::Refusal;
 use super::terms::anchored;
 use crate::limits;
@@ -22,28 +23,35 @@ fn unsupported(message: impl Into<String>) -> Refusal {
 
 /// What answers on a listener of this protocol. `usable` says why a backend cannot be forwarded to, if it cannot; where
 /// others can, it is left out and that is told in `left_out`.
-pub(super) fn action(
+fn action(
     action: &Action,
-    authenticate: Option<&Authenticate>,
     protocol: ListenerProtocol,
     usable: &impl Fn(&BackendId) -> Result<Ref<kind::TargetGroup>, Refusal>,
     left_out: &mut Vec<Refusal>,
 ) -> Result<DesiredAction, Refusal> {
-    if let (Some(step), ListenerProtocol::Https) = (authenticate, protocol) {
-        let name = match step {
-            Authenticate::Oidc { .. } => "OIDC",
-            Authenticate::Cognito { .. } => "Cognito",
-            Authenticate::Jwt { .. } => "JWT",
-        };
-        return Err(unsupported(format!(
-            "authentication by {name} is not built for AWS in this release"
-        )));
-    }
     match action {
         Action::Forward(forward) => self::forward(forward, usable, left_out),
         Action::Redirect(redirect) => self::redirect(redirect, protocol),
         Action::Fixed(fixed) => self::fixed(fixed),
     }
+}
+
+/// The same with who may pass before it: users are asked on HTTPS listeners only. Source: ELBv2 API, Action.Type.
+pub(super) fn guarded(
+    action: &Action,
+    authenticate: Option<&Authenticate>,
+    protocol: ListenerProtocol,
+    usable: &impl Fn(&BackendId) -> Result<Ref<kind::TargetGroup>, Refusal>,
+    left_out: &mut Vec<Refusal>,
+) -> Result<(Option<DesiredAction>, DesiredAction), Refusal> {
+    let step = match (authenticate, protocol) {
+        (Some(step), ListenerProtocol::Https) => Some(auth::step(step).map_err(|refusal| Refusal {
+            at: Some(step.origin().clone()),
+            ..refusal
+        })?),
+        (Some(_), ListenerProtocol::Http | ListenerProtocol::Tcp) | (None, _) => None,
+    };
+    Ok((step, self::action(action, protocol, usable, left_out)?))
 }
 
 /// What answers where the wanted action cannot: 503 at exactly its place, never a less specific rule.

@@ -3,7 +3,7 @@
 //! AWS bounds the values of a rule and of a condition, and lets no condition mix globs with expressions. As each
 //! condition holds if any of its values does, a rule that is too big is written as several with the same action.
 
-use portcullis_model::{Code, Rule, Semantics};
+use portcullis_model::{Code, Origin, Problem, Rule, Semantics};
 
 use super::besides;
 use super::split::split;
@@ -16,6 +16,8 @@ use crate::resource::{RuleCondition, Values};
 pub(super) struct Refusal {
     pub(super) code: Code,
     pub(super) message: String,
+    /// Where it was asked for, if not where the rule was.
+    pub(super) at: Option<Origin>,
 }
 
 impl Refusal {
@@ -23,7 +25,13 @@ impl Refusal {
         Self {
             code,
             message: message.into(),
+            at: None,
         }
+    }
+
+    /// Told where it was asked for, else at the rule or listener.
+    pub(super) fn told(self, origin: &Origin) -> Problem {
+        Problem::new(self.code, self.at.unwrap_or_else(|| origin.clone()), self.message)
     }
 }
 

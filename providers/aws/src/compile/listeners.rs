@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use portcullis_model::{Code, Listener, Problem, Protocol, Semantics, Tls};
 
 use super::actions::{self, DesiredAction};
-use super::conditions::Refusal;
 use super::protection::{self, Unprotected};
 use super::{Context, backend_of, certificates, with_tags};
 use crate::limits;
@@ -63,10 +62,10 @@ pub(super) fn compile(
             ListenerSpec {
                 port,
                 protocol,
-                default_actions: vec![match unprotected.closes(port, &listener.origin) {
-                    true => actions::unavailable(Code::ResourceNotFound.as_str()),
-                    false => default_action(context, listener, protocol, problems),
-                }],
+                default_actions: match unprotected.closes(port, &listener.origin) {
+                    true => vec![actions::unavailable(Code::ResourceNotFound.as_str())],
+                    false => default_actions(context, listener, protocol, problems),
+                },
                 ssl_policy,
                 mutual_authentication,
                 certificates,
@@ -225,22 +224,24 @@ fn policy(
         .clone()
 }
 
-fn default_action(
+fn default_actions(
     context: &Context<'_>,
     listener: &Listener,
     protocol: ListenerProtocol,
     problems: &mut Vec<Problem>,
-) -> DesiredAction {
+) -> Vec<DesiredAction> {
     let usable = |id: &_| backend_of(context, id);
     let mut left_out = Vec::new();
-    let action = actions::action(&listener.default_action, None, protocol, &usable, &mut left_out);
-    let action = action.unwrap_or_else(|refusal| {
-        let action = actions::unavailable(refusal.code.as_str());
-        left_out.push(refusal);
-        action
-    });
-    for Refusal { code, message } in left_out {
-        problems.push(Problem::new(code, listener.origin.clone(), message));
-    }
-    action
+    let step = listener.authenticate.as_ref();
+    let guarded = actions::guarded(&listener.default_action, step, protocol, &usable, &mut left_out);
+    let actions = match guarded {
+        Ok((step, action)) => step.into_iter().chain([action]).collect(),
+        Err(refusal) => {
+            let action = actions::unavailable(refusal.code.as_str());
+            left_out.push(refusal);
+            vec![action]
+        }
+    };
+    problems.extend(left_out.into_iter().map(|refusal| refusal.told(&listener.origin)));
+    actions
 }

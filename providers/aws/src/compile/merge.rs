@@ -47,7 +47,7 @@ impl<'a> Slots<'a> {
             let next = kinds.len();
             alike.push(
                 *kinds
-                    .entry((draft.port, &draft.action, &draft.transforms))
+                    .entry((draft.port, &draft.step, &draft.action, &draft.transforms))
                     .or_insert(next),
             );
         }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use portcullis_model::{BackendId, Code, ObjectName, Problem, Rule};
 
 use super::actions::{self, DesiredAction};
-use super::conditions::{self, Refusal};
+use super::conditions;
 use super::listeners::DesiredListenerSpec;
 use super::protection::Unprotected;
 use super::{Context, backend_of, merge};
@@ -18,6 +18,8 @@ pub(super) struct Draft<'a> {
     pub(super) rule: &'a Rule,
     pub(super) port: u16,
     pub(super) conditions: Vec<RuleCondition>,
+    /// Who may pass, before the action.
+    pub(super) step: Option<DesiredAction>,
     pub(super) action: DesiredAction,
     pub(super) transforms: Vec<RuleTransform>,
 }
@@ -47,6 +49,7 @@ pub(super) fn compile<'a>(
     }
     for draft in &mut drafts {
         if unprotected.closes(draft.port, &draft.rule.origin) {
+            draft.step = None;
             draft.action = actions::unavailable(Code::ResourceNotFound.as_str());
             draft.transforms.clear();
         }
@@ -66,30 +69,29 @@ fn draft<'a>(
 ) -> Vec<Draft<'a>> {
     let usable = |id: &BackendId| backend_of(context, id);
     let mut left_out = Vec::new();
-    let action = actions::action(
+    let guarded = actions::guarded(
         &rule.action,
         rule.authenticate.as_ref(),
         listener.protocol,
         &usable,
         &mut left_out,
     );
-    for Refusal { code, message } in left_out {
-        problems.push(Problem::new(code, rule.origin.clone(), message));
-    }
+    problems.extend(left_out.into_iter().map(|refusal| refusal.told(&rule.origin)));
     let transforms = actions::transforms(&rule.rewrites, context.balancer.semantics);
-    let (action, transforms) = match (action, transforms) {
-        (Ok(action @ RuleAction::Forward { .. }), Ok(transforms)) => (action, transforms),
-        (Ok(action), Ok(_)) => (action, Vec::new()), // nothing to rewrite for
+    let (step, action, transforms) = match (guarded, transforms) {
+        (Ok((step, action @ RuleAction::Forward { .. })), Ok(transforms)) => (step, action, transforms),
+        (Ok((step, action)), Ok(_)) => (step, action, Vec::new()), // nothing to rewrite for
         (Err(refusal), _) | (_, Err(refusal)) => {
             let action = actions::unavailable(refusal.code.as_str());
-            problems.push(Problem::new(refusal.code, rule.origin.clone(), refusal.message));
-            (action, Vec::new())
+            problems.push(refusal.told(&rule.origin));
+            (None, action, Vec::new())
         }
     };
     let one = |conditions: &Vec<RuleCondition>| Draft {
         rule,
         port: listener.port,
         conditions: conditions.clone(),
+        step: step.clone(),
         action: action.clone(),
         transforms: transforms.clone(),
     };
@@ -205,6 +207,7 @@ fn within_target_groups(
     for draft in drafts {
         if !fits(&draft.action) {
             problems.push(Problem::new(code, draft.rule.origin.clone(), message.clone()));
+            draft.step = None;
             draft.action = actions::unavailable(code.as_str());
             draft.transforms.clear();
         }

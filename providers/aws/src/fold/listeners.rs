@@ -3,7 +3,7 @@
 use crate::change::{Answer, Call};
 use crate::names;
 use crate::observed::{ListenerState, LoadBalancerState, Looked, Observed, Owned, RuleState};
-use crate::resource::{CertificateRef, ListenerSpec, LoadBalancerArn, Pairs};
+use crate::resource::{CertificateRef, ListenerSpec, LoadBalancerArn, Pairs, RuleSpec, sent};
 
 fn listeners(observed: &mut Observed) -> impl Iterator<Item = &mut ListenerState> {
     let all = observed.load_balancers.iter_mut().map(Owned::get_mut);
@@ -23,6 +23,7 @@ pub(super) fn listener(observed: &mut Observed, call: &Call, answer: Answer) {
             if let (Some(state), Answer::Listener { arn }) = (parent_of(observed, parent), answer) {
                 let mut spec = spec.clone();
                 spec.certificates.truncate(1);
+                spec.default_actions = sent(&spec.default_actions);
                 state.listeners.insert(
                     spec.port,
                     ListenerState {
@@ -43,6 +44,7 @@ pub(super) fn listener(observed: &mut Observed, call: &Call, answer: Answer) {
                 state.spec = ListenerSpec {
                     certificates,
                     tags,
+                    default_actions: sent(&spec.default_actions),
                     ..spec.clone()
                 };
             }
@@ -95,7 +97,10 @@ pub(super) fn rule(observed: &mut Observed, call: &Call, answer: Answer) {
             if let (Some(state), Answer::Rule { arn }) = (parent, answer) {
                 state.rules.push(RuleState {
                     arn,
-                    spec: spec.clone(),
+                    spec: RuleSpec {
+                        actions: sent(&spec.actions),
+                        ..spec.clone()
+                    },
                 });
             }
         }
@@ -110,7 +115,7 @@ pub(super) fn rule(observed: &mut Observed, call: &Call, answer: Answer) {
                 .filter(|rule| rule.arn == *arn)
             {
                 rule.spec.conditions.clone_from(conditions);
-                rule.spec.actions.clone_from(actions);
+                rule.spec.actions = sent(actions);
                 rule.spec.transforms.clone_from(transforms);
             }
         }

@@ -4,13 +4,15 @@ use std::collections::BTreeSet;
 
 use portcullis_model::Code;
 
+use super::rules::SECRET_CHANGED;
 use super::target_groups::differing;
 use super::{Round, change, field, protection, refused};
 use crate::change::{Call, Change};
 use crate::compile::unavailable;
 use crate::observed::{ListenerState, Looked};
 use crate::resource::{
-    CertificateArn, ListenerProtocol, ListenerSpec, Pairs, Ref, RuleAction, TargetGroupArn, kind,
+    Applied, CertificateArn, ListenerProtocol, ListenerSpec, Pairs, Ref, RuleAction, TargetGroupArn, agree,
+    kind,
 };
 
 /// Listeners nobody asks for; their rules go with them, and free quota.
@@ -61,7 +63,7 @@ pub(super) fn create(round: &Round<'_>, changes: &mut Vec<Change>) {
                 let reason = format!("{} listens on it", round.id);
                 changes.push(change::<kind::Listener>(port.to_string(), call, reason));
             }
-            Some(listener) if answers_alike(listener, &spec) => {
+            Some(listener) if answers_alike(round, listener, &spec) => {
                 changes.extend(modify(round, listener, spec));
             }
             // What answers where no rule does changes among the rules.
@@ -120,7 +122,7 @@ pub(super) fn new_default(round: &Round<'_>, port: u16, listener: &ListenerState
     };
     match resolved(round, &desired.spec) {
         None => NewDefault::Waiting,
-        Some(spec) if answers_alike(listener, &spec) => NewDefault::Unchanged,
+        Some(spec) if answers_alike(round, listener, &spec) => NewDefault::Unchanged,
         Some(spec) if changes_to_refused(round, listener, &spec) => NewDefault::Waiting,
         Some(spec) => NewDefault::Ready(modify(round, listener, spec)),
     }
@@ -147,8 +149,13 @@ fn changes_to_refused(
     })
 }
 
-fn answers_alike(listener: &ListenerState, desired: &ListenerSpec<TargetGroupArn>) -> bool {
-    listener.spec.default_actions == desired.default_actions
+fn answers_alike(
+    round: &Round<'_>,
+    listener: &ListenerState,
+    desired: &ListenerSpec<TargetGroupArn>,
+) -> bool {
+    let applied: &Applied = &round.observed.applied;
+    agree(&listener.spec.default_actions, &desired.default_actions, applied)
 }
 
 fn resolved(
@@ -189,6 +196,7 @@ fn with_default(
 /// Certificates are added before the default one changes and removed after it, so that no host is without; unless
 /// there is no room for both. Where one of these calls was refused, those after it that rely on it are not made.
 fn modify(round: &Round<'_>, listener: &ListenerState, desired: ListenerSpec<TargetGroupArn>) -> Vec<Change> {
+    let alike = answers_alike(round, listener, &desired);
     let id = desired.port.to_string();
     let observed = &listener.spec;
     let extra = |spec: &ListenerSpec<TargetGroupArn>| -> BTreeSet<CertificateArn> {
@@ -248,14 +256,18 @@ fn modify(round: &Round<'_>, listener: &ListenerState, desired: ListenerSpec<Tar
     ];
     let fields: Vec<_> = fields.into_iter().flatten().collect();
     let mut modify = Vec::new();
-    if !fields.is_empty() {
+    if !fields.is_empty() || !alike {
+        let reason = match fields.as_slice() {
+            [] => SECRET_CHANGED,
+            [..] => "it differs from what is asked for",
+        };
         let call = Call::ModifyListener {
             arn: listener.arn.clone(),
             spec: desired,
         };
         modify.push(Change {
             fields,
-            ..change::<kind::Listener>(&id, call, "it differs from what is asked for")
+            ..change::<kind::Listener>(&id, call, reason)
         });
     }
     if had.len() + add.len() > round.quotas.certificates {

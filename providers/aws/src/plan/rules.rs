@@ -33,10 +33,13 @@ use crate::change::{Call, Change};
 use crate::compile::{DesiredRule, unavailable};
 use crate::observed::{ListenerState, RuleState};
 use crate::overlap::{Relation, may_overlap, relation};
-use crate::resource::{Ref, RuleCondition, RuleSpec, TargetGroupArn, kind};
+use crate::resource::{Applied, Ref, RuleCondition, RuleSpec, TargetGroupArn, agree, kind};
 
 /// The highest priority. Source: ELBv2 API, RulePriority.
 const LAST_PRIORITY: u32 = 50_000;
+
+/// Why something is written anew that shows no difference.
+pub(super) const SECRET_CHANGED: &str = "the client of the identity provider has other credentials";
 
 /// Plans all listeners' rules; `waiting` gets a problem for each that waits for one that was refused.
 pub(super) fn arrange(round: &Round<'_>, changes: &mut Vec<Change>, waiting: &mut Vec<Problem>) {
@@ -58,7 +61,7 @@ pub(super) fn arrange(round: &Round<'_>, changes: &mut Vec<Change>, waiting: &mu
         let wanted: Option<Vec<Wanted<'_>>> = desired
             .rules
             .iter()
-            .map(|rule| Wanted::resolve(rule, &find).or_else(|| Wanted::closed(round, rule)))
+            .map(|rule| Wanted::resolve(round, rule, &find).or_else(|| Wanted::closed(round, rule)))
             .collect();
         let Some(wanted) = wanted else {
             continue;
@@ -81,10 +84,12 @@ struct Wanted<'a> {
     desired: &'a DesiredRule,
     /// Whether it is closed because a target group cannot be had.
     closed: bool,
+    applied: &'a Applied,
 }
 
 impl<'a> Wanted<'a> {
     fn resolve(
+        round: &Round<'a>,
         desired: &'a DesiredRule,
         find: &impl Fn(&Ref<kind::TargetGroup>) -> Option<TargetGroupArn>,
     ) -> Option<Self> {
@@ -99,12 +104,13 @@ impl<'a> Wanted<'a> {
                 tags: spec.tags.clone(),
             },
             desired,
+            applied: &round.observed.applied,
             closed: false,
         })
     }
 
     /// What stands in for it where one of its target groups cannot be had; none where the group will be made.
-    fn closed(round: &Round<'_>, desired: &'a DesiredRule) -> Option<Self> {
+    fn closed(round: &Round<'a>, desired: &'a DesiredRule) -> Option<Self> {
         let spec = &desired.spec;
         round.lacks(&spec.actions).then(|| Self {
             spec: RuleSpec {
@@ -115,8 +121,17 @@ impl<'a> Wanted<'a> {
                 tags: spec.tags.clone(),
             },
             desired,
+            applied: &round.observed.applied,
             closed: true,
         })
+    }
+
+    /// Whether an existing rule is this one, but for its place.
+    fn is(&self, rule: &RuleState) -> bool {
+        let (had, spec) = (&rule.spec, &self.spec);
+        agree(&had.actions, &spec.actions, self.applied)
+            && had.transforms == spec.transforms
+            && same_conditions(had, spec)
     }
 
     fn modify(&self, port: u16, rule: &RuleState) -> Change {
@@ -132,12 +147,14 @@ impl<'a> Wanted<'a> {
             field("Actions", &had.actions, &spec.actions),
             field("Transforms", &had.transforms, &spec.transforms),
         ];
-        let reason = format!("{} asks for it otherwise", self.desired.origin);
+        let fields: Vec<_> = fields.into_iter().flatten().collect();
+        let reason = if fields.is_empty() {
+            SECRET_CHANGED.to_owned()
+        } else {
+            format!("{} asks for it otherwise", self.desired.origin)
+        };
         let change = change::<kind::ListenerRule>(rule_id(port, spec.priority), call, reason);
-        Change {
-            fields: fields.into_iter().flatten().collect(),
-            ..change
-        }
+        Change { fields, ..change }
     }
 
     fn create(&self, port: u16, listener: &ListenerState, priority: u32) -> Change {
@@ -166,10 +183,6 @@ fn conditions<T>(spec: &RuleSpec<T>) -> Vec<&RuleCondition> {
 
 fn same_conditions(left: &RuleSpec<TargetGroupArn>, right: &RuleSpec<TargetGroupArn>) -> bool {
     conditions(left) == conditions(right)
-}
-
-fn same(left: &RuleSpec<TargetGroupArn>, right: &RuleSpec<TargetGroupArn>) -> bool {
-    left.actions == right.actions && left.transforms == right.transforms && same_conditions(left, right)
 }
 
 /// Which existing rule becomes which desired one: by place, none where a new one is needed.
@@ -214,9 +227,9 @@ fn one_listener(
     };
     // The same rule at the same priority first, so that of two equal rules none moves.
     pairs.pair(existing, |place, rule| {
-        usize::try_from(rule.spec.priority) == Ok(place + 1) && same(&rule.spec, &wanted[place].spec)
+        usize::try_from(rule.spec.priority) == Ok(place + 1) && wanted[place].is(rule)
     });
-    pairs.pair(existing, |place, rule| same(&rule.spec, &wanted[place].spec));
+    pairs.pair(existing, |place, rule| wanted[place].is(rule));
 
     let (mut now, mut later) = (Vec::new(), BTreeSet::new());
     let default_stays = matches!(default, NewDefault::Unchanged);

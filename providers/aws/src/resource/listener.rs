@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::rule::RuleAction;
+use super::rule::{RuleAction, ordered};
 use super::{CertificateArn, Pairs, TrustStoreArn};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -62,10 +62,12 @@ impl MutualAuthenticationMode {
 
 /// A listener without its rules; `T` is how it refers to target groups.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", bound = "T: Serialize")]
 pub struct ListenerSpec<T> {
     pub port: u16,
     pub protocol: ListenerProtocol,
+    /// In order; the last one answers.
+    #[serde(serialize_with = "ordered")]
     pub default_actions: Vec<RuleAction<T>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ssl_policy: Option<String>,

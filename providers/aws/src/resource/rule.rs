@@ -1,8 +1,10 @@
 //! `CreateRule` and what it left: conditions, actions and transforms in, their API form out.
 
-use serde::Serialize;
+use serde::ser::SerializeSeq;
+use serde::{Serialize, Serializer};
 
 use super::Pairs;
+use super::auth::{Applied, CognitoConfig, JwtConfig, OidcConfig};
 
 /// What a value is compared with: globs, or regular expressions; the API allows one of the two per condition.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -172,11 +174,82 @@ pub enum RuleAction<T> {
         #[serde(rename = "FixedResponseConfig")]
         config: FixedResponseConfig,
     },
-    /// Observed only: an action we make none of, such as `authenticate-oidc`. It equals nothing that is desired.
+    /// On HTTPS listeners, before the action that answers.
+    AuthenticateOidc {
+        #[serde(rename = "AuthenticateOidcConfig")]
+        config: OidcConfig,
+    },
+    /// As above.
+    AuthenticateCognito {
+        #[serde(rename = "AuthenticateCognitoConfig")]
+        config: CognitoConfig,
+    },
+    /// As above.
+    JwtValidation {
+        #[serde(rename = "JwtValidationConfig")]
+        config: JwtConfig,
+    },
+    /// Observed only: an action we make none of. It equals nothing that is desired.
     Foreign {
         #[serde(rename = "ForeignType")]
         kind: String,
     },
+}
+
+/// Several actions name their order; a lone one need not. Source: ELBv2 API, Action.Order.
+pub(super) fn ordered<T: Serialize, S: Serializer>(
+    actions: &[RuleAction<T>],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct Ordered<'a, T> {
+        #[serde(flatten)]
+        action: &'a RuleAction<T>,
+        #[serde(rename = "Order")]
+        order: usize,
+    }
+    let mut list = serializer.serialize_seq(Some(actions.len()))?;
+    match actions {
+        [one] => list.serialize_element(one)?,
+        several => {
+            for (action, order) in several.iter().zip(1..) {
+                list.serialize_element(&Ordered { action, order })?;
+            }
+        }
+    }
+    list.end()
+}
+
+/// Whether what is observed is what is desired, as far as AWS shows it and the rest is remembered.
+pub(crate) fn agree<T: PartialEq>(
+    observed: &[RuleAction<T>],
+    desired: &[RuleAction<T>],
+    applied: &Applied,
+) -> bool {
+    observed.len() == desired.len()
+        && observed.iter().zip(desired).all(|pair| match pair {
+            (
+                RuleAction::AuthenticateOidc { config: observed },
+                RuleAction::AuthenticateOidc { config: desired },
+            ) => observed.agrees(desired, applied),
+            (observed, desired) => observed == desired,
+        })
+}
+
+/// The actions as they are observed once they were sent.
+pub(crate) fn sent<T: Clone>(actions: &[RuleAction<T>]) -> Vec<RuleAction<T>> {
+    let one = |action: &RuleAction<T>| match action {
+        RuleAction::AuthenticateOidc { config } => RuleAction::AuthenticateOidc {
+            config: config.sent(),
+        },
+        RuleAction::Forward { .. }
+        | RuleAction::Redirect { .. }
+        | RuleAction::FixedResponse { .. }
+        | RuleAction::AuthenticateCognito { .. }
+        | RuleAction::JwtValidation { .. }
+        | RuleAction::Foreign { .. } => action.clone(),
+    };
+    actions.iter().map(one).collect()
 }
 
 impl<T> RuleAction<T> {
@@ -184,7 +257,12 @@ impl<T> RuleAction<T> {
     pub fn target_groups(&self) -> impl Iterator<Item = &T> {
         let tuples = match self {
             Self::Forward { config } => config.target_groups.as_slice(),
-            Self::Redirect { .. } | Self::FixedResponse { .. } | Self::Foreign { .. } => &[],
+            Self::Redirect { .. }
+            | Self::FixedResponse { .. }
+            | Self::AuthenticateOidc { .. }
+            | Self::AuthenticateCognito { .. }
+            | Self::JwtValidation { .. }
+            | Self::Foreign { .. } => &[],
         };
         tuples.iter().map(|tuple| &tuple.target_group_arn)
     }
@@ -215,7 +293,10 @@ impl<T> RuleAction<T> {
                 config.message_body = config.message_body.filter(|body| !body.is_empty());
                 Self::FixedResponse { config }
             }
-            Self::Foreign { kind } => Self::Foreign { kind },
+            Self::AuthenticateOidc { .. }
+            | Self::AuthenticateCognito { .. }
+            | Self::JwtValidation { .. }
+            | Self::Foreign { .. } => self,
         }
     }
 
@@ -241,6 +322,15 @@ impl<T> RuleAction<T> {
                 config: config.clone(),
             },
             Self::FixedResponse { config } => RuleAction::FixedResponse {
+                config: config.clone(),
+            },
+            Self::AuthenticateOidc { config } => RuleAction::AuthenticateOidc {
+                config: config.clone(),
+            },
+            Self::AuthenticateCognito { config } => RuleAction::AuthenticateCognito {
+                config: config.clone(),
+            },
+            Self::JwtValidation { config } => RuleAction::JwtValidation {
                 config: config.clone(),
             },
             Self::Foreign { kind } => RuleAction::Foreign { kind: kind.clone() },
@@ -282,11 +372,13 @@ pub enum RuleTransform {
 
 /// A listener rule; `T` is how it refers to target groups.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", bound = "T: Serialize")]
 pub struct RuleSpec<T> {
     /// 1–50,000, unique within the listener; the lowest is looked at first.
     pub priority: u32,
     pub conditions: Vec<RuleCondition>,
+    /// In order; the last one answers.
+    #[serde(serialize_with = "ordered")]
     pub actions: Vec<RuleAction<T>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub transforms: Vec<RuleTransform>,

@@ -72,6 +72,7 @@ fn listen(balancer: &mut LoadBalancer, number: u16, protocol: Protocol, default_
         Listener {
             port,
             protocol,
+            authenticate: None,
             default_action,
             origin,
         },

@@ -6,6 +6,7 @@ use aws_sdk_elasticloadbalancingv2::types::{
     TargetGroupTuple as SdkTuple,
 };
 
+use super::auth::{cognito_from, cognito_to, jwt_from, jwt_to, oidc_from, oidc_to};
 use super::target_group::number_to;
 use crate::resource::{
     FixedResponseConfig, ForwardConfig, RedirectConfig, RedirectStatusCode, RuleAction, TargetGroupArn,
@@ -39,6 +40,15 @@ fn action_to(action: &Action, order: i32) -> SdkAction {
             sdk.r#type(ActionTypeEnum::FixedResponse)
                 .fixed_response_config(fixed.build())
         }
+        RuleAction::AuthenticateOidc { config } => sdk
+            .r#type(ActionTypeEnum::AuthenticateOidc)
+            .authenticate_oidc_config(oidc_to(config)),
+        RuleAction::AuthenticateCognito { config } => sdk
+            .r#type(ActionTypeEnum::AuthenticateCognito)
+            .authenticate_cognito_config(cognito_to(config)),
+        RuleAction::JwtValidation { config } => sdk
+            .r#type("jwt-validation".into())
+            .jwt_validation_config(jwt_to(config)),
         // Never desired. Sent without its settings, AWS refuses it.
         RuleAction::Foreign { kind } => sdk.r#type(kind.as_str().into()),
     }
@@ -100,6 +110,18 @@ fn action_from(sdk: SdkAction) -> Action {
             .fixed_response_config
             .and_then(fixed_from)
             .map(|config| RuleAction::FixedResponse { config }),
+        "authenticate-oidc" => sdk
+            .authenticate_oidc_config
+            .and_then(oidc_from)
+            .map(|config| RuleAction::AuthenticateOidc { config }),
+        "authenticate-cognito" => sdk
+            .authenticate_cognito_config
+            .and_then(cognito_from)
+            .map(|config| RuleAction::AuthenticateCognito { config }),
+        "jwt-validation" => sdk
+            .jwt_validation_config
+            .and_then(jwt_from)
+            .map(|config| RuleAction::JwtValidation { config }),
         _ => None,
     };
     known.unwrap_or(RuleAction::Foreign { kind })
@@ -266,7 +288,7 @@ mod tests {
                 SdkAction::builder()
                     .r#type(ActionTypeEnum::AuthenticateOidc)
                     .build(),
-                "a type we make none of",
+                "its settings are missing",
             ),
             (
                 SdkAction::builder()

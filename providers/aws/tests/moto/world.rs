@@ -223,6 +223,7 @@ pub(crate) fn listen(balancer: &mut LoadBalancer, number: u16) {
     let listener = Listener {
         port: port(number),
         protocol: Protocol::Http,
+        authenticate: None,
         default_action: Action::Fixed(FixedResponse::not_found()),
         origin: origin(""),
     };

@@ -26,6 +26,7 @@ pub(crate) fn empty() -> LoadBalancer {
     let listener = |port, protocol| Listener {
         port,
         protocol,
+        authenticate: None,
         default_action: Action::Fixed(FixedResponse::not_found()),
         origin: origin(),
     };

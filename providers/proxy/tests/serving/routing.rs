@@ -6,8 +6,8 @@ use hyper::Request;
 use portcullis_model::redirect::RedirectScheme;
 use portcullis_model::{
     Action, Authenticate, BackendVersion, ClientCertificates, Clients, Code, Condition, FixedResponse,
-    Forward, JwtClaim, Method, Pattern, Port, Protocol, Redirect, RedirectStatus, Rewrite, RewritePart,
-    Stickiness, Tls, Weight, WeightedBackend,
+    Forward, JwtClaim, Method, OnUnauthenticated, Pattern, Port, Protocol, Redirect, RedirectStatus, Rewrite,
+    RewritePart, Session, Stickiness, Tls, Weight, WeightedBackend,
 };
 
 use crate::balancer::{
@@ -177,6 +177,33 @@ async fn what_cannot_be_done_is_refused_at_its_own_rule() {
         ("/administrator", 200),
         ("/", 200),
     ] {
+        assert_eq!(get_once(proxy.http, "a", path).await.status(), want, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_default_action_behind_authentication_is_refused() {
+    let echo = Echo::http1("one").await;
+    let mut balancer = all_to(backend("one", &[echo.address]));
+    balancer.rules = vec![rule("*", "/open", to("one"))];
+    let listener = balancer.listeners.get_mut(&Port::HTTP).unwrap();
+    listener.default_action = to("one");
+    listener.authenticate = Some(Authenticate::Cognito {
+        user_pool: "arn:aws:cognito-idp:x".into(),
+        client: "client".into(),
+        domain: "domain".into(),
+        session: Session {
+            cookie: "session".into(),
+            timeout_seconds: 60,
+            scope: "openid".into(),
+            on_unauthenticated: OnUnauthenticated::Allow,
+            extra: BTreeMap::new(),
+        },
+        origin: origin(),
+    });
+    let proxy = serve(&balancer);
+    assert_eq!(proxy.problems.len(), 1, "{:?}", proxy.problems);
+    for (path, want) in [("/", 503), ("/opened", 503), ("/open/x", 200)] {
         assert_eq!(get_once(proxy.http, "a", path).await.status(), want, "{path}");
     }
 }

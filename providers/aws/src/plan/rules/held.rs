@@ -7,7 +7,7 @@
 use portcullis_model::{Code, Origin, Problem, Refused};
 
 use super::super::refused;
-use super::{Pairs, Round, Wanted, same, same_conditions};
+use super::{Pairs, Round, Wanted, same_conditions};
 use crate::change::{Call, Change};
 use crate::observed::{ListenerState, RuleState};
 use crate::overlap::may_overlap;
@@ -142,7 +142,7 @@ fn is_refused(
     before: Option<&RuleState>,
 ) -> bool {
     let spec = &wanted.spec;
-    if listener.rules.iter().any(|rule| same(&rule.spec, spec)) {
+    if listener.rules.iter().any(|rule| wanted.is(rule)) {
         return false;
     }
     let refused = &round.observed.refused;
