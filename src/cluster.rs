@@ -1,6 +1,8 @@
 //! What the cluster says: watches or files in, trimmed objects, an index and snapshots out.
 
 #[cfg(feature = "cluster")]
+pub mod binding;
+#[cfg(feature = "cluster")]
 pub mod finalizer;
 pub mod folder;
 pub mod incumbent;

@@ -27,6 +27,7 @@ use crate::cluster::index::{Index, SecretsMode};
 use crate::cluster::object::Kind;
 use crate::cluster::watch::{self as follow, Health, SharedIndex};
 use crate::reconcile::accounts::Accounts;
+use crate::reconcile::bindings::{self, Bindings};
 use crate::reconcile::gates::keep::Keeper;
 use crate::reconcile::lease::keep::Lost;
 use crate::reconcile::lease::{Standing, Tenure};
@@ -45,6 +46,8 @@ use crate::translate::{Settings, membership, references};
 const GRACE: Duration = Duration::from_secs(20);
 /// Time between two looks at how things stand.
 const TICK: Duration = Duration::from_secs(5);
+/// Shortest time between two looks at TargetGroupBindings.
+const BIND: Duration = Duration::from_millis(500);
 /// Without a look for this long, the controller is stuck.
 const STUCK: u64 = 60;
 
@@ -61,6 +64,8 @@ pub struct Setup<P> {
     pub account_interval: Duration,
     /// Time between two looks for what was changed behind our back.
     pub sync_period: Duration,
+    /// Whether TargetGroupBindings that users wrote are served.
+    pub bindings: Serve,
     /// Time between two looks at the health of targets that pods wait for.
     pub health_interval: Duration,
     /// The only one whose Ingresses are read; all where absent.
@@ -69,6 +74,14 @@ pub struct Setup<P> {
     /// Name of this process among all that ever run: for the lease and Events.
     pub identity: String,
     pub admin: Option<TcpListener>,
+}
+
+/// Whether something is served here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Serve {
+    Yes,
+    /// Another controller does, or nobody.
+    No,
 }
 
 /// Why a controller ended unasked.
@@ -134,7 +147,21 @@ pub async fn run<P: Provider>(
             "LoadBalancer"
         }
     });
+    let (bound, mut binding_news) = mpsc::unbounded_channel();
+    let bindings = match setup.bindings {
+        Serve::Yes => {
+            let bindings = Arc::new(Bindings::new(client.clone()));
+            let (client, followed, bound) = (client.clone(), bindings.clone(), bound.clone());
+            tasks.spawn(async move {
+                bindings::follow::follow(client, &followed, &bound).await;
+                "TargetGroupBinding"
+            });
+            Some(bindings)
+        }
+        Serve::No => None,
+    };
     let shop = Shop {
+        bindings,
         gates: Keeper::new(client.clone()),
         reporter: Reporter::new(client, setup.identity, clock::now()),
         metrics: Metrics::default(),
@@ -163,6 +190,7 @@ pub async fn run<P: Provider>(
     let mut tick = tokio::time::interval(TICK);
     let mut refresh = later(setup.account_interval);
     let mut look = later(setup.sync_period);
+    let mut bind = later(BIND);
     let mut probe = later(setup.health_interval);
     let mut stop = pin!(stop);
     loop {
@@ -191,6 +219,8 @@ pub async fn run<P: Provider>(
             _ = refresh.tick() => floor.refresh(),
             _ = look.tick() => floor.look_again(),
             _ = probe.tick() => floor.probe(),
+            _ = bind.tick() => floor.bind(),
+            Some(()) = binding_news.recv() => floor.may_bind(),
             () = wake => {}
         }
     }

@@ -13,6 +13,8 @@ pub mod outcome;
 pub mod pass;
 
 pub mod accounts;
+#[cfg(feature = "cluster")]
+pub mod bindings;
 pub mod fingerprint;
 pub mod gates;
 pub mod memory;

@@ -13,6 +13,7 @@ mod admission;
 pub mod annotations;
 mod auth;
 mod backends;
+mod bindings;
 mod certificates;
 pub mod class;
 mod conditions;
@@ -37,6 +38,7 @@ use portcullis_model::{
     Problem, Protocol, Rule, Tls,
 };
 
+pub use self::bindings::service_targets;
 pub use self::class::membership;
 pub use self::references::{references, secrets_of};
 pub use self::settings::{AddressPolicy, ControllerName, Merge, Settings, Targets, WithoutClass};

@@ -14,8 +14,9 @@ use std::time::Duration;
 use portcullis::controller::Leadership;
 use portcullis_aws::Aws;
 use portcullis_model::{
-    Address, Backend, ChangeSummary, Claim, Code, Existing, Listed, LoadBalancer, LoadBalancerId, ObjectName,
-    OwnTargets, Plan, Port, Problem, Provider, ProviderError, Refusals, Retry, TargetAddress, TargetHealth,
+    Address, Backend, Bound, ChangeSummary, Claim, Code, Existing, Listed, LoadBalancer, LoadBalancerId,
+    ObjectName, Origin, OwnTargets, Plan, Port, Problem, Provider, ProviderError, Refusals, Retry, Semantics,
+    Target, TargetAddress, TargetHealth,
 };
 use serde_json::json;
 use tokio::sync::Notify;
@@ -108,6 +109,35 @@ impl Provider for Faulty {
         account: &Self::Account,
     ) -> (Plan<Self::Change>, Vec<Problem>) {
         self.inner.plan_shared(demands, shared, account)
+    }
+
+    async fn bind(
+        &self,
+        name: &str,
+        namespace: &str,
+        semantics: Semantics,
+        at: &Origin,
+    ) -> Result<(Option<Bound>, Vec<Problem>), ProviderError> {
+        self.inner.bind(name, namespace, semantics, at).await
+    }
+
+    async fn registered(&self, bound: &Bound) -> Result<BTreeSet<String>, ProviderError> {
+        self.inner.registered(bound).await
+    }
+
+    fn plan_bound(
+        &self,
+        bound: &Bound,
+        targets: &[Target],
+        registered: &BTreeSet<String>,
+        own: Option<&BTreeSet<String>>,
+        account: &Self::Account,
+    ) -> Plan<Self::Change> {
+        self.inner.plan_bound(bound, targets, registered, own, account)
+    }
+
+    fn target_key(target: &Target) -> String {
+        Aws::target_key(target)
     }
 
     async fn health(

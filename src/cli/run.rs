@@ -9,14 +9,14 @@ use clap::{ArgAction, Args, ValueEnum};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use portcullis_aws::Aws;
-use portcullis_model::Provider as _;
+use portcullis_model::{Provider as _, Semantics};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
 
 use super::Ended;
 use super::aws::AwsArgs;
 use super::folder::ClassArgs;
-use crate::controller::{self, Leadership, Setup};
+use crate::controller::{self, Leadership, Serve, Setup};
 use crate::reconcile::queue::Pace;
 use crate::reconcile::records::Place;
 use crate::report::admin;
@@ -67,6 +67,10 @@ pub(super) struct RunArgs {
     /// Time between two looks for what was changed on AWS by others, such as 10h, 90m or 1h30m
     #[arg(long, value_name = "TIME", default_value = "10h", value_parser = duration)]
     sync_period: Duration,
+    /// Whether TargetGroupBindings that users wrote are served: no other controller may [default: true with the AWS Load
+    /// Balancer Controller's name]
+    #[arg(long, value_name = "BOOL", action = ArgAction::Set)]
+    serve_target_group_bindings: Option<bool>,
     /// Time between two looks at the health of targets that pods wait for with a readiness gate
     #[arg(long, value_name = "TIME", default_value = "15s", value_parser = duration)]
     targetgroupbinding_requeue_duration: Duration,
@@ -102,6 +106,7 @@ async fn serve(args: &RunArgs) -> anyhow::Result<Ended> {
     let mut settings = args.class.settings(Settings::new);
     settings.provider = Some(Aws::NAME);
     args.aws.assume(&mut settings);
+    let semantics = settings.controller.semantics();
     let setup = Setup {
         namespace: args.watch_namespace.clone(),
         settings,
@@ -118,6 +123,10 @@ async fn serve(args: &RunArgs) -> anyhow::Result<Ended> {
         },
         account_interval: args.account_interval,
         sync_period: args.sync_period,
+        bindings: match (args.serve_target_group_bindings, semantics) {
+            (Some(true), _) | (None, Semantics::AwsLoadBalancerController) => Serve::Yes,
+            (Some(false), _) | (None, Semantics::Kubernetes) => Serve::No,
+        },
         health_interval: args.targetgroupbinding_requeue_duration,
         leadership: leadership(args, config)?,
         identity: identity(),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use portcullis_model::{LoadBalancerId, ObjectName, Provider, ProviderError, Retry};
 use tokio::task::JoinSet;
@@ -12,6 +12,7 @@ use super::clock::{now, unix_time};
 use crate::cluster::index::Touched;
 use crate::cluster::membership::Membership;
 use crate::reconcile::backoff::{Backoff, Delay};
+use crate::reconcile::bindings::Bindings;
 use crate::reconcile::drift;
 use crate::reconcile::gates::keep::Keeper;
 use crate::reconcile::outcome::End;
@@ -27,6 +28,8 @@ pub(super) struct Shop<P: Provider> {
     pub(super) reporter: Reporter,
     pub(super) metrics: Metrics,
     pub(super) gates: Keeper<P>,
+    /// None where TargetGroupBindings are somebody else's.
+    pub(super) bindings: Option<Arc<Bindings<P>>>,
 }
 
 /// How a pass went, for its next turn.
@@ -41,7 +44,34 @@ pub(super) enum Chore {
     Refreshed(Result<(), ProviderError>),
     /// A look at the health of targets that pods wait for.
     Probed(Result<(), ProviderError>),
+    /// A look at TargetGroupBindings, and whether it was in vain.
+    Bound(Looked),
     Told,
+}
+
+/// How a look ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Looked {
+    Well,
+    /// To be tried again.
+    InVain,
+}
+
+/// Time until a look at TargetGroupBindings that was in vain is tried again.
+const BINDINGS_AGAIN: Duration = Duration::from_secs(15);
+
+/// Whether TargetGroupBindings are to be looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Bind {
+    No,
+    /// Something that they are made from may differ.
+    Due,
+    /// The last look was in vain.
+    At(Instant),
+    /// A look is under way; something may differ since it began.
+    Looking {
+        since: bool,
+    },
 }
 
 /// The loop's own state: whose turn it is.
@@ -54,6 +84,7 @@ pub(super) struct Floor<P: Provider> {
     records_listed: bool,
     /// A look at targets' health is under way: a slow one is not overtaken by the next.
     probing: bool,
+    bind: Bind,
     pub(super) turns: JoinSet<Turn>,
     pub(super) chores: JoinSet<Chore>,
 }
@@ -67,6 +98,7 @@ impl<P: Provider> Floor<P> {
             refused: BTreeSet::new(),
             records_listed: false,
             probing: false,
+            bind: Bind::Due,
             turns: JoinSet::new(),
             chores: JoinSet::new(),
         }
@@ -121,6 +153,7 @@ impl<P: Provider> Floor<P> {
             }
         }
         self.refused.extend(touched.refused);
+        self.may_bind();
     }
 
     pub(super) fn records(&mut self, news: RecordNews) {
@@ -157,7 +190,17 @@ impl<P: Provider> Floor<P> {
                     warn!(code = %error.code, error = &error as &dyn std::error::Error, "targets' health was not read");
                 }
             }
-            Chore::Refreshed(Ok(())) => self.touch_all(),
+            Chore::Bound(looked) => {
+                self.bind = match (self.bind, looked) {
+                    (Bind::Looking { since: true }, Looked::Well) => Bind::Due,
+                    (_, Looked::Well) => Bind::No,
+                    (_, Looked::InVain) => Bind::At(now() + BINDINGS_AGAIN),
+                };
+            }
+            Chore::Refreshed(Ok(())) => {
+                self.may_bind();
+                self.touch_all();
+            }
             Chore::Refreshed(Err(error)) => {
                 warn!(code = %error.code, error = &error as &dyn std::error::Error, "the account was not read again");
             }
@@ -192,6 +235,30 @@ impl<P: Provider> Floor<P> {
         let shop = self.shop.clone();
         self.chores
             .spawn(async move { Chore::Refreshed(drift::look_again(&shop.site, now()).await) });
+    }
+
+    /// Something that TargetGroupBindings are made from may differ.
+    pub(super) fn may_bind(&mut self) {
+        self.bind = match self.bind {
+            Bind::No | Bind::Due => Bind::Due,
+            Bind::At(at) => Bind::At(at),
+            Bind::Looking { .. } => Bind::Looking { since: true },
+        };
+    }
+
+    pub(super) fn bind(&mut self) {
+        let due = match self.bind {
+            Bind::Due => true,
+            Bind::At(at) => at <= now(),
+            Bind::No | Bind::Looking { .. } => false,
+        };
+        let Some(bindings) = self.shop.bindings.clone().filter(|_| due && self.may_begin()) else {
+            return;
+        };
+        self.bind = Bind::Looking { since: false };
+        let shop = self.shop.clone();
+        self.chores
+            .spawn(async move { Chore::Bound(shop.look_at(&bindings).await) });
     }
 
     pub(super) fn probe(&mut self) {
@@ -274,6 +341,28 @@ impl<P: Provider> Shop<P> {
             }
         }
         Turn { id, retry }
+    }
+
+    async fn look_at(&self, bindings: &Bindings<P>) -> Looked {
+        let mut looked = Looked::Well;
+        for kept in bindings.look(&self.site, now()).await {
+            if let Some(error) = &kept.error {
+                let binding = kept.name.to_string();
+                warn!(
+                    binding,
+                    error = error as &dyn std::error::Error,
+                    "the binding could not be kept"
+                );
+                looked = Looked::InVain;
+            }
+            let problems = kept.problems.as_slice();
+            let dropped = self
+                .reporter
+                .binding(&kept.name, &kept.uid, problems, now())
+                .await;
+            (0..dropped).for_each(|_| self.metrics.event_dropped());
+        }
+        looked
     }
 
     async fn tell_refused(&self, names: BTreeSet<ObjectName>) {

@@ -160,7 +160,8 @@ pub fn not_observed(id: &LoadBalancerId) -> ProviderError {
     }
 }
 
-fn claim_lost() -> ProviderError {
+/// What is answered where a change would be made without the right to make it.
+pub(super) fn claim_lost() -> ProviderError {
     ProviderError {
         code: Code::ClaimLost,
         call: "lease",
@@ -173,6 +174,6 @@ fn claim_lost() -> ProviderError {
     clippy::disallowed_methods,
     reason = "a claim is asked for at the moment of the call"
 )]
-fn now() -> Instant {
+pub(super) fn now() -> Instant {
     Instant::now()
 }

@@ -126,6 +126,20 @@ pub fn refused(ingress: &Ingress, problems: &[Problem]) -> Vec<Note> {
         .collect()
 }
 
+/// What a TargetGroupBinding is told.
+pub fn binding(name: &ObjectName, uid: &str, problems: &[Problem]) -> Vec<Note> {
+    let regarding = Regarding {
+        api_version: "elbv2.k8s.aws/v1beta1",
+        kind: "TargetGroupBinding",
+        name: name.clone(),
+        uid: uid.to_owned(),
+    };
+    problems
+        .iter()
+        .map(|problem| warning(regarding.clone(), problem))
+        .collect()
+}
+
 fn warning(regarding: Regarding, problem: &Problem) -> Note {
     let mut text = format!("{problem}. {}", problem.code.advice());
     if text.len() > NOTE {
@@ -150,6 +164,8 @@ pub enum Source {
     LoadBalancer(LoadBalancerId),
     /// Part of no load balancer.
     Refused(ObjectName),
+    /// A TargetGroupBinding.
+    Binding(ObjectName),
 }
 
 /// What was told already, and how much more may be.

@@ -134,6 +134,12 @@ impl Reporter {
         Ok(())
     }
 
+    /// Tells a TargetGroupBinding what is wrong with it.
+    pub async fn binding(&self, name: &ObjectName, uid: &str, problems: &[Problem], now: Instant) -> usize {
+        let notes = events::binding(name, uid, problems);
+        self.tell(Source::Binding(name.clone()), notes, now).await
+    }
+
     async fn ingress(&self, ingress: &Ingress, want: &[IngressAddress]) -> Result<(), ReportError> {
         if ingress.status == want {
             return Ok(());

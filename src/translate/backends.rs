@@ -354,7 +354,7 @@ fn shown_port(port: &PortRef) -> String {
 }
 
 /// A TCP port by number or by name.
-fn find_port<'a>(service: &'a Service, port: &PortRef) -> Option<(usize, &'a ServicePort)> {
+pub(super) fn find_port<'a>(service: &'a Service, port: &PortRef) -> Option<(usize, &'a ServicePort)> {
     let tcp = service
         .ports
         .iter()

@@ -21,6 +21,7 @@ pub mod settings;
 
 mod overlap;
 
+pub mod bound;
 pub mod compile;
 pub mod plan;
 pub mod preview;

@@ -1,6 +1,7 @@
 //! Ids of load balancers in, what exists of them and is ours out: reads only, with as few calls as the API allows.
 
 mod account;
+mod bound;
 mod closer;
 mod consulted;
 mod details;
@@ -20,6 +21,7 @@ use crate::observed::{Marked, Observed, Owned, Owner, Shared};
 use crate::resource::Pairs;
 
 pub(crate) use account::{Authorities, account};
+pub(crate) use bound::{bind, registered};
 pub(crate) use closer::look_closer;
 pub(crate) use consulted::consult;
 pub(crate) use health::health;

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use portcullis_model::{
-    Address, Backend, ChangeSummary, Claim, Existing, Listed, LoadBalancer, LoadBalancerId, ObjectName,
-    OwnTargets, Plan, Port, Problem, Provider, ProviderError, Refusals, TargetAddress, TargetHealth,
+    Address, Backend, Bound, ChangeSummary, Claim, Existing, Listed, LoadBalancer, LoadBalancerId,
+    ObjectName, Origin, OwnTargets, Plan, Port, Problem, Provider, ProviderError, Refusals, Semantics,
+    Target, TargetAddress, TargetHealth,
 };
 use thiserror::Error;
 
@@ -18,7 +19,7 @@ use crate::observed::{Observed, Shared};
 use crate::resource::VpcId;
 use crate::settings::Settings;
 use crate::shared::Demand;
-use crate::{fold, observe, plan, shared};
+use crate::{bound, fold, observe, plan, shared};
 
 /// An AWS account and Region, and a VPC of it, where load balancers are made.
 #[derive(Debug)]
@@ -173,6 +174,36 @@ impl Provider for Aws {
         account: &Account,
     ) -> (Plan<Change>, Vec<Problem>) {
         shared::plan_shared(&self.settings, demands, shared, account)
+    }
+
+    async fn bind(
+        &self,
+        name: &str,
+        namespace: &str,
+        semantics: Semantics,
+        at: &Origin,
+    ) -> Result<(Option<Bound>, Vec<Problem>), ProviderError> {
+        let of = (self.settings.cluster.as_str(), self.vpc.as_str());
+        observe::bind(&self.client, of, name, namespace, semantics, at).await
+    }
+
+    async fn registered(&self, bound: &Bound) -> Result<BTreeSet<String>, ProviderError> {
+        observe::registered(&self.client, bound).await
+    }
+
+    fn plan_bound(
+        &self,
+        bound: &Bound,
+        targets: &[Target],
+        registered: &BTreeSet<String>,
+        own: Option<&BTreeSet<String>>,
+        account: &Account,
+    ) -> Plan<Change> {
+        bound::plan_bound(bound, targets, registered, own, &account.ranges)
+    }
+
+    fn target_key(target: &Target) -> String {
+        bound::target_key(target)
     }
 
     async fn health(

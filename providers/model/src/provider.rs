@@ -6,9 +6,10 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::backend::{Backend, OwnTargets, TargetAddress};
-use crate::balancer::LoadBalancer;
+use crate::backend::{Backend, OwnTargets, Target, TargetAddress, TargetKind};
+use crate::balancer::{LoadBalancer, Semantics};
 use crate::name::{LoadBalancerId, ObjectName, Port};
+use crate::origin::Origin;
 use crate::plan::{Address, ChangeSummary, Plan};
 use crate::problem::{Blame, Code, Problem};
 use crate::refusals::Refusals;
@@ -82,6 +83,13 @@ pub struct Existing {
     pub name: String,
     /// By which the provider's API knows it.
     pub handle: String,
+}
+
+/// A backend that exists by itself, and that a namespace may register targets in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bound {
+    pub existing: Existing,
+    pub target_kind: TargetKind,
 }
 
 /// Whose a backend of some name is, as the account's listing has it.
@@ -193,6 +201,33 @@ pub trait Provider: Send + Sync + 'static {
         shared: &Self::Shared,
         account: &Self::Account,
     ) -> (Plan<Self::Change>, Vec<Problem>);
+
+    /// Looks for a backend that exists by itself, and whether this namespace may have it: the problem says why not. Under
+    /// the incumbent's semantics that it may not is told, and it may.
+    fn bind(
+        &self,
+        name: &str,
+        namespace: &str,
+        semantics: Semantics,
+        at: &Origin,
+    ) -> impl Future<Output = Result<(Option<Bound>, Vec<Problem>), ProviderError>> + Send;
+    /// What is registered there and not leaving, as `address:port`.
+    fn registered(
+        &self,
+        bound: &Bound,
+    ) -> impl Future<Output = Result<BTreeSet<String>, ProviderError>> + Send;
+    /// Pure: what brings these targets there, and takes others out: all, or where other clusters register targets, too,
+    /// those that are ours.
+    fn plan_bound(
+        &self,
+        bound: &Bound,
+        targets: &[Target],
+        registered: &BTreeSet<String>,
+        own: Option<&BTreeSet<String>>,
+        account: &Self::Account,
+    ) -> Plan<Self::Change>;
+    /// Pure: how a target is called in [`Provider::registered`].
+    fn target_key(target: &Target) -> String;
 
     /// Asks for the health of some targets of a backend that exists. Those it does not know are left out.
     fn health(

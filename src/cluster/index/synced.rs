@@ -71,6 +71,24 @@ impl<'a> Synced<'a> {
             .collect()
     }
 
+    /// What serves this Service, for who asks for nothing else.
+    pub fn of_service(&self, service: &ObjectName) -> Snapshot {
+        let mut snapshot = Snapshot {
+            members: Vec::new(),
+            ..self.snapshot(&LoadBalancerId::Lone(service.clone()))
+        };
+        snapshot.services.clear();
+        if let Some(serving) = self.index.endpoints.serving(service) {
+            snapshot.services.insert(service.clone(), serving.service);
+            if !serving.slices.is_empty() {
+                snapshot.slices.insert(service.clone(), serving.slices);
+            }
+            let pods = serving.pods.into_iter();
+            snapshot.pods.extend(pods.map(|pod| (pod.meta.name.clone(), pod)));
+        }
+        snapshot
+    }
+
     /// Pods that wait for a load balancer.
     pub fn gated_pods(&self) -> impl Iterator<Item = &'a Arc<Pod>> {
         self.index.endpoints.gated()

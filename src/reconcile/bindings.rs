@@ -1,0 +1,437 @@
+//! TargetGroupBindings that users wrote in, the targets of their Services kept in target groups that exist by
+//! themselves.
+//!
+//! What is unchanged costs no call: what is registered is read once per process and binding, and remembered. Those with
+//! labels are the AWS Load Balancer Controller's own, and are left alone.
+
+pub mod follow;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::{DynamicObject, Patch, PatchParams};
+use kube::{Api, Client, ResourceExt};
+use portcullis_model::{
+    Bound, Code, ObjectName, Problem, Provider, ProviderError, Target, TargetKind, TargetState,
+};
+use serde_json::json;
+use tracing::info;
+
+use super::pass::Site;
+use super::rounds::claim_lost;
+use crate::cluster::binding::{Binding, BindingSpec, resource};
+use crate::cluster::{finalizer, incumbent};
+use crate::translate::service_targets;
+
+/// Field manager of what is written for bindings. Never renamed: fields would lose their owner.
+const MANAGER: &str = "portcullis/bindings";
+
+/// Why a binding could not be kept; it is tried again.
+#[derive(Debug, thiserror::Error)]
+pub enum BindingError {
+    #[error(transparent)]
+    Provider(#[from] ProviderError),
+    #[error("targetgroupbinding cannot be kept")]
+    Kubernetes(#[from] kube::Error),
+}
+
+/// What came of a look at one binding.
+#[derive(Debug)]
+pub struct Kept {
+    pub name: ObjectName,
+    pub uid: String,
+    pub problems: Vec<Problem>,
+    pub error: Option<BindingError>,
+}
+
+/// What is known of a binding from the last look.
+enum Known<P: Provider> {
+    Bound {
+        spec: BindingSpec,
+        bound: Bound,
+        problems: Vec<Problem>,
+        registered: BTreeSet<String>,
+        /// Of these, ours; none where all are.
+        own: Option<BTreeSet<String>>,
+    },
+    /// Until the binding or the account differs.
+    Refused {
+        spec: BindingSpec,
+        account: Arc<P::Account>,
+        problems: Vec<Problem>,
+    },
+}
+
+/// Keeps bindings.
+pub struct Bindings<P: Provider> {
+    client: Client,
+    all: Mutex<BTreeMap<ObjectName, Arc<Binding>>>,
+    known: tokio::sync::Mutex<BTreeMap<ObjectName, Known<P>>>,
+}
+
+impl<P: Provider> fmt::Debug for Bindings<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bindings").finish_non_exhaustive()
+    }
+}
+
+impl<P: Provider> Bindings<P> {
+    pub fn new(client: Client) -> Self {
+        Self {
+            client,
+            all: Mutex::default(),
+            known: tokio::sync::Mutex::default(),
+        }
+    }
+
+    fn all(&self) -> MutexGuard<'_, BTreeMap<ObjectName, Arc<Binding>>> {
+        // Single inserts and removals: the map is whole whatever panicked while it held the lock.
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One look at every binding, the oldest first: of two for one target group it counts.
+    pub async fn look(&self, site: &Site<P>, now: Instant) -> Vec<Kept> {
+        let mut all: Vec<Arc<Binding>> = self.all().values().cloned().collect();
+        all.sort_by(|a, b| (&a.created, &a.name).cmp(&(&b.created, &b.name)));
+        let mut known = self.known.lock().await;
+        known.retain(|name, _| all.iter().any(|binding| binding.name == *name));
+        let mut taken = BTreeMap::new();
+        let mut out = Vec::new();
+        for binding in all {
+            let before = known.remove(&binding.name);
+            let (problems, error) = match self.keep(site, &binding, before, &mut taken, now).await {
+                Ok((after, problems)) => {
+                    known.extend(after.map(|after| (binding.name.clone(), after)));
+                    (problems, None)
+                }
+                Err(BindingError::Provider(error)) => {
+                    let problem = Problem::new(error.code, binding.at(""), error.to_string());
+                    (vec![problem], Some(error.into()))
+                }
+                Err(error) => (Vec::new(), Some(error)),
+            };
+            out.push(Kept {
+                name: binding.name.clone(),
+                uid: binding.uid.clone(),
+                problems,
+                error,
+            });
+        }
+        out
+    }
+
+    async fn keep(
+        &self,
+        site: &Site<P>,
+        binding: &Binding,
+        before: Option<Known<P>>,
+        taken: &mut BTreeMap<String, (ObjectName, bool)>,
+        now: Instant,
+    ) -> Result<(Option<Known<P>>, Vec<Problem>), BindingError> {
+        if binding.deleting && !binding.held {
+            return Ok((None, Vec::new()));
+        }
+        let spec = match &binding.spec {
+            Ok(spec) => spec,
+            Err(why) => {
+                let problem = Problem::new(Code::ObjectInvalid, binding.at("spec"), why.clone());
+                return Ok((before, vec![problem]));
+            }
+        };
+        let account = site.accounts.current(&site.provider, now).await?;
+        let found = self.find(site, binding, spec, before, &account).await?;
+        let Known::Bound {
+            bound,
+            mut problems,
+            mut registered,
+            mut own,
+            ..
+        } = found
+        else {
+            let Known::Refused { problems, .. } = &found else {
+                return Ok((None, Vec::new()));
+            };
+            let problems = problems.clone();
+            if binding.deleting {
+                self.release(binding).await?;
+                return Ok((None, Vec::new()));
+            }
+            return Ok((Some(found), problems));
+        };
+
+        let multi = own.is_some();
+        let first = taken.entry(bound.existing.handle.clone());
+        let (owner, shares) = first.or_insert_with(|| (binding.name.clone(), multi));
+        if *owner != binding.name && !(*shares && multi) && !binding.deleting {
+            let message = format!(
+                "TargetGroupBinding {owner} has target group {} already",
+                bound.existing.name
+            );
+            problems.push(Problem::new(Code::TargetGroupInUse, binding.at("spec"), message));
+            // Nothing of it is remembered: when the other goes, what is registered is read anew.
+            return Ok((None, problems));
+        }
+        let wanted = if binding.deleting {
+            Some([].into())
+        } else {
+            let (wanted, told) = wanted(site, binding, spec, &bound);
+            problems.extend(told);
+            wanted
+        };
+        if let Some(wanted) = wanted {
+            self.bring(
+                site,
+                binding,
+                &bound,
+                &wanted,
+                (&mut registered, &mut own),
+                &account,
+            )
+            .await?;
+        }
+        if binding.deleting {
+            self.release(binding).await?;
+            return Ok((None, problems));
+        }
+        let told = problems.clone();
+        let after = Known::Bound {
+            spec: spec.clone(),
+            bound,
+            problems: problems
+                .into_iter()
+                .filter(|problem| problem.code == Code::TargetGroupNotAdmitted)
+                .collect(),
+            registered,
+            own,
+        };
+        Ok((Some(after), told))
+    }
+
+    /// What is known of it, else looked for: what it is, and what is registered.
+    async fn find(
+        &self,
+        site: &Site<P>,
+        binding: &Binding,
+        spec: &BindingSpec,
+        before: Option<Known<P>>,
+        account: &Arc<P::Account>,
+    ) -> Result<Known<P>, BindingError> {
+        match before {
+            Some(Known::Bound { spec: had, .. }) if had != *spec => {}
+            Some(known @ Known::Bound { .. }) => return Ok(known),
+            Some(Known::Refused {
+                spec: had,
+                account: of,
+                problems,
+            }) if had == *spec && Arc::ptr_eq(&of, account) => {
+                return Ok(Known::Refused {
+                    spec: had,
+                    account: of,
+                    problems,
+                });
+            }
+            Some(Known::Refused { .. }) | None => {}
+        }
+        let refused = |problems| Known::Refused {
+            spec: spec.clone(),
+            account: account.clone(),
+            problems,
+        };
+        if let Some(problem) = unfit(binding, spec) {
+            return Ok(refused(vec![problem]));
+        }
+        let name = spec.target_group_arn.as_ref().or(spec.target_group_name.as_ref());
+        let Some(name) = name else {
+            let message = "neither targetGroupARN nor targetGroupName is written";
+            return Ok(refused(vec![Problem::new(
+                Code::ObjectInvalid,
+                binding.at("spec"),
+                message,
+            )]));
+        };
+        let semantics = site.settings.controller.semantics();
+        let at = binding.at("spec");
+        let namespace = &binding.name.namespace;
+        let (bound, mut problems) = site.provider.bind(name, namespace, semantics, &at).await?;
+        let Some(bound) = bound else {
+            return Ok(refused(problems));
+        };
+        let kind = match bound.target_kind {
+            TargetKind::Pod => "ip",
+            TargetKind::Node => "instance",
+        };
+        if let Some(given) = spec.target_type.as_ref().filter(|given| *given != kind) {
+            let message = format!("target group {name} is of type {kind}, not {given}");
+            problems.push(Problem::new(
+                Code::ObjectInvalid,
+                binding.at("spec.targetType"),
+                message,
+            ));
+            return Ok(refused(problems));
+        }
+        Ok(Known::Bound {
+            spec: spec.clone(),
+            registered: site.provider.registered(&bound).await?,
+            own: match spec.multi_cluster_target_group {
+                Some(true) => Some(self.remembered(&binding.name).await?),
+                Some(false) | None => None,
+            },
+            bound,
+            problems,
+        })
+    }
+
+    /// Registers and deregisters. Ours are recorded before they are registered where others register, too.
+    async fn bring(
+        &self,
+        site: &Site<P>,
+        binding: &Binding,
+        bound: &Bound,
+        wanted: &[Target],
+        (registered, own): (&mut BTreeSet<String>, &mut Option<BTreeSet<String>>),
+        account: &P::Account,
+    ) -> Result<(), BindingError> {
+        let plan = site
+            .provider
+            .plan_bound(bound, wanted, registered, own.as_ref(), account);
+        let ready = wanted.iter().filter(|target| target.state == TargetState::Ready);
+        let keys: BTreeSet<String> = ready.map(P::target_key).collect();
+        if !plan.is_empty() && !binding.held {
+            self.hold(binding).await?;
+        }
+        if let Some(own) = own.as_mut().filter(|own| !own.is_superset(&keys)) {
+            own.extend(keys.iter().cloned());
+            self.remember(&binding.name, own).await?;
+        }
+        for change in &plan.changes {
+            let claim = site.tenure.claim(super::rounds::now()).ok_or_else(claim_lost)?;
+            Box::pin(site.provider.apply(&claim, change)).await?;
+            info!(change = %change, binding = %binding.name, "changed");
+        }
+        if plan.is_empty() {
+            return Ok(());
+        }
+        match own {
+            None => *registered = keys,
+            Some(own) => {
+                registered.retain(|key| !own.contains(key));
+                registered.extend(keys.iter().cloned());
+                *own = keys;
+                self.remember(&binding.name, own).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn api(&self, binding: &ObjectName) -> Api<DynamicObject> {
+        Api::namespaced_with(self.client.clone(), &binding.namespace, &resource())
+    }
+
+    /// Holds it, with the incumbent's finalizer, until what is registered for it is taken out.
+    async fn hold(&self, binding: &Binding) -> Result<(), kube::Error> {
+        let api = self.api(&binding.name);
+        let name = &*binding.name.name;
+        let held = api.get_metadata(name).await?;
+        let mut finalizers = held.finalizers().to_vec();
+        if held.uid().as_deref() != Some(&*binding.uid)
+            || finalizers.iter().any(|one| one == incumbent::BINDING_FINALIZER)
+        {
+            return Ok(());
+        }
+        finalizers.push(incumbent::BINDING_FINALIZER.to_owned());
+        // With the version: a finalizer that somebody adds meanwhile must not be lost.
+        let body =
+            json!({"metadata": {"resourceVersion": held.resource_version(), "finalizers": finalizers}});
+        api.patch_metadata(name, &PatchParams::default(), &Patch::Merge(&body))
+            .await?;
+        Ok(())
+    }
+
+    async fn release(&self, binding: &Binding) -> Result<(), kube::Error> {
+        let api = self.api(&binding.name);
+        let ours = |finalizer: &str| finalizer == incumbent::BINDING_FINALIZER;
+        finalizer::remove(&api, &binding.name.name, &binding.uid, ours).await?;
+        Ok(())
+    }
+
+    /// Where the incumbent keeps what it registered beside the targets of other clusters, so that either can go on.
+    fn memory(&self, binding: &ObjectName) -> (Api<ConfigMap>, String) {
+        let api = Api::namespaced(self.client.clone(), &binding.namespace);
+        (api, format!("aws-lbc-targets-{}", binding.name))
+    }
+
+    async fn remembered(&self, binding: &ObjectName) -> Result<BTreeSet<String>, kube::Error> {
+        let (api, name) = self.memory(binding);
+        let map = api.get_opt(&name).await?;
+        let text = map
+            .and_then(|map| map.data?.remove("targets"))
+            .unwrap_or_default();
+        let items = text.split(',').filter(|item| !item.is_empty());
+        Ok(items.map(str::to_owned).collect())
+    }
+
+    async fn remember(&self, binding: &ObjectName, own: &BTreeSet<String>) -> Result<(), kube::Error> {
+        let (api, name) = self.memory(binding);
+        let targets: Vec<&str> = own.iter().map(String::as_str).collect();
+        let body = json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name},
+            "data": {"targets": targets.join(",")},
+        });
+        let params = PatchParams::apply(MANAGER).force();
+        api.patch(&name, &params, &Patch::Apply(&body)).await?;
+        Ok(())
+    }
+}
+
+/// What is not built, or cannot be.
+fn unfit(binding: &Binding, spec: &BindingSpec) -> Option<Problem> {
+    let refuse =
+        |field: &str, message: &str| Some(Problem::new(Code::OptionUnsupported, binding.at(field), message));
+    if spec.iam_role_arn_to_assume.is_some() {
+        return refuse(
+            "spec.iamRoleArnToAssume",
+            "target groups of other accounts are not reached in this release",
+        );
+    }
+    let selector = spec.node_selector.as_ref();
+    if selector.is_some_and(|selector| !selector.match_expressions.is_empty()) {
+        return refuse(
+            "spec.nodeSelector.matchExpressions",
+            "nodes are chosen by matchLabels alone",
+        );
+    }
+    None
+}
+
+/// The targets that its Service has; and what is asked for and not done.
+fn wanted<P: Provider>(
+    site: &Site<P>,
+    binding: &Binding,
+    spec: &BindingSpec,
+    bound: &Bound,
+) -> (Option<Arc<[Target]>>, Vec<Problem>) {
+    let service = ObjectName::new(binding.name.namespace.clone(), spec.service_ref.name.as_str());
+    let index = site.index.lock();
+    let Ok(synced) = index.synced() else {
+        return (None, Vec::new()); // Every kind was listed before, and is known from then on.
+    };
+    let snapshot = synced.of_service(&service);
+    drop(index);
+    let labels = spec.node_selector.clone().unwrap_or_default().match_labels;
+    let at = |field: &str| binding.at(&format!("spec.serviceRef.{field}"));
+    let asked = (&service, &spec.service_ref.port());
+    let (targets, mut problems) =
+        service_targets(&snapshot, &site.settings, asked, (bound.target_kind, &labels), at);
+    if spec.networking.is_some() {
+        let message = "nodes are not opened for it in this release; permissions that exist stay";
+        problems.push(Problem::new(
+            Code::OptionUnsupported,
+            binding.at("spec.networking"),
+            message,
+        ));
+    }
+    (targets, problems)
+}

@@ -1,0 +1,46 @@
+//! A Service port that something besides an Ingress asks for in, the targets it leads to out.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use portcullis_model::{Code, ObjectName, Origin, Port, Problem, Target, TargetKind};
+
+use super::backends::find_port;
+use super::endpoints::Endpoints;
+use super::settings::Settings;
+use crate::cluster::object::PortRef;
+use crate::cluster::snapshot::Snapshot;
+
+/// The targets of a Service port; none at all where the Service has gone. No answer where what is asked for is wrong:
+/// what is registered stays. `at` says where a field of `serviceRef` stands.
+pub fn service_targets(
+    snapshot: &Snapshot,
+    settings: &Settings,
+    (service, port): (&ObjectName, &PortRef),
+    (kind, labels): (TargetKind, &BTreeMap<String, String>),
+    at: impl Fn(&str) -> Origin,
+) -> (Option<Arc<[Target]>>, Vec<Problem>) {
+    let told = |code, field: &str, message: String| vec![Problem::new(code, at(field), message)];
+    let Some(found) = snapshot.services.get(service) else {
+        let message = format!("there is no Service {service}");
+        return (Some([].into()), told(Code::ServiceNotFound, "name", message));
+    };
+    let Some((_, service_port)) = find_port(found, port) else {
+        let message = format!("Service {service} has no such TCP port");
+        return (None, told(Code::ServicePortNotFound, "port", message));
+    };
+    let endpoints = Endpoints::new(snapshot, settings.addresses, settings.controller.semantics());
+    let found = match kind {
+        TargetKind::Pod => endpoints.pods(found, service_port),
+        TargetKind::Node => match service_port.node_port.and_then(|port| Port::new(port).ok()) {
+            Some(port) => endpoints.nodes(port, labels),
+            None => {
+                let message = format!("Service {service} has no node port, which its target group needs");
+                return (None, told(Code::ServiceHasNoNodePort, "name", message));
+            }
+        },
+    };
+    let refused = found.refused.iter();
+    let problems = refused.map(|refused| Problem::new(Code::TargetRefused, at("name"), refused.to_string()));
+    (Some(found.targets), problems.collect())
+}

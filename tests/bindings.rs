@@ -1,0 +1,190 @@
+//! TargetGroupBindings that users wrote in a real cluster in; the targets of their Services in target groups that exist
+//! by themselves out.
+#![cfg(all(feature = "cluster", feature = "aws"))]
+#![expect(dead_code, reason = "the world has more to it than this")]
+
+#[path = "controller/world.rs"]
+mod world;
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use self::world::{SLICES, World, until, with};
+
+const BINDINGS: &str = "/apis/elbv2.k8s.aws/v1beta1/namespaces/shop/targetgroupbindings";
+
+/// The definition as far as it matters here; the real one has a schema, too.
+fn definition() -> Value {
+    json!({
+        "metadata": {"name": "targetgroupbindings.elbv2.k8s.aws"},
+        "spec": {
+            "group": "elbv2.k8s.aws", "scope": "Namespaced",
+            "names": {"plural": "targetgroupbindings", "singular": "targetgroupbinding", "kind": "TargetGroupBinding"},
+            "versions": [{
+                "name": "v1beta1", "served": true, "storage": true,
+                "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}},
+            }],
+        },
+    })
+}
+
+/// A target group of pods, tagged for these namespaces; its ARN.
+fn target_group(world: &World, name: &str, namespaces: &str) -> String {
+    let given = [
+        ("Name", name),
+        ("Protocol", "HTTP"),
+        ("Port", "80"),
+        ("VpcId", world.account.vpc.as_str()),
+        ("TargetType", "ip"),
+        ("Tags.member.1.Key", "portcullis.dev/namespace"),
+        ("Tags.member.1.Value", namespaces),
+    ];
+    let answer = world.moto.call("elbv2", "CreateTargetGroup", &given);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let text = answer.text();
+    let (_, rest) = text.split_once("<TargetGroupArn>").expect("an ARN");
+    rest.split('<').next().expect("its end").to_owned()
+}
+
+fn registered(world: &World, arn: &str) -> Vec<String> {
+    let text = world
+        .moto
+        .call("elbv2", "DescribeTargetHealth", &[("TargetGroupArn", arn)])
+        .text();
+    let ids = text
+        .split("<Id>")
+        .skip(1)
+        .map(|rest| rest.split('<').next().unwrap_or_default().to_owned());
+    let mut ids: Vec<String> = ids.collect();
+    ids.sort();
+    ids
+}
+
+fn binding(name: &str, arn: &str, more: &Value) -> Value {
+    let mut spec = json!({"targetGroupARN": arn, "serviceRef": {"name": "web", "port": 80}});
+    for (key, value) in more.as_object().into_iter().flatten() {
+        spec[key] = value.clone();
+    }
+    json!({
+        "apiVersion": "elbv2.k8s.aws/v1beta1", "kind": "TargetGroupBinding", "metadata": {"name": name}, "spec": spec,
+    })
+}
+
+/// The code of an Event about a binding.
+fn told(world: &World, name: &str) -> Option<String> {
+    let list = world.get("/apis/events.k8s.io/v1/namespaces/shop/events")?;
+    let events = list["items"].as_array()?.iter();
+    let mut own = events.filter(|event| event["regarding"]["name"] == name);
+    Some(own.next()?["reason"].as_str()?.to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_s_endpoints_are_kept_in_a_target_group_of_others() {
+    let world = Arc::new(World::start().await);
+    let [first, second] = [0, 1].map(|node| world.account.nodes[node].pods[0].clone());
+    let arns = with(&world, |world| {
+        world.post(
+            "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
+            &definition(),
+        );
+        [
+            target_group(world, "mine", "other shop"),
+            target_group(world, "theirs", "other"),
+            target_group(world, "joint", "shop"),
+        ]
+    })
+    .await;
+    until(&world, "the kind is served", |world| {
+        world.get(BINDINGS).map(drop)
+    })
+    .await;
+    let running = world.control(world.aws().await).await;
+    let [mine, theirs, joint] = arns;
+
+    let (one, other) = (mine.clone(), theirs.clone());
+    let pods = vec![first.clone(), second.clone()];
+    let foreign = world.account.nodes[1].pods[9].clone();
+    let (shared, stranger) = (joint.clone(), foreign.clone());
+    with(&world, move |world| {
+        world.post(BINDINGS, &binding("mine", &one, &json!({})));
+        world.post(BINDINGS, &binding("theirs", &other, &json!({})));
+        world.post(
+            BINDINGS,
+            &binding("wrong", &one, &json!({"targetType": "instance"})),
+        );
+        let given = [
+            ("TargetGroupArn", shared.as_str()),
+            ("Targets.member.1.Id", stranger.as_str()),
+            ("Targets.member.1.Port", "8080"),
+        ];
+        assert_eq!(world.moto.call("elbv2", "RegisterTargets", &given).status, 200);
+        world.post(
+            BINDINGS,
+            &binding("joint", &shared, &json!({"multiClusterTargetGroup": true})),
+        );
+        let mut labelled = binding("incumbents", &other, &json!({}));
+        labelled["metadata"]["labels"] = json!({"ingress.k8s.aws/stack": "public"});
+        world.post(BINDINGS, &labelled);
+    })
+    .await;
+    let (arn, want) = (mine.clone(), pods.clone());
+    until(&world, "its pods are registered", move |world| {
+        (registered(world, &arn) == want).then_some(())
+    })
+    .await;
+    let (arn, mut want) = (joint.clone(), [pods, vec![foreign.clone()]].concat());
+    want.sort();
+    until(&world, "beside those of others", move |world| {
+        (registered(world, &arn) == want).then_some(())
+    })
+    .await;
+    for (name, code) in [("theirs", "TargetGroupNotAdmitted"), ("wrong", "ObjectInvalid")] {
+        let code_of = until(&world, "what is refused is told", move |world| told(world, name)).await;
+        assert_eq!(code_of, code, "{name}");
+    }
+    let arn = theirs.clone();
+    assert_eq!(with(&world, move |world| registered(world, &arn)).await, [""; 0]);
+
+    // One less, by one call each; an event that changes nothing costs none.
+    with(&world, |world| {
+        world.moto.record();
+        let left = world.endpoints(&[("web-1", 0, 0)]);
+        world.patch(&format!("{SLICES}/web"), &json!({"endpoints": left}));
+    })
+    .await;
+    let (arn, want) = (joint.clone(), {
+        let mut want = vec![first.clone(), foreign.clone()];
+        want.sort();
+        want
+    });
+    until(&world, "one is taken out of each", move |world| {
+        (registered(world, &arn) == want).then_some(())
+    })
+    .await;
+    let (arn, want) = (mine.clone(), vec![first.clone()]);
+    until(&world, "of the other, too", move |world| {
+        (registered(world, &arn) == want).then_some(())
+    })
+    .await;
+    assert_eq!(with(&world, World::writes).await, ["elbv2:DeregisterTargets"; 2]);
+
+    // Deleted, its targets go first, and those of others stay.
+    with(&world, |world| {
+        world.delete(&format!("{BINDINGS}/mine"));
+        world.delete(&format!("{BINDINGS}/joint"));
+    })
+    .await;
+    for name in ["mine", "joint"] {
+        until(&world, "it is let go", move |world| {
+            world.get(&format!("{BINDINGS}/{name}")).is_none().then_some(())
+        })
+        .await;
+    }
+    let left = with(&world, move |world| {
+        (registered(world, &mine), registered(world, &joint))
+    })
+    .await;
+    assert_eq!(left, (Vec::new(), vec![foreign]));
+    running.stop().await;
+}
