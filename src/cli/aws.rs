@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use clap::{ArgAction, Args, ValueEnum};
 use portcullis_aws::resource::SecurityGroupId;
 use portcullis_aws::settings::{BackendGroup, NodePorts, Switch};
+use portcullis_aws::throttle::Limit;
 use portcullis_model::{Scheme, TargetKind};
 
 use crate::translate::{self, Targets};
@@ -57,6 +58,9 @@ pub(super) struct AwsArgs {
     /// Whether load balancers may be protected by AWS Shield Advanced
     #[arg(long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set)]
     enable_shield: bool,
+    /// How often operations of AWS are called at most: service, operations, calls a second, calls at once
+    #[arg(long, value_name = "LIMITS", value_delimiter = ',', value_parser = Limit::parse)]
+    aws_api_throttle: Vec<Limit>,
 }
 
 /// What targets are, as the annotation `target-type` says it.
@@ -134,6 +138,7 @@ impl AwsArgs {
             certificate_authorities: self.allowed_certificate_authority_arns.iter().cloned().collect(),
             wafv2: switch(self.enable_wafv2),
             shield: switch(self.enable_shield),
+            api_limits: self.aws_api_throttle.clone(),
         }
     }
 }

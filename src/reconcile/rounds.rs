@@ -3,12 +3,13 @@
 //! The dry run and the real run are one loop: a round is planned from what is observed, each answer is folded into
 //! that, until a round is empty. A dry run folds imagined answers.
 
-use std::time::Instant;
+use std::hash::{BuildHasher, RandomState};
+use std::time::{Duration, Instant};
 
 use portcullis_model::{
     ChangeSummary, Code, LoadBalancerId, Plan, Problem, Provider, ProviderError, Refusals, Retry,
 };
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::lease::Tenure;
 
@@ -19,6 +20,37 @@ pub const MAX_ROUNDS: usize = 16;
 /// Refused calls until a pass ends: far more than one that heeds what it was told comes to, for the rights to one
 /// operation and the room for one kind are asked for five times at most.
 const MOST_REFUSED: usize = 200;
+
+/// Longest that one pass waits in all for calls that are throttled; its load balancer is busy as long.
+const PATIENCE: Duration = Duration::from_secs(45);
+/// First wait for a throttled call that says nothing of how long, before jitter; each further one is twice as long.
+const FIRST_WAIT: Duration = Duration::from_millis(500);
+/// Longest of them.
+const LONGEST_WAIT: Duration = Duration::from_secs(8);
+
+/// How long a pass has waited for throttled calls.
+#[derive(Debug, Default)]
+struct Waited {
+    tries: u32,
+    time: Duration,
+}
+
+impl Waited {
+    /// How long to wait before the call is made again; none where the pass has waited enough. `chance` is from 0 to 1:
+    /// those that were throttled together must not come again together.
+    fn again(&mut self, error: &ProviderError, chance: f64) -> Option<Duration> {
+        let most = FIRST_WAIT
+            .saturating_mul(1 << self.tries.min(10))
+            .min(LONGEST_WAIT);
+        let wait = match error.retry {
+            Retry::After(asked) => asked + FIRST_WAIT.mul_f64(chance),
+            Retry::Backoff | Retry::Later(_) | Retry::Observe | Retry::Never => most.mul_f64(chance),
+        };
+        self.tries += 1;
+        self.time += wait;
+        (error.code == Code::Throttled && self.time <= PATIENCE).then_some(wait)
+    }
+}
 
 /// What a dry run would do.
 #[derive(Debug)]
@@ -106,7 +138,7 @@ where
         failed: Vec::new(),
         result: Ok(()),
     };
-    let mut rounds = 0;
+    let (mut rounds, mut waited) = (0, Waited::default());
     'rounds: while rounds < MAX_ROUNDS {
         let round;
         (round, made.refused) = (work.plan)(observed);
@@ -114,13 +146,23 @@ where
             return made;
         }
         for change in round.changes {
-            // Asked at every call: a lease that is lost in the middle of a round ends the round there.
-            let Some(claim) = tenure.claim(now()) else {
-                made.result = Err(claim_lost());
-                return made;
+            let applied = loop {
+                // Asked at every call: a lease that is lost in the middle of a round ends the round there.
+                let Some(claim) = tenure.claim(now()) else {
+                    made.result = Err(claim_lost());
+                    return made;
+                };
+                // Boxed: a cloud SDK's calls are large, and would otherwise lie on every stack up to the task's.
+                match Box::pin(provider.apply(&claim, &change)).await {
+                    // Nothing was done, and all before it was: the pass goes on where it stands.
+                    Err(error) if let Some(wait) = waited.again(&error, chance()) => {
+                        debug!(change = %change, wait_ms = wait.as_millis(), "throttled");
+                        tokio::time::sleep(wait).await;
+                    }
+                    applied => break applied,
+                }
             };
-            // Boxed: a cloud SDK's calls are large, and would otherwise lie on every stack up to the task's.
-            match Box::pin(provider.apply(&claim, &change)).await {
+            match applied {
                 Ok(answer) => {
                     (work.fold)(observed, &change, answer);
                     info!(change = %change, "changed");
@@ -176,4 +218,53 @@ pub(super) fn claim_lost() -> ProviderError {
 )]
 pub(super) fn now() -> Instant {
     Instant::now()
+}
+
+/// From 0 to 1. A new state of the standard hasher is random.
+fn chance() -> f64 {
+    let random = RandomState::new().hash_one(0_u8) >> 32;
+    f64::from(u32::try_from(random).unwrap_or_default()) / f64::from(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn throttled(retry: Retry) -> ProviderError {
+        ProviderError {
+            code: Code::Throttled,
+            call: "elbv2:CreateRule",
+            message: "Throttling: Rate exceeded".into(),
+            retry,
+        }
+    }
+
+    #[test]
+    fn a_throttled_call_is_made_again_more_and_more_slowly_and_not_for_ever() {
+        let mut waited = Waited::default();
+        let error = throttled(Retry::Backoff);
+        let waits: Vec<u128> = std::iter::repeat_with(|| waited.again(&error, 1.0))
+            .map_while(|wait| wait.map(|wait| wait.as_millis()))
+            .collect();
+        assert_eq!(waits, [500, 1000, 2000, 4000, 8000, 8000, 8000, 8000]);
+        assert_eq!(Waited::default().again(&error, 0.0), Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn a_time_that_was_asked_for_is_waited_for_if_it_is_short() {
+        for (asked, want) in [(3, Some(3)), (45, Some(45)), (46, None)] {
+            let error = throttled(Retry::After(Duration::from_secs(asked)));
+            let wait = Waited::default().again(&error, 0.0);
+            assert_eq!(wait, want.map(Duration::from_secs), "{asked} s");
+        }
+    }
+
+    #[test]
+    fn other_errors_are_not_waited_for() {
+        let error = ProviderError {
+            code: Code::Unavailable,
+            ..throttled(Retry::Observe)
+        };
+        assert_eq!(Waited::default().again(&error, 0.5), None);
+    }
 }

@@ -40,8 +40,10 @@ impl Writer<'_> {
         T: Send,
         E: ProvideErrorMetadata + std::error::Error + Send + 'static,
     {
-        let call = self.client.call(self.call, Effect::Write, request);
+        let call = self.client.send(self.call, Effect::Write, request);
         async {
+            // The claim is judged after the wait.
+            self.client.turn(self.call, Effect::Write).await?;
             if !self.claim.covers(now(), WRITE_TIMEOUT) {
                 let message = "the lease ends before the call could; nothing was sent".to_owned();
                 return Err(conflict(Code::ClaimLost, self.call, message));

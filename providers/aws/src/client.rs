@@ -4,7 +4,8 @@ mod calls;
 mod error;
 
 use std::future::Future;
-use std::time::Duration;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
@@ -13,6 +14,8 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use portcullis_model::ProviderError;
+
+use crate::throttle::{Limit, Throttle};
 
 pub use calls::{CallCount, Calls, Outcome};
 pub(crate) use error::{conflict, incomplete, is_gone};
@@ -31,7 +34,19 @@ pub(crate) enum Effect {
     Write,
 }
 
+/// Longest wait for the turn of a call that changes something: with its own time, the claim must cover it.
+const WRITE_PATIENCE: Duration = Duration::from_secs(2);
+/// Longest wait for the turn of a call that reads.
+const READ_PATIENCE: Duration = Duration::from_secs(60);
+
 impl Effect {
+    fn patience(self) -> Duration {
+        match self {
+            Self::Read => READ_PATIENCE,
+            Self::Write => WRITE_PATIENCE,
+        }
+    }
+
     fn timeout(self) -> Duration {
         match self {
             Self::Read => READ_TIMEOUT,
@@ -52,11 +67,12 @@ pub(crate) struct Client {
     pub(crate) wafv2: aws_sdk_wafv2::Client,
     pub(crate) shield: aws_sdk_shield::Client,
     calls: Calls,
+    throttle: Mutex<Throttle>,
 }
 
 impl Client {
     /// The SDKs neither retry nor time out: whether to try again is decided by who knows the load balancer.
-    pub(crate) fn new(config: &SdkConfig) -> Self {
+    pub(crate) fn new(config: &SdkConfig, limits: Vec<Limit>) -> Self {
         let config = config
             .to_builder()
             .retry_config(RetryConfig::disabled())
@@ -73,6 +89,7 @@ impl Client {
                     .build(),
             ),
             calls: Calls::default(),
+            throttle: Mutex::new(Throttle::new(limits)),
         }
     }
 
@@ -80,8 +97,48 @@ impl Client {
         &self.calls
     }
 
-    /// Makes one call. This is the one place where calls are counted, and where they may be made to wait.
+    /// Waits for the call's turn. Where that would take too long, it fails as AWS would have it fail, with the time to
+    /// wait, and nothing is sent.
+    pub(crate) async fn turn(&self, name: &'static str, effect: Effect) -> Result<(), ProviderError> {
+        let turn = self.throttle().turn(name, effect.patience(), now());
+        match turn {
+            Ok(Duration::ZERO) => Ok(()),
+            Ok(wait) => {
+                tokio::time::sleep(wait).await;
+                Ok(())
+            }
+            Err(wait) => {
+                self.calls.count(name, Outcome::Postponed);
+                Err(error::postponed(name, wait))
+            }
+        }
+    }
+
+    fn throttle(&self) -> MutexGuard<'_, Throttle> {
+        // Numbers alone: they are whole whatever panicked while it held the lock.
+        self.throttle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for its turn and makes one call that reads.
     pub(crate) fn call<T, E>(
+        &self,
+        name: &'static str,
+        effect: Effect,
+        request: impl Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send,
+    ) -> impl Future<Output = Result<T, ProviderError>> + Send
+    where
+        T: Send,
+        E: ProvideErrorMetadata + std::error::Error + Send + 'static,
+    {
+        let sent = self.send(name, effect, request);
+        async move {
+            self.turn(name, effect).await?;
+            sent.await
+        }
+    }
+
+    /// Makes one call, whose turn it is. This is the one place where calls are sent and counted.
+    pub(crate) fn send<T, E>(
         &self,
         name: &'static str,
         effect: Effect,
@@ -98,7 +155,11 @@ impl Client {
                 Ok(answered) => answered.map_err(|error| error::read(name, effect, &error)),
                 Err(_) => Err(error::timeout(name, effect)),
             };
-            self.calls.count(name, Outcome::of(&result));
+            let outcome = Outcome::of(&result);
+            self.calls.count(name, outcome);
+            if outcome == Outcome::Throttled {
+                self.throttle().throttled(name, now());
+            }
             result
         }
     }
@@ -128,4 +189,12 @@ impl Client {
             }
         }
     }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a turn is asked for at the moment of the call"
+)]
+fn now() -> Instant {
+    Instant::now()
 }

@@ -18,6 +18,7 @@ pub mod change;
 pub mod fold;
 pub mod observed;
 pub mod settings;
+pub mod throttle;
 
 mod overlap;
 

@@ -56,11 +56,12 @@ impl Aws {
     pub fn new(config: &SdkConfig, settings: Settings) -> Result<Self, ConnectError> {
         let region = config.region().ok_or(ConnectError::NoRegion)?.to_string();
         let vpc = VpcId::new(settings.vpc.clone().ok_or(ConnectError::NoVpc)?);
+        let client = Client::new(config, settings.api_limits.clone());
         Ok(Self {
             settings,
             region,
             vpc,
-            client: Client::new(config),
+            client,
             unproven: Unproven::default(),
             consulting: tokio::sync::Mutex::default(),
         })

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::resource::SecurityGroupId;
+use crate::throttle::Limit;
 
 /// Which security group nodes let in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -59,4 +60,6 @@ pub struct Settings {
     pub wafv2: Switch,
     /// AWS Shield Advanced; switched off, nothing of it is read or changed.
     pub shield: Switch,
+    /// How often operations are called at most, before the limits that hold otherwise.
+    pub api_limits: Vec<Limit>,
 }

@@ -13,6 +13,8 @@ pub enum Outcome {
     Throttled,
     /// AWS understood and did nothing.
     Refused,
+    /// Not sent: by our own limits its turn was too far off.
+    Postponed,
     /// No answer, or an internal error of AWS; nobody knows what was done.
     Unavailable,
 }
@@ -23,6 +25,7 @@ impl Outcome {
             Self::Done => "done",
             Self::Throttled => "throttled",
             Self::Refused => "refused",
+            Self::Postponed => "postponed",
             Self::Unavailable => "unavailable",
         }
     }
@@ -47,7 +50,7 @@ pub struct CallCount {
     pub count: u64,
 }
 
-/// Counts every call that was sent.
+/// Counts every call that was sent, and those that had to be put off.
 #[derive(Debug, Default)]
 pub struct Calls {
     counts: Mutex<BTreeMap<(&'static str, Outcome), u64>>,

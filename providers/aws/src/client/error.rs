@@ -186,6 +186,19 @@ pub(super) fn timeout(call: &'static str, effect: Effect) -> ProviderError {
     )
 }
 
+/// Our own limits put the call off.
+pub(super) fn postponed(call: &'static str, wait: Duration) -> ProviderError {
+    ProviderError {
+        code: Code::Throttled,
+        call,
+        message: format!(
+            "not sent: its turn is {:.1} s off by our own limits",
+            wait.as_secs_f64()
+        ),
+        retry: Retry::After(wait),
+    }
+}
+
 fn lost(call: &'static str, effect: Effect, message: String) -> ProviderError {
     told(call, effect, Meaning::Internal, message, None)
 }
