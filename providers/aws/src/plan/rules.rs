@@ -262,7 +262,9 @@ fn one_listener(
         }
     }
     let mut narrowed = BTreeSet::new();
-    for place in pairs.missing() {
+    // Once something was refused, rules are made beside those they replace: what waits must not lose its answers.
+    let beside = !round.observed.refused.is_empty();
+    for place in pairs.missing().into_iter().filter(|_| !beside) {
         let conditions = &wanted[place].spec.conditions;
         let fitting = pairs.rest(existing).into_iter().find_map(|rule| {
             match relation(conditions, &rule.spec.conditions)? {
@@ -296,6 +298,9 @@ fn one_listener(
 
     let modify = |place: usize| pairs.of[place].map(|rule| wanted[place].modify(port, rule));
     let mut changes: Vec<Change> = now.into_iter().filter_map(modify).collect();
+    if changes.iter().any(|change| round.is_refused(&change.call)) {
+        return changes;
+    }
     if missing.is_empty() {
         let (kept, below) = held.order(&pairs, rest);
         if let Some(moves) = set_priorities(port, &kept, &below) {

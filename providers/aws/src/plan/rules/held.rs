@@ -44,10 +44,13 @@ impl<'a> Held<'a> {
             let shadowed = better[..place]
                 .iter()
                 .any(|other| same_conditions(&other.spec, &rule.spec));
-            let mut rules = listener.rules.iter().filter(|_| !shadowed);
+            let mut rules = listener.rules.iter();
             let before = rules.find(|had| same_conditions(&had.spec, &rule.spec));
             let mut because = None;
-            if rule.closed || is_refused(round, listener, &rule, before) {
+            if shadowed {
+                // It never answers, so it must not take the place of one that does.
+                because = Some((&rule.desired.origin, code(round, &rule)));
+            } else if rule.closed || is_refused(round, listener, &rule, before) {
                 match before {
                     // It keeps the action it has, and that alone answered its requests.
                     Some(had) if alone(had, listener, &better[..place]) => {
