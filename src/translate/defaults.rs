@@ -145,7 +145,7 @@ fn answer_of<'a>(
     }
     match backends.gate(part, backend, problems) {
         Gate::Closed(annotation) => Answer::of(refused_by(annotation)),
-        gate => Answer {
+        gate @ (Gate::Open | Gate::Guarded(_)) => Answer {
             authenticate: gate.step(),
             action: backends.action(part, backend, at, problems),
         },

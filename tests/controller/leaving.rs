@@ -73,7 +73,7 @@ async fn who_stays_loses_only_what_the_others_needed() {
         world.post(INGRESSES, &ingress("stays", "stays.example.com", &[("/", "web")]));
     })
     .await;
-    let alone = with(&world, |world| opened(world)).await;
+    let alone = with(&world, opened).await;
     for (name, port) in [("one", 9001), ("two", 9002)] {
         with(&world, move |world| {
             world.service_on(name, port, &[("web-1", 0, 0)]);
@@ -86,7 +86,7 @@ async fn who_stays_loses_only_what_the_others_needed() {
         })
         .await;
     }
-    assert!(with(&world, |world| opened(world)).await.len() > alone.len());
+    assert!(with(&world, opened).await.len() > alone.len());
     with(&world, |world| {
         for name in ["one", "two"] {
             world.delete(&format!("{INGRESSES}/{name}"));
@@ -98,7 +98,7 @@ async fn who_stays_loses_only_what_the_others_needed() {
         (list["items"].as_array()?.len() == 1).then_some(())
     })
     .await;
-    assert_eq!(with(&world, |world| opened(world)).await, alone);
+    assert_eq!(with(&world, opened).await, alone);
     running.stop().await;
 }
 

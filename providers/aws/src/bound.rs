@@ -74,6 +74,10 @@ fn description(key: &str, ranges: &[IpNet]) -> Option<TargetDescription> {
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a test names the variants it is about"
+)]
 mod tests {
     use super::*;
     use portcullis_model::{Existing, Port, TargetAddress, TargetKind};
