@@ -13,6 +13,7 @@ use portcullis_model::{
 use crate::world::{World, bare, claim, comparable, listen, nothing, port, rule, simplest};
 
 /// A target group that exists, with the namespace it is for; answers its ARN.
+#[expect(clippy::wildcard_enum_match_arm, reason = "a test names the call it is about")]
 async fn given(world: &World, name: &str) -> String {
     let desired = simplest(world);
     let account = world.account().await;
