@@ -215,8 +215,10 @@ fn merged(parts: &[Part<'_>], name: &str, problems: &mut Vec<Problem>) -> BTreeM
         let by_class = annotations
             .class(name)
             .filter(|_| place == 0 || name != "load-balancer-attributes");
+        let mut without_room = 0;
         for (key, value) in annotations.read_maps([annotations.own(name), by_class], problems) {
             match all.get(&key) {
+                None if name == "tags" && all.len() >= MOST_TAGS => without_room += 1,
                 None => {
                     all.insert(key, (value, part));
                 }
@@ -226,9 +228,18 @@ fn merged(parts: &[Part<'_>], name: &str, problems: &mut Vec<Problem>) -> BTreeM
                 Some(_) => {}
             }
         }
+        if without_room > 0 {
+            let message =
+                format!("a load balancer has room for {MOST_TAGS} tags; {without_room} of these did not fit");
+            problems.push(Problem::new(Code::LimitExceeded, part.annotation(name), message));
+        }
     }
     all.into_iter().map(|(key, (value, _))| (key, value)).collect()
 }
+
+/// Tags of all members together: one too many would keep the whole load balancer from being made. AWS takes 50 of a
+/// resource (ELBv2 API, AddTags); ten are left for those of ownership and the operator's.
+const MOST_TAGS: usize = 40;
 
 /// Two members of a group say different things.
 pub(super) fn conflict(part: &Part<'_>, first: &Part<'_>, name: &str) -> Problem {

@@ -248,13 +248,18 @@ fn redirecting(
 }
 
 /// Who may connect, by port: the first given in order, sound ones before broken ones. A member that gives none
-/// takes what another gives, as the incumbent has it.
+/// takes what another gives, as the incumbent has it; but under Kubernetes semantics not what another could not write:
+/// one's mistake closes nothing of its neighbour's, only its own rules, which then check for themselves.
 fn admitted(parts: &[Part<'_>], problems: &mut Vec<Problem>) -> BTreeMap<Port, Sources> {
     let mut chosen: BTreeMap<Port, &Part<'_>> = BTreeMap::new();
     for broken in [false, true] {
         for part in parts {
             if part.ranges.as_ref().is_some_and(|ranges| ranges.broken == broken) {
-                for port in part.ports.keys() {
+                let open_beside = |port: &Port| {
+                    let mut others = parts.iter().filter(|other| other.ports.contains_key(port));
+                    part.semantics == Semantics::Kubernetes && others.any(|other| other.ranges.is_none())
+                };
+                for port in part.ports.keys().filter(|port| !(broken && open_beside(port))) {
                     chosen.entry(*port).or_insert(part);
                 }
             }

@@ -151,12 +151,17 @@ pub fn holds_only(pattern: &str, characters: &str) -> bool {
         .all(|c| c.is_ascii_alphanumeric() || characters.contains(c))
 }
 
-/// Whether AWS takes this as a tag of a user's. Source: ELBv2 API, Tag (lengths); "Tag your AWS resources" (`aws:`).
+/// Whether AWS takes this as a tag of a user's. Source: ELBv2 API, TagKey and TagValue (lengths and characters); "Tag your
+/// AWS resources" (`aws:`).
 pub fn is_tag(key: &str, value: &str) -> bool {
     let reserved = key
         .get(..4)
         .is_some_and(|start| start.eq_ignore_ascii_case("aws:"));
-    (1..=128).contains(&key.chars().count()) && value.chars().count() <= 256 && !reserved
+    let separates = |c: char| c.is_whitespace() && !c.is_control();
+    let known = |c: char| c.is_alphanumeric() || separates(c) || "_.:/=+-@".contains(c);
+    let (key_length, value_length) = (key.chars().count(), value.chars().count());
+    let fits = (1..=128).contains(&key_length) && value_length <= 256;
+    fits && !reserved && key.chars().chain(value.chars()).all(known)
 }
 
 /// Whether AWS takes this as the name of an attribute. Source: ELBv2 API, ListenerAttributeKey.
@@ -204,6 +209,9 @@ mod tests {
             ("Team", "core", true),
             ("Team", "", true),
             ("", "core", false),
+            ("Kostenstelle", "Müller + Söhne", true),
+            ("note", "hello!", false),
+            ("note", "a\nb", false),
             ("aws:x", "1", false),
             ("AWS:x", "1", false),
             (&"k".repeat(129), "", false),

@@ -53,12 +53,13 @@ fn member(world: World, name: &str, own_hosts: bool, shape: &Shape, more: &[(&st
     )
 }
 
-const BROKEN: [&[(&str, &str)]; 9] = [
+const BROKEN: [&[(&str, &str)]; 10] = [
     &[("conditions.s0", "[{\"field\":\"sorce-ip\"}]")],
     &[("auth-type", "oidc")],
     &[("group.order", "first")],
     &[("ssl-redirect", "443")],
     &[("inbound-cidrs", "0.0.0.0/0,any")],
+    &[("inbound-cidrs", "any")],
     &[("backend-protocol", "gopher")],
     &[("target-type", "pod")],
     &[("transforms.s1", "[{}]")],
@@ -98,6 +99,9 @@ proptest! {
         for index in 0..good.len() {
             let name = format!("good{index}");
             prop_assert_eq!(of_member(&alone, &name), of_member(&with, &name));
+        }
+        if !incumbent {
+            prop_assert_eq!(&alone.balancer.options.admitted, &with.balancer.options.admitted);
         }
         let told = |served: &Served| -> Vec<Problem> {
             let mut problems = served.problems.clone();

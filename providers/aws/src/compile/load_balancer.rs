@@ -40,7 +40,9 @@ pub(super) fn compile(
     {
         refuse(
             Code::OptionUnsupported,
-            format!("tag {key:?}={value:?} is too long, empty or reserved by AWS"),
+            format!(
+                "tag {key:?}={value:?} is too long, empty, reserved by AWS, or has characters that AWS refuses"
+            ),
         );
     }
 
