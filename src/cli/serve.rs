@@ -1,13 +1,17 @@
 //! A folder and two addresses in, a running proxy until a signal comes out.
 
+use std::fs::File;
 use std::io::Write as _;
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use clap::Args;
-use portcullis_proxy::{Drained, Handle, ServerConfig};
+use clap::{Args, ValueEnum};
+use ipnet::IpNet;
+use portcullis_proxy::{AccessLog, Drained, Handle, LogFormat, ServerConfig, Sink};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
 
@@ -43,6 +47,50 @@ pub(super) struct ServeArgs {
     /// Longest time for requests under way once a signal has come, in seconds, a day at most
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(..=86_400))]
     drain_seconds: u64,
+    /// Address ranges of load balancers in front: what these say about the client (X-Forwarded-For and the like) is taken
+    #[arg(long, value_name = "CIDR", value_delimiter = ',')]
+    trusted_proxies: Vec<IpNet>,
+    /// File that gets a line for each request, when its answer has ended; - for standard output
+    #[arg(long, value_name = "FILE")]
+    access_log: Option<PathBuf>,
+    /// How the lines are written
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = LogFormatName::Json)]
+    access_log_format: LogFormatName,
+    /// Log one of so many requests; those answered 500 or more are logged all
+    #[arg(long, value_name = "N", default_value_t = NonZeroU32::MIN)]
+    access_log_one_in: NonZeroU32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum LogFormatName {
+    /// A JSON object a line
+    Json,
+    /// The Common Log Format, with referer and user agent
+    Common,
+}
+
+impl ServeArgs {
+    fn log(&self) -> anyhow::Result<Option<AccessLog>> {
+        let Some(path) = &self.access_log else {
+            return Ok(None);
+        };
+        let sink = if path == Path::new("-") {
+            Sink::Stdout
+        } else {
+            let opened = File::options().append(true).create(true).open(path);
+            let opened =
+                opened.with_context(|| format!("failed to open the access log {}", path.display()))?;
+            Sink::File(Arc::new(opened))
+        };
+        Ok(Some(AccessLog {
+            sink,
+            format: match self.access_log_format {
+                LogFormatName::Json => LogFormat::Json,
+                LogFormatName::Common => LogFormat::Common,
+            },
+            one_in: self.access_log_one_in,
+        }))
+    }
 }
 
 pub(super) fn serve(args: &ServeArgs) -> anyhow::Result<Ended> {
@@ -51,6 +99,8 @@ pub(super) fn serve(args: &ServeArgs) -> anyhow::Result<Ended> {
         http: Some(args.http),
         https: Some(args.https),
         workers,
+        trusted: args.trusted_proxies.clone(),
+        access_log: args.log()?,
         ..ServerConfig::default()
     };
     let settings = args.folder.class.settings(Settings::for_serving);

@@ -31,6 +31,10 @@ impl Failure {
         Self { closes: true, ..self }
     }
 
+    pub(crate) fn why(&self) -> &str {
+        &self.why
+    }
+
     pub(crate) fn closes(&self) -> bool {
         self.closes
     }

@@ -146,6 +146,10 @@ impl UnderWay {
         target.outstanding.fetch_add(1, Ordering::Relaxed);
         Self(target)
     }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.0.address
+    }
 }
 
 impl Drop for UnderWay {
@@ -183,7 +187,7 @@ impl Random {
         Self(Cell::new(RandomState::new().hash_one(0_u8)))
     }
 
-    fn next(&self) -> u64 {
+    pub(crate) fn next(&self) -> u64 {
         let state = self.0.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
         self.0.set(state);
         let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -192,7 +196,7 @@ impl Random {
     }
 
     /// Uniform in `0..bound`; 0 for the bound 0. The product's upper half, so no bound is far from uniform.
-    fn below_u32(&self, bound: u32) -> u32 {
+    pub(crate) fn below_u32(&self, bound: u32) -> u32 {
         let product = (self.next() >> 32) * u64::from(bound);
         u32::try_from(product >> 32).unwrap_or(0)
     }

@@ -14,6 +14,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
+use crate::access_log::Noted;
 use crate::activity::Open;
 use crate::balance::UnderWay;
 use crate::pools::Lease;
@@ -155,24 +156,63 @@ impl Body for RequestBody {
 
 /// The body of a response on its way to a client.
 #[derive(Debug)]
-pub(crate) enum ResponseBody {
+pub(crate) struct ResponseBody {
+    content: Content,
+    open: Option<Open>,
+    noted: Option<Box<Noted>>,
+}
+
+#[derive(Debug)]
+enum Content {
     Text(Bytes),
     Backend(BackendBody),
 }
 
 impl ResponseBody {
     pub(crate) fn text(text: Bytes) -> Self {
-        Self::Text(text)
+        Self {
+            content: Content::Text(text),
+            open: None,
+            noted: None,
+        }
+    }
+
+    pub(crate) fn backend(body: BackendBody) -> Self {
+        Self {
+            content: Content::Backend(body),
+            open: None,
+            noted: None,
+        }
     }
 
     /// The same; the client's connection counts as in use until it is over.
-    pub(crate) fn holding(self, open: Open) -> Self {
+    pub(crate) fn holding(mut self, open: Open) -> Self {
+        self.open = Some(open);
+        self
+    }
+
+    /// The same; what was noted of its request is logged when it is over.
+    pub(crate) fn noted(mut self, noted: Option<Box<Noted>>) -> Self {
+        self.noted = noted;
+        self
+    }
+}
+
+impl Drop for ResponseBody {
+    fn drop(&mut self) {
+        let is_over = self.content.is_over();
+        if let Some(noted) = &mut self.noted {
+            // The answer to HEAD has no body, whatever its fields say.
+            noted.entry.cut = !is_over && noted.entry.method != "HEAD";
+        }
+    }
+}
+
+impl Content {
+    fn is_over(&self) -> bool {
         match self {
-            Self::Text(text) => Self::Text(text),
-            Self::Backend(body) => Self::Backend(BackendBody {
-                _open: Some(open),
-                ..body
-            }),
+            Self::Text(text) => text.is_empty(),
+            Self::Backend(body) => body.is_over,
         }
     }
 }
@@ -182,7 +222,8 @@ pub(crate) struct BackendBody {
     inner: Incoming,
     idle: Idle,
     held: Option<(UnderWay, Lease)>,
-    _open: Option<Open>,
+    /// Whether its end has come.
+    is_over: bool,
 }
 
 impl BackendBody {
@@ -191,7 +232,7 @@ impl BackendBody {
             inner,
             idle: Idle::new(idle),
             held: Some((under_way, lease)),
-            _open: None,
+            is_over: false,
         };
         body.release_at_end();
         body
@@ -204,6 +245,7 @@ impl BackendBody {
     }
 
     fn release(&mut self) {
+        self.is_over = true;
         if let Some((_, lease)) = self.held.take() {
             lease.give_back();
         }
@@ -224,7 +266,34 @@ impl Body for ResponseBody {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let body = match self.get_mut() {
+        let this = self.get_mut();
+        let frame = ready!(this.content.poll_frame(cx));
+        if let (Some(noted), Some(Ok(frame))) = (&mut this.noted, &frame)
+            && let Some(data) = frame.data_ref()
+        {
+            noted.entry.bytes += u64::try_from(data.len()).unwrap_or(u64::MAX);
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.content {
+            Content::Text(text) => text.is_empty(),
+            Content::Backend(body) => body.inner.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Text(text) => SizeHint::with_exact(u64::try_from(text.len()).unwrap_or(u64::MAX)),
+            Content::Backend(body) => body.inner.size_hint(),
+        }
+    }
+}
+
+impl Content {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let body = match self {
             Self::Text(text) if text.is_empty() => return Poll::Ready(None),
             Self::Text(text) => return Poll::Ready(Some(Ok(Frame::data(std::mem::take(text))))),
             Self::Backend(body) => body,
@@ -241,20 +310,6 @@ impl Body for ResponseBody {
             Some(Err(_)) => {}
         }
         Poll::Ready(frame.map(|f| f.map_err(Into::into)))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Text(text) => text.is_empty(),
-            Self::Backend(body) => body.inner.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Text(text) => SizeHint::with_exact(u64::try_from(text.len()).unwrap_or(u64::MAX)),
-            Self::Backend(body) => body.inner.size_hint(),
-        }
     }
 }
 

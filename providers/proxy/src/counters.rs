@@ -14,6 +14,7 @@ pub(crate) struct Counters {
     opened: AtomicU64,
     closed: AtomicU64,
     panics: AtomicU64,
+    lines_lost: AtomicU64,
 }
 
 impl Counters {
@@ -39,6 +40,11 @@ impl Counters {
         self.closed.fetch_add(1, Ordering::Relaxed);
     }
 
+    pub(crate) fn lines_lost(&self, count: usize) {
+        let count = u64::try_from(count).unwrap_or(u64::MAX);
+        self.lines_lost.fetch_add(count, Ordering::Relaxed);
+    }
+
     pub(crate) fn panicked(&self) {
         self.panics.fetch_add(1, Ordering::Relaxed);
     }
@@ -57,6 +63,8 @@ pub struct Totals {
     pub connections_open: u64,
     /// Connections that ended in a fault of the proxy.
     pub panics: u64,
+    /// Lines of the access log that were dropped, because what it is written to is too slow.
+    pub lines_lost: u64,
 }
 
 impl Totals {
@@ -68,6 +76,7 @@ impl Totals {
         self.without_backend += get(&counters.without_backend);
         self.retried += get(&counters.retried);
         self.panics += get(&counters.panics);
+        self.lines_lost += get(&counters.lines_lost);
         // Closed is read first: an open connection may be missed, none is counted below zero.
         let closed = get(&counters.closed);
         let opened = get(&counters.opened);

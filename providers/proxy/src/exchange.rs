@@ -9,6 +9,7 @@ use http::{Request, Response, StatusCode, Version};
 use hyper::upgrade::OnUpgrade;
 use portcullis_model::{BackendVersion, Rewrite};
 
+use crate::access_log::Noted;
 use crate::answer::{self, Failure};
 use crate::body::{BackendBody, RequestBody, ResponseBody};
 use crate::fields::{self, Client};
@@ -18,14 +19,23 @@ use crate::lookup::{Found, RequestHead};
 use crate::rewrite::rewrite;
 use crate::serving::ServingState;
 use crate::table::{Action, Choice, Forward, ListenerTable, Sticky};
+use crate::trace::Ids;
+use crate::trust::{self, Asker};
 use crate::tunnel::tunnel;
 use crate::worker::Worker;
 
 /// Where a request came in.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Peer {
     pub(crate) address: IpAddr,
     pub(crate) is_tls: bool,
+}
+
+/// Who asks, by whom, and under which names.
+struct Caller {
+    peer: Peer,
+    asker: Asker,
+    ids: Ids,
 }
 
 /// Who gave the answer.
@@ -45,12 +55,22 @@ pub(crate) async fn exchange(
     let is_http1 = request.version() <= Version::HTTP_11;
     // Once a request asks for another protocol, what follows it is not guarded any more: it is the last.
     let mut closes = request.headers().contains_key(UPGRADE);
+    let asker = trust::asker(&worker.trusted, peer, request.headers());
+    let ids = Ids::of(request.headers(), &worker.random);
+    let mut noted = worker
+        .log
+        .as_ref()
+        .map(|lines| Noted::of(lines, &worker.random, asker.client, &ids, &request));
     // One state for all of this request.
     let state = worker.live.load_full();
-    let (mut response, by) = match answer(&worker, &state, peer, request, upgrade).await {
+    let caller = Caller { peer, asker, ids };
+    let (mut response, by) = match answer(&worker, &state, caller, request, upgrade, &mut noted).await {
         Ok(answered) => answered,
         Err(failure) => {
             closes |= failure.closes();
+            if let Some(noted) = &mut noted {
+                noted.entry.error = Some(failure.why().to_owned());
+            }
             (failure.response(is_grpc), By::Proxy)
         }
     };
@@ -62,19 +82,24 @@ pub(crate) async fn exchange(
     worker
         .counters
         .answered(response.status(), matches!(by, By::Backend));
-    response
+    if let Some(noted) = &mut noted {
+        noted.answered(response.status());
+    }
+    response.map(|body| body.noted(noted))
 }
 
 async fn answer(
     worker: &Rc<Worker>,
     state: &ServingState,
-    peer: Peer,
+    caller: Caller,
     request: Request<RequestBody>,
     upgrade: OnUpgrade,
+    noted: &mut Option<Box<Noted>>,
 ) -> Result<(Response<ResponseBody>, By), Failure> {
     let (parts, body) = request.into_parts();
+    let client = caller.asker.client;
     let asked = head::read(&parts).map_err(Failure::closing)?;
-    let port = state.port_of(peer.is_tls, asked.port);
+    let port = state.port_of(client.is_tls, asked.port);
     let port = port.ok_or_else(|| Failure::new(StatusCode::NOT_FOUND, "nothing listens here"))?;
     let mut head = RequestHead {
         port,
@@ -83,7 +108,7 @@ async fn answer(
         query: parts.uri.query().unwrap_or_default(),
         method: parts.method.as_str(),
         headers: &parts.headers,
-        source: peer.address,
+        source: client.address,
     };
     let (listener, action, rewrites): (&ListenerTable, &Action, &[Rewrite]) =
         match state.table().lookup(&head) {
@@ -92,7 +117,7 @@ async fn answer(
             Found::NoListener => return Err(Failure::new(StatusCode::NOT_FOUND, "nothing listens here")),
         };
     if let Some(admitted) = &listener.admitted
-        && !admitted.iter().any(|range| range.contains(&peer.address))
+        && !admitted.iter().any(|range| range.contains(&client.address))
     {
         return Err(Failure::new(
             StatusCode::FORBIDDEN,
@@ -108,19 +133,19 @@ async fn answer(
         Action::Redirect(redirect) => {
             // Clients see the port that is served, not the model's.
             head.port = listener.served;
-            Ok((answer::redirect(redirect, &head, peer.is_tls), By::Proxy))
+            Ok((answer::redirect(redirect, &head, client.is_tls), By::Proxy))
         }
         Action::Forward(action) => {
             let call = Call {
                 worker,
                 state,
-                peer,
+                caller,
                 listener,
                 action,
                 rewrites,
                 asked: &asked,
             };
-            call.forward(parts, body, upgrade)
+            call.forward(parts, body, upgrade, noted)
                 .await
                 .map(|response| (response, By::Backend))
         }
@@ -131,7 +156,7 @@ async fn answer(
 struct Call<'a> {
     worker: &'a Rc<Worker>,
     state: &'a ServingState,
-    peer: Peer,
+    caller: Caller,
     listener: &'a ListenerTable,
     action: &'a Forward,
     rewrites: &'a [Rewrite],
@@ -144,6 +169,7 @@ impl Call<'_> {
         mut parts: Parts,
         body: RequestBody,
         upgrade: OnUpgrade,
+        noted: &mut Option<Box<Noted>>,
     ) -> Result<Response<ResponseBody>, Failure> {
         let timeouts = &self.worker.settings.timeouts;
         let sticky = self.action.sticky.as_ref();
@@ -155,6 +181,9 @@ impl Call<'_> {
         let choice = choice.ok_or_else(|| unavailable("every backend has the weight 0"))?;
         let backend = choice.backend.and_then(|number| self.state.backend(number));
         let backend = backend.ok_or_else(|| unavailable("the backend does not exist"))?;
+        if let Some(noted) = noted {
+            noted.entry.backend = Some(backend.id.to_string());
+        }
 
         let target = parts
             .uri
@@ -177,13 +206,16 @@ impl Call<'_> {
         if backend.protocol.version == BackendVersion::Http1 {
             fields::join_cookies(&mut parts.headers, parts.version);
         }
+        let Caller { peer, asker, ids } = self.caller;
         let client = Client {
-            address: self.peer.address,
-            is_tls: self.peer.is_tls,
+            address: asker.client.address,
+            is_tls: asker.client.is_tls,
             port: self.listener.served,
             host: &self.asked.authority,
+            behind: asker.is_told.then_some(peer.address),
         };
         fields::set_forwarded(&mut parts.headers, &client);
+        ids.set(&mut parts.headers);
 
         let ask = Ask {
             method: parts.method,
@@ -194,12 +226,15 @@ impl Call<'_> {
             body,
         };
         let answered = forward(self.worker, backend, ask).await?;
+        if let Some(noted) = noted {
+            noted.entry.upstream = Some(answered.under_way.address());
+        }
         let mut response = if answered.response.status() == StatusCode::SWITCHING_PROTOCOLS {
             if !asks_upgrade {
                 let why = format!("{} changed protocol unasked", backend.id);
                 return Err(Failure::new(StatusCode::BAD_GATEWAY, why));
             }
-            self.switch(answered, upgrade)
+            switch(self.worker, answered, upgrade)
         } else {
             let Answered {
                 response,
@@ -209,51 +244,49 @@ impl Call<'_> {
             let (mut parts, body) = response.into_parts();
             fields::strip_response(&mut parts.headers);
             let body = BackendBody::new(body, timeouts.body, under_way, lease);
-            Response::from_parts(parts, ResponseBody::Backend(body))
+            Response::from_parts(parts, ResponseBody::backend(body))
         };
         *response.version_mut() = Version::HTTP_11;
         response.extensions_mut().clear();
         if let Some(sticky) = sticky
             && mark != Some(choice.mark)
-            && let Ok(cookie) = HeaderValue::try_from(self.cookie(sticky, choice))
+            && let Ok(cookie) = HeaderValue::try_from(cookie(sticky, choice, asker.client.is_tls))
         {
             response.headers_mut().append(SET_COOKIE, cookie);
         }
         Ok(response)
     }
+}
 
-    /// The backend has changed protocol: so does the client, and from there on bytes are carried.
-    fn switch(&self, answered: Answered, client: OnUpgrade) -> Response<ResponseBody> {
-        let Answered {
-            mut response,
-            under_way,
-            lease: _,
-        } = answered;
-        let backend = hyper::upgrade::on(&mut response);
-        let protocol = response.headers().get(UPGRADE).cloned();
-        let (mut parts, _) = response.into_parts();
-        fields::strip_response(&mut parts.headers);
-        parts
-            .headers
-            .insert(CONNECTION, HeaderValue::from_static("upgrade"));
-        if let Some(protocol) = protocol {
-            parts.headers.insert(UPGRADE, protocol);
-        }
-        let idle = self.worker.settings.timeouts.tunnel;
-        self.worker
-            .clients
-            .spawn(tunnel(client, backend, idle, under_way));
-        Response::from_parts(parts, ResponseBody::text(bytes::Bytes::new()))
+/// The backend has changed protocol: so does the client, and from there on bytes are carried.
+fn switch(worker: &Worker, answered: Answered, client: OnUpgrade) -> Response<ResponseBody> {
+    let Answered {
+        mut response,
+        under_way,
+        lease: _,
+    } = answered;
+    let backend = hyper::upgrade::on(&mut response);
+    let protocol = response.headers().get(UPGRADE).cloned();
+    let (mut parts, _) = response.into_parts();
+    fields::strip_response(&mut parts.headers);
+    parts
+        .headers
+        .insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    if let Some(protocol) = protocol {
+        parts.headers.insert(UPGRADE, protocol);
     }
+    let idle = worker.settings.timeouts.tunnel;
+    worker.clients.spawn(tunnel(client, backend, idle, under_way));
+    Response::from_parts(parts, ResponseBody::text(bytes::Bytes::new()))
+}
 
-    fn cookie(&self, sticky: &Sticky, choice: &Choice) -> String {
-        let secure = if self.peer.is_tls { "; Secure" } else { "" };
-        let Sticky { cookie, seconds } = sticky;
-        format!(
-            "{cookie}={:016x}; Max-Age={seconds}; Path=/; HttpOnly; SameSite=Lax{secure}",
-            choice.mark
-        )
-    }
+fn cookie(sticky: &Sticky, choice: &Choice, is_tls: bool) -> String {
+    let secure = if is_tls { "; Secure" } else { "" };
+    let Sticky { cookie, seconds } = sticky;
+    format!(
+        "{cookie}={:016x}; Max-Age={seconds}; Path=/; HttpOnly; SameSite=Lax{secure}",
+        choice.mark
+    )
 }
 
 fn read_mark(text: &str) -> Option<u64> {

@@ -90,11 +90,16 @@ pub(crate) struct Client<'a> {
     pub(crate) port: Port,
     /// As it wrote it.
     pub(crate) host: &'a str,
+    /// Whether a trusted peer stands between, whose own address follows the client's.
+    pub(crate) behind: Option<IpAddr>,
 }
 
-/// Replaces whatever the client says about itself by what the proxy knows. Source: design of the ELBv2
-/// `X-Forwarded-*` fields, without appending: no peer is trusted.
+/// Replaces whatever the client says about itself by what the proxy knows. What a trusted peer says is kept, and its
+/// address is added behind the client's. Source: design of the ELBv2 `X-Forwarded-*` fields.
 pub(crate) fn set_forwarded(headers: &mut HeaderMap, client: &Client<'_>) {
+    if let Some(peer) = client.behind {
+        return add_forwarded(headers, client, peer);
+    }
     let claimed: Vec<HeaderName> = headers
         .keys()
         .filter(|name| is_claim(name.as_str()))
@@ -118,6 +123,33 @@ pub(crate) fn set_forwarded(headers: &mut HeaderMap, client: &Client<'_>) {
     if !client.host.is_empty() {
         set("x-forwarded-host", client.host.to_owned());
     }
+}
+
+/// Adds what the trusted peer left out.
+fn add_forwarded(headers: &mut HeaderMap, client: &Client<'_>, peer: IpAddr) {
+    static FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+    let said: Vec<&[u8]> = headers.get_all(&FOR).iter().map(HeaderValue::as_bytes).collect();
+    let peer = peer.to_string();
+    let all: Vec<&[u8]> = said.into_iter().chain([peer.as_bytes()]).collect();
+    if let Ok(all) = HeaderValue::from_bytes(&all.join(&b", "[..])) {
+        headers.insert(&FOR, all);
+    }
+    let mut add = |name: &'static str, value: String| {
+        let name = HeaderName::from_static(name);
+        if let (false, Ok(value)) = (headers.contains_key(&name), HeaderValue::try_from(value)) {
+            headers.insert(name, value);
+        }
+    };
+    add(
+        "x-forwarded-proto",
+        if client.is_tls { "https" } else { "http" }.to_owned(),
+    );
+    add("x-forwarded-port", client.port.to_string());
+    if !client.host.is_empty() {
+        add("x-forwarded-host", client.host.to_owned());
+    }
+    // CGI would make a variable of it (CVE-2016-5385); nobody in between has a use for it.
+    headers.remove("proxy");
 }
 
 /// Backends behind CGI cannot tell `_` from `-` in a name, so neither do we.
@@ -258,6 +290,7 @@ mod tests {
             is_tls: true,
             port: Port::HTTPS,
             host: "Shop.example.com:8443",
+            behind: None,
         };
         set_forwarded(&mut headers, &client);
         for (name, want) in [
@@ -273,6 +306,42 @@ mod tests {
             ("proxy", None),
             ("proxy-authorization", Some("Basic x")),
             ("x-forwarder", Some("kept")),
+        ] {
+            let got: Vec<&str> = headers
+                .get_all(name)
+                .iter()
+                .map(|v| v.to_str().unwrap())
+                .collect();
+            assert_eq!(got, want.into_iter().collect::<Vec<_>>(), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_a_trusted_peer_says_about_the_client_is_kept() {
+        let mut headers = fields(&[
+            ("x-forwarded-for", "198.51.100.1"),
+            ("x-forwarded-for", "10.0.0.2"),
+            ("x-forwarded-proto", "https"),
+            ("forwarded", "for=198.51.100.1"),
+            ("x-real-ip", "198.51.100.1"),
+            ("proxy", "http://evil"),
+        ]);
+        let client = Client {
+            address: "198.51.100.1".parse().unwrap(),
+            is_tls: true,
+            port: Port::HTTP,
+            host: "shop.example.com",
+            behind: Some("10.0.0.1".parse().unwrap()),
+        };
+        set_forwarded(&mut headers, &client);
+        for (name, want) in [
+            ("x-forwarded-for", Some("198.51.100.1, 10.0.0.2, 10.0.0.1")),
+            ("x-forwarded-proto", Some("https")),
+            ("x-forwarded-port", Some("80")),
+            ("x-forwarded-host", Some("shop.example.com")),
+            ("x-real-ip", Some("198.51.100.1")),
+            ("forwarded", Some("for=198.51.100.1")),
+            ("proxy", None),
         ] {
             let got: Vec<&str> = headers
                 .get_all(name)

@@ -14,6 +14,8 @@
 //! framing     bytes that can be read in two ways ── 400, closed
 //! connection  hyper's engine: HTTP/1.1, or HTTP/2 by ALPN or preface
 //! exchange    the state of this moment, for all of the request
+//! trust       what a trusted peer says about the client
+//! trace       its request id and trace
 //! head        whom it asks ── no one host: 400; CONNECT: 405
 //! lookup      the first rule that takes it, else the listener's default ── nobody listens: 404
 //! exchange    not admitted: 403; what cannot be done: 503
@@ -26,6 +28,7 @@
 //! forward     head out, bodies both ways, head in ── 502, 504; a stale kept connection: once more
 //! body        pieces as they come; at the end the connection goes back to the pool
 //! tunnel      after a 101: bytes both ways
+//! access_log  at the end of the answer: its line
 //! ```
 //!
 //! What the proxy answers itself is one line of text, or a gRPC status where the client speaks gRPC.
@@ -92,6 +95,11 @@ mod exchange;
 mod fields;
 mod head;
 mod rewrite;
+mod trace;
+mod trust;
+
+mod access;
+mod access_log;
 
 mod balance;
 mod body;
@@ -100,6 +108,8 @@ mod forward;
 mod pools;
 mod tunnel;
 
+pub use access::LogFormat;
+pub use access_log::{AccessLog, Sink};
 pub use certificate::KeyPairPem;
 pub use compile::{ServedPorts, compile};
 pub use counters::Totals;

@@ -9,11 +9,13 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use ipnet::IpNet;
 use portcullis_model::Port;
 use thiserror::Error;
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
+use crate::access_log::{self, AccessLog};
 use crate::compile::ServedPorts;
 use crate::counters::{Counters, Totals};
 use crate::listen;
@@ -28,6 +30,8 @@ const LONGEST_GRACE: Duration = Duration::from_secs(365 * 86_400);
 #[derive(Debug)]
 pub struct Server {
     settings: Settings,
+    trusted: Arc<[IpNet]>,
+    access_log: Option<AccessLog>,
     http: Option<SocketAddr>,
     https: Option<SocketAddr>,
     /// By worker: its sockets, and whether each speaks TLS.
@@ -72,6 +76,8 @@ pub struct Handle {
     failed: watch::Receiver<Option<WorkerFailure>>,
     counters: Vec<Arc<Counters>>,
     workers: Vec<(JoinHandle<()>, oneshot::Receiver<Drained>)>,
+    /// Writes the access log; ends after the workers.
+    log: Option<JoinHandle<()>>,
 }
 
 impl Server {
@@ -98,6 +104,8 @@ impl Server {
         let https = open(config.https, true)?;
         Ok(Self {
             settings: config.settings,
+            trusted: config.trusted.clone().into(),
+            access_log: config.access_log.clone(),
             http,
             https,
             sockets,
@@ -128,6 +136,11 @@ impl Server {
         let (swapped, _) = watch::channel(0);
         let (draining, _) = watch::channel(None);
         let (failing, failed) = watch::channel(None);
+        let log = self.access_log.map(|log| {
+            let (to, thread) = access_log::start(log.sink.clone())?;
+            io::Result::Ok(((log, to), thread))
+        });
+        let (log, log_thread) = log.transpose()?.unzip();
         let mut counters = Vec::new();
         let mut workers = Vec::new();
         for (number, sockets) in self.sockets.into_iter().enumerate() {
@@ -138,6 +151,8 @@ impl Server {
                 settings: self.settings,
                 live: live.clone(),
                 counters: counted,
+                trusted: self.trusted.clone(),
+                log: log.clone(),
                 swapped: swapped.subscribe(),
                 draining: draining.subscribe(),
             };
@@ -169,6 +184,7 @@ impl Server {
             failed,
             counters,
             workers,
+            log: log_thread,
         })
     }
 }
@@ -232,6 +248,12 @@ impl Handle {
                 drained = Drained::CutOff;
             }
         }
+        // Every worker's lines have been handed over: what is left is written.
+        if let Some(log) = self.log
+            && log.join().is_err()
+        {
+            drained = Drained::CutOff;
+        }
         self.failed.borrow().clone().map_or(Ok(drained), Err)
     }
 }
@@ -276,6 +298,8 @@ mod tests {
         let sockets = vec![Vec::new(), vec![(TcpListener::from(dead), false)]];
         let server = Server {
             settings: Settings::default(),
+            trusted: Arc::default(),
+            access_log: None,
             http: None,
             https: None,
             sockets,

@@ -4,6 +4,10 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
+use crate::access_log::AccessLog;
+
 /// Where a proxy listens and how it behaves; independent of what it serves.
 #[derive(Clone, Debug)]
 pub struct ServerConfig {
@@ -14,6 +18,11 @@ pub struct ServerConfig {
     /// Threads, each with sockets, connections and pools of its own.
     pub workers: NonZeroUsize,
     pub settings: Settings,
+    /// Peers whose word about the client is taken (`X-Forwarded-*`, `Forwarded`): load balancers in front. None by
+    /// default.
+    pub trusted: Vec<IpNet>,
+    /// None is written by default.
+    pub access_log: Option<AccessLog>,
 }
 
 impl Default for ServerConfig {
@@ -23,6 +32,8 @@ impl Default for ServerConfig {
             https: None,
             workers: NonZeroUsize::MIN,
             settings: Settings::default(),
+            trusted: Vec::new(),
+            access_log: None,
         }
     }
 }

@@ -4,13 +4,16 @@ use std::io;
 use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use ipnet::IpNet;
 use tokio::sync::watch;
 use tokio::task::LocalSet;
 use tokio::time::{Instant, MissedTickBehavior};
 
+use crate::access_log::{self, AccessLog, Lines};
 use crate::balance::Random;
 use crate::counters::Counters;
 use crate::listen;
@@ -32,6 +35,10 @@ pub(crate) struct Worker {
     /// Connections from clients, upgraded ones included: what a drain waits for.
     pub(crate) clients: Tasks,
     pub(crate) random: Random,
+    /// Peers whose word about the client is taken.
+    pub(crate) trusted: Arc<[IpNet]>,
+    /// None where no access log is written.
+    pub(crate) log: Option<Rc<Lines>>,
     pub(crate) draining: watch::Receiver<Option<Instant>>,
 }
 
@@ -41,6 +48,9 @@ pub(crate) struct Start {
     pub(crate) settings: Settings,
     pub(crate) live: Arc<ArcSwap<ServingState>>,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) trusted: Arc<[IpNet]>,
+    /// How to log, and where lines are handed over.
+    pub(crate) log: Option<(AccessLog, SyncSender<Vec<u8>>)>,
     pub(crate) swapped: watch::Receiver<u64>,
     pub(crate) draining: watch::Receiver<Option<Instant>>,
 }
@@ -61,6 +71,8 @@ impl Start {
         let settings = Rc::new(self.settings);
         let to_backends = Tasks::new(self.counters.clone());
         let pools = Pools::new(self.live.clone(), settings.clone(), to_backends).map_err(io::Error::other)?;
+        let log = self.log;
+        let lines = log.map(|(log, to)| Lines::new(&log, to, self.counters.clone()));
         let worker = Rc::new(Worker {
             live: self.live,
             settings,
@@ -68,6 +80,8 @@ impl Start {
             clients: Tasks::new(self.counters.clone()),
             counters: self.counters,
             random: Random::new(),
+            trusted: self.trusted,
+            log: lines.clone(),
             draining: self.draining.clone(),
         });
         let accepting = self
@@ -93,7 +107,20 @@ impl Start {
         tokio::select! {
             drained = working => drained,
             never = tend(&pools, self.swapped) => match never {},
+            never = hand_over(lines) => match never {},
         }
+    }
+}
+
+/// Hands lines of the access log over where few come.
+async fn hand_over(lines: Option<Rc<Lines>>) -> std::convert::Infallible {
+    let Some(lines) = lines else {
+        return std::future::pending().await;
+    };
+    let mut tick = tokio::time::interval(access_log::FLUSH_EVERY);
+    loop {
+        tick.tick().await;
+        lines.flush();
     }
 }
 

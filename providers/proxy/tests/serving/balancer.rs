@@ -163,12 +163,21 @@ pub(crate) fn serve_with(
     settings: Settings,
     workers: usize,
 ) -> Proxy {
+    let config = ServerConfig {
+        workers: NonZeroUsize::new(workers).unwrap(),
+        settings,
+        ..ServerConfig::default()
+    };
+    serve_as(balancer, keys, config)
+}
+
+/// The same, at ports of its own choice.
+pub(crate) fn serve_as(balancer: &LoadBalancer, keys: &KeyPairs, config: ServerConfig) -> Proxy {
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     let server = Server::bind(&ServerConfig {
         http: Some(any),
         https: Some(any),
-        workers: NonZeroUsize::new(workers).unwrap(),
-        settings,
+        ..config
     })
     .unwrap();
     let (http, https) = (server.http_addr().unwrap(), server.https_addr().unwrap());

@@ -1,0 +1,225 @@
+//! Requests and the ends of their answers in, lines of the access log on their way to a file out.
+//!
+//! No request waits for the disk: a worker gathers lines and hands them to one thread that writes. Where that thread
+//! falls behind, lines are dropped and counted.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Write};
+use std::num::NonZeroU32;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime};
+
+use http::header::{REFERER, USER_AGENT};
+use http::{HeaderMap, HeaderName, Request, StatusCode};
+use jiff::Timestamp;
+use tokio::time::Instant;
+use tracing::warn;
+
+use crate::access::{Entry, LogFormat, cut};
+use crate::balance::Random;
+use crate::counters::Counters;
+use crate::exchange::Peer;
+use crate::trace::Ids;
+
+/// A worker hands its lines over when it has this many bytes of them, or at the next tick.
+const BATCH: usize = 16 * 1024;
+/// How long a line waits at most before it is handed over.
+pub(crate) const FLUSH_EVERY: Duration = Duration::from_millis(250);
+/// Batches that may wait for the disk: 4 MiB.
+const QUEUE: usize = 256;
+
+/// Where lines go.
+#[derive(Clone, Debug)]
+pub enum Sink {
+    Stdout,
+    /// Opened for appending.
+    File(Arc<File>),
+}
+
+/// Which requests are logged, how and where.
+#[derive(Clone, Debug)]
+pub struct AccessLog {
+    pub sink: Sink,
+    pub format: LogFormat,
+    /// One of so many requests, drawn at random; those answered 500 or more are logged all.
+    pub one_in: NonZeroU32,
+}
+
+/// Starts the thread that writes. It ends when every sender is gone.
+pub(crate) fn start(sink: Sink) -> io::Result<(SyncSender<Vec<u8>>, JoinHandle<()>)> {
+    let (to, from) = sync_channel(QUEUE);
+    let thread = std::thread::Builder::new()
+        .name("access-log".into())
+        .spawn(move || match sink {
+            Sink::Stdout => write(&from, io::stdout()),
+            Sink::File(file) => write(&from, &*file),
+        })?;
+    Ok((to, thread))
+}
+
+fn write(from: &Receiver<Vec<u8>>, mut to: impl Write) {
+    let mut is_failing = false;
+    while let Ok(lines) = from.recv() {
+        match to.write_all(&lines).and_then(|()| to.flush()) {
+            Ok(()) => is_failing = false,
+            // Told once: a full disk fails at every batch.
+            Err(_) if is_failing => {}
+            Err(error) => {
+                is_failing = true;
+                warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the access log is not written"
+                );
+            }
+        }
+    }
+}
+
+/// One worker's part.
+pub(crate) struct Lines {
+    format: LogFormat,
+    one_in: NonZeroU32,
+    buffer: RefCell<Vec<u8>>,
+    to: SyncSender<Vec<u8>>,
+    counters: Arc<Counters>,
+}
+
+impl fmt::Debug for Lines {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lines").finish_non_exhaustive()
+    }
+}
+
+impl Lines {
+    pub(crate) fn new(log: &AccessLog, to: SyncSender<Vec<u8>>, counters: Arc<Counters>) -> Rc<Self> {
+        Rc::new(Self {
+            format: log.format,
+            one_in: log.one_in,
+            buffer: RefCell::default(),
+            to,
+            counters,
+        })
+    }
+
+    fn push(&self, entry: &Entry) {
+        let mut buffer = self.buffer.borrow_mut();
+        buffer.extend_from_slice(entry.line(self.format).as_bytes());
+        if buffer.len() >= BATCH {
+            self.hand_over(&mut buffer);
+        }
+    }
+
+    /// Hands over what was gathered.
+    pub(crate) fn flush(&self) {
+        self.hand_over(&mut self.buffer.borrow_mut());
+    }
+
+    fn hand_over(&self, buffer: &mut Vec<u8>) {
+        if buffer.is_empty() {
+            return;
+        }
+        let lines = std::mem::take(buffer);
+        if let Err(error) = self.to.try_send(lines) {
+            let (std::sync::mpsc::TrySendError::Full(lines)
+            | std::sync::mpsc::TrySendError::Disconnected(lines)) = error;
+            let lost = lines.iter().filter(|byte| **byte == b'\n').count();
+            self.counters.lines_lost(lost);
+        }
+    }
+}
+
+impl Drop for Lines {
+    fn drop(&mut self) {
+        self.flush();
+    }
+}
+
+/// A request that is to be logged, until its answer has ended: then this is dropped and its line is written.
+pub(crate) struct Noted {
+    lines: Rc<Lines>,
+    begun: Instant,
+    is_drawn: bool,
+    pub(crate) entry: Entry,
+}
+
+impl fmt::Debug for Noted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.entry.fmt(f)
+    }
+}
+
+impl Noted {
+    pub(crate) fn of<B>(
+        lines: &Rc<Lines>,
+        random: &Random,
+        peer: Peer,
+        ids: &Ids,
+        request: &Request<B>,
+    ) -> Box<Self> {
+        let headers = request.headers();
+        let target = request
+            .uri()
+            .path_and_query()
+            .map_or("/", |target| target.as_str());
+        let named = request.uri().authority().map(|authority| authority.as_str());
+        let host = named
+            .map(str::to_owned)
+            .or_else(|| text(headers, &http::header::HOST));
+        Box::new(Self {
+            lines: lines.clone(),
+            begun: Instant::now(),
+            is_drawn: random.below_u32(lines.one_in.get()) == 0,
+            entry: Entry {
+                time: now(),
+                client: peer.address,
+                scheme: if peer.is_tls { "https" } else { "http" },
+                method: cut(request.method().as_str()),
+                host: cut(&host.unwrap_or_default()),
+                target: cut(target),
+                protocol: format!("{:?}", request.version()),
+                status: 0,
+                bytes: 0,
+                cut: false,
+                head: Duration::ZERO,
+                took: Duration::ZERO,
+                backend: None,
+                upstream: None,
+                error: None,
+                request_id: ids.request_id().to_owned(),
+                trace_id: ids.trace_id().to_owned(),
+                referer: text(headers, &REFERER).map(|text| cut(&text)),
+                user_agent: text(headers, &USER_AGENT).map(|text| cut(&text)),
+            },
+        })
+    }
+
+    /// The head of the answer is known.
+    pub(crate) fn answered(&mut self, status: StatusCode) {
+        self.entry.status = status.as_u16();
+        self.entry.head = self.begun.elapsed();
+    }
+}
+
+impl Drop for Noted {
+    fn drop(&mut self) {
+        self.entry.took = self.begun.elapsed();
+        if self.is_drawn || self.entry.status >= 500 {
+            self.lines.push(&self.entry);
+        }
+    }
+}
+
+fn text(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+    let value = headers.get(name)?;
+    Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
+}
+
+#[expect(clippy::disallowed_methods, reason = "when a request came is what is logged")]
+fn now() -> Timestamp {
+    Timestamp::try_from(SystemTime::now()).unwrap_or(Timestamp::UNIX_EPOCH)
+}
