@@ -221,3 +221,21 @@ fn of_two_values_the_first_member_s_counts() {
         }
     }
 }
+
+#[test]
+fn tags_without_room_are_told_at_their_member_and_cost_nobody_else_theirs() {
+    let many: Vec<String> = (0..60).map(|n| format!("k{n:02}=v")).collect();
+    let many = many.join(",");
+    for (first, second, kept, told) in [
+        ("team=core", many.as_str(), 40, Some("shop/b")),
+        (many.as_str(), "team=core", 40, Some("shop/a")),
+        ("team=core", "cost=7", 2, None),
+    ] {
+        let served = two(&[("tags", first)], &[("tags", second)]);
+        assert_eq!(served.balancer.options.tags.len(), kept, "{first} {second}");
+        assert_eq!(served.balancer.rules.len(), two(&[], &[]).balancer.rules.len());
+        let problem = served.problems.iter().find(|p| p.code == Code::LimitExceeded);
+        let at = problem.map(|p| p.at.object.to_string());
+        assert_eq!(at.as_deref(), told, "{first} {second}");
+    }
+}
