@@ -82,11 +82,9 @@ impl Folder {
             changed = true;
         }
         for (name, why) in closed {
-            let now = Seen::Unreadable(why);
+            let now = Seen::Unreadable(why.clone());
             if self.seen.get(&name) != Some(&now) {
-                if let Seen::Unreadable(why) = &now {
-                    self.manifests.unreadable(&name, why);
-                }
+                self.manifests.unreadable(&name, &why);
                 self.seen.insert(name, now);
                 changed = true;
             }

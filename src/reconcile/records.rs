@@ -99,16 +99,13 @@ impl Records {
             .collect()
     }
 
-    /// Load balancers of which something may exist outside.
     /// Load balancers that this Ingress is recorded as a member of.
     pub fn with_member(&self, ingress: &ObjectName) -> Vec<LoadBalancerId> {
         let name = ingress.to_string();
         let held = self.held();
         let has_it = |record: &&Arc<LoadBalancerResource>| {
-            let status = record.status.iter();
-            status
-                .flat_map(|status| &status.members.first)
-                .any(|member| *member == name)
+            let members = record.status.iter().flat_map(|status| &status.members.first);
+            self.place.holds(&record.spec) && members.into_iter().any(|member| *member == name)
         };
         let records = held.values().filter(has_it);
         records
@@ -116,6 +113,7 @@ impl Records {
             .collect()
     }
 
+    /// Load balancers of which something may exist outside.
     pub fn held_ids(&self) -> Vec<LoadBalancerId> {
         let held = self.held();
         let ours = held
