@@ -4,9 +4,10 @@
 //! An error never opens what a right value would have closed, and never changes what another Ingress is answered.
 //!
 //! The way of the data: [`class`] says which Ingresses are one load balancer; `member` reads each and puts them in
-//! order; `protection` and `standing` decide what stands before their rules and at which ports; `rules`, with `conditions`, `actions`, `auth` and `backends`, drafts their rules;
-//! `ownership` takes away what belongs to another namespace; `defaults` and `certificates` complete the listeners;
-//! `precedence` makes one list of all.
+//! order; `reach`, `protection` and `standing` decide who gets to their rules, what stands before these and at which
+//! ports; `rules`, with `conditions`, `actions`, `auth` and `backends`, drafts their rules; `ownership` takes away what
+//! belongs to another namespace; `defaults` and `certificates` complete the listeners; `precedence` makes one list of
+//! all.
 
 mod actions;
 mod admission;
@@ -26,6 +27,7 @@ mod options;
 mod ownership;
 mod precedence;
 mod protection;
+mod reach;
 mod references;
 mod rules;
 pub mod settings;
@@ -89,6 +91,8 @@ fn balancer<'a>(
     parts: &mut [Part<'a>],
     problems: &mut Vec<Problem>,
 ) -> LoadBalancer {
+    ownership::settings(parts, problems);
+    let reach = reach::decide(parts, settings, problems);
     let mut protection = protection::decide(parts, settings, problems);
     let ports = standing::decide(parts, settings, problems);
     let parts = &*parts;
@@ -160,6 +164,7 @@ fn balancer<'a>(
         options: options::read(
             parts,
             settings,
+            reach,
             ports.admitted,
             protection.firewall,
             origin,
@@ -192,7 +197,7 @@ fn listeners(
         let protocol = match wire {
             Wire::Http => Protocol::Http,
             Wire::Https => Protocol::Https(Tls {
-                policy: tls_policy(on_port(), problems),
+                policy: tls_policy(*port, on_port(), problems),
                 certificates: certificates.remove(port).unwrap_or_default(),
                 clients: clients.remove(port),
             }),
@@ -219,12 +224,13 @@ fn listeners(
 
 /// The first given in order.
 fn tls_policy<'p, 'a: 'p>(
+    port: Port,
     parts: impl Iterator<Item = &'p Part<'a>>,
     problems: &mut Vec<Problem>,
 ) -> Option<String> {
     let mut first: Option<(&str, &Part<'_>)> = None;
     for part in parts {
-        let Some(written) = part.annotations.get("ssl-policy") else {
+        let Some(written) = part.of_listener(port, "ssl-policy") else {
             continue;
         };
         match first {

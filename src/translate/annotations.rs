@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use portcullis_model::{Code, Origin, Problem};
 
-use self::catalog::{Known, Support};
+use self::catalog::{Known, Scope, Support};
 use crate::cluster::object::{ClassParameters, Meta};
 
 /// The incumbent's prefix.
@@ -24,7 +24,12 @@ pub(super) struct Written<'a> {
     class: Option<(&'a ClassParameters, &'static str)>,
 }
 
-impl Written<'_> {
+impl<'a> Written<'a> {
+    /// As written, with its prefix.
+    pub(super) fn key(&self) -> &'a str {
+        self.key
+    }
+
     /// What it means that the value cannot be read.
     fn invalid(&self) -> Code {
         match self.class {
@@ -204,6 +209,22 @@ impl<'a> Annotations<'a> {
         self.by_name
             .retain(|name, _| !withheld.iter().any(|(own, _)| own == name));
         withheld
+    }
+
+    /// Those of a scope that the object itself has, by their name in the catalog.
+    pub(super) fn of_scope(&self, scope: Scope) -> impl Iterator<Item = (&'static str, Written<'a>)> {
+        self.by_name.iter().filter_map(move |(name, written)| {
+            let known = catalog::find(name).filter(|known| known.scope == scope)?;
+            Some((known.name, *written))
+        })
+    }
+
+    /// Without those of a scope that the object itself has.
+    pub(super) fn without(&self, scope: Scope) -> Self {
+        let mut rest = self.clone();
+        rest.by_name
+            .retain(|name, _| catalog::find(name).is_none_or(|known| known.scope != scope));
+        rest
     }
 
     /// Reports what is unknown or not built, and tells whether one of those restricts who may pass: what such an

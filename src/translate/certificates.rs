@@ -19,7 +19,7 @@ pub(super) fn read(
     owners: &Owners<'_>,
     problems: &mut Vec<Problem>,
 ) -> BTreeMap<Port, Vec<Certificate>> {
-    let mut ports: BTreeMap<Port, Attached> = BTreeMap::new();
+    let mut wanted = Vec::new();
     for (part, drafts) in parts.iter().zip(drafts) {
         let https: Vec<Port> = part
             .ports
@@ -30,12 +30,21 @@ pub(super) fn read(
         if https.is_empty() {
             continue;
         }
-        for certificate in of_part(snapshot, part, drafts, owners, problems) {
-            for port in &https {
-                ports
-                    .entry(*port)
-                    .or_default()
-                    .attach(certificate.clone(), problems);
+        let certificates = of_part(snapshot, part, drafts, owners, problems);
+        wanted.push((part, https, certificates));
+    }
+    let mut ports: BTreeMap<Port, Attached> = BTreeMap::new();
+    // The first is shown to clients that name no host: it is of a member that has a say in the listener.
+    for foreign in [false, true] {
+        for (part, https, certificates) in &wanted {
+            let ports_here = https
+                .iter()
+                .filter(|port| part.foreign.ports.contains(port) == foreign);
+            for port in ports_here {
+                let attached = ports.entry(*port).or_default();
+                for certificate in certificates {
+                    attached.attach(certificate.clone(), problems);
+                }
             }
         }
     }

@@ -34,7 +34,7 @@ pub(super) fn read(parts: &[Part<'_>], settings: &Settings, problems: &mut Vec<P
     }
     let by = parts
         .iter()
-        .find(|part| part.annotations.get("enable-frontend-nlb").is_some())?;
+        .find(|part| part.whole().get("enable-frontend-nlb").is_some())?;
     let list = |text: &str| -> Result<Vec<String>, String> {
         match value::list(text)
             .into_iter()
@@ -89,7 +89,7 @@ fn agreed<T: PartialEq>(
     let mut found: Option<(T, &Part<'_>)> = None;
     let mut invalid = false;
     for part in parts {
-        match (part.annotations.read(name, &parse, problems), &found) {
+        match (part.whole().read(name, &parse, problems), &found) {
             (Setting::Absent, _) => {}
             (Setting::Invalid, _) => invalid = true,
             (Setting::Given(value), None) => found = Some((value, part)),
@@ -122,7 +122,7 @@ fn ports(parts: &[Part<'_>], problems: &mut Vec<Problem>) -> BTreeMap<Port, Fron
     const MAPPING: &str = "frontend-nlb-listener-port-mapping";
     let mut asked: BTreeMap<Port, Vec<(&Part<'_>, Port)>> = BTreeMap::new();
     for part in parts {
-        let mapping = match part.annotations.read(MAPPING, mapping, problems) {
+        let mapping = match part.whole().read(MAPPING, mapping, problems) {
             Setting::Absent => part.ports.keys().map(|port| (*port, *port)).collect(),
             Setting::Given(mapping) => mapping,
             Setting::Invalid => continue,
@@ -130,9 +130,9 @@ fn ports(parts: &[Part<'_>], problems: &mut Vec<Problem>) -> BTreeMap<Port, Fron
         for (port, to) in mapping {
             if part.ports.contains_key(&to) {
                 asked.entry(port).or_default().push((part, to));
-            } else if let Some(written) = part.annotations.get(MAPPING) {
+            } else if let Some(written) = part.whole().get(MAPPING) {
                 let why = format!("the Ingress does not listen on port {to}");
-                problems.push(part.annotations.invalid(written, why));
+                problems.push(part.whole().invalid(written, why));
             }
         }
     }
@@ -148,7 +148,7 @@ fn ports(parts: &[Part<'_>], problems: &mut Vec<Problem>) -> BTreeMap<Port, Fron
         }
         let members: Vec<&Part<'_>> = members.into_iter().map(|(part, _)| part).collect();
         let health = health(&members, problems);
-        let origin = first.annotation(if first.annotations.get(MAPPING).is_some() {
+        let origin = first.annotation(if first.whole().get(MAPPING).is_some() {
             MAPPING
         } else {
             "enable-frontend-nlb"

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use portcullis_model::{Code, LoadBalancerId, ObjectName, Origin, Port, Problem, Semantics};
 
 use super::admission;
-use super::annotations::{Annotations, Setting, value};
+use super::annotations::{Annotations, Setting, Written, value};
 use super::group::group_of;
 use super::settings::{Merge, Settings};
 use crate::cluster::object::{ClassParameters, Ingress};
@@ -42,6 +42,17 @@ pub(super) struct Part<'a> {
     pub(super) closed: BTreeSet<Port>,
     /// Why none of its rules may be served.
     pub(super) refusal: Option<&'static str>,
+    /// What another namespace has the say in.
+    pub(super) foreign: Foreign<'a>,
+}
+
+/// What a member has no say in, since another namespace has it.
+#[derive(Debug, Default)]
+pub(super) struct Foreign<'a> {
+    /// Its annotations without those of the load balancer as a whole, if it has no say in these.
+    pub(super) whole: Option<Box<Annotations<'a>>>,
+    /// Listeners.
+    pub(super) ports: BTreeSet<Port>,
 }
 
 /// Who may connect.
@@ -68,7 +79,20 @@ impl Sources {
     }
 }
 
-impl Part<'_> {
+impl<'a> Part<'a> {
+    /// Its annotations as far as the load balancer as a whole heeds them.
+    pub(super) fn whole(&self) -> &Annotations<'a> {
+        self.foreign.whole.as_deref().unwrap_or(&self.annotations)
+    }
+
+    /// Its annotation of a listener, as far as the listener heeds it.
+    pub(super) fn of_listener(&self, port: Port, name: &str) -> Option<Written<'a>> {
+        match self.foreign.ports.contains(&port) {
+            true => self.annotations.class(name),
+            false => self.annotations.get(name),
+        }
+    }
+
     pub(super) fn origin(&self, field: impl Into<std::sync::Arc<str>>) -> Origin {
         Origin::new("ingress", self.ingress.meta.name.clone(), field)
     }
@@ -233,6 +257,7 @@ fn read_one<'a>(
         certificates,
         closed: BTreeSet::new(),
         refusal,
+        foreign: Foreign::default(),
         annotations,
     }
 }

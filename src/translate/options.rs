@@ -7,29 +7,21 @@ use portcullis_model::{AddressFamily, AddressPools, Code, Firewall, Options, Ori
 use super::annotations::{Setting, value};
 use super::front;
 use super::member::{Part, Sources, Wire};
+use super::reach::Reach;
 use super::settings::Settings;
 
 /// Reads the options. Of members that disagree the first in order counts.
 pub(super) fn read(
     parts: &[Part<'_>],
     settings: &Settings,
+    reach: Reach,
     admitted: BTreeMap<Port, Sources>,
     firewall: Option<Firewall>,
     origin: Origin,
     problems: &mut Vec<Problem>,
 ) -> Options {
-    let list = |text: &str| -> Result<Vec<String>, String> {
-        Ok(value::list(text).into_iter().map(str::to_owned).collect())
-    };
-    let scheme = agreed(parts, "scheme", scheme, problems);
-    // An unreadable scheme must not become the wider one.
-    let scheme = match scheme {
-        Setting::Given(scheme) => scheme,
-        Setting::Absent => settings.scheme,
-        Setting::Invalid => Scheme::Internal,
-    };
     Options {
-        scheme,
+        scheme: reach.scheme,
         address_family: agreed(parts, "ip-address-type", address_family, problems)
             .given()
             .unwrap_or_default(),
@@ -38,7 +30,7 @@ pub(super) fn read(
             parts,
             "subnets",
             |text| {
-                list(text).map(|mut subnets| {
+                names(text).map(|mut subnets| {
                     // Their order says nothing.
                     subnets.sort();
                     subnets
@@ -49,9 +41,7 @@ pub(super) fn read(
         .given()
         .unwrap_or_default(),
         subnet_tags: subnet_tags(parts, problems),
-        security_groups: agreed(parts, "security-groups", list, problems)
-            .given()
-            .unwrap_or_default(),
+        security_groups: reach.security_groups,
         open_nodes: agreed(
             parts,
             "manage-backend-security-group-rules",
@@ -132,8 +122,10 @@ fn listener_attributes(
                 continue;
             }
             let annotations = &part.annotations;
-            let sources = [annotations.own(&name), annotations.class(&name)];
-            for (key, value) in annotations.read_maps(sources, problems) {
+            let own = annotations
+                .own(&name)
+                .filter(|_| !part.foreign.ports.contains(&port));
+            for (key, value) in annotations.read_maps([own, annotations.class(&name)], problems) {
                 match all.get(&(port, key.clone())) {
                     None => {
                         all.insert((port, key), (value, part));
@@ -178,7 +170,7 @@ fn capacity(text: &str) -> Result<u32, String> {
 }
 
 /// The first value in order that can be read; unreadable only where none can.
-fn agreed<T: PartialEq>(
+pub(super) fn agreed<T: PartialEq>(
     parts: &[Part<'_>],
     name: &str,
     parse: impl Fn(&str) -> Result<T, String>,
@@ -187,7 +179,7 @@ fn agreed<T: PartialEq>(
     let mut found: Option<(T, &Part<'_>)> = None;
     let mut invalid = false;
     for part in parts {
-        match part.annotations.read(name, &parse, problems) {
+        match part.whole().read(name, &parse, problems) {
             Setting::Absent => {}
             Setting::Invalid => invalid = true,
             Setting::Given(value) => match &found {
@@ -210,7 +202,7 @@ fn agreed<T: PartialEq>(
 fn merged(parts: &[Part<'_>], name: &str, problems: &mut Vec<Problem>) -> BTreeMap<String, String> {
     let mut all: BTreeMap<String, (String, &Part<'_>)> = BTreeMap::new();
     for (place, part) in parts.iter().enumerate() {
-        let annotations = &part.annotations;
+        let annotations = part.whole();
         // As the incumbent has it, of these the first member's class counts alone.
         let by_class = annotations
             .class(name)
@@ -248,6 +240,11 @@ pub(super) fn conflict(part: &Part<'_>, first: &Part<'_>, name: &str) -> Problem
         first.ingress.meta.name
     );
     Problem::new(Code::SettingConflict, part.annotation(name), message)
+}
+
+/// Separated by commas.
+pub(super) fn names(text: &str) -> Result<Vec<String>, String> {
+    Ok(value::list(text).into_iter().map(str::to_owned).collect())
 }
 
 pub(super) fn scheme(text: &str) -> Result<Scheme, String> {

@@ -7,9 +7,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use portcullis_model::{Code, HostMatch, LoadBalancerId, ObjectName, Origin, Problem, Semantics};
+use portcullis_model::{Code, HostMatch, LoadBalancerId, ObjectName, Origin, Port, Problem, Semantics};
 
 use super::admission;
+use super::annotations::catalog::Scope;
 use super::member::Part;
 use super::rules::Drafts;
 
@@ -148,6 +149,98 @@ impl<'a> Owners<'a> {
             None => "every host".to_owned(),
         };
         Some(not_owned(at.clone(), &what, owner))
+    }
+}
+
+/// Leaves what load balancers and listeners as a whole are to the namespace of their oldest member, and to whom the class
+/// grants every host. What another's member asks for is told where it differs; under the incumbent's semantics it stays.
+pub(super) fn settings<'a>(parts: &mut [Part<'a>], problems: &mut Vec<Problem>) {
+    let mut eldest: BTreeMap<(LoadBalancerId, Option<Port>), (i64, ObjectName)> = BTreeMap::new();
+    for part in &*parts {
+        let own = (part.ingress.meta.created, part.ingress.meta.name.clone());
+        for place in places(part) {
+            let by = eldest
+                .entry((part.group.clone(), place))
+                .or_insert_with(|| own.clone());
+            if own < *by {
+                by.clone_from(&own);
+            }
+        }
+    }
+    let mut foreign = Vec::new();
+    for (index, part) in parts.iter().enumerate() {
+        let namespace = &part.ingress.meta.name.namespace;
+        let granted = admission::grants_hosts(part) && admission::host(part, None, part.origin("")).is_none();
+        for place in places(part).filter(|_| !granted) {
+            if let Some((_, by)) = eldest.get(&(part.group.clone(), place))
+                && by.namespace != *namespace
+            {
+                foreign.push((index, place, by));
+            }
+        }
+    }
+    for (index, place, _) in &foreign {
+        let part = &mut parts[*index];
+        match place {
+            _ if !enforces(part) => {}
+            None => part.foreign.whole = Some(Box::new(part.annotations.without(Scope::LoadBalancer))),
+            Some(port) => _ = part.foreign.ports.insert(*port),
+        }
+    }
+    for (index, place, by) in &foreign {
+        let heeded = |(other, _): &(usize, &Part<'a>)| {
+            foreign.iter().all(|(index, at, _)| (index, at) != (other, place))
+        };
+        let of_group = |(_, other): &(usize, &Part<'a>)| other.group == parts[*index].group;
+        let heeded = parts.iter().enumerate().filter(heeded).filter(of_group);
+        let heeded: Vec<&Part<'a>> = heeded.map(|(_, part)| part).collect();
+        tell(&parts[*index], *place, by, &heeded, problems);
+    }
+}
+
+/// The load balancer, and each of its listeners that a member's rules stand at.
+fn places(part: &Part<'_>) -> impl Iterator<Item = Option<Port>> {
+    let ports: Vec<Port> = part.ports.keys().copied().collect();
+    std::iter::once(None).chain(ports.into_iter().map(Some))
+}
+
+/// What a member asks for and has no say in; not what stands so in any case.
+fn tell(
+    part: &Part<'_>,
+    place: Option<Port>,
+    by: &ObjectName,
+    heeded: &[&Part<'_>],
+    problems: &mut Vec<Problem>,
+) {
+    let (scope, what) = match place {
+        None => (Scope::LoadBalancer, "the load balancer".to_owned()),
+        Some(port) => (Scope::Listener, format!("the listener at port {port}")),
+    };
+    for (name, written) in part.annotations.of_scope(scope) {
+        let (key, of_whole) = match (place, name) {
+            (None, _) => (name.to_owned(), true),
+            (Some(_), "ssl-policy" | "mutual-authentication") => (name.to_owned(), true),
+            (Some(port), _) => {
+                let key = written.key().rsplit('/').next().unwrap_or_default();
+                let ends = key
+                    .strip_prefix("listener-attributes.")
+                    .and_then(|id| id.split_once('-'));
+                (
+                    key.to_owned(),
+                    ends.is_some_and(|(_, end)| end == port.to_string()),
+                )
+            }
+        };
+        let stands = heeded.iter().find_map(|other| other.annotations.get(&key));
+        let same = stands.is_some_and(|stands| stands.value == written.value);
+        if of_whole && !same {
+            let message = format!("namespace {} has the say in {what}: {by} is older", by.namespace);
+            problems.push(Problem::new(
+                Code::SettingNotOwned,
+                part.annotations.origin(written),
+                message,
+            ));
+        }
     }
 }
 

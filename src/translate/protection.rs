@@ -71,35 +71,48 @@ fn refuse_alone(part: &mut Part<'_>, problems: &mut Vec<Problem>) {
 }
 
 fn clients(parts: &mut [Part<'_>], problems: &mut Vec<Problem>) -> BTreeMap<Port, Clients> {
+    let mut wishes = Vec::new();
+    for (index, part) in parts.iter_mut().enumerate() {
+        let asked = certificates(part, problems);
+        wishes.extend(asked.into_iter().map(|(port, asked)| (index, port, asked)));
+    }
     let mut all: BTreeMap<Port, (Clients, usize)> = BTreeMap::new();
-    for index in 0..parts.len() {
-        let wanted = certificates(&mut parts[index], problems);
-        let mut lost = Vec::new();
-        let part = &parts[index];
-        let name = part.ingress.meta.name.clone();
-        let mut told = None;
-        for (port, asked) in wanted {
-            let (first, by) = all.entry(port).or_insert_with(|| {
+    for (index, port, asked) in &wishes {
+        let part = &parts[*index];
+        if part.of_listener(*port, CLIENTS).is_some() {
+            all.entry(*port).or_insert_with(|| {
                 let clients = Clients {
                     certificates: asked.clone(),
                     relied_on_by: BTreeSet::new(),
                     origin: part.annotation(CLIENTS),
                 };
-                (clients, index)
+                (clients, *index)
             });
-            if first.certificates != asked && parts[*by].group == part.group {
-                told = Some(*by);
-            }
-            if !suffices(&first.certificates, &asked) {
-                lost.push(port);
-            } else if asked != ClientCertificates::Off {
-                first.relied_on_by.insert(name.clone());
-            }
         }
-        if let Some(by) = told {
-            problems.push(conflict(part, &parts[by], CLIENTS));
+    }
+    let mut told = BTreeMap::new();
+    for (index, port, asked) in &wishes {
+        let part = &mut parts[*index];
+        let Some((first, by)) = all.get_mut(port) else {
+            // It has no say, and nobody who has asks for any.
+            if *asked != ClientCertificates::Off {
+                part.closed.insert(*port);
+            }
+            continue;
+        };
+        if !suffices(&first.certificates, asked) {
+            part.closed.insert(*port);
+        } else if *asked != ClientCertificates::Off {
+            first.relied_on_by.insert(part.ingress.meta.name.clone());
         }
-        parts[index].closed.extend(lost);
+        if first.certificates != *asked && part.of_listener(*port, CLIENTS).is_some() {
+            told.insert(*index, *by);
+        }
+    }
+    for (index, by) in told {
+        if parts[by].group == parts[index].group {
+            problems.push(conflict(&parts[index], &parts[by], CLIENTS));
+        }
     }
     all.into_iter()
         .map(|(port, (clients, _))| (port, clients))
@@ -256,53 +269,54 @@ fn wish<'a>(annotations: &Annotations<'a>) -> Option<Result<(FirewallChoice, Wri
 }
 
 fn firewall(parts: &mut [Part<'_>], problems: &mut Vec<Problem>) -> Option<Firewall> {
-    let mut found: Option<(Firewall, usize)> = None;
-    for index in 0..parts.len() {
-        let part = &parts[index];
-        match wish(&part.annotations) {
-            None => {}
+    let first = parts.iter().enumerate().find_map(|(index, part)| {
+        let (choice, written) = wish(part.whole())?.ok()?;
+        let firewall = Firewall {
+            choice,
+            relied_on_by: BTreeSet::new(),
+            origin: part.annotations.origin(written),
+        };
+        Some((firewall, index))
+    });
+    let by = first
+        .as_ref()
+        .map(|(_, index)| parts[*index].ingress.meta.name.clone());
+    let mut first = first.map(|(firewall, _)| firewall);
+    for part in parts {
+        let wished = match wish(&part.annotations) {
+            None => continue,
             Some(Err(written)) => {
                 problems.push(
                     part.annotations
                         .invalid(written, "it is empty; none stands for none"),
                 );
-                parts[index].refusal = Some(FIREWALL);
+                part.refusal = Some(FIREWALL);
+                continue;
             }
-            Some(Ok((choice, written))) => {
-                let name = part.ingress.meta.name.clone();
-                let origin = part.annotations.origin(written);
-                match &mut found {
-                    None => {
-                        let relied_on_by = (choice != FirewallChoice::Off)
-                            .then_some(name)
-                            .into_iter()
-                            .collect();
-                        let firewall = Firewall {
-                            choice,
-                            relied_on_by,
-                            origin,
-                        };
-                        found = Some((firewall, index));
-                    }
-                    Some((first, _)) if first.choice == choice => {
-                        if choice != FirewallChoice::Off {
-                            first.relied_on_by.insert(name);
-                        }
-                    }
-                    Some((_, by)) => {
-                        let message = format!(
-                            "{} differs from what {} asks for, which comes first in the group",
-                            value::shown(written.value),
-                            parts[*by].ingress.meta.name
-                        );
-                        problems.push(Problem::new(Code::SettingConflict, origin, message));
-                        if choice != FirewallChoice::Off {
-                            parts[index].refusal = Some(FIREWALL);
-                        }
-                    }
+            Some(Ok(wished)) => wished,
+        };
+        let (choice, written) = wished;
+        match &mut first {
+            Some(firewall) if firewall.choice == choice => {
+                if choice != FirewallChoice::Off {
+                    firewall.relied_on_by.insert(part.ingress.meta.name.clone());
                 }
+                continue;
             }
+            Some(_) | None => {}
+        }
+        // Of one that has no say it is told already.
+        if let Some(by) = by.as_ref().filter(|_| wish(part.whole()).is_some()) {
+            let message = format!(
+                "{} differs from what {by} asks for, which comes first in the group",
+                value::shown(written.value)
+            );
+            let at = part.annotations.origin(written);
+            problems.push(Problem::new(Code::SettingConflict, at, message));
+        }
+        if choice != FirewallChoice::Off {
+            part.refusal = Some(FIREWALL);
         }
     }
-    found.map(|(firewall, _)| firewall)
+    first
 }

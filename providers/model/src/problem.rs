@@ -69,6 +69,8 @@ codes! {
     GroupNameInvalid, User, "Use lower-case letters, digits, '-' and '.', at most 63 characters.";
     SettingConflict, User, "Give all members that share the load balancer the same value; the first in order counts.";
 
+    SettingNotOwned, User, "Leave it out, or ask the operator to grant the namespace every host; the oldest member's namespace decides.";
+
     // Rules
     HostInvalid, User, "Use a lower-case DNS name, with '*' only as the whole first label.";
     PathInvalid, User, "Start the path with '/' and keep to the characters its type allows.";

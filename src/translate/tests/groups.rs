@@ -299,12 +299,12 @@ fn a_certificate_serves_only_hosts_that_its_namespace_may_have() {
     for (hosts, want, problems) in [
         (
             json!(["b.com"]),
-            vec!["blog/cert b.com", "shop/cert a.com"],
+            vec!["shop/cert a.com", "blog/cert b.com"],
             vec![],
         ),
         (
             json!(["a.com", "b.com"]),
-            vec!["blog/cert b.com", "shop/cert a.com"],
+            vec!["shop/cert a.com", "blog/cert b.com"],
             vec!["spec.tls[0].hosts[0]"],
         ),
         (
@@ -314,11 +314,11 @@ fn a_certificate_serves_only_hosts_that_its_namespace_may_have() {
         ),
         (
             json!(["*.b.com"]),
-            vec!["blog/cert *.b.com", "shop/cert a.com"],
+            vec!["shop/cert a.com", "blog/cert *.b.com"],
             vec![],
         ),
         // Whatever the certificate names, it is for the hosts of its own Ingress.
-        (json!([]), vec!["blog/cert b.com", "shop/cert a.com"], vec![]),
+        (json!([]), vec!["shop/cert a.com", "blog/cert b.com"], vec![]),
     ] {
         let mut world = with_services(World::new(), &["shop/a", "blog/b"])
             .with(secret("shop"))
@@ -421,5 +421,95 @@ fn a_condition_s_hosts_rank_behind_wildcards_and_before_every_host() {
         ("z.y.a.com/w", "shop/any"),
     ] {
         assert_eq!(served.get(url), want, "{url}: {:#?}", served.rules());
+    }
+}
+
+#[test]
+fn whole_settings_are_for_the_namespace_of_the_oldest_member_to_say() {
+    let both = r#"[{"HTTPS":443}]"#;
+    let change = json!({
+        "group.order": "-1", "subnets": "s-1", "ssl-policy": "P1", "listen-ports": both, "certificate-arn": "c",
+    });
+    let granted = |hosts: Value| json!({ "admission": { "hosts": hosts } });
+    let every = json!([{ "namespaces": ["shop", "blog"], "hosts": ["*"] }]);
+    let own = json!([{ "namespaces": ["shop"], "hosts": ["a.com"] }, { "namespaces": ["blog"], "hosts": ["b.com"] }]);
+    for (settings, parameters, age, heeded, told) in [
+        (ours(), json!({}), 2, false, 2),
+        (ours(), json!({}), 0, true, 0),
+        (ours(), granted(every), 2, true, 0),
+        (ours(), granted(own), 2, false, 2),
+        // The incumbent heeds it; it is told.
+        (theirs(), json!({}), 2, true, 2),
+    ] {
+        let controller = settings.controller.to_string();
+        let shop = json!({ "listen-ports": both, "certificate-arn": "c" });
+        let served = with_services(World::new(), &["shop/a", "blog/b"])
+            .parameters("p", parameters.clone())
+            .class("c", &controller, false, Some("p"))
+            .aged(
+                "shop/a",
+                2,
+                grouped(shop),
+                json!({ "ingressClassName": "c", "rules": [rule("a.com", json!([path("Prefix", "/", "a")]))] }),
+            )
+            .aged(
+                "blog/b",
+                age + 1,
+                grouped(change.clone()),
+                json!({ "ingressClassName": "c", "rules": [rule("b.com", json!([path("Prefix", "/", "b")]))] }),
+            )
+            .one(&settings);
+        let portcullis_model::Protocol::Https(tls) = &served.balancer.listeners[&Port::HTTPS].protocol else {
+            panic!("443 is plain")
+        };
+        assert_eq!(
+            !served.balancer.options.subnets.is_empty(),
+            heeded,
+            "{parameters}"
+        );
+        assert_eq!(tls.policy.is_some(), heeded, "{parameters}");
+        let codes = served.codes().into_iter();
+        let not_owned = codes.filter(|code| *code == Code::SettingNotOwned).count();
+        assert_eq!(not_owned, told, "{parameters}: {:?}", served.problems);
+    }
+}
+
+#[test]
+fn who_asked_to_be_kept_behind_more_than_the_group_has_is_not_served_without_it() {
+    for (a, b, want) in [
+        (
+            json!({ "scheme": "internet-facing" }),
+            json!({ "scheme": "internal" }),
+            "503",
+        ),
+        (
+            json!({ "scheme": "internal" }),
+            json!({ "scheme": "internet-facing" }),
+            "shop/b",
+        ),
+        (
+            json!({ "security-groups": "sg-1" }),
+            json!({ "security-groups": "sg-2" }),
+            "503",
+        ),
+        (
+            json!({ "security-groups": "sg-1,sg-2" }),
+            json!({ "security-groups": "sg-2,sg-1" }),
+            "shop/b",
+        ),
+        (json!({ "security-groups": "sg-1" }), json!({}), "shop/b"),
+    ] {
+        for settings in [ours(), theirs()] {
+            // The incumbent serves it all the same.
+            let want = if settings.controller == ours().controller {
+                want
+            } else {
+                "shop/b"
+            };
+            let served = two(a.clone(), b.clone()).one(&settings);
+            let got = served.get("b.com/");
+            assert_eq!(got, want, "{a} {b}");
+            assert!(served.get("a.com/") == "shop/a", "{a} {b}");
+        }
     }
 }

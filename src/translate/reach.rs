@@ -1,0 +1,55 @@
+//! The members in, from where their load balancer can be reached out.
+//!
+//! Of members that differ the first in order counts. Another that asked to be reached from fewer places is not served
+//! from more: its rules answer 503. The incumbent serves them.
+
+use portcullis_model::{Problem, Scheme, Semantics};
+
+use super::annotations::Setting;
+use super::member::Part;
+use super::options::{agreed, names, scheme};
+use super::settings::{Merge, Settings};
+
+/// What decides who finds a way to the load balancer, before any rule is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Reach {
+    pub(super) scheme: Scheme,
+    pub(super) security_groups: Vec<String>,
+}
+
+/// Reads it for all members, and refuses those that would be reached from where they said they were not.
+pub(super) fn decide(parts: &mut [Part<'_>], settings: &Settings, problems: &mut Vec<Problem>) -> Reach {
+    let reach = Reach {
+        // An unreadable scheme must not become the wider one.
+        scheme: match agreed(parts, "scheme", scheme, problems) {
+            Setting::Given(scheme) => scheme,
+            Setting::Absent => settings.scheme,
+            Setting::Invalid => Scheme::Internal,
+        },
+        security_groups: agreed(parts, "security-groups", names, problems)
+            .given()
+            .unwrap_or_default(),
+    };
+    if settings.merge == Merge::ByGroup {
+        for part in parts {
+            if part.semantics == Semantics::Kubernetes {
+                part.refusal = part.refusal.or(widened(part, &reach));
+            }
+        }
+    }
+    reach
+}
+
+/// The annotation by which a member asked for less than it would have.
+fn widened(part: &Part<'_>, reach: &Reach) -> Option<&'static str> {
+    let asked = |name| part.annotations.get(name).map(|written| written.value);
+    let internal = asked("scheme").is_some_and(|text| scheme(text) == Ok(Scheme::Internal));
+    if internal && reach.scheme == Scheme::InternetFacing {
+        return Some("scheme");
+    }
+    let groups = asked("security-groups").and_then(|text| names(text).ok())?;
+    let mut sorted = (groups, reach.security_groups.clone());
+    sorted.0.sort();
+    sorted.1.sort();
+    (!sorted.0.is_empty() && sorted.0 != sorted.1).then_some("security-groups")
+}
