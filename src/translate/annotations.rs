@@ -1,5 +1,6 @@
 //! The annotations of one object in, typed settings or the problem at their key out.
 
+pub(super) mod attributes;
 pub mod catalog;
 pub(super) mod json;
 pub(super) mod value;
@@ -8,6 +9,7 @@ use std::collections::BTreeMap;
 
 use portcullis_model::{Code, Origin, Problem};
 
+use self::attributes::Of;
 use self::catalog::{Known, Scope, Support};
 use crate::cluster::object::{ClassParameters, Meta};
 
@@ -153,6 +155,26 @@ impl<'a> Annotations<'a> {
             match value::map(written.value) {
                 Ok(map) => all.extend(map),
                 Err(why) => problems.push(self.invalid(written, why)),
+            }
+        }
+        all
+    }
+
+    /// The same of attributes; each that AWS would refuse is told and left out, also where an earlier source has it:
+    /// what was meant to win is not there.
+    pub(super) fn read_attributes<const N: usize>(
+        &self,
+        of: Of,
+        sources: [Option<Written<'_>>; N],
+        problems: &mut Vec<Problem>,
+    ) -> BTreeMap<String, String> {
+        let mut all = BTreeMap::new();
+        for written in sources.into_iter().flatten() {
+            let (good, refused) = attributes::sifted(of, self.read_maps([Some(written)], problems));
+            all.extend(good);
+            for (key, why) in refused {
+                all.remove(&key);
+                problems.push(Problem::new(written.invalid(), self.origin(written), why));
             }
         }
         all

@@ -9,21 +9,12 @@ use portcullis_model::{
     BackendProtocol, Front, FrontPort, HealthCheck, HealthPort, Port, Problem, Scheme, Stands,
 };
 
+use super::annotations::attributes::Of;
 use super::annotations::{Setting, value};
-use super::backends::target_settings::{health_path, success_codes};
+use super::backends::target_settings::{FRONT_CODES, health_path, success_codes};
 use super::member::Part;
 use super::options::{conflict, scheme};
 use super::settings::Settings;
-
-/// Where clients are sent if a zone has no healthy target. Source: ELBv2 API, LoadBalancerAttribute.
-const ROUTING: (&str, [&str; 3]) = (
-    "dns_record.client_routing_policy",
-    [
-        "any_availability_zone",
-        "availability_zone_affinity",
-        "partial_availability_zone_affinity",
-    ],
-);
 
 /// None where no member asks for it.
 pub(super) fn read(parts: &[Part<'_>], settings: &Settings, problems: &mut Vec<Problem>) -> Option<Front> {
@@ -69,9 +60,7 @@ pub(super) fn read(parts: &[Part<'_>], settings: &Settings, problems: &mut Vec<P
             .unwrap_or_default(),
         security_groups: security_groups.given().unwrap_or_default(),
         addresses: addresses.given().unwrap_or_default(),
-        attributes: agreed(&all, "frontend-nlb-attributes", attributes, problems)
-            .given()
-            .unwrap_or_default(),
+        attributes: attributes(parts, problems),
         tags: agreed(&all, "frontend-nlb-tags", value::map, problems).given(),
         ports: ports(parts, problems),
         stands: if refused { Stands::AsItIs } else { Stands::AsAsked },
@@ -106,15 +95,25 @@ fn agreed<T: PartialEq>(
     }
 }
 
-fn attributes(text: &str) -> Result<BTreeMap<String, String>, String> {
-    let map = value::map(text)?;
-    let (key, known) = ROUTING;
-    match map.get(key) {
-        Some(policy) if !known.contains(&policy.as_str()) => {
-            Err(format!("{key} is none of {}", known.join(", ")))
+/// Those of the first member that has any, without what AWS would refuse.
+fn attributes(parts: &[Part<'_>], problems: &mut Vec<Problem>) -> BTreeMap<String, String> {
+    const NAME: &str = "frontend-nlb-attributes";
+    let mut first: Option<(BTreeMap<String, String>, &Part<'_>)> = None;
+    for part in parts {
+        let annotations = part.whole();
+        let Some(written) = annotations.get(NAME) else {
+            continue;
+        };
+        let read = annotations.read_attributes(Of::Front, [Some(written)], problems);
+        match &first {
+            // Nothing of it could be read.
+            _ if read.is_empty() => {}
+            None => first = Some((read, part)),
+            Some((had, by)) if *had != read => problems.push(conflict(part, by, NAME)),
+            Some(_) => {}
         }
-        Some(_) | None => Ok(map),
     }
+    first.map(|(attributes, _)| attributes).unwrap_or_default()
 }
 
 /// By port of the load balancer in front. Without a mapping each port leads to its like.
@@ -220,7 +219,7 @@ fn health(members: &[&Part<'_>], problems: &mut Vec<Problem>) -> HealthCheck {
     let codes = agreed(
         members,
         "frontend-nlb-healthcheck-success-codes",
-        success_codes,
+        |text| success_codes(text, FRONT_CODES),
         problems,
     );
     if let Some(codes) = codes.given() {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use portcullis_model::{AddressFamily, AddressPools, Code, Firewall, Options, Origin, Port, Problem, Scheme};
 
+use super::annotations::attributes::Of;
 use super::annotations::{Setting, value};
 use super::front;
 use super::member::{Part, Sources, Wire};
@@ -125,7 +126,8 @@ fn listener_attributes(
             let own = annotations
                 .own(&name)
                 .filter(|_| !part.foreign.ports.contains(&port));
-            for (key, value) in annotations.read_maps([own, annotations.class(&name)], problems) {
+            let sources = [own, annotations.class(&name)];
+            for (key, value) in annotations.read_attributes(Of::Listener, sources, problems) {
                 match all.get(&(port, key.clone())) {
                     None => {
                         all.insert((port, key), (value, part));
@@ -208,7 +210,12 @@ fn merged(parts: &[Part<'_>], name: &str, problems: &mut Vec<Problem>) -> BTreeM
             .class(name)
             .filter(|_| place == 0 || name != "load-balancer-attributes");
         let mut without_room = 0;
-        for (key, value) in annotations.read_maps([annotations.own(name), by_class], problems) {
+        let sources = [annotations.own(name), by_class];
+        let read = match name {
+            "load-balancer-attributes" => annotations.read_attributes(Of::LoadBalancer, sources, problems),
+            _ => annotations.read_maps(sources, problems),
+        };
+        for (key, value) in read {
             match all.get(&key) {
                 None if name == "tags" && all.len() >= MOST_TAGS => without_room += 1,
                 None => {

@@ -8,9 +8,12 @@ use portcullis_model::{
 
 use crate::cluster::object::{PortRef, Service, ServicePort};
 use crate::translate::admission;
+use crate::translate::annotations::attributes::Of;
 use crate::translate::annotations::{Annotations, Setting, value};
 use crate::translate::member::Part;
 use crate::translate::settings::{Settings, Targets};
+
+const ATTRIBUTES: &str = "target-group-attributes";
 
 /// The annotations that concern a backend: the Service's own, else the Ingress's.
 #[derive(Debug)]
@@ -88,8 +91,8 @@ impl<'a> TargetSettings<'a> {
             Setting::Given(true) | Setting::Invalid => Registrants::OthersToo,
         };
         // The Service's list stands for the Ingress's as a whole.
-        let attributes = this.setting("target-group-attributes", value::map, problems);
-        this.attributes = attributes.given().unwrap_or_default();
+        let source = this.source(ATTRIBUTES);
+        this.attributes = source.read_attributes(Of::TargetGroup, [source.get(ATTRIBUTES)], problems);
         this.tags = this.merged("tags", problems);
         this.drain_seconds = this
             .attributes
@@ -104,12 +107,16 @@ impl<'a> TargetSettings<'a> {
         parse: impl FnOnce(&str) -> Result<T, String>,
         problems: &mut Vec<Problem>,
     ) -> Setting<T> {
-        let source = if self.own.get(name).is_some() && self.ingress.class(name).is_none() {
+        self.source(name).read(name, parse, problems)
+    }
+
+    /// The annotations in which one counts.
+    fn source(&self, name: &str) -> &Annotations<'a> {
+        if self.own.get(name).is_some() && self.ingress.class(name).is_none() {
             &self.own
         } else {
             self.ingress
-        };
-        source.read(name, parse, problems)
+        }
     }
 
     /// Read from the Ingress alone. None where it is written, but cannot be had.
@@ -175,7 +182,11 @@ impl<'a> TargetSettings<'a> {
         health.tls = tls.given().unwrap_or(health.tls);
         let path = self.setting("healthcheck-path", health_path, problems);
         health.path = path.given().unwrap_or(health.path);
-        let codes = self.setting("success-codes", success_codes, problems);
+        let known = match self.protocol.version {
+            BackendVersion::Http1 | BackendVersion::Http2 => HTTP_CODES,
+            BackendVersion::Grpc => GRPC_CODES,
+        };
+        let codes = self.setting("success-codes", |text| success_codes(text, known), problems);
         health.success_codes = codes.given().unwrap_or(health.success_codes);
         let at = self.setting(
             "healthcheck-port",
@@ -240,17 +251,33 @@ pub(in crate::translate) fn health_path(text: &str) -> Result<String, String> {
     }
 }
 
+/// Codes of a healthy answer that AWS takes of targets of HTTP. Source: ELBv2 API, Matcher.HttpCode.
+const HTTP_CODES: (u16, u16) = (200, 499);
+/// The same of targets of gRPC. Source: ELBv2 API, Matcher.GrpcCode.
+const GRPC_CODES: (u16, u16) = (0, 99);
+/// The same of targets of a Network Load Balancer. Source: ELBv2 API, Matcher.HttpCode.
+pub(in crate::translate) const FRONT_CODES: (u16, u16) = (200, 599);
+
 /// Numbers, lists and ranges of them: `200`, `200,202`, `200-299`.
-pub(in crate::translate) fn success_codes(text: &str) -> Result<String, String> {
-    let is_code = |text: &str| (1..=3).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
+pub(in crate::translate) fn success_codes(text: &str, (first, last): (u16, u16)) -> Result<String, String> {
+    let code = |text: &str| {
+        let digits = (1..=3).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
+        let code = text.parse::<u16>().ok().filter(|_| digits);
+        code.filter(|code| (first..=last).contains(code))
+    };
     let right = text.split(',').all(|item| match item.split_once('-') {
-        Some((least, most)) => is_code(least) && is_code(most),
-        None => is_code(item),
+        Some((least, most)) => {
+            matches!((code(least), code(most)), (Some(least), Some(most)) if least <= most)
+        }
+        None => code(item).is_some(),
     });
     if right {
         Ok(text.to_owned())
     } else {
-        Err("expected codes such as 200, 200,202 or 200-299".to_owned())
+        let (second, next) = (first + 2, first + 5);
+        Err(format!(
+            "expected codes from {first} to {last}, such as {first}, {first},{second} or {first}-{next}"
+        ))
     }
 }
 

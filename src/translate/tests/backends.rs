@@ -461,6 +461,15 @@ fn settings_of_targets_that_cannot_be_read_are_told_and_never_weaken() {
         ("healthcheck-timeout-seconds", "1m", "shop/s"),
         ("healthy-threshold-count", "11", "shop/s"),
         ("success-codes", "ok", "shop/s"),
+        ("success-codes", "199", "shop/s"),
+        ("success-codes", "200-500", "shop/s"),
+        ("success-codes", "299-200", "shop/s"),
+        ("success-codes", "200,", "shop/s"),
+        (
+            "target-group-attributes",
+            "slow_start.duration_seconds=1",
+            "shop/s",
+        ),
         ("target-group-attributes", "a", "shop/s"),
     ] {
         let served = asking(World::new().service("shop/s"), alb(&[(name, value)]), to("s")).one(&ours());

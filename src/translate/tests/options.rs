@@ -188,6 +188,41 @@ fn listener_attributes_are_of_a_listener_of_the_ingress() {
 }
 
 #[test]
+fn an_attribute_that_aws_refuses_is_left_out_alone_and_told_at_its_member() {
+    for (name, bad, good) in [
+        (
+            "load-balancer-attributes",
+            "idle_timeout.timeout_seconds=0,routing.http2.enabled=false",
+            "idle_timeout.timeout_seconds=120",
+        ),
+        (
+            "listener-attributes.HTTP-80",
+            "routing.http.response.server.enabled=off,added.since=x",
+            "routing.http.response.server.enabled=false",
+        ),
+    ] {
+        let served = two(&[(name, bad)], &[(name, good)]);
+        served.told(
+            Code::AnnotationInvalid,
+            &format!("ingress shop/a metadata.annotations[alb.ingress.kubernetes.io/{name}]"),
+        );
+        assert_eq!(served.problems.len(), 1, "{name}: {:?}", served.problems);
+        let options = &served.balancer.options;
+        let set = options.listener_attributes.values().chain([&options.attributes]);
+        let set: Vec<String> = set
+            .flatten()
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect();
+        let kept = bad.split_once(',').unwrap().1;
+        assert_eq!(set.len(), 2, "{name}: {set:?}");
+        assert!(
+            set.contains(&kept.to_owned()) && set.contains(&good.to_owned()),
+            "{name}: {set:?}"
+        );
+    }
+}
+
+#[test]
 fn of_two_values_the_first_member_s_counts() {
     for (name, a, b) in [
         ("customer-owned-ipv4-pool", "coip-1", "coip-2"),
