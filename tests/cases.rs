@@ -294,6 +294,16 @@ fn each_case_gives_its_golden_texts() {
                 "{}/{file} shows what a Secret holds",
                 case.name()
             );
+            let doubled = |line: &&str| {
+                let of = |code: &&Code| line.matches(&format!("[{code}]")).count() > 1;
+                Code::ALL.iter().any(|code| of(&code))
+            };
+            assert_eq!(
+                text.lines().find(doubled),
+                None,
+                "{}/{file} says a code twice",
+                case.name()
+            );
             let path = case.folder.join(file);
             if bless {
                 fs::write(path, text).unwrap();

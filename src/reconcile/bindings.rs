@@ -108,7 +108,7 @@ impl<P: Provider> Bindings<P> {
                     (problems, None)
                 }
                 Err(BindingError::Provider(error)) => {
-                    let problem = Problem::new(error.code, binding.at(""), error.to_string());
+                    let problem = Problem::new(error.code, binding.at(""), error.words());
                     (vec![problem], Some(error.into()))
                 }
                 Err(error) => (Vec::new(), Some(error)),

@@ -89,7 +89,7 @@ impl Outcome {
         self.add([Problem::new(
             error.code,
             Origin::new("loadbalancer", record, ""),
-            error.to_string(),
+            error.words(),
         )]);
     }
 }

@@ -149,7 +149,7 @@ fn conditions(outcome: &Outcome, address: Option<&str>) -> [Stand; 3] {
             (true, "Settled".into(), "what exists is what should".into())
         }
         End::Held(hold) => (false, hold.as_str().into(), hold.explanation().into()),
-        End::Failed(error) => (false, error.code.as_str().into(), short(&error.to_string())),
+        End::Failed(error) => (false, error.code.as_str().into(), short(&error.words())),
         End::Incomplete(errors) => incomplete(errors),
     };
     let ready = match address {
@@ -204,9 +204,10 @@ fn incomplete(errors: &[ProviderError]) -> (bool, String, String) {
     let Some(first) = errors.first() else {
         return (false, "Incomplete".into(), "something was refused".into());
     };
+    let words = first.words();
     let message = match errors.len() {
-        1 => format!("all else is settled, but {first}"),
-        many => format!("all else is settled, but {many} calls were refused; the first: {first}"),
+        1 => format!("all else is settled, but {words}"),
+        many => format!("all else is settled, but {many} calls were refused; the first: {words}"),
     };
     (false, first.code.as_str().into(), short(&message))
 }
@@ -380,7 +381,27 @@ mod tests {
         ] {
             let status = load_balancer(&outcome, &LoadBalancerStatus::default(), "now").unwrap();
             assert_eq!(shown(&status), want, "{name}");
+            for Condition { reason, message, .. } in &status.conditions {
+                let code = format!("[{reason}]");
+                let allowed = usize::from(message.contains("spec.rules"));
+                assert_eq!(message.matches(&code).count(), allowed, "{name}: {message}");
+            }
         }
+    }
+
+    #[test]
+    fn a_failed_call_is_told_with_its_code_once() {
+        let error = ProviderError {
+            code: Code::AccessDenied,
+            call: "elbv2:CreateRule",
+            message: "not yours".into(),
+            retry: Retry::Backoff,
+        };
+        let mut outcome = outcome(settled());
+        outcome.tell(&error);
+        let told: Vec<String> = outcome.problems.iter().map(ToString::to_string).collect();
+        assert_eq!(told.len(), 1);
+        assert_eq!(told[0].matches("[AccessDenied]").count(), 1, "{}", told[0]);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use portcullis_model::{
     Action, Code, Condition, FixedResponse, LoadBalancerId, Port, Problem, Redirect, Semantics,
 };
 
-use super::annotations::{Setting, value};
+use super::annotations::Setting;
 use super::member::{Part, Sources, Wire, standard};
 use super::options::conflict;
 use super::rules::refused_by;
@@ -192,15 +192,8 @@ fn plain(parts: &[Part<'_>], settings: &Settings, problems: &mut Vec<Problem>) -
             }
             Setting::Given(to) => {
                 if let Some(written) = part.annotations.get("ssl-redirect") {
-                    let why = format!(
-                        "port {to} is not listened on with HTTPS; plain HTTP answers 503, got {}",
-                        value::shown(written.value)
-                    );
-                    problems.push(Problem::new(
-                        Code::AnnotationInvalid,
-                        part.annotations.origin(written),
-                        why,
-                    ));
+                    let why = format!("port {to} is not listened on with HTTPS; plain HTTP answers 503");
+                    problems.push(part.annotations.invalid(written, why));
                 }
                 Plain::Refuse
             }

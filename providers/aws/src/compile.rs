@@ -298,11 +298,7 @@ fn unread(context: &Context<'_>, problems: &mut Vec<Problem>) {
     };
     let options = &context.balancer.options;
     let mut tell = |error: &ProviderError| {
-        problems.push(Problem::new(
-            error.code,
-            options.origin.clone(),
-            error.to_string(),
-        ));
+        problems.push(Problem::new(error.code, options.origin.clone(), error.words()));
     };
     if let (Some(_), Looked::Failed(error)) = (options.minimum_capacity, &state.capacity) {
         tell(error);

@@ -85,9 +85,9 @@ codes! {
     BackendMissing, User, "Name a Service as the backend.";
 
     // Annotations
-    AnnotationInvalid, User, "Correct the annotation's value; the rule it constrains is not served until then.";
+    AnnotationInvalid, User, "Correct the annotation; until then what it restricts is not served, and other settings have their defaults.";
     AnnotationUnknown, User, "Remove or correct the annotation; it has no effect.";
-    AnnotationUnsupported, User, "Remove the annotation; it has no effect in this release.";
+    AnnotationUnsupported, User, "Remove the annotation; what it asks for cannot be had here.";
     AnnotationNotAdmitted, User, "Remove the annotation, or ask the operator to let the class admit it.";
     AuthenticationNeedsHttps, User, "Redirect plain HTTP with ssl-redirect, or listen on HTTPS alone.";
     ActionNotFound, User, "Add the actions annotation that the backend names.";

@@ -60,6 +60,11 @@ pub struct ProviderError {
 }
 
 impl ProviderError {
+    /// In words, without the code: for what says the code beside it.
+    pub fn words(&self) -> String {
+        format!("{}: {}", self.call, self.message)
+    }
+
     pub fn blame(&self) -> Blame {
         self.code.blame()
     }

@@ -63,7 +63,7 @@ fn look<'a, F, T>(
 
 fn told(error: Option<&ProviderError>, at: &Origin, what: &str) -> Problem {
     let (code, why) = match error {
-        Some(error) => (error.code, error.to_string()),
+        Some(error) => (error.code, error.words()),
         None => (Code::Unavailable, "it was not looked for yet".to_owned()),
     };
     Problem::new(code, at.clone(), format!("{what} could not be looked for: {why}"))

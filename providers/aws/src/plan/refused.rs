@@ -95,7 +95,7 @@ pub(super) fn problems(
     let mut out = Vec::new();
     for one in refused.iter() {
         let origins = desired.map(|desired| origins(desired, one)).unwrap_or_default();
-        let message = format!("{} {}: {}", one.change.kind, one.change.id, one.error);
+        let message = format!("{} {}: {}", one.change.kind, one.change.id, one.error.words());
         if origins.is_empty() {
             out.push(Problem::new(one.error.code, whole(id), message));
             continue;

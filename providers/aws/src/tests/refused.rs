@@ -51,6 +51,13 @@ fn pass(
     'rounds: for _ in 0..100 {
         let (round, problems) = plan(&settings("demo"), &id, balancer, observed, shared, account);
         if round.is_empty() {
+            for problem in &problems {
+                let code = format!("[{}]", problem.code);
+                assert!(
+                    !problem.message.contains(&code),
+                    "the code stands beside it: {problem}"
+                );
+            }
             return Passed {
                 made,
                 refused,
