@@ -1,7 +1,8 @@
 //! The bytes of a file in, its documents as JSON values with their lines out, or what is malformed and where.
 
 use serde_json::Value;
-use serde_saphyr::{Options, Spanned, UserMessageFormatter};
+use serde_saphyr::budget::BudgetBreach;
+use serde_saphyr::{Error, Options, Spanned, UserMessageFormatter};
 
 /// Largest file that is read, in bytes: 10,000 Ingresses take about 10 MiB.
 const FILE_BYTES: usize = 64 * 1024 * 1024;
@@ -82,10 +83,10 @@ fn yaml(text: &str) -> Result<Vec<Document>, Unreadable> {
             let place = error.location();
             Unreadable {
                 line: place.and_then(|place| usize::try_from(place.line()).ok()),
-                message: format!(
-                    "malformed YAML: {}",
-                    error.render_with_formatter(&UserMessageFormatter)
-                ),
+                message: beyond(&error).unwrap_or_else(|| {
+                    let words = error.render_with_formatter(&UserMessageFormatter);
+                    format!("malformed YAML: {words}")
+                }),
             }
         })?;
     Ok(documents
@@ -95,6 +96,35 @@ fn yaml(text: &str) -> Result<Vec<Document>, Unreadable> {
             value: document.value,
         })
         .collect())
+}
+
+/// Which of our limits the file is beyond, if that is what is wrong with it.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the reader's enums, which grow: the rest is about syntax"
+)]
+fn beyond(error: &Error) -> Option<String> {
+    match error {
+        Error::Budget { breach, .. } => Some(match breach {
+            BudgetBreach::Depth { .. } => format!("it is nested deeper than {DEPTH} levels"),
+            BudgetBreach::RecordedAnchorEvents { .. } => too_many_aliased(),
+            // All others are about its size as a whole.
+            _ => format!("it has more than {NODES} values or {FILE_BYTES} bytes of text"),
+        }),
+        Error::AliasReplayCounterOverflow { .. }
+        | Error::AliasReplayLimitExceeded { .. }
+        | Error::AliasExpansionLimitExceeded { .. }
+        | Error::AliasReplayStackDepthExceeded { .. } => Some(too_many_aliased()),
+        // In an alias it is wrapped in words of the reader's own.
+        _ => error
+            .render_with_formatter(&UserMessageFormatter)
+            .contains("limits breached")
+            .then(too_many_aliased),
+    }
+}
+
+fn too_many_aliased() -> String {
+    format!("its aliases repeat more than {ALIASED_NODES} values")
 }
 
 fn options() -> Options {
