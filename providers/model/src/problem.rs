@@ -125,6 +125,7 @@ codes! {
     NameInvalid, User, "Use a name that the provider accepts.";
     DeletionProtected, User, "Switch deletion protection off; then the load balancer is deleted.";
     SubnetsNotFound, Operator, "Tag at least two subnets in different zones for this scheme, or name them.";
+    VpcNotFound, Operator, "Name a VPC of the account and Region that the controller works in (--aws-vpc-id).";
     SecurityGroupAmbiguous, Operator, "Tag exactly one security group of the node for the cluster.";
     NotOurs, Operator, "Remove or rename the resource of the same name, or let it be adopted.";
 

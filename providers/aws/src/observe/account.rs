@@ -4,12 +4,12 @@ use aws_sdk_acm::types::{CertificateStatus, CertificateSummary, CertificateType,
 use aws_sdk_ec2::types::Filter;
 use futures::try_join;
 use ipnet::IpNet;
-use portcullis_model::ProviderError;
+use portcullis_model::{Code, ProviderError, Retry};
 
 use super::listing::listing;
 use super::together;
 use crate::account::{Account, AcmCertificate, Fact, Interfaces, LateFacts, Subnet};
-use crate::client::{Client, Effect, incomplete, is_gone};
+use crate::client::{Client, Effect, is_gone};
 use crate::limits::Quotas;
 use crate::resource::{CertificateArn, VpcId};
 use crate::wire::{
@@ -34,7 +34,7 @@ pub(crate) async fn account(
     authorities: Authorities,
 ) -> Result<Account, ProviderError> {
     let (ranges, subnets, interfaces, certificates, quotas) = try_join!(
-        ranges(client, vpc),
+        ranges(client, region, vpc),
         subnets(client, region, vpc),
         interfaces(client, vpc),
         certificates(client, authorities),
@@ -52,12 +52,24 @@ pub(crate) async fn account(
     })
 }
 
-async fn ranges(client: &Client, vpc: &VpcId) -> Result<Vec<IpNet>, ProviderError> {
+async fn ranges(client: &Client, region: &str, vpc: &VpcId) -> Result<Vec<IpNet>, ProviderError> {
     const CALL: &str = "ec2:DescribeVpcs";
     let request = client.ec2.describe_vpcs().vpc_ids(vpc.as_str());
-    let answer = client.call(CALL, Effect::Read, request.send()).await?;
-    let vpc = answer.vpcs.unwrap_or_default().pop();
-    Ok(ranges_from(vpc.ok_or_else(|| incomplete(CALL, "VPC"))?))
+    // Neither our fault nor one that trying again mends soon.
+    let missing = || ProviderError {
+        code: Code::VpcNotFound,
+        call: CALL,
+        message: format!("{region} has no VPC {vpc} in this account"),
+        retry: Retry::Backoff,
+    };
+    let answer = match client.call(CALL, Effect::Read, request.send()).await {
+        Ok(answer) => answer,
+        // EC2 API, "Error codes": InvalidVpcID.NotFound and InvalidVpcId.Malformed.
+        Err(error) if error.message.to_ascii_lowercase().starts_with("invalidvpcid") => return Err(missing()),
+        Err(error) => return Err(error),
+    };
+    let found = answer.vpcs.unwrap_or_default().pop();
+    Ok(ranges_from(found.ok_or_else(missing)?))
 }
 
 async fn subnets(client: &Client, region: &str, vpc: &VpcId) -> Result<Vec<Subnet>, ProviderError> {

@@ -174,6 +174,19 @@ async fn a_read_that_fails_is_read_again_later() {
 }
 
 #[tokio::test]
+async fn a_vpc_that_is_not_there_is_named() {
+    let world = World::new().await;
+    let aws = world.told_vpc("vpc-0123456789abcdef0").await;
+    let error = aws.account().await.expect_err("there is no such VPC");
+    assert_eq!(
+        (error.code, error.retry),
+        (Code::VpcNotFound, Retry::Backoff),
+        "{error}"
+    );
+    assert!(error.message.contains("vpc-0123456789abcdef0"), "{error}");
+}
+
+#[tokio::test]
 async fn a_call_takes_no_longer_than_its_claim_was_asked_for() {
     let aws = provider(&server(SILENCE), true).await;
     #[expect(clippy::disallowed_methods, reason = "how long it takes is what is asked")]

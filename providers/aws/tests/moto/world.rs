@@ -29,14 +29,14 @@ impl World {
     pub(crate) async fn new() -> Self {
         let moto = Moto::start();
         let there = moto.account(&AccountSpec::default());
-        let aws = provider(&moto, &there).await;
+        let aws = provider(&moto, &there.region, &there.vpc).await;
         moto.record();
         Self { moto, there, aws }
     }
 
     /// As after a restart: with nothing remembered.
     pub(crate) async fn restarted(&self) -> Aws {
-        provider(&self.moto, &self.there).await
+        provider(&self.moto, &self.there.region, &self.there.vpc).await
     }
 
     /// Service and operation of every call since the last time, in their order.
@@ -119,6 +119,11 @@ impl World {
         made.iter().map(|change| change.summary().call).collect()
     }
 
+    /// A controller that was told another VPC.
+    pub(crate) async fn told_vpc(&self, vpc: &str) -> Aws {
+        provider(&self.moto, &self.there.region, vpc).await
+    }
+
     /// What exists, read from scratch.
     pub(crate) async fn look(&self, id: &LoadBalancerId) -> (Observed, Account) {
         let aws = self.restarted().await;
@@ -133,16 +138,16 @@ pub(crate) fn credentials() -> aws_sdk_ec2::config::Credentials {
     aws_sdk_ec2::config::Credentials::new("test", "test", None, None, "test")
 }
 
-async fn provider(moto: &Moto, there: &support::Account) -> Aws {
+async fn provider(moto: &Moto, region: &str, vpc: &str) -> Aws {
     let config = aws_config::defaults(aws_config::BehaviorVersion::latest())
         .endpoint_url(moto.endpoint())
         .credentials_provider(credentials())
-        .region(aws_config::Region::new(there.region.clone()))
+        .region(aws_config::Region::new(region.to_owned()))
         .load()
         .await;
     let settings = Settings {
         cluster: "demo".into(),
-        vpc: Some(there.vpc.clone()),
+        vpc: Some(vpc.to_owned()),
         ..Settings::default()
     };
     Aws::new(&config, settings).expect("Region and VPC are given")
