@@ -99,6 +99,8 @@ impl LoadBalancerStatus {
 #[serde(rename_all = "camelCase", default)]
 pub struct Bounded<T> {
     /// How many there are, with those left out.
+    // Kubernetes knows no unsigned formats, and warns of them.
+    #[cfg_attr(feature = "cluster", schemars(with = "i64", range(min = 0)))]
     pub total: u64,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub first: Vec<T>,
