@@ -31,8 +31,15 @@ impl Failure {
         Self { closes: true, ..self }
     }
 
+    /// For those who run the proxy.
     pub(crate) fn why(&self) -> &str {
         &self.why
+    }
+
+    /// For clients: what they did wrong. What is wrong behind the proxy names Services and says how they are, which is
+    /// nobody's business out there.
+    fn shown(&self) -> Option<&str> {
+        (!self.status.is_server_error()).then_some(&*self.why)
     }
 
     pub(crate) fn closes(&self) -> bool {
@@ -44,7 +51,11 @@ impl Failure {
     pub(crate) fn response(&self, is_grpc: bool) -> Response<ResponseBody> {
         if !is_grpc {
             let reason = self.status.canonical_reason().unwrap_or_default();
-            let text = format!("{} {reason}: {}\n", self.status.as_u16(), self.why);
+            let code = self.status.as_u16();
+            let text = match self.shown() {
+                Some(why) => format!("{code} {reason}: {why}\n"),
+                None => format!("{code} {reason}\n"),
+            };
             return page(self.status, Some(&TEXT), Bytes::from(text));
         }
         let code = match self.status.as_u16() {
@@ -59,7 +70,8 @@ impl Failure {
         let mut response = page(StatusCode::OK, Some(&GRPC), Bytes::new());
         let headers = response.headers_mut();
         headers.insert("grpc-status", HeaderValue::from_static(code));
-        if let Ok(message) = HeaderValue::from_str(&self.why) {
+        let reason = self.status.canonical_reason().unwrap_or_default();
+        if let Ok(message) = HeaderValue::from_str(self.shown().unwrap_or(reason)) {
             headers.insert("grpc-message", message);
         }
         response

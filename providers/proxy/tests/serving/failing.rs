@@ -76,43 +76,14 @@ async fn a_failure_says_who_failed() {
         })
     })
     .await;
+    // Clients see no name of what is behind; the log has it (`observing`).
     for (name, targets, want, text) in [
-        (
-            "no target",
-            vec![],
-            503,
-            "503 Service Unavailable: shop/web-b:80 has no ready target\n",
-        ),
-        (
-            "nobody listens",
-            vec![down],
-            502,
-            "502 Bad Gateway: shop/web-b:80 takes no connection\n",
-        ),
-        (
-            "no answer",
-            vec![silent.address],
-            504,
-            "504 Gateway Timeout: shop/web-b:80 did not answer within 150ms\n",
-        ),
-        (
-            "no HTTP",
-            vec![garbage.address],
-            502,
-            "502 Bad Gateway: shop/web-b:80 gave no valid answer\n",
-        ),
-        (
-            "hangs up",
-            vec![hanging_up.address],
-            502,
-            "502 Bad Gateway: shop/web-b:80 gave no valid answer\n",
-        ),
-        (
-            "101 unasked",
-            vec![switching.address],
-            502,
-            "502 Bad Gateway: shop/web-b:80 changed protocol unasked\n",
-        ),
+        ("no target", vec![], 503, "503 Service Unavailable\n"),
+        ("nobody listens", vec![down], 502, "502 Bad Gateway\n"),
+        ("no answer", vec![silent.address], 504, "504 Gateway Timeout\n"),
+        ("no HTTP", vec![garbage.address], 502, "502 Bad Gateway\n"),
+        ("hangs up", vec![hanging_up.address], 502, "502 Bad Gateway\n"),
+        ("101 unasked", vec![switching.address], 502, "502 Bad Gateway\n"),
     ] {
         let proxy = impatient(&all_to(backend("b", &targets)));
         let answer = get_once(proxy.http, "a", "/").await;
@@ -135,6 +106,11 @@ async fn a_failure_says_who_failed() {
             (200, Some(code)),
             "{name}"
         );
+        let message = answer.header("grpc-message").unwrap_or_default();
+        assert!(
+            !message.is_empty() && !message.contains("web"),
+            "{name}: {message}"
+        );
     }
 }
 
@@ -149,10 +125,8 @@ async fn a_connection_that_is_not_made_in_time_is_a_timeout() {
     let proxy = impatient(&all_to(backend("b", &[address])));
     let answer = get_once(proxy.http, "a", "/").await;
     assert_eq!(
-        (answer.status(), answer.body.contains("takes no connection")),
-        (504, true),
-        "{}",
-        answer.body
+        (answer.status(), answer.body.as_str()),
+        (504, "504 Gateway Timeout\n")
     );
 }
 
