@@ -62,9 +62,34 @@ fn steps(report: &mut Report, tools: &Tools, filter: Option<&str>) {
         });
     }
     report.step("tests", || {
-        let mut test = cargo(&["test", "--workspace", "--features", "full", "--no-fail-fast"]);
-        passed(test.args(filter).envs(tools.environment()))
+        if let Some(filter) = filter {
+            matches_some(filter, tools)?;
+        }
+        passed(tests().args(filter).envs(tools.environment()))
     });
+}
+
+fn tests() -> Command {
+    cargo(&["test", "--workspace", "--features", "full", "--no-fail-fast"])
+}
+
+/// A filter that matches nothing would pass: cargo runs no test then, and none fails.
+fn matches_some(filter: &str, tools: &Tools) -> Result<()> {
+    let mut list = tests();
+    list.args([filter, "--", "--list"]).envs(tools.environment());
+    let Some(listed) = step::output(&mut list) else {
+        // It does not build; the tests' own run says why.
+        return Ok(());
+    };
+    if !names_a_test(&listed) {
+        bail!("no test's name holds {filter:?}");
+    }
+    Ok(())
+}
+
+/// Whether `--list` of libtest or of a program of our own says that there is a test.
+fn names_a_test(listed: &str) -> bool {
+    listed.lines().any(|line| line.ends_with(": test"))
 }
 
 fn cargo(arguments: &[&str]) -> Command {
@@ -133,5 +158,25 @@ impl Report {
             bail!("{failed} of {} steps failed", self.steps.len());
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_without_a_test_is_told_from_one_with() {
+        for (listed, want) in [
+            ("", false),
+            ("0 tests, 0 benchmarks\n\n0 tests, 0 benchmarks\n", false),
+            ("fast: benchmark\n\n0 tests, 1 benchmark\n", false),
+            (
+                "0 tests, 0 benchmarks\na::b: test\n\n1 test, 0 benchmarks\n",
+                true,
+            ),
+        ] {
+            assert_eq!(names_a_test(listed), want, "{listed:?}");
+        }
     }
 }
