@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use portcullis_model::{LoadBalancerId, ObjectName, Provider, ProviderError, Retry};
+use portcullis_model::{Code, LoadBalancerId, ObjectName, Provider, ProviderError, Retry};
 use tokio::task::JoinSet;
 use tracing::{Instrument, debug, error, info, info_span, warn};
 
@@ -378,6 +378,10 @@ impl<P: Provider> Shop<P> {
             let refused = refused
                 .as_ref()
                 .map(|(ingress, problems)| (&**ingress, problems.as_slice()));
+            // That another controller's class is another's is no problem.
+            let problems = refused.map_or(&[][..], |(_, problems)| problems);
+            let ours = problems.iter().all(|problem| problem.code != Code::ClassForeign);
+            self.metrics.refused(&name, if ours { problems } else { &[] });
             let dropped = self.reporter.refused(&name, refused, now()).await;
             (0..dropped).for_each(|_| self.metrics.event_dropped());
         }

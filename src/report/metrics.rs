@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use portcullis_model::{Code, LoadBalancerId, Problem};
+use portcullis_model::{Code, LoadBalancerId, ObjectName, Problem};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -32,6 +32,14 @@ struct CodeLabels {
     code: &'static str,
 }
 
+/// What has problems of its own.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Whose {
+    LoadBalancer(LoadBalancerId),
+    /// An Ingress that is part of none.
+    Refused(ObjectName),
+}
+
 /// All that is counted.
 #[derive(Debug)]
 pub struct Metrics {
@@ -46,8 +54,8 @@ pub struct Metrics {
     leading: Gauge,
     balancers: Gauge,
     events_dropped: Counter,
-    /// Problems of each load balancer, so that those of one can be taken back.
-    known: Mutex<BTreeMap<LoadBalancerId, BTreeMap<Code, i64>>>,
+    /// Problems of each, so that those of one can be taken back.
+    known: Mutex<BTreeMap<Whose, BTreeMap<Code, i64>>>,
     last_pass: Gauge<f64, AtomicU64>,
 }
 
@@ -169,14 +177,20 @@ impl Metrics {
             }
             End::Resting | End::Settled { .. } | End::Held(_) | End::Gone => {}
         }
+        let whose = || Whose::LoadBalancer(outcome.id.clone());
         match &outcome.end {
             // A pass that rests has not looked for problems: those known still stand.
             End::Resting => {}
-            End::Gone => self.problems(&outcome.id, &[]),
+            End::Gone => self.problems(whose(), &[]),
             End::Settled { .. } | End::Held(_) | End::Incomplete(_) | End::Failed(_) => {
-                self.problems(&outcome.id, &outcome.problems)
+                self.problems(whose(), &outcome.problems)
             }
         }
+    }
+
+    /// An Ingress is refused for these problems; with none, not any more.
+    pub fn refused(&self, ingress: &ObjectName, problems: &[Problem]) {
+        self.problems(Whose::Refused(ingress.clone()), problems);
     }
 
     /// A pass could not even begin, or its outcome not be written.
@@ -218,13 +232,13 @@ impl Metrics {
         self.changes.get_or_create(&ChangeLabels { call, outcome }).inc();
     }
 
-    fn problems(&self, id: &LoadBalancerId, problems: &[Problem]) {
+    fn problems(&self, whose: Whose, problems: &[Problem]) {
         let mut counts: BTreeMap<Code, i64> = BTreeMap::new();
         for problem in problems {
             *counts.entry(problem.code).or_default() += 1;
         }
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = known.remove(id).unwrap_or_default();
+        let before = known.remove(&whose).unwrap_or_default();
         for (sign, counts) in [(-1, &before), (1, &counts)] {
             for (code, count) in counts {
                 self.problems
@@ -233,14 +247,14 @@ impl Metrics {
             }
         }
         if !counts.is_empty() {
-            known.insert(id.clone(), counts);
+            known.insert(whose, counts);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use portcullis_model::{ObjectName, Origin};
+    use portcullis_model::Origin;
 
     use super::*;
 
@@ -306,6 +320,18 @@ mod tests {
         ] {
             metrics.pass(&outcome(end, &codes), Duration::ZERO, 0.0);
             assert_eq!(line(&metrics.text()).as_deref(), Some(want), "{name}");
+        }
+    }
+
+    #[test]
+    fn an_ingress_that_is_refused_counts_until_it_is_mended() {
+        let metrics = Metrics::default();
+        let name = ObjectName::new("shop", "web");
+        let missing = Problem::new(Code::ClassNotFound, Origin::new("ingress", name.clone(), ""), "m");
+        for (problems, want) in [(vec![missing.clone()], 1), (vec![missing], 1), (vec![], 0)] {
+            metrics.refused(&name, &problems);
+            let line = format!("portcullis_problems{{code=\"ClassNotFound\"}} {want}\n");
+            assert!(metrics.text().contains(&line), "{want}: {}", metrics.text());
         }
     }
 
