@@ -31,8 +31,9 @@ pub const FINALIZER: &str = "portcullis.dev/load-balancer";
         printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type=='Ready')].status"}"#,
         printcolumn = r#"{"name":"Settled","type":"string","jsonPath":".status.conditions[?(@.type=='Settled')].reason"}"#,
         printcolumn = r#"{"name":"Problems","type":"integer","jsonPath":".status.problems.total"}"#,
-        printcolumn = r#"{"name":"Pending","type":"integer","jsonPath":".status.pending.total"}"#,
-        printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
+        printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
+        printcolumn = r#"{"name":"Pending","type":"integer","priority":1,"jsonPath":".status.pending.total"}"#,
+        printcolumn = r#"{"name":"Why","type":"string","priority":1,"jsonPath":".status.conditions[?(@.type=='Settled')].message"}"#
     )
 )]
 #[serde(rename_all = "camelCase")]
