@@ -118,6 +118,29 @@ async fn a_forged_record_deletes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_deletes_a_record_in_use_is_told_what_does() {
+    let world = Arc::new(World::start().await);
+    let running = world.control(world.aws().await).await;
+    served(&world, "web").await;
+    with(&world, |world| world.delete(&format!("{RECORDS}/shop.web"))).await;
+    until(&world, "it is told", |world| {
+        let events = world.get("/apis/events.k8s.io/v1/events")?.to_string();
+        (events.contains("\"Kept\"") && events.contains("goes on serving")).then_some(())
+    })
+    .await;
+    with(&world, |world| {
+        assert!(record(world, "shop.web").is_some() && world.settled("shop.web"));
+        world.delete(&format!("{INGRESSES}/web"));
+    })
+    .await;
+    until(&world, "without its Ingress it goes", |world| {
+        record(world, "shop.web").is_none().then_some(())
+    })
+    .await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_pause_holds_changes_back_and_shows_them() {
     let world = Arc::new(World::start().await);
     let running = world.control(world.aws().await).await;

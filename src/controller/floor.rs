@@ -81,6 +81,8 @@ pub(super) struct Floor<P: Provider> {
     backoff: Backoff<LoadBalancerId>,
     /// Ingresses to be told that they are refused, or not any more.
     refused: BTreeSet<ObjectName>,
+    /// Load balancers whose record somebody deletes.
+    deleted: BTreeSet<LoadBalancerId>,
     records_listed: bool,
     /// A look at targets' health is under way: a slow one is not overtaken by the next.
     probing: bool,
@@ -96,6 +98,7 @@ impl<P: Provider> Floor<P> {
             queue: Queue::new(pace),
             backoff: Backoff::default(),
             refused: BTreeSet::new(),
+            deleted: BTreeSet::new(),
             records_listed: false,
             probing: false,
             bind: Bind::Due,
@@ -118,6 +121,14 @@ impl<P: Provider> Floor<P> {
             let shop = self.shop.clone();
             self.chores.spawn(async move {
                 shop.tell_refused(names).await;
+                Chore::Told
+            });
+        }
+        if !self.deleted.is_empty() {
+            let ids = std::mem::take(&mut self.deleted);
+            let shop = self.shop.clone();
+            self.chores.spawn(async move {
+                shop.tell_kept(ids).await;
                 Chore::Told
             });
         }
@@ -163,7 +174,13 @@ impl<P: Provider> Floor<P> {
                 self.records_listed = true;
                 ids.iter().for_each(|id| self.queue.touch(id, now));
             }
-            RecordNews::Changed(id) => self.queue.touch(&id, now),
+            RecordNews::Changed(id) => {
+                self.queue.touch(&id, now);
+                let record = self.shop.site.records.get(&id);
+                if record.is_some_and(|record| record.metadata.deletion_timestamp.is_some()) {
+                    self.deleted.insert(id);
+                }
+            }
         }
     }
 
@@ -363,6 +380,21 @@ impl<P: Provider> Shop<P> {
             (0..dropped).for_each(|_| self.metrics.event_dropped());
         }
         looked
+    }
+
+    /// Of load balancers whose record somebody deletes, those that Ingresses ask for.
+    async fn tell_kept(&self, ids: BTreeSet<LoadBalancerId>) {
+        for id in ids {
+            let asked = {
+                let index = self.site.index.lock();
+                let synced = index.synced();
+                synced.is_ok_and(|synced| !synced.snapshot(&id).members.is_empty())
+            };
+            if let Some(record) = self.site.records.get(&id).filter(|_| asked) {
+                let dropped = self.reporter.kept(&id, &record, now()).await;
+                (0..dropped).for_each(|_| self.metrics.event_dropped());
+            }
+        }
     }
 
     async fn tell_refused(&self, names: BTreeSet<ObjectName>) {

@@ -126,6 +126,18 @@ pub fn refused(ingress: &Ingress, problems: &[Problem]) -> Vec<Note> {
         .collect()
 }
 
+/// What is told at a record that somebody deletes though Ingresses ask for the load balancer.
+pub fn kept(record: Regarding) -> Note {
+    Note {
+        regarding: record,
+        tone: Tone::Normal,
+        reason: "Kept",
+        text: "Ingresses ask for this load balancer, so it goes on serving and this record stays or is written anew; \
+               delete them, or take them out of the group, and it is deleted with all that was made for it"
+            .to_owned(),
+    }
+}
+
 /// What a TargetGroupBinding is told.
 pub fn binding(name: &ObjectName, uid: &str, problems: &[Problem]) -> Vec<Note> {
     let regarding = Regarding {
@@ -166,6 +178,8 @@ pub enum Source {
     Refused(ObjectName),
     /// A TargetGroupBinding.
     Binding(ObjectName),
+    /// A record that somebody deletes though Ingresses ask for the load balancer.
+    Deletion(LoadBalancerId),
 }
 
 /// What was told already, and how much more may be.

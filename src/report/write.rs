@@ -118,6 +118,13 @@ impl Reporter {
         self.tell(Source::Refused(name.clone()), notes, now).await
     }
 
+    /// Tells whoever deletes the record of a load balancer that Ingresses ask for why it stays.
+    pub async fn kept(&self, id: &LoadBalancerId, record: &LoadBalancerResource, now: Instant) -> usize {
+        info!(lb = %id, "its record is being deleted, and Ingresses ask for it: it goes on serving");
+        let note = events::kept(regarding(record));
+        self.tell(Source::Deletion(id.clone()), vec![note], now).await
+    }
+
     /// Removes the finalizer by which the AWS Load Balancer Controller holds an Ingress for this load balancer.
     async fn let_go(&self, ingress: &Ingress, id: &LoadBalancerId) -> Result<(), ReportError> {
         let name = &ingress.meta.name;
