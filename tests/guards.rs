@@ -141,6 +141,40 @@ async fn who_deletes_a_record_in_use_is_told_what_does() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_somebody_wrote_over_is_restored() {
+    let world = Arc::new(World::start().await);
+    let running = world.control(world.aws().await).await;
+    served(&world, "web").await;
+    let ingress = format!("{INGRESSES}/web");
+    let record = format!("{RECORDS}/shop.web");
+    let shown = |world: &World, at: &str| world.get(at).map(|object| object["status"].to_string());
+    let at = ingress.clone();
+    let before = with(&world, move |world| shown(world, &at)).await;
+    let forged = json!({"status": {"loadBalancer": {"ingress": [{"hostname": "elsewhere.example"}]}}});
+    let forgeries = [
+        (ingress.clone(), forged.clone()),
+        (
+            record.clone(),
+            json!({"status": {"address": "elsewhere.example"}}),
+        ),
+    ];
+    for (at, forgery) in forgeries {
+        let written = at.clone();
+        with(&world, move |world| {
+            world.patch(&format!("{written}/status"), &forgery)
+        })
+        .await;
+        let (ingress, record, before) = (ingress.clone(), record.clone(), before.clone());
+        until(&world, &at, move |world| {
+            let forged = |at: &str| shown(world, at).is_none_or(|text| text.contains("elsewhere"));
+            (!forged(&record) && shown(world, &ingress) == before).then_some(())
+        })
+        .await;
+    }
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_pause_holds_changes_back_and_shows_them() {
     let world = Arc::new(World::start().await);
     let running = world.control(world.aws().await).await;
