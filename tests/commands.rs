@@ -108,6 +108,21 @@ fn exit_codes_tell_done_from_failed_from_misused() {
         let printed = if want == 0 { &output.stdout } else { &output.stderr };
         assert!(!printed.is_empty(), "{arguments:?} says nothing");
     }
+    #[cfg(not(all(feature = "cluster", feature = "aws")))]
+    for arguments in [
+        vec!["run"],
+        vec!["adopt", "--dry-run"],
+        vec!["doctor", "--orphans", "--help"],
+        [&plan[..], &[empty, "--observe"]].concat(),
+    ] {
+        let output = output(&arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {output:?}");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            said.contains("this build lacks") && said.contains("--features"),
+            "{said}"
+        );
+    }
 }
 
 #[test]

@@ -61,6 +61,12 @@ fn steps(report: &mut Report, tools: &Tools, filter: Option<&str>) {
             )
         });
     }
+    if filter.is_none() {
+        // What a fresh clone builds lacks commands, and says so.
+        report.step("commands, default features", || {
+            passed(cargo(&["test", "--test", "commands"]).envs(tools.environment()))
+        });
+    }
     report.step("tests", || {
         if let Some(filter) = filter {
             matches_some(filter, tools)?;
