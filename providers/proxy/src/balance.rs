@@ -1,7 +1,8 @@
 //! Backends with their targets in, the target of a request out.
 //!
 //! A backend is drawn by weight, then a target: of two drawn at random the one with fewer requests under way. What
-//! is under way is counted per address over all backends, and survives a change of configuration.
+//! is under way is counted per address over all backends, and survives a change of configuration. A target that rests
+//! after failed connections is passed over while another does not; one that warms up takes its share by and by.
 //!
 //! Draining targets get no new requests while any is ready. Where none is, they serve on, as kube-proxy falls back
 //! to endpoints that are serving though terminating (KEP-1669). Where there is none at all, the request is answered 503.
@@ -11,17 +12,19 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use portcullis_model::{
     Backend, BackendId, BackendProtocol, Code, Problem, Target, TargetAddress, TargetState,
 };
 
+use crate::sticky::TargetSticky;
 use crate::table::{Choice, Forward};
+use crate::target::LiveTarget;
 
-/// Asks to keep each client at one target. Source: ELBv2 API, TargetGroupAttribute.
-const STICKY: &str = "stickiness.enabled";
+/// Seconds in which a new target comes to its full share, 30–900; 0 for at once. Source: ELBv2 API,
+/// TargetGroupAttribute.
+const SLOW_START: &str = "slow_start.duration_seconds";
 
 /// A backend as it is now.
 #[derive(Debug)]
@@ -30,15 +33,11 @@ pub(crate) struct LiveBackend {
     pub(crate) protocol: BackendProtocol,
     /// Longest time until it has answered; the proxy's default where absent.
     pub(crate) timeout: Option<Duration>,
+    /// None where a client may be sent to any target each time.
+    pub(crate) sticky: Option<TargetSticky>,
+    slow_start: Option<Duration>,
     /// Those that may have new requests.
     targets: Box<[Arc<LiveTarget>]>,
-}
-
-/// A target and what is under way to it.
-#[derive(Debug)]
-pub(crate) struct LiveTarget {
-    pub(crate) address: SocketAddr,
-    outstanding: AtomicU32,
 }
 
 pub(crate) type Targets = HashMap<SocketAddr, Arc<LiveTarget>>;
@@ -51,20 +50,15 @@ impl LiveBackend {
         targets: &mut Targets,
     ) -> (Self, Vec<Problem>) {
         let mut problems = Vec::new();
-        if backend
+        let sticky = TargetSticky::of(backend).unwrap_or_else(|why| {
+            problems.push(Problem::new(Code::OptionUnsupported, backend.origin.clone(), why));
+            None
+        });
+        let slow_start = backend
             .attributes
-            .get(STICKY)
-            .is_some_and(|value| value == "true")
-        {
-            problems.push(Problem::new(
-                Code::OptionUnsupported,
-                backend.origin.clone(),
-                format!(
-                    "{STICKY}: the proxy does not keep a client at one target of {}",
-                    backend.id
-                ),
-            ));
-        }
+            .get(SLOW_START)
+            .and_then(|text| text.parse().ok());
+        let slow_start = slow_start.filter(|s| *s > 0).map(Duration::from_secs);
         let mut ready = Vec::new();
         let mut draining = Vec::new();
         for target in backend.targets.iter() {
@@ -77,9 +71,11 @@ impl LiveBackend {
                 continue;
             };
             let kept = || previous.and_then(|p| p.get(&address)).cloned();
+            // At the start nobody is new: all share alike.
+            let made = || Arc::new(LiveTarget::new(address, previous.is_some()));
             let live = targets
                 .entry(address)
-                .or_insert_with(|| kept().unwrap_or_else(|| Arc::new(LiveTarget::new(address))));
+                .or_insert_with(|| kept().unwrap_or_else(made));
             match target.state {
                 TargetState::Ready => ready.push(live.clone()),
                 TargetState::Draining => draining.push(live.clone()),
@@ -89,10 +85,18 @@ impl LiveBackend {
         let live = Self {
             id: backend.id.clone(),
             protocol: backend.protocol.clone(),
+            sticky,
+            slow_start,
             timeout: backend.timeout_seconds.map(|s| Duration::from_secs(s.into())),
             targets: serving.into(),
         };
         (live, problems)
+    }
+
+    /// The target that a client's cookie names, if it may have requests and does not rest.
+    pub(crate) fn stuck(&self, mark: u64) -> Option<Arc<LiveTarget>> {
+        let mut marked = self.targets.iter().filter(|target| target.mark == mark);
+        marked.find(|target| !target.rests()).cloned()
     }
 
     /// The better of two targets drawn at random, of those not tried yet.
@@ -104,15 +108,31 @@ impl LiveBackend {
         let second = if second >= first { second + 1 } else { second };
         let one = self.targets.get(first)?;
         let other = self.targets.get(second).unwrap_or(one);
-        let better = if other.outstanding() < one.outstanding() {
-            other
-        } else {
-            one
+        let (better, worse) = match other.outstanding() < one.outstanding() {
+            true => (other, one),
+            false => (one, other),
         };
-        if !tried.contains(&better.address) {
-            return Some(better.clone());
+        let (better, worse) = match self.warms(better, random) && !self.warms(worse, random) {
+            true => (worse, better),
+            false => (better, worse),
+        };
+        let free = |target: &&Arc<LiveTarget>| !tried.contains(&target.address);
+        if let Some(good) = [better, worse].into_iter().find(|t| free(t) && !t.rests()) {
+            return Some(good.clone());
         }
-        self.targets.iter().find(|t| !tried.contains(&t.address)).cloned()
+        // Where all rest, each is as good as the other. The search begins anywhere, so that no neighbour takes all.
+        let (before, from) = self.targets.split_at(first);
+        let all = || from.iter().chain(before).filter(free);
+        let least = all().filter(|t| !t.rests()).min_by_key(|t| t.outstanding());
+        least.or_else(|| all().next()).cloned()
+    }
+
+    /// Whether a target that warms up leaves this request to another.
+    fn warms(&self, target: &LiveTarget, random: &Random) -> bool {
+        let Some(share) = self.slow_start.and_then(|over| target.share(over)) else {
+            return false;
+        };
+        random.below_u32(1000) >= share
     }
 }
 
@@ -120,41 +140,6 @@ fn socket_address(target: &Target) -> Option<SocketAddr> {
     match &target.address {
         TargetAddress::Ip(ip) => Some(SocketAddr::new(*ip, target.port.get())),
         TargetAddress::Instance(_) => None,
-    }
-}
-
-impl LiveTarget {
-    fn new(address: SocketAddr) -> Self {
-        Self {
-            address,
-            outstanding: AtomicU32::new(0),
-        }
-    }
-
-    /// Requests under way, over all workers.
-    pub(crate) fn outstanding(&self) -> u32 {
-        self.outstanding.load(Ordering::Relaxed)
-    }
-}
-
-/// A request under way to a target; it counts until this is dropped.
-#[derive(Debug)]
-pub(crate) struct UnderWay(Arc<LiveTarget>);
-
-impl UnderWay {
-    pub(crate) fn to(target: Arc<LiveTarget>) -> Self {
-        target.outstanding.fetch_add(1, Ordering::Relaxed);
-        Self(target)
-    }
-
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.0.address
-    }
-}
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        self.0.outstanding.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -16,8 +16,8 @@ use tokio::time::{Instant, Sleep};
 
 use crate::access_log::Noted;
 use crate::activity::Open;
-use crate::balance::UnderWay;
 use crate::pools::Lease;
+use crate::target::UnderWay;
 
 pub(crate) type BodyError = Box<dyn Error + Send + Sync>;
 

@@ -14,8 +14,9 @@ use portcullis_model::{
     LoadBalancer, Origin, PathMatch, Port, Problem, Protocol, Redirect, Rule,
 };
 
+use crate::sticky::Sticky;
 use crate::table::{
-    Action, Choice, Forward, HostIndex, ListenerTable, Page, PathIndex, Route, RouteTable, RuleIndex, Sticky,
+    Action, Choice, Forward, HostIndex, ListenerTable, Page, PathIndex, Route, RouteTable, RuleIndex,
 };
 
 /// The ports that clients reach the proxy at: all HTTP listeners share the first, all HTTPS listeners the second.
@@ -225,7 +226,7 @@ impl<'a> Compiler<'a> {
 }
 
 /// A number for a name that stays the same as long as the name does.
-fn mark(name: &impl Hash) -> u64 {
+pub(crate) fn mark(name: &impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     name.hash(&mut hasher);
     hasher.finish()

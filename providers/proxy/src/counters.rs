@@ -11,6 +11,7 @@ pub(crate) struct Counters {
     by_class: [AtomicU64; 5],
     without_backend: AtomicU64,
     retried: AtomicU64,
+    unreached: AtomicU64,
     opened: AtomicU64,
     closed: AtomicU64,
     panics: AtomicU64,
@@ -30,6 +31,10 @@ impl Counters {
 
     pub(crate) fn retried(&self) {
         self.retried.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn unreached(&self) {
+        self.unreached.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn opened(&self) {
@@ -59,6 +64,8 @@ pub struct Totals {
     pub without_backend: u64,
     /// Requests sent again because a kept connection had closed.
     pub retried: u64,
+    /// Connections that targets did not take.
+    pub unreached: u64,
     pub connections_opened: u64,
     pub connections_open: u64,
     /// Connections that ended in a fault of the proxy.
@@ -75,6 +82,7 @@ impl Totals {
         }
         self.without_backend += get(&counters.without_backend);
         self.retried += get(&counters.retried);
+        self.unreached += get(&counters.unreached);
         self.panics += get(&counters.panics);
         self.lines_lost += get(&counters.lines_lost);
         // Closed is read first: an open connection may be missed, none is counted below zero.

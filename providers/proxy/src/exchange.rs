@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::rc::Rc;
 
-use http::header::{CONNECTION, HeaderValue, SET_COOKIE, UPGRADE};
+use http::header::{CONNECTION, HeaderValue, UPGRADE};
 use http::request::Parts;
 use http::{Request, Response, StatusCode, Version};
 use hyper::upgrade::OnUpgrade;
@@ -18,7 +18,7 @@ use crate::head::{self, Asked};
 use crate::lookup::{Found, RequestHead};
 use crate::rewrite::rewrite;
 use crate::serving::ServingState;
-use crate::table::{Action, Choice, Forward, ListenerTable, Sticky};
+use crate::table::{Action, Forward, ListenerTable};
 use crate::trace::Ids;
 use crate::trust::{self, Asker};
 use crate::tunnel::tunnel;
@@ -173,9 +173,7 @@ impl Call<'_> {
     ) -> Result<Response<ResponseBody>, Failure> {
         let timeouts = &self.worker.settings.timeouts;
         let sticky = self.action.sticky.as_ref();
-        let mark = sticky
-            .and_then(|s| fields::cookie(&parts.headers, &s.cookie))
-            .and_then(read_mark);
+        let mark = sticky.and_then(|sticky| sticky.mark_of(&parts.headers));
         let unavailable = |why: &str| Failure::new(StatusCode::SERVICE_UNAVAILABLE, why);
         let choice = self.action.choose(&self.worker.random, mark);
         let choice = choice.ok_or_else(|| unavailable("every backend has the weight 0"))?;
@@ -185,6 +183,8 @@ impl Call<'_> {
             noted.entry.backend = Some(backend.id.to_string());
         }
 
+        let at = backend.sticky.as_ref();
+        let before = at.and_then(|sticky| sticky.mark_of(&parts.headers));
         let target = parts
             .uri
             .path_and_query()
@@ -225,9 +225,11 @@ impl Call<'_> {
             hop,
             body,
         };
-        let answered = forward(self.worker, backend, ask).await?;
+        let answered = forward(self.worker, backend, ask, before).await?;
+        let answering = answered.under_way.target();
+        let (address, target) = (answering.address, answering.mark);
         if let Some(noted) = noted {
-            noted.entry.upstream = Some(answered.under_way.address());
+            noted.entry.upstream = Some(address);
         }
         let mut response = if answered.response.status() == StatusCode::SWITCHING_PROTOCOLS {
             if !asks_upgrade {
@@ -250,9 +252,11 @@ impl Call<'_> {
         response.extensions_mut().clear();
         if let Some(sticky) = sticky
             && mark != Some(choice.mark)
-            && let Ok(cookie) = HeaderValue::try_from(cookie(sticky, choice, asker.client.is_tls))
         {
-            response.headers_mut().append(SET_COOKIE, cookie);
+            sticky.set(response.headers_mut(), choice.mark, asker.client.is_tls);
+        }
+        if let Some(sticky) = at {
+            sticky.set(response.headers_mut(), target, before, asker.client.is_tls);
         }
         Ok(response)
     }
@@ -278,17 +282,4 @@ fn switch(worker: &Worker, answered: Answered, client: OnUpgrade) -> Response<Re
     let idle = worker.settings.timeouts.tunnel;
     worker.clients.spawn(tunnel(client, backend, idle, under_way));
     Response::from_parts(parts, ResponseBody::text(bytes::Bytes::new()))
-}
-
-fn cookie(sticky: &Sticky, choice: &Choice, is_tls: bool) -> String {
-    let secure = if is_tls { "; Secure" } else { "" };
-    let Sticky { cookie, seconds } = sticky;
-    format!(
-        "{cookie}={:016x}; Max-Age={seconds}; Path=/; HttpOnly; SameSite=Lax{secure}",
-        choice.mark
-    )
-}
-
-fn read_mark(text: &str) -> Option<u64> {
-    u64::from_str_radix(text, 16).ok()
 }

@@ -21,10 +21,11 @@ use portcullis_model::BackendVersion;
 use tokio::time::timeout_at;
 
 use crate::answer::Failure;
-use crate::balance::{LiveBackend, LiveTarget, UnderWay};
+use crate::balance::LiveBackend;
 use crate::body::{Progress, RequestBody, Unfinished};
 use crate::fields::Hop;
 use crate::pools::{ConnectError, Key, Lease, Sender};
+use crate::target::{LiveTarget, UnderWay};
 use crate::worker::Worker;
 
 /// Targets that are tried for a connection before the request fails.
@@ -49,10 +50,18 @@ pub(crate) struct Answered {
     pub(crate) lease: Lease,
 }
 
-pub(crate) async fn forward(worker: &Worker, backend: &LiveBackend, ask: Ask) -> Result<Answered, Failure> {
+/// `stuck` is the mark of the target that the client was at before.
+pub(crate) async fn forward(
+    worker: &Worker,
+    backend: &LiveBackend,
+    ask: Ask,
+    stuck: Option<u64>,
+) -> Result<Answered, Failure> {
     let limit = backend.timeout.unwrap_or(worker.settings.timeouts.answer);
     let mut tried: Vec<SocketAddr> = Vec::new();
-    let mut target = choose(worker, backend, &tried).ok_or_else(|| no_target(backend))?;
+    let target = stuck.and_then(|mark| backend.stuck(mark));
+    let target = target.or_else(|| choose(worker, backend, &tried));
+    let mut target = target.ok_or_else(|| no_target(backend))?;
     let named = !ask.authority.is_empty();
     let (mut request, authority) = outgoing(ask, backend);
     let mut fresh = false;
@@ -60,8 +69,13 @@ pub(crate) async fn forward(worker: &Worker, backend: &LiveBackend, ask: Ask) ->
         let under_way = UnderWay::to(target.clone());
         let key = Key::new(target.address, &backend.protocol);
         let mut lease = match worker.pools.acquire(key, fresh).await {
-            Ok(lease) => lease,
+            Ok(lease) => {
+                target.connected();
+                lease
+            }
             Err(error) => {
+                target.failed();
+                worker.counters.unreached();
                 tried.push(target.address);
                 let next = choose(worker, backend, &tried).filter(|_| tried.len() < TARGETS_TRIED);
                 target = next.ok_or_else(|| unreachable(backend, &error))?;

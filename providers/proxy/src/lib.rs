@@ -95,6 +95,7 @@ mod exchange;
 mod fields;
 mod head;
 mod rewrite;
+mod sticky;
 mod trace;
 mod trust;
 
@@ -106,6 +107,7 @@ mod body;
 mod counters;
 mod forward;
 mod pools;
+mod target;
 mod tunnel;
 
 pub use access::LogFormat;

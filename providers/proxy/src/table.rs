@@ -8,6 +8,8 @@ use http::{HeaderValue, StatusCode};
 use ipnet::IpNet;
 use portcullis_model::{BackendId, Condition, HostMatch, PathMatch, Port, Redirect, Rewrite};
 
+use crate::sticky::Sticky;
+
 /// A rule's place in the load balancer's list. Lower is earlier, and the first that takes a request answers it.
 pub(crate) type RuleIndex = u32;
 
@@ -71,13 +73,6 @@ pub struct Choice {
     pub weight: u16,
     /// What the cookie says for this backend.
     pub mark: u64,
-}
-
-/// A cookie that leads a client back to the backend it was given.
-#[derive(Debug)]
-pub struct Sticky {
-    pub cookie: Box<str>,
-    pub seconds: u32,
 }
 
 /// A fixed response.

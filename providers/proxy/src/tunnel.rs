@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional};
 use tokio::time::{Instant, sleep_until};
 use tracing::debug;
 
-use crate::balance::UnderWay;
+use crate::target::UnderWay;
 
 /// Carries bytes until either side is done, or neither has sent any for `idle`.
 pub(crate) async fn tunnel(client: OnUpgrade, backend: OnUpgrade, idle: Duration, under_way: UnderWay) {

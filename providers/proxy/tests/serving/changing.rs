@@ -16,7 +16,7 @@ use crate::balancer::{KeyPairs, all_to, backend, empty, rule, serve, serve_with,
 use crate::client::{Client, get, get_once, read_until, soon, until};
 use crate::echo::Echo;
 
-fn change(handle: &Handle, balancer: &LoadBalancer) {
+pub(crate) fn change(handle: &Handle, balancer: &LoadBalancer) {
     let before = handle.state();
     let (state, _) =
         ServingState::build(balancer, &KeyPairs::new(), Some(&before), ServedPorts::default()).unwrap();

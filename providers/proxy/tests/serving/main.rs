@@ -14,3 +14,4 @@ mod observing;
 mod routing;
 mod secure;
 mod streaming;
+mod targets;

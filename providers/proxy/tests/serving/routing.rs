@@ -145,9 +145,9 @@ async fn who_is_not_admitted_gets_no_answer_from_a_rule() {
 async fn what_cannot_be_done_is_refused_at_its_own_rule() {
     let echo = Echo::http1("one").await;
     let mut sticky = backend("one", &[echo.address]);
-    sticky
-        .attributes
-        .insert("stickiness.enabled".into(), "true".into());
+    sticky.attributes.extend(
+        [("stickiness.enabled", "true"), ("stickiness.type", "source_ip")].map(|(k, v)| (k.into(), v.into())),
+    );
     let mut balancer = all_to(sticky);
     let mut guarded = rule("*", "/admin", to("one"));
     guarded.authenticate = Some(Authenticate::Jwt {
