@@ -7,6 +7,7 @@ mod clock;
 mod floor;
 mod tenancy;
 
+use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -267,6 +268,7 @@ fn answers<P: Provider>(
             shop.metrics.calls(&calls(&shop.site.provider));
             shop.metrics.text()
         }),
+        pages: BTreeMap::new(),
     }
 }
 

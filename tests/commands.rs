@@ -268,6 +268,20 @@ fn what_secrets_hold_is_never_printed() {
     }
 }
 
+/// Status line and body.
+fn get(address: &str, host: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
 /// `portcullis serve` on free ports; killed when dropped.
 struct Serving {
     process: Child,
@@ -308,16 +322,7 @@ impl Serving {
 
     /// Status line and body.
     fn get(&self, host: &str, path: &str) -> String {
-        let mut stream = TcpStream::connect(&self.http).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        write!(
-            stream,
-            "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
-        )
-        .unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer
+        get(&self.http, host, path)
     }
 
     /// Asks until the answer holds this text.
@@ -411,6 +416,35 @@ fn a_served_folder_is_followed_and_a_broken_file_keeps_its_last_good_content() {
         "{logged}"
     );
     assert!(logged.contains("loopback"), "{logged}");
+}
+
+#[test]
+fn what_is_served_can_be_watched() {
+    let dir = tempfile::tempdir().unwrap();
+    let web = dir.path().join("web.yaml");
+    fs::write(&web, ANSWERS.replace("BODY", "first")).unwrap();
+    let serving = Serving::start(dir.path(), &["--admin", "127.0.0.1:0"]);
+    let (_, admin) = serving.ready.trim().rsplit_once(" admin ").unwrap();
+    let page = |path: &str| get(admin, "admin", path);
+    assert!(page("/readyz").ends_with("ok\n"), "{}", page("/readyz"));
+    let table = page("/table");
+    assert!(
+        table.contains("version 0\n") && table.contains("shop.example"),
+        "{table}"
+    );
+    fs::write(&web, ANSWERS.replace("BODY", "second")).unwrap();
+    serving.answers("shop.example", "second");
+    assert!(page("/table").contains("version 1\n"), "{}", page("/table"));
+    let metrics = page("/metrics");
+    assert!(
+        metrics.contains("\nportcullis_proxy_swaps_total 1\n"),
+        "{metrics}"
+    );
+    assert!(
+        !metrics.contains("\nportcullis_proxy_answers_total{class=\"2xx\"} 0\n"),
+        "{metrics}"
+    );
+    assert!(page("/").starts_with("HTTP/1.1 404"), "{}", page("/"));
 }
 
 #[test]

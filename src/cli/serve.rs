@@ -1,5 +1,6 @@
 //! A folder and two addresses in, a running proxy until a signal comes out.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -11,14 +12,17 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use ipnet::IpNet;
-use portcullis_proxy::{AccessLog, Drained, Handle, LogFormat, ServerConfig, Sink};
+use portcullis_proxy::{AccessLog, Drained, Handle, LogFormat, ServerConfig, Sink, View};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use super::Ended;
 use super::folder::FolderArgs;
 use super::served::Served;
 use crate::cluster::folder::Watch;
+use crate::report::admin::{self, Answers};
+use crate::report::proxy;
 use crate::translate::Settings;
 
 const EXAMPLE: &str = "\
@@ -44,6 +48,9 @@ pub(super) struct ServeArgs {
     /// Threads that serve [default: the number of processors]
     #[arg(long, value_name = "N")]
     workers: Option<NonZeroUsize>,
+    /// Address of /livez, /readyz, /metrics and /table, which shows what is served; for nobody else to reach
+    #[arg(long, value_name = "ADDR:PORT")]
+    admin: Option<SocketAddr>,
     /// Longest time for requests under way once a signal has come, in seconds, a day at most
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(..=86_400))]
     drain_seconds: u64,
@@ -109,10 +116,40 @@ pub(super) fn serve(args: &ServeArgs) -> anyhow::Result<Ended> {
         let signals = Signals::listen()?;
         let watch = Watch::new(&args.folder.manifests);
         let served = Served::start(&args.folder.manifests, settings, &config)?;
+        // Answers until the end, also while it drains.
+        let mut watching = JoinSet::new();
+        let mut watched = None;
+        if let Some(address) = args.admin {
+            let listener = admin::bind(address).await;
+            let listener = listener.with_context(|| format!("failed to listen on {address}"))?;
+            watched = Some(
+                listener
+                    .local_addr()
+                    .context("failed to learn the admin address")?,
+            );
+            watching.spawn(admin::serve(listener, Arc::new(answers(served.handle().view()))));
+        }
         info!("endpoints on loopback are allowed");
-        say_ready(&served);
+        say_ready(&served, watched);
         follow(served, watch, signals, Duration::from_secs(args.drain_seconds)).await
     })
+}
+
+fn answers(view: View) -> Answers {
+    let (ready, shown) = (view.clone(), view.clone());
+    Answers {
+        // A worker that died ends the process.
+        stuck: Box::new(Vec::new),
+        waiting: Box::new(move || {
+            ready
+                .is_draining()
+                .then(|| "draining".to_owned())
+                .into_iter()
+                .collect()
+        }),
+        metrics: Box::new(move || proxy::metrics(&view)),
+        pages: BTreeMap::from([("/table", Box::new(move || shown.to_string()) as admin::Page)]),
+    }
 }
 
 /// The runtime of a command's own thread; the proxy's workers have theirs.
@@ -182,16 +219,17 @@ pub(super) async fn drain(handle: Handle, grace: Duration) -> anyhow::Result<End
 }
 
 /// Nobody may be left who reads it; that is no reason not to serve.
-fn say_ready(served: &Served) {
+fn say_ready(served: &Served, admin: Option<SocketAddr>) {
     let handle = served.handle();
     let address = |address: Option<SocketAddr>| address.map_or_else(|| "-".to_owned(), |a| a.to_string());
     let _ = writeln!(
         std::io::stdout(),
-        "ready: http {} https {} ingresses {} rules {} problems {}",
+        "ready: http {} https {} ingresses {} rules {} problems {}{}",
         address(handle.http_addr()),
         address(handle.https_addr()),
         served.ingresses,
         served.rules,
         served.problems().len(),
+        admin.map_or_else(String::new, |admin| format!(" admin {admin}")),
     );
 }

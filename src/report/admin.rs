@@ -1,5 +1,6 @@
-//! Requests of the kubelet and of Prometheus in, `/livez`, `/readyz` and `/metrics` out.
+//! Requests of the kubelet, of Prometheus and of people in, `/livez`, `/readyz`, `/metrics` and other pages out.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::fmt;
 use std::net::SocketAddr;
@@ -19,6 +20,9 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// Connections at once; there are two who ask.
 const CONNECTIONS: usize = 64;
 
+/// A page of text, made at each request.
+pub type Page = Box<dyn Fn() -> String + Send + Sync>;
+
 /// What is asked for at each request.
 pub struct Answers {
     /// What is stuck, one line each; empty: alive.
@@ -27,6 +31,8 @@ pub struct Answers {
     pub waiting: Box<dyn Fn() -> Vec<String> + Send + Sync>,
     /// In Prometheus' text format.
     pub metrics: Box<dyn Fn() -> String + Send + Sync>,
+    /// Other pages of text, by path.
+    pub pages: BTreeMap<&'static str, Page>,
 }
 
 impl fmt::Debug for Answers {
@@ -86,10 +92,14 @@ fn answer<B>(answers: &Answers, request: &Request<B>) -> Response<String> {
             );
             response
         }
-        _ => text(
-            StatusCode::NOT_FOUND,
-            "/livez, /readyz and /metrics are here\n".into(),
-        ),
+        path => match answers.pages.get(path) {
+            Some(page) => text(StatusCode::OK, page()),
+            None => {
+                let mut all = vec!["/livez", "/readyz", "/metrics"];
+                all.extend(answers.pages.keys());
+                text(StatusCode::NOT_FOUND, format!("here are: {}\n", all.join(", ")))
+            }
+        },
     }
 }
 
@@ -125,6 +135,7 @@ mod tests {
             stuck: Box::new(Vec::new),
             waiting: Box::new(move || waiting.iter().map(|&line| line.into()).collect()),
             metrics: Box::new(|| "# EOF\n".into()),
+            pages: BTreeMap::from([("/table", Box::new(|| "version 1\n".into()) as Page)]),
         }
     }
 
@@ -142,12 +153,13 @@ mod tests {
             ),
             (&["Pod: not listed yet"], Method::GET, "/livez", 200, "ok\n"),
             (&[], Method::GET, "/metrics", 200, "# EOF\n"),
+            (&[], Method::GET, "/table", 200, "version 1\n"),
             (
                 &[],
                 Method::GET,
                 "/",
                 404,
-                "/livez, /readyz and /metrics are here\n",
+                "here are: /livez, /readyz, /metrics, /table\n",
             ),
             (&[], Method::POST, "/livez", 405, "only GET is answered\n"),
         ] {

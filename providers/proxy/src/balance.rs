@@ -93,6 +93,11 @@ impl LiveBackend {
         (live, problems)
     }
 
+    /// Those that may have new requests.
+    pub(crate) fn targets(&self) -> &[Arc<LiveTarget>] {
+        &self.targets
+    }
+
     /// The target that a client's cookie names, if it may have requests and does not rest.
     pub(crate) fn stuck(&self, mark: u64) -> Option<Arc<LiveTarget>> {
         let mut marked = self.targets.iter().filter(|target| target.mark == mark);

@@ -88,6 +88,7 @@ mod guarded;
 mod listen;
 mod server;
 mod tasks;
+mod view;
 mod worker;
 
 mod answer;
@@ -120,3 +121,4 @@ pub use server::{BindError, Drained, Handle, Server, WorkerFailure};
 pub use serving::{ServingState, TlsUnavailable};
 pub use settings::{Limits, ServerConfig, Settings, Timeouts};
 pub use table::RouteTable;
+pub use view::View;

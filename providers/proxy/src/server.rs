@@ -21,6 +21,7 @@ use crate::counters::{Counters, Totals};
 use crate::listen;
 use crate::serving::ServingState;
 use crate::settings::{ServerConfig, Settings};
+use crate::view::View;
 use crate::worker::Start;
 
 /// Beyond it a drain has no end, and instants cannot be counted.
@@ -74,7 +75,7 @@ pub struct Handle {
     swapped: watch::Sender<u64>,
     draining: watch::Sender<Option<Instant>>,
     failed: watch::Receiver<Option<WorkerFailure>>,
-    counters: Vec<Arc<Counters>>,
+    counters: Arc<[Arc<Counters>]>,
     workers: Vec<(JoinHandle<()>, oneshot::Receiver<Drained>)>,
     /// Writes the access log; ends after the workers.
     log: Option<JoinHandle<()>>,
@@ -182,7 +183,7 @@ impl Server {
             swapped,
             draining,
             failed,
-            counters,
+            counters: counters.into(),
             workers,
             log: log_thread,
         })
@@ -209,13 +210,19 @@ impl Handle {
         self.https
     }
 
+    /// For who watches it and does not hold it.
+    pub fn view(&self) -> View {
+        View {
+            live: self.live.clone(),
+            counters: self.counters.clone(),
+            swapped: self.swapped.subscribe(),
+            draining: self.draining.subscribe(),
+        }
+    }
+
     /// Sums over all workers since the start.
     pub fn totals(&self) -> Totals {
-        let mut totals = Totals::default();
-        for counters in &self.counters {
-            totals.add(counters);
-        }
-        totals
+        self.view().totals()
     }
 
     /// Waits until a worker fails; for ever, while all is well. Whoever holds the handle must await this beside

@@ -127,6 +127,19 @@ impl ServingState {
         &self.shared.provider
     }
 
+    /// Targets of each backend that may have requests, a line each.
+    pub(crate) fn show_targets(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for backend in &self.backends {
+            writeln!(f, "  {}", backend.id)?;
+            for target in backend.targets() {
+                let rests = if target.rests() { ", rests" } else { "" };
+                let under_way = target.outstanding();
+                writeln!(f, "    {} {under_way} under way{rests}", target.address)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Which listener of the model a request belongs to that came in at the one socket for all of its kind: the
     /// one whose port the request names beside its host, else the lowest.
     pub(crate) fn port_of(&self, is_tls: bool, named: Option<u16>) -> Option<Port> {
