@@ -2,6 +2,7 @@
 
 mod calls;
 mod error;
+mod meanings;
 
 use std::future::Future;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -19,6 +20,7 @@ use crate::throttle::{Limit, Throttle};
 
 pub use calls::{CallCount, Calls, Outcome};
 pub(crate) use error::{conflict, incomplete, is_gone};
+pub use meanings::code_of;
 
 /// Longest time of a call that changes something. A claim must cover it: the lease lasts 15 s and is renewed every
 /// 2 s, which leaves a renewal time to be late by 5 s.

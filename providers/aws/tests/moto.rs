@@ -8,6 +8,8 @@ mod auth;
 mod beside;
 #[path = "moto/cost.rs"]
 mod cost;
+#[path = "moto/errors.rs"]
+mod errors;
 #[path = "moto/failures.rs"]
 mod failures;
 #[path = "moto/options.rs"]

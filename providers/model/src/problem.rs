@@ -134,6 +134,8 @@ codes! {
     Unavailable, Provider, "Nothing; it is tried again.";
     AccessDenied, Operator, "Grant the controller the right that the message names.";
     QuotaExceeded, Operator, "Have the quota that the message names raised.";
+    SubnetFull, Operator, "Free addresses in the subnet that the message names, or name other subnets.";
+    CapacityUnavailable, Provider, "Nothing; it is tried again. A smaller reservation may be had at once.";
     RequestRefused, Portcullis, "Report the message; the provider refused a request it should accept.";
     ConflictingChange, Provider, "Nothing; it is read again and planned anew.";
     ClaimLost, Operator, "Nothing; another replica has taken over.";

@@ -8,122 +8,7 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use portcullis_model::{Code, ProviderError, Retry};
 
 use super::Effect;
-
-/// Time until a quota may have been raised, or the rights granted: nothing in the cluster tells of either.
-const OPERATOR_DELAY: Duration = Duration::from_secs(300);
-
-/// What an error that AWS names means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Meaning {
-    Throttled,
-    Denied,
-    Quota,
-    /// Something of that name exists with other settings.
-    NameTaken,
-    /// What the call names is not there, or is there already: what was believed to exist is wrong.
-    Mistaken,
-    /// Something still uses it; AWS lets go of a deleted load balancer's interfaces within minutes.
-    InUse,
-    Internal,
-    /// The request itself is wrong.
-    Refused,
-    Unknown,
-}
-
-/// Sources: ELBv2 and ACM APIs, errors of each operation and "Common errors"; EC2 API, "Error codes"; the SDKs'
-/// own list of throttling codes (`aws-runtime`, `retries::classifiers`).
-fn meaning(code: &str, status: Option<u16>) -> Meaning {
-    match code {
-        "Throttling"
-        | "ThrottlingException"
-        | "ThrottledException"
-        | "RequestThrottled"
-        | "RequestThrottledException"
-        | "RequestLimitExceeded"
-        | "TooManyRequestsException"
-        | "BandwidthLimitExceeded"
-        | "PriorRequestNotComplete"
-        | "TransactionInProgressException"
-        | "ProvisionedThroughputExceededException"
-        | "EC2ThrottledException"
-        | "SlowDown" => Meaning::Throttled,
-
-        "AccessDenied"
-        | "AccessDeniedException"
-        | "AuthFailure"
-        | "ExpiredToken"
-        | "ExpiredTokenException"
-        | "IncompleteSignature"
-        | "InvalidClientTokenId"
-        | "MissingAuthenticationToken"
-        | "NotAuthorized"
-        | "OptInRequired"
-        | "RequestExpired"
-        | "SignatureDoesNotMatch"
-        | "UnauthorizedOperation"
-        | "UnrecognizedClientException" => Meaning::Denied,
-
-        "DuplicateLoadBalancerName" | "DuplicateTargetGroupName" | "InvalidGroup.Duplicate" => {
-            Meaning::NameTaken
-        }
-
-        // AWS WAF does not know a load balancer that was just made. Source: WAFV2 API, WAFUnavailableEntityException.
-        "DependencyViolation"
-        | "WAFAssociatedItemException"
-        | "WAFUnavailableEntityException"
-        | "ResourceInUse"
-        | "ResourceInUseException"
-        | "OperationNotPermitted"
-        | "IncorrectState" => Meaning::InUse,
-
-        "DuplicateListener"
-        | "InvalidGroup.NotFound"
-        | "InvalidGroupId.Malformed"
-        | "InvalidPermission.Duplicate"
-        | "InvalidPermission.NotFound"
-        | "InvalidSecurityGroup"
-        | "InvalidTarget"
-        | "PriorityInUse"
-        | "TargetGroupAssociationLimit"
-        | "OptimisticLockException"
-        | "ResourceAlreadyExistsException"
-        | "WAFNonexistentItemException" => Meaning::Mistaken,
-
-        // The subnets have no free addresses left.
-        "InsufficientFreeAddressesInSubnet"
-        | "InvalidSubnet"
-        | "LimitsExceededException"
-        | "WAFLimitsExceededException" => Meaning::Quota,
-
-        "InternalError"
-        | "InternalFailure"
-        | "InternalServerError"
-        | "InternalErrorException"
-        | "WAFInternalErrorException"
-        | "ServiceUnavailable"
-        | "Unavailable" => Meaning::Internal,
-
-        "ValidationError"
-        | "ValidationException"
-        | "UnsupportedProtocol"
-        | "WAFInvalidOperationException"
-        | "WAFInvalidParameterException" => Meaning::Refused,
-
-        // What is asked for does not go together with what there is, now.
-        "InvalidConfigurationRequest" => Meaning::Unknown,
-
-        _ if code.ends_with("NotFound") || code.ends_with("NotFoundException") => Meaning::Mistaken,
-        _ if code.starts_with("TooMany") || code.ends_with("LimitExceeded") => Meaning::Quota,
-        _ if code.starts_with("Invalid") || code.starts_with("Missing") => Meaning::Refused,
-        _ => match status {
-            Some(429) => Meaning::Throttled,
-            Some(403) => Meaning::Denied,
-            // An answer that says yes and cannot be read leaves as much open as none.
-            Some(200..300 | 500..) => Meaning::Internal,
-            Some(_) | None => Meaning::Unknown,
-        },
-    }
-}
+use super::meanings::{self, Meaning};
 
 /// What a failed call means.
 pub(super) fn read<E>(call: &'static str, effect: Effect, error: &SdkError<E, HttpResponse>) -> ProviderError
@@ -134,29 +19,53 @@ where
     match error {
         SdkError::ServiceError(service) => {
             let response = service.raw();
+            let status = response.status().as_u16();
             let (name, text) = (service.err().code(), service.err().message());
             let message = match (name, text) {
                 (Some(name), Some(text)) => format!("{name}: {text}"),
                 (Some(name), None) => name.to_owned(),
-                (None, _) => format!("HTTP {}: {}", response.status().as_u16(), beginning(response)),
+                (None, _) => format!("HTTP {status}: {}", beginning(response)),
+            };
+            let name = name.unwrap_or_default();
+            let meaning = meanings::known(service_of(call), name);
+            let (meaning, message) = match meaning.unwrap_or_else(|| meanings::guessed(name, Some(status))) {
+                // By the id, AWS Support finds out more. What is known is told without: each time it would be another,
+                // and told anew.
+                guess if meaning.is_none() && !matches!(guess, Meaning::Internal | Meaning::Throttled) => {
+                    (guess, format!("{message}{}", request_id(response)))
+                }
+                meaning => (meaning, message),
             };
             let delay = response
                 .headers()
                 .get("retry-after")
                 .and_then(|seconds| seconds.parse().ok())
                 .map(Duration::from_secs);
-            let meaning = meaning(name.unwrap_or_default(), Some(response.status().as_u16()));
             told(call, effect, meaning, message, delay)
         }
         SdkError::TimeoutError(_) | SdkError::ResponseError(_) => lost(call, effect, whole),
         // Not a failure of the connection: the credentials could not be had, and nothing was sent.
         SdkError::DispatchFailure(failure) if failure.is_other() && failure.as_other().is_none() => {
-            told(call, effect, Meaning::Denied, whole, None)
+            told(call, effect, meanings::of_credentials(&whole), whole, None)
         }
         SdkError::DispatchFailure(_) => lost(call, effect, whole),
         // The request could not even be written.
         SdkError::ConstructionFailure(_) | _ => told(call, effect, Meaning::Refused, whole, None),
     }
+}
+
+/// `elbv2` of `elbv2:CreateRule`.
+fn service_of(call: &str) -> &str {
+    call.split_once(':').map_or(call, |(service, _)| service)
+}
+
+/// How AWS calls this request, in brackets.
+fn request_id(response: &HttpResponse) -> String {
+    let headers = response.headers();
+    let id = headers
+        .get("x-amzn-requestid")
+        .or_else(|| headers.get("x-amz-request-id"));
+    id.map(|id| format!(" (request {id})")).unwrap_or_default()
 }
 
 /// An error and what it came from, in words.
@@ -210,25 +119,7 @@ fn told(
     message: String,
     delay: Option<Duration>,
 ) -> ProviderError {
-    let (code, retry) = match meaning {
-        Meaning::Throttled => (Code::Throttled, Retry::Backoff),
-        Meaning::Denied => (Code::AccessDenied, Retry::Backoff),
-        Meaning::Quota => (Code::QuotaExceeded, Retry::Later(OPERATOR_DELAY)),
-        Meaning::NameTaken => (Code::NotOurs, Retry::Observe),
-        Meaning::Mistaken => match effect {
-            // Reading again is what a failed read comes to anyhow.
-            Effect::Read => (Code::ConflictingChange, Retry::Backoff),
-            Effect::Write => (Code::ConflictingChange, Retry::Observe),
-        },
-        Meaning::InUse => (Code::ConflictingChange, Retry::Backoff),
-        Meaning::Internal => match effect {
-            Effect::Read => (Code::Unavailable, Retry::Backoff),
-            // It may have been done all the same.
-            Effect::Write => (Code::Unavailable, Retry::Observe),
-        },
-        Meaning::Refused => (Code::RequestRefused, Retry::Never),
-        Meaning::Unknown => (Code::RequestRefused, Retry::Backoff),
-    };
+    let (code, retry) = meaning.consequence(effect);
     ProviderError {
         code,
         call,
@@ -264,27 +155,46 @@ pub(crate) fn conflict(code: Code, call: &'static str, message: String) -> Provi
 /// Whether the call failed because what it names is not there (any more).
 pub(crate) fn is_gone(error: &ProviderError) -> bool {
     let name = error.message.split(':').next().unwrap_or_default();
-    let not_found = name.ends_with("NotFound") || name.ends_with("NotFoundException");
-    error.code == Code::ConflictingChange && not_found
+    name.ends_with("NotFound") || name.ends_with("NotFoundException")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn meaning(call: &str, name: &str, status: u16) -> Meaning {
+        meanings::known(service_of(call), name).unwrap_or_else(|| meanings::guessed(name, Some(status)))
+    }
+
     #[test]
     fn an_error_has_a_code_and_a_time_to_try_again() {
-        for (name, status, effect, code, retry) in [
-            ("Throttling", 400, Effect::Write, Code::Throttled, Retry::Backoff),
+        for (call, name, status, effect, code, retry) in [
             (
+                "elbv2:Any",
+                "Throttling",
+                400,
+                Effect::Write,
+                Code::Throttled,
+                Retry::Backoff,
+            ),
+            (
+                "ec2:Any",
                 "RequestLimitExceeded",
                 503,
                 Effect::Read,
                 Code::Throttled,
                 Retry::Backoff,
             ),
-            ("", 429, Effect::Read, Code::Throttled, Retry::Backoff),
             (
+                "elbv2:Any",
+                "",
+                429,
+                Effect::Read,
+                Code::Throttled,
+                Retry::Backoff,
+            ),
+            (
+                "elbv2:Any",
                 "AccessDenied",
                 403,
                 Effect::Read,
@@ -292,6 +202,7 @@ mod tests {
                 Retry::Backoff,
             ),
             (
+                "ec2:Any",
                 "UnauthorizedOperation",
                 403,
                 Effect::Write,
@@ -299,20 +210,23 @@ mod tests {
                 Retry::Backoff,
             ),
             (
+                "elbv2:Any",
                 "TooManyRules",
                 400,
                 Effect::Write,
                 Code::QuotaExceeded,
-                Retry::Later(OPERATOR_DELAY),
+                Retry::Later(meanings::OPERATOR_DELAY),
             ),
             (
+                "ec2:Any",
                 "RulesPerSecurityGroupLimitExceeded",
                 400,
                 Effect::Write,
                 Code::QuotaExceeded,
-                Retry::Later(OPERATOR_DELAY),
+                Retry::Later(meanings::OPERATOR_DELAY),
             ),
             (
+                "elbv2:Any",
                 "DuplicateLoadBalancerName",
                 400,
                 Effect::Write,
@@ -320,6 +234,7 @@ mod tests {
                 Retry::Observe,
             ),
             (
+                "ec2:Any",
                 "InvalidGroup.Duplicate",
                 400,
                 Effect::Write,
@@ -327,6 +242,7 @@ mod tests {
                 Retry::Observe,
             ),
             (
+                "elbv2:Any",
                 "RuleNotFound",
                 400,
                 Effect::Write,
@@ -334,6 +250,7 @@ mod tests {
                 Retry::Observe,
             ),
             (
+                "ec2:Any",
                 "InvalidGroup.NotFound",
                 400,
                 Effect::Write,
@@ -341,6 +258,7 @@ mod tests {
                 Retry::Observe,
             ),
             (
+                "elbv2:Any",
                 "PriorityInUse",
                 400,
                 Effect::Write,
@@ -348,6 +266,7 @@ mod tests {
                 Retry::Observe,
             ),
             (
+                "ec2:Any",
                 "DependencyViolation",
                 400,
                 Effect::Write,
@@ -355,6 +274,7 @@ mod tests {
                 Retry::Backoff,
             ),
             (
+                "elbv2:Any",
                 "InternalFailure",
                 500,
                 Effect::Read,
@@ -362,14 +282,23 @@ mod tests {
                 Retry::Backoff,
             ),
             (
+                "elbv2:Any",
                 "InternalFailure",
                 500,
                 Effect::Write,
                 Code::Unavailable,
                 Retry::Observe,
             ),
-            ("", 502, Effect::Read, Code::Unavailable, Retry::Backoff),
             (
+                "elbv2:Any",
+                "",
+                502,
+                Effect::Read,
+                Code::Unavailable,
+                Retry::Backoff,
+            ),
+            (
+                "elbv2:Any",
                 "ValidationError",
                 400,
                 Effect::Write,
@@ -377,6 +306,7 @@ mod tests {
                 Retry::Never,
             ),
             (
+                "ec2:Any",
                 "InvalidParameterValue",
                 400,
                 Effect::Write,
@@ -384,20 +314,39 @@ mod tests {
                 Retry::Never,
             ),
             (
+                "elbv2:Any",
                 "NeverHeardOf",
                 400,
                 Effect::Write,
                 Code::RequestRefused,
                 Retry::Backoff,
             ),
-        ] {
-            let error = told(
+            (
                 "elbv2:Any",
-                effect,
-                meaning(name, Some(status)),
-                name.into(),
-                None,
-            );
+                "SSLPolicyNotFound",
+                400,
+                Effect::Write,
+                Code::OptionUnsupported,
+                Retry::Never,
+            ),
+            (
+                "elbv2:Any",
+                "InvalidSubnet",
+                400,
+                Effect::Write,
+                Code::SubnetFull,
+                Retry::Later(meanings::OPERATOR_DELAY),
+            ),
+            (
+                "elbv2:Any",
+                "InsufficientCapacity",
+                500,
+                Effect::Write,
+                Code::CapacityUnavailable,
+                Retry::Later(meanings::OPERATOR_DELAY),
+            ),
+        ] {
+            let error = told(call, effect, meaning(call, name, status), name.into(), None);
             assert_eq!(
                 (error.code, error.retry),
                 (code, retry),
@@ -421,19 +370,14 @@ mod tests {
 
     #[test]
     fn what_is_gone_is_told_from_other_conflicts() {
-        for (name, want) in [
-            ("RuleNotFound: One or more rules not found", true),
-            ("InvalidGroup.NotFound: sg-1", true),
-            ("PriorityInUse: 7", false),
+        for (call, name, want) in [
+            ("elbv2:Any", "RuleNotFound: One or more rules not found", true),
+            ("ec2:Any", "InvalidGroup.NotFound: sg-1", true),
+            ("elbv2:Any", "CertificateNotFound: One or more", true),
+            ("elbv2:Any", "PriorityInUse: 7", false),
         ] {
             let code = name.split(':').next().unwrap();
-            let error = told(
-                "elbv2:Any",
-                Effect::Write,
-                meaning(code, Some(400)),
-                name.into(),
-                None,
-            );
+            let error = told(call, Effect::Write, meaning(call, code, 400), name.into(), None);
             assert_eq!(is_gone(&error), want, "{name}");
         }
     }
