@@ -6,6 +6,8 @@ use std::io::{self, Read, Write};
 #[derive(Clone, Debug)]
 pub struct Response {
     pub status: u16,
+    /// Names in lower case.
+    pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
 }
 
@@ -49,8 +51,12 @@ fn parse(answer: &[u8]) -> Option<Response> {
     let end = answer.windows(4).position(|window| window == b"\r\n\r\n")?;
     let head = std::str::from_utf8(&answer[..end]).ok()?;
     let status = head.split(' ').nth(1)?.parse().ok()?;
+    let headers = head.lines().skip(1).filter_map(|line| line.split_once(':'));
     Some(Response {
         status,
+        headers: headers
+            .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
+            .collect(),
         body: answer[end + 4..].to_vec(),
     })
 }

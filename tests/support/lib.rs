@@ -8,6 +8,7 @@
 mod account;
 mod apiserver;
 mod certificate;
+mod faults;
 mod http;
 mod moto;
 mod process;
@@ -15,6 +16,7 @@ mod program;
 
 pub use account::{Account, AccountSpec, Node};
 pub use apiserver::ApiServer;
+pub use faults::{Fault, Faults, REQUEST, Script, random};
 pub use http::Response;
 pub use moto::{Call, Moto};
 pub use program::python;

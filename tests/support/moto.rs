@@ -212,12 +212,14 @@ fn call(line: &str) -> Call {
     } else {
         recorded.body.into_bytes()
     };
-    let body = String::from_utf8_lossy(&body).into_owned();
+    let headers: Vec<_> = recorded.headers.into_iter().collect();
+    call_of(&headers, String::from_utf8_lossy(&body).into_owned())
+}
+
+/// The call that a request is.
+pub(crate) fn call_of(headers: &[(String, String)], body: String) -> Call {
     let header = |name: &str| {
-        let found = recorded
-            .headers
-            .iter()
-            .find(|(key, _)| key.eq_ignore_ascii_case(name));
+        let found = headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
         found.map(|(_, value)| value.as_str()).unwrap_or_default()
     };
     // `Credential=KEY/DAY/REGION/SERVICE/aws4_request`, AWS Signature Version 4.

@@ -1,6 +1,7 @@
 //! A task's name in, the work done or what is missing out.
 
 mod cache;
+mod chaos;
 mod cluster;
 mod deny;
 mod files;
@@ -29,6 +30,8 @@ enum Task {
     Setup,
     /// Sets up, formats, lints and runs every test: what CI does
     Test(test::Arguments),
+    /// Runs the controller under changes, faults of AWS and kills; then all must be as asked for
+    Chaos(chaos::Arguments),
     /// Runs moto (the AWS API in memory) with our corrections, until it is interrupted
     Moto(moto::Arguments),
 }
@@ -38,6 +41,7 @@ Examples:
   cargo xtask test                     everything, as CI does it
   cargo xtask test prefix_matches      set-up and only the tests whose name holds `prefix_matches`
   cargo xtask setup                    afterwards a plain `cargo test` finds what it needs
+  cargo xtask chaos --seed 7           the same faults each time; prints how to have them again
   cargo xtask moto --port 5000         then: export AWS_ENDPOINT_URL=http://127.0.0.1:5000
 
 What is built is kept in $XDG_CACHE_HOME/portcullis (or ~/.cache/portcullis) and used again.
@@ -49,6 +53,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().task {
         Task::Setup => setup::run().map(|_| ()),
         Task::Test(arguments) => test::run(&arguments),
+        Task::Chaos(arguments) => chaos::run(&arguments),
         Task::Moto(arguments) => moto::run(&arguments),
     };
     match done {

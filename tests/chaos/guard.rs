@@ -1,0 +1,90 @@
+//! A call that was just made in, what must hold at every moment and does not out.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use portcullis_test_support::Call;
+
+use crate::actions::{STEADY, TIGHT_PORT, TIGHT_RANGE};
+use crate::world::World;
+
+/// Checks after each write.
+pub(crate) fn of(world: &Arc<World>) -> impl Fn(&Call) -> Result<(), String> + Send + Sync + 'static {
+    let world = Arc::clone(world);
+    let served = AtomicBool::new(false);
+    move |call| {
+        never_wider(call)?;
+        // Until it is served, and once all are going, it need not be.
+        let going = world
+            .get(&format!("{}/{STEADY}", crate::world::INGRESSES))
+            .is_none();
+        match (steady(&world), going) {
+            (Ok(()), _) => served.store(true, Ordering::Relaxed),
+            (Err(how), false) if served.load(Ordering::Relaxed) => return Err(how),
+            (Err(_), _) => {}
+        }
+        Ok(())
+    }
+}
+
+/// Whoever may reach the tight port is one of those that may.
+fn never_wider(call: &Call) -> Result<(), String> {
+    if call.to_string() != "ec2:AuthorizeSecurityGroupIngress" {
+        return Ok(());
+    }
+    let values = |name: &str| -> Vec<String> {
+        let pairs = call.body.split('&').filter_map(|pair| pair.split_once('='));
+        let named = pairs.filter(|(key, _)| key.starts_with("IpPermissions.") && key.ends_with(name));
+        named
+            .map(|(_, value)| value.replace("%2F", "/").replace("%3A", ":"))
+            .collect()
+    };
+    if values(".FromPort").contains(&TIGHT_PORT.to_string()) {
+        let ranges = [values(".CidrIp"), values(".CidrIpv6")].concat();
+        if ranges.iter().any(|range| range != TIGHT_RANGE) {
+            return Err(format!("port {TIGHT_PORT} is open to {ranges:?}"));
+        }
+    }
+    Ok(())
+}
+
+/// The steady Ingress has a rule, and the target group behind it both its pods.
+fn steady(world: &World) -> Result<(), String> {
+    let groups = world.moto.call("elbv2", "DescribeTargetGroups", &[]).text();
+    let group = texts(&groups, "TargetGroupArn")
+        .into_iter()
+        .find(|arn| arn.contains(&format!("-{STEADY}-")) || arn.contains(STEADY))
+        .ok_or("no target group")?;
+    let health = [("TargetGroupArn", group.as_str())];
+    let health = world.moto.call("elbv2", "DescribeTargetHealth", &health).text();
+    let healthy = texts(&health, "State")
+        .iter()
+        .filter(|state| *state == "healthy")
+        .count();
+    if healthy != 2 {
+        return Err(format!("{healthy} of its targets have requests: {health}"));
+    }
+    let balancers = world.moto.call("elbv2", "DescribeLoadBalancers", &[]).text();
+    for balancer in texts(&balancers, "LoadBalancerArn") {
+        let of = [("LoadBalancerArn", balancer.as_str())];
+        let listeners = world.moto.call("elbv2", "DescribeListeners", &of).text();
+        for listener in texts(&listeners, "ListenerArn") {
+            let of = [("ListenerArn", listener.as_str())];
+            let rules = world.moto.call("elbv2", "DescribeRules", &of).text();
+            let serves = |rule: &str| rule.contains("steady.example.com") && rule.contains(&group);
+            if rules.split("<RuleArn>").any(serves) {
+                return Ok(());
+            }
+        }
+    }
+    Err("no rule sends it requests".into())
+}
+
+/// What stands in elements of this name.
+fn texts(xml: &str, name: &str) -> Vec<String> {
+    let (open, close) = (format!("<{name}>"), format!("</{name}>"));
+    let parts = xml.split(&open).skip(1);
+    parts
+        .filter_map(|part| Some(part.split_once(&close)?.0.to_owned()))
+        .collect()
+}

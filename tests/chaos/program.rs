@@ -1,0 +1,120 @@
+//! A world in, the program that runs in it, and what it would still change, out.
+
+use std::fs::{self, File};
+use std::path::Path;
+use std::process::{Child, Command};
+
+use portcullis_test_support::Faults;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::world::{CLASSES, INGRESSES, SERVICES, SLICES, World};
+
+/// `portcullis run`, on the far side of a network that fails.
+pub(crate) struct Program {
+    child: Child,
+    folder: TempDir,
+}
+
+/// Our own limits would make the test wait for hours.
+const NO_LIMITS: &str = "Elastic Load Balancing v2:.*=1000:10000,EC2:.*=1000:10000,ACM:.*=1000:10000";
+
+impl Program {
+    /// Which looks so often for what was changed behind its back.
+    pub(crate) fn start(world: &World, faults: &Faults, sync_period: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let log = File::create(folder.path().join("log")).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_portcullis"))
+            .args(["--log-level", "portcullis=debug,info", "run", "--provider", "aws"])
+            .args(["--cluster-name", "demo", "--aws-vpc-id", &world.account.vpc])
+            // There is one process at a time, and waiting for the lease of a killed one is not what this is about.
+            .args(["--enable-leader-election", "false", "--admin", "127.0.0.1:0"])
+            .args(["--sync-period", sync_period, "--aws-api-throttle", NO_LIMITS])
+            .arg("--kubeconfig")
+            .arg(world.server.kubeconfig())
+            .envs(world.moto.environment())
+            .env("AWS_ENDPOINT_URL", faults.endpoint())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        Self { child, folder }
+    }
+
+    /// SIGKILL: it is over at once.
+    pub(crate) fn kill(mut self) {
+        assert!(
+            self.child.try_wait().unwrap().is_none(),
+            "it ended by itself:\n{}",
+            self.end_of_log()
+        );
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    pub(crate) fn end_of_log(&self) -> String {
+        let log = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(60)..].join("\n")
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // It may have ended; where the test failed, it has not.
+        let _killed = self.child.kill();
+        let _ended = self.child.wait();
+    }
+}
+
+/// Every kind of the cluster that is read, and where it is listed.
+const LISTS: [(&str, &str, &str); 7] = [
+    ("networking.k8s.io/v1", "Ingress", INGRESSES),
+    ("networking.k8s.io/v1", "IngressClass", CLASSES),
+    ("v1", "Service", SERVICES),
+    ("discovery.k8s.io/v1", "EndpointSlice", SLICES),
+    ("v1", "Pod", "/api/v1/namespaces/shop/pods"),
+    ("v1", "Node", "/api/v1/nodes"),
+    ("v1", "Namespace", "/api/v1/namespaces"),
+];
+
+fn write_out(world: &World, folder: &Path) {
+    for (version, kind, path) in LISTS {
+        let mut items = world.get(path).unwrap()["items"].clone();
+        for item in items.as_array_mut().unwrap() {
+            item["apiVersion"] = json!(version);
+            item["kind"] = json!(kind);
+        }
+        let list = json!({"apiVersion": "v1", "kind": "List", "items": items});
+        fs::write(folder.join(format!("{kind}.json")), list.to_string()).unwrap();
+    }
+}
+
+/// What a fresh look at the account would change, orphans included: the folder counts as the whole cluster.
+pub(crate) fn differs(world: &World) -> Option<String> {
+    let folder = tempfile::tempdir().unwrap();
+    write_out(world, folder.path());
+    let output = Command::new(env!("CARGO_BIN_EXE_portcullis"))
+        .args([
+            "plan",
+            "--observe",
+            "-o",
+            "json",
+            "--provider",
+            "aws",
+            "--cluster-name",
+            "demo",
+        ])
+        .args(["--aws-vpc-id", &world.account.vpc, "--manifests"])
+        .arg(folder.path())
+        .envs(world.moto.environment())
+        .output()
+        .unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{errors}");
+    let plan: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let calls = plan["summary"]["calls"].as_u64().unwrap();
+    let shared = plan["shared"]["changes"]
+        .as_array()
+        .is_some_and(|changes| !changes.is_empty());
+    (calls > 0 || shared).then(|| format!("{plan:#}"))
+}
