@@ -25,7 +25,7 @@ os.environ.setdefault("MOTO_ACM_VALIDATION_WAIT", "0")
 
 from moto.acm.models import AWSCertificateManagerBackend, CertBundle
 from moto.core.responses import ActionResult
-from moto.ec2.exceptions import DependencyViolationError
+from moto.ec2.exceptions import DependencyViolationError, EC2ClientError
 from moto.ec2.models import EC2Backend
 from moto.elbv2.exceptions import ELBClientError
 from moto.elbv2.models import (
@@ -362,6 +362,9 @@ def target_group_attributes_are_checked(moto, self, target_group_arn, attributes
     weighted = after["load_balancing.algorithm.type"] == "weighted_random"
     if after["load_balancing.algorithm.anomaly_mitigation"] == "on" and not weighted:
         refuse("InvalidConfigurationRequest", "Anomalies are mitigated by the algorithm weighted_random alone")
+    if after["load_balancing.cross_zone.enabled"] == "false" and after["stickiness.enabled"] == "true":
+        # TARGETS, "Cross-zone load balancing".
+        refuse("InvalidConfigurationRequest", "Stickiness is not supported when cross-zone load balancing is off")
     group.attributes = after
 
 
@@ -1357,6 +1360,35 @@ def secondary_addresses_are_found(moto, self, eni_ids=None, filters=None):
     if wanted is None:
         return found
     return [eni for eni in found if {each["PrivateIpAddress"] for each in eni.private_ip_addresses} & set(wanted)]
+
+
+# EC2 API, CreateSecurityGroup and IpRange.
+SECURITY_GROUP_TEXT = r"[a-zA-Z0-9 ._\-:/()#,@\[\]+=&;{}!$*]{0,255}"
+
+
+def check_security_group_text(what, text):
+    if not re.fullmatch(SECURITY_GROUP_TEXT, text):
+        raise EC2ClientError("InvalidParameterValue", f"Invalid {what} '{text}': too long, or a character it cannot have")
+
+
+@corrects(EC2Backend, "create_security_group")
+def security_groups_are_named_as_they_may_be(moto, self, name, description, *rest, **given):
+    """Name and description of these characters, no name like an id (EC2 API, CreateSecurityGroup); moto takes any."""
+    check_security_group_text("security group name", name)
+    check_security_group_text("security group description", description or "")
+    if name.startswith("sg-"):
+        raise EC2ClientError("InvalidParameterValue", f"Invalid security group name '{name}': it begins with 'sg-'")
+    return moto(self, name, description, *rest, **given)
+
+
+@corrects(EC2Backend, "authorize_security_group_ingress")
+def permissions_are_described_as_they_may_be(moto, self, *given, **named):
+    """Descriptions of these characters (EC2 API, IpRange and UserIdGroupPair); moto takes any."""
+    for part in [*given, *named.values()]:
+        for each in part if isinstance(part, list) else []:
+            if isinstance(each, dict):
+                check_security_group_text("rule description", each.get("Description") or "")
+    return moto(self, *given, **named)
 
 
 @corrects(EC2Backend, "delete_security_group")

@@ -624,6 +624,10 @@ class Corrected(unittest.TestCase):
             ("ValidationError", {"preserve_client_ip.enabled": "true"}),
             ("InvalidConfigurationRequest", {"stickiness.app_cookie.cookie_name": ""}),
             ("InvalidConfigurationRequest", {"load_balancing.algorithm.anomaly_mitigation": "on"}),
+            (
+                "InvalidConfigurationRequest",
+                {"load_balancing.cross_zone.enabled": "false", "stickiness.enabled": "true"},
+            ),
         ):
             given = {"TargetGroupArn": group, "Attributes": of(values)}
             if code:
@@ -784,6 +788,29 @@ class Corrected(unittest.TestCase):
         self.elb.delete_load_balancer(LoadBalancerArn=balancer)
         for group in (free, backend, front):
             self.ec2.delete_security_group(GroupId=group)
+
+    def test_security_groups_and_permissions_are_named_as_they_may_be(self):
+        vpc = self.account["vpc"]
+        for name, description, refused in (
+            ("[k8s] of {demo}!", "a;b", False),
+            ("x" * 256, "long", True),
+            ("über", "letters", True),
+            ("sg-1", "like an id", True),
+            ("quoted", 'a "word"', True),
+        ):
+            given = {"GroupName": name, "Description": description, "VpcId": vpc}
+            if refused:
+                self.refused("InvalidParameterValue", self.ec2.create_security_group, name, **given)
+            else:
+                group = self.ec2.create_security_group(**given)["GroupId"]
+        for description, refused in (("web, 10.0.0.0/8", False), ("a|b", True)):
+            ranges = [{"CidrIp": "10.0.0.0/8", "Description": description}]
+            permission = {"IpProtocol": "tcp", "FromPort": 80, "ToPort": 80, "IpRanges": ranges}
+            given = {"GroupId": group, "IpPermissions": [permission]}
+            if refused:
+                self.refused("InvalidParameterValue", self.ec2.authorize_security_group_ingress, description, **given)
+            else:
+                self.ec2.authorize_security_group_ingress(**given)
 
     def test_certificates_are_listed_with_their_names(self):
         listed = self.acm.list_certificates(CertificateStatuses=["ISSUED"])["CertificateSummaryList"]
