@@ -23,6 +23,7 @@ import time
 # A requested certificate is issued at once; read when moto is imported.
 os.environ.setdefault("MOTO_ACM_VALIDATION_WAIT", "0")
 
+from moto.acm.exceptions import AWSError, AWSValidationException
 from moto.acm.models import AWSCertificateManagerBackend, CertBundle
 from moto.core.responses import ActionResult
 from moto.ec2.exceptions import DependencyViolationError, EC2ClientError
@@ -1469,6 +1470,68 @@ def other_keys_are_listed_when_asked(moto, self, statuses, includes):
     """Only RSA keys of 1,024 and 2,048 bits unless `Includes` names others (ACM API, ListCertificates, Filters)."""
     includes = {"keyTypes": ["RSA_1024", "RSA_2048"], **(includes or {})}
     return moto(self, statuses, includes)
+
+
+# Kinds of keys that may be imported, and an Application Load Balancer serves (ACM User Guide, "Prerequisites").
+IMPORTED_KEYS = [f"RSA_{bits}" for bits in (1024, 2048, 3072, 4096)]
+IMPORTED_KEYS += ["EC_prime256v1", "EC_secp384r1", "EC_secp521r1"]
+# Bytes of a private key (ACM API, ImportCertificate).
+PRIVATE_KEY_LENGTH = 5120
+
+
+@corrects(AWSCertificateManagerBackend, "import_certificate")
+def imports_are_judged(moto, self, certificate, private_key, chain, arn, tags):
+    """Key and certificate belong together, of a kind that ACM takes, the key is not too long, and one that is not
+    self-signed has its chain (ACM API, ImportCertificate). In the place of another (ACM User Guide, "Reimport a
+    certificate"): the same kind of key, an imported one, without tags; those it has stay. moto judges none of it, and
+    drops the tags."""
+    if len(private_key) > PRIVATE_KEY_LENGTH:
+        raise AWSValidationException("The private key is too long.")
+    made = CertBundle(self.account_id, certificate, private_key, chain=chain, region=self.region_name)
+    public = made._cert.public_key()
+    if public.public_numbers() != made._key.public_key().public_numbers():
+        raise AWSValidationException("The private key does not match the certificate.")
+    key = made.describe()["Certificate"]["KeyAlgorithm"]
+    if key not in IMPORTED_KEYS:
+        raise AWSValidationException(f"The key algorithm {key} is not supported.")
+    if chain is None and made._cert.issuer != made._cert.subject:
+        raise AWSValidationException("Provided certificate is not a valid self signed. Please provide a chain.")
+    if arn is None:
+        return moto(self, certificate, private_key, chain, arn, tags)
+    if tags:
+        raise AWSValidationException("Tags cannot be given when a certificate is reimported.")
+    before = self.get_certificate(arn)
+    if before.type != "IMPORTED":
+        raise AWSValidationException("The certificate was not imported.")
+    if before.describe()["Certificate"]["KeyAlgorithm"] != key:
+        raise AWSValidationException("The key algorithm or size of the certificate is different.")
+    arn = moto(self, certificate, private_key, chain, arn, None)
+    self.get_certificate(arn).tags = before.tags
+    return arn
+
+
+def listeners_with(self, arn):
+    """ARNs of the load balancers that serve with a certificate."""
+    known = elbv2_backends[self.account_id][self.region_name].load_balancers.values()
+    balancers = [balancer for balancer in known if balancer]
+    uses = lambda listener: arn == listener.certificate or arn in listener.certificates  # noqa: E731
+    return [b.arn for b in balancers if any(uses(listener) for listener in b.listeners.values())]
+
+
+@corrects(AWSCertificateManagerBackend, "get_certificate")
+def certificates_tell_who_uses_them(moto, self, arn):
+    """`InUseBy` is who uses it now (ACM API, CertificateDetail); moto appends to it for ever."""
+    bundle = moto(self, arn)
+    bundle.in_use_by = listeners_with(self, arn)
+    return bundle
+
+
+@corrects(AWSCertificateManagerBackend, "delete_certificate")
+def certificates_in_use_stay(moto, self, arn):
+    """ResourceInUseException (ACM API, DeleteCertificate); moto deletes them."""
+    if listeners_with(self, arn):
+        raise AWSError(f"Certificate {arn} is in use.", exception_type="ResourceInUseException")
+    return moto(self, arn)
 
 
 # --- the server ---------------------------------------------------------------------------------

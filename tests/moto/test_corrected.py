@@ -1,5 +1,6 @@
 """The corrected moto in, what AWS documents out. One test a correction; `python -m unittest` runs them."""
 
+import datetime
 import logging
 import threading
 import unittest
@@ -9,6 +10,9 @@ import boto3
 import corrected
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from werkzeug.serving import make_server
 
 logging.getLogger("werkzeug").setLevel(logging.ERROR)
@@ -69,6 +73,34 @@ def forward(*arns, **more):
     return {"Type": "forward", "ForwardConfig": {"TargetGroups": groups, **more}}
 
 
+def ec_key():
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def rsa_key(bits):
+    return rsa.generate_private_key(public_exponent=65537, key_size=bits)
+
+
+def key_pair(key, issuer="www.example.com"):
+    name = lambda text: x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, text)])  # noqa: E731
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name("www.example.com"))
+        .issuer_name(name(issuer))
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=90))
+        .sign(key, hashes.SHA256())
+    )
+    private = (serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return {
+        "Certificate": certificate.public_bytes(serialization.Encoding.PEM),
+        "PrivateKey": key.private_bytes(serialization.Encoding.PEM, *private),
+    }
+
+
 class Corrected(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
@@ -84,8 +116,9 @@ class Corrected(unittest.TestCase):
             # What moto or we refuse must be seen at once, and by us rather than by botocore.
             "config": Config(retries={"max_attempts": 1}, parameter_validation=False),
         }
-        names = ("elbv2", "ec2", "acm", "wafv2", "shield")
-        cls.elb, cls.ec2, cls.acm, cls.waf, cls.shield = (boto3.client(name, **given) for name in names)
+        names = ("elbv2", "ec2", "acm", "wafv2", "shield", "resourcegroupstaggingapi")
+        clients = (boto3.client(name, **given) for name in names)
+        cls.elb, cls.ec2, cls.acm, cls.waf, cls.shield, cls.tagging = clients
 
     @classmethod
     def tearDownClass(cls):
@@ -819,6 +852,41 @@ class Corrected(unittest.TestCase):
         self.assertFalse(listed[0]["HasAdditionalSubjectAlternativeNames"])
         other = self.acm.list_certificates(Includes={"keyTypes": ["EC_prime256v1"]})["CertificateSummaryList"]
         self.assertEqual(other, [])
+
+    def test_imports_are_judged_and_keep_their_tags(self):
+        tags = [{"Key": "k", "Value": "v"}]
+        ec, other, rsa = key_pair(ec_key()), key_pair(ec_key()), key_pair(rsa_key(2048))
+        arn = self.acm.import_certificate(**ec, Tags=tags)["CertificateArn"]
+        for given, refused in (
+            ("another's key", {**ec, "PrivateKey": other["PrivateKey"]}),
+            ("a key that ACM does not take", key_pair(rsa_key(2560))),
+            ("no chain", key_pair(ec_key(), issuer="authority")),
+            ("tags in place", {**other, "CertificateArn": arn, "Tags": tags}),
+            ("another kind of key in place", {**rsa, "CertificateArn": arn}),
+            ("the place of one that is not imported", {**rsa, "CertificateArn": self.requested()}),
+        ):
+            self.refused("ValidationException", self.acm.import_certificate, given, **refused)
+        self.assertEqual(self.acm.import_certificate(**other, CertificateArn=arn)["CertificateArn"], arn)
+        self.assertEqual(self.acm.list_tags_for_certificate(CertificateArn=arn)["Tags"], tags)
+        got = self.acm.get_certificate(CertificateArn=arn)["Certificate"]
+        self.assertEqual(got.encode(), other["Certificate"])
+        self.assertEqual(self.tagging.get_resources(TagFilters=[{"Key": "other"}])["ResourceTagMappingList"], [])
+        listed = self.tagging.get_resources(ResourceTypeFilters=["acm:certificate"], TagFilters=[{"Key": "k"}])
+        self.assertEqual([each["ResourceARN"] for each in listed["ResourceTagMappingList"]], [arn])
+
+    def requested(self):
+        return self.acm.request_certificate(DomainName="www.example.com")["CertificateArn"]
+
+    def test_certificates_in_use_stay(self):
+        arn = self.acm.import_certificate(**key_pair(ec_key()))["CertificateArn"]
+        keys = {"keyTypes": ["EC_prime256v1"]}
+        used = lambda: self.acm.list_certificates(Includes=keys)["CertificateSummaryList"][0]["InUse"]  # noqa: E731
+        listener = self.listener(Protocol="HTTPS", Port=443, Certificates=[{"CertificateArn": arn}])
+        self.assertTrue(used())
+        self.refused("ResourceInUseException", self.acm.delete_certificate, CertificateArn=arn)
+        self.elb.delete_listener(ListenerArn=listener)
+        self.assertFalse(used())
+        self.acm.delete_certificate(CertificateArn=arn)
 
 
 if __name__ == "__main__":

@@ -151,9 +151,10 @@ impl Moto {
         self.exchange("POST", "/", &headers, form.as_bytes())
     }
 
-    /// One call of a service that speaks JSON: `wafv2` or `shield`. Returns its answer; a refusal is a response.
+    /// One call of a service that speaks JSON: `acm`, `wafv2` or `shield`. Returns its answer; a refusal is a response.
     pub fn json(&self, service: &str, action: &str, body: &str) -> Response {
         let target = match service {
+            "acm" => format!("CertificateManager.{action}"),
             "wafv2" => format!("AWSWAF_20190729.{action}"),
             "shield" => format!("AWSShield_20160616.{action}"),
             other => panic!("{other} does not speak JSON here"),
