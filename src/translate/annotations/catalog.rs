@@ -116,8 +116,10 @@ catalog! {
         "What is asked of clients' certificates: JSON, a list with an entry for each port; left as it is where absent, so `off` switches it off.";
     "listener-attributes." Listener Aws Built
         "Attributes of the listener `HTTP-80`, `HTTPS-443` or the like by AWS's names, `key=value,…`.";
-    "create-acm-cert" Listener Aws Ignored "Whether a certificate is requested for the hosts.";
-    "acm-pca-arn" Listener Aws Ignored "Private authority that issues the requested certificate.";
+    "create-acm-cert" Listener Aws Ignored
+        "Whether a certificate is requested for the hosts. None is: name one, have ACM hold one for the hosts, or store one in the Secret that `spec.tls` names.";
+    "acm-pca-arn" Listener Aws Ignored
+        "Private authority that issues the requested certificate. None is requested.";
 
     "target-type" Backend Portable Built "`ip` for pods, `instance` for a port of every node.";
     "backend-protocol" Backend Portable Built "`HTTP` or `HTTPS`, spoken to targets.";
