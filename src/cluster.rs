@@ -7,6 +7,7 @@ pub mod finalizer;
 pub mod folder;
 pub mod incumbent;
 pub mod index;
+mod key_pair;
 #[cfg(feature = "cluster")]
 pub mod list;
 pub mod manifests;

@@ -120,7 +120,7 @@ fn balancer<'a>(
         owners.enforce(part, drafts, problems);
     }
     let defaults = defaults::read(parts, &ports, &owners, &mut backends, problems);
-    let certificates = certificates::read(snapshot, parts, &drafts, &owners, problems);
+    let (certificates, key_pairs) = certificates::read(snapshot, parts, &drafts, &owners, problems);
     let listeners = listeners(
         parts,
         certificates,
@@ -174,6 +174,7 @@ fn balancer<'a>(
         rules,
         backends,
         given,
+        key_pairs,
     }
 }
 

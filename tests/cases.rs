@@ -229,6 +229,7 @@ fn outcome(snapshot: &Snapshot, translation: &Translation, preview: Option<&Prev
         pending: Vec::new(),
         problems: Vec::new(),
         own_targets: None,
+        left_over: false,
     };
     outcome.add(translation.problems.iter().cloned());
     outcome.add(

@@ -91,12 +91,14 @@ async fn orphans_are_found_and_deleted_only_when_asked() {
     .await;
     let running = world.control(world.aws().await).await;
     with(&world, |world| {
-        for name in ["web", "api"] {
-            world.post(
-                INGRESSES,
-                &ingress(name, &format!("{name}.example.com"), &[("/", "web")]),
-            );
-        }
+        let made = rcgen::generate_simple_self_signed(vec!["web.example.com".to_owned()]).unwrap();
+        let material = json!({"tls.crt": made.cert.pem(), "tls.key": made.signing_key.serialize_pem()});
+        let secret = json!({"metadata": {"name": "web-tls"}, "stringData": material});
+        world.post("/api/v1/namespaces/shop/secrets", &secret);
+        let mut web = ingress("web", "web.example.com", &[("/", "web")]);
+        web["spec"]["tls"] = json!([{"hosts": ["web.example.com"], "secretName": "web-tls"}]);
+        world.post(INGRESSES, &web);
+        world.post(INGRESSES, &ingress("api", "api.example.com", &[("/", "web")]));
     })
     .await;
     for record in ["shop.web", "shop.api"] {
@@ -145,7 +147,7 @@ async fn orphans_are_found_and_deleted_only_when_asked() {
         let shared = ["ec2:RevokeSecurityGroupIngress", "ec2:DeleteSecurityGroup"];
         assert_eq!(
             world.writes(),
-            [&calls[..], &shared].concat(),
+            [&calls[..], &["acm:DeleteCertificate"], &shared].concat(),
             "what they shared goes with the last"
         );
         assert_eq!(world.everything(), nothing, "what is another cluster's stays");

@@ -7,8 +7,8 @@
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use portcullis::controller::Leadership;
@@ -18,7 +18,7 @@ use portcullis_model::{
     ObjectName, Origin, OwnTargets, Plan, Port, Problem, Provider, ProviderError, Refusals, Retry, Semantics,
     Target, TargetAddress, TargetHealth,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::Notify;
 
 use self::world::{INGRESSES, RECORDS, SLICES, World, condition, ingress, until, with};
@@ -258,19 +258,42 @@ async fn broken_after(calls: usize, world: &Arc<World>, act: fn(&World), done: D
     died
 }
 
+const SECRETS: &str = "/api/v1/namespaces/shop/secrets";
+
+/// A certificate and its key, and the same renewed.
+static MATERIAL: LazyLock<[Value; 2]> = LazyLock::new(|| {
+    let key = rcgen::KeyPair::generate().expect("P-256 keys can always be generated");
+    [1, 2].map(|day| {
+        let mut params = rcgen::CertificateParams::new(vec!["www.example.com".to_owned()]).expect("a name");
+        params.not_before = rcgen::date_time_ymd(2020, 1, day);
+        params.not_after = rcgen::date_time_ymd(2120, 1, day);
+        let certificate = params.self_signed(&key).expect("a key that signs");
+        json!({"stringData": {"tls.crt": certificate.pem(), "tls.key": key.serialize_pem()}})
+    })
+});
+
+/// The Secret that the Ingress names.
+fn certify(world: &World) {
+    let mut secret = MATERIAL[0].clone();
+    secret["metadata"] = json!({"name": "cert"});
+    world.post(SECRETS, &secret);
+}
+
 fn create(world: &World) {
-    world.post(
-        INGRESSES,
-        &ingress("web", "www.example.com", &[("/", "web"), ("/api", "web")]),
-    );
+    let mut ingress = ingress("web", "www.example.com", &[("/", "web"), ("/api", "web")]);
+    ingress["metadata"]["annotations"] =
+        json!({"alb.ingress.kubernetes.io/listen-ports": r#"[{"HTTPS": 443}]"#});
+    ingress["spec"]["tls"] = json!([{"hosts": ["www.example.com"], "secretName": "cert"}]);
+    world.post(INGRESSES, &ingress);
 }
 
 fn created(world: &World) -> Option<()> {
     (world.hostname("web").is_some() && world.settled("shop.web")).then_some(())
 }
 
-/// Other paths, and targets on another port.
+/// Other paths, targets on another port, and a renewed certificate.
 fn update(world: &World) {
+    world.patch(&format!("{SECRETS}/cert"), &MATERIAL[1]);
     world.patch(&format!("{SLICES}/web"), &json!({"ports": [{"port": 9090}]}));
     let paths = [("/shop", "web"), ("/api", "web"), ("/cart", "web")];
     world.patch(
@@ -288,6 +311,7 @@ fn updated(world: &World) -> Option<()> {
 
 /// As they were when the Ingress was created.
 fn move_back(world: &World) {
+    world.patch(&format!("{SECRETS}/cert"), &MATERIAL[0]);
     world.patch(&format!("{SLICES}/web"), &json!({"ports": [{"port": 8080}]}));
 }
 
@@ -316,6 +340,7 @@ fn deleted(world: &World) -> Option<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_death_after_any_call_leaves_nothing_undone_or_over() {
     let world = Arc::new(World::start().await);
+    with(&world, certify).await;
     let nothing = with(&world, World::everything).await;
 
     // As it is when nobody dies.
@@ -330,7 +355,7 @@ async fn a_death_after_any_call_leaves_nothing_undone_or_over() {
     let deletion = with(&world, World::writes).await.len();
     let calls = [creation, change, deletion];
     assert!(
-        creation >= 10 && change >= 7 && deletion >= 5,
+        creation >= 11 && change >= 8 && deletion >= 6,
         "{calls:?} calls to die after"
     );
 

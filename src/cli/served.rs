@@ -170,5 +170,6 @@ fn nothing() -> LoadBalancer {
         rules: Vec::new(),
         backends: BTreeMap::new(),
         given: BTreeMap::new(),
+        key_pairs: BTreeMap::new(),
     }
 }

@@ -4,10 +4,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use portcullis_model::{LoadBalancerId, ObjectName, Sealed};
+use portcullis_model::{Code, KeyPair, LoadBalancerId, ObjectName, Sealed};
 
+use super::key_pair::{self, Unusable};
 use crate::crd::{ClassParametersSpec, Given};
 
 /// What every object says of itself.
@@ -203,7 +204,41 @@ pub struct Secret {
     pub client_id: Option<Sealed<[u8]>>,
     /// `clientSecret`, decoded from base64.
     pub client_secret: Option<Sealed<[u8]>>,
+    /// What [`Secret::key_pair`] found.
+    pub key_pair: Once<Result<Arc<KeyPair>, Unusable>>,
 }
+
+impl Secret {
+    /// Certificate and key, if they are right and belong together; else what is wrong, to be said after the Secret's
+    /// name. Read when first asked for: that takes a millisecond, and few Secrets are asked.
+    pub fn key_pair(&self) -> &Result<Arc<KeyPair>, Unusable> {
+        self.key_pair
+            .0
+            .get_or_init(|| match (&self.certificate, &self.key) {
+                (None, _) => Err((Code::SecretInvalid, "has no tls.crt".to_owned())),
+                (_, None) => Err((Code::SecretInvalid, "has no tls.key".to_owned())),
+                (Some(chain), Some(key)) => key_pair::read(&self.meta.uid, chain, key.reveal()).map(Arc::new),
+            })
+    }
+}
+
+/// Worked out from the rest of an object when first asked for, and so no part of what makes two of them differ.
+#[derive(Clone, Debug)]
+pub struct Once<T>(OnceLock<T>);
+
+impl<T> Default for Once<T> {
+    fn default() -> Self {
+        Self(OnceLock::new())
+    }
+}
+
+impl<T> PartialEq for Once<T> {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl<T> Eq for Once<T> {}
 
 /// `networking.k8s.io/v1` IngressClass.
 #[derive(Clone, Debug, PartialEq, Eq)]

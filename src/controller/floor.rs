@@ -317,7 +317,8 @@ impl<P: Provider> Shop<P> {
         let took = begun.elapsed();
         self.metrics.pass(&outcome, took, unix_time());
         let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-        let mut retry = outcome.end.retry();
+        let left_over = outcome.left_over.then_some(Retry::Backoff);
+        let mut retry = outcome.end.retry().or(left_over);
         match &outcome.end {
             End::Failed(failed) => {
                 warn!(took_ms, code = %failed.code, error = failed as &dyn std::error::Error, "the pass failed");

@@ -40,6 +40,8 @@ pub struct Outcome {
     /// What is to be recorded of targets registered beside those of other clusters; none where the pass came to no
     /// end that says it.
     pub own_targets: Option<OwnTargets>,
+    /// Something that is not used any more could not be deleted yet; the pass is made again for it.
+    pub left_over: bool,
 }
 
 #[cfg(feature = "cluster")]
@@ -66,6 +68,7 @@ impl Outcome {
             pending: Vec::new(),
             problems,
             own_targets: None,
+            left_over: false,
         }
     }
 }

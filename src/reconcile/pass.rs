@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use kube::ResourceExt;
 use portcullis_model::{
-    ChangeSummary, LoadBalancer, LoadBalancerId, ObjectName, OwnTargets, Plan, Problem, Provider,
+    ChangeSummary, Code, LoadBalancer, LoadBalancerId, ObjectName, OwnTargets, Plan, Problem, Provider,
     ProviderError, Retry,
 };
 
@@ -63,7 +63,7 @@ pub enum Failure {
 
 /// One pass. A call that fails is part of the outcome; an error is returned only where nothing can be told.
 pub async fn pass<P: Provider>(site: &Site<P>, id: &LoadBalancerId) -> Result<Outcome, Failure> {
-    site.secrets.read(&site.index, id).await?;
+    site.secrets.read(&site.index, id, &site.settings).await?;
     let record = site.records.get(id);
     let view = View::of(&site.index, id, record.as_deref())?;
     let translation = translate(&view.snapshot, &site.settings);
@@ -168,6 +168,10 @@ async fn serve<P: Provider>(
     wide.failed.iter().for_each(|error| outcome.tell(error));
     let plan = |o: &P::Observed| provider.plan(id, Some(desired), o, &wide.shared, &account);
     let made = make(site, &mut observed, plan, outcome).await?;
+    // What the provider has not let go of yet is deleted later: what should exist does.
+    let (left_over, made): (Vec<_>, Vec<_>) =
+        made.into_iter().partition(|error| error.code == Code::StillInUse);
+    outcome.left_over = !left_over.is_empty();
     let mut failed = [wide.failed, made].concat();
     // What was used until now may still be in use where something was refused.
     if failed.is_empty() {
@@ -177,7 +181,7 @@ async fn serve<P: Provider>(
         failed = narrow.failed;
     }
     // What waits for its time is planned anew whenever somebody looks, also after a restart: then nothing rests on it.
-    let waits = P::waits(&observed);
+    let waits = P::waits(&observed) || outcome.left_over;
     let settled = (failed.is_empty() && !waits).then(|| (fingerprint.clone(), demand));
     // Where what was believed may be wrong, it is read again.
     if failed.iter().all(|error| error.retry != Retry::Observe) {

@@ -16,7 +16,7 @@ use crate::cluster::object::{Kind, Object};
 use crate::cluster::snapshot::Answered;
 use crate::cluster::watch::{SharedIndex, api_resource};
 use crate::cluster::wire;
-use crate::translate::secrets_of;
+use crate::translate::{Settings, secrets_of};
 
 /// Longest time for one Secret.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -67,10 +67,15 @@ impl SecretReader {
     }
 
     /// Reads what this load balancer needs and what is not known yet, or not any more.
-    pub async fn read(&self, index: &SharedIndex, id: &LoadBalancerId) -> Result<(), Failure> {
+    pub async fn read(
+        &self,
+        index: &SharedIndex,
+        id: &LoadBalancerId,
+        settings: &Settings,
+    ) -> Result<(), Failure> {
         let ask = {
             let mut index = index.lock();
-            let needs = secrets_of(&index.synced()?.snapshot(id));
+            let needs = secrets_of(&index.synced()?.snapshot(id), settings);
             index.need_secrets(id, needs)
         };
         if ask.is_empty() {

@@ -275,6 +275,7 @@ mod tests {
                 .map(|code| Problem::new(*code, Origin::new("ingress", ObjectName::new("a", "b"), ""), "m"))
                 .collect(),
             own_targets: None,
+            left_over: false,
         }
     }
 

@@ -300,6 +300,7 @@ mod tests {
             pending: Vec::new(),
             problems: Vec::new(),
             own_targets: None,
+            left_over: false,
         }
     }
 

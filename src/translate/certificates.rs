@@ -1,25 +1,31 @@
-//! The members and Secrets in, the certificates of each HTTPS listener in order out.
+//! The members and Secrets in, the certificates of each HTTPS listener in order, and what lies in their Secrets, out.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use portcullis_model::{
-    Certificate, CertificateSource, Code, HostMatch, ObjectName, Origin, Port, Problem, Semantics,
+    Certificate, CertificateSource, Code, HostMatch, ObjectName, Origin, Port, Problem, Semantics, Stored,
 };
 
 use super::member::{Part, Wire};
 use super::ownership::Owners;
 use super::rules::Drafts;
-use crate::cluster::snapshot::{Secrets, Snapshot};
+use crate::cluster::snapshot::{Answered, Secrets, Snapshot};
 
 /// The certificates by port.
+pub(super) type ByPort = BTreeMap<Port, Vec<Certificate>>;
+/// What lies in the Secrets that they name, where a provider takes that in.
+pub(super) type KeyPairs = BTreeMap<ObjectName, Stored>;
+
+/// Both.
 pub(super) fn read(
     snapshot: &Snapshot,
     parts: &[Part<'_>],
     drafts: &[Drafts],
     owners: &Owners<'_>,
     problems: &mut Vec<Problem>,
-) -> BTreeMap<Port, Vec<Certificate>> {
+) -> (ByPort, KeyPairs) {
     let mut wanted = Vec::new();
+    let mut key_pairs = KeyPairs::new();
     for (part, drafts) in parts.iter().zip(drafts) {
         let https: Vec<Port> = part
             .ports
@@ -30,7 +36,20 @@ pub(super) fn read(
         if https.is_empty() {
             continue;
         }
-        let certificates = of_part(snapshot, part, drafts, owners, problems);
+        let mut certificates = of_part(snapshot, part, drafts, owners, problems);
+        certificates.retain(|certificate| {
+            let CertificateSource::Stored(name) = &certificate.source else {
+                return true;
+            };
+            let Some(stored) = stored(snapshot, name) else {
+                return true;
+            };
+            let may = may_serve(part, owners, &stored, &certificate.origin, problems);
+            if may {
+                key_pairs.insert(name.clone(), stored);
+            }
+            may
+        });
         wanted.push((part, https, certificates));
     }
     let mut ports: BTreeMap<Port, Attached> = BTreeMap::new();
@@ -48,10 +67,45 @@ pub(super) fn read(
             }
         }
     }
-    ports
-        .into_iter()
-        .map(|(port, attached)| (port, attached.certificates))
-        .collect()
+    let by_port = ports.into_iter();
+    let by_port = by_port.map(|(port, attached)| (port, attached.certificates));
+    (by_port.collect(), key_pairs)
+}
+
+/// What lies in a Secret, for a provider that does not read it itself; none where nobody was asked.
+fn stored(snapshot: &Snapshot, name: &ObjectName) -> Option<Stored> {
+    match &snapshot.secrets {
+        Secrets::NotRead => {}
+        Secrets::Read(_) => return None,
+    }
+    Some(match snapshot.secret(name)? {
+        Answered::Found(secret) => match secret.key_pair() {
+            Ok(pair) => Stored::Pair(pair.clone()),
+            Err((code, why)) => Stored::Unusable(*code, format!("Secret {name} {why}")),
+        },
+        Answered::Missing => Stored::Unusable(Code::SecretNotFound, format!("there is no Secret {name}")),
+        Answered::Refused(why) => {
+            Stored::Unusable(Code::AccessDenied, format!("Secret {name} cannot be read: {why}"))
+        }
+    })
+}
+
+/// A provider that is given a certificate serves every host with it that the certificate names, whichever it was
+/// wanted for: in a load balancer that namespaces share, it must not name another's.
+fn may_serve(
+    part: &Part<'_>,
+    owners: &Owners<'_>,
+    stored: &Stored,
+    at: &Origin,
+    problems: &mut Vec<Problem>,
+) -> bool {
+    match stored {
+        Stored::Pair(pair) if owners.divide(part) => {
+            let mut names = pair.names.iter();
+            names.all(|host| owners.may_certify(part, host, at, problems))
+        }
+        Stored::Pair(_) | Stored::Unusable(..) => true,
+    }
 }
 
 /// The certificates of one port.
@@ -192,7 +246,8 @@ fn of_part(
     }
 }
 
-/// The provider ends TLS with certificates of its own and finds them by host.
+/// The provider ends TLS with certificates that it keeps. It takes in those that lie in Secrets, and finds others by
+/// host.
 fn found_by_host(part: &Part<'_>, tls: &[BTreeSet<HostMatch>], drafts: &Drafts) -> Vec<Certificate> {
     match part.semantics {
         // Its rule: hosts of rules and of `spec.tls` together, whatever Secrets are named.
@@ -218,16 +273,16 @@ fn found_by_host(part: &Part<'_>, tls: &[BTreeSet<HostMatch>], drafts: &Drafts) 
                         true => rule_hosts(part, drafts),
                         false => hosts.clone(),
                     };
-                    let origin = part.origin(format!("spec.tls[{index}]"));
+                    let entry_field = format!("spec.tls[{index}]");
                     match &entry.secret {
-                        None => discovered(hosts, origin),
+                        None => discovered(hosts, part.origin(entry_field)),
                         Some(name) => Certificate {
                             source: CertificateSource::Stored(ObjectName::new(
                                 namespace.clone(),
                                 name.clone(),
                             )),
                             hosts,
-                            origin,
+                            origin: part.origin(format!("{entry_field}.secretName")),
                         },
                     }
                 })

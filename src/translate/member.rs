@@ -188,6 +188,16 @@ fn agree_on_semantics(parts: &mut [Part<'_>], problems: &mut Vec<Problem>) {
     }
 }
 
+/// Whose rules hold for a member whose class has these parameters.
+pub(super) fn semantics(settings: &Settings, parameters: Option<&ClassParametersSpec>) -> Semantics {
+    match (settings.semantics, parameters.and_then(|spec| spec.semantics)) {
+        (Some(semantics), _) => semantics,
+        (None, Some(SemanticsName::Kubernetes)) => Semantics::Kubernetes,
+        (None, Some(SemanticsName::AwsLoadBalancerController)) => Semantics::AwsLoadBalancerController,
+        (None, None) => settings.controller.semantics(),
+    }
+}
+
 fn read_one<'a>(
     member: &'a Member,
     class: Option<&'a ClassParameters>,
@@ -196,12 +206,7 @@ fn read_one<'a>(
 ) -> Part<'a> {
     let ingress = &*member.ingress;
     let parameters = class.map(|class| &*class.spec);
-    let semantics = match (settings.semantics, parameters.and_then(|spec| spec.semantics)) {
-        (Some(semantics), _) => semantics,
-        (None, Some(SemanticsName::Kubernetes)) => Semantics::Kubernetes,
-        (None, Some(SemanticsName::AwsLoadBalancerController)) => Semantics::AwsLoadBalancerController,
-        (None, None) => settings.controller.semantics(),
-    };
+    let semantics = semantics(settings, parameters);
     let mut annotations = Annotations::of("ingress", &ingress.meta).of_class(class);
     let withheld = admission::withhold(&mut annotations, parameters, semantics, problems);
     let mut refusal = annotations.review(problems).or(withheld);

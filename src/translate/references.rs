@@ -2,14 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use portcullis_model::ObjectName;
+use portcullis_model::{ObjectName, Semantics};
 use serde_json::Value;
 
 use super::annotations::{Annotations, json};
-use super::auth;
+use super::settings::Settings;
+use super::{auth, member};
 use crate::cluster::membership::{CertificateSearch, Names};
-use crate::cluster::object::{Ingress, IngressBackend, PortRef};
-use crate::cluster::snapshot::Snapshot;
+use crate::cluster::object::{ClassParameters, Ingress, IngressBackend, PortRef};
+use crate::cluster::snapshot::{Member, Parameters, Snapshot};
 
 /// In place of a port's name: the backend's name is that of an `actions.*` annotation.
 pub(super) const USE_ANNOTATION: &str = "use-annotation";
@@ -63,11 +64,24 @@ pub fn references(ingress: &Ingress) -> Names {
 }
 
 /// The Secrets that a load balancer is made with, whether they exist or not; pure. No others are asked for.
-pub fn secrets_of(snapshot: &Snapshot) -> BTreeSet<ObjectName> {
+pub fn secrets_of(snapshot: &Snapshot, settings: &Settings) -> BTreeSet<ObjectName> {
     let mut secrets = BTreeSet::new();
+    // Members of several semantics take those of the first, which is not known yet.
+    let takes_in = |class| member::semantics(settings, class) == Semantics::Kubernetes;
+    let takes_in = snapshot
+        .members
+        .iter()
+        .any(|member| takes_in(class_of(member).map(|class| &*class.spec)));
     for member in &snapshot.members {
         let ingress = &*member.ingress;
         let annotations = Annotations::of("ingress", &ingress.meta);
+        let of_class = annotations.clone().of_class(class_of(member));
+        // Certificates that are named leave nothing to be taken in.
+        if takes_in && of_class.get("certificate-arn").is_none() {
+            let named = |name: &str| ObjectName::new(ingress.meta.name.namespace.clone(), name);
+            let tls = ingress.tls.iter();
+            secrets.extend(tls.filter_map(|tls| tls.secret.as_deref().map(named)));
+        }
         let named = references(ingress).services;
         let services = named
             .iter()
@@ -79,6 +93,13 @@ pub fn secrets_of(snapshot: &Snapshot) -> BTreeSet<ObjectName> {
         ));
     }
     secrets
+}
+
+fn class_of(member: &Member) -> Option<&ClassParameters> {
+    match &member.parameters {
+        Parameters::Found(class) => Some(class),
+        Parameters::None | Parameters::Missing | Parameters::Foreign => None,
+    }
 }
 
 /// Whether a backend names an action instead of a Service.

@@ -8,6 +8,7 @@ mod defaults;
 mod documents;
 mod groups;
 mod hosts;
+mod imports;
 mod incumbent;
 mod isolation;
 mod options;

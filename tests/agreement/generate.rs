@@ -150,6 +150,7 @@ fn assemble(mut rules: Vec<Rule>, second_tenant: &[bool], default: &Action) -> L
         rules,
         backends,
         given: BTreeMap::new(),
+        key_pairs: BTreeMap::new(),
     }
 }
 

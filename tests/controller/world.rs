@@ -303,6 +303,11 @@ impl World {
             let values = values.map(|rest| rest.split('<').next().unwrap_or_default());
             found.extend(values.map(|value| format!("{action} {value}")));
         }
+        let keys = r#"{"Includes": {"keyTypes": ["EC_prime256v1", "EC_secp384r1"]}}"#;
+        let listed = self.moto.json("acm", "ListCertificates", keys).json();
+        let imported = listed["CertificateSummaryList"].as_array().into_iter().flatten();
+        let imported = imported.filter(|summary| summary["Type"] == "IMPORTED");
+        found.extend(imported.map(|summary| format!("ListCertificates {}", summary["NotBefore"])));
         found.sort();
         found
     }

@@ -9,7 +9,7 @@ use portcullis_model::{HostMatch, LoadBalancerId, ProviderError};
 
 use crate::limits::Quotas;
 use crate::names;
-use crate::observed::{LoadBalancerState, SecurityGroupState, TargetGroupState};
+use crate::observed::{CertificateState, LoadBalancerState, Looked, SecurityGroupState, TargetGroupState};
 use crate::resource::{
     CertificateArn, LoadBalancerArn, Pairs, SecurityGroupId, SubnetId, TargetGroupArn, TrustStoreArn, VpcId,
     WebAclArn,
@@ -53,7 +53,7 @@ pub enum Reach {
     Private,
 }
 
-/// An issued certificate of ACM.
+/// An issued certificate of ACM, by whomever.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AcmCertificate {
     pub arn: CertificateArn,
@@ -156,6 +156,8 @@ pub struct Listing {
     pub security_groups: Vec<SecurityGroupState>,
     /// Of the Region: what a rule may forward to, though it is made by others.
     pub every_target_group: Fact<Vec<ListedTargetGroup>>,
+    /// Of the Region: those taken from Secrets, expired or not, whichever cluster's.
+    pub certificates: Looked<Vec<CertificateState>>,
 }
 
 impl Listing {
@@ -177,9 +179,12 @@ impl Listing {
             .security_groups
             .iter()
             .filter_map(|state| of(&state.spec.tags));
+        let certificates = self.certificates.at().into_iter().flatten();
+        let certificates = certificates.filter_map(|state| of(&state.tags));
         load_balancers
             .chain(target_groups)
             .chain(security_groups)
+            .chain(certificates)
             .collect()
     }
 }

@@ -1,5 +1,6 @@
 //! One change in, one call to AWS and what it answered out: nothing is decided or looked up here.
 
+mod certificate;
 mod listener;
 mod load_balancer;
 mod proof;
@@ -151,6 +152,11 @@ pub(crate) async fn apply(
         Call::DisassociateWebAcl { load_balancer } => protection::disassociate(to, load_balancer).await,
         Call::CreateProtection { load_balancer, name } => protection::create(to, load_balancer, name).await,
         Call::DeleteProtection { id, .. } => protection::delete(to, id).await,
+
+        Call::ImportCertificate { replaced, spec } => certificate::import(to, replaced.as_ref(), spec).await,
+        Call::DeleteCertificate { arn, tags } => certificate::delete(to, arn, tags).await,
+        Call::AddTagsToCertificate { arn, tags } => certificate::tag(to, arn, tags).await,
+        Call::RemoveTagsFromCertificate { arn, keys } => certificate::untag(to, arn, keys).await,
 
         Call::CreateListener { load_balancer, spec } => listener::create(to, load_balancer, spec).await,
         Call::ModifyListener { arn, spec } => listener::modify(to, arn, spec).await,

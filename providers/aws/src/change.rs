@@ -6,9 +6,9 @@ use std::fmt;
 use portcullis_model::{ChangeSummary, FieldChange, Verb};
 
 use crate::resource::{
-    CertificateArn, HealthCheckSpec, IpAddressType, IpamPools, ListenerArn, ListenerSpec, LoadBalancerArn,
-    LoadBalancerSpec, Pairs, Permission, ProtectionId, RuleAction, RuleArn, RuleCondition, RuleSpec,
-    RuleTransform, SecurityGroupId, SecurityGroupSpec, SubnetId, TargetDescription, TargetGroupArn,
+    CertificateArn, CertificateSpec, HealthCheckSpec, IpAddressType, IpamPools, ListenerArn, ListenerSpec,
+    LoadBalancerArn, LoadBalancerSpec, Pairs, Permission, ProtectionId, RuleAction, RuleArn, RuleCondition,
+    RuleSpec, RuleTransform, SecurityGroupId, SecurityGroupSpec, SubnetId, TargetDescription, TargetGroupArn,
     TargetGroupSpec, WebAclArn,
 };
 
@@ -136,6 +136,28 @@ pub enum Call {
         id: ProtectionId,
     },
 
+    /// As a new certificate with its tags, or in the place of one, whose tags stay: the call takes none then (ACM API,
+    /// ImportCertificate.Tags). They must prove first that it is the same Secret's.
+    ImportCertificate {
+        replaced: Option<CertificateArn>,
+        spec: CertificateSpec,
+    },
+    /// Its tags must prove first that it is ours.
+    DeleteCertificate {
+        arn: CertificateArn,
+        tags: Pairs,
+    },
+    /// ACM's own way of tagging.
+    AddTagsToCertificate {
+        arn: CertificateArn,
+        tags: Pairs,
+    },
+    /// ACM's own way of removing tags.
+    RemoveTagsFromCertificate {
+        arn: CertificateArn,
+        keys: BTreeSet<String>,
+    },
+
     /// With its tags and the first of its certificates.
     CreateListener {
         load_balancer: LoadBalancerArn,
@@ -214,6 +236,9 @@ pub enum Answer {
         dns_name: String,
         tags: Pairs,
     },
+    Certificate {
+        arn: CertificateArn,
+    },
     Listener {
         arn: ListenerArn,
     },
@@ -255,6 +280,10 @@ impl Call {
             Self::DisassociateWebAcl { .. } => "wafv2:DisassociateWebACL",
             Self::CreateProtection { .. } => "shield:CreateProtection",
             Self::DeleteProtection { .. } => "shield:DeleteProtection",
+            Self::ImportCertificate { .. } => "acm:ImportCertificate",
+            Self::DeleteCertificate { .. } => "acm:DeleteCertificate",
+            Self::AddTagsToCertificate { .. } => "acm:AddTagsToCertificate",
+            Self::RemoveTagsFromCertificate { .. } => "acm:RemoveTagsFromCertificate",
             Self::CreateListener { .. } => "elbv2:CreateListener",
             Self::ModifyListener { .. } => "elbv2:ModifyListener",
             Self::ModifyListenerAttributes { .. } => "elbv2:ModifyListenerAttributes",
@@ -289,6 +318,7 @@ impl Call {
             | Self::CreateLoadBalancer { .. }
             | Self::AssociateWebAcl { .. }
             | Self::CreateProtection { .. }
+            | Self::ImportCertificate { replaced: None, .. }
             | Self::CreateListener { .. }
             | Self::CreateRule { .. } => Verb::Create,
             Self::DeleteSecurityGroup { .. }
@@ -296,6 +326,7 @@ impl Call {
             | Self::DeleteLoadBalancer { .. }
             | Self::DisassociateWebAcl { .. }
             | Self::DeleteProtection { .. }
+            | Self::DeleteCertificate { .. }
             | Self::DeleteListener { .. }
             | Self::DeleteRule { .. } => Verb::Delete,
             Self::AuthorizeSecurityGroupIngress { .. }
@@ -314,6 +345,11 @@ impl Call {
             | Self::AwaitLoadBalancer { .. }
             | Self::AwaitTargets { .. }
             | Self::ModifyCapacityReservation { .. }
+            | Self::ImportCertificate {
+                replaced: Some(_), ..
+            }
+            | Self::AddTagsToCertificate { .. }
+            | Self::RemoveTagsFromCertificate { .. }
             | Self::ModifyListener { .. }
             | Self::ModifyListenerAttributes { .. }
             | Self::AddListenerCertificates { .. }

@@ -4,6 +4,7 @@ mod calls;
 mod error;
 mod meanings;
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -16,6 +17,7 @@ use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use portcullis_model::ProviderError;
 
+use crate::resource::{CertificateArn, Pairs};
 use crate::throttle::{Limit, Throttle};
 
 pub use calls::{CallCount, Calls, Outcome};
@@ -67,9 +69,11 @@ pub(crate) struct Client {
     pub(crate) ec2: aws_sdk_ec2::Client,
     pub(crate) acm: aws_sdk_acm::Client,
     pub(crate) wafv2: aws_sdk_wafv2::Client,
+    pub(crate) tagging: aws_sdk_resourcegroupstagging::Client,
     pub(crate) shield: aws_sdk_shield::Client,
     calls: Calls,
     throttle: Mutex<Throttle>,
+    imported: Mutex<BTreeMap<CertificateArn, Pairs>>,
 }
 
 impl Client {
@@ -85,6 +89,7 @@ impl Client {
             ec2: aws_sdk_ec2::Client::new(&config),
             acm: aws_sdk_acm::Client::new(&config),
             wafv2: aws_sdk_wafv2::Client::new(&config),
+            tagging: aws_sdk_resourcegroupstagging::Client::new(&config),
             shield: aws_sdk_shield::Client::from_conf(
                 aws_sdk_shield::config::Builder::from(&config)
                     .region(Region::from_static(SHIELD_REGION))
@@ -92,6 +97,7 @@ impl Client {
             ),
             calls: Calls::default(),
             throttle: Mutex::new(Throttle::new(limits)),
+            imported: Mutex::default(),
         }
     }
 
@@ -114,6 +120,12 @@ impl Client {
                 Err(error::postponed(name, wait))
             }
         }
+    }
+
+    /// Certificates that this process has imported, with their tags.
+    pub(crate) fn imported(&self) -> MutexGuard<'_, BTreeMap<CertificateArn, Pairs>> {
+        // Single inserts and removals: the map is whole whatever panicked while it held the lock.
+        self.imported.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn throttle(&self) -> MutexGuard<'_, Throttle> {

@@ -38,6 +38,8 @@ use crate::resource::{
 };
 use crate::settings::Settings;
 pub(crate) use actions::unavailable;
+pub use certificates::DesiredCertificate;
+use certificates::Imports;
 use conditions::Refusal;
 pub use front::DesiredFront;
 pub use protection::DesiredFirewall;
@@ -81,6 +83,10 @@ pub struct Desired {
     pub protected: Option<bool>,
     /// By port.
     pub listeners: BTreeMap<u16, DesiredListener>,
+    /// Taken from Secrets, by logical id.
+    pub certificates: BTreeMap<String, DesiredCertificate>,
+    /// Those of them that are not there yet, as listeners name them.
+    pub awaited: BTreeSet<CertificateArn>,
     /// What stands in front of it.
     pub front: Option<DesiredFront>,
 }
@@ -226,7 +232,8 @@ pub(crate) fn compile_as(
     let mut problems = Vec::new();
     let mut unprotected = Unprotected::default();
     let firewall = protection::firewall(&context, &mut unprotected, &mut problems);
-    let mut listeners = listeners::compile(&context, &mut unprotected, &mut problems);
+    let mut imports = Imports::default();
+    let mut listeners = listeners::compile(&context, &mut unprotected, &mut imports, &mut problems);
     let drafts = rules::compile(&context, &mut listeners, &unprotected, &mut problems);
     given::tell(&context, &mut problems);
 
@@ -286,6 +293,8 @@ pub(crate) fn compile_as(
         firewall,
         protected,
         listeners: by_port,
+        certificates: imports.wanted,
+        awaited: imports.awaited,
         front,
     });
     (desired, once(problems))
@@ -369,6 +378,9 @@ impl Desired {
         }
         for (id, group) in &self.target_groups {
             out.push(resource::<kind::TargetGroup>(id, group));
+        }
+        for (id, certificate) in &self.certificates {
+            out.push(resource::<kind::Certificate>(id, &certificate.spec));
         }
         let capacity = self.capacity.map(|capacity_units| Capacity { capacity_units });
         out.push(resource::<kind::LoadBalancer>(

@@ -1,5 +1,6 @@
 //! What is observed, a change and its answer in, what is observed then out: the way from one round to the next.
 
+mod certificates;
 mod imagine;
 mod listeners;
 mod shown;
@@ -190,6 +191,11 @@ pub fn fold(observed: &mut Observed, change: &Change, answer: Answer) {
             }
         }
         Call::DeleteLoadBalancer { arn } => observed.load_balancers.retain(|owned| owned.get().arn != *arn),
+
+        Call::ImportCertificate { .. }
+        | Call::DeleteCertificate { .. }
+        | Call::AddTagsToCertificate { .. }
+        | Call::RemoveTagsFromCertificate { .. } => certificates::fold(observed, &change.call, answer),
 
         Call::CreateListener { .. }
         | Call::ModifyListener { .. }

@@ -72,6 +72,8 @@ pub const METHOD_LENGTH: usize = 40;
 pub const TARGET_GROUPS_PER_FORWARD: usize = 5;
 /// The greatest share of one target group of a forward action. Source: ELBv2 API, TargetGroupTuple.Weight.
 pub const WEIGHT: u16 = 999;
+/// Bytes of a private key. Source: ACM API, ImportCertificate.PrivateKey.
+pub const PRIVATE_KEY_LENGTH: usize = 5120;
 /// Characters of each part of a redirect. Source: ELBv2 API, RedirectActionConfig.
 pub const REDIRECT_PART_LENGTH: usize = 128;
 /// Characters of a fixed response's body. Source: ELBv2 API, FixedResponseActionConfig.MessageBody.

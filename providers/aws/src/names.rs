@@ -3,7 +3,9 @@
 use portcullis_model::{LoadBalancerId, ObjectName, ServiceRef};
 use sha2::{Digest, Sha256};
 
-use crate::resource::{HealthCheckSpec, LoadBalancerScheme, ProtocolVersion, TargetProtocol, TargetType};
+use crate::resource::{
+    HealthCheckSpec, LoadBalancerScheme, Pairs, ProtocolVersion, TargetProtocol, TargetType,
+};
 
 /// On every resource: the cluster.
 pub const CLUSTER_TAG: &str = "elbv2.k8s.aws/cluster";
@@ -17,8 +19,17 @@ pub const SERVICE_STACK_TAG: &str = "service.k8s.aws/stack";
 pub const RESOURCE_TAG: &str = "ingress.k8s.aws/resource";
 /// On what others made: the namespaces that may use it, separated by spaces. Ours; the operator writes it.
 pub const NAMESPACE_TAG: &str = "portcullis.dev/namespace";
+/// On certificates taken from Secrets: the Secret's uid, so that another one of its name is not taken for it.
+pub const SECRET_UID_TAG: &str = "portcullis.dev/secret-uid";
 /// On what spans load balancers: which it is.
 pub const SHARED_RESOURCE_TAG: &str = "elbv2.k8s.aws/resource";
+
+/// Of a certificate's tags those that say whose it is.
+pub fn ownership(tags: &Pairs) -> Pairs {
+    let keys = [CLUSTER_TAG, STACK_TAG, RESOURCE_TAG, SECRET_UID_TAG];
+    let pairs = keys.iter().filter_map(|key| Some((*key, tags.get(key)?)));
+    pairs.collect()
+}
 
 /// Description of permissions that are ours on groups that are not.
 pub const NODE_PERMISSION_MARK: &str = "elbv2.k8s.aws/targetGroupBinding=shared";

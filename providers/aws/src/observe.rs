@@ -17,7 +17,7 @@ use portcullis_model::{LoadBalancerId, ProviderError};
 use crate::account::{Account, Listing};
 use crate::client::Client;
 use crate::names;
-use crate::observed::{Marked, Observed, Owned, Owner, Shared};
+use crate::observed::{Looked, Marked, Observed, Owned, Owner, Shared};
 use crate::resource::Pairs;
 
 pub(crate) use account::{Authorities, account};
@@ -84,6 +84,22 @@ fn sort_out(all: &mut BTreeMap<String, Observed>, listing: &Listing) {
         if let Some(observed) = of(all, &state.spec.tags) {
             let owned = Owned::read(&observed.owner, &state.spec.tags, state.clone());
             observed.security_groups.extend(owned);
+        }
+    }
+    match &listing.certificates {
+        Looked::Never => {}
+        Looked::At(certificates) => {
+            for state in certificates {
+                if let Some(observed) = of(all, &state.tags) {
+                    let owned = Owned::read(&observed.owner, &state.tags, state.clone());
+                    observed.certificates.extend(owned);
+                }
+            }
+        }
+        Looked::Failed(error) => {
+            for observed in all.values_mut() {
+                observed.certificates_unread = Some(error.clone());
+            }
         }
     }
 }

@@ -7,9 +7,9 @@ use portcullis_model::{OwnTargets, ProviderError, Refusals};
 use crate::change::Change;
 use crate::names;
 use crate::resource::{
-    Applied, ListenerArn, ListenerSpec, LoadBalancerArn, LoadBalancerSpec, Pairs, Permission, ProtectionId,
-    RuleArn, RuleSpec, SecurityGroupId, SecurityGroupSpec, TargetDescription, TargetGroupArn,
-    TargetGroupSpec, WebAclArn,
+    Applied, CertificateArn, Imported, ListenerArn, ListenerSpec, LoadBalancerArn, LoadBalancerSpec, Pairs,
+    Permission, ProtectionId, RuleArn, RuleSpec, SecurityGroupId, SecurityGroupSpec, TargetDescription,
+    TargetGroupArn, TargetGroupSpec, WebAclArn,
 };
 
 /// What is read only where somebody asks for it.
@@ -95,6 +95,14 @@ pub struct TargetGroupState {
 pub struct SecurityGroupState {
     pub id: SecurityGroupId,
     pub spec: SecurityGroupSpec,
+}
+
+/// A certificate taken from a Secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateState {
+    pub arn: CertificateArn,
+    pub imported: Imported,
+    pub tags: Pairs,
 }
 
 /// Whose resources: the cluster and the load balancer, as ownership tags name them.
@@ -199,6 +207,10 @@ pub struct Observed {
     pub load_balancers: Vec<Owned<LoadBalancerState>>,
     pub target_groups: Vec<Owned<TargetGroupState>>,
     pub security_groups: Vec<Owned<SecurityGroupState>>,
+    /// Taken from Secrets.
+    pub certificates: Vec<Owned<CertificateState>>,
+    /// Why it is not known which of those there are; none is made or deleted then.
+    pub certificates_unread: Option<ProviderError>,
     /// Of the targets in groups where other clusters register some, too: those that are recorded as ours.
     pub own_targets: OwnTargets,
     pub refused: Refusals<Change>,
@@ -218,6 +230,8 @@ impl Observed {
             load_balancers: Vec::new(),
             target_groups: Vec::new(),
             security_groups: Vec::new(),
+            certificates: Vec::new(),
+            certificates_unread: None,
             own_targets: OwnTargets::new(),
             refused: Refusals::default(),
             healthy: BTreeSet::new(),
@@ -275,11 +289,17 @@ impl Observed {
         for state in out.security_groups.iter_mut().map(Owned::get_mut) {
             strip(&mut state.spec.tags);
         }
+        for state in out.certificates.iter_mut().map(Owned::get_mut) {
+            strip(&mut state.tags);
+        }
         out
     }
 
     pub fn is_nothing(&self) -> bool {
-        self.load_balancers.is_empty() && self.target_groups.is_empty() && self.security_groups.is_empty()
+        self.load_balancers.is_empty()
+            && self.target_groups.is_empty()
+            && self.security_groups.is_empty()
+            && self.certificates.is_empty()
     }
 }
 

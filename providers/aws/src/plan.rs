@@ -8,6 +8,7 @@
 //!
 //! What AWS refused in this pass is left out, and what would rely on it: each step says how. All else goes on.
 
+pub(crate) mod certificates;
 mod front;
 mod listeners;
 mod load_balancer;
@@ -35,7 +36,7 @@ use crate::compile::{Desired, compile};
 use crate::limits::Quotas;
 use crate::names;
 use crate::observed::{Observed, Owned, SecurityGroupState, Shared, TargetGroupState};
-use crate::resource::{Kind, Ref, RuleAction, SecurityGroupId, TargetGroupArn, kind};
+use crate::resource::{CertificateArn, Kind, Ref, RuleAction, SecurityGroupId, TargetGroupArn, kind};
 use crate::settings::Settings;
 
 /// One round for a load balancer. `None` means: nothing of it should exist.
@@ -73,6 +74,7 @@ pub fn plan(
         quotas: account.quotas,
         target_groups: target_groups::kept(&desired, serving),
         names: names_of(observed),
+        attached: certificates::attached(observed),
     });
     problems.extend(waiting);
     if let (true, Some(state)) = (changes.is_empty(), serving.load_balancer()) {
@@ -102,6 +104,8 @@ struct Round<'a> {
     target_groups: BTreeMap<&'a str, &'a TargetGroupState>,
     /// Of every target group that exists.
     names: BTreeSet<&'a str>,
+    /// Certificates of every listener that exists.
+    attached: BTreeSet<&'a CertificateArn>,
 }
 
 fn names_of(observed: &Observed) -> BTreeSet<&str> {
@@ -116,6 +120,7 @@ fn round(round: &Round<'_>) -> (Vec<Change>, Vec<Problem>) {
     target_groups::delete_surplus(round, &mut changes);
     security_group::create(round, &mut changes);
     target_groups::create(round, &mut changes);
+    certificates::import_all(round, &mut changes);
     load_balancer::create(round, &mut changes);
     protection::put_first(round, &mut changes);
     listeners::create(round, &mut changes);
@@ -123,6 +128,7 @@ fn round(round: &Round<'_>) -> (Vec<Change>, Vec<Problem>) {
     target_groups::deregister(round, &mut changes);
     security_group::revoke(round, &mut changes);
     load_balancer::delete_surplus(round, &mut changes);
+    certificates::delete_surplus(round, &mut changes);
     round.leave_out_refused(&mut changes);
     if changes.is_empty() {
         // Last of all: of these AWS refuses what it does not know, and a refusal ends the pass. Routes do not wait.

@@ -1,6 +1,7 @@
 //! Resources of ELBv2 and EC2 with the API's own field names: typed ids, references and settings in, JSON out.
 
 mod auth;
+mod certificate;
 mod listener;
 mod load_balancer;
 mod rule;
@@ -18,6 +19,8 @@ use serde::{Serialize, Serializer};
 pub use auth::{
     Applied, CognitoConfig, JwtClaimConfig, JwtClaimFormat, JwtConfig, OidcClient, OidcConfig, SessionConfig,
 };
+pub use certificate::{CertificateSpec, Imported, Shown};
+pub(crate) use certificate::{key_algorithm, time};
 pub use listener::{
     CertificateRef, ListenerProtocol, ListenerSpec, MutualAuthentication, MutualAuthenticationMode,
 };

@@ -5,6 +5,7 @@ mod build;
 mod compiled;
 mod front;
 mod given;
+mod imported;
 mod limits;
 mod merging;
 mod network;

@@ -13,7 +13,7 @@ mod target_group;
 mod transform;
 
 pub(crate) use action::{actions_from, actions_to};
-pub(crate) use certificate::{certificate_names, every_key_type};
+pub(crate) use certificate::{certificate_names, every_key_type, imported_from};
 pub(crate) use condition::{conditions_from, conditions_to};
 pub(crate) use listener::{
     certificates_from, listener_from, mutual_authentication_to, no_mutual_authentication, rule_from,
@@ -22,8 +22,8 @@ pub(crate) use load_balancer::{APPLICATION, NETWORK, load_balancer_from};
 pub(crate) use network::{interface_from, quotas_from, ranges_from, reaches_from, subnet_from};
 pub(crate) use security_group::{permissions_to, security_group_from};
 pub(crate) use tag::{
-    ec2_tags_to, listener_attributes_to, load_balancer_attributes_to, pairs_from, tags_to,
-    target_group_attributes_to,
+    acm_keys_to, acm_tags_to, ec2_tags_to, listener_attributes_to, load_balancer_attributes_to, pairs_from,
+    tags_to, target_group_attributes_to,
 };
 pub(crate) use target_group::{
     LAMBDA, listed_target_group_from, matcher_to, number_to, target_from, target_group_from, targets_to,

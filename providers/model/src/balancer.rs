@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::auth::Authenticate;
 use crate::backend::{Backend, BackendId, GivenBackend, HealthCheck};
+use crate::key_pair::Stored;
 use crate::listener::Listener;
 use crate::name::{LoadBalancerId, ObjectName, Port};
 use crate::origin::Origin;
@@ -204,6 +205,10 @@ pub struct LoadBalancer {
     /// Those that rules name, and that nobody here makes, changes or deletes.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub given: BTreeMap<BackendId, GivenBackend>,
+    /// What lies in the Secrets that certificates name, for a provider that keeps certificates of its own. None where
+    /// nobody was asked, or the provider reads them itself.
+    #[serde(skip)]
+    pub key_pairs: BTreeMap<ObjectName, Stored>,
 }
 
 impl LoadBalancer {
@@ -212,6 +217,10 @@ impl LoadBalancer {
         let rules = self.rules.iter().filter_map(|rule| rule.authenticate.as_ref());
         let listeners = self.listeners.values();
         let defaults = listeners.filter_map(|listener| listener.authenticate.as_ref());
+        let pairs = self.key_pairs.iter().filter_map(|(name, stored)| match stored {
+            Stored::Pair(pair) => Some((name.clone(), pair.version.clone())),
+            Stored::Unusable(..) => None,
+        });
         rules
             .chain(defaults)
             .filter_map(|step| match step {
@@ -220,6 +229,7 @@ impl LoadBalancer {
                 }
                 Authenticate::Cognito { .. } | Authenticate::Jwt { .. } => None,
             })
+            .chain(pairs)
             .collect()
     }
 }

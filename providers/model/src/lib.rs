@@ -23,6 +23,7 @@ pub mod backend;
 pub mod redirect;
 
 pub mod balancer;
+pub mod key_pair;
 pub mod listener;
 pub mod resolve;
 pub mod rule;
@@ -48,6 +49,7 @@ pub use condition::{Condition, HeaderName, Method, QueryMatch};
 pub use diff::{Difference, diff};
 pub use glob::Glob;
 pub use host::{HostMatch, HostName};
+pub use key_pair::{KeyAlgorithm, KeyPair, Stored};
 pub use listener::{Certificate, CertificateSource, ClientCertificates, Clients, Listener, Protocol, Tls};
 pub use name::{LoadBalancerId, ObjectName, Port};
 pub use origin::Origin;

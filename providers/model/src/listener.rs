@@ -15,7 +15,7 @@ use crate::origin::Origin;
 pub enum CertificateSource {
     /// The provider's own name for it, such as an ARN.
     Given(String),
-    /// A Secret; a provider that keeps its own certificates finds them there by host.
+    /// A Secret. A provider that keeps its own certificates takes in what lies there, else finds one by host.
     Stored(ObjectName),
     /// By host, among the certificates the provider keeps.
     Discovered,

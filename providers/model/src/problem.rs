@@ -109,8 +109,10 @@ codes! {
     // Certificates
     SecretNotFound, User, "Create the Secret, or name one that exists.";
     SecretInvalid, User, "Store a PEM certificate chain and its key under tls.crt and tls.key.";
+    CertificateExpired, User, "Renew the certificate in the Secret; what was served until now is served on.";
     CertificateKeyMismatch, User, "Store the key that belongs to the certificate.";
     CertificateConflict, User, "Give the host one certificate; the first in order is served.";
+    CertificateUnsupported, User, "Issue the certificate with a key that the provider takes.";
     CertificateNotFound, User, "Issue a certificate for the host, or name one; HTTPS for it is not served until then.";
 
     // What a provider cannot express, or has no room for
@@ -138,6 +140,7 @@ codes! {
     CapacityUnavailable, Provider, "Nothing; it is tried again. A smaller reservation may be had at once.";
     RequestRefused, Portcullis, "Report the message; the provider refused a request it should accept.";
     ConflictingChange, Provider, "Nothing; it is read again and planned anew.";
+    StillInUse, Provider, "Nothing; it is deleted when the provider has let go of it.";
     ClaimLost, Operator, "Nothing; another replica has taken over.";
     NotSettled, Portcullis, "Report the load balancer; its plan does not come to an end.";
 }

@@ -51,6 +51,7 @@ fn balancer(hosts: usize) -> LoadBalancer {
             .collect(),
         backends: BTreeMap::new(),
         given: BTreeMap::new(),
+        key_pairs: Default::default(),
     }
 }
 

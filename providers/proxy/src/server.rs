@@ -291,6 +291,7 @@ mod tests {
             rules: Vec::new(),
             backends: BTreeMap::new(),
             given: BTreeMap::new(),
+            key_pairs: Default::default(),
         };
         ServingState::build(&balancer, &BTreeMap::new(), None, ServedPorts::default())
             .unwrap()

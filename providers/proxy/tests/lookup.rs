@@ -169,6 +169,7 @@ fn empty(ports: Vec<Port>) -> LoadBalancer {
         rules: Vec::new(),
         backends: BTreeMap::new(),
         given: BTreeMap::new(),
+        key_pairs: Default::default(),
     }
 }
 

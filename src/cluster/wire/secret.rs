@@ -65,6 +65,7 @@ impl Wire for SecretWire {
             key: key.map(Sealed::new),
             client_id: client_id.or(legacy).map(Sealed::new),
             client_secret: client_secret.map(Sealed::new),
+            key_pair: Default::default(),
         }))
     }
 }

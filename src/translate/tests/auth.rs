@@ -316,7 +316,7 @@ fn only_secrets_that_are_needed_are_asked_for() {
         let index = world.index(&ours());
         let synced = index.synced().unwrap();
         let id = synced.ids().pop_first().unwrap();
-        let asked: Vec<String> = secrets_of(&synced.snapshot(&id))
+        let asked: Vec<String> = secrets_of(&synced.snapshot(&id), &ours())
             .iter()
             .map(ToString::to_string)
             .collect();

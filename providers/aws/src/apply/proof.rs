@@ -66,6 +66,7 @@ impl Unproven {
                 drop(self.waiting().insert(arn.to_string(), tags.clone()))
             }
             Answer::Protection { .. }
+            | Answer::Certificate { .. }
             | Answer::Done
             | Answer::SecurityGroup { .. }
             | Answer::Listener { .. }
@@ -185,6 +186,10 @@ fn uses(call: &Call) -> BTreeSet<&str> {
         | Call::DeleteTags { .. }
         | Call::CreateTargetGroup { .. }
         | Call::CreateLoadBalancer { .. }
+        | Call::ImportCertificate { .. }
+        | Call::DeleteCertificate { .. }
+        | Call::AddTagsToCertificate { .. }
+        | Call::RemoveTagsFromCertificate { .. }
         | Call::ModifyListenerAttributes { .. }
         | Call::AddListenerCertificates { .. }
         | Call::RemoveListenerCertificates { .. }

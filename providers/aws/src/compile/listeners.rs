@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use portcullis_model::{Code, Listener, Problem, Protocol, Semantics, Tls};
+use portcullis_model::{Certificate, CertificateSource, Code, Listener, Problem, Protocol, Semantics, Tls};
 
 use super::actions::{self, DesiredAction};
+use super::certificates::Imports;
 use super::protection::{self, Unprotected};
 use super::{Context, backend_of, certificates, with_tags};
 use crate::limits;
@@ -21,6 +22,7 @@ pub(super) type DesiredListenerSpec = ListenerSpec<Ref<kind::TargetGroup>>;
 pub(super) fn compile(
     context: &Context<'_>,
     unprotected: &mut Unprotected,
+    imports: &mut Imports,
     problems: &mut Vec<Problem>,
 ) -> BTreeMap<u16, DesiredListenerSpec> {
     let mut out = BTreeMap::new();
@@ -47,7 +49,7 @@ pub(super) fn compile(
         let (protocol, ssl_policy, certificates, mutual_authentication) = match &listener.protocol {
             Protocol::Http => (ListenerProtocol::Http, None, Vec::new(), None),
             Protocol::Https(tls) => {
-                let Some((policy, certificates)) = self::tls(context, listener, problems) else {
+                let Some((policy, certificates)) = self::tls(context, listener, imports, problems) else {
                     continue;
                 };
                 let clients = tls.clients.as_ref();
@@ -163,25 +165,28 @@ fn within_certificates(
 fn tls(
     context: &Context<'_>,
     listener: &Listener,
+    imports: &mut Imports,
     problems: &mut Vec<Problem>,
 ) -> Option<(String, Vec<CertificateRef>)> {
     let Protocol::Https(tls) = &listener.protocol else {
         return None;
     };
-    let mut arns = certificates::resolve(context, &tls.certificates, problems);
-    if arns.is_empty() {
-        // One that serves already goes on with what it has: taking it away would be the greater harm.
+    let mut arns = certificates::resolve(context, &tls.certificates, imports, problems);
+    let imports = |wanted: &Certificate| matches!(wanted.source, CertificateSource::Stored(_));
+    let unread = context.observed.certificates_unread.is_some() && tls.certificates.iter().any(imports);
+    if arns.is_empty() || unread {
+        // One that serves already goes on with what it has: taking it away would be the greater harm. So it does with
+        // all of it where nobody knows which of it is imported.
         let existing = context
             .existing()
             .and_then(|state| state.listeners.get(&listener.port.get()));
-        arns = existing.map(|state| {
-            state
-                .spec
-                .certificates
-                .iter()
-                .map(|c| c.certificate_arn.clone())
-                .collect()
-        })?;
+        let has = existing.into_iter().flat_map(|state| &state.spec.certificates);
+        let has = has.map(|had| had.certificate_arn.clone());
+        let more: Vec<CertificateArn> = has.filter(|arn| !arns.contains(arn)).collect();
+        arns = [more, arns].concat();
+    }
+    if arns.is_empty() {
+        return None;
     }
     let policy = policy(context, listener, tls, problems)?;
     let certificates = arns

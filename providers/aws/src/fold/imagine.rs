@@ -19,6 +19,9 @@ pub fn imagine(change: &Change) -> Answer {
             dns_name: format!("${{{}/{}/DNSName}}", kind::LoadBalancer::NAME, change.id),
             tags: spec.tags.clone(),
         },
+        Call::ImportCertificate { replaced, .. } => Answer::Certificate {
+            arn: replaced.clone().unwrap_or_else(|| id(change)),
+        },
         Call::CreateListener { .. } => Answer::Listener { arn: id(change) },
         Call::CreateRule { .. } => Answer::Rule { arn: id(change) },
         Call::CreateProtection { .. } => Answer::Protection { id: id(change) },
@@ -39,6 +42,9 @@ pub fn imagine(change: &Change) -> Answer {
         | Call::AssociateWebAcl { .. }
         | Call::DisassociateWebAcl { .. }
         | Call::DeleteProtection { .. }
+        | Call::DeleteCertificate { .. }
+        | Call::AddTagsToCertificate { .. }
+        | Call::RemoveTagsFromCertificate { .. }
         | Call::ModifyIpPools { .. }
         | Call::AwaitLoadBalancer { .. }
         | Call::AwaitTargets { .. }

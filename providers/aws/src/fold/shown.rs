@@ -72,6 +72,13 @@ pub fn inventory(observed: &Observed) -> Vec<(&'static str, String, String)> {
             owned.get().arn.to_string(),
         ));
     }
+    for owned in &observed.certificates {
+        out.push((
+            kind::Certificate::NAME,
+            owned.resource().to_owned(),
+            owned.get().arn.to_string(),
+        ));
+    }
     for owned in &observed.load_balancers {
         let state = owned.get();
         out.push((

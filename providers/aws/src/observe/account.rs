@@ -1,19 +1,25 @@
 //! The Region and the VPC in, what all load balancers of the account use out: about ten calls, once per interval.
 
+use std::collections::BTreeMap;
+
 use aws_sdk_acm::types::{CertificateStatus, CertificateSummary, CertificateType, Filters};
 use aws_sdk_ec2::types::Filter;
+use aws_sdk_resourcegroupstagging::types::TagFilter;
 use futures::try_join;
 use ipnet::IpNet;
 use portcullis_model::{Code, ProviderError, Retry};
 
 use super::listing::listing;
 use super::together;
-use crate::account::{Account, AcmCertificate, Fact, Interfaces, LateFacts, Subnet};
-use crate::client::{Client, Effect, is_gone};
+use crate::account::{Account, AcmCertificate, Fact, Interfaces, LateFacts, Listing, Subnet};
+use crate::client::{Client, Effect, incomplete, is_gone};
 use crate::limits::Quotas;
-use crate::resource::{CertificateArn, VpcId};
+use crate::names;
+use crate::observed::{CertificateState, Looked};
+use crate::resource::{CertificateArn, Imported, VpcId};
 use crate::wire::{
-    certificate_names, every_key_type, interface_from, quotas_from, ranges_from, reaches_from, subnet_from,
+    certificate_names, every_key_type, imported_from, interface_from, pairs_from, quotas_from, ranges_from,
+    reaches_from, subnet_from,
 };
 
 /// Most items of one page of EC2's lists. Source: EC2 API, MaxResults.
@@ -33,7 +39,7 @@ pub(crate) async fn account(
     vpc: &VpcId,
     authorities: Authorities,
 ) -> Result<Account, ProviderError> {
-    let (ranges, subnets, interfaces, certificates, quotas) = try_join!(
+    let (ranges, subnets, interfaces, (certificates, imported), quotas) = try_join!(
         ranges(client, region, vpc),
         subnets(client, region, vpc),
         interfaces(client, vpc),
@@ -48,7 +54,10 @@ pub(crate) async fn account(
         interfaces: Fact::Read(interfaces),
         quotas,
         late: LateFacts::default(),
-        listing: listing(client, vpc).await?,
+        listing: Listing {
+            certificates: imported,
+            ..listing(client, vpc).await?
+        },
     })
 }
 
@@ -119,14 +128,17 @@ async fn interfaces(client: &Client, vpc: &VpcId) -> Result<Interfaces, Provider
     Ok(Interfaces::new(all.into_iter().map(interface_from).collect()))
 }
 
+/// Those that were issued, and those that were taken from Secrets, expired ones, too: they are to be renewed.
 async fn certificates(
     client: &Client,
     authorities: Authorities,
-) -> Result<Vec<AcmCertificate>, ProviderError> {
+) -> Result<(Vec<AcmCertificate>, Looked<Vec<CertificateState>>), ProviderError> {
     let request = |token| {
         let keys = Filters::builder().set_key_types(Some(every_key_type())).build();
         let request = client.acm.list_certificates().includes(keys);
-        let request = request.certificate_statuses(CertificateStatus::Issued);
+        let request = request
+            .certificate_statuses(CertificateStatus::Issued)
+            .certificate_statuses(CertificateStatus::Expired);
         request.max_items(PAGE).set_next_token(token).send()
     };
     let all = client
@@ -134,13 +146,58 @@ async fn certificates(
             (page.certificate_summary_list, page.next_token)
         })
         .await?;
+    let imported = all.iter().filter_map(imported_from).collect();
     let calls = all
         .into_iter()
+        .filter(|summary| summary.status == Some(CertificateStatus::Issued))
         .map(|summary| certificate(client, summary, authorities))
         .collect();
     let mut certificates: Vec<AcmCertificate> = together(calls).await?.into_iter().flatten().collect();
     certificates.sort_by(|a, b| a.arn.cmp(&b.arn));
-    Ok(certificates)
+    Ok((certificates, taken_from_secrets(client, imported).await?))
+}
+
+/// Most items of one page of tagged resources. Source: Resource Groups Tagging API, ResourcesPerPage.
+const TAGGED_PAGE: i32 = 100;
+
+/// Of imported certificates those that have our tags. ACM tells the tags of one certificate a call; that few of them are
+/// ours is found out with one call for a hundred of those that are. What AWS was asked too fast is asked again with the
+/// whole account; any other failure is kept: without the right to it nothing is imported, and all else goes on.
+async fn taken_from_secrets(
+    client: &Client,
+    imported: BTreeMap<CertificateArn, Imported>,
+) -> Result<Looked<Vec<CertificateState>>, ProviderError> {
+    if imported.is_empty() {
+        return Ok(Looked::At(Vec::new()));
+    }
+    let request = |token| {
+        let tagged = TagFilter::builder().key(names::SECRET_UID_TAG).build();
+        let request = client.tagging.get_resources().tag_filters(tagged);
+        let request = request
+            .resource_type_filters("acm:certificate")
+            .resources_per_page(TAGGED_PAGE);
+        request.set_pagination_token(token).send()
+    };
+    let read = client
+        .pages("tag:GetResources", request, |page| {
+            let next = page.pagination_token.filter(|token| !token.is_empty());
+            (page.resource_tag_mapping_list, next)
+        })
+        .await;
+    let listed = match read {
+        Ok(listed) => listed,
+        Err(error) if error.code == Code::Throttled => return Err(error),
+        Err(error) => return Ok(Looked::Failed(error)),
+    };
+    // The list of tags may lag behind what this process did a moment ago.
+    let mut tags = client.imported().clone();
+    let listed = listed.into_iter();
+    tags.extend(listed.filter_map(|it| Some((CertificateArn::new(it.resource_arn?), pairs_from(it.tags)))));
+    let states = imported.into_iter().filter_map(|(arn, imported)| {
+        let tags = tags.remove(&arn)?;
+        Some(CertificateState { arn, imported, tags })
+    });
+    Ok(Looked::At(states.collect()))
 }
 
 /// Whether it matters which authority issued a certificate.

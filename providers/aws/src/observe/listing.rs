@@ -9,7 +9,7 @@ use tracing::debug;
 use super::tags::tags_of;
 use crate::account::{Fact, ListedTargetGroup, Listing};
 use crate::client::Client;
-use crate::observed::{LoadBalancerState, SecurityGroupState, TargetGroupState};
+use crate::observed::{LoadBalancerState, Looked, SecurityGroupState, TargetGroupState};
 use crate::resource::{Pairs, TargetGroupArn, TargetType, VpcId};
 use crate::wire::{
     APPLICATION, LAMBDA, NETWORK, listed_target_group_from, load_balancer_from, security_group_from,
@@ -29,6 +29,7 @@ pub(super) async fn listing(client: &Client, vpc: &VpcId) -> Result<Listing, Pro
         target_groups,
         security_groups,
         every_target_group: Fact::Read(every),
+        certificates: Looked::Never,
     })
 }
 

@@ -6,7 +6,7 @@ use portcullis_model::Code;
 
 use super::rules::SECRET_CHANGED;
 use super::target_groups::differing;
-use super::{Round, change, field, protection, refused};
+use super::{Round, certificates, change, field, protection, refused};
 use crate::change::{Call, Change};
 use crate::compile::unavailable;
 use crate::observed::{ListenerState, Looked};
@@ -40,6 +40,9 @@ pub(super) fn create(round: &Round<'_>, changes: &mut Vec<Change>) {
     };
     for (port, desired) in &round.desired.listeners {
         let existing = state.listeners.get(port);
+        if certificates::awaits(round, &desired.spec.certificates) {
+            continue;
+        }
         // A listener waits for the target group of its default action, unless that cannot be had: its rules do not.
         let spec = match resolved(round, &desired.spec) {
             Some(spec) => spec,
@@ -120,6 +123,9 @@ pub(super) fn new_default(round: &Round<'_>, port: u16, listener: &ListenerState
     let Some(desired) = round.desired.listeners.get(&port) else {
         return NewDefault::Unchanged;
     };
+    if certificates::awaits(round, &desired.spec.certificates) {
+        return NewDefault::Waiting;
+    }
     match resolved(round, &desired.spec) {
         None => NewDefault::Waiting,
         Some(spec) if answers_alike(round, listener, &spec) => NewDefault::Unchanged,
@@ -133,6 +139,9 @@ pub(super) fn besides_default(round: &Round<'_>, port: u16, listener: &ListenerS
     let Some(desired) = round.desired.listeners.get(&port) else {
         return Vec::new();
     };
+    if certificates::awaits(round, &desired.spec.certificates) {
+        return Vec::new();
+    }
     let spec = with_default(&desired.spec, listener.spec.default_actions.clone());
     modify(round, listener, spec)
 }

@@ -93,7 +93,10 @@ pub(super) fn problems(
     refused: &Refusals<Change>,
 ) -> Vec<Problem> {
     let mut out = Vec::new();
-    for one in refused.iter() {
+    // What AWS has not let go of yet is deleted later, and nobody needs to do anything about it. Where all of it is to
+    // go, everybody waits for it.
+    let waits = |one: &&Refused<Change>| desired.is_none() || one.error.code != Code::StillInUse;
+    for one in refused.iter().filter(waits) {
         let origins = desired.map(|desired| origins(desired, one)).unwrap_or_default();
         let message = format!("{} {}: {}", one.change.kind, one.change.id, one.error.words());
         if origins.is_empty() {
@@ -124,6 +127,9 @@ fn origins(desired: &Desired, refused: &Refused<Change>) -> BTreeSet<Origin> {
         groups.any(|group| matches!(group, Ref::Logical(group) if &**group == id))
     };
     let mut out = BTreeSet::new();
+    if refused.change.kind == kind::Certificate::NAME {
+        out.extend(desired.certificates.get(id).map(|wanted| wanted.origin.clone()));
+    }
     for (port, listener) in &desired.listeners {
         for rule in &listener.rules {
             let of_rule = refused.change.kind == kind::ListenerRule::NAME

@@ -2,7 +2,7 @@
 
 use portcullis_model::{Code, LoadBalancerId, Plan, Problem};
 
-use super::{change, front, protection, refused};
+use super::{certificates, change, front, protection, refused};
 use crate::change::{Call, Change};
 use crate::names;
 use crate::observed::Observed;
@@ -57,6 +57,9 @@ pub(super) fn everything(id: &LoadBalancerId, observed: &Observed) -> (Plan<Chan
             group: owned.get().id.clone(),
         };
         changes.push(change::<kind::SecurityGroup>(owned.resource(), call, &why));
+    }
+    for owned in &observed.certificates {
+        changes.push(certificates::delete(owned, &why));
     }
     changes.retain(|change| !refused::holds(&observed.refused, &change.call));
     (Plan { changes }, problems)

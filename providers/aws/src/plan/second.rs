@@ -214,6 +214,7 @@ fn keep(given: Given<'_>, role: Role, beside: &Observed, problems: &mut Vec<Prob
         quotas: account.quotas,
         target_groups: super::target_groups::kept(&desired, beside),
         names: super::names_of(observed),
+        attached: super::certificates::attached(observed),
     };
     round(&all).0
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Round, change, field};
+use super::{Round, certificates, change, field};
 use crate::change::{Call, Change};
 use crate::names;
 use crate::resource::{Kind, Pairs, kind};
@@ -96,6 +96,7 @@ pub(super) fn write(round: &Round<'_>, changes: &mut Vec<Change>) {
             ));
         }
     }
+    certificates::tag_all(round, changes);
     for (id, state) in &round.target_groups {
         if let Some(desired) = round.desired.target_groups.get(*id) {
             let arn = state.arn.as_str();

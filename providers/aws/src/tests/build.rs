@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use portcullis_model::{
     Action, Backend, BackendId, BackendProtocol, Certificate, CertificateSource, Code, ExactPath,
-    FixedResponse, Forward, Glob, HealthCheck, HostMatch, Listener, LoadBalancer, LoadBalancerId, ObjectName,
-    Options, Origin, PathMatch, PathPrefix, Port, Problem, Protocol, Rule, Scheme, Semantics, ServiceRef,
-    Target, TargetAddress, TargetKind, TargetState, Tls,
+    FixedResponse, Forward, Glob, HealthCheck, HostMatch, KeyAlgorithm, KeyPair, Listener, LoadBalancer,
+    LoadBalancerId, ObjectName, Options, Origin, PathMatch, PathPrefix, Port, Problem, Protocol, Rule,
+    Scheme, Sealed, Semantics, ServiceRef, Target, TargetAddress, TargetKind, TargetState, Tls,
 };
 
 use crate::settings::Settings;
@@ -49,6 +49,7 @@ pub(super) fn balancer(id: &str, semantics: Semantics) -> LoadBalancer {
         rules: Vec::new(),
         backends: Default::default(),
         given: Default::default(),
+        key_pairs: Default::default(),
     }
 }
 
@@ -84,6 +85,31 @@ pub(super) fn discovered(hosts: &[&str]) -> Certificate {
         source: CertificateSource::Discovered,
         hosts: hosts.iter().map(|host| HostMatch::parse(host).unwrap()).collect(),
         origin: origin("shop/web", "spec.tls[0]"),
+    }
+}
+
+/// Lies in a Secret.
+pub(super) fn stored(secret: &str, hosts: &[&str]) -> Certificate {
+    Certificate {
+        source: CertificateSource::Stored(object(secret)),
+        ..discovered(hosts)
+    }
+}
+
+/// What lies there: valid from a day of 2026 on for 90 days. No part of it is a real one.
+pub(super) fn pair(uid: &str, algorithm: KeyAlgorithm, day: i64) -> KeyPair {
+    let not_before = 1_767_225_600 + day * 86_400;
+    KeyPair {
+        uid: uid.into(),
+        certificate: format!("certificate of day {day}").into(),
+        chain: "".into(),
+        key: Sealed::new("private-key-value"),
+        algorithm,
+        names: vec![HostMatch::parse("a.example.com").unwrap()],
+        not_before,
+        not_after: not_before + 90 * 86_400,
+        fingerprint: format!("fingerprint of day {day}").into(),
+        version: format!("version of {uid} of day {day}").into(),
     }
 }
 

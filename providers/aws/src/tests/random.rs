@@ -1,8 +1,9 @@
 //! Random load balancers before and after in, the way from one to the other checked, also stopped after any call.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use portcullis_model::{Action, FixedResponse, LoadBalancer, Semantics};
+use portcullis_model::{Action, FixedResponse, KeyAlgorithm, LoadBalancer, Semantics, Stored};
 use proptest::prelude::*;
 
 use super::build::*;
@@ -13,7 +14,7 @@ use crate::fold::fold;
 use crate::names;
 use crate::observed::{Observed, Owned, Owner, Shared};
 use crate::plan::plan;
-use crate::resource::{Ref, RuleAction, TargetGroupArn, kind};
+use crate::resource::{CertificateArn, CertificateRef, Ref, RuleAction, TargetGroupArn, kind};
 
 const HOSTS: [&str; 3] = ["a.example.com", "*.example.com", "c.example.com"];
 const PORTS: [u16; 3] = [80, 443, 8080];
@@ -28,6 +29,8 @@ struct Given {
     backends: Vec<(bool, usize)>,
     default: usize,
     certificates: BTreeSet<usize>,
+    /// The Secret's uid, its key and the day of its certificate; found by host where there is none.
+    stored: Option<(usize, usize, i64)>,
     tagged: bool,
     own_groups: bool,
     draining: Option<u32>,
@@ -39,18 +42,22 @@ fn given() -> impl Strategy<Value = Given> {
         prop::collection::vec((0..HOSTS.len(), 0..3usize, 0..4usize, any::<bool>()), 0..6),
         prop::collection::vec((any::<bool>(), 0..4usize), 3),
         0..4usize,
-        prop::collection::btree_set(0..HOSTS.len(), 1..=3),
+        (
+            prop::collection::btree_set(0..HOSTS.len(), 1..=3),
+            prop::option::of((0..2usize, 0..2usize, 0..3i64)),
+        ),
         any::<bool>(),
         prop::bool::weighted(0.2),
         prop::option::of(0..3u32),
     )
         .prop_map(
-            |(ports, rules, backends, default, certificates, tagged, own_groups, draining)| Given {
+            |(ports, rules, backends, default, (certificates, stored), tagged, own_groups, draining)| Given {
                 ports,
                 rules,
                 backends,
                 default,
                 certificates,
+                stored,
                 tagged,
                 own_groups,
                 draining,
@@ -87,7 +94,16 @@ fn balancer_of(given: &Given) -> LoadBalancer {
     for port in &ports {
         if *port == 443 {
             let hosts: Vec<&str> = given.certificates.iter().map(|at| HOSTS[*at]).collect();
-            https(&mut out, 443, vec![discovered(&hosts)]);
+            let mut certificates = vec![discovered(&hosts)];
+            if let Some((uid, key, day)) = given.stored {
+                let algorithm = [KeyAlgorithm::EcP256, KeyAlgorithm::Rsa(2048)][key].clone();
+                let pair = pair(["one", "two"][uid], algorithm, day);
+                out.key_pairs
+                    .insert(object("shop/cert"), Stored::Pair(Arc::new(pair)));
+                // The first one is the default certificate.
+                certificates.insert(key, stored("shop/cert", &["a.example.com"]));
+            }
+            https(&mut out, 443, certificates);
         } else {
             http(&mut out, *port, actions[given.default].clone());
         }
@@ -118,12 +134,38 @@ fn refused(observed: &Observed, call: &Call) -> Option<&'static str> {
                 .any(|own| own == arn)
         })
     };
+    let attached = |arn: &CertificateArn| {
+        let mut all = listeners().flat_map(|listener| &listener.spec.certificates);
+        all.any(|had| had.certificate_arn == *arn)
+    };
     let groups = || observed.target_groups.iter().map(Owned::get);
     let missing = |actions: &[RuleAction<TargetGroupArn>]| {
         let mut all = actions.iter().flat_map(|action| action.target_groups());
         all.any(|arn| !groups().any(|group| group.arn == *arn))
     };
+    let certificates = || observed.certificates.iter().map(|owned| &owned.get().arn);
+    let has =
+        |arn: &CertificateArn| !arn.as_str().contains("shop/cert") || certificates().any(|own| own == arn);
     match call {
+        Call::DeleteCertificate { arn, .. } if attached(arn) => Some("ResourceInUseException"),
+        Call::ImportCertificate {
+            replaced: Some(arn),
+            spec,
+        } => {
+            let mut all = observed.certificates.iter().map(Owned::get);
+            let had = all.find(|own| own.arn == *arn);
+            let same_key = had.is_some_and(|had| had.imported.key_algorithm == spec.shown.key_algorithm);
+            (!same_key).then_some("ValidationException")
+        }
+        Call::AddListenerCertificates { certificate, .. } if !has(certificate) => Some("CertificateNotFound"),
+        Call::ModifyListener { spec, .. } | Call::CreateListener { spec, .. }
+            if spec
+                .certificates
+                .first()
+                .is_some_and(|first| !has(&first.certificate_arn)) =>
+        {
+            Some("CertificateNotFound")
+        }
         Call::DeleteTargetGroup { arn } if used(arn) => Some("ResourceInUse"),
         Call::DeleteSecurityGroup { group } if states().any(|s| s.spec.security_groups.contains(group)) => {
             Some("DependencyViolation")
@@ -194,17 +236,29 @@ fn shown(observed: &Observed) -> BTreeMap<String, String> {
         let had = out.insert(format!("targets {}", owned.resource()), format!("{spec:?}"));
         assert_eq!(had, None, "two of {}", owned.resource());
     }
+    let mut imported = BTreeMap::new();
+    for owned in &observed.certificates {
+        let state = owned.get();
+        let text = format!("{:?} {:?}", state.imported, state.tags);
+        let had = out.insert(format!("certificate {}", owned.resource()), text);
+        assert_eq!(had, None, "two of {}", owned.resource());
+        imported.insert(&state.arn, owned.resource());
+    }
+    let imported = |had: &CertificateRef| {
+        let name = imported.get(&had.certificate_arn);
+        name.map_or_else(|| had.certificate_arn.to_string(), |name| (*name).to_owned())
+    };
     for state in observed.load_balancers.iter().map(Owned::get) {
         out.insert(names::LOAD_BALANCER.into(), format!("{:?}", state.spec));
         for (port, listener) in &state.listeners {
             let spec = &listener.spec;
             // The default one may stand among the others as well, where it does no harm.
-            let certificates: BTreeSet<_> = spec.certificates.iter().collect();
+            let certificates: BTreeSet<_> = spec.certificates.iter().map(imported).collect();
             let text = format!(
                 "{:?} {:?} {:?} {certificates:?} {:?}",
                 spec.protocol,
                 named(&spec.default_actions),
-                spec.certificates.first(),
+                spec.certificates.first().map(imported),
                 spec.tags
             );
             out.insert(format!("listener {port}"), text);

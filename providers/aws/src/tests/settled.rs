@@ -41,6 +41,9 @@ pub(super) fn distinct(change: &Change, call: usize) -> Answer {
             arn: Id::new(format!("{arn}#{call}")),
             tags,
         },
+        Answer::Certificate { arn } if arn.as_str().starts_with("${") => Answer::Certificate {
+            arn: Id::new(format!("{arn}#{call}")),
+        },
         other => other,
     }
 }

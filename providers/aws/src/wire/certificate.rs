@@ -1,7 +1,9 @@
-//! Certificates of ACM in, the hosts they are for out.
+//! Certificates of ACM in, the hosts they are for, and what tells imported ones apart, out.
 
-use aws_sdk_acm::types::KeyAlgorithm;
+use aws_sdk_acm::types::{CertificateSummary, CertificateType, KeyAlgorithm};
 use portcullis_model::HostMatch;
+
+use crate::resource::{CertificateArn, Imported};
 
 /// Every key type: `ListCertificates` leaves out all but RSA of 1,024 and 2,048 bits unless asked.
 /// Source: ACM API, Filters.keyTypes.
@@ -19,4 +21,19 @@ pub(crate) fn certificate_names(domain: Option<String>, others: Option<Vec<Strin
     names.sort();
     names.dedup();
     names
+}
+
+/// A certificate that was imported, by whomever.
+pub(crate) fn imported_from(summary: &CertificateSummary) -> Option<(CertificateArn, Imported)> {
+    if summary.r#type != Some(CertificateType::Imported) {
+        return None;
+    }
+    let imported = Imported {
+        // Written with a hyphen in some answers. Source: ACM User Guide, "Describe a certificate".
+        key_algorithm: summary.key_algorithm.as_ref()?.as_str().replace('-', "_"),
+        not_before: summary.not_before?.secs(),
+        not_after: summary.not_after?.secs(),
+        sent: None,
+    };
+    Some((CertificateArn::new(summary.certificate_arn.clone()?), imported))
 }

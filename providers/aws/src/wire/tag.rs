@@ -1,9 +1,14 @@
 //! Tags and attributes in, the SDKs' lists of keys and values out, and back.
 
+use std::collections::BTreeSet;
+
+use aws_sdk_acm::types::Tag as AcmTag;
 use aws_sdk_ec2::types::Tag as Ec2Tag;
 use aws_sdk_elasticloadbalancingv2::types::{
     ListenerAttribute, LoadBalancerAttribute, Tag, TargetGroupAttribute,
 };
+
+use aws_sdk_resourcegroupstagging::types::Tag as ListedTag;
 
 use crate::resource::Pairs;
 
@@ -15,6 +20,18 @@ pub(crate) trait Pair {
 impl Pair for Tag {
     fn pair(self) -> (Option<String>, Option<String>) {
         (self.key, self.value)
+    }
+}
+
+impl Pair for AcmTag {
+    fn pair(self) -> (Option<String>, Option<String>) {
+        (Some(self.key), self.value)
+    }
+}
+
+impl Pair for ListedTag {
+    fn pair(self) -> (Option<String>, Option<String>) {
+        (Some(self.key), Some(self.value))
     }
 }
 
@@ -54,6 +71,18 @@ pub(crate) fn pairs_from<P: Pair>(list: Option<Vec<P>>) -> Pairs {
 pub(crate) fn tags_to(tags: &Pairs) -> Vec<Tag> {
     let tag = |(key, value)| Tag::builder().key(key).value(value).build();
     tags.0.iter().map(tag).collect()
+}
+
+/// A tag without a key, the one thing the SDK refuses, is not there.
+pub(crate) fn acm_tags_to(tags: &Pairs) -> Vec<AcmTag> {
+    let tag = |(key, value)| AcmTag::builder().key(key).value(value).build().ok();
+    tags.0.iter().filter_map(tag).collect()
+}
+
+/// Tags to be removed, whatever their values.
+pub(crate) fn acm_keys_to(keys: &BTreeSet<String>) -> Vec<AcmTag> {
+    let tag = |key: &String| AcmTag::builder().key(key).build().ok();
+    keys.iter().filter_map(tag).collect()
 }
 
 pub(crate) fn ec2_tags_to(tags: &Pairs) -> Vec<Ec2Tag> {
