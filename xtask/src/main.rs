@@ -1,5 +1,6 @@
 //! A task's name in, the work done or what is missing out.
 
+mod bench;
 mod cache;
 mod chaos;
 mod cluster;
@@ -32,6 +33,8 @@ enum Task {
     Test(test::Arguments),
     /// Runs the controller under changes, faults of AWS and kills; then all must be as asked for
     Chaos(chaos::Arguments),
+    /// Measures, and fails where a goal is missed
+    Bench(bench::Arguments),
     /// Runs moto (the AWS API in memory) with our corrections, until it is interrupted
     Moto(moto::Arguments),
 }
@@ -42,6 +45,7 @@ Examples:
   cargo xtask test prefix_matches      set-up and only the tests whose name holds `prefix_matches`
   cargo xtask setup                    afterwards a plain `cargo test` finds what it needs
   cargo xtask chaos --seed 7           the same faults each time; prints how to have them again
+  cargo xtask bench aws-calls          calls of the AWS API, against goals
   cargo xtask moto --port 5000         then: export AWS_ENDPOINT_URL=http://127.0.0.1:5000
 
 What is built is kept in $XDG_CACHE_HOME/portcullis (or ~/.cache/portcullis) and used again.
@@ -54,6 +58,7 @@ fn main() -> ExitCode {
         Task::Setup => setup::run().map(|_| ()),
         Task::Test(arguments) => test::run(&arguments),
         Task::Chaos(arguments) => chaos::run(&arguments),
+        Task::Bench(arguments) => bench::run(&arguments),
         Task::Moto(arguments) => moto::run(&arguments),
     };
     match done {

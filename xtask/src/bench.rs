@@ -1,0 +1,63 @@
+//! A benchmark's name in, what it measured on standard output, and a failure where a goal is missed, out.
+
+use std::process::Command;
+
+use anyhow::Result;
+use clap::{Subcommand, ValueEnum};
+
+use crate::{files, setup, step};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Counts the calls of the AWS API that 20 load balancers, and a group of 50 Ingresses, cost: about five minutes
+    AwsCalls {
+        /// How figures are printed
+        #[arg(short, long, value_enum, default_value_t = Output::Table)]
+        output: Output,
+        /// Only this workload: own-20 or group-50
+        #[arg(long, value_name = "WORKLOAD")]
+        only: Option<String>,
+        /// Flags of `portcullis run`, such as --aws-api-throttle
+        #[arg(last = true, value_name = "FLAGS")]
+        flags: Vec<String>,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Output {
+    Table,
+    Json,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let What::AwsCalls { output, only, flags } = &arguments.what;
+    let tools = setup::run()?;
+    let mut cargo = Command::new("cargo");
+    cargo.current_dir(files::root());
+    // As tests are built: the calls are the same, and the SDKs are built already.
+    cargo.args([
+        "test",
+        "--quiet",
+        "--features",
+        "full",
+        "--bench",
+        "aws_calls",
+        "--",
+    ]);
+    if *output == Output::Json {
+        cargo.args(["-o", "json"]);
+    }
+    if let Some(only) = only {
+        cargo.args(["--only", only]);
+    }
+    if !flags.is_empty() {
+        cargo.arg("--").args(flags);
+    }
+    step::run(cargo.envs(tools.environment()))
+}
