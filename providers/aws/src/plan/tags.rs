@@ -72,7 +72,17 @@ pub(super) fn compare<K: Kind>(
     }
 }
 
-/// Comes when every rule has its final place, which its tags name.
+/// The place in a rule's tags is the one it was made for: one path more would else rewrite the tags of every rule after
+/// it. Nobody reads it; the AWS Load Balancer Controller goes by priority, and writes it anew.
+fn tags_of_rule(desired: &Pairs, observed: &Pairs) -> Pairs {
+    let mut tags = desired.clone();
+    if let Some(made_for) = observed.0.get(names::RESOURCE_TAG) {
+        tags.0.insert(names::RESOURCE_TAG.to_owned(), made_for.clone());
+    }
+    tags
+}
+
+/// Comes when every rule is there, for they are told apart by their order.
 pub(super) fn write(round: &Round<'_>, changes: &mut Vec<Change>) {
     if let Some((desired, state)) = round.desired.security_group.as_ref().zip(round.managed_group()) {
         let (tags, keys) = difference(&desired.tags, &state.spec.tags);
@@ -114,14 +124,13 @@ pub(super) fn write(round: &Round<'_>, changes: &mut Vec<Change>) {
         };
         let (arn, tags) = (listener.arn.as_str(), &listener.spec.tags);
         compare::<kind::Listener>(arn, &port.to_string(), &desired.spec.tags, tags, changes);
-        // While a rule is missing, those after it have another place than their tags are to name.
         let whole = listener.rules.len() == desired.rules.len();
         for (rule, desired) in listener.rules.iter().zip(&desired.rules).filter(|_| whole) {
             let id = format!("{port}:{}", rule.spec.priority);
             compare::<kind::ListenerRule>(
                 rule.arn.as_str(),
                 &id,
-                &desired.spec.tags,
+                &tags_of_rule(&desired.spec.tags, &rule.spec.tags),
                 &rule.spec.tags,
                 changes,
             );

@@ -263,7 +263,9 @@ fn shown(observed: &Observed) -> BTreeMap<String, String> {
             );
             out.insert(format!("listener {port}"), text);
             for rule in &listener.rules {
-                let spec = &rule.spec;
+                let mut spec = rule.spec.clone();
+                // It stays that of the place the rule was made for.
+                spec.tags.0.remove(names::RESOURCE_TAG);
                 let text = format!("{:?} {:?} {:?}", spec.conditions, named(&spec.actions), spec.tags);
                 out.insert(format!("rule {port}:{}", spec.priority), text);
             }

@@ -6,7 +6,7 @@ use portcullis_model::{Action, Code, LoadBalancer, Problem, ProviderError, Retry
 use proptest::prelude::*;
 
 use super::build::*;
-use super::rules::{answers, given, some_rules};
+use super::rules::{answers, given, places, some_rules};
 use super::settled::{distinct, made};
 use crate::account::Account;
 use crate::change::{Call, Change};
@@ -122,12 +122,7 @@ proptest! {
         let mended = pass(Some(&desired), world, &mut calls, |_| None, check);
         prop_assert_eq!(mended.problems, vec![]);
         prop_assert_eq!(answers(&observed), new);
-        let listener = |observed: &Observed| observed.load_balancer().unwrap().listeners[&80].clone();
-        let rules = |observed: &Observed| {
-            let rules = listener(observed).rules.into_iter();
-            rules.map(|rule| (rule.spec.priority, rule.spec.tags)).collect::<Vec<_>>()
-        };
-        prop_assert_eq!(rules(&observed), rules(&settled));
+        prop_assert_eq!(places(&observed), places(&settled));
     }
 }
 

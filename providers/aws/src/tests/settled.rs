@@ -194,11 +194,7 @@ fn each_change_costs_its_own_calls_and_no_others() {
                     rule("shop/web", &[80], "web.example.com", "prefix:/api", action),
                 );
             },
-            &[
-                "elbv2:CreateRule 80:1",
-                "elbv2:SetRulePriorities 80",
-                "elbv2:AddTags 80:2",
-            ],
+            &["elbv2:CreateRule 80:1", "elbv2:SetRulePriorities 80"],
         ),
         (
             "a path changes",

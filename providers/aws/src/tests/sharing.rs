@@ -102,7 +102,6 @@ fn a_target_group_stays_when_it_becomes_shared_and_when_it_ceases_to_be() {
                 "elbv2:SetRulePriorities 80",
                 "elbv2:DeleteRule 80:1",
                 "elbv2:AddTags shop/i2-cart:80",
-                "elbv2:AddTags 80:1",
             ],
         ),
         (
