@@ -11,6 +11,7 @@ use std::process::{Child, Command};
 use std::sync::Arc;
 
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use self::world::{INGRESSES, RECORDS, World, ingress, until, with};
 
@@ -37,6 +38,16 @@ fn run(world: &World, log: &Path) -> Child {
         .stderr(File::create(log).expect("the log can be written"))
         .spawn()
         .expect("the program was built")
+}
+
+/// What the address answers.
+async fn get(address: &str, path: &str) -> String {
+    let mut stream = tokio::net::TcpStream::connect(address).await.expect("it listens");
+    let request = format!("GET {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.expect("it reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("it answers");
+    answer
 }
 
 /// Sends SIGTERM; answers the exit code.
@@ -74,6 +85,18 @@ async fn it_serves_ends_cleanly_and_tells_no_secret() {
     .await;
     let holder = with(&world, |world| world.get(LEASE).expect("there is a lease")).await;
     assert!(holder["spec"]["holderIdentity"].is_string(), "{holder}");
+
+    let said = std::fs::read_to_string(&path).expect("the log is text");
+    let admin = said
+        .split_once("admin=")
+        .and_then(|(_, rest)| rest.split_whitespace().next());
+    let counts = get(admin.expect("it says where it listens"), "/metrics").await;
+    for line in [
+        r#"portcullis_calls_total{call="elbv2:CreateLoadBalancer",outcome="done"} 1"#,
+        r#"portcullis_calls_total{call="acm:ListCertificates",outcome="done"} 1"#,
+    ] {
+        assert!(counts.contains(line), "{line} is not in {counts}");
+    }
 
     let code = with(&world, |_| terminate(child)).await;
     let log = std::fs::read_to_string(path).expect("the log is text");

@@ -307,6 +307,7 @@ impl<P: Provider> Bindings<P> {
             self.remember(&binding.name, own).await?;
         }
         for change in &plan.changes {
+            site.provider.turn(change).await?;
             let claim = site.tenure.claim(super::rounds::now()).ok_or_else(claim_lost)?;
             Box::pin(site.provider.apply(&claim, change)).await?;
             info!(change = %change, binding = %binding.name, "changed");

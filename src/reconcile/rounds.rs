@@ -48,7 +48,7 @@ impl Waited {
         };
         self.tries += 1;
         self.time += wait;
-        (error.code == Code::Throttled && self.time <= PATIENCE).then_some(wait)
+        (error.code == Code::Throttled && !error.is_refusal() && self.time <= PATIENCE).then_some(wait)
     }
 }
 
@@ -147,13 +147,19 @@ where
         }
         for change in round.changes {
             let applied = loop {
-                // Asked at every call: a lease that is lost in the middle of a round ends the round there.
-                let Some(claim) = tenure.claim(now()) else {
-                    made.result = Err(claim_lost());
-                    return made;
+                let applied = match provider.turn(&change).await {
+                    Ok(()) => {
+                        // Asked at every call: a lease that is lost in the middle of a round ends the round there.
+                        let Some(claim) = tenure.claim(now()) else {
+                            made.result = Err(claim_lost());
+                            return made;
+                        };
+                        // Boxed: a cloud SDK's calls are large, and would otherwise lie on every stack up to the task's.
+                        Box::pin(provider.apply(&claim, &change)).await
+                    }
+                    Err(error) => Err(error),
                 };
-                // Boxed: a cloud SDK's calls are large, and would otherwise lie on every stack up to the task's.
-                match Box::pin(provider.apply(&claim, &change)).await {
+                match applied {
                     // Nothing was done, and all before it was: the pass goes on where it stands.
                     Err(error) if let Some(wait) = waited.again(&error, chance()) => {
                         debug!(change = %change, wait_ms = wait.as_millis(), "throttled");

@@ -14,6 +14,7 @@ use portcullis::translate::{ControllerName, Settings};
 use portcullis_aws::Aws;
 use portcullis_aws::aws_config::credential_process::CredentialProcessProvider;
 use portcullis_aws::aws_config::{self, BehaviorVersion, Region};
+use portcullis_aws::throttle::Limit;
 use portcullis_model::Provider;
 use portcullis_test_support::{Account, AccountSpec, ApiServer, Call, Moto};
 use serde_json::{Value, json};
@@ -187,8 +188,14 @@ impl World {
         })
     }
 
-    /// The provider, with keys of its own: what the environment says of AWS has no part in it.
+    /// The provider, as fast as can be.
     pub(crate) async fn aws(&self) -> Aws {
+        self.aws_limited(&["Elastic Load Balancing v2:.*=1000:1000", "EC2:.*=1000:1000"])
+            .await
+    }
+
+    /// The provider with these limits of calls, and keys of its own: what the environment says of AWS has no part in it.
+    pub(crate) async fn aws_limited(&self, limits: &[&str]) -> Aws {
         let keys = r#"echo '{"Version": 1, "AccessKeyId": "test", "SecretAccessKey": "test"}'"#;
         let credentials = CredentialProcessProvider::new(keys.to_owned());
         let config = aws_config::defaults(BehaviorVersion::latest())
@@ -201,6 +208,10 @@ impl World {
             cluster: "demo".into(),
             region: Some("us-east-1".into()),
             vpc: Some(self.account.vpc.clone()),
+            api_limits: limits
+                .iter()
+                .map(|limit| Limit::parse(limit).expect("a limit"))
+                .collect(),
             ..portcullis_aws::Settings::default()
         };
         Aws::new(&config, settings).expect("Region and VPC are given")

@@ -43,8 +43,6 @@ impl Writer<'_> {
     {
         let call = self.client.send(self.call, Effect::Write, request);
         async {
-            // The claim is judged after the wait.
-            self.client.turn(self.call, Effect::Write).await?;
             if !self.claim.covers(now(), WRITE_TIMEOUT) {
                 let message = "the lease ends before the call could; nothing was sent".to_owned();
                 return Err(conflict(Code::ClaimLost, self.call, message));
@@ -94,7 +92,20 @@ fn now() -> Instant {
     Instant::now()
 }
 
-/// Makes the one call. What an earlier create answered must prove to be ours before it is used.
+/// Waits for the turn of the call: before a claim is asked for, which may be shorter than the wait.
+pub(crate) async fn turn(client: &Client, call: &Call) -> Result<(), ProviderError> {
+    // Those that AWS allows so seldom that they are put off keep their place.
+    let place = if let Call::CreateLoadBalancer { spec } = call {
+        Some(format!("{} {}", call.name(), spec.name))
+    } else if let Call::SetSubnets { arn, .. } = call {
+        Some(format!("{} {}", call.name(), arn.as_str()))
+    } else {
+        None
+    };
+    client.turn(call.name(), Effect::Write, place.as_deref()).await
+}
+
+/// Makes the one call, whose turn it is. What an earlier create answered must prove to be ours before it is used.
 pub(crate) async fn apply(
     client: &Client,
     unproven: &Unproven,

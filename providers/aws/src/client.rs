@@ -3,6 +3,7 @@
 mod calls;
 mod error;
 mod meanings;
+mod retry;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -17,6 +18,7 @@ use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use portcullis_model::ProviderError;
 
+use self::retry::{Budget, Retries};
 use crate::resource::{CertificateArn, Pairs};
 use crate::throttle::{Limit, Throttle};
 
@@ -38,10 +40,21 @@ pub(crate) enum Effect {
     Write,
 }
 
-/// Longest wait for the turn of a call that changes something: with its own time, the claim must cover it.
-const WRITE_PATIENCE: Duration = Duration::from_secs(2);
+/// Longest wait for the turn of a call that changes something. Its load balancer, and one place among those that are
+/// worked on at once, are taken as long.
+const WRITE_PATIENCE: Duration = Duration::from_secs(15);
 /// Longest wait for the turn of a call that reads.
 const READ_PATIENCE: Duration = Duration::from_secs(60);
+
+tokio::task_local! {
+    /// Set while reading what nobody waits for.
+    static AT_LEISURE: ();
+}
+
+/// Reads so slowly that others hardly notice.
+pub(crate) async fn at_leisure<T>(reads: impl Future<Output = T>) -> T {
+    AT_LEISURE.scope((), reads).await
+}
 
 impl Effect {
     fn patience(self) -> Duration {
@@ -74,6 +87,7 @@ pub(crate) struct Client {
     calls: Calls,
     throttle: Mutex<Throttle>,
     imported: Mutex<BTreeMap<CertificateArn, Pairs>>,
+    budget: Mutex<Budget>,
 }
 
 impl Client {
@@ -98,6 +112,7 @@ impl Client {
             calls: Calls::default(),
             throttle: Mutex::new(Throttle::new(limits)),
             imported: Mutex::default(),
+            budget: Mutex::default(),
         }
     }
 
@@ -106,18 +121,26 @@ impl Client {
     }
 
     /// Waits for the call's turn. Where that would take too long, it fails as AWS would have it fail, with the time to
-    /// wait, and nothing is sent.
-    pub(crate) async fn turn(&self, name: &'static str, effect: Effect) -> Result<(), ProviderError> {
-        let turn = self.throttle().turn(name, effect.patience(), now());
+    /// wait, and nothing is sent; a call with a `place` has its turn then. See [`Throttle::turn`].
+    pub(crate) async fn turn(
+        &self,
+        name: &'static str,
+        effect: Effect,
+        place: Option<&str>,
+    ) -> Result<(), ProviderError> {
+        if AT_LEISURE.try_with(|()| ()).is_ok() {
+            let wait = self.throttle().leisure(now());
+            pause(wait).await;
+        }
+        let turn = self.throttle().turn(name, place, effect.patience(), now());
         match turn {
-            Ok(Duration::ZERO) => Ok(()),
             Ok(wait) => {
-                tokio::time::sleep(wait).await;
+                pause(wait).await;
                 Ok(())
             }
             Err(wait) => {
                 self.calls.count(name, Outcome::Postponed);
-                Err(error::postponed(name, wait))
+                Err(error::postponed(name, effect, wait))
             }
         }
     }
@@ -133,21 +156,34 @@ impl Client {
         self.throttle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for its turn and makes one call that reads.
-    pub(crate) fn call<T, E>(
+    fn budget(&self) -> MutexGuard<'_, Budget> {
+        // As above.
+        self.budget.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes one call that reads, in its turn; again, a few times, where it may go better: reading changes nothing.
+    pub(crate) async fn read<T, E, F>(
         &self,
         name: &'static str,
-        effect: Effect,
-        request: impl Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send,
-    ) -> impl Future<Output = Result<T, ProviderError>> + Send
+        request: impl Fn() -> F + Send,
+    ) -> Result<T, ProviderError>
     where
         T: Send,
+        F: Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send,
         E: ProvideErrorMetadata + std::error::Error + Send + 'static,
     {
-        let sent = self.send(name, effect, request);
-        async move {
-            self.turn(name, effect).await?;
-            sent.await
+        let mut retries = Retries::default();
+        loop {
+            self.turn(name, Effect::Read, None).await?;
+            let result = self.send(name, Effect::Read, request()).await;
+            let Err(error) = result else {
+                self.budget().succeeded();
+                return result;
+            };
+            match retries.again(&error, retry::chance()) {
+                Some(wait) if self.budget().take() => pause(wait).await,
+                Some(_) | None => return Err(error),
+            }
         }
     }
 
@@ -182,7 +218,7 @@ impl Client {
     pub(crate) async fn pages<T, O, E, F>(
         &self,
         name: &'static str,
-        request: impl Fn(Option<String>) -> F,
+        request: impl Fn(Option<String>) -> F + Send + Sync,
         page: impl Fn(O) -> (Option<Vec<T>>, Option<String>),
     ) -> Result<Vec<T>, ProviderError>
     where
@@ -193,7 +229,7 @@ impl Client {
         let mut all = Vec::new();
         let mut marker = None;
         loop {
-            let answer = self.call(name, Effect::Read, request(marker)).await?;
+            let answer = self.read(name, || request(marker.clone())).await?;
             let (items, next) = page(answer);
             all.extend(items.unwrap_or_default());
             // EC2 ends with an empty marker, the others with none.
@@ -202,6 +238,12 @@ impl Client {
                 None => return Ok(all),
             }
         }
+    }
+}
+
+async fn pause(wait: Duration) {
+    if !wait.is_zero() {
+        tokio::time::sleep(wait).await;
     }
 }
 

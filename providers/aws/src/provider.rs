@@ -14,7 +14,7 @@ use thiserror::Error;
 use crate::account::Account;
 use crate::apply::{self, Unproven};
 use crate::change::{Answer, Change};
-use crate::client::{Calls, Client};
+use crate::client::{Calls, Client, at_leisure};
 use crate::observed::{Observed, Shared};
 use crate::resource::VpcId;
 use crate::settings::Settings;
@@ -92,6 +92,16 @@ impl Aws {
         Ok(())
     }
 
+    /// Waits for the turn of a change and makes it: for commands, which hold no lease. The claim begins after the wait.
+    pub async fn make(
+        &self,
+        claim: impl FnOnce() -> Claim + Send,
+        change: &Change,
+    ) -> Result<Answer, ProviderError> {
+        self.turn(change).await?;
+        self.apply(&claim(), change).await
+    }
+
     /// How often each operation was called and how it ended.
     pub fn calls(&self) -> &Calls {
         self.client.calls()
@@ -121,6 +131,14 @@ impl Provider for Aws {
         account: &Account,
     ) -> Result<BTreeMap<LoadBalancerId, Observed>, ProviderError> {
         observe::observe(&self.client, &self.settings.cluster, ids, account).await
+    }
+
+    async fn observe_at_leisure(
+        &self,
+        ids: &[LoadBalancerId],
+        account: &Account,
+    ) -> Result<BTreeMap<LoadBalancerId, Observed>, ProviderError> {
+        at_leisure(self.observe(ids, account)).await
     }
 
     async fn consult(&self, desired: &LoadBalancer, account: &Account) -> Result<(), ProviderError> {
@@ -213,6 +231,10 @@ impl Provider for Aws {
         targets: &BTreeSet<(TargetAddress, Port)>,
     ) -> Result<BTreeMap<(TargetAddress, Port), TargetHealth>, ProviderError> {
         observe::health(&self.client, backend, targets).await
+    }
+
+    async fn turn(&self, change: &Change) -> Result<(), ProviderError> {
+        apply::turn(&self.client, &change.call).await
     }
 
     async fn apply(&self, claim: &Claim, change: &Change) -> Result<Answer, ProviderError> {

@@ -72,10 +72,13 @@ impl ProviderError {
     /// Whether the one call was refused, and nothing else has to wait for it. All others would end likewise where the
     /// provider is out of reach or asks for quiet, or where nothing may be changed any more.
     pub fn is_refusal(&self) -> bool {
-        !matches!(
-            self.code,
-            Code::Throttled | Code::Unavailable | Code::ClaimLost | Code::NotSettled
-        )
+        // It was not even sent, for the operation is one that the provider allows seldom.
+        let put_off = self.code == Code::Throttled && matches!(self.retry, Retry::Later(_));
+        put_off
+            || !matches!(
+                self.code,
+                Code::Throttled | Code::Unavailable | Code::ClaimLost | Code::NotSettled
+            )
     }
 }
 
@@ -153,6 +156,15 @@ pub trait Provider: Send + Sync + 'static {
         ids: &[LoadBalancerId],
         account: &Self::Account,
     ) -> impl Future<Output = Result<BTreeMap<LoadBalancerId, Self::Observed>, ProviderError>> + Send;
+
+    /// The same, for a look that nobody waits for: so slowly that those who do wait hardly notice.
+    fn observe_at_leisure(
+        &self,
+        ids: &[LoadBalancerId],
+        account: &Self::Account,
+    ) -> impl Future<Output = Result<BTreeMap<LoadBalancerId, Self::Observed>, ProviderError>> + Send {
+        self.observe(ids, account)
+    }
 
     /// Reads of the account what only some load balancers need, such as what this one names; no call where all of that
     /// is known. Comes before anything is worked out for it. What cannot be read is told by `plan`.
@@ -241,7 +253,12 @@ pub trait Provider: Send + Sync + 'static {
         targets: &BTreeSet<(TargetAddress, Port)>,
     ) -> impl Future<Output = Result<BTreeMap<(TargetAddress, Port), TargetHealth>, ProviderError>> + Send;
 
-    /// Makes the one call. Refuses a claim that does not cover it.
+    /// Waits until the change may be made without asking more of the provider than is fair. Where that is long, it fails
+    /// and is a refusal: see [`ProviderError::is_refusal`].
+    fn turn(&self, _change: &Self::Change) -> impl Future<Output = Result<(), ProviderError>> + Send {
+        async { Ok(()) }
+    }
+    /// Makes the one call, whose turn it is. Refuses a claim that does not cover it.
     fn apply(
         &self,
         claim: &Claim,

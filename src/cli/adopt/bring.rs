@@ -106,8 +106,7 @@ pub(super) async fn bring(
         .with_context(|| format!("failed to record {id}"))?;
     for mark in &marks {
         // Tags of what nobody owns: no other controller is in the way.
-        let claim = Claim::until(now() + CALL);
-        aws.apply(&claim, mark)
+        aws.make(|| Claim::until(now() + CALL), mark)
             .await
             .with_context(|| format!("failed to tag {} {}", mark.kind, mark.id))?;
     }

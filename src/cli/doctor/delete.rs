@@ -35,7 +35,7 @@ pub(super) async fn delete(
             return;
         }
         for change in &round.changes {
-            match aws.apply(&claim(), change).await {
+            match aws.make(claim, change).await {
                 Ok(answer) => {
                     portcullis_aws::fold(&mut observed, change, answer);
                     steps
@@ -69,7 +69,7 @@ pub(super) async fn unshare(client: &Client, aws: &Aws, steps: &mut Steps) -> an
             break;
         }
         for change in &round.changes {
-            match aws.apply(&claim(), change).await {
+            match aws.make(claim, change).await {
                 Ok(answer) => {
                     portcullis_aws::fold_shared(&mut shared, change, answer);
                     steps

@@ -7,7 +7,7 @@ use portcullis_model::{Code, ProviderError};
 
 use super::Writer;
 use crate::change::Answer;
-use crate::client::{Effect, conflict, incomplete, is_gone};
+use crate::client::{conflict, incomplete, is_gone};
 use crate::names;
 use crate::resource::{CertificateArn, CertificateSpec, Pairs};
 use crate::wire::{acm_keys_to, acm_tags_to, pairs_from};
@@ -58,10 +58,8 @@ pub(super) async fn import(
 async fn prove(to: &Writer<'_>, arn: &CertificateArn, tags: &Pairs) -> Result<bool, ProviderError> {
     let request = to.client.acm.list_tags_for_certificate();
     let request = request.certificate_arn(arn.as_str());
-    let call = to
-        .client
-        .call("acm:ListTagsForCertificate", Effect::Read, request.send());
-    let held = match call.await {
+    let read = || request.clone().send();
+    let held = match to.client.read("acm:ListTagsForCertificate", read).await {
         Ok(answer) => pairs_from(answer.tags),
         Err(error) if is_gone(&error) => return Ok(false),
         Err(error) => return Err(error),

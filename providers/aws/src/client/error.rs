@@ -95,16 +95,19 @@ pub(super) fn timeout(call: &'static str, effect: Effect) -> ProviderError {
     )
 }
 
-/// Our own limits put the call off.
-pub(super) fn postponed(call: &'static str, wait: Duration) -> ProviderError {
+/// Our own limits put the call off. A read is part of a look, which is nothing without it; a write is one of many.
+pub(super) fn postponed(call: &'static str, effect: Effect, wait: Duration) -> ProviderError {
     ProviderError {
         code: Code::Throttled,
         call,
         message: format!(
-            "not sent: its turn is {:.1} s off by our own limits",
-            wait.as_secs_f64()
+            "not sent: its turn is {} s off by our own limits, half of what AWS allows (--aws-api-throttle)",
+            wait.as_secs_f64().ceil()
         ),
-        retry: Retry::After(wait),
+        retry: match effect {
+            Effect::Read => Retry::After(wait),
+            Effect::Write => Retry::Later(wait),
+        },
     }
 }
 

@@ -12,7 +12,7 @@ use portcullis_model::{Code, ProviderError, Retry};
 use super::listing::listing;
 use super::together;
 use crate::account::{Account, AcmCertificate, Fact, Interfaces, LateFacts, Listing, Subnet};
-use crate::client::{Client, Effect, incomplete, is_gone};
+use crate::client::{Client, is_gone};
 use crate::limits::Quotas;
 use crate::names;
 use crate::observed::{CertificateState, Looked};
@@ -71,7 +71,7 @@ async fn ranges(client: &Client, region: &str, vpc: &VpcId) -> Result<Vec<IpNet>
         message: format!("{region} has no VPC {vpc} in this account"),
         retry: Retry::Backoff,
     };
-    let answer = match client.call(CALL, Effect::Read, request.send()).await {
+    let answer = match client.read(CALL, move || request.clone().send()).await {
         Ok(answer) => answer,
         // EC2 API, "Error codes": InvalidVpcID.NotFound and InvalidVpcId.Malformed.
         Err(error) if error.message.to_ascii_lowercase().starts_with("invalidvpcid") => return Err(missing()),
@@ -222,7 +222,7 @@ async fn certificate(
     let private = authorities == Authorities::Told && summary.r#type == Some(CertificateType::Private);
     if summary.has_additional_subject_alternative_names == Some(true) || private {
         let request = client.acm.describe_certificate().certificate_arn(&arn);
-        let answer = client.call("acm:DescribeCertificate", Effect::Read, request.send());
+        let answer = client.read("acm:DescribeCertificate", move || request.clone().send());
         let answer = match answer.await {
             Ok(answer) => answer,
             // Deleted since it was listed.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use portcullis_model::{Bound, Code, Existing, Origin, Problem, ProviderError, Semantics, TargetKind};
 
 use super::tags_of;
-use crate::client::{Client, Effect, is_gone};
+use crate::client::{Client, is_gone};
 use crate::names;
 use crate::resource::Pairs;
 use crate::wire::target_from;
@@ -26,7 +26,7 @@ pub(crate) async fn bind(
         false => request.names(name),
     };
     let answer = client
-        .call("elbv2:DescribeTargetGroups", Effect::Read, request.send())
+        .read("elbv2:DescribeTargetGroups", move || request.clone().send())
         .await;
     let found = match answer {
         Ok(answer) => answer.target_groups.unwrap_or_default().pop(),
@@ -93,7 +93,7 @@ pub(crate) async fn registered(client: &Client, bound: &Bound) -> Result<BTreeSe
     let request = client.elb.describe_target_health();
     let request = request.target_group_arn(&bound.existing.handle);
     let answer = client
-        .call("elbv2:DescribeTargetHealth", Effect::Read, request.send())
+        .read("elbv2:DescribeTargetHealth", move || request.clone().send())
         .await?;
     let all = answer.target_health_descriptions.unwrap_or_default();
     // AWS answers each target with its port.

@@ -4,7 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use portcullis_model::{Code, LoadBalancer, ProviderError};
 
-use crate::client::{Client, Effect, is_gone};
+use crate::client::{Client, is_gone};
 use crate::observed::{Looked, Observed, Owned, ProtectionState};
 use crate::resource::{ListenerArn, LoadBalancerArn, Pairs, ProtectionId, WebAclArn};
 use crate::settings::{Settings, Switch};
@@ -73,7 +73,9 @@ fn looked<T>(read: Result<T, ProviderError>) -> Result<Looked<T>, ProviderError>
 async fn capacity(client: &Client, arn: &LoadBalancerArn) -> Result<u32, ProviderError> {
     let request = client.elb.describe_capacity_reservation();
     let request = request.load_balancer_arn(arn.as_str());
-    let call = client.call("elbv2:DescribeCapacityReservation", Effect::Read, request.send());
+    let call = client.read("elbv2:DescribeCapacityReservation", move || {
+        request.clone().send()
+    });
     let reserved = call.await?.minimum_load_balancer_capacity;
     let units = reserved.and_then(|reserved| reserved.capacity_units);
     Ok(units.and_then(|units| u32::try_from(units).ok()).unwrap_or(0))
@@ -82,7 +84,7 @@ async fn capacity(client: &Client, arn: &LoadBalancerArn) -> Result<u32, Provide
 async fn web_acl(client: &Client, arn: &LoadBalancerArn) -> Result<Option<WebAclArn>, ProviderError> {
     let request = client.wafv2.get_web_acl_for_resource();
     let request = request.resource_arn(arn.as_str());
-    let call = client.call("wafv2:GetWebACLForResource", Effect::Read, request.send());
+    let call = client.read("wafv2:GetWebACLForResource", move || request.clone().send());
     Ok(call.await?.web_acl.map(|acl| WebAclArn::new(acl.arn)))
 }
 
@@ -91,7 +93,7 @@ async fn protection(
     arn: &LoadBalancerArn,
 ) -> Result<Option<ProtectionState>, ProviderError> {
     let request = client.shield.describe_protection().resource_arn(arn.as_str());
-    let call = client.call("shield:DescribeProtection", Effect::Read, request.send());
+    let call = client.read("shield:DescribeProtection", move || request.clone().send());
     let answer = match call.await {
         Ok(answer) => answer,
         // Nothing protects it.
@@ -109,6 +111,6 @@ async fn protection(
 async fn attributes(client: &Client, arn: &ListenerArn) -> Result<Pairs, ProviderError> {
     let request = client.elb.describe_listener_attributes();
     let request = request.listener_arn(arn.as_str());
-    let call = client.call("elbv2:DescribeListenerAttributes", Effect::Read, request.send());
+    let call = client.read("elbv2:DescribeListenerAttributes", move || request.clone().send());
     Ok(pairs_from(call.await?.attributes))
 }

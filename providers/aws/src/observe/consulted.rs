@@ -8,7 +8,7 @@ use aws_sdk_wafv2::types::Scope;
 use portcullis_model::{ClientCertificates, Code, FirewallChoice, LoadBalancer, Protocol, ProviderError};
 
 use crate::account::{Account, Fact, Late};
-use crate::client::{Client, Effect};
+use crate::client::Client;
 use crate::resource::{TrustStoreArn, WebAclArn};
 use crate::settings::{Settings, Switch};
 
@@ -97,9 +97,9 @@ async fn web_acls(client: &Client) -> Result<BTreeMap<WebAclArn, String>, Provid
 }
 
 async fn subscribed(client: &Client) -> Result<bool, ProviderError> {
-    let request = client.shield.get_subscription_state().send();
+    let request = client.shield.get_subscription_state();
     let answer = client
-        .call("shield:GetSubscriptionState", Effect::Read, request)
+        .read("shield:GetSubscriptionState", || request.clone().send())
         .await?;
     Ok(answer.subscription_state == SubscriptionState::Active)
 }

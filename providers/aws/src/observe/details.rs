@@ -9,7 +9,7 @@ use tracing::warn;
 
 use super::tags::tags_of;
 use super::together;
-use crate::client::{Client, Effect, is_gone};
+use crate::client::{Client, is_gone};
 use crate::observed::{ListenerState, LoadBalancerState, Observed, Owned, RuleState, TargetGroupState};
 use crate::resource::{CertificateRef, ListenerProtocol, Pairs};
 use crate::wire::{certificates_from, listener_from, pairs_from, rule_from, target_from};
@@ -66,11 +66,9 @@ async fn load_balancer(client: &Client, state: &mut LoadBalancerState) -> Result
             .describe_load_balancer_attributes()
             .load_balancer_arn(arn);
         client
-            .call(
-                "elbv2:DescribeLoadBalancerAttributes",
-                Effect::Read,
-                request.send(),
-            )
+            .read("elbv2:DescribeLoadBalancerAttributes", move || {
+                request.clone().send()
+            })
             .await
     };
     let listeners = client.pages(
@@ -156,12 +154,10 @@ async fn target_group(client: &Client, state: &mut TargetGroupState) -> Result<(
         .target_group_arn(arn);
     let health = client.elb.describe_target_health().target_group_arn(arn);
     let (attributes, health) = try_join!(
-        client.call(
-            "elbv2:DescribeTargetGroupAttributes",
-            Effect::Read,
-            attributes.send()
-        ),
-        client.call("elbv2:DescribeTargetHealth", Effect::Read, health.send()),
+        client.read("elbv2:DescribeTargetGroupAttributes", move || attributes
+            .clone()
+            .send()),
+        client.read("elbv2:DescribeTargetHealth", move || health.clone().send()),
     )?;
     let port = state.spec.port;
     let targets = health.target_health_descriptions.unwrap_or_default().into_iter();

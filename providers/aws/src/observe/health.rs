@@ -7,7 +7,7 @@ use aws_sdk_elasticloadbalancingv2::types::{
 };
 use portcullis_model::{Existing, Port, ProviderError, TargetAddress, TargetHealth, TargetHealthState};
 
-use crate::client::{Client, Effect};
+use crate::client::Client;
 
 pub(crate) async fn health(
     client: &Client,
@@ -27,7 +27,7 @@ pub(crate) async fn health(
         .target_group_arn(&group.handle)
         .set_targets(Some(targets.iter().map(description).collect()));
     let answer = client
-        .call("elbv2:DescribeTargetHealth", Effect::Read, request.send())
+        .read("elbv2:DescribeTargetHealth", move || request.clone().send())
         .await?;
     let all = answer.target_health_descriptions.unwrap_or_default();
     Ok(all

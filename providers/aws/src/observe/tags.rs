@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use portcullis_model::ProviderError;
 
 use super::together;
-use crate::client::{Client, Effect, is_gone};
+use crate::client::{Client, is_gone};
 use crate::resource::Pairs;
 use crate::wire::pairs_from;
 
@@ -31,7 +31,7 @@ async fn chunk(client: &Client, arns: &[String]) -> Result<Vec<(String, Pairs)>,
     while let Some(arns) = left.pop() {
         let request = client.elb.describe_tags().set_resource_arns(Some(arns.to_vec()));
         match client
-            .call("elbv2:DescribeTags", Effect::Read, request.send())
+            .read("elbv2:DescribeTags", move || request.clone().send())
             .await
         {
             Ok(answer) => {
