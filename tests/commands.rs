@@ -113,7 +113,7 @@ fn exit_codes_tell_done_from_failed_from_misused() {
         vec!["run"],
         vec!["adopt", "--dry-run"],
         vec!["doctor", "--orphans", "--help"],
-        [&plan[..], &[empty, "--observe"]].concat(),
+        [&plan[..], &[empty, "--observe", "--aws-vpc-id", "vpc-1"]].concat(),
     ] {
         let output = output(&arguments);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {output:?}");
