@@ -128,7 +128,7 @@ async fn a_secret_s_certificate_is_imported_renewed_replaced_and_deleted() {
     with(&world, move |world| {
         let all = imported(world);
         assert_eq!((all.len(), &all[0].0), (1, &before), "{all:?}");
-        assert_eq!(all[0].2, "1577923200.0");
+        assert_eq!(all[0].2, "1577923200");
         assert_eq!(tags(world, &before).len(), 4);
     })
     .await;

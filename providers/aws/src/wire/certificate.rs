@@ -29,7 +29,7 @@ pub(crate) fn imported_from(summary: &CertificateSummary) -> Option<(Certificate
         return None;
     }
     let imported = Imported {
-        // Written with a hyphen in some answers. Source: ACM User Guide, "Describe a certificate".
+        // ACM answers with a hyphen, too, though its type has none. Source: AWS CLI, example of `acm describe-certificate`.
         key_algorithm: summary.key_algorithm.as_ref()?.as_str().replace('-', "_"),
         not_before: summary.not_before?.secs(),
         not_after: summary.not_after?.secs(),
