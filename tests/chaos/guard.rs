@@ -88,3 +88,27 @@ fn texts(xml: &str, name: &str) -> Vec<String> {
         .filter_map(|part| Some(part.split_once(&close)?.0.to_owned()))
         .collect()
 }
+
+#[test]
+fn a_port_that_is_opened_to_more_is_noticed() {
+    for (port, ranges, want) in [
+        ("8081", &["10.0.0.0%2F8"][..], true),
+        ("8081", &["10.0.0.0%2F8", "0.0.0.0%2F0"], false),
+        ("8081", &["0.0.0.0%2F0"], false),
+        ("80", &["0.0.0.0%2F0"], true),
+    ] {
+        let mut body = format!("Action=AuthorizeSecurityGroupIngress&IpPermissions.1.FromPort={port}");
+        for (number, range) in ranges.iter().enumerate() {
+            body.push_str(&format!(
+                "&IpPermissions.1.IpRanges.{}.CidrIp={range}",
+                number + 1
+            ));
+        }
+        let call = Call {
+            service: "ec2".into(),
+            action: "AuthorizeSecurityGroupIngress".into(),
+            body,
+        };
+        assert_eq!(never_wider(&call).is_ok(), want, "{port} {ranges:?}");
+    }
+}
