@@ -2,6 +2,8 @@
 #![cfg(all(feature = "cluster", feature = "aws"))]
 #![expect(clippy::unwrap_used, reason = "a panic is a test's report")]
 
+#[path = "controller/cost.rs"]
+mod cost;
 #[path = "controller/imported.rs"]
 mod imported;
 #[path = "controller/leaving.rs"]

@@ -21,7 +21,7 @@ use portcullis_model::{
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
-use self::world::{INGRESSES, RECORDS, SLICES, World, condition, ingress, until, with};
+use self::world::{INGRESSES, RECORDS, SLICES, World, condition, ingress, until, until_async, with};
 
 /// The real provider, until so many calls have been made: then the next thing that happens goes wrong.
 struct Faulty {
@@ -36,6 +36,17 @@ enum Fault {
     Death(Arc<Notify>),
     /// AWS refuses the call, and no other.
     Refusal,
+    /// AWS refuses all calls of this name, which are counted.
+    Denial(&'static str, Arc<AtomicUsize>),
+}
+
+fn denied(call: &'static str) -> ProviderError {
+    ProviderError {
+        code: Code::AccessDenied,
+        call,
+        message: "AccessDenied: a test says so".into(),
+        retry: Retry::Backoff,
+    }
 }
 
 impl Provider for Faulty {
@@ -151,18 +162,17 @@ impl Provider for Faulty {
     async fn apply(&self, claim: &Claim, change: &Self::Change) -> Result<Self::Answer, ProviderError> {
         let goes_wrong = self.left.fetch_sub(1, Ordering::Relaxed) == 1;
         match &self.fault {
-            Fault::Refusal if goes_wrong => Err(ProviderError {
-                code: Code::AccessDenied,
-                call: change.call.name(),
-                message: "AccessDenied: a test says so".into(),
-                retry: Retry::Backoff,
-            }),
+            Fault::Refusal if goes_wrong => Err(denied(change.call.name())),
+            Fault::Denial(call, count) if *call == change.call.name() => {
+                count.fetch_add(1, Ordering::Relaxed);
+                Err(denied(call))
+            }
             Fault::Death(dead) if goes_wrong => {
                 let _done = self.inner.apply(claim, change).await;
                 dead.notify_one();
                 std::future::pending().await
             }
-            Fault::Refusal | Fault::Death(_) => self.inner.apply(claim, change).await,
+            Fault::Refusal | Fault::Denial(..) | Fault::Death(_) => self.inner.apply(claim, change).await,
         }
     }
 
@@ -483,4 +493,59 @@ async fn any_call_that_is_refused_holds_nobody_up_and_is_made_up_for() {
         running.stop().await;
         call += 1;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_refused_is_not_repeated_for_every_event() {
+    let world = Arc::new(World::start().await);
+    let tries = Arc::new(AtomicUsize::new(0));
+    let faulty = Faulty {
+        inner: world.aws().await,
+        left: AtomicUsize::new(usize::MAX),
+        fault: Fault::Denial("elbv2:CreateRule", tries.clone()),
+    };
+    let running = world.control_as(faulty, Leadership::Alone, HOUR).await;
+    with(&world, |world| {
+        world.post(INGRESSES, &ingress("web", "www.example.com", &[("/", "web")]));
+    })
+    .await;
+    // From then on eight seconds pass until it is tried again.
+    let counted = tries.clone();
+    until(&world, "it was tried four times", move |world| {
+        let told = world.get(&format!("{RECORDS}/shop.web"))?;
+        (counted.load(Ordering::Relaxed) == 4 && condition(&told, "Settled") == "False").then_some(())
+    })
+    .await;
+    // What holds anyhow is said, and then not said again.
+    for scheme in [json!("internal"), json!(null)] {
+        let before = running.passes("waiting").await;
+        with(&world, move |world| {
+            world.moto.record();
+            let same = json!({"metadata": {"annotations": {"alb.ingress.kubernetes.io/scheme": scheme}}});
+            world.patch(&format!("{INGRESSES}/web"), &same);
+        })
+        .await;
+        until_async("a pass that waits", async || {
+            (running.passes("waiting").await > before).then_some(())
+        })
+        .await;
+        assert_eq!(tries.load(Ordering::Relaxed), 4, "nothing is repeated");
+        let calls = with(&world, |world| world.moto.calls()).await;
+        assert_eq!(calls, [], "and nothing is read");
+    }
+
+    // What is asked for differs: that is tried at once.
+    with(&world, |world| {
+        world.patch(
+            &format!("{INGRESSES}/web"),
+            &ingress("web", "shop.example.com", &[("/", "web")]),
+        );
+    })
+    .await;
+    let counted = tries.clone();
+    until(&world, "it is tried again", move |_| {
+        (counted.load(Ordering::Relaxed) > 4).then_some(())
+    })
+    .await;
+    running.stop().await;
 }

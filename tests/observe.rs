@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use self::world::{CLASSES, INGRESSES, SERVICES, SLICES, World, ingress, until, with};
+use self::world::{CLASSES, INGRESSES, RECORDS, SERVICES, SLICES, World, ingress, until, with};
 
 /// Every kind of the cluster that is read, and where it is listed.
 const LISTS: [(&str, &str, &str); 7] = [
@@ -126,4 +126,103 @@ async fn a_plan_against_the_account_is_what_the_controller_would_do_next() {
         assert_eq!([writes, more, most].concat(), [""; 0], "looking changes nothing");
     })
     .await;
+}
+
+/// What is done to the cluster, and when that is served.
+type Step = (&'static str, fn(&World), fn(&World) -> Option<()>);
+
+/// Both load balancers are as they should be.
+fn served(world: &World) -> Option<()> {
+    let all =
+        ["web", "api"].map(|name| world.hostname(name).is_some() && world.settled(&format!("shop.{name}")));
+    all.iter().all(|settled| *settled).then_some(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_says_how_many_calls_are_made() {
+    let world = Arc::new(World::start().await);
+    let steps: [Step; 5] = [
+        (
+            "two load balancers are made",
+            |world| {
+                for name in ["web", "api"] {
+                    world.post(
+                        INGRESSES,
+                        &ingress(name, &format!("{name}.example.com"), &[("/", "web")]),
+                    );
+                }
+            },
+            served,
+        ),
+        (
+            "paths are added and moved",
+            |world| {
+                let paths = [("/shop", "web"), ("/", "web"), ("/cart", "web")];
+                world.patch(
+                    &format!("{INGRESSES}/web"),
+                    &ingress("web", "web.example.com", &paths),
+                );
+            },
+            served,
+        ),
+        (
+            "targets leave, and others come",
+            |world| {
+                world.pod("web-3", 1, 1);
+                let endpoints = world.endpoints(&[("web-1", 0, 0), ("web-3", 1, 1)]);
+                world.patch(&format!("{SLICES}/web"), &json!({"endpoints": endpoints}));
+            },
+            served,
+        ),
+        (
+            "pods listen elsewhere",
+            |world| world.patch(&format!("{SLICES}/web"), &json!({"ports": [{"port": 9090}]})),
+            served,
+        ),
+        (
+            "all goes",
+            |world| {
+                for name in ["web", "api"] {
+                    world.delete(&format!("{INGRESSES}/{name}"));
+                }
+            },
+            |world| {
+                let list = world.get(RECORDS)?;
+                list["items"].as_array()?.is_empty().then_some(())
+            },
+        ),
+    ];
+    for (what, act, done) in steps {
+        let (planned, calls) = with(&world, move |world| {
+            act(world);
+            let folder = tempfile::tempdir().unwrap();
+            write_out(world, folder.path());
+            let (plan, writes) = plan(world, folder.path());
+            assert_eq!(writes, [""; 0], "{what}: a plan writes nothing");
+            world.moto.record();
+            let balancers = plan["loadBalancers"].as_array().unwrap().iter();
+            let changes = balancers.chain([&plan["shared"]]).map(|part| &part["changes"]);
+            let each = changes.flat_map(|changes| changes.as_array().unwrap());
+            let mut calls: Vec<String> = each
+                .map(|change| change["call"].as_str().unwrap().to_owned())
+                .collect();
+            calls.sort();
+            (plan, calls)
+        })
+        .await;
+        let running = world.control(world.aws().await).await;
+        let expected = calls.len();
+        // The records still say what was served before.
+        until(&world, what, move |world| {
+            (world.writes().len() >= expected).then_some(())?;
+            done(world)
+        })
+        .await;
+        running.stop().await;
+        let mut made = with(&world, World::writes).await;
+        made.sort();
+        assert!(!calls.is_empty(), "{what}: {planned:#}");
+        assert_eq!(made, calls, "{what}");
+        assert_eq!(planned["summary"]["calls"], made.len(), "{what}: {planned:#}");
+    }
 }

@@ -1,6 +1,6 @@
 //! What was touched in, passes begun and told of out: the state of the controller's loop.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ use crate::reconcile::bindings::Bindings;
 use crate::reconcile::drift;
 use crate::reconcile::gates::keep::Keeper;
 use crate::reconcile::outcome::End;
-use crate::reconcile::pass::{Site, pass};
+use crate::reconcile::pass::{Refused, Site, pass};
 use crate::reconcile::queue::{Again, Next, Pace, Queue};
 use crate::reconcile::records::follow::RecordNews;
 use crate::report::metrics::{Load, Metrics};
@@ -35,8 +35,17 @@ pub(super) struct Shop<P: Provider> {
 /// How a pass went, for its next turn.
 pub(super) struct Turn {
     id: LoadBalancerId,
-    /// None: well.
-    retry: Option<Retry>,
+    went: Went,
+}
+
+/// What comes of a turn for the next one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Went {
+    Well,
+    /// To be tried again.
+    InVain(Retry),
+    /// It was too early to try again.
+    TooEarly,
 }
 
 /// Work beside passes.
@@ -79,6 +88,8 @@ pub(super) struct Floor<P: Provider> {
     shop: Arc<Shop<P>>,
     queue: Queue<LoadBalancerId>,
     backoff: Backoff<LoadBalancerId>,
+    /// When each that failed is tried again: what touches it before is no reason to repeat what was refused.
+    again: BTreeMap<LoadBalancerId, Instant>,
     /// Ingresses to be told that they are refused, or not any more.
     refused: BTreeSet<ObjectName>,
     /// Load balancers whose record somebody deletes.
@@ -97,6 +108,7 @@ impl<P: Provider> Floor<P> {
             shop: Arc::new(shop),
             queue: Queue::new(pace),
             backoff: Backoff::default(),
+            again: BTreeMap::new(),
             refused: BTreeSet::new(),
             deleted: BTreeSet::new(),
             records_listed: false,
@@ -137,8 +149,12 @@ impl<P: Provider> Floor<P> {
                 Next::Turn(id) => {
                     let shop = self.shop.clone();
                     let span = info_span!("pass", lb = %id, provider = P::NAME);
+                    let refused = match self.again.get(&id) {
+                        Some(at) if now() < *at => Refused::Wait,
+                        Some(_) | None => Refused::TryAgain,
+                    };
                     self.turns
-                        .spawn(async move { shop.turn(id).await }.instrument(span));
+                        .spawn(async move { shop.turn(id, refused).await }.instrument(span));
                 }
                 Next::At(at) => return Some(at),
                 Next::Idle => return None,
@@ -185,15 +201,23 @@ impl<P: Provider> Floor<P> {
     }
 
     pub(super) fn ended(&mut self, turn: &Turn) {
-        let again = match turn.retry {
-            None => {
+        let again = match turn.went {
+            Went::Well => {
                 self.backoff.succeeded(&turn.id);
+                self.again.remove(&turn.id);
                 Again::No
             }
-            Some(retry) => match self.backoff.failed(&turn.id, retry) {
-                Delay::Soft(delay) => Again::At(now() + delay),
-                Delay::Hard(delay) => Again::NotBefore(now() + delay),
-            },
+            Went::TooEarly => Again::At(self.again.get(&turn.id).copied().unwrap_or_else(now)),
+            Went::InVain(retry) => {
+                let delay = self.backoff.failed(&turn.id, retry);
+                let (Delay::Soft(time) | Delay::Hard(time)) = delay;
+                let at = now() + time;
+                self.again.insert(turn.id.clone(), at);
+                match delay {
+                    Delay::Soft(_) => Again::At(at),
+                    Delay::Hard(_) => Again::NotBefore(at),
+                }
+            }
         };
         self.queue.done(&turn.id, again);
     }
@@ -300,9 +324,9 @@ impl<P: Provider> Floor<P> {
 
 impl<P: Provider> Shop<P> {
     /// One pass, and what is told of it.
-    async fn turn(&self, id: LoadBalancerId) -> Turn {
+    async fn turn(&self, id: LoadBalancerId, refused: Refused) -> Turn {
         let begun = now();
-        let outcome = match pass(&self.site, &id).await {
+        let outcome = match pass(&self.site, &id, refused).await {
             Ok(outcome) => outcome,
             Err(failure) => {
                 error!(
@@ -310,15 +334,19 @@ impl<P: Provider> Shop<P> {
                     "the pass came to no outcome"
                 );
                 self.metrics.pass_lost();
-                let retry = Some(Retry::Backoff);
-                return Turn { id, retry };
+                let went = Went::InVain(Retry::Backoff);
+                return Turn { id, went };
             }
         };
         let took = begun.elapsed();
         self.metrics.pass(&outcome, took, unix_time());
         let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         let left_over = outcome.left_over.then_some(Retry::Backoff);
-        let mut retry = outcome.end.retry().or(left_over);
+        let mut went = match (&outcome.end, outcome.end.retry().or(left_over)) {
+            (End::Waiting, _) => Went::TooEarly,
+            (_, Some(retry)) => Went::InVain(retry),
+            (_, None) => Went::Well,
+        };
         match &outcome.end {
             End::Failed(failed) => {
                 warn!(took_ms, code = %failed.code, error = failed as &dyn std::error::Error, "the pass failed");
@@ -332,7 +360,7 @@ impl<P: Provider> Shop<P> {
                     "the pass ended without what was refused"
                 );
             }
-            End::Resting | End::Settled { .. } | End::Held(_) | End::Gone => {
+            End::Resting | End::Waiting | End::Settled { .. } | End::Held(_) | End::Gone => {
                 let (end, changes) = (outcome.end.as_str(), outcome.made.len());
                 if changes > 0 {
                     info!(
@@ -355,10 +383,12 @@ impl<P: Provider> Shop<P> {
                     error = &failure as &dyn std::error::Error,
                     "what came of the pass could not be written"
                 );
-                retry = retry.or(Some(Retry::Backoff));
+                if went == Went::Well {
+                    went = Went::InVain(Retry::Backoff);
+                }
             }
         }
-        Turn { id, retry }
+        Turn { id, went }
     }
 
     async fn look_at(&self, bindings: &Bindings<P>) -> Looked {

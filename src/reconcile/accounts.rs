@@ -1,15 +1,51 @@
 //! A provider's account in, one reading of it for all load balancers out: read once per interval, shared by passes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use portcullis_model::{LoadBalancerId, Provider, ProviderError, Retry};
+use portcullis_model::{Code, LoadBalancerId, Provider, ProviderError, Retry};
 use tokio::sync::Mutex;
 
 /// Time after a failed reading in which passes get the same error instead of reading again: eight of them would
 /// otherwise make eight times the calls at the worst moment.
 const QUIET_AFTER_ERROR: Duration = Duration::from_secs(5);
+
+/// Most readings for the sake of one load balancer, of which a lost answer left open what exists. Each takes ten calls
+/// or more, and tells it of all others as well.
+const MOST_FOR_ONE: usize = 4;
+/// So many in this time.
+const WITHIN: Duration = Duration::from_secs(240);
+
+/// When the last of them were, the newest last.
+#[derive(Debug, Default)]
+struct ForOne(VecDeque<Instant>);
+
+impl ForOne {
+    /// Begins one, or says how long it is put off: a cloud that loses answer after answer must not be asked for
+    /// everything each time.
+    fn begin(&mut self, now: Instant) -> Result<(), ProviderError> {
+        if self.0.len() >= MOST_FOR_ONE
+            && let Some(oldest) = self.0.front()
+        {
+            let wait = (*oldest + WITHIN).saturating_duration_since(now);
+            if !wait.is_zero() {
+                return Err(ProviderError {
+                    code: Code::Throttled,
+                    call: "account",
+                    message: format!(
+                        "what exists must be read again, as it was {MOST_FOR_ONE} times lately; put off for {} s",
+                        wait.as_secs_f64().ceil()
+                    ),
+                    retry: Retry::Later(wait),
+                });
+            }
+            self.0.pop_front();
+        }
+        self.0.push_back(now);
+        Ok(())
+    }
+}
 
 /// The account as last read.
 pub struct Accounts<P: Provider>(Mutex<State<P>>);
@@ -19,6 +55,7 @@ struct State<P: Provider> {
     /// Changed since that reading: its listing no longer says what exists of these.
     changed: BTreeSet<LoadBalancerId>,
     failed: Option<(Instant, ProviderError)>,
+    for_one: ForOne,
 }
 
 impl<P: Provider> std::fmt::Debug for Accounts<P> {
@@ -33,6 +70,7 @@ impl<P: Provider> Default for Accounts<P> {
             account: None,
             changed: BTreeSet::new(),
             failed: None,
+            for_one: ForOne::default(),
         }))
     }
 }
@@ -58,7 +96,11 @@ impl<P: Provider> Accounts<P> {
         let mut state = self.0.lock().await;
         match &state.account {
             Some(account) if !state.changed.contains(id) => Ok(account.clone()),
-            Some(_) | None => state.read(provider, now).await,
+            Some(_) => {
+                state.for_one.begin(now)?;
+                state.read(provider, now).await
+            }
+            None => state.read(provider, now).await,
         }
     }
 
@@ -96,6 +138,39 @@ impl<P: Provider> State<P> {
                 self.failed = Some((now, error.clone()));
                 Err(error)
             }
+        }
+    }
+}
+
+#[cfg(test)]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "an instant can only be had from the clock; all others are counted from it"
+)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn readings_for_the_sake_of_one_are_few() {
+        let start = Instant::now();
+        let mut readings = ForOne::default();
+        for (second, want) in [
+            (0, None),
+            (1, None),
+            (2, None),
+            (100, None),
+            (101, Some(139)),
+            (239, Some(1)),
+            (240, None),
+            (240, Some(1)),
+            (241, None),
+            (242, None),
+            (243, Some(97)),
+            (900, None),
+        ] {
+            let begun = readings.begin(start + Duration::from_secs(second));
+            let want = want.map(|wait| Retry::Later(Duration::from_secs(wait)));
+            assert_eq!(begun.err().map(|error| error.retry), want, "at {second} s");
         }
     }
 }

@@ -29,6 +29,8 @@ struct State<P: Provider> {
     known: BTreeMap<LoadBalancerId, Known<P>>,
     /// Grows whenever a pass takes, puts or drops what is known.
     editions: BTreeMap<LoadBalancerId, u64>,
+    /// The fingerprint and the demand for which calls were refused, where the last pass ended so.
+    refused: BTreeMap<LoadBalancerId, (String, P::Demand)>,
     /// By name.
     backends: BTreeMap<String, Remembered>,
 }
@@ -51,6 +53,7 @@ impl<P: Provider> Default for Memory<P> {
         Self(Mutex::new(State {
             known: BTreeMap::new(),
             editions: BTreeMap::new(),
+            refused: BTreeMap::new(),
             backends: BTreeMap::new(),
         }))
     }
@@ -60,6 +63,7 @@ impl<P: Provider> Memory<P> {
     pub fn take(&self, id: &LoadBalancerId) -> Option<Known<P>> {
         let mut state = self.state();
         state.turn_page(id);
+        state.refused.remove(id);
         state.known.remove(id)
     }
 
@@ -81,15 +85,49 @@ impl<P: Provider> Memory<P> {
         self.state().backends.retain(keeps);
     }
 
-    /// Nothing of it exists any more.
-    pub fn gone(&self, id: &LoadBalancerId) {
+    /// Nothing of it exists any more: that is known, so that one that is made anew need not be looked for.
+    pub fn gone(&self, id: &LoadBalancerId, nothing: P::Observed) {
         self.drop(id);
-        self.state().rename(id, Vec::new());
+        let known = Known {
+            observed: nothing,
+            settled: None,
+        };
+        self.put(id, known);
+    }
+
+    /// Forgets load balancers of which nothing exists, and for which nobody asks.
+    pub fn keep(&self, asked: impl Fn(&LoadBalancerId) -> bool) {
+        let mut state = self.state();
+        let gone = |known: &Known<P>| P::inventory(&known.observed).is_empty();
+        state.known.retain(|id, known| asked(id) || !gone(known));
+    }
+
+    /// The pass ended without calls that were refused.
+    pub fn note_refused(&self, id: &LoadBalancerId, fingerprint: String, demand: P::Demand) {
+        self.state().refused.insert(id.clone(), (fingerprint, demand));
+    }
+
+    /// Whether the last pass, with this fingerprint and demand, ended without calls that were refused.
+    pub fn was_refused(&self, id: &LoadBalancerId, fingerprint: &str, demand: &P::Demand) -> bool {
+        let state = self.state();
+        let refused = state.refused.get(id);
+        refused.is_some_and(|(known, needs)| known == fingerprint && needs == demand)
     }
 
     /// Nobody knows any more.
     pub fn drop(&self, id: &LoadBalancerId) {
         self.take(id);
+    }
+
+    /// Nobody asks any more; that nothing exists is still worth knowing.
+    pub fn forget(&self, id: &LoadBalancerId) {
+        let mut state = self.state();
+        let gone = |known: &Known<P>| P::inventory(&known.observed).is_empty();
+        if !state.known.get(id).is_some_and(gone) {
+            state.turn_page(id);
+            state.known.remove(id);
+        }
+        state.refused.remove(id);
     }
 
     /// Whether for this fingerprint and demand nothing was left to do; none where nothing is known.

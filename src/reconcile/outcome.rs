@@ -123,6 +123,8 @@ impl Seen {
 pub enum End {
     /// What is recorded still holds; nothing was asked or written.
     Resting,
+    /// Calls were refused before, and it is not yet time to try them again; nothing was asked or written.
+    Waiting,
     /// What exists is what should; the fingerprint says what that is.
     Settled { fingerprint: String },
     /// Changes are computed and not made.
@@ -172,7 +174,7 @@ impl End {
     /// When the pass is tried again, were nothing to change; none where it need not be.
     pub fn retry(&self) -> Option<Retry> {
         match self {
-            Self::Resting | Self::Settled { .. } | Self::Held(_) | Self::Gone => None,
+            Self::Resting | Self::Waiting | Self::Settled { .. } | Self::Held(_) | Self::Gone => None,
             Self::Failed(error) => Some(error.retry),
             Self::Incomplete(errors) => {
                 // What was believed may be wrong: that is looked at before all else.
@@ -187,6 +189,7 @@ impl End {
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Resting => "resting",
+            Self::Waiting => "waiting",
             Self::Settled { .. } => "settled",
             Self::Held(_) => "held",
             Self::Incomplete(_) => "incomplete",

@@ -30,7 +30,7 @@ use super::{brake, fingerprint};
 use crate::cluster::index::NotSynced;
 use crate::cluster::watch::SharedIndex;
 use crate::crd::Mode;
-use crate::crd::load_balancer::LoadBalancerResource;
+use crate::crd::load_balancer::{LoadBalancerResource, LoadBalancerStatus};
 use crate::translate::{ControllerName, Settings, translate};
 
 /// All that passes of one provider share.
@@ -61,8 +61,21 @@ pub enum Failure {
     Provider(#[from] ProviderError),
 }
 
+/// What a pass does about calls that the last one was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// It is time to try them again.
+    TryAgain,
+    /// Not yet, unless something else than then is asked for.
+    Wait,
+}
+
 /// One pass. A call that fails is part of the outcome; an error is returned only where nothing can be told.
-pub async fn pass<P: Provider>(site: &Site<P>, id: &LoadBalancerId) -> Result<Outcome, Failure> {
+pub async fn pass<P: Provider>(
+    site: &Site<P>,
+    id: &LoadBalancerId,
+    refused: Refused,
+) -> Result<Outcome, Failure> {
     site.secrets.read(&site.index, id, &site.settings).await?;
     let record = site.records.get(id);
     let view = View::of(&site.index, id, record.as_deref())?;
@@ -70,11 +83,17 @@ pub async fn pass<P: Provider>(site: &Site<P>, id: &LoadBalancerId) -> Result<Ou
     let mut outcome = Outcome::begin(&view, translation.balancer.as_ref(), translation.problems);
     let record = record.as_deref();
     let ended = match &translation.balancer {
-        Some(desired) => serve(site, record, &view, desired, translation.mode, &mut outcome).await,
+        Some(desired) => {
+            let how = (translation.mode, refused);
+            serve(site, record, &view, desired, how, &mut outcome).await
+        }
         None => withdraw(site, record, &view, &mut outcome).await,
     };
-    if ended.is_err() {
-        site.memory.drop(id);
+    match &ended {
+        // Nothing was done that is not known.
+        Err(Failure::Provider(error)) if error.code == Code::Throttled => {}
+        Err(_) => site.memory.drop(id),
+        Ok(_) => {}
     }
     match ended {
         Ok(end) => {
@@ -100,7 +119,7 @@ async fn serve<P: Provider>(
     record: Option<&LoadBalancerResource>,
     view: &View,
     desired: &LoadBalancer,
-    mode: Mode,
+    (mode, refused): (Mode, Refused),
     outcome: &mut Outcome,
 ) -> Result<End, Failure> {
     let Site {
@@ -119,12 +138,17 @@ async fn serve<P: Provider>(
     if !paused && rests(site, record, view, &fingerprint, &demand) {
         return Ok(End::Resting);
     }
+    let early = refused == Refused::Wait && memory.was_refused(id, &fingerprint, &demand);
+    if early && !paused && is_told(record, view) {
+        return Ok(End::Waiting);
+    }
 
     site.records.intend(id, mode).await?;
     let (mut observed, account) = look(site, id).await?;
     // It may be another reading than before.
     Box::pin(provider.consult(desired, &account)).await?;
-    Box::pin(provider.look_closer(desired, &mut observed)).await?;
+    let closer = Box::pin(provider.look_closer(desired, &mut observed)).await;
+    keep(site, id, &observed, closer)?;
     let wanted = provider.own_targets(desired, &account);
     let own = remembered(site, record, desired, &wanted, &observed).await?;
     P::recall(&mut observed, &own);
@@ -162,12 +186,14 @@ async fn serve<P: Provider>(
     let here = (accounts, &account);
     let wide = spanning
         .widen(provider, &site.tenure, here, (id, demand.clone()), all)
-        .await?;
+        .await;
+    let wide = keep(site, id, &observed, wide)?;
     outcome.made = wide.changes;
     outcome.add(wide.refused);
     wide.failed.iter().for_each(|error| outcome.tell(error));
     let plan = |o: &P::Observed| provider.plan(id, Some(desired), o, &wide.shared, &account);
-    let made = make(site, &mut observed, plan, outcome).await?;
+    let made = make(site, &mut observed, plan, outcome).await;
+    let made = keep(site, id, &observed, made)?;
     // What the provider has not let go of yet is deleted later: what should exist does.
     let (left_over, made): (Vec<_>, Vec<_>) =
         made.into_iter().partition(|error| error.code == Code::StillInUse);
@@ -175,14 +201,15 @@ async fn serve<P: Provider>(
     let mut failed = [wide.failed, made].concat();
     // What was used until now may still be in use where something was refused.
     if failed.is_empty() {
-        let narrow = spanning.narrow(provider, &site.tenure, here, id).await?;
+        let narrow = spanning.narrow(provider, &site.tenure, here, id).await;
+        let narrow = keep(site, id, &observed, narrow)?;
         outcome.made.extend(narrow.changes);
         narrow.failed.iter().for_each(|error| outcome.tell(error));
         failed = narrow.failed;
     }
     // What waits for its time is planned anew whenever somebody looks, also after a restart: then nothing rests on it.
     let waits = P::waits(&observed) || outcome.left_over;
-    let settled = (failed.is_empty() && !waits).then(|| (fingerprint.clone(), demand));
+    let settled = (failed.is_empty() && !waits).then(|| (fingerprint.clone(), demand.clone()));
     // Where what was believed may be wrong, it is read again.
     if failed.iter().all(|error| error.retry != Retry::Observe) {
         memory.put(id, Known { observed, settled });
@@ -192,6 +219,7 @@ async fn serve<P: Provider>(
         let fingerprint = if waits { WAITING.to_owned() } else { fingerprint };
         Ok(End::Settled { fingerprint })
     } else {
+        memory.note_refused(id, fingerprint, demand);
         Ok(End::Incomplete(failed))
     }
 }
@@ -244,7 +272,7 @@ async fn withdraw<P: Provider>(
         }
         None => {
             // Nothing is made that was not recorded before.
-            memory.drop(id);
+            memory.forget(id);
             return Ok(End::Gone);
         }
     };
@@ -295,8 +323,14 @@ async fn withdraw<P: Provider>(
 
     site.records.begin_changes(id, &OwnTargets::new()).await?;
     site.accounts.changed(id).await;
-    let failed = make(site, &mut observed, plan, outcome).await?;
+    let failed = make(site, &mut observed, plan, outcome).await;
+    let failed = keep(site, id, &observed, failed)?;
     if !failed.is_empty() {
+        // AWS lets go of some of it after minutes: what is left then need not be looked for each time.
+        if failed.iter().all(|error| error.retry != Retry::Observe) {
+            let settled = None;
+            memory.put(id, Known { observed, settled });
+        }
         return Ok(End::Incomplete(failed));
     }
     let left = spanning.leave(id, || demands(site, &account)).await;
@@ -313,7 +347,7 @@ async fn withdraw<P: Provider>(
     }
     site.records.release(id).await?;
     spanning.released(id).await;
-    memory.gone(id);
+    memory.gone(id, observed);
     Ok(End::Gone)
 }
 
@@ -328,8 +362,25 @@ fn lets_go<P: Provider>(site: &Site<P>, record: Option<&LoadBalancerResource>, e
     let ours = replaces_incumbent(site) || record.is_some_and(is_held);
     match end {
         End::Resting | End::Settled { .. } | End::Gone => ours,
-        End::Held(_) | End::Incomplete(_) | End::Failed(_) => false,
+        End::Waiting | End::Held(_) | End::Incomplete(_) | End::Failed(_) => false,
     }
+}
+
+/// Of a call that was throttled nothing was done: what is observed is still true, and need not be read again.
+fn keep<P: Provider, T>(
+    site: &Site<P>,
+    id: &LoadBalancerId,
+    observed: &P::Observed,
+    result: Result<T, ProviderError>,
+) -> Result<T, ProviderError> {
+    if result.as_ref().is_err_and(|error| error.code == Code::Throttled) {
+        let known = Known {
+            observed: observed.clone(),
+            settled: None,
+        };
+        site.memory.put(id, known);
+    }
+    result
 }
 
 /// Whether what is recorded still holds: from memory, or after a restart from the record.
@@ -351,17 +402,27 @@ fn rests<P: Provider>(
         .iter()
         .any(|condition| condition.kind == "Settled" && condition.status == "True");
     let recorded = status.fingerprint.as_deref() == Some(fingerprint) && told && is_held(record);
-    // Somebody else may have written over what the members show.
-    let shown = view
-        .snapshot
-        .members
-        .iter()
-        .all(|member| shows(&member.ingress, &status.addresses()));
     let settled = site
         .memory
         .settled_at(&view.snapshot.id, fingerprint, demand)
         .unwrap_or(true);
-    recorded && shown && settled && view.left.is_empty()
+    recorded && settled && all_show(status, view)
+}
+
+/// Whether the record says that not all is as it should be, and members show what it says.
+fn is_told(record: Option<&LoadBalancerResource>, view: &View) -> bool {
+    let Some(status) = record.and_then(|record| record.status.as_ref()) else {
+        return false;
+    };
+    let mut conditions = status.conditions.iter();
+    conditions.any(|condition| condition.kind == "Settled" && condition.status == "False")
+        && all_show(status, view)
+}
+
+/// Somebody else may have written over what the members show, and those that left must show it no more.
+fn all_show(status: &LoadBalancerStatus, view: &View) -> bool {
+    let mut members = view.snapshot.members.iter();
+    members.all(|member| shows(&member.ingress, &status.addresses())) && view.left.is_empty()
 }
 
 /// What exists of it: as the last pass left it, else read from the provider.

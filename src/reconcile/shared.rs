@@ -8,7 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
-use portcullis_model::{ChangeSummary, LoadBalancerId, Problem, Provider, ProviderError, Refused, Retry};
+use portcullis_model::{
+    ChangeSummary, Code, LoadBalancerId, Problem, Provider, ProviderError, Refused, Retry,
+};
 use tokio::sync::Mutex;
 
 use super::accounts::Accounts;
@@ -203,7 +205,11 @@ impl<P: Provider> State<P> {
         };
         let made = rounds::make(provider, tenure, &mut shared, work).await;
         self.changed |= made.result.is_err() || !made.changes.is_empty();
-        made.result?;
+        if let Err(error) = made.result {
+            // Nothing was done that is not known.
+            self.observed = (error.code == Code::Throttled).then_some(shared);
+            return Err(error);
+        }
         // Of what was refused for others nothing of this load balancer waits.
         let others: Vec<_> = self.refused.iter().map(|(_, refused)| refused.clone()).collect();
         let all = P::refused_shared(&mut shared);

@@ -175,12 +175,12 @@ impl Metrics {
                     self.change(error.call, error.code.as_str());
                 }
             }
-            End::Resting | End::Settled { .. } | End::Held(_) | End::Gone => {}
+            End::Resting | End::Waiting | End::Settled { .. } | End::Held(_) | End::Gone => {}
         }
         let whose = || Whose::LoadBalancer(outcome.id.clone());
         match &outcome.end {
             // A pass that rests has not looked for problems: those known still stand.
-            End::Resting => {}
+            End::Resting | End::Waiting => {}
             End::Gone => self.problems(whose(), &[]),
             End::Settled { .. } | End::Held(_) | End::Incomplete(_) | End::Failed(_) => {
                 self.problems(whose(), &outcome.problems)

@@ -28,7 +28,7 @@ pub fn load_balancer(
     now: &str,
 ) -> Option<LoadBalancerStatus> {
     let fingerprint = match &outcome.end {
-        End::Resting | End::Gone => return None,
+        End::Resting | End::Waiting | End::Gone => return None,
         End::Settled { fingerprint } => Some(fingerprint.clone()),
         // Changes that were begun have taken it out of the record already.
         End::Held(_) | End::Incomplete(_) | End::Failed(_) => before.fingerprint.clone(),
@@ -40,7 +40,7 @@ pub fn load_balancer(
                 .map(|(name, version)| (name.to_string(), version.to_string()))
                 .collect()
         }
-        End::Held(_) | End::Incomplete(_) | End::Failed(_) | End::Resting | End::Gone => {
+        End::Held(_) | End::Incomplete(_) | End::Failed(_) | End::Resting | End::Waiting | End::Gone => {
             before.secrets.clone()
         }
     };
@@ -148,6 +148,11 @@ fn conditions(outcome: &Outcome, address: Option<&str>) -> [Stand; 3] {
         End::Resting | End::Gone | End::Settled { .. } => {
             (true, "Settled".into(), "what exists is what should".into())
         }
+        End::Waiting => (
+            false,
+            "Waiting".into(),
+            "it is tried again when it is time".into(),
+        ),
         End::Held(hold) => (false, hold.as_str().into(), hold.explanation().into()),
         End::Failed(error) => (false, error.code.as_str().into(), short(&error.words())),
         End::Incomplete(errors) => incomplete(errors),
@@ -440,7 +445,7 @@ mod tests {
 
     #[test]
     fn passes_that_changed_nothing_have_nothing_to_report() {
-        for end in [End::Resting, End::Gone] {
+        for end in [End::Resting, End::Waiting, End::Gone] {
             let name = end.as_str();
             assert_eq!(
                 load_balancer(&outcome(end), &LoadBalancerStatus::default(), "t"),

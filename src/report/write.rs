@@ -78,7 +78,7 @@ impl Reporter {
             self.let_go(ingress, &outcome.id).await?;
         }
         match outcome.end {
-            End::Resting => return Ok(0),
+            End::Resting | End::Waiting => return Ok(0),
             End::Settled { .. } | End::Held(_) | End::Incomplete(_) | End::Failed(_) | End::Gone => {}
         }
         let record = records.get(&outcome.id);
