@@ -18,6 +18,7 @@ use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use portcullis_model::{Claim, Code, ProviderError};
 
+use proof::Made;
 pub(crate) use proof::Unproven;
 
 use crate::change::{Answer, Call};
@@ -139,7 +140,10 @@ pub(crate) async fn apply(
         Call::DeregisterTargets { arn, targets } => target_group::deregister(to, arn, targets).await,
         Call::DeleteTargetGroup { arn } => target_group::delete(to, arn).await,
 
-        Call::CreateLoadBalancer { spec } => load_balancer::create(to, spec).await,
+        Call::CreateLoadBalancer { spec } => match load_balancer::create(to, spec).await {
+            Ok((answer, Made::ByThisCall)) => return Ok(answer),
+            created => created.map(|(answer, _)| answer),
+        },
         Call::SetIpAddressType { arn, ip_address_type } => {
             load_balancer::set_ip_address_type(to, arn, *ip_address_type).await
         }

@@ -1,6 +1,6 @@
 //! Changes of load balancers in, ELBv2's calls out.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use aws_sdk_elasticloadbalancingv2::types::{
     IpamPools as SdkPools, MinimumLoadBalancerCapacity, RemoveIpamPoolEnum, SubnetMapping,
@@ -8,6 +8,7 @@ use aws_sdk_elasticloadbalancingv2::types::{
 use portcullis_model::{Code, ProviderError, Retry};
 
 use super::Writer;
+use super::proof::Made;
 use crate::change::Answer;
 use crate::client::incomplete;
 use crate::observed::Stage;
@@ -33,10 +34,12 @@ fn mappings(spec: &LoadBalancerSpec<SecurityGroupId>) -> Option<Vec<SubnetMappin
     Some(both.map(mapping).collect())
 }
 
+/// And whether the call made it, rather than found it there.
 pub(super) async fn create(
     to: &Writer<'_>,
     spec: &LoadBalancerSpec<SecurityGroupId>,
-) -> Result<Answer, ProviderError> {
+) -> Result<(Answer, Made), ProviderError> {
+    let begun = clock();
     let request = to
         .client
         .elb
@@ -61,11 +64,23 @@ pub(super) async fn create(
     let created = created.ok_or_else(|| incomplete(to.call, "LoadBalancer"))?;
     let arn = created.load_balancer_arn;
     let name = created.dns_name;
-    Ok(Answer::LoadBalancer {
+    let created = created
+        .created_time
+        .and_then(|time| SystemTime::try_from(time).ok());
+    let answer = Answer::LoadBalancer {
         arn: LoadBalancerArn::new(arn.ok_or_else(|| incomplete(to.call, "LoadBalancerArn"))?),
         dns_name: name.ok_or_else(|| incomplete(to.call, "DNSName"))?,
         tags: spec.tags.clone(),
-    })
+    };
+    Ok((answer, Made::between(created, begun, clock())))
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "AWS says when it made a load balancer in time of day"
+)]
+fn clock() -> SystemTime {
+    SystemTime::now()
 }
 
 pub(super) async fn set_ip_address_type(

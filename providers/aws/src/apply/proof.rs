@@ -3,11 +3,12 @@
 //! A create succeeds, too, if there is a load balancer or target group of the same name and settings already, also
 //! somebody else's. Source: ELBv2 API, CreateLoadBalancer and CreateTargetGroup, "idempotent". Whose it is, its tags say.
 //! They are read when the resource is first used, by one call at a time, each for all that wait then: passes that come
-//! while one is under way find their resources proven by the next.
+//! while one is under way find their resources proven by the next. AWS says of a load balancer when it was made, too: one
+//! that was made while the call was under way needs no further proof.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use portcullis_model::{Code, ProviderError};
 
@@ -34,6 +35,28 @@ const OWNERSHIP: [&str; 4] = [
 pub(crate) struct Unproven {
     waiting: Mutex<BTreeMap<String, Pairs>>,
     reading: tokio::sync::Mutex<()>,
+}
+
+/// What a create that succeeded says of what it answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Made {
+    ByThisCall,
+    /// Perhaps before.
+    Unknown,
+}
+
+/// Most that our clock may be behind that of AWS. No call is accepted where they differ by minutes.
+const BEHIND: Duration = Duration::from_secs(5);
+
+impl Made {
+    /// `begun` and `ended` are of our clock. Where that is ahead, what was made by the call looks older: that is proven
+    /// by its tags. Where it is behind by more than a little, what was made before would look as new.
+    pub(super) fn between(created: Option<SystemTime>, begun: SystemTime, ended: SystemTime) -> Self {
+        match created {
+            Some(created) if begun <= created && created <= ended + BEHIND => Self::ByThisCall,
+            Some(_) | None => Self::Unknown,
+        }
+    }
 }
 
 /// Load balancers and target groups are read apart.
@@ -196,5 +219,26 @@ fn uses(call: &Call) -> BTreeSet<&str> {
         | Call::DeleteListener { .. }
         | Call::SetRulePriorities { .. }
         | Call::DeleteRule { .. } => BTreeSet::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_was_made_meanwhile_was_made_by_the_call() {
+        let at = |ms: u64| SystemTime::UNIX_EPOCH + Duration::from_millis(ms);
+        for (created, want) in [
+            (Some(99_999), Made::Unknown),
+            (Some(100_000), Made::ByThisCall),
+            (Some(102_000), Made::ByThisCall),
+            (Some(107_000), Made::ByThisCall),
+            (Some(107_001), Made::Unknown),
+            (None, Made::Unknown),
+        ] {
+            let made = Made::between(created.map(at), at(100_000), at(102_000));
+            assert_eq!(made, want, "{created:?}");
+        }
     }
 }
