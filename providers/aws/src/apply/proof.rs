@@ -45,15 +45,12 @@ pub(super) enum Made {
     Unknown,
 }
 
-/// Most that our clock may be behind that of AWS. No call is accepted where they differ by minutes.
-const BEHIND: Duration = Duration::from_secs(5);
-
 impl Made {
-    /// `begun` and `ended` are of our clock. Where that is ahead, what was made by the call looks older: that is proven
-    /// by its tags. Where it is behind by more than a little, what was made before would look as new.
+    /// `begun` and `ended` are of our clock. Where that is ahead of AWS's, what the call made looks older; where it is
+    /// behind by more than the call took, it looks as if made afterwards: either is proven by its tags.
     pub(super) fn between(created: Option<SystemTime>, begun: SystemTime, ended: SystemTime) -> Self {
         match created {
-            Some(created) if begun <= created && created <= ended + BEHIND => Self::ByThisCall,
+            Some(created) if (begun..=ended).contains(&created) => Self::ByThisCall,
             Some(_) | None => Self::Unknown,
         }
     }
@@ -233,8 +230,7 @@ mod tests {
             (Some(99_999), Made::Unknown),
             (Some(100_000), Made::ByThisCall),
             (Some(102_000), Made::ByThisCall),
-            (Some(107_000), Made::ByThisCall),
-            (Some(107_001), Made::Unknown),
+            (Some(102_001), Made::Unknown),
             (None, Made::Unknown),
         ] {
             let made = Made::between(created.map(at), at(100_000), at(102_000));
