@@ -304,7 +304,7 @@ pub(super) fn known(service: &str, name: &str) -> Option<Meaning> {
         "wafv2" => WAFV2,
         "shield" => SHIELD,
         "sts" => STS,
-        "tagging" => TAGGING,
+        "tag" => TAGGING,
         _ => &[],
     };
     let mut rows = own.iter().chain(COMMON);
