@@ -42,6 +42,7 @@ use portcullis_model::{
 
 pub use self::bindings::service_targets;
 pub use self::class::membership;
+pub use self::group::own_group;
 pub use self::references::{references, secrets_of};
 pub use self::settings::{AddressPolicy, ControllerName, Merge, Settings, Targets, WithoutClass};
 

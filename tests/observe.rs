@@ -104,6 +104,17 @@ async fn a_plan_against_the_account_is_what_the_controller_would_do_next() {
             "elbv2:ModifyRule"
         );
 
+        // A mistake in the class deletes nothing, here as there.
+        let (ours, gone) = (
+            "\"ingressClassName\":\"portcullis\"",
+            "\"ingressClassName\":\"gone\"",
+        );
+        assert!(text.contains(ours), "{text}");
+        fs::write(&file, text.replace(ours, gone)).unwrap();
+        let (refused, _) = plan(world, folder.path());
+        assert_eq!(summary(&refused), [0; 4], "{refused:#}");
+        assert_eq!(refused["problems"][0]["code"], "ClassNotFound", "{refused:#}");
+
         fs::write(
             &file,
             json!({"apiVersion": "v1", "kind": "List", "items": []}).to_string(),

@@ -1,10 +1,11 @@
 //! The arguments that commands reading a folder share, and its objects, in; translated load balancers out.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
-use portcullis_model::Problem;
+use portcullis_model::{LoadBalancerId, Problem};
 
 use crate::cluster::index::{Index, SecretsMode};
 use crate::cluster::object::Object;
@@ -52,6 +53,8 @@ pub(super) struct Translated {
     pub(super) balancers: Vec<(Snapshot, Translation)>,
     /// Of Ingresses that are ours but part of no load balancer.
     pub(super) refused: Vec<Problem>,
+    /// Where those would belong: what exists of these stays as it is.
+    pub(super) held: BTreeSet<LoadBalancerId>,
 }
 
 pub(super) fn translate(objects: Vec<Object>, settings: &Settings, secrets: SecretsMode) -> Translated {
@@ -67,6 +70,7 @@ pub(super) fn translate(objects: Vec<Object>, settings: &Settings, secrets: Secr
         return Translated {
             balancers: Vec::new(),
             refused: Vec::new(),
+            held: BTreeSet::new(),
         };
     };
     let balancers = synced.ids().into_iter().map(|id| {
@@ -79,6 +83,10 @@ pub(super) fn translate(objects: Vec<Object>, settings: &Settings, secrets: Secr
         refused: synced
             .refused()
             .flat_map(|(_, problems)| problems.iter().cloned())
+            .collect(),
+        held: synced
+            .refused()
+            .map(|(ingress, _)| translate::own_group(ingress))
             .collect(),
     }
 }

@@ -8,7 +8,7 @@ mod text;
 #[cfg(all(feature = "cluster", feature = "aws"))]
 pub(super) use self::text::{changes, line, problems};
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write as _};
 use std::path::Path;
 
@@ -104,7 +104,7 @@ pub(super) fn plan(args: &PlanArgs) -> anyhow::Result<Ended> {
     let document = if args.observe {
         #[cfg(feature = "aws")]
         {
-            observe::plan(&read.balancers, aws)?
+            observe::plan(&read.balancers, &read.held, aws)?
         }
         #[cfg(not(feature = "aws"))]
         return Ok(super::lacking::explain("plan --observe", "aws"));
@@ -154,6 +154,7 @@ struct Read {
     balancers: Vec<LoadBalancer>,
     of_balancer: BTreeMap<LoadBalancerId, Vec<Problem>>,
     of_none: Vec<Problem>,
+    held: BTreeSet<LoadBalancerId>,
 }
 
 fn read(path: &Path, settings: &Settings) -> anyhow::Result<Read> {
@@ -169,6 +170,7 @@ fn read(path: &Path, settings: &Settings) -> anyhow::Result<Read> {
         balancers: Vec::new(),
         of_balancer: BTreeMap::new(),
         of_none: manifests.problems(),
+        held: translated.held,
     };
     read.of_none.extend(translated.refused);
     for (snapshot, translation) in translated.balancers {

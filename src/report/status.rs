@@ -186,9 +186,12 @@ fn conditions(outcome: &Outcome, address: Option<&str>) -> [Stand; 3] {
             kind: "ProblemsFound",
             holds: true,
             reason: first.code.as_str().into(),
-            message: match rest.len() {
-                0 => short(&first.to_string()),
-                more => format!("{}; and {more} more", short(&first.to_string())),
+            message: {
+                let first = format!("{}. {}", short(&first.to_string()), first.code.advice());
+                match rest.len() {
+                    0 => first,
+                    more => format!("{first} And {more} more: see the events of the Ingresses."),
+                }
             },
         },
     };

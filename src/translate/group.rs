@@ -30,6 +30,11 @@ pub(super) fn group_of(
     }
 }
 
+/// The load balancer it would be part of by what it says itself, whatever its class is.
+pub fn own_group(ingress: &Ingress) -> LoadBalancerId {
+    group_of(ingress, None).unwrap_or_else(|_| LoadBalancerId::Lone(ingress.meta.name.clone()))
+}
+
 /// `^([a-z0-9][-a-z0-9.]*)?[a-z0-9]$`, at most 63. Source: AWS Load Balancer Controller, `group_loader.go`.
 fn is_group_name(text: &str) -> bool {
     let bytes = text.as_bytes();

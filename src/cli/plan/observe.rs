@@ -1,6 +1,6 @@
 //! Desired load balancers in, the plan against what exists in an account out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Context as _;
 use portcullis_aws::preview::Document;
@@ -10,8 +10,12 @@ use portcullis_model::{LoadBalancer, LoadBalancerId, Provider as _};
 use crate::cli::serve;
 
 /// Reads the account and plans; changes nothing. The folder counts as the whole cluster: what has the cluster's tags and
-/// is of no load balancer here would be deleted.
-pub(super) fn plan(balancers: &[LoadBalancer], settings: Settings) -> anyhow::Result<Document> {
+/// is of no load balancer here would be deleted; but not what is `held`, for Ingresses that are refused.
+pub(super) fn plan(
+    balancers: &[LoadBalancer],
+    held: &BTreeSet<LoadBalancerId>,
+    settings: Settings,
+) -> anyhow::Result<Document> {
     serve::runtime()?.block_on(async {
         let aws = Aws::connect(settings).await?;
         let account = aws.account().await.context("failed to read the account")?;
@@ -19,6 +23,7 @@ pub(super) fn plan(balancers: &[LoadBalancer], settings: Settings) -> anyhow::Re
             .listing
             .stacks(&aws.settings().cluster)
             .into_iter()
+            .filter(|id| !held.contains(id))
             .map(|id| (id, None))
             .collect();
         desired.extend(

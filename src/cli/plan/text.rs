@@ -6,7 +6,10 @@ use portcullis_model::{ChangeSummary, LoadBalancer, Problem, Verb};
 pub(super) fn text(document: &Document, balancers: &[LoadBalancer]) -> String {
     let mut text = String::new();
     for preview in &document.load_balancers {
-        let members: Vec<String> = preview.members.iter().map(ToString::to_string).collect();
+        let mut members: Vec<String> = preview.members.iter().map(ToString::to_string).collect();
+        if members.is_empty() {
+            members.push("no Ingress any more".to_owned());
+        }
         line(
             &mut text,
             format_args!("Load balancer {} of {}", preview.id, members.join(", ")),
