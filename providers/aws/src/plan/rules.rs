@@ -225,10 +225,17 @@ fn one_listener(
     let mut pairs = Pairs {
         of: vec![None; wanted.len()],
     };
-    // The same rule at the same priority first, so that of two equal rules none moves.
-    pairs.pair(existing, |place, rule| {
-        usize::try_from(rule.spec.priority) == Ok(place + 1) && wanted[place].is(rule)
-    });
+    // The same rule at the same priority first, so that of two equal rules none moves. The better of them comes first:
+    // what became of it would else be taken for the other when the pass goes on after a stop.
+    for rule in existing {
+        let place =
+            usize::try_from(rule.spec.priority).map_or(usize::MAX, |priority| priority.wrapping_sub(1));
+        if wanted.get(place).is_some_and(|wanted| wanted.is(rule))
+            && !(0..place).any(|better| pairs.of[better].is_none() && wanted[better].is(rule))
+        {
+            pairs.of[place] = Some(rule);
+        }
+    }
     pairs.pair(existing, |place, rule| wanted[place].is(rule));
 
     let (mut now, mut later) = (Vec::new(), BTreeSet::new());
