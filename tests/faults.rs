@@ -109,6 +109,15 @@ impl Provider for Faulty {
         Aws::recall(observed, own);
     }
 
+    fn can_be_made(
+        &self,
+        desired: &LoadBalancer,
+        observed: Option<&Self::Observed>,
+        account: &Self::Account,
+    ) -> bool {
+        self.inner.can_be_made(desired, observed, account)
+    }
+
     fn demand(&self, desired: &LoadBalancer, account: &Self::Account) -> Self::Demand {
         self.inner.demand(desired, account)
     }

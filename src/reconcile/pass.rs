@@ -22,7 +22,7 @@ use super::lease::Tenure;
 use super::memory::{Known, Memory};
 use super::outcome::{End, Hold, Outcome, PAUSED, Seen, shows};
 use super::records::{RecordError, Records, is_held};
-use super::rounds;
+use super::rounds::{self, Imagined};
 use super::secrets::{SecretError, SecretReader};
 use super::shared::{Demands, Spanning};
 use super::view::View;
@@ -160,11 +160,19 @@ async fn serve<P: Provider>(
         (false, Mode::Plan) => Some(Hold::PlanOnly),
         (false, Mode::Apply) => None,
     };
+    // What spans load balancers is not changed for one that cannot be made.
+    let possible = provider.can_be_made(desired, Some(&observed), &account);
+    let all = || demands(site, &account);
+    let here = (accounts, &account);
     if let Some(hold) = hold {
-        let all = || demands(site, &account);
-        let (shared, across) = spanning
-            .imagine(provider, (accounts, &account), (id, demand), all)
-            .await?;
+        let (shared, across) = if possible {
+            spanning.imagine(provider, here, (id, demand), all).await?
+        } else {
+            (
+                spanning.look(provider, accounts, &account).await?,
+                Imagined::nothing(),
+            )
+        };
         let plan = |o: &P::Observed| provider.plan(id, Some(desired), o, &shared, &account);
         let imagined = rounds::imagine::<P, _>(&mut observed.clone(), plan, P::fold);
         outcome.pending = summaries::<P>(across.changes.iter().chain(&imagined.changes));
@@ -182,11 +190,12 @@ async fn serve<P: Provider>(
     // Whoever starts after a crash from here on must not take what was applied before for what exists.
     site.records.begin_changes(id, &own).await?;
     accounts.changed(id).await;
-    let all = || demands(site, &account);
-    let here = (accounts, &account);
-    let wide = spanning
-        .widen(provider, &site.tenure, here, (id, demand.clone()), all)
-        .await;
+    let wide = if possible {
+        let wanted = (id, demand.clone());
+        spanning.widen(provider, &site.tenure, here, wanted, all).await
+    } else {
+        spanning.without(provider, here, id, all).await
+    };
     let wide = keep(site, id, &observed, wide)?;
     outcome.made = wide.changes;
     outcome.add(wide.refused);
@@ -480,7 +489,10 @@ fn demands<P: Provider>(site: &Site<P>, account: &P::Account) -> Demands<P> {
             continue; // Every kind was listed before the first pass, and is known from then on.
         };
         if let Some(desired) = translate(&view.snapshot, &site.settings).balancer {
-            demands.insert(id, site.provider.demand(&desired, account));
+            // Asked before this process makes anything, when the listing is as good as a look at each.
+            if site.provider.can_be_made(&desired, None, account) {
+                demands.insert(id, site.provider.demand(&desired, account));
+            }
         }
     }
     demands

@@ -62,6 +62,16 @@ pub struct Imagined<C> {
     pub end: End,
 }
 
+impl<C> Imagined<C> {
+    pub fn nothing() -> Self {
+        Self {
+            changes: Vec::new(),
+            refused: Vec::new(),
+            end: End::Settled,
+        }
+    }
+}
+
 /// How a plan came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {

@@ -127,6 +127,28 @@ impl<P: Provider> Spanning<P> {
         state.left.clone()
     }
 
+    /// What exists, for a load balancer that does not exist and cannot be made: it needs nothing. What it used stays until
+    /// the next [`Spanning::narrow`]. `all` as there.
+    pub async fn without(
+        &self,
+        provider: &P,
+        (accounts, account): (&Accounts<P>, &Arc<P::Account>),
+        id: &LoadBalancerId,
+        all: impl FnOnce() -> Demands<P> + Send,
+    ) -> Result<Fit<P::Shared>, ProviderError> {
+        let mut state = self.0.lock().await;
+        let held = state.held.get_or_insert_with(all).remove(id).is_some();
+        if state.coming.remove(id).is_some() || held {
+            state.settled = None;
+        }
+        Ok(Fit {
+            shared: state.look(provider, accounts, account).await?,
+            changes: Vec::new(),
+            refused: Vec::new(),
+            failed: Vec::new(),
+        })
+    }
+
     /// Its record is gone, too.
     pub async fn released(&self, id: &LoadBalancerId) {
         self.0.lock().await.left.remove(id);

@@ -106,3 +106,51 @@ async fn what_is_shown_is_what_is_done() {
     assert!(!read.is_empty(), "calls are counted");
     running.stop().await;
 }
+
+/// An Ingress whose load balancer cannot be made, unless it names no subnet.
+fn placed(name: &str, service: &str, subnets: &Value) -> Value {
+    let mut ingress = ingress(name, &format!("{name}.example.com"), &[("/", service)]);
+    ingress["metadata"]["annotations"] = json!({"alb.ingress.kubernetes.io/subnets": subnets});
+    ingress
+}
+
+/// Whether nodes let anybody in on this port.
+fn opened(world: &World, port: u16) -> bool {
+    let rule = format!("DescribeSecurityGroupRules {port}");
+    world.everything().contains(&rule)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_opened_for_a_load_balancer_that_cannot_be_made() {
+    let world = Arc::new(World::start().await);
+    let running = world.control(world.aws().await).await;
+    with(&world, |world| {
+        world.service_on("api", 9090, &[("web-1", 0, 0)]);
+        world.moto.record();
+        world.post(INGRESSES, &placed("web", "web", &"subnet-0".into()));
+    })
+    .await;
+    until(&world, "it is told", |world| {
+        let record = world.get(&format!("{RECORDS}/shop.web"))?;
+        record.to_string().contains("SubnetsNotFound").then_some(())
+    })
+    .await;
+    assert_eq!(with(&world, World::writes).await, [""; 0]);
+
+    // Nor when others are made, before and after a restart.
+    let before = |world: &World| world.post(INGRESSES, &ingress("a", "a.example.com", &[("/", "api")]));
+    change(&world, "shop.a", "a neighbour", before).await;
+    assert!(with(&world, |world| opened(world, 9090)).await);
+    running.stop().await;
+    let running = world.control(world.aws().await).await;
+    let after = |world: &World| world.post(INGRESSES, &ingress("b", "b.example.com", &[("/", "api")]));
+    change(&world, "shop.b", "another one", after).await;
+    assert!(!with(&world, |world| opened(world, 8080)).await);
+
+    let mend = |world: &World| {
+        world.patch(&format!("{INGRESSES}/web"), &placed("web", "web", &Value::Null));
+    };
+    change(&world, "shop.web", "it is made", mend).await;
+    assert!(with(&world, |world| opened(world, 8080)).await);
+    running.stop().await;
+}

@@ -35,7 +35,7 @@ use crate::change::{Call, Change};
 use crate::compile::{Desired, compile};
 use crate::limits::Quotas;
 use crate::names;
-use crate::observed::{Observed, Owned, SecurityGroupState, Shared, TargetGroupState};
+use crate::observed::{Observed, Owned, Owner, SecurityGroupState, Shared, TargetGroupState};
 use crate::resource::{CertificateArn, Kind, Ref, RuleAction, SecurityGroupId, TargetGroupArn, kind};
 use crate::settings::Settings;
 
@@ -91,6 +91,25 @@ pub fn plan(
         changes.retain(|change| !refused::holds(&observed.refused, &change.call));
     }
     (Plan { changes }, problems)
+}
+
+/// Whether it exists or can be made. Where nothing was observed yet, the account's listing says whether it exists.
+pub fn can_be_made(
+    settings: &Settings,
+    balancer: &LoadBalancer,
+    observed: Option<&Observed>,
+    account: &Account,
+) -> bool {
+    let owner = Owner::load_balancer(&settings.cluster, &balancer.id);
+    let exists = match observed {
+        Some(observed) => !observed.load_balancers.is_empty(),
+        None => {
+            let mut listed = account.listing.load_balancers.iter();
+            listed.any(|state| Owned::read(&owner, &state.spec.tags, ()).is_some())
+        }
+    };
+    let nothing = Observed::nothing(owner);
+    exists || compile(settings, balancer, account, &nothing).0.is_some()
 }
 
 /// What every step of a round reads.

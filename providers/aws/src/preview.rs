@@ -13,7 +13,7 @@ use crate::change::{Answer, Change};
 use crate::compile::compile;
 use crate::fold::{fold, fold_shared, imagine};
 use crate::observed::{Observed, Owner, Shared};
-use crate::plan::plan;
+use crate::plan::{can_be_made, plan};
 use crate::settings::Settings;
 use crate::shared::{self, Demand, demand, plan_shared};
 
@@ -88,6 +88,11 @@ pub fn plan_observed(
 ) -> Document {
     let mut demands: BTreeMap<LoadBalancerId, Demand> = BTreeMap::new();
     for balancer in desired.values().copied().flatten() {
+        let nothing = Observed::nothing(Owner::load_balancer(&settings.cluster, &balancer.id));
+        let observed = observed.get(&balancer.id).unwrap_or(&nothing);
+        if !can_be_made(settings, balancer, Some(observed), account) {
+            continue;
+        }
         demands.insert(balancer.id.clone(), demand(settings, balancer, account));
     }
     let mut shared = shared.clone();

@@ -182,6 +182,10 @@ impl Provider for Aws {
         observed.own_targets.clone_from(own);
     }
 
+    fn can_be_made(&self, desired: &LoadBalancer, observed: Option<&Observed>, account: &Account) -> bool {
+        plan::can_be_made(&self.settings, desired, observed, account)
+    }
+
     fn demand(&self, desired: &LoadBalancer, account: &Account) -> Demand {
         shared::demand(&self.settings, desired, account)
     }

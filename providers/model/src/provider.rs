@@ -208,6 +208,15 @@ pub trait Provider: Send + Sync + 'static {
     /// Pure: takes note of what is recorded of them.
     fn recall(observed: &mut Self::Observed, own: &OwnTargets);
 
+    /// Pure: whether it exists or can be made, else nothing is made for it of what spans load balancers. Where nothing was
+    /// observed of it yet, the account's listing says whether it exists.
+    fn can_be_made(
+        &self,
+        desired: &LoadBalancer,
+        observed: Option<&Self::Observed>,
+        account: &Self::Account,
+    ) -> bool;
+
     /// Pure: what this load balancer needs of what spans them all.
     fn demand(&self, desired: &LoadBalancer, account: &Self::Account) -> Self::Demand;
 

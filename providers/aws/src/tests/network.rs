@@ -7,7 +7,7 @@ use portcullis_model::{Code, Semantics};
 use super::build::*;
 use crate::account::{Account, AcmCertificate, Fact, Interface, Interfaces, Reach, Subnet, ZoneKind};
 use crate::compile::compile;
-use crate::observed::{Observed, Owner};
+use crate::observed::{Observed, Owner, Shared};
 use crate::resource::{Id, Source};
 use crate::{demand, plan_shared};
 
@@ -109,6 +109,38 @@ fn a_load_balancer_keeps_its_subnets_when_none_is_found_any_more() {
         observed.load_balancer().unwrap().spec.subnets
     );
     assert_eq!(problems, []);
+}
+
+#[test]
+fn nothing_is_shared_with_a_load_balancer_that_cannot_be_made() {
+    let mut account = Account::offline(Some("vpc-1"));
+    let (made, _) = super::settled::made(&simple(), &account);
+    let listed = made.load_balancer().unwrap().clone();
+    account.subnets = Fact::Read(Vec::new());
+    let nothing = Observed::nothing(Owner::load_balancer("demo", &simple().id));
+    // What is observed, whether it is in the listing, whether it can be made.
+    for (what, observed, is_listed, want) in [
+        ("it does not exist", Some(&nothing), false, false),
+        ("nothing was observed yet", None, false, false),
+        ("nothing was observed yet, and it is listed", None, true, true),
+        ("it is listed and gone", Some(&nothing), true, false),
+        ("it exists, and the listing is older", Some(&made), false, true),
+    ] {
+        account.listing.load_balancers = is_listed.then(|| listed.clone()).into_iter().collect();
+        let (settings, balancer) = (settings("demo"), simple());
+        let possible = crate::plan::can_be_made(&settings, &balancer, observed, &account);
+        assert_eq!(possible, want, "{what}");
+        let Some(observed) = observed else { continue };
+        let document = crate::plan_observed(
+            &[(balancer.id.clone(), Some(&balancer))].into(),
+            &settings,
+            &account,
+            &[(balancer.id.clone(), observed.clone())].into(),
+            &Shared::nothing("demo"),
+        );
+        let calls = document.shared.changes.len();
+        assert_eq!(calls, if want { 2 } else { 0 }, "{what}");
+    }
 }
 
 fn certificate(arn: &str, hosts: &[&str]) -> AcmCertificate {
