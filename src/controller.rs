@@ -29,6 +29,7 @@ use crate::cluster::object::Kind;
 use crate::cluster::watch::{self as follow, Health, SharedIndex};
 use crate::reconcile::accounts::Accounts;
 use crate::reconcile::bindings::{self, Bindings};
+use crate::reconcile::brake::Brake;
 use crate::reconcile::gates::keep::Keeper;
 use crate::reconcile::lease::keep::Lost;
 use crate::reconcile::lease::{Standing, Tenure};
@@ -65,6 +66,8 @@ pub struct Setup<P> {
     pub account_interval: Duration,
     /// Time between two looks for what was changed behind our back.
     pub sync_period: Duration,
+    /// How much may be deleted at once.
+    pub brake: Brake,
     /// Whether TargetGroupBindings that users wrote are served.
     pub bindings: Serve,
     /// Time between two looks at the health of targets that pods wait for.
@@ -176,6 +179,7 @@ pub async fn run<P: Provider>(
             accounts: Accounts::default(),
             spanning: Spanning::default(),
             memory: Memory::default(),
+            brake: setup.brake,
         },
     };
     let mut floor = Floor::new(shop, setup.pace);

@@ -6,6 +6,8 @@
 mod cost;
 #[path = "controller/imported.rs"]
 mod imported;
+#[path = "controller/landslide.rs"]
+mod landslide;
 #[path = "controller/leaving.rs"]
 mod leaving;
 #[path = "controller/planned.rs"]

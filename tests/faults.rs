@@ -15,8 +15,8 @@ use portcullis::controller::Leadership;
 use portcullis_aws::Aws;
 use portcullis_model::{
     Address, Backend, Bound, ChangeSummary, Claim, Code, Existing, Listed, LoadBalancer, LoadBalancerId,
-    ObjectName, Origin, OwnTargets, Plan, Port, Problem, Provider, ProviderError, Refusals, Retry, Semantics,
-    Target, TargetAddress, TargetHealth,
+    ObjectName, Origin, OwnTargets, Plan, Port, Problem, Provider, ProviderError, Refusals, Retry, Routes,
+    Semantics, Target, TargetAddress, TargetHealth,
 };
 use serde_json::{Value, json};
 use tokio::sync::Notify;
@@ -116,6 +116,14 @@ impl Provider for Faulty {
         account: &Self::Account,
     ) -> bool {
         self.inner.can_be_made(desired, observed, account)
+    }
+
+    fn routes(&self, desired: &LoadBalancer, observed: &Self::Observed, account: &Self::Account) -> Routes {
+        self.inner.routes(desired, observed, account)
+    }
+
+    fn moves_targets(change: &Self::Change) -> bool {
+        Aws::moves_targets(change)
     }
 
     fn demand(&self, desired: &LoadBalancer, account: &Self::Account) -> Self::Demand {

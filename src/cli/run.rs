@@ -17,6 +17,7 @@ use super::Ended;
 use super::aws::AwsArgs;
 use super::folder::ClassArgs;
 use crate::controller::{self, Leadership, Serve, Setup};
+use crate::reconcile::brake::Brake;
 use crate::reconcile::queue::Pace;
 use crate::reconcile::records::Place;
 use crate::report::admin;
@@ -67,6 +68,10 @@ pub(super) struct RunArgs {
     /// Time between two looks for what was changed on AWS by others, such as 10h, 90m or 1h30m
     #[arg(long, value_name = "TIME", default_value = "10h", value_parser = duration)]
     sync_period: Duration,
+    /// Share of all load balancers, or of the rules of one, in percent: where more than that, and more than 5, would be
+    /// deleted at once, a person must confirm it. 100: nobody need
+    #[arg(long, value_name = "PERCENT", default_value_t = Brake::default().share, value_parser = clap::value_parser!(u8).range(..=100))]
+    most_deleted_at_once: u8,
     /// Whether TargetGroupBindings that users wrote are served: no other controller may [default: true with the AWS Load
     /// Balancer Controller's name]
     #[arg(long, value_name = "BOOL", action = ArgAction::Set)]
@@ -123,6 +128,9 @@ async fn serve(args: &RunArgs) -> anyhow::Result<Ended> {
         },
         account_interval: args.account_interval,
         sync_period: args.sync_period,
+        brake: Brake {
+            share: args.most_deleted_at_once,
+        },
         bindings: match (args.serve_target_group_bindings, semantics) {
             (Some(true), _) | (None, Semantics::AwsLoadBalancerController) => Serve::Yes,
             (Some(false), _) | (None, Semantics::Kubernetes) => Serve::No,

@@ -148,6 +148,8 @@ pub enum Hold {
     MembersRefused,
     /// Too many load balancers would be deleted at once: see [`super::brake`].
     ManyDeletions,
+    /// Too many rules would be deleted at once: see [`super::brake`]. Targets are followed all the same.
+    ManyRuleDeletions,
     /// Nothing of the members can be served: what exists stays.
     NothingToServe,
 }
@@ -207,6 +209,7 @@ impl Hold {
             Self::Paused => "Paused",
             Self::MembersRefused => "MembersRefused",
             Self::ManyDeletions => "ManyDeletions",
+            Self::ManyRuleDeletions => "ManyRuleDeletions",
             Self::NothingToServe => "NothingToServe",
         }
     }
@@ -221,6 +224,10 @@ impl Hold {
             Self::ManyDeletions => {
                 "too many load balancers would be deleted at once: bring the Ingresses back, or confirm with the \
                  annotation portcullis.dev/confirm-deletion: \"true\""
+            }
+            Self::ManyRuleDeletions => {
+                "too many of its rules would be deleted at once; only targets are changed: see the problems for how to \
+                 confirm it"
             }
             Self::NothingToServe => "nothing of its Ingresses can be served: see the problems",
         }

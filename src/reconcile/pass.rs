@@ -18,6 +18,8 @@ use portcullis_model::{
 };
 
 use super::accounts::Accounts;
+use super::brake::{self, Brake};
+use super::fingerprint;
 use super::lease::Tenure;
 use super::memory::{Known, Memory};
 use super::outcome::{End, Hold, Outcome, PAUSED, Seen, shows};
@@ -26,7 +28,6 @@ use super::rounds::{self, Imagined};
 use super::secrets::{SecretError, SecretReader};
 use super::shared::{Demands, Spanning};
 use super::view::View;
-use super::{brake, fingerprint};
 use crate::cluster::index::NotSynced;
 use crate::cluster::watch::SharedIndex;
 use crate::crd::Mode;
@@ -45,6 +46,7 @@ pub struct Site<P: Provider> {
     pub accounts: Accounts<P>,
     pub spanning: Spanning<P>,
     pub memory: Memory<P>,
+    pub brake: Brake,
 }
 
 /// Why a pass could not come to an outcome.
@@ -201,6 +203,31 @@ async fn serve<P: Provider>(
     outcome.add(wide.refused);
     wide.failed.iter().for_each(|error| outcome.tell(error));
     let plan = |o: &P::Observed| provider.plan(id, Some(desired), o, &wide.shared, &account);
+    let routes = provider.routes(desired, &observed, &account);
+    if site
+        .brake
+        .holds_rules(routes, annotation(record, brake::CONFIRMED_RULES))
+    {
+        // Pods come and go meanwhile: what stands must go on serving.
+        let follow = |o: &P::Observed| {
+            let (mut round, problems) = plan(o);
+            round.changes.retain(P::moves_targets);
+            (round, problems)
+        };
+        let made = make(site, &mut observed, follow, outcome).await;
+        let failed = [wide.failed, keep(site, id, &observed, made)?].concat();
+        outcome.add([brake::problem(id, routes)]);
+        let imagined = rounds::imagine::<P, _>(&mut observed.clone(), plan, P::fold);
+        outcome.pending = summaries::<P>(&imagined.changes);
+        if failed.iter().all(|error| error.retry != Retry::Observe) {
+            let settled = None;
+            memory.put(id, Known { observed, settled });
+        }
+        return Ok(match failed.is_empty() {
+            true => End::Held(Hold::ManyRuleDeletions),
+            false => End::Incomplete(failed),
+        });
+    }
     let made = make(site, &mut observed, plan, outcome).await;
     let made = keep(site, id, &observed, made)?;
     // What the provider has not let go of yet is deleted later: what should exist does.
@@ -311,7 +338,7 @@ async fn withdraw<P: Provider>(
     } else if record.spec.mode == Mode::Plan {
         Some(Hold::PlanOnly)
     } else if !is_confirmed(record)
-        && (is_braked(record) || brake::holds(others.len() + 1, site.records.held_count()))
+        && (is_braked(record) || site.brake.holds(others.len() + 1, site.records.held_count()))
     {
         Some(Hold::ManyDeletions)
     } else {
@@ -522,11 +549,12 @@ fn applied(record: Option<&LoadBalancerResource>) -> BTreeMap<ObjectName, Arc<st
     named.collect()
 }
 
+fn annotation<'a>(record: Option<&'a LoadBalancerResource>, name: &str) -> Option<&'a str> {
+    record?.annotations().get(name).map(String::as_str)
+}
+
 fn is_paused(record: &LoadBalancerResource) -> bool {
-    record
-        .annotations()
-        .get(PAUSED)
-        .is_some_and(|value| value == "true")
+    annotation(Some(record), PAUSED) == Some("true")
 }
 
 /// Whether it was held back with others before. That these were confirmed one by one, or a restart, does not confirm
@@ -539,10 +567,7 @@ fn is_braked(record: &LoadBalancerResource) -> bool {
 }
 
 fn is_confirmed(record: &LoadBalancerResource) -> bool {
-    record
-        .annotations()
-        .get(brake::CONFIRMED)
-        .is_some_and(|value| value == "true")
+    annotation(Some(record), brake::CONFIRMED) == Some("true")
 }
 
 fn summaries<'a, P: Provider>(changes: impl IntoIterator<Item = &'a P::Change>) -> Vec<ChangeSummary> {

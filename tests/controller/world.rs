@@ -7,6 +7,7 @@ use std::time::Duration;
 use kube::Client;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use portcullis::controller::{self, Ended, Leadership, Serve, Setup};
+use portcullis::reconcile::brake::Brake;
 use portcullis::reconcile::queue::Pace;
 use portcullis::reconcile::records::Place;
 use portcullis::report::admin;
@@ -281,6 +282,7 @@ impl World {
             pace: Pace::default(),
             account_interval: Duration::from_secs(3600),
             sync_period,
+            brake: Brake::default(),
             bindings: Serve::Yes,
             health_interval: Duration::from_millis(200),
             leadership,

@@ -26,6 +26,7 @@ pub mod bound;
 pub mod compile;
 pub mod plan;
 pub mod preview;
+pub mod routes;
 pub mod shared;
 
 pub mod fingerprint;
@@ -60,5 +61,6 @@ pub use plan::plan;
 pub use preview::{plan_observed, plan_offline};
 #[cfg(feature = "sdk")]
 pub use provider::{Aws, ConnectError};
+pub use routes::routes;
 pub use settings::Settings;
 pub use shared::{Demand, demand, plan_shared};

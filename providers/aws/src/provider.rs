@@ -6,14 +6,14 @@ use std::sync::Arc;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use portcullis_model::{
     Address, Backend, Bound, ChangeSummary, Claim, Existing, Listed, LoadBalancer, LoadBalancerId,
-    ObjectName, Origin, OwnTargets, Plan, Port, Problem, Provider, ProviderError, Refusals, Semantics,
-    Target, TargetAddress, TargetHealth,
+    ObjectName, Origin, OwnTargets, Plan, Port, Problem, Provider, ProviderError, Refusals, Routes,
+    Semantics, Target, TargetAddress, TargetHealth,
 };
 use thiserror::Error;
 
 use crate::account::Account;
 use crate::apply::{self, Unproven};
-use crate::change::{Answer, Change};
+use crate::change::{Answer, Call, Change};
 use crate::client::{Calls, Client, at_leisure};
 use crate::observed::{Observed, Shared};
 use crate::resource::VpcId;
@@ -184,6 +184,17 @@ impl Provider for Aws {
 
     fn can_be_made(&self, desired: &LoadBalancer, observed: Option<&Observed>, account: &Account) -> bool {
         plan::can_be_made(&self.settings, desired, observed, account)
+    }
+
+    fn routes(&self, desired: &LoadBalancer, observed: &Observed, account: &Account) -> Routes {
+        crate::routes(&self.settings, desired, observed, account)
+    }
+
+    fn moves_targets(change: &Change) -> bool {
+        matches!(
+            change.call,
+            Call::RegisterTargets { .. } | Call::DeregisterTargets { .. }
+        )
     }
 
     fn demand(&self, desired: &LoadBalancer, account: &Account) -> Demand {

@@ -14,6 +14,7 @@ mod protection;
 mod random;
 mod recorded;
 mod refused;
+mod routes;
 mod rules;
 mod second;
 mod settings;

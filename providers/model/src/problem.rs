@@ -126,6 +126,7 @@ codes! {
     ResourceNotFound, User, "Create what the setting names, or name what exists; what relies on it is not served until then.";
     NameInvalid, User, "Use a name that the provider accepts.";
     DeletionProtected, User, "Switch deletion protection off; then the load balancer is deleted.";
+    ManyRuleDeletions, User, "Bring the rules back, or confirm that they go with the annotation that the message names.";
     SubnetsNotFound, Operator, "Tag at least two subnets in different zones for this scheme, or name them.";
     VpcNotFound, Operator, "Name a VPC of the account and Region that the controller works in (--aws-vpc-id).";
     SecurityGroupAmbiguous, Operator, "Tag exactly one security group of the node for the cluster.";

@@ -100,6 +100,14 @@ pub struct Bound {
     pub target_kind: TargetKind,
 }
 
+/// How many hosts and paths have rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Routes {
+    pub existing: usize,
+    /// How many fewer there will be.
+    pub lost: usize,
+}
+
 /// Whose a backend of some name is, as the account's listing has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Listed {
@@ -216,6 +224,11 @@ pub trait Provider: Send + Sync + 'static {
         observed: Option<&Self::Observed>,
         account: &Self::Account,
     ) -> bool;
+
+    /// Pure: how many of its routes would go.
+    fn routes(&self, desired: &LoadBalancer, observed: &Self::Observed, account: &Self::Account) -> Routes;
+    /// Pure: whether the change does nothing but register or take out the targets of a backend that exists.
+    fn moves_targets(change: &Self::Change) -> bool;
 
     /// Pure: what this load balancer needs of what spans them all.
     fn demand(&self, desired: &LoadBalancer, account: &Self::Account) -> Self::Demand;
