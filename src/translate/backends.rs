@@ -324,6 +324,7 @@ impl<'a> Backends<'a> {
                 name: service_name,
                 uid: service.meta.uid.clone(),
                 port: port_text.clone(),
+                number: Port::new(service_port.port).ok(),
             },
             target_kind: read.kind,
             port: port_number,

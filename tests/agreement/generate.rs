@@ -210,6 +210,7 @@ fn backend(id: &BackendId, owner: &ObjectName) -> Backend {
             name: ObjectName::new("one", id.as_str().rsplit(['-', ':']).nth(1).unwrap_or_default()),
             uid: "".into(),
             port: "80".into(),
+            number: None,
         },
         target_kind: TargetKind::Pod,
         port: Some(port(9)),

@@ -274,6 +274,7 @@ mod tests {
             name: ObjectName::new("ns-1", "svc-1"),
             uid: "".into(),
             port: "http".into(),
+            number: None,
         };
         let key = TargetGroupKey {
             port: 32768,

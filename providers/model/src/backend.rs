@@ -48,6 +48,9 @@ pub struct ServiceRef {
     pub uid: Arc<str>,
     /// Port as the rule names it: a number or a name.
     pub port: Arc<str>,
+    /// The Service's own number of it, whichever way it is named; none where that is not known.
+    #[serde(skip)]
+    pub number: Option<Port>,
 }
 
 impl fmt::Display for ServiceRef {

@@ -34,10 +34,10 @@ impl<'a> Sharing<'a> {
             groups: BTreeMap::new(),
             ids: BTreeMap::new(),
         };
-        let mut of_service: BTreeMap<(&ObjectName, &str), Vec<&Backend>> = BTreeMap::new();
+        let mut of_service: BTreeMap<(&ObjectName, String), Vec<&Backend>> = BTreeMap::new();
         for backend in balancer.backends.values() {
-            let ServiceRef { name, port, .. } = &backend.service;
-            of_service.entry((name, &**port)).or_default().push(backend);
+            let key = (&backend.service.name, number_of(&backend.service));
+            of_service.entry(key).or_default().push(backend);
         }
         for backends in of_service.into_values() {
             let kinds: Vec<Vec<&Backend>> = match balancer.semantics {
@@ -67,20 +67,38 @@ impl<'a> Sharing<'a> {
     /// Adds a target group for backends that are alike; `several` where the same Service port needs more than one.
     fn add(&mut self, backends: &[&'a Backend], several: bool) {
         let Some(first) = backends.first() else { return };
-        let ServiceRef { name, port, .. } = &first.service;
-        let shared = format!("{}/service/{}:{port}", name.namespace, name.name);
-        let of_kinds = format!("{shared}/");
+        let name = &first.service.name;
+        // A port has the name that all give it, else its number.
+        let mut ports: Vec<&str> = backends.iter().map(|backend| &*backend.service.port).collect();
+        ports.dedup();
+        let number = number_of(&first.service);
+        let port = match ports.as_slice() {
+            [only] => *only,
+            _ => number.as_str(),
+        };
+        let called = |port: &str| format!("{}/service/{}:{port}", name.namespace, name.name);
+        let shared = called(port);
+        let mut others: Vec<String> = Vec::new();
+        for port in [port]
+            .into_iter()
+            .chain(ports.iter().copied())
+            .chain([number.as_str()])
+        {
+            if !others.contains(&called(port)) {
+                others.extend([called(port), format!("{}/", called(port))]);
+            }
+        }
         let (id, owner, aliases) = match backends {
-            [only] => (only.id.to_string(), only.owner.clone(), vec![shared, of_kinds]),
+            [only] => (only.id.to_string(), only.owner.clone(), others),
             _ => {
                 let (id, owner) = if several {
-                    let kind = digest(first);
-                    (format!("{of_kinds}{kind}"), format!("/service/{kind}"))
+                    let kind = digest(first, port);
+                    (format!("{shared}/{kind}"), format!("/service/{kind}"))
                 } else {
-                    (shared.clone(), "/service".to_owned())
+                    (shared, "/service".to_owned())
                 };
                 let own = backends.iter().map(|backend| backend.id.to_string());
-                let aliases = own.chain([shared, of_kinds]).filter(|alias| *alias != id);
+                let aliases = own.chain(others).filter(|alias| *alias != id);
                 let owner = ObjectName::new(name.namespace.clone(), owner);
                 (id.clone(), owner, aliases.collect())
             }
@@ -100,13 +118,24 @@ impl<'a> Sharing<'a> {
     }
 }
 
-/// A backend without what says who asks for it.
+/// A Service's port by its number, which is the same whichever way an Ingress names it.
+fn number_of(service: &ServiceRef) -> String {
+    let number = service.number.map(|number| number.to_string());
+    number.unwrap_or_else(|| service.port.to_string())
+}
+
+/// A backend without what says who asks for it, and how.
 fn anonymous(backend: &Backend) -> Backend {
     let nobody = ObjectName::cluster("");
+    let port = number_of(&backend.service).into();
     Backend {
         id: BackendId::new(&nobody, "", ""),
         origin: Origin::new("", nobody.clone(), ""),
         owner: nobody,
+        service: ServiceRef {
+            port,
+            ..backend.service.clone()
+        },
         ..backend.clone()
     }
 }
@@ -124,12 +153,11 @@ fn alike<'a>(backends: &[&'a Backend]) -> Vec<Vec<&'a Backend>> {
     kinds.into_iter().map(|(_, kind)| kind).collect()
 }
 
-/// A few digits that differ where settings do, targets aside.
-fn digest(backend: &Backend) -> String {
-    let settings = Backend {
-        targets: [].into(),
-        ..anonymous(backend)
-    };
+/// A few digits that differ where settings do, targets aside; `port` is what the port is called.
+fn digest(backend: &Backend, port: &str) -> String {
+    let mut settings = anonymous(backend);
+    settings.targets = [].into();
+    settings.service.port = port.into();
     let bytes = serde_json::to_vec(&settings).unwrap_or_default();
     let digest = Sha256::digest(&bytes);
     digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect()

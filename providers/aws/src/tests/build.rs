@@ -163,6 +163,13 @@ pub(super) enum Where<'a> {
 }
 
 /// Adds a backend of a Service in the owner's namespace and answers its id.
+fn port_number(service_port: &str) -> Option<portcullis_model::Port> {
+    match service_port {
+        "http" => Some(port(80)),
+        text => text.parse().ok().map(port),
+    }
+}
+
 pub(super) fn backend(
     balancer: &mut LoadBalancer,
     owner: &str,
@@ -197,6 +204,8 @@ pub(super) fn backend(
             name: ObjectName::new(owner_name.namespace.clone(), service),
             uid: "".into(),
             port: service_port.into(),
+            // `http` is the name of port 80.
+            number: port_number(service_port),
         },
         owner: owner_name,
         target_kind,

@@ -153,6 +153,76 @@ fn changing_the_semantics_replaces_no_target_group() {
     }
 }
 
+/// Members by name, each with a path of its own to the one Service, whose port they name like this.
+fn naming(members: &[(usize, &str)]) -> LoadBalancer {
+    let mut out = balancer("group", Semantics::Kubernetes);
+    http(&mut out, 80, not_found());
+    for (member, port) in members {
+        let owner = format!("shop/i{member}");
+        let id = backend(&mut out, &owner, "cart", port, 8080, Where::Pods(&["10.0.16.10"]));
+        let path = format!("prefix:/{member}");
+        out.rules.push(rule(&owner, &[80], "", &path, forward(&id)));
+    }
+    out
+}
+
+#[test]
+fn a_port_is_the_same_by_its_name_and_by_its_number() {
+    let (both, names) = (&[(1, "80"), (2, "http")][..], &[(1, "http"), (2, "http")][..]);
+    for (what, members, want) in [
+        ("by both", both, vec!["shop/service/cart:80"]),
+        ("by its name alone", names, vec!["shop/service/cart:http"]),
+        (
+            "another one",
+            &[(1, "80"), (2, "81")][..],
+            vec!["shop/i1-cart:80", "shop/i2-cart:81"],
+        ),
+    ] {
+        let (observed, _) = made(&naming(members), &Account::offline(None));
+        assert_eq!(ids(&observed), want, "{what}");
+    }
+    // As it was before names were known to be numbers.
+    let mut unknown = naming(both);
+    for backend in unknown.backends.values_mut() {
+        backend.service.number = None;
+    }
+    for (what, before, after, want) in [
+        (
+            "one more names it by its number",
+            naming(names),
+            &[(1, "http"), (2, "http"), (3, "80")][..],
+            vec!["elbv2:CreateRule 80:3", "elbv2:AddTags shop/service/cart:80"],
+        ),
+        (
+            "who gave the number goes",
+            naming(both),
+            &[(2, "http")][..],
+            vec![
+                "elbv2:SetRulePriorities 80",
+                "elbv2:DeleteRule 80:1",
+                "elbv2:AddTags shop/i2-cart:http",
+            ],
+        ),
+        (
+            "each had its own",
+            unknown,
+            both,
+            vec![
+                "elbv2:ModifyRule 80:2",
+                "elbv2:DeleteTargetGroup shop/i2-cart:http",
+                "elbv2:AddTags shop/service/cart:80",
+            ],
+        ),
+    ] {
+        let account = Account::offline(None);
+        let (mut observed, shared) = made(&before, &account);
+        let calls = rounds(Some(&naming(after)), &mut observed, &shared, &account);
+        assert_eq!(calls, want, "{what}");
+        let calls = rounds(Some(&naming(after)), &mut observed, &shared, &account);
+        assert_eq!(calls, [""; 0], "{what}");
+    }
+}
+
 /// By member, the target group that its rule forwards to.
 fn used(observed: &Observed) -> BTreeMap<String, TargetGroupArn> {
     let listener = &observed.load_balancer().unwrap().listeners[&80];

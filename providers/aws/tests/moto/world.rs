@@ -263,6 +263,7 @@ pub(crate) fn backend(balancer: &mut LoadBalancer, service: &str, pods: &[String
             name: ObjectName::new("shop", service),
             uid: format!("uid-{service}").into(),
             port: "80".into(),
+            number: None,
         },
         target_kind: TargetKind::Pod,
         port: Some(port(8080)),

@@ -81,6 +81,7 @@ pub(crate) fn backend(name: &str, targets: &[SocketAddr]) -> Backend {
             name: ObjectName::new("shop", name),
             uid: "".into(),
             port: "80".into(),
+            number: None,
         },
         target_kind: TargetKind::Pod,
         port: None,
