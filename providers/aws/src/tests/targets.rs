@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use ipnet::IpNet;
-use portcullis_model::{Code, LoadBalancer, Registrants, TargetAddress};
+use portcullis_model::{AddressFamily, Code, LoadBalancer, Registrants, TargetAddress};
 
 use super::build::*;
 use super::settled::{made, rounds};
@@ -207,5 +207,40 @@ fn without_cross_zone_aws_has_neither_stickiness_nor_targets_outside_the_vpc() {
             .into_iter()
             .filter(|code| *code == Code::BackendUnsupported);
         assert_eq!(unsupported.count(), problems, "{attributes:?}: {told:?}");
+    }
+}
+
+#[test]
+fn another_family_is_another_target_group_made_first_under_another_name() {
+    let given = |ipv6: bool| {
+        let mut balancer = simple();
+        balancer.options.address_family = AddressFamily::Dualstack;
+        let backend = balancer.backends.values_mut().next().unwrap();
+        let mut targets = backend.targets.to_vec();
+        backend.ipv6 = ipv6;
+        if ipv6 {
+            let address = |n: usize| TargetAddress::Ip(format!("2001:db8::{n}").parse().unwrap());
+            (1..)
+                .zip(&mut targets)
+                .for_each(|(n, target)| target.address = address(n));
+        }
+        backend.targets = targets.into();
+        balancer
+    };
+    let account = Account::offline(None);
+    let name = |observed: &Observed| observed.target_groups[0].get().spec.name.clone();
+    for (what, before, after) in [("to IPv6", false, true), ("to IPv4", true, false)] {
+        let (mut observed, shared) = made(&given(before), &account);
+        let had = name(&observed);
+        let calls = rounds(Some(&given(after)), &mut observed, &shared, &account);
+        let want = [
+            "elbv2:CreateTargetGroup shop/web-web:80",
+            "elbv2:RegisterTargets shop/web-web:80",
+            "elbv2:ModifyRule 80:1",
+            "elbv2:DeleteTargetGroup shop/web-web:80",
+        ];
+        assert_eq!(calls, want, "{what}");
+        // Both exist for a while, and AWS would answer with the one that is there, or refuse.
+        assert_ne!(name(&observed), had, "{what}");
     }
 }
