@@ -5,7 +5,7 @@ use std::sync::Arc;
 use portcullis_model::Provider;
 use serde_json::json;
 
-use super::{change, remove_all};
+use super::{change, one_more, remove_all};
 use crate::world::{CLASSES, INGRESSES, RECORDS, Running, World, condition, ingress, until, with};
 
 async fn made<P: Provider>(world: &Arc<World>, provider: P, names: &'static [&'static str]) -> Running {
@@ -107,4 +107,76 @@ fn opened(world: &World) -> Vec<String> {
     let mut all = world.everything();
     all.retain(|line| line.starts_with("DescribeSecurityGroupRules"));
     all
+}
+
+/// Deletes the record as `kubectl delete plb --cascade=foreground` does.
+fn delete_in_the_foreground(world: &World, record: &str) {
+    let options = json!({"propagationPolicy": "Foreground"});
+    let answer = world
+        .server
+        .request("DELETE", &format!("{RECORDS}/{record}"), Some(&options));
+    assert!(matches!(answer.status, 200 | 202), "{}", answer.text());
+}
+
+/// What still holds a record that is being deleted.
+fn holders(world: &World, record: &str) -> Option<Vec<String>> {
+    let record = world.get(&format!("{RECORDS}/{record}"))?;
+    record["metadata"]["deletionTimestamp"].as_str()?;
+    let holders = record["metadata"]["finalizers"].as_array()?;
+    Some(
+        holders
+            .iter()
+            .map(|name| name.as_str().unwrap().to_owned())
+            .collect(),
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_deleted_in_the_foreground_goes_after_what_it_records() {
+    let world = Arc::new(World::start().await);
+    let nothing = with(&world, World::everything).await;
+    let running = made(&world, world.aws().await, &["web"]).await;
+    let address = with(&world, |world| {
+        delete_in_the_foreground(world, "shop.web");
+        world.hostname("web")
+    })
+    .await;
+    // In use it serves on, and follows what changes.
+    let path = |world: &World| {
+        let body = ingress("web", "web.example.com", &[("/", "web"), ("/shop", "web")]);
+        world.patch(&format!("{INGRESSES}/web"), &body);
+    };
+    let writes = change(&world, "shop.web", "a path", path).await;
+    assert!(writes.contains(&"elbv2:CreateRule".to_owned()), "{writes:?}");
+    assert_eq!(with(&world, |world| world.hostname("web")).await, address);
+
+    // Nobody collects garbage here: what is left is what the API server added.
+    with(&world, |world| world.delete(&format!("{INGRESSES}/web"))).await;
+    until(&world, "we hold it no more", |world| {
+        (holders(world, "shop.web")? == ["foregroundDeletion"]).then_some(())
+    })
+    .await;
+    assert_eq!(with(&world, World::everything).await, nothing);
+
+    // Until it is gone nothing can be recorded, so nothing is made.
+    let before = running.passes("lost").await;
+    with(&world, |world| {
+        world.moto.record();
+        world.post(INGRESSES, &ingress("web", "web.example.com", &[("/", "web")]));
+    })
+    .await;
+    one_more(&running, "lost", before).await;
+    assert_eq!(with(&world, World::writes).await, [""; 0]);
+    with(&world, |world| {
+        let collected = json!({"metadata": {"finalizers": null}});
+        world.patch(&format!("{RECORDS}/shop.web"), &collected);
+    })
+    .await;
+    until(&world, "it is made anew", |world| {
+        world.settled("shop.web").then_some(())
+    })
+    .await;
+    remove_all(&world, &["web"]).await;
+    assert_eq!(with(&world, World::everything).await, nothing);
+    running.stop().await;
 }
