@@ -7,16 +7,18 @@
 //!          record the intent → what spans load balancers → rounds of plan, apply, fold
 //! ```
 
-use std::collections::BTreeMap;
+mod recall;
+
 use std::sync::Arc;
 use std::time::Instant;
 
 use kube::ResourceExt;
 use portcullis_model::{
-    ChangeSummary, Code, LoadBalancer, LoadBalancerId, ObjectName, OwnTargets, Plan, Problem, Provider,
-    ProviderError, Retry,
+    ChangeSummary, Code, LoadBalancer, LoadBalancerId, OwnTargets, Plan, Problem, Provider, ProviderError,
+    Retry,
 };
 
+use self::recall::{applied, remembered};
 use super::accounts::Accounts;
 use super::brake::{self, Brake};
 use super::fingerprint;
@@ -478,36 +480,6 @@ async fn look<P: Provider>(
     Ok((observed, account))
 }
 
-/// What this cluster has registered, or is about to, in groups where other clusters register targets, too: as
-/// recorded, else as the incumbent left it.
-async fn remembered<P: Provider>(
-    site: &Site<P>,
-    record: Option<&LoadBalancerResource>,
-    desired: &LoadBalancer,
-    wanted: &OwnTargets,
-    observed: &P::Observed,
-) -> Result<OwnTargets, RecordError> {
-    let recorded = record.and_then(|record| record.status.as_ref());
-    let mut own = OwnTargets::new();
-    for (service, wanted) in wanted {
-        let mut targets = wanted.clone();
-        if let Some(known) = recorded.and_then(|status| status.own_targets.get(service)) {
-            targets.extend(known.iter().cloned());
-        } else {
-            for group in P::backends(observed) {
-                let backend = P::stands_for(desired, &group);
-                if let Some(backend) = backend.filter(|backend| backend.service.to_string() == *service) {
-                    let namespace = &backend.service.name.namespace;
-                    let left = site.records.left_by_incumbent(namespace, &group.name).await?;
-                    targets.extend(left.into_iter().flatten());
-                }
-            }
-        }
-        own.insert(service.clone(), targets);
-    }
-    Ok(own)
-}
-
 /// What all load balancers that may exist need of what spans them.
 fn demands<P: Provider>(site: &Site<P>, account: &P::Account) -> Demands<P> {
     let mut demands = Demands::<P>::new();
@@ -535,18 +507,6 @@ fn withdrawing<P: Provider>(site: &Site<P>, id: &LoadBalancerId) -> Vec<LoadBala
     let mut others = site.records.held_ids();
     others.retain(|other| other != id && !wanted.contains(other));
     others
-}
-
-/// Which version of each Secret was last applied in full.
-fn applied(record: Option<&LoadBalancerResource>) -> BTreeMap<ObjectName, Arc<str>> {
-    let recorded = record
-        .and_then(|record| record.status.as_ref())
-        .map(|status| &status.secrets);
-    let named = recorded.into_iter().flatten().filter_map(|(name, version)| {
-        let (namespace, name) = name.split_once('/')?;
-        Some((ObjectName::new(namespace, name), version.as_str().into()))
-    });
-    named.collect()
 }
 
 fn annotation<'a>(record: Option<&'a LoadBalancerResource>, name: &str) -> Option<&'a str> {

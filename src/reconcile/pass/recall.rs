@@ -1,0 +1,52 @@
+//! A record in, what no provider says of what exists out: whose targets those are, and which secrets were sent.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use portcullis_model::{LoadBalancer, ObjectName, OwnTargets, Provider};
+
+use super::Site;
+use crate::crd::load_balancer::LoadBalancerResource;
+use crate::reconcile::records::RecordError;
+
+/// What this cluster has registered, or is about to, in groups where other clusters register targets, too: as
+/// recorded, else as the incumbent left it.
+pub(super) async fn remembered<P: Provider>(
+    site: &Site<P>,
+    record: Option<&LoadBalancerResource>,
+    desired: &LoadBalancer,
+    wanted: &OwnTargets,
+    observed: &P::Observed,
+) -> Result<OwnTargets, RecordError> {
+    let recorded = record.and_then(|record| record.status.as_ref());
+    let mut own = OwnTargets::new();
+    for (service, wanted) in wanted {
+        let mut targets = wanted.clone();
+        if let Some(known) = recorded.and_then(|status| status.own_targets.get(service)) {
+            targets.extend(known.iter().cloned());
+        } else {
+            for group in P::backends(observed) {
+                let backend = P::stands_for(desired, &group);
+                if let Some(backend) = backend.filter(|backend| backend.service.to_string() == *service) {
+                    let namespace = &backend.service.name.namespace;
+                    let left = site.records.left_by_incumbent(namespace, &group.name).await?;
+                    targets.extend(left.into_iter().flatten());
+                }
+            }
+        }
+        own.insert(service.clone(), targets);
+    }
+    Ok(own)
+}
+
+/// Which version of each Secret was last applied in full.
+pub(super) fn applied(record: Option<&LoadBalancerResource>) -> BTreeMap<ObjectName, Arc<str>> {
+    let recorded = record
+        .and_then(|record| record.status.as_ref())
+        .map(|status| &status.secrets);
+    let named = recorded.into_iter().flatten().filter_map(|(name, version)| {
+        let (namespace, name) = name.split_once('/')?;
+        Some((ObjectName::new(namespace, name), version.as_str().into()))
+    });
+    named.collect()
+}
