@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a panic is a test's report")]
 #![expect(dead_code, reason = "the world has more to it than these need")]
 
+#[path = "guards/rights.rs"]
+mod rights;
 #[path = "controller/world.rs"]
 mod world;
 

@@ -18,7 +18,7 @@ use portcullis_model::{
     Retry,
 };
 
-use self::recall::{applied, remembered};
+use self::recall::{applied, remembered, told};
 use super::accounts::Accounts;
 use super::brake::{self, Brake};
 use super::fingerprint;
@@ -154,7 +154,8 @@ async fn serve<P: Provider>(
     let closer = Box::pin(provider.look_closer(desired, &mut observed)).await;
     keep(site, id, &observed, closer)?;
     let wanted = provider.own_targets(desired, &account);
-    let own = remembered(site, record, desired, &wanted, &observed).await?;
+    let own = remembered(site, record, desired, &wanted, &observed).await;
+    let own = own.map_err(told)?;
     P::recall(&mut observed, &own);
     P::recall_secrets(&mut observed, applied(record));
     outcome.seen = Some(Seen::of::<P>(&observed));

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use portcullis_model::{LoadBalancer, ObjectName, OwnTargets, Provider};
+use portcullis_model::{Code, LoadBalancer, ObjectName, OwnTargets, Provider, ProviderError, Retry};
 
-use super::Site;
+use super::{Failure, Site};
 use crate::crd::load_balancer::LoadBalancerResource;
 use crate::reconcile::records::RecordError;
 
@@ -37,6 +37,24 @@ pub(super) async fn remembered<P: Provider>(
         own.insert(service.clone(), targets);
     }
     Ok(own)
+}
+
+/// A right that is missing is told at the load balancer that needs it.
+pub(super) fn told(error: RecordError) -> Failure {
+    match &error {
+        RecordError::Read {
+            source: kube::Error::Api(status),
+            ..
+        } if status.code == 403 => Failure::Provider(ProviderError {
+            code: Code::AccessDenied,
+            call: "kubernetes:GetConfigMap",
+            message: format!("{error}, which says what is registered: {}", status.message),
+            retry: Retry::Backoff,
+        }),
+        RecordError::Read { .. } | RecordError::Write { .. } | RecordError::Foreign { .. } => {
+            Failure::Record(error)
+        }
+    }
 }
 
 /// Which version of each Secret was last applied in full.
