@@ -391,6 +391,51 @@ async fn a_load_balancer_that_no_controller_made_is_brought_in_by_tags() {
     running.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_whose_users_sign_in_is_left_as_it_is() {
+    let world = Arc::new(World::start().await);
+    let running = world.control(world.aws().await).await;
+    with(&world, |world| {
+        let data = json!({"clientID": "client-id-value", "clientSecret": "s3cret-one"});
+        world.post(
+            "/api/v1/namespaces/shop/secrets",
+            &json!({"metadata": {"name": "idp"}, "stringData": data}),
+        );
+        let oidc = json!({
+            "issuer": "https://login.example.com", "authorizationEndpoint": "https://login.example.com/a",
+            "tokenEndpoint": "https://login.example.com/t", "userInfoEndpoint": "https://login.example.com/u",
+            "secretName": "idp",
+        });
+        let mut login = ingress("login", "www.example.com", &[("/", "web")]);
+        login["metadata"]["annotations"] = json!({
+            "alb.ingress.kubernetes.io/auth-type": "oidc",
+            "alb.ingress.kubernetes.io/auth-idp-oidc": oidc.to_string(),
+            "alb.ingress.kubernetes.io/listen-ports": r#"[{"HTTPS": 443}]"#,
+        });
+        world.post(INGRESSES, &login);
+    })
+    .await;
+    until(&world, "it is served", |world| {
+        world.settled("shop.login").then_some(())
+    })
+    .await;
+    running.stop().await;
+    with(&world, |world| {
+        let ours = ["--controller-name", "portcullis.dev/ingress"];
+        report(world, &[&ours[..], &["--release"]].concat());
+        let found = report(world, &[&ours[..], &["--dry-run"]].concat());
+        let balancer = &found["loadBalancers"][0];
+        assert_eq!(
+            (&balancer["id"], &balancer["standing"]),
+            (&json!("shop/login"), &json!("Found"))
+        );
+        assert_eq!(balancer["changes"], json!([]), "{balancer:#}");
+        assert_eq!(balancer["problems"], json!([]), "{balancer:#}");
+        assert!(!found.to_string().contains("s3cret"), "{found:#}");
+    })
+    .await;
+}
+
 #[test]
 fn what_is_misused_is_said() {
     for (arguments, want) in [

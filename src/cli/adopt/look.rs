@@ -22,9 +22,11 @@ use crate::cluster::incumbent::{self, Binding};
 use crate::cluster::index::{Index, SecretsMode};
 use crate::cluster::list;
 use crate::cluster::object::{Ingress, Object};
+use crate::cluster::watch::SharedIndex;
 use crate::crd::Mode;
 use crate::crd::load_balancer::LoadBalancerResource;
 use crate::reconcile::records::{Place, Records};
+use crate::reconcile::secrets::SecretReader;
 use crate::translate::{self, Settings, Translation};
 
 /// A cluster as it was read.
@@ -70,16 +72,17 @@ impl Cluster {
             SecretsMode::NotRead,
         );
         index.reset_all(objects);
-        let synced = index.synced().context("failed to read the cluster")?;
-        let translations = synced.ids().into_iter().map(|id| {
-            let translation = translate::translate(&synced.snapshot(&id), &settings);
-            (id, translation)
-        });
-        let translations = translations.collect();
-        let refused = synced
-            .refused()
-            .flat_map(|(_, problems)| problems.to_vec())
-            .collect();
+        let index = SharedIndex::new(index);
+        let secrets = SecretReader::new(client.clone());
+        let ids = index.lock().synced().context("failed to read the cluster")?.ids();
+        for id in ids {
+            // As a pass does: without, a rule whose users sign in would look as if it had to answer 503.
+            secrets
+                .read(&index, &id, &settings)
+                .await
+                .context("failed to read the cluster")?;
+        }
+        let (translations, refused) = translated(&index, &settings)?;
         Ok(Self {
             records: records(&client, place).await?,
             bindings: bindings(&client).await?,
@@ -110,6 +113,20 @@ impl Cluster {
             .cloned()
             .collect()
     }
+}
+
+type Translated = (BTreeMap<LoadBalancerId, Translation>, Vec<Problem>);
+
+/// What Ingresses ask for, and what is wrong with those that are part of no load balancer.
+fn translated(index: &SharedIndex, settings: &Settings) -> anyhow::Result<Translated> {
+    let index = index.lock();
+    let synced = index.synced().context("failed to read the cluster")?;
+    let translations = synced.ids().into_iter().map(|id| {
+        let translation = translate::translate(&synced.snapshot(&id), settings);
+        (id, translation)
+    });
+    let refused = synced.refused().flat_map(|(_, problems)| problems.to_vec());
+    Ok((translations.collect(), refused.collect()))
 }
 
 /// Everything recorded as ours.
