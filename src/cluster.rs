@@ -8,6 +8,7 @@ pub mod folder;
 pub mod incumbent;
 pub mod index;
 mod key_pair;
+pub mod labels;
 #[cfg(feature = "cluster")]
 pub mod list;
 pub mod manifests;

@@ -1,7 +1,5 @@
 //! `elbv2.k8s.aws/v1beta1` TargetGroupBindings as the API has them in, those that users wrote by hand out.
 
-use std::collections::BTreeMap;
-
 use kube::ResourceExt;
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind};
 use portcullis_model::{ObjectName, Origin};
@@ -9,6 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::incumbent;
+use super::labels::LabelSelector;
 use super::object::PortRef;
 
 /// A Service whose endpoints somebody wants in a target group that exists by itself.
@@ -36,7 +35,7 @@ pub struct BindingSpec {
     #[serde(default)]
     pub service_ref: ServiceReference,
     pub networking: Option<Value>,
-    pub node_selector: Option<NodeSelector>,
+    pub node_selector: Option<LabelSelector>,
     #[serde(rename = "vpcID")]
     pub vpc_id: Option<String>,
     pub multi_cluster_target_group: Option<bool>,
@@ -51,16 +50,6 @@ pub struct ServiceReference {
     /// A number or a name.
     #[serde(default)]
     pub port: Value,
-}
-
-/// `spec.nodeSelector`.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct NodeSelector {
-    #[serde(default)]
-    pub match_labels: BTreeMap<String, String>,
-    #[serde(default)]
-    pub match_expressions: Vec<Value>,
 }
 
 impl ServiceReference {

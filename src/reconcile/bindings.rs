@@ -397,14 +397,10 @@ fn unfit(binding: &Binding, spec: &BindingSpec) -> Option<Problem> {
             "target groups of other accounts are not reached in this release",
         );
     }
-    let selector = spec.node_selector.as_ref();
-    if selector.is_some_and(|selector| !selector.match_expressions.is_empty()) {
-        return refuse(
-            "spec.nodeSelector.matchExpressions",
-            "nodes are chosen by matchLabels alone",
-        );
-    }
-    None
+    let (place, why) = spec.node_selector.as_ref()?.fault()?;
+    let field = format!("spec.nodeSelector.matchExpressions[{place}]");
+    // By it no node would be chosen, and all be taken out.
+    Some(Problem::new(Code::ObjectInvalid, binding.at(&field), why))
 }
 
 /// The targets that its Service has; and what is asked for and not done.
@@ -421,11 +417,11 @@ fn wanted<P: Provider>(
     };
     let snapshot = synced.of_service(&service);
     drop(index);
-    let labels = spec.node_selector.clone().unwrap_or_default().match_labels;
+    let nodes = spec.node_selector.clone().unwrap_or_default();
     let at = |field: &str| binding.at(&format!("spec.serviceRef.{field}"));
     let asked = (&service, &spec.service_ref.port());
     let (targets, mut problems) =
-        service_targets(&snapshot, &site.settings, asked, (bound.target_kind, &labels), at);
+        service_targets(&snapshot, &site.settings, asked, (bound.target_kind, &nodes), at);
     if spec.networking.is_some() {
         let message = "nodes are not opened for it in this release; permissions that exist stay";
         problems.push(Problem::new(

@@ -18,6 +18,7 @@ use super::endpoints::{Endpoints, Found};
 use super::member::Part;
 use super::references::is_action;
 use super::settings::Settings;
+use crate::cluster::labels::LabelSelector;
 use crate::cluster::object::{IngressBackend, IpFamily, PortRef, Service, ServicePort, ServiceType};
 use crate::cluster::snapshot::Snapshot;
 
@@ -279,7 +280,13 @@ impl<'a> Backends<'a> {
             (TargetKind::Node, Some(port)) => self
                 .nodes
                 .entry((port, read.node_labels.clone()))
-                .or_insert_with(|| self.endpoints.nodes(port, &read.node_labels)),
+                .or_insert_with(|| {
+                    let selector = LabelSelector {
+                        match_labels: read.node_labels.clone(),
+                        match_expressions: Vec::new(),
+                    };
+                    self.endpoints.nodes(port, &selector)
+                }),
             (TargetKind::Node | TargetKind::Pod, _) => self
                 .pods
                 .entry((service_name.clone(), index))

@@ -1,6 +1,5 @@
 //! A Service port that something besides an Ingress asks for in, the targets it leads to out.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use portcullis_model::{Code, ObjectName, Origin, Port, Problem, Target, TargetKind};
@@ -8,6 +7,7 @@ use portcullis_model::{Code, ObjectName, Origin, Port, Problem, Target, TargetKi
 use super::backends::find_port;
 use super::endpoints::Endpoints;
 use super::settings::Settings;
+use crate::cluster::labels::LabelSelector;
 use crate::cluster::object::PortRef;
 use crate::cluster::snapshot::Snapshot;
 
@@ -17,7 +17,7 @@ pub fn service_targets(
     snapshot: &Snapshot,
     settings: &Settings,
     (service, port): (&ObjectName, &PortRef),
-    (kind, labels): (TargetKind, &BTreeMap<String, String>),
+    (kind, nodes): (TargetKind, &LabelSelector),
     at: impl Fn(&str) -> Origin,
 ) -> (Option<Arc<[Target]>>, Vec<Problem>) {
     let told = |code, field: &str, message: String| vec![Problem::new(code, at(field), message)];
@@ -33,7 +33,7 @@ pub fn service_targets(
     let found = match kind {
         TargetKind::Pod => endpoints.pods(found, service_port),
         TargetKind::Node => match service_port.node_port.and_then(|port| Port::new(port).ok()) {
-            Some(port) => endpoints.nodes(port, labels),
+            Some(port) => endpoints.nodes(port, nodes),
             None => {
                 let message = format!("Service {service} has no node port, which its target group needs");
                 return (None, told(Code::ServiceHasNoNodePort, "name", message));

@@ -7,9 +7,10 @@ use portcullis_model::{Code, LoadBalancerId, Origin, Problem, Semantics};
 use super::annotations::value;
 use super::group::group_of;
 use super::settings::{Merge, Settings, WithoutClass};
+use crate::cluster::labels::LabelSelector;
 use crate::cluster::membership::{Candidate, Membership};
-use crate::cluster::object::{IngressClass, Kind, Namespace};
-use crate::crd::{Admission, ClassParametersSpec, LabelExpression};
+use crate::cluster::object::{IngressClass, Kind};
+use crate::crd::{Admission, ClassParametersSpec};
 
 /// The annotation that named a class before there were IngressClasses. It wins over the field, as Kubernetes has it
 /// for objects from that time; the API server admits no new object with both.
@@ -230,22 +231,11 @@ fn admits(admission: &Admission, candidate: Candidate<'_>, namespace: &str) -> b
     let any = !selector.match_labels.is_empty() || !selector.match_expressions.is_empty();
     let by_label = any
         && candidate.namespaces.get(namespace).is_some_and(|known| {
-            let is = |key: &str, value: &str| known.labels.get(key).is_some_and(|v| **v == *value);
-            selector.match_labels.iter().all(|(key, value)| is(key, value))
-                && selector.match_expressions.iter().all(|asked| meets(known, asked))
+            let asked = LabelSelector {
+                match_labels: selector.match_labels.clone(),
+                match_expressions: selector.match_expressions.clone(),
+            };
+            asked.selects(&known.labels)
         });
     by_name || by_label
-}
-
-/// Source: Kubernetes API, LabelSelectorRequirement.
-fn meets(namespace: &Namespace, asked: &LabelExpression) -> bool {
-    let value = namespace.labels.get(asked.key.as_str());
-    let listed = value.is_some_and(|value| asked.values.iter().any(|one| **one == **value));
-    match asked.operator.as_str() {
-        "In" => listed,
-        "NotIn" => !listed && !asked.values.is_empty(),
-        "Exists" => value.is_some(),
-        "DoesNotExist" => value.is_none(),
-        _ => false,
-    }
 }

@@ -1,7 +1,7 @@
 //! The EndpointSlices, Pods and Nodes of a Service in, its targets out, and which addresses were refused.
 
 use std::cell::OnceCell;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use std::sync::Arc;
 use portcullis_model::{ObjectName, Port, Semantics, Target, TargetAddress, TargetState};
 
 use super::settings::AddressPolicy;
+use crate::cluster::labels::LabelSelector;
 use crate::cluster::object::{
     Endpoint, EndpointSlice, IpFamily, Node, NodeState, Pod, PortRef, Service, ServicePort,
 };
@@ -211,9 +212,9 @@ impl<'a> Endpoints<'a> {
         })
     }
 
-    /// Every node with these labels that may take traffic from outside, at this port. Those that nobody has heard of
+    /// Every node that is selected and may take traffic from outside, at this port. Those that nobody has heard of
     /// for a while only where no other is left.
-    pub(super) fn nodes(&self, port: Port, labels: &BTreeMap<String, String>) -> Found {
+    pub(super) fn nodes(&self, port: Port, selector: &LabelSelector) -> Found {
         let all = self.instances.get_or_init(|| {
             let nodes = self.snapshot.nodes.values();
             nodes
@@ -221,15 +222,10 @@ impl<'a> Endpoints<'a> {
                 .filter_map(|node| Some((&**node, machine(node)?)))
                 .collect()
         });
-        let has_labels = |node: &Node| {
-            labels
-                .iter()
-                .all(|(key, value)| node.labels.get(&**key).map(|v| &**v) == Some(&**value))
-        };
         let of = |state: NodeState| -> Vec<&Machine> {
             let nodes = all
                 .iter()
-                .filter(|(node, _)| node.state == state && has_labels(node));
+                .filter(|(node, _)| node.state == state && selector.selects(&node.labels));
             nodes.map(|(_, machine)| machine).collect()
         };
         let mut instances = of(NodeState::Ready);

@@ -1,6 +1,5 @@
 //! IngressClass and the parameters of classes, ours and the incumbent's, as written in, what is kept of them out.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -8,8 +7,9 @@ use serde_json::{Map, Value};
 
 use super::meta::MetaWire;
 use super::{Invalid, Wire, object, path};
+use crate::cluster::labels::LabelSelector;
 use crate::cluster::object::{ClassParameters, IngressClass, Kind, Meta, Object, ParametersRef};
-use crate::crd::{Admission, ClassParametersSpec, LabelExpression, NamespaceSelector};
+use crate::crd::{Admission, ClassParametersSpec, NamespaceSelector};
 
 #[derive(Deserialize)]
 pub(super) struct IngressClassWire {
@@ -112,16 +112,6 @@ const INCUMBENT_FIELDS: [&str; 18] = [
     "wafv2AclArn",
     "wafv2AclName",
 ];
-
-/// Who may use a class, as Kubernetes writes a selector of labels.
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct LabelSelector {
-    #[serde(default)]
-    match_labels: BTreeMap<String, String>,
-    #[serde(default)]
-    match_expressions: Vec<LabelExpression>,
-}
 
 impl Wire for IncumbentParametersWire {
     const UNREAD: &[&str] = &["status"];
