@@ -392,7 +392,7 @@ async fn a_load_balancer_that_no_controller_made_is_brought_in_by_tags() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rule_whose_users_sign_in_is_left_as_it_is() {
+async fn a_rule_whose_users_sign_in_is_compared_with_its_secret() {
     let world = Arc::new(World::start().await);
     let running = world.control(world.aws().await).await;
     with(&world, |world| {
@@ -432,6 +432,16 @@ async fn a_rule_whose_users_sign_in_is_left_as_it_is() {
         assert_eq!(balancer["changes"], json!([]), "{balancer:#}");
         assert_eq!(balancer["problems"], json!([]), "{balancer:#}");
         assert!(!found.to_string().contains("s3cret"), "{found:#}");
+
+        let secret = "/api/v1/namespaces/shop/secrets/idp";
+        world.patch(secret, &json!({"stringData": {"clientID": "another"}}));
+        let found = report(world, &[&ours[..], &["--dry-run"]].concat());
+        let changes = &found["loadBalancers"][0]["changes"];
+        assert_eq!(changes[0]["call"], "elbv2:ModifyRule", "{changes:#}");
+        world.delete(secret);
+        let found = report(world, &[&ours[..], &["--dry-run"]].concat());
+        let problems = &found["loadBalancers"][0]["problems"];
+        assert_eq!(problems[0]["code"], "SecretNotFound", "{problems:#}");
     })
     .await;
 }

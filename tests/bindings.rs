@@ -29,28 +29,41 @@ fn definition() -> Value {
     })
 }
 
+/// What stands in the first of these elements.
+fn element(text: &str, name: &str) -> String {
+    let (_, rest) = text.split_once(&format!("<{name}>")).expect("the element");
+    rest.split('<').next().expect("its end").to_owned()
+}
+
 /// A target group of pods, tagged for these namespaces; its ARN.
 fn target_group(world: &World, name: &str, namespaces: &str) -> String {
+    target_group_as(world, ("test", &world.account.vpc), name, namespaces)
+}
+
+/// The same, in the account and VPC of others.
+fn target_group_as(world: &World, (key, vpc): (&str, &str), name: &str, namespaces: &str) -> String {
     let given = [
         ("Name", name),
         ("Protocol", "HTTP"),
         ("Port", "80"),
-        ("VpcId", world.account.vpc.as_str()),
+        ("VpcId", vpc),
         ("TargetType", "ip"),
         ("Tags.member.1.Key", "portcullis.dev/namespace"),
         ("Tags.member.1.Value", namespaces),
     ];
-    let answer = world.moto.call("elbv2", "CreateTargetGroup", &given);
+    let answer = world.moto.call_as(key, "elbv2", "CreateTargetGroup", &given);
     assert_eq!(answer.status, 200, "{}", answer.text());
-    let text = answer.text();
-    let (_, rest) = text.split_once("<TargetGroupArn>").expect("an ARN");
-    rest.split('<').next().expect("its end").to_owned()
+    element(&answer.text(), "TargetGroupArn")
 }
 
 fn registered(world: &World, arn: &str) -> Vec<String> {
+    registered_as(world, "test", arn)
+}
+
+fn registered_as(world: &World, key: &str, arn: &str) -> Vec<String> {
     let text = world
         .moto
-        .call("elbv2", "DescribeTargetHealth", &[("TargetGroupArn", arn)])
+        .call_as(key, "elbv2", "DescribeTargetHealth", &[("TargetGroupArn", arn)])
         .text();
     let ids = text
         .split("<Id>")
@@ -113,6 +126,11 @@ async fn a_service_s_endpoints_are_kept_in_a_target_group_of_others() {
             BINDINGS,
             &binding("wrong", &one, &json!({"targetType": "instance"})),
         );
+        let expression = json!({"matchExpressions": [{"key": "zone", "operator": "Gt", "values": ["1"]}]});
+        world.post(
+            BINDINGS,
+            &binding("odd", &one, &json!({"nodeSelector": expression})),
+        );
         let given = [
             ("TargetGroupArn", shared.as_str()),
             ("Targets.member.1.Id", stranger.as_str()),
@@ -139,7 +157,11 @@ async fn a_service_s_endpoints_are_kept_in_a_target_group_of_others() {
         (registered(world, &arn) == want).then_some(())
     })
     .await;
-    for (name, code) in [("theirs", "TargetGroupNotAdmitted"), ("wrong", "ObjectInvalid")] {
+    for (name, code) in [
+        ("theirs", "TargetGroupNotAdmitted"),
+        ("wrong", "ObjectInvalid"),
+        ("odd", "ObjectInvalid"),
+    ] {
         let code_of = until(&world, "what is refused is told", move |world| told(world, name)).await;
         assert_eq!(code_of, code, "{name}");
     }
@@ -186,5 +208,85 @@ async fn a_service_s_endpoints_are_kept_in_a_target_group_of_others() {
     })
     .await;
     assert_eq!(left, (Vec::new(), vec![foreign]));
+    running.stop().await;
+}
+
+const ROLE: &str = "arn:aws:iam::210987654321:role/lb";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_group_of_another_account_is_reached_with_a_role_that_is_listed() {
+    let world = Arc::new(World::start().await);
+    let pods = [0, 1].map(|node| world.account.nodes[node].pods[0].clone());
+    let (key, arn) = with(&world, |world| {
+        world.post(
+            "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
+            &definition(),
+        );
+        let asked = [("RoleArn", ROLE), ("RoleSessionName", "test")];
+        let key = element(
+            &world.moto.call("sts", "AssumeRole", &asked).text(),
+            "AccessKeyId",
+        );
+        let asked = [("CidrBlock", "10.99.0.0/16")];
+        let vpc = element(
+            &world.moto.call_as(&key, "ec2", "CreateVpc", &asked).text(),
+            "vpcId",
+        );
+        let arn = target_group_as(world, (&key, &vpc), "abroad", "shop");
+        assert!(arn.contains(":210987654321:"), "{arn}");
+        world.moto.record();
+        (key, arn)
+    })
+    .await;
+    until(&world, "the kind is served", |world| {
+        world.get(BINDINGS).map(drop)
+    })
+    .await;
+    let settings = portcullis_aws::Settings {
+        roles: [ROLE.to_owned()].into(),
+        ..world.aws_settings(&[])
+    };
+    let running = world.control(world.aws_of(settings).await).await;
+    let of = arn.clone();
+    with(&world, move |world| {
+        let role = |role: &str| json!({"iamRoleArnToAssume": role, "assumeRoleExternalId": "demo/other"});
+        world.post(BINDINGS, &binding("abroad", &of, &role(ROLE)));
+        let another = format!("{ROLE}-of-another");
+        world.post(BINDINGS, &binding("stranger", &of, &role(&another)));
+        world.post(BINDINGS, &binding("without", &of, &json!({})));
+    })
+    .await;
+    let (of, by) = (arn.clone(), key.clone());
+    until(&world, "its pods are registered there", move |world| {
+        (registered_as(world, &by, &of) == pods).then_some(())
+    })
+    .await;
+    for (name, code) in [
+        ("abroad", "OptionUnsupported"),
+        ("stranger", "RoleNotAdmitted"),
+        ("without", "TargetGroupNotFound"),
+    ] {
+        let code_of = until(&world, "what is not as asked for is told", move |world| {
+            told(world, name)
+        })
+        .await;
+        assert_eq!(code_of, code, "{name}");
+    }
+    let sessions = with(&world, |world| {
+        let calls = world.moto.calls().into_iter();
+        let assumed = calls.filter(|call| call.to_string() == "sts:AssumeRole");
+        assumed.map(|call| call.body).collect::<Vec<_>>()
+    })
+    .await;
+    assert_eq!(sessions.len(), 1, "credentials are kept: {sessions:?}");
+    assert!(sessions[0].contains("ExternalId=demo%2Fshop"), "{sessions:?}");
+
+    with(&world, |world| world.delete(&format!("{BINDINGS}/abroad"))).await;
+    until(&world, "it is let go", |world| {
+        world.get(&format!("{BINDINGS}/abroad")).is_none().then_some(())
+    })
+    .await;
+    let left = with(&world, move |world| registered_as(world, &key, &arn)).await;
+    assert_eq!(left, [""; 0]);
     running.stop().await;
 }

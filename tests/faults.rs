@@ -14,9 +14,9 @@ use std::time::Duration;
 use portcullis::controller::Leadership;
 use portcullis_aws::Aws;
 use portcullis_model::{
-    Address, Backend, Bound, ChangeSummary, Claim, Code, Existing, Listed, LoadBalancer, LoadBalancerId,
-    ObjectName, Origin, OwnTargets, Plan, Port, Problem, Provider, ProviderError, Refusals, Retry, Routes,
-    Semantics, Target, TargetAddress, TargetHealth,
+    Address, Backend, Bound, ChangeSummary, Claim, Code, Existing, Guest, Listed, LoadBalancer,
+    LoadBalancerId, ObjectName, Origin, OwnTargets, Plan, Port, Problem, Provider, ProviderError, Refusals,
+    Retry, Routes, Semantics, Target, TargetAddress, TargetHealth,
 };
 use serde_json::{Value, json};
 use tokio::sync::Notify;
@@ -139,14 +139,19 @@ impl Provider for Faulty {
         self.inner.plan_shared(demands, shared, account)
     }
 
+    fn guest(&self, role: &str, namespace: &str) -> Result<Guest, String> {
+        self.inner.guest(role, namespace)
+    }
+
     async fn bind(
         &self,
         name: &str,
         namespace: &str,
+        guest: Option<&Guest>,
         semantics: Semantics,
         at: &Origin,
     ) -> Result<(Option<Bound>, Vec<Problem>), ProviderError> {
-        self.inner.bind(name, namespace, semantics, at).await
+        self.inner.bind(name, namespace, guest, semantics, at).await
     }
 
     async fn registered(&self, bound: &Bound) -> Result<BTreeSet<String>, ProviderError> {
@@ -171,9 +176,10 @@ impl Provider for Faulty {
     async fn health(
         &self,
         backend: &Existing,
+        guest: Option<&Guest>,
         targets: &BTreeSet<(TargetAddress, Port)>,
     ) -> Result<BTreeMap<(TargetAddress, Port), TargetHealth>, ProviderError> {
-        self.inner.health(backend, targets).await
+        self.inner.health(backend, guest, targets).await
     }
 
     async fn apply(&self, claim: &Claim, change: &Self::Change) -> Result<Self::Answer, ProviderError> {

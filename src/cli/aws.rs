@@ -1,6 +1,6 @@
 //! Flags that concern AWS in, the provider's settings out. Flags that mean what the incumbent's mean have its names.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use clap::{ArgAction, Args, ValueEnum};
 use portcullis_aws::resource::SecurityGroupId;
@@ -138,6 +138,8 @@ impl AwsArgs {
             certificate_authorities: self.allowed_certificate_authority_arns.iter().cloned().collect(),
             wafv2: switch(self.enable_wafv2),
             shield: switch(self.enable_shield),
+            // A flag of the controller.
+            roles: BTreeSet::new(),
             api_limits: self.aws_api_throttle.clone(),
         }
     }

@@ -76,6 +76,9 @@ pub(super) struct RunArgs {
     /// Balancer Controller's name]
     #[arg(long, value_name = "BOOL", action = ArgAction::Set)]
     serve_target_group_bindings: Option<bool>,
+    /// Roles that TargetGroupBindings may name in iamRoleArnToAssume: target groups of other accounts are reached with them
+    #[arg(long, value_name = "ARN", value_delimiter = ',')]
+    target_group_binding_roles: Vec<String>,
     /// Time between two looks at the health of targets that pods wait for with a readiness gate
     #[arg(long, value_name = "TIME", default_value = "15s", value_parser = duration)]
     targetgroupbinding_requeue_duration: Duration,
@@ -101,7 +104,11 @@ async fn serve(args: &RunArgs) -> anyhow::Result<Ended> {
     let ProviderName::Aws = args.provider;
     let config = cluster(args.kubeconfig.as_deref()).await?;
     let client = Client::try_from(config.clone()).context("failed to make a client of the cluster")?;
-    let provider = Aws::connect(args.aws.settings())
+    let of_provider = portcullis_aws::Settings {
+        roles: args.target_group_binding_roles.iter().cloned().collect(),
+        ..args.aws.settings()
+    };
+    let provider = Aws::connect(of_provider)
         .await
         .context("failed to make a client of AWS")?;
     let admin = admin::bind(args.admin)

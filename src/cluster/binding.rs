@@ -40,6 +40,7 @@ pub struct BindingSpec {
     pub vpc_id: Option<String>,
     pub multi_cluster_target_group: Option<bool>,
     pub iam_role_arn_to_assume: Option<String>,
+    pub assume_role_external_id: Option<String>,
 }
 
 /// `spec.serviceRef`.

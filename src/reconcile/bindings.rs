@@ -255,7 +255,19 @@ impl<P: Provider> Bindings<P> {
         let semantics = site.settings.controller.semantics();
         let at = binding.at("spec");
         let namespace = &binding.name.namespace;
-        let (bound, mut problems) = site.provider.bind(name, namespace, semantics, &at).await?;
+        let role = spec
+            .iam_role_arn_to_assume
+            .as_ref()
+            .filter(|role| !role.is_empty());
+        let guest = match role.map(|role| site.provider.guest(role, namespace)).transpose() {
+            Ok(guest) => guest,
+            Err(why) => {
+                let at = binding.at("spec.iamRoleArnToAssume");
+                return Ok(refused(vec![Problem::new(Code::RoleNotAdmitted, at, why)]));
+            }
+        };
+        let guest = guest.as_ref();
+        let (bound, mut problems) = site.provider.bind(name, namespace, guest, semantics, &at).await?;
         let Some(bound) = bound else {
             return Ok(refused(problems));
         };
@@ -387,16 +399,8 @@ impl<P: Provider> Bindings<P> {
     }
 }
 
-/// What is not built, or cannot be.
+/// What cannot be.
 fn unfit(binding: &Binding, spec: &BindingSpec) -> Option<Problem> {
-    let refuse =
-        |field: &str, message: &str| Some(Problem::new(Code::OptionUnsupported, binding.at(field), message));
-    if spec.iam_role_arn_to_assume.is_some() {
-        return refuse(
-            "spec.iamRoleArnToAssume",
-            "target groups of other accounts are not reached in this release",
-        );
-    }
     let (place, why) = spec.node_selector.as_ref()?.fault()?;
     let field = format!("spec.nodeSelector.matchExpressions[{place}]");
     // By it no node would be chosen, and all be taken out.
@@ -422,6 +426,19 @@ fn wanted<P: Provider>(
     let asked = (&service, &spec.service_ref.port());
     let (targets, mut problems) =
         service_targets(&snapshot, &site.settings, asked, (bound.target_kind, &nodes), at);
+    if let (Some(guest), Some(given)) = (&bound.guest, &spec.assume_role_external_id)
+        && *given != guest.external_id
+    {
+        let message = format!(
+            "the role is assumed with the external id {}, which is not for a tenant to choose",
+            guest.external_id
+        );
+        problems.push(Problem::new(
+            Code::OptionUnsupported,
+            binding.at("spec.assumeRoleExternalId"),
+            message,
+        ));
+    }
     if spec.networking.is_some() {
         let message = "nodes are not opened for it in this release; permissions that exist stay";
         problems.push(Problem::new(

@@ -197,15 +197,12 @@ impl World {
 
     /// The provider with these limits of calls, and keys of its own: what the environment says of AWS has no part in it.
     pub(crate) async fn aws_limited(&self, limits: &[&str]) -> Aws {
-        let keys = r#"echo '{"Version": 1, "AccessKeyId": "test", "SecretAccessKey": "test"}'"#;
-        let credentials = CredentialProcessProvider::new(keys.to_owned());
-        let config = aws_config::defaults(BehaviorVersion::latest())
-            .region(Region::new("us-east-1"))
-            .endpoint_url(self.moto.endpoint())
-            .credentials_provider(credentials)
-            .load()
-            .await;
-        let settings = portcullis_aws::Settings {
+        self.aws_of(self.aws_settings(limits)).await
+    }
+
+    /// Its settings, with these limits of calls.
+    pub(crate) fn aws_settings(&self, limits: &[&str]) -> portcullis_aws::Settings {
+        portcullis_aws::Settings {
             cluster: "demo".into(),
             region: Some("us-east-1".into()),
             vpc: Some(self.account.vpc.clone()),
@@ -214,7 +211,18 @@ impl World {
                 .map(|limit| Limit::parse(limit).expect("a limit"))
                 .collect(),
             ..portcullis_aws::Settings::default()
-        };
+        }
+    }
+
+    pub(crate) async fn aws_of(&self, settings: portcullis_aws::Settings) -> Aws {
+        let keys = r#"echo '{"Version": 1, "AccessKeyId": "test", "SecretAccessKey": "test"}'"#;
+        let credentials = CredentialProcessProvider::new(keys.to_owned());
+        let config = aws_config::defaults(BehaviorVersion::latest())
+            .region(Region::new("us-east-1"))
+            .endpoint_url(self.moto.endpoint())
+            .credentials_provider(credentials)
+            .load()
+            .await;
         Aws::new(&config, settings).expect("Region and VPC are given")
     }
 

@@ -134,18 +134,24 @@ impl Moto {
         self.process.log()
     }
 
-    /// One call of a service with a query API: `elbv2` or `ec2`. Returns AWS's XML; a refusal is a response.
+    /// One call of a service with a query API: `elbv2`, `ec2` or `sts`. Returns AWS's XML; a refusal is a response.
     pub fn call(&self, service: &str, action: &str, parameters: &[(&str, &str)]) -> Response {
+        self.call_as("test", service, action, parameters)
+    }
+
+    /// The same with this access key, such as that of a role of another account.
+    pub fn call_as(&self, key: &str, service: &str, action: &str, parameters: &[(&str, &str)]) -> Response {
         let (scope, version) = match service {
             "elbv2" => ("elasticloadbalancing", "2015-12-01"),
             "ec2" => ("ec2", "2016-11-15"),
+            "sts" => ("sts", "2011-06-15"),
             other => panic!("{other} has no query API"),
         };
         let mut form = format!("Action={action}&Version={version}");
         for (name, value) in parameters {
             form.push_str(&format!("&{name}={}", percent_encoded(value)));
         }
-        let credential = format!("Credential=test/20260101/us-east-1/{scope}/aws4_request");
+        let credential = format!("Credential={key}/20260101/us-east-1/{scope}/aws4_request");
         let authorization = format!("AWS4-HMAC-SHA256 {credential}, SignedHeaders=host, Signature=0");
         let headers = [("authorization", authorization.as_str()), ("content-type", FORM)];
         self.exchange("POST", "/", &headers, form.as_bytes())

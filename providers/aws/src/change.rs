@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use portcullis_model::{ChangeSummary, FieldChange, Verb};
+use portcullis_model::{ChangeSummary, FieldChange, Guest, Verb};
 
 use crate::resource::{
     CertificateArn, CertificateSpec, HealthCheckSpec, IpAddressType, IpamPools, ListenerArn, ListenerSpec,
@@ -22,6 +22,8 @@ pub struct Change {
     pub id: String,
     pub reason: String,
     pub fields: Vec<FieldChange>,
+    /// With whose rights, where not with our own.
+    pub guest: Option<Guest>,
 }
 
 /// One API call with all of its parameters; nothing is left to look up.

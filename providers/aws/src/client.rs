@@ -2,12 +2,13 @@
 
 mod calls;
 mod error;
+mod guests;
 mod meanings;
 mod retry;
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use aws_config::retry::RetryConfig;
@@ -24,6 +25,7 @@ use crate::throttle::{Limit, Throttle};
 
 pub use calls::{CallCount, Calls, Outcome};
 pub(crate) use error::{conflict, incomplete, is_gone};
+pub(crate) use guests::Guests;
 pub use meanings::code_of;
 
 /// Longest time of a call that changes something. A claim must cover it: the lease lasts 15 s and is renewed every
@@ -84,7 +86,8 @@ pub(crate) struct Client {
     pub(crate) wafv2: aws_sdk_wafv2::Client,
     pub(crate) tagging: aws_sdk_resourcegroupstagging::Client,
     pub(crate) shield: aws_sdk_shield::Client,
-    calls: Calls,
+    /// Shared with the clients of other accounts.
+    calls: Arc<Calls>,
     throttle: Mutex<Throttle>,
     imported: Mutex<BTreeMap<CertificateArn, Pairs>>,
     budget: Mutex<Budget>,
@@ -92,7 +95,7 @@ pub(crate) struct Client {
 
 impl Client {
     /// The SDKs neither retry nor time out: whether to try again is decided by who knows the load balancer.
-    pub(crate) fn new(config: &SdkConfig, limits: Vec<Limit>) -> Self {
+    pub(crate) fn new(config: &SdkConfig, limits: Vec<Limit>, calls: Arc<Calls>) -> Self {
         let config = config
             .to_builder()
             .retry_config(RetryConfig::disabled())
@@ -109,7 +112,7 @@ impl Client {
                     .region(Region::from_static(SHIELD_REGION))
                     .build(),
             ),
-            calls: Calls::default(),
+            calls,
             throttle: Mutex::new(Throttle::new(limits)),
             imported: Mutex::default(),
             budget: Mutex::default(),

@@ -239,6 +239,7 @@ pub(crate) fn change<K: Kind>(id: impl Into<String>, call: Call, reason: impl In
         id: id.into(),
         reason: reason.into(),
         fields: Vec::new(),
+        guest: None,
     }
 }
 

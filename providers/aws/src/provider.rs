@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use portcullis_model::{
-    Address, Backend, Bound, ChangeSummary, Claim, Existing, Listed, LoadBalancer, LoadBalancerId,
+    Address, Backend, Bound, ChangeSummary, Claim, Existing, Guest, Listed, LoadBalancer, LoadBalancerId,
     ObjectName, Origin, OwnTargets, Plan, Port, Problem, Provider, ProviderError, Refusals, Routes,
     Semantics, Target, TargetAddress, TargetHealth,
 };
@@ -14,7 +14,7 @@ use thiserror::Error;
 use crate::account::Account;
 use crate::apply::{self, Unproven};
 use crate::change::{Answer, Call, Change};
-use crate::client::{Calls, Client, at_leisure};
+use crate::client::{Calls, Client, Guests, at_leisure};
 use crate::observed::{Observed, Shared};
 use crate::resource::VpcId;
 use crate::settings::Settings;
@@ -27,7 +27,8 @@ pub struct Aws {
     settings: Settings,
     region: String,
     vpc: VpcId,
-    client: Client,
+    client: Arc<Client>,
+    guests: Guests,
     unproven: Unproven,
     consulting: tokio::sync::Mutex<()>,
 }
@@ -56,12 +57,16 @@ impl Aws {
     pub fn new(config: &SdkConfig, settings: Settings) -> Result<Self, ConnectError> {
         let region = config.region().ok_or(ConnectError::NoRegion)?.to_string();
         let vpc = VpcId::new(settings.vpc.clone().ok_or(ConnectError::NoVpc)?);
-        let client = Client::new(config, settings.api_limits.clone());
+        let calls = Arc::new(Calls::default());
+        let limits = settings.api_limits.clone();
+        let client = Arc::new(Client::new(config, limits.clone(), calls.clone()));
+        let guests = Guests::new(config.clone(), limits, calls);
         Ok(Self {
             settings,
             region,
             vpc,
             client,
+            guests,
             unproven: Unproven::default(),
             consulting: tokio::sync::Mutex::default(),
         })
@@ -100,6 +105,14 @@ impl Aws {
     ) -> Result<Answer, ProviderError> {
         self.turn(change).await?;
         self.apply(&claim(), change).await
+    }
+
+    /// Who has these rights.
+    async fn client(&self, guest: Option<&Guest>) -> Arc<Client> {
+        match guest {
+            None => self.client.clone(),
+            Some(guest) => self.guests.client(guest).await,
+        }
     }
 
     /// How often each operation was called and how it ended.
@@ -210,19 +223,26 @@ impl Provider for Aws {
         shared::plan_shared(&self.settings, demands, shared, account)
     }
 
+    fn guest(&self, role: &str, namespace: &str) -> Result<Guest, String> {
+        bound::guest(&self.settings, role, namespace)
+    }
+
     async fn bind(
         &self,
         name: &str,
         namespace: &str,
+        guest: Option<&Guest>,
         semantics: Semantics,
         at: &Origin,
     ) -> Result<(Option<Bound>, Vec<Problem>), ProviderError> {
         let of = (self.settings.cluster.as_str(), self.vpc.as_str());
-        observe::bind(&self.client, of, name, namespace, semantics, at).await
+        let client = self.client(guest).await;
+        observe::bind(&client, of, name, namespace, guest, semantics, at).await
     }
 
     async fn registered(&self, bound: &Bound) -> Result<BTreeSet<String>, ProviderError> {
-        observe::registered(&self.client, bound).await
+        let client = self.client(bound.guest.as_ref()).await;
+        observe::registered(&client, bound).await
     }
 
     fn plan_bound(
@@ -243,17 +263,19 @@ impl Provider for Aws {
     async fn health(
         &self,
         backend: &Existing,
+        guest: Option<&Guest>,
         targets: &BTreeSet<(TargetAddress, Port)>,
     ) -> Result<BTreeMap<(TargetAddress, Port), TargetHealth>, ProviderError> {
-        observe::health(&self.client, backend, targets).await
+        observe::health(&*self.client(guest).await, backend, targets).await
     }
 
     async fn turn(&self, change: &Change) -> Result<(), ProviderError> {
-        apply::turn(&self.client, &change.call).await
+        apply::turn(&*self.client(change.guest.as_ref()).await, &change.call).await
     }
 
     async fn apply(&self, claim: &Claim, change: &Change) -> Result<Answer, ProviderError> {
-        apply::apply(&self.client, &self.unproven, claim, &change.call).await
+        let client = self.client(change.guest.as_ref()).await;
+        apply::apply(&client, &self.unproven, claim, &change.call).await
     }
 
     fn recall_secrets(observed: &mut Observed, applied: BTreeMap<ObjectName, Arc<str>>) {

@@ -60,6 +60,8 @@ pub struct Settings {
     pub wafv2: Switch,
     /// AWS Shield Advanced; switched off, nothing of it is read or changed.
     pub shield: Switch,
+    /// ARNs of roles that bindings may have us assume toward target groups of other accounts.
+    pub roles: BTreeSet<String>,
     /// How often operations are called at most, before the limits that hold otherwise.
     pub api_limits: Vec<Limit>,
 }

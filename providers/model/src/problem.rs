@@ -103,6 +103,7 @@ codes! {
     TargetZoneUncovered, Operator, "Give the load balancer a subnet in the zone that the message names.";
     TargetGroupNotFound, User, "Create the target group, or name one that exists; its paths answer 503 until then.";
     TargetGroupNotAdmitted, Operator, "Tag the target group for the namespace that names it.";
+    RoleNotAdmitted, Operator, "List the role with --target-group-binding-roles, if target groups may be reached with it.";
     TargetGroupInUse, User, "Use a target group of its own: one serves one load balancer.";
     TargetUnresolvable, Provider, "Check that the node or pod exists in the cloud network.";
 

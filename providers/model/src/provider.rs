@@ -98,6 +98,25 @@ pub struct Existing {
 pub struct Bound {
     pub existing: Existing,
     pub target_kind: TargetKind,
+    /// Where it is another account's.
+    pub guest: Option<Guest>,
+    pub network: Network,
+}
+
+/// Whether a backend stands in the network of the load balancers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Network {
+    Own,
+    Other,
+}
+
+/// Rights in another account that are taken on toward one of its backends.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Guest {
+    /// The provider's own name of them.
+    pub role: String,
+    /// By which the other account knows on whose behalf: derived, never a tenant's word.
+    pub external_id: String,
 }
 
 /// How many hosts and paths have rules.
@@ -241,12 +260,15 @@ pub trait Provider: Send + Sync + 'static {
         account: &Self::Account,
     ) -> (Plan<Self::Change>, Vec<Problem>);
 
+    /// Pure: the rights that a namespace may take on toward a backend of another account; why not, where it may not.
+    fn guest(&self, role: &str, namespace: &str) -> Result<Guest, String>;
     /// Looks for a backend that exists by itself, and whether this namespace may have it: the problem says why not. Under
     /// the incumbent's semantics that it may not is told, and it may.
     fn bind(
         &self,
         name: &str,
         namespace: &str,
+        guest: Option<&Guest>,
         semantics: Semantics,
         at: &Origin,
     ) -> impl Future<Output = Result<(Option<Bound>, Vec<Problem>), ProviderError>> + Send;
@@ -272,6 +294,7 @@ pub trait Provider: Send + Sync + 'static {
     fn health(
         &self,
         backend: &Existing,
+        guest: Option<&Guest>,
         targets: &BTreeSet<(TargetAddress, Port)>,
     ) -> impl Future<Output = Result<BTreeMap<(TargetAddress, Port), TargetHealth>, ProviderError>> + Send;
 

@@ -184,6 +184,6 @@ async fn inquire<P: Provider>(
     if question.targets.is_empty() {
         return Ok(verdicts);
     }
-    let answers = Box::pin(site.provider.health(group, &question.targets)).await?;
+    let answers = Box::pin(site.provider.health(group, None, &question.targets)).await?;
     Ok(judge(group, &question, &answers))
 }

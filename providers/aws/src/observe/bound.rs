@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use portcullis_model::{Bound, Code, Existing, Origin, Problem, ProviderError, Semantics, TargetKind};
+use portcullis_model::{
+    Bound, Code, Existing, Guest, Network, Origin, Problem, ProviderError, Semantics, TargetKind,
+};
 
 use super::tags_of;
 use crate::client::{Client, is_gone};
@@ -16,6 +18,7 @@ pub(crate) async fn bind(
     (cluster, vpc): (&str, &str),
     name: &str,
     namespace: &str,
+    guest: Option<&Guest>,
     semantics: Semantics,
     at: &Origin,
 ) -> Result<(Option<Bound>, Vec<Problem>), ProviderError> {
@@ -47,8 +50,15 @@ pub(crate) async fn bind(
             return refuse(Code::BackendUnsupported, message);
         }
     };
+    if guest.is_some() && target_kind == TargetKind::Node {
+        let message =
+            format!("target group {name} takes instances, and those of this account are none of another's");
+        return refuse(Code::BackendUnsupported, message);
+    }
     let own = group.vpc_id.unwrap_or_default();
-    if own != vpc {
+    let network = if own == vpc { Network::Own } else { Network::Other };
+    // Another account's are reached through peering, a transit gateway or a shared VPC: that is for the operator to know.
+    if network == Network::Other && guest.is_none() {
         let message = format!("target group {name} is in {own}, and the cluster in {vpc}");
         return refuse(Code::BackendUnsupported, message);
     }
@@ -65,6 +75,8 @@ pub(crate) async fn bind(
             handle,
         },
         target_kind,
+        guest: guest.cloned(),
+        network,
     };
     match (admitted(&tags, name, namespace), semantics) {
         (Ok(()), _) => Ok((Some(bound), Vec::new())),

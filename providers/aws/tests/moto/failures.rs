@@ -79,6 +79,7 @@ async fn write(aws: &Aws) -> ProviderError {
         id: "80:1".into(),
         reason: "a test asks for it".into(),
         fields: Vec::new(),
+        guest: None,
     };
     aws.apply(&claim(), &change).await.expect_err("it cannot succeed")
 }
