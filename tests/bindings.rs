@@ -290,3 +290,94 @@ async fn a_target_group_of_another_account_is_reached_with_a_role_that_is_listed
     assert_eq!(left, [""; 0]);
     running.stop().await;
 }
+
+/// A load balancer of somebody else's that sends all requests to a target group.
+fn in_use(world: &World, arn: &str) {
+    let subnets = &world.account.subnets["internal-elb"];
+    let given = [
+        ("Name", "theirs"),
+        ("Scheme", "internal"),
+        ("Subnets.member.1", subnets[0].as_str()),
+        ("Subnets.member.2", subnets[1].as_str()),
+    ];
+    let answer = world.moto.call("elbv2", "CreateLoadBalancer", &given);
+    let balancer = element(&answer.text(), "LoadBalancerArn");
+    let given = [
+        ("LoadBalancerArn", balancer.as_str()),
+        ("Protocol", "HTTP"),
+        ("Port", "80"),
+        ("DefaultActions.member.1.Type", "forward"),
+        ("DefaultActions.member.1.TargetGroupArn", arn),
+    ];
+    assert_eq!(world.moto.call("elbv2", "CreateListener", &given).status, 200);
+}
+
+/// What the pod says of its gate: the status and the reason.
+fn gate(world: &World) -> Option<(String, String)> {
+    let pod = world.get("/api/v1/namespaces/shop/pods/gated")?;
+    let conditions = pod["status"]["conditions"].as_array()?.iter();
+    let mut own = conditions.filter(|one| one["type"] == GATE);
+    let own = own.next()?;
+    Some((
+        own["status"].as_str()?.to_owned(),
+        own["reason"].as_str()?.to_owned(),
+    ))
+}
+
+const GATE: &str = "target-health.elbv2.k8s.aws/mine";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_gate_of_a_binding_opens_when_its_target_is_healthy() {
+    let world = Arc::new(World::start().await);
+    let arn = with(&world, |world| {
+        world.post(
+            "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
+            &definition(),
+        );
+        let node = &world.account.nodes[0];
+        let pod = json!({
+            "metadata": {"name": "gated", "labels": {"app": "web"}},
+            "spec": {
+                "nodeName": node.id, "containers": [{"name": "web", "image": "web"}],
+                "readinessGates": [{"conditionType": GATE}],
+            },
+        });
+        world.post("/api/v1/namespaces/shop/pods", &pod);
+        let address = &node.pods[1];
+        let status = json!({
+            "phase": "Running", "podIP": address, "podIPs": [{"ip": address}],
+            "conditions": [{"type": "ContainersReady", "status": "True"}],
+        });
+        world.patch(
+            "/api/v1/namespaces/shop/pods/gated/status",
+            &json!({"status": status}),
+        );
+        let mut endpoints = world.endpoints(&[("gated", 0, 1)]);
+        endpoints[0]["conditions"] = json!({"ready": false, "serving": false, "terminating": false});
+        world.patch(&format!("{SLICES}/web"), &json!({"endpoints": endpoints}));
+        target_group(world, "mine", "shop")
+    })
+    .await;
+    until(&world, "the kind is served", |world| {
+        world.get(BINDINGS).map(drop)
+    })
+    .await;
+    let running = world.control(world.aws().await).await;
+    let of = arn.clone();
+    with(&world, move |world| {
+        world.post(BINDINGS, &binding("mine", &of, &json!({})));
+    })
+    .await;
+    let unused = ("False".to_owned(), "Target.NotInUse".to_owned());
+    until(&world, "nobody sends it requests", move |world| {
+        (gate(world)? == unused).then_some(())
+    })
+    .await;
+    with(&world, move |world| in_use(world, &arn)).await;
+    let open = ("True".to_owned(), "Healthy".to_owned());
+    until(&world, "its gate opens", move |world| {
+        (gate(world)? == open).then_some(())
+    })
+    .await;
+    running.stop().await;
+}

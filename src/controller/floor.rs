@@ -308,8 +308,9 @@ impl<P: Provider> Floor<P> {
         }
         self.probing = true;
         let shop = self.shop.clone();
-        self.chores
-            .spawn(async move { Chore::Probed(shop.gates.look(&shop.site, now()).await) });
+        self.chores.spawn(async move {
+            Chore::Probed(shop.gates.look(&shop.site, shop.bindings.as_deref(), now()).await)
+        });
     }
 
     pub(super) fn measure(&self) {

@@ -47,11 +47,30 @@ pub struct Kept {
     pub error: Option<BindingError>,
 }
 
+/// A binding whose targets are in their target group, as of the last look.
+#[derive(Clone, Debug)]
+pub struct Served {
+    pub bound: Bound,
+    pub targets: Arc<[Target]>,
+}
+
+/// How a binding stands.
+#[derive(Clone, Debug)]
+pub enum Standing {
+    /// There is none.
+    Nowhere,
+    /// It was not looked at yet, or it is refused.
+    Waiting,
+    Served(Served),
+}
+
 /// What is known of a binding from the last look.
 enum Known<P: Provider> {
     Bound {
         spec: BindingSpec,
         bound: Bound,
+        /// None before the first look.
+        targets: Option<Arc<[Target]>>,
         problems: Vec<Problem>,
         registered: BTreeSet<String>,
         /// Of these, ours; none where all are.
@@ -70,6 +89,8 @@ pub struct Bindings<P: Provider> {
     client: Client,
     all: Mutex<BTreeMap<ObjectName, Arc<Binding>>>,
     known: tokio::sync::Mutex<BTreeMap<ObjectName, Known<P>>>,
+    /// Of what is known, what others ask for while a look is under way.
+    served: Mutex<BTreeMap<ObjectName, Served>>,
 }
 
 impl<P: Provider> fmt::Debug for Bindings<P> {
@@ -84,12 +105,26 @@ impl<P: Provider> Bindings<P> {
             client,
             all: Mutex::default(),
             known: tokio::sync::Mutex::default(),
+            served: Mutex::default(),
         }
     }
 
     fn all(&self) -> MutexGuard<'_, BTreeMap<ObjectName, Arc<Binding>>> {
         // Single inserts and removals: the map is whole whatever panicked while it held the lock.
         self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn served(&self) -> MutexGuard<'_, BTreeMap<ObjectName, Served>> {
+        // As above.
+        self.served.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn standing(&self, name: &ObjectName) -> Standing {
+        if !self.all().contains_key(name) {
+            return Standing::Nowhere;
+        }
+        let served = self.served().get(name).cloned();
+        served.map_or(Standing::Waiting, Standing::Served)
     }
 
     /// One look at every binding, the oldest first: of two for one target group it counts.
@@ -120,6 +155,21 @@ impl<P: Provider> Bindings<P> {
                 error,
             });
         }
+        let served = known.iter().filter_map(|(name, known)| match known {
+            Known::Bound {
+                bound,
+                targets: Some(targets),
+                ..
+            } => Some((
+                name.clone(),
+                Served {
+                    bound: bound.clone(),
+                    targets: targets.clone(),
+                },
+            )),
+            Known::Bound { targets: None, .. } | Known::Refused { .. } => None,
+        });
+        *self.served() = served.collect();
         out
     }
 
@@ -145,6 +195,7 @@ impl<P: Provider> Bindings<P> {
         let found = self.find(site, binding, spec, before, &account).await?;
         let Known::Bound {
             bound,
+            mut targets,
             mut problems,
             mut registered,
             mut own,
@@ -191,6 +242,7 @@ impl<P: Provider> Bindings<P> {
                 &account,
             )
             .await?;
+            targets = Some(wanted);
         }
         if binding.deleting {
             self.release(binding).await?;
@@ -200,6 +252,7 @@ impl<P: Provider> Bindings<P> {
         let after = Known::Bound {
             spec: spec.clone(),
             bound,
+            targets,
             problems: problems
                 .into_iter()
                 .filter(|problem| problem.code == Code::TargetGroupNotAdmitted)
@@ -292,6 +345,7 @@ impl<P: Provider> Bindings<P> {
                 Some(false) | None => None,
             },
             bound,
+            targets: None,
             problems,
         })
     }

@@ -12,7 +12,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use portcullis_model::{
-    Backend, Existing, Port, TargetAddress, TargetHealth, TargetHealthState, TargetState,
+    Backend, Existing, Port, Target, TargetAddress, TargetHealth, TargetHealthState, TargetState,
 };
 
 use crate::cluster::object::{Pod, TARGET_HEALTH};
@@ -81,13 +81,14 @@ pub fn ask(group: &Existing, backend: Option<&Backend>, pods: &[Arc<Pod>]) -> (Q
         };
         return (Question::default(), pods.iter().map(unused).collect());
     };
+    (ask_about(&backend.targets, pods), Vec::new())
+}
+
+/// Of pods that wait for a target group with these targets: what to ask.
+pub fn ask_about(targets: &[Target], pods: &[Arc<Pod>]) -> Question {
     let mut question = Question::default();
     for pod in pods {
-        for target in backend
-            .targets
-            .iter()
-            .filter(|target| target.state == TargetState::Ready)
-        {
+        for target in targets.iter().filter(|target| target.state == TargetState::Ready) {
             if let TargetAddress::Ip(ip) = &target.address
                 && pod.addresses.iter().any(|own| own.to_canonical() == *ip)
             {
@@ -96,7 +97,7 @@ pub fn ask(group: &Existing, backend: Option<&Backend>, pods: &[Arc<Pod>]) -> (Q
             }
         }
     }
-    (question, Vec::new())
+    question
 }
 
 /// What the answers say: of a pod with several ports, all must be healthy.

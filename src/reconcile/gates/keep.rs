@@ -9,12 +9,13 @@ use k8s_openapi::api::core::v1::Pod as KubePod;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams};
 use kube::{Api, Client};
-use portcullis_model::{Existing, Listed, LoadBalancerId, Provider, ProviderError};
+use portcullis_model::{Existing, Listed, LoadBalancerId, ObjectName, Provider, ProviderError};
 use serde_json::json;
 use tracing::{debug, info, warn};
 
-use super::{Verdict, abandoned, ask, judge, waiting};
+use super::{Verdict, abandoned, ask, ask_about, judge, waiting};
 use crate::cluster::object::Pod;
+use crate::reconcile::bindings::{Bindings, Served, Standing};
 use crate::reconcile::memory::Remembered;
 use crate::reconcile::pass::Site;
 use crate::reconcile::view::View;
@@ -45,15 +46,40 @@ impl<P: Provider> Keeper<P> {
     }
 
     /// One look at all pods that wait. Without any, nobody is asked.
-    pub async fn look(&self, site: &Site<P>, now: Instant) -> Result<(), ProviderError> {
+    pub async fn look(
+        &self,
+        site: &Site<P>,
+        bindings: Option<&Bindings<P>>,
+        now: Instant,
+    ) -> Result<(), ProviderError> {
         let mut by_group: BTreeMap<String, Vec<Arc<Pod>>> = BTreeMap::new();
+        let mut by_binding: BTreeMap<ObjectName, (Served, Vec<Arc<Pod>>)> = BTreeMap::new();
         let all = site
             .index
             .lock()
             .synced()
             .map(|synced| waiting(synced.gated_pods()));
         for (pod, group) in all.unwrap_or_default() {
-            by_group.entry(group).or_default().push(pod);
+            // The gate of a binding has the binding's name.
+            let binding = ObjectName::new(pod.meta.name.namespace.clone(), group.as_str());
+            match bindings.map_or(Standing::Nowhere, |bindings| bindings.standing(&binding)) {
+                Standing::Nowhere => by_group.entry(group).or_default().push(pod),
+                Standing::Waiting => {}
+                Standing::Served(served) => {
+                    let (_, pods) = by_binding.entry(binding).or_insert((served, Vec::new()));
+                    pods.push(pod);
+                }
+            }
+        }
+        for (binding, (served, pods)) in &by_binding {
+            match inquire_bound(site, binding, served, pods).await {
+                Ok(verdicts) => self.tell_all(&verdicts).await,
+                // One that may not be asked keeps none of the others waiting.
+                Err(error) => {
+                    let binding = binding.to_string();
+                    warn!(binding, code = %error.code, error = &error as &dyn std::error::Error, "targets' health was not read");
+                }
+            }
         }
         self.missing().retain(|name, _| by_group.contains_key(name));
         site.memory.keep_former(|name| by_group.contains_key(name));
@@ -71,11 +97,15 @@ impl<P: Provider> Keeper<P> {
                     Listed::Nowhere => self.nowhere(&account, &name, &pods).await,
                 },
             };
-            for verdict in verdicts.iter().filter(|verdict| !verdict.is_told()) {
-                self.tell(verdict).await;
-            }
+            self.tell_all(&verdicts).await;
         }
         Ok(())
+    }
+
+    async fn tell_all(&self, verdicts: &[Verdict]) {
+        for verdict in verdicts.iter().filter(|verdict| !verdict.is_told()) {
+            self.tell(verdict).await;
+        }
     }
 
     /// A target group may be younger than the last reading of the account, or be known to the incumbent by another
@@ -186,4 +216,24 @@ async fn inquire<P: Provider>(
     }
     let answers = Box::pin(site.provider.health(group, None, &question.targets)).await?;
     Ok(judge(group, &question, &answers))
+}
+
+/// What the provider says of the targets of a binding: one call, where any of these pods is among them.
+async fn inquire_bound<P: Provider>(
+    site: &Site<P>,
+    binding: &ObjectName,
+    served: &Served,
+    pods: &[Arc<Pod>],
+) -> Result<Vec<Verdict>, ProviderError> {
+    let group = Existing {
+        name: binding.name.to_string(),
+        ..served.bound.existing.clone()
+    };
+    let question = ask_about(&served.targets, pods);
+    if question.targets.is_empty() {
+        return Ok(Vec::new());
+    }
+    let guest = served.bound.guest.as_ref();
+    let answers = Box::pin(site.provider.health(&group, guest, &question.targets)).await?;
+    Ok(judge(&group, &question, &answers))
 }
