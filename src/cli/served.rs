@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use portcullis_model::{
     Action, FixedResponse, Listener, LoadBalancer, LoadBalancerId, ObjectName, Options, Origin, Port,
     Problem, Protocol, Semantics,
 };
-use portcullis_proxy::{Handle, KeyPairPem, ServedPorts, Server, ServerConfig, ServingState};
+use portcullis_proxy::{Handle, KeyPairPem, Material, ServedPorts, Server, ServerConfig, ServingState};
 use tracing::{info, warn};
 
 use super::folder;
@@ -118,14 +119,21 @@ fn compile(
     let translated = folder::translate(manifests.objects(), settings, SecretsMode::Read);
     problems.extend(translated.refused);
     // All Ingresses of a folder are one load balancer here, so there is one at most.
-    let (balancer, pairs) = match translated.balancers.into_iter().next() {
+    let (balancer, stored) = match translated.balancers.into_iter().next() {
         Some((snapshot, translation)) => {
             problems.extend(translation.problems);
-            (translation.balancer.unwrap_or_else(nothing), key_pairs(&snapshot))
+            (
+                translation.balancer.unwrap_or_else(nothing),
+                Stored::of(&snapshot),
+            )
         }
-        None => (nothing(), BTreeMap::new()),
+        None => (nothing(), Stored::default()),
     };
-    let (state, refused) = ServingState::build(&balancer, &pairs, previous, ports)?;
+    let material = Material {
+        key_pairs: &stored.key_pairs,
+        authorities: &stored.authorities,
+    };
+    let (state, refused) = ServingState::build(&balancer, material, previous, ports)?;
     problems.extend(refused);
     Ok(Compiled {
         state,
@@ -135,20 +143,30 @@ fn compile(
     })
 }
 
-fn key_pairs(snapshot: &Snapshot) -> BTreeMap<ObjectName, KeyPairPem> {
-    let Secrets::Read(secrets) = &snapshot.secrets else {
-        return BTreeMap::new();
-    };
-    secrets
-        .iter()
-        .filter_map(|(name, secret)| {
-            let key = secret.key.as_ref()?;
-            Some((
-                name.clone(),
-                KeyPairPem::new(secret.certificate.clone()?, key.reveal()),
-            ))
-        })
-        .collect()
+/// What lies in the Secrets of a snapshot.
+#[derive(Default)]
+struct Stored {
+    key_pairs: BTreeMap<ObjectName, KeyPairPem>,
+    authorities: BTreeMap<ObjectName, Arc<[u8]>>,
+}
+
+impl Stored {
+    fn of(snapshot: &Snapshot) -> Self {
+        let Secrets::Read(secrets) = &snapshot.secrets else {
+            return Self::default();
+        };
+        let mut stored = Self::default();
+        for (name, secret) in secrets {
+            if let (Some(certificate), Some(key)) = (&secret.certificate, &secret.key) {
+                let pair = KeyPairPem::new(certificate.clone(), key.reveal());
+                stored.key_pairs.insert(name.clone(), pair);
+            }
+            if let Some(authorities) = &secret.authorities {
+                stored.authorities.insert(name.clone(), authorities.clone());
+            }
+        }
+        stored
+    }
 }
 
 /// What is served of a folder without Ingresses: 404 to everybody.

@@ -200,6 +200,8 @@ pub struct Secret {
     pub certificate: Option<Arc<[u8]>>,
     /// `tls.key`, decoded from base64.
     pub key: Option<Sealed<[u8]>>,
+    /// `ca.crt`, decoded from base64; PEM if it is right.
+    pub authorities: Option<Arc<[u8]>>,
     /// `clientID`, or `clientId` where that is absent, decoded from base64.
     pub client_id: Option<Sealed<[u8]>>,
     /// `clientSecret`, decoded from base64.

@@ -274,6 +274,7 @@ mod tests {
             key: None,
             client_id: id.map(Sealed::new),
             client_secret: value.map(Sealed::new),
+            authorities: None,
             key_pair: Default::default(),
         }
     }

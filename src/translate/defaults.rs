@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use portcullis_model::{Action, Code, FixedResponse, LoadBalancerId, Origin, Port, Problem, Rule};
+use portcullis_model::{Action, Code, Condition, FixedResponse, LoadBalancerId, Origin, Port, Problem, Rule};
 
 use super::auth::{self, Gate};
 use super::backends::Backends;
-use super::member::Part;
+use super::member::{Part, Wire};
 use super::ownership::Owners;
 use super::precedence::{Answer, Draft, Fallback, Fallbacks, PathKind, Written};
 use super::rules::refused_by;
@@ -59,27 +59,18 @@ pub(super) fn read<'a>(
             let fallback = fallback(part, ports, member, port, answer);
             if !out.fallbacks.by_port.contains_key(&port) {
                 if let Some((condition, answer)) = &fallback.guarded {
-                    out.drafts.push(Draft {
-                        rule: Rule {
-                            ports: [port].into(),
-                            hosts: Vec::new(),
-                            paths: Vec::new(),
-                            conditions: vec![condition.clone()],
-                            authenticate: answer.authenticate.clone(),
-                            rewrites: Vec::new(),
-                            action: answer.action.clone(),
-                            origin: at.clone(),
-                        },
-                        place: Written {
-                            member,
-                            rule: 0,
-                            path: 0,
-                            piece: 0,
-                        },
-                        kind: PathKind::Default,
-                    });
+                    let condition = Some(condition.clone());
+                    out.drafts
+                        .push(by_default(member, port, condition, answer.clone(), &at));
                 }
-                out.fallbacks.by_port.insert(port, fallback.clone());
+                let mut here = fallback.clone();
+                // What a listener answers by itself asks nothing of clients: a rule does, in its place.
+                if !here.answer.clients.is_off() && ports.wires.get(&port) == Some(&Wire::Https) {
+                    let closed = Answer::of(standing::refused(Refused::Clients));
+                    let answer = std::mem::replace(&mut here.answer, closed);
+                    out.drafts.push(by_default(member, port, None, answer, &at));
+                }
+                out.fallbacks.by_port.insert(port, here);
                 out.origins.insert(port, at.clone());
             }
             out.fallbacks.by_group.insert(key, fallback);
@@ -117,6 +108,30 @@ pub(super) fn read<'a>(
     out
 }
 
+/// A default backend's answer as a rule.
+fn by_default(member: usize, port: Port, condition: Option<Condition>, answer: Answer, at: &Origin) -> Draft {
+    Draft {
+        rule: Rule {
+            ports: [port].into(),
+            hosts: Vec::new(),
+            paths: Vec::new(),
+            conditions: condition.into_iter().collect(),
+            clients: answer.clients,
+            authenticate: answer.authenticate,
+            rewrites: Vec::new(),
+            action: answer.action,
+            origin: at.clone(),
+        },
+        place: Written {
+            member,
+            rule: 0,
+            path: 0,
+            piece: 0,
+        },
+        kind: PathKind::Default,
+    }
+}
+
 /// All ports of all groups, with where to everything is redirected that stands there.
 fn redirecting(parts: &[Part<'_>], ports: &Ports) -> BTreeMap<(LoadBalancerId, Port), Option<Port>> {
     let mut all = BTreeMap::new();
@@ -146,6 +161,7 @@ fn answer_of<'a>(
     match backends.gate(part, backend, problems) {
         Gate::Closed(annotation) => Answer::of(refused_by(annotation)),
         gate @ (Gate::Open | Gate::Guarded(_)) => Answer {
+            clients: part.clients.clone(),
             authenticate: gate.step(),
             action: backends.action(part, backend, at, problems),
         },

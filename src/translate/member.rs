@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
-use portcullis_model::{Code, LoadBalancerId, ObjectName, Origin, Port, Problem, Semantics};
+use portcullis_model::{
+    ClientCertificates, Code, LoadBalancerId, ObjectName, Origin, Port, Problem, Semantics,
+};
 
 use super::admission;
 use super::annotations::{Annotations, Setting, Written, value};
@@ -38,6 +40,8 @@ pub(super) struct Part<'a> {
     /// Who may connect; what could be read of it.
     pub(super) ranges: Option<Ranges>,
     pub(super) certificates: Vec<String>,
+    /// What its rules ask of clients' certificates by themselves: off where listeners ask in their place.
+    pub(super) clients: ClientCertificates,
     /// HTTPS ports at which none of its rules may be served: what they ask of clients cannot be had.
     pub(super) closed: BTreeSet<Port>,
     /// Why none of its rules may be served.
@@ -260,6 +264,7 @@ fn read_one<'a>(
         redirect: annotations.read("ssl-redirect", port, problems),
         ranges,
         certificates,
+        clients: ClientCertificates::Off,
         closed: BTreeSet::new(),
         refusal,
         foreign: Foreign::default(),

@@ -4,9 +4,11 @@
 //! first in order counts. Another that asked for what it then does not have is not served without it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use portcullis_model::{
-    ClientCertificates, Clients, Code, Firewall, FirewallChoice, Port, Problem, Semantics,
+    ClientCertificates, Clients, Code, Firewall, FirewallChoice, ObjectName, Port, Problem, Semantics,
+    TrustStore,
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -34,25 +36,38 @@ pub(super) fn decide(parts: &mut [Part<'_>], settings: &Settings, problems: &mut
         },
         Merge::OneLoadBalancer => {
             for part in parts {
-                refuse_alone(part, problems);
+                stand_alone(part, problems);
             }
             Protection::default()
         }
     }
 }
 
-/// Who serves all as one has neither: each member that asks for one is closed.
-fn refuse_alone(part: &mut Part<'_>, problems: &mut Vec<Problem>) {
-    let wanted = certificates(part, problems);
-    let asking = wanted
-        .iter()
-        .filter(|(_, asked)| **asked != ClientCertificates::Off);
-    let ports: Vec<Port> = asking.map(|(port, _)| *port).collect();
-    if let (Some(written), false) = (part.annotations.get(CLIENTS), ports.is_empty()) {
-        let message = "clients' certificates are not asked for here: what relies on them answers 503";
-        let at = part.annotations.origin(written);
-        problems.push(Problem::new(Code::AnnotationUnsupported, at, message));
-        part.closed.insert(standard(Wire::Https));
+/// Who serves all as one asks clients for each member's sake alone, by host, and has no firewall: what asks for what
+/// cannot be had is closed.
+fn stand_alone(part: &mut Part<'_>, problems: &mut Vec<Problem>) {
+    // All HTTPS ports have become one: the most that is asked at any of them counts.
+    let asked = certificates(part, problems)
+        .into_values()
+        .max()
+        .unwrap_or_default();
+    match (&asked, part.annotations.get(CLIENTS)) {
+        (
+            ClientCertificates::Verify {
+                trust_store: TrustStore::Given(name),
+                ..
+            },
+            Some(written),
+        ) => {
+            let message = format!(
+                "trust store {} is known to AWS alone: what relies on it answers 503 here, where secret/NAME names a Secret",
+                value::shown(name)
+            );
+            let at = part.annotations.origin(written);
+            problems.push(Problem::new(Code::AnnotationUnsupported, at, message));
+            part.closed.insert(standard(Wire::Https));
+        }
+        _ => part.clients = asked,
     }
     match wish(&part.annotations) {
         None => {}
@@ -100,7 +115,7 @@ fn clients(parts: &mut [Part<'_>], problems: &mut Vec<Problem>) -> BTreeMap<Port
             }
             continue;
         };
-        if !suffices(&first.certificates, asked) {
+        if !first.certificates.suffices_for(asked) {
             part.closed.insert(*port);
         } else if *asked != ClientCertificates::Off {
             first.relied_on_by.insert(part.ingress.meta.name.clone());
@@ -117,19 +132,6 @@ fn clients(parts: &mut [Part<'_>], problems: &mut Vec<Problem>) -> BTreeMap<Port
     all.into_iter()
         .map(|(port, (clients, _))| (port, clients))
         .collect()
-}
-
-/// Whether whoever passes `has` would pass `wanted` as well.
-fn suffices(has: &ClientCertificates, wanted: &ClientCertificates) -> bool {
-    match (has, wanted) {
-        (_, ClientCertificates::Off) => true,
-        (
-            ClientCertificates::PassThrough | ClientCertificates::Verify { .. },
-            ClientCertificates::PassThrough,
-        ) => true,
-        (ClientCertificates::Off, ClientCertificates::PassThrough) => false,
-        (has, wanted @ ClientCertificates::Verify { .. }) => has == wanted,
-    }
 }
 
 #[derive(Deserialize)]
@@ -156,9 +158,11 @@ fn certificates(part: &mut Part<'_>, problems: &mut Vec<Problem>) -> BTreeMap<Po
             false => (*port, standard(*wire)),
         })
         .collect();
-    let mut out = BTreeMap::new();
+    let mut out: BTreeMap<Port, ClientCertificates> = BTreeMap::new();
+    let mut seen = BTreeSet::new();
     let mut closed = BTreeSet::new();
     let mut astray = false;
+    let namespace = &part.ingress.meta.name.namespace;
     let mut tell = |why: String| problems.push(part.annotations.invalid(written, why));
     match json::read::<Vec<Value>>(written.value) {
         Err(why) => {
@@ -173,7 +177,7 @@ fn certificates(part: &mut Part<'_>, problems: &mut Vec<Problem>) -> BTreeMap<Po
                     astray = true;
                     continue;
                 };
-                let read = read_entry(entry);
+                let read = read_entry(entry, namespace);
                 match (served.get(&port), read) {
                     (None, _) => {
                         tell(format!("the Ingress does not listen on port {port} with HTTPS"));
@@ -185,13 +189,25 @@ fn certificates(part: &mut Part<'_>, problems: &mut Vec<Problem>) -> BTreeMap<Po
                         closed.insert(*at);
                     }
                     (Some(at), Ok(asked)) => {
-                        if out
-                            .insert(*at, asked.clone())
-                            .is_some_and(|before| before != asked)
-                        {
-                            tell(format!("port {port} stands twice, with different settings"));
-                            closed.insert(*at);
+                        let here = out.entry(*at).or_insert_with(|| asked.clone());
+                        if asked != *here {
+                            let why = match seen.contains(&port) {
+                                true => Some("stands twice, with different settings"),
+                                // Ports that have become one: what asks for more serves for both.
+                                false if asked.suffices_for(here) => None,
+                                false if here.suffices_for(&asked) => None,
+                                false => {
+                                    Some("asks for other certificates than a port that is served with it")
+                                }
+                            };
+                            if let Some(why) = why {
+                                tell(format!("port {port} {why}"));
+                                closed.insert(*at);
+                            } else if asked.suffices_for(here) {
+                                *here = asked;
+                            }
                         }
+                        seen.insert(port);
                     }
                 }
             }
@@ -206,7 +222,7 @@ fn certificates(part: &mut Part<'_>, problems: &mut Vec<Problem>) -> BTreeMap<Po
 }
 
 /// Source of what goes with what: AWS Load Balancer Controller, `model_build_listener.go`.
-fn read_entry(entry: Value) -> Result<ClientCertificates, String> {
+fn read_entry(entry: Value, namespace: &Arc<str>) -> Result<ClientCertificates, String> {
     let entry: Entry = serde_path_to_error::deserialize(entry).map_err(|error| error.to_string())?;
     let advertise = match entry.advertisetruststorecanames.as_deref() {
         None => None,
@@ -219,8 +235,9 @@ fn read_entry(entry: Value) -> Result<ClientCertificates, String> {
         Some("passthrough") => ClientCertificates::PassThrough,
         Some("verify") => {
             let trust_store = entry.truststore.filter(|name| !name.is_empty());
+            let trust_store = trust_store.ok_or("mode verify needs a trustStore")?;
             return Ok(ClientCertificates::Verify {
-                trust_store: trust_store.ok_or("mode verify needs a trustStore")?,
+                trust_store: read_trust_store(trust_store, namespace)?,
                 ignore_expiry: entry.ignoreclientcertificateexpiry.unwrap_or(false),
                 advertise_authorities: advertise.unwrap_or(false),
             });
@@ -240,6 +257,35 @@ fn read_entry(entry: Value) -> Result<ClientCertificates, String> {
         }
     }
     Ok(mode)
+}
+
+/// In place of the name of a trust store, which holds no `/` (source: ELBv2 API, TrustStoreName): a Secret follows.
+const SECRET: &str = "secret/";
+
+fn read_trust_store(text: String, namespace: &Arc<str>) -> Result<TrustStore, String> {
+    match text.strip_prefix(SECRET) {
+        None => Ok(TrustStore::Given(text)),
+        Some("") => Err("trustStore names no Secret".to_owned()),
+        Some(name) if name.contains('/') => {
+            Err("trustStore names a Secret of the Ingress's own namespace, without the namespace".to_owned())
+        }
+        Some(name) => Ok(TrustStore::Stored(ObjectName::new(namespace.clone(), name))),
+    }
+}
+
+/// The Secrets that an annotation's value names as trust stores, whether the rest of it is right or not.
+pub(super) fn secrets(annotations: &Annotations<'_>, namespace: &Arc<str>) -> BTreeSet<ObjectName> {
+    let Some(written) = annotations.get(CLIENTS) else {
+        return BTreeSet::new();
+    };
+    let entries = json::read::<Vec<Value>>(written.value).unwrap_or_default();
+    let named = entries
+        .iter()
+        .filter_map(|entry| entry.get("truststore")?.as_str());
+    named
+        .filter_map(|text| text.strip_prefix(SECRET))
+        .map(|name| ObjectName::new(namespace.clone(), name))
+        .collect()
 }
 
 const FIREWALL: &str = "wafv2-acl-arn";

@@ -185,6 +185,7 @@ impl Reader<'_, '_> {
             hosts: Vec::new(),
             paths: Vec::new(),
             conditions: constraints.conditions,
+            clients: self.part.clients.clone(),
             authenticate,
             rewrites,
             action,

@@ -50,7 +50,9 @@ pub use diff::{Difference, diff};
 pub use glob::Glob;
 pub use host::{HostMatch, HostName};
 pub use key_pair::{KeyAlgorithm, KeyPair, Stored};
-pub use listener::{Certificate, CertificateSource, ClientCertificates, Clients, Listener, Protocol, Tls};
+pub use listener::{
+    Certificate, CertificateSource, ClientCertificates, Clients, Listener, Protocol, Tls, TrustStore,
+};
 pub use name::{LoadBalancerId, ObjectName, Port};
 pub use origin::Origin;
 pub use path::{ExactPath, PathMatch, PathPrefix};

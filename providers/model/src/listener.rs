@@ -1,6 +1,7 @@
 //! Where a load balancer listens: port, protocol and certificates in, a listener out.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use serde::Serialize;
 
@@ -9,6 +10,7 @@ use crate::auth::Authenticate;
 use crate::host::HostMatch;
 use crate::name::{ObjectName, Port};
 use crate::origin::Origin;
+use crate::text::serialize_as_display;
 
 /// Where a certificate is found.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -30,18 +32,64 @@ pub struct Certificate {
     pub origin: Origin,
 }
 
+/// Where the authorities are found that clients' certificates are verified with.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TrustStore {
+    /// The provider's own name for them.
+    Given(String),
+    /// A Secret that holds them under `ca.crt`.
+    Stored(ObjectName),
+}
+
+impl fmt::Display for TrustStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Given(name) => f.write_str(name),
+            Self::Stored(secret) => write!(f, "secret/{secret}"),
+        }
+    }
+}
+
+serialize_as_display!(TrustStore);
+
 /// What is asked of clients' own certificates. In the order of what is asked: each asks for more than those before.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub enum ClientCertificates {
+    #[default]
     Off,
     /// Asked for and passed on unverified.
     PassThrough,
     Verify {
-        /// The provider's name for the trusted authorities.
-        trust_store: String,
+        trust_store: TrustStore,
         ignore_expiry: bool,
         advertise_authorities: bool,
     },
+}
+
+impl ClientCertificates {
+    pub fn is_off(&self) -> bool {
+        *self == Self::Off
+    }
+
+    /// Whether whoever passes this would pass `wanted` as well.
+    pub fn suffices_for(&self, wanted: &Self) -> bool {
+        match (self, wanted) {
+            (_, Self::Off) => true,
+            (Self::PassThrough | Self::Verify { .. }, Self::PassThrough) => true,
+            (Self::Off, Self::PassThrough) => false,
+            (has, wanted @ Self::Verify { .. }) => has == wanted,
+        }
+    }
+}
+
+impl fmt::Display for ClientCertificates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Off => f.write_str("off"),
+            Self::PassThrough => f.write_str("passed through"),
+            Self::Verify { trust_store, .. } => write!(f, "verified by {trust_store}"),
+        }
+    }
 }
 
 /// What is asked of clients' certificates, and for whose sake.

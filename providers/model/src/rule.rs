@@ -9,6 +9,7 @@ use crate::action::{Action, Rewrite};
 use crate::auth::Authenticate;
 use crate::condition::Condition;
 use crate::host::HostMatch;
+use crate::listener::ClientCertificates;
 use crate::name::Port;
 use crate::origin::Origin;
 use crate::path::PathMatch;
@@ -26,6 +27,10 @@ pub struct Rule {
     /// All of these.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
+    /// What clients must have shown of themselves, on HTTPS listeners: beside what the listener asks of all, where one
+    /// listener serves members that ask for different things.
+    #[serde(skip_serializing_if = "ClientCertificates::is_off")]
+    pub clients: ClientCertificates,
     /// Comes before the action, on HTTPS listeners.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub authenticate: Option<Authenticate>,
@@ -59,6 +64,9 @@ impl fmt::Display for Rule {
         write!(f, "{ports} {} {}", any(&self.hosts, "*"), any(&self.paths, "*"))?;
         for condition in &self.conditions {
             write!(f, " {condition}")?;
+        }
+        if !self.clients.is_off() {
+            write!(f, " → client certificates {}", self.clients)?;
         }
         if let Some(step) = &self.authenticate {
             write!(f, " → {step}")?;

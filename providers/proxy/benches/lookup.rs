@@ -29,6 +29,7 @@ fn balancer(hosts: usize) -> LoadBalancer {
         paths: vec![PathMatch::Prefix(PathPrefix::parse(path).unwrap())],
         conditions: Vec::new(),
         authenticate: None,
+        clients: Default::default(),
         rewrites: Vec::new(),
         action: answer(),
         origin: origin.clone(),

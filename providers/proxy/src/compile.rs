@@ -11,9 +11,10 @@ use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
 use portcullis_model::{
     self as model, Authenticate, BackendId, ClientCertificates, Code, FixedResponse, HostMatch, Listener,
-    LoadBalancer, Origin, PathMatch, Port, Problem, Protocol, Redirect, Rule,
+    LoadBalancer, Origin, PathMatch, Port, Problem, Protocol, Redirect, Rule, Tls,
 };
 
+use crate::clients::{ClientBuilder, ClientTable, unknown};
 use crate::sticky::Sticky;
 use crate::table::{
     Action, Choice, Forward, HostIndex, ListenerTable, Page, PathIndex, Route, RouteTable, RuleIndex,
@@ -40,11 +41,13 @@ impl ServedPorts {
 
 /// Compiles the rules and listeners. Backends and certificates are the serving state's.
 pub fn compile(balancer: &LoadBalancer, served: ServedPorts) -> (RouteTable, Vec<Problem>) {
+    let base = asked_of_all(balancer).filter(|(asked, _)| unknown(asked).is_none());
     let mut compiler = Compiler {
         balancer,
         served,
         backends: balancer.backends.keys().zip(0..).collect(),
         ports: HashMap::new(),
+        clients: ClientBuilder::new(balancer, base),
         problems: Vec::new(),
     };
     let mut hosts = HostBuilder::default();
@@ -56,15 +59,56 @@ pub fn compile(balancer: &LoadBalancer, served: ServedPorts) -> (RouteTable, Vec
     let listeners = balancer
         .listeners
         .iter()
-        .map(|(port, listener)| (*port, compiler.listener(listener)))
+        .map(|(port, listener)| {
+            let base = base.map_or(&ClientCertificates::Off, |(asked, _)| asked);
+            (*port, compiler.listener(listener, base))
+        })
         .collect();
+    let clients = compiler.clients.build();
+    told_apart(balancer, &clients, &mut compiler.problems);
     let table = RouteTable {
         listeners,
         hosts: hosts.build(),
+        clients,
         routes: routes.into(),
         backends: balancer.backends.keys().cloned().collect(),
     };
     (table, compiler.problems)
+}
+
+/// What the first HTTPS listener asks of all clients. A handshake does not say which listener it is for, so it asks for
+/// all of them.
+fn asked_of_all(balancer: &LoadBalancer) -> Option<(&ClientCertificates, &Origin)> {
+    let mut listeners = balancer.listeners.values();
+    listeners.find_map(|listener| match &listener.protocol {
+        Protocol::Http => None,
+        Protocol::Https(tls) => Some((asked(tls), &listener.origin)),
+    })
+}
+
+fn asked(tls: &Tls) -> &ClientCertificates {
+    let clients = tls.clients.as_ref();
+    clients.map_or(&ClientCertificates::Off, |clients| &clients.certificates)
+}
+
+/// Tells which rules ask for another thing than is asked under their host: they answer 503.
+fn told_apart(balancer: &LoadBalancer, clients: &ClientTable, problems: &mut Vec<Problem>) {
+    for rule in balancer.rules.iter().filter(|rule| !rule.clients.is_off()) {
+        let exact = rule.hosts.iter().find_map(|host| match host {
+            HostMatch::Exact(name) => {
+                let under = clients.certificates(clients.of(name.as_str()));
+                (!under.suffices_for(&rule.clients)).then_some((name, under))
+            }
+            HostMatch::Wildcard(_) | HostMatch::Glob(_) | HostMatch::Regex(_) => None,
+        });
+        if let (Some((name, under)), None) = (exact, unknown(&rule.clients)) {
+            let message = format!(
+                "client certificates of {name} are {under}, not {}: the rule answers 503",
+                rule.clients
+            );
+            problems.push(Problem::new(Code::SettingConflict, rule.origin.clone(), message));
+        }
+    }
 }
 
 struct Compiler<'a> {
@@ -72,11 +116,13 @@ struct Compiler<'a> {
     served: ServedPorts,
     backends: HashMap<&'a BackendId, u32>,
     ports: HashMap<&'a BTreeSet<Port>, Arc<[Port]>>,
+    clients: ClientBuilder<'a>,
     problems: Vec<Problem>,
 }
 
 impl<'a> Compiler<'a> {
-    fn listener(&mut self, listener: &Listener) -> ListenerTable {
+    /// `base` is what is asked of all clients that speak TLS.
+    fn listener(&mut self, listener: &Listener, base: &ClientCertificates) -> ListenerTable {
         let default = self.after(
             listener.authenticate.as_ref(),
             &listener.default_action,
@@ -84,19 +130,23 @@ impl<'a> Compiler<'a> {
         );
         let refusal = match &listener.protocol {
             Protocol::Http => None,
-            Protocol::Https(tls) => match tls.clients.as_ref().map(|clients| &clients.certificates) {
-                None | Some(ClientCertificates::Off) => None,
-                // Passed on by others in a header; a backend that trusts the header must not be reached without it.
-                Some(ClientCertificates::PassThrough | ClientCertificates::Verify { .. }) => {
-                    let why = format!("client certificates on port {} are not supported", listener.port);
-                    self.problem(
-                        Code::OptionUnsupported,
-                        &listener.origin,
-                        format!("{why}: the listener answers 503"),
-                    );
-                    Some(why.into())
-                }
-            },
+            Protocol::Https(tls) => {
+                let asked = asked(tls);
+                let port = listener.port;
+                let why = match unknown(asked) {
+                    // A backend that relies on it must not be reached without it.
+                    Some(name) => Some(format!("trust store {name} of port {port} is not known here")),
+                    None if !base.suffices_for(asked) => Some(format!(
+                        "client certificates on port {port} are {asked}, on the first HTTPS port {base}"
+                    )),
+                    None => None,
+                };
+                why.map(|why| {
+                    let message = format!("{why}: the listener answers 503");
+                    self.problem(Code::OptionUnsupported, &listener.origin, message);
+                    why.into()
+                })
+            }
         };
         let admitted = self.balancer.options.admitted.get(&listener.port);
         ListenerTable {
@@ -113,9 +163,23 @@ impl<'a> Compiler<'a> {
         let ports = ports
             .or_insert_with(|| rule.ports.iter().copied().collect())
             .clone();
-        let action = self.after(rule.authenticate.as_ref(), &rule.action, &rule.origin);
+        let mut action = self.after(rule.authenticate.as_ref(), &rule.action, &rule.origin);
+        let listeners = &self.balancer.listeners;
+        let mut at = rule.ports.iter().filter_map(|port| listeners.get(port));
+        let clients = match (at.any(Listener::is_https), unknown(&rule.clients)) {
+            (false, _) => 0,
+            (true, None) => self.clients.add(rule),
+            (true, Some(name)) => {
+                let why = format!("trust store {name} is not known here");
+                let message = format!("{why}: the rule answers 503");
+                self.problem(Code::OptionUnsupported, &rule.origin, message);
+                action = Action::Refused(why.into());
+                0
+            }
+        };
         Route {
             ports,
+            clients,
             conditions: rule.conditions.as_slice().into(),
             rewrites: rule.rewrites.as_slice().into(),
             action,

@@ -15,16 +15,22 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use jiff::Timestamp;
+use portcullis_model::host;
+use rustls::server::Acceptor;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
 use tracing::debug;
 
 use crate::activity::{Activity, Open};
 use crate::body::{RequestBody, ResponseBody};
 use crate::exchange::{Peer, exchange};
 use crate::guarded::Guarded;
+use crate::mutual::Shown;
+use crate::serving::ServingState;
 use crate::tls::ALPN_H2;
 use crate::worker::Worker;
 
@@ -49,16 +55,38 @@ type Ended = Result<(), Box<dyn std::error::Error + Send + Sync>>;
 
 async fn serve_tls(worker: Rc<Worker>, stream: TcpStream, peer: Peer) -> Ended {
     // The configuration of this moment serves the whole handshake.
-    let Some(config) = worker.live.load().tls().cloned() else {
-        return Err("no certificate is served".into());
-    };
+    let state = worker.live.load_full();
     let limit = worker.settings.timeouts.handshake;
-    let stream = timeout(limit, TlsAcceptor::from(config).accept(stream)).await??;
+    let (stream, shown) = timeout(limit, handshake(&state, stream)).await??;
+    drop(state);
     if stream.get_ref().1.alpn_protocol() == Some(ALPN_H2) {
-        http2(worker, stream, peer).await
+        http2(worker, stream, peer, shown).await
     } else {
-        http1(worker, stream, peer).await
+        http1(worker, stream, peer, shown).await
     }
+}
+
+type Shaken<IO> = Result<(TlsStream<IO>, Shown), Box<dyn std::error::Error + Send + Sync>>;
+
+/// The server name says what is asked of the client's certificate.
+async fn handshake<IO: AsyncRead + AsyncWrite + Unpin>(state: &ServingState, stream: IO) -> Shaken<IO> {
+    let clients = &state.table().clients;
+    let under = |name: &str| state.tls(clients.of(name)).ok_or("no certificate is served");
+    // Where nothing is asked of anybody, nobody waits for the name.
+    let (stream, policy) = if clients.asks() {
+        let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+        let name = host::normalize(start.client_hello().server_name().unwrap_or_default());
+        let (config, policy) = under(&name)?;
+        (start.into_stream(config.clone()).await?, policy)
+    } else {
+        let (config, policy) = under("")?;
+        (TlsAcceptor::from(config.clone()).accept(stream).await?, policy)
+    };
+    let session = stream.get_ref().1;
+    let name = host::normalize(session.server_name().unwrap_or_default());
+    let chain = session.peer_certificates().unwrap_or_default();
+    let shown = Shown::over_tls(name, policy.clone(), chain, Timestamp::now())?;
+    Ok((stream, shown))
 }
 
 /// Clear-text HTTP/2 is known by its preface: an upgrade to it is not offered. Source: RFC 9113 §3.3.
@@ -86,16 +114,17 @@ async fn serve_plain(worker: Rc<Worker>, mut stream: TcpStream, peer: Peer) -> E
         stream,
     };
     if is_http2 {
-        http2(worker, stream, peer).await
+        http2(worker, stream, peer, Shown::nothing()).await
     } else {
-        http1(worker, stream, peer).await
+        http1(worker, stream, peer, Shown::nothing()).await
     }
 }
 
-async fn http1<IO>(worker: Rc<Worker>, io: IO, peer: Peer) -> Ended
+async fn http1<IO>(worker: Rc<Worker>, io: IO, peer: Peer, shown: Shown) -> Ended
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let shown = Rc::new(shown);
     let io = Guarded::new(io, worker.settings.limits.head_bytes);
     let mut builder = http1::Builder::new();
     builder
@@ -103,8 +132,8 @@ where
         .header_read_timeout(worker.settings.timeouts.head)
         .max_header_size(worker.settings.limits.head_bytes);
     let service = service_fn(|request| {
-        let worker = worker.clone();
-        async move { Ok::<_, Infallible>(answer(worker, peer, request).await) }
+        let (worker, shown) = (worker.clone(), shown.clone());
+        async move { Ok::<_, Infallible>(answer(worker, peer, shown, request).await) }
     });
     let mut connection = pin!(
         builder
@@ -119,10 +148,11 @@ where
     Ok(connection.await?)
 }
 
-async fn http2<IO>(worker: Rc<Worker>, io: IO, peer: Peer) -> Ended
+async fn http2<IO>(worker: Rc<Worker>, io: IO, peer: Peer, shown: Shown) -> Ended
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let shown = Rc::new(shown);
     let head_bytes = u32::try_from(worker.settings.limits.head_bytes).unwrap_or(u32::MAX);
     let mut builder = http2::Builder::new(worker.clients.clone());
     builder
@@ -134,10 +164,10 @@ where
         .keep_alive_timeout(worker.settings.timeouts.handshake);
     let activity = Rc::new(Activity::default());
     let service = service_fn(|request| {
-        let worker = worker.clone();
+        let (worker, shown) = (worker.clone(), shown.clone());
         let open = Open::new(&activity);
         async move {
-            let response = answer(worker, peer, request).await;
+            let response = answer(worker, peer, shown, request).await;
             Ok::<_, Infallible>(response.map(|body| body.holding(open)))
         }
     });
@@ -152,12 +182,18 @@ where
     Ok(connection.await?)
 }
 
-async fn answer(worker: Rc<Worker>, peer: Peer, mut request: Request<Incoming>) -> Response<ResponseBody> {
+async fn answer(
+    worker: Rc<Worker>,
+    peer: Peer,
+    shown: Rc<Shown>,
+    mut request: Request<Incoming>,
+) -> Response<ResponseBody> {
     let upgrade = hyper::upgrade::on(&mut request);
     let idle = worker.settings.timeouts.body;
     exchange(
         worker,
         peer,
+        shown,
         request.map(|body| RequestBody::new(body, idle)),
         upgrade,
     )

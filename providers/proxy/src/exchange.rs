@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use http::header::{CONNECTION, HeaderValue, UPGRADE};
 use http::request::Parts;
@@ -12,10 +13,12 @@ use portcullis_model::{BackendVersion, Rewrite};
 use crate::access_log::Noted;
 use crate::answer::{self, Failure};
 use crate::body::{BackendBody, RequestBody, ResponseBody};
+use crate::clients::PolicyNumber;
 use crate::fields::{self, Client};
 use crate::forward::{Answered, Ask, forward};
 use crate::head::{self, Asked};
 use crate::lookup::{Found, RequestHead};
+use crate::mutual::Shown;
 use crate::rewrite::rewrite;
 use crate::serving::ServingState;
 use crate::table::{Action, Forward, ListenerTable};
@@ -34,6 +37,7 @@ pub(crate) struct Peer {
 /// Who asks, by whom, and under which names.
 struct Caller {
     peer: Peer,
+    shown: Rc<Shown>,
     asker: Asker,
     ids: Ids,
 }
@@ -48,6 +52,7 @@ enum By {
 pub(crate) async fn exchange(
     worker: Rc<Worker>,
     peer: Peer,
+    shown: Rc<Shown>,
     request: Request<RequestBody>,
     upgrade: OnUpgrade,
 ) -> Response<ResponseBody> {
@@ -63,7 +68,12 @@ pub(crate) async fn exchange(
         .map(|lines| Noted::of(lines, &worker.random, asker.client, &ids, &request));
     // One state for all of this request.
     let state = worker.live.load_full();
-    let caller = Caller { peer, asker, ids };
+    let caller = Caller {
+        peer,
+        shown,
+        asker,
+        ids,
+    };
     let (mut response, by) = match answer(&worker, &state, caller, request, upgrade, &mut noted).await {
         Ok(answered) => answered,
         Err(failure) => {
@@ -110,12 +120,15 @@ async fn answer(
         headers: &parts.headers,
         source: client.address,
     };
-    let (listener, action, rewrites): (&ListenerTable, &Action, &[Rewrite]) =
+    let (listener, action, rewrites, asks): (&ListenerTable, &Action, &[Rewrite], PolicyNumber) =
         match state.table().lookup(&head) {
-            Found::Rule(_, route, listener) => (listener, &route.action, &route.rewrites),
-            Found::Default(listener) => (listener, &listener.default, &[]),
+            Found::Rule(_, route, listener) => (listener, &route.action, &route.rewrites, route.clients),
+            Found::Default(listener) => (listener, &listener.default, &[], 0),
             Found::NoListener => return Err(Failure::new(StatusCode::NOT_FOUND, "nothing listens here")),
         };
+    if listener.https {
+        admit(state, &caller.shown, &asked.host, asks)?;
+    }
     if let Some(admitted) = &listener.admitted
         && !admitted.iter().any(|range| range.contains(&client.address))
     {
@@ -150,6 +163,37 @@ async fn answer(
                 .map(|response| (response, By::Backend))
         }
     }
+}
+
+/// Whether the client has shown what is asked under the host, and by the rule that answers.
+fn admit(state: &ServingState, shown: &Shown, host: &str, asks: PolicyNumber) -> Result<(), Failure> {
+    let clients = &state.table().clients;
+    if !clients.asks() {
+        return Ok(());
+    }
+    let number = clients.of(host);
+    let is_misdirected = match &shown.name {
+        Some(name) if clients.of(name) != number => true,
+        // What was asked when the connection was opened may be asked no longer; a new one is asked what is now.
+        Some(_) | None => state.clients(number).is_none_or(|policy| {
+            let same = shown
+                .policy
+                .as_ref()
+                .is_some_and(|before| Arc::ptr_eq(before, policy));
+            !same && !policy.asked().is_off()
+        }),
+    };
+    if is_misdirected {
+        let why = "this connection was not asked for the client certificate of this host";
+        return Err(Failure::new(StatusCode::MISDIRECTED_REQUEST, why).closing());
+    }
+    for wanted in [asks, clients.base] {
+        if !shown.asked().suffices_for(clients.certificates(wanted)) {
+            let why = "the client certificate that the rule relies on is not asked for";
+            return Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, why));
+        }
+    }
+    Ok(())
 }
 
 /// A request that goes to a backend, with all that was decided about it.
@@ -206,7 +250,12 @@ impl Call<'_> {
         if backend.protocol.version == BackendVersion::Http1 {
             fields::join_cookies(&mut parts.headers, parts.version);
         }
-        let Caller { peer, asker, ids } = self.caller;
+        let Caller {
+            peer,
+            shown,
+            asker,
+            ids,
+        } = self.caller;
         let client = Client {
             address: asker.client.address,
             is_tls: asker.client.is_tls,
@@ -215,6 +264,9 @@ impl Call<'_> {
             behind: asker.is_told.then_some(peer.address),
         };
         fields::set_forwarded(&mut parts.headers, &client);
+        if !shown.asked().is_off() {
+            fields::set_certificate(&mut parts.headers, &shown.fields);
+        }
         ids.set(&mut parts.headers);
 
         let ask = Ask {

@@ -21,13 +21,10 @@ static HOP_BY_HOP: [HeaderName; 6] = [
 
 /// What a client must not say about itself: proxies before the backend do, or CGI makes a variable of it (`Proxy`:
 /// CVE-2016-5385). A trailing `-` stands for all names that start so.
-const NOT_FROM_CLIENTS: [&str; 5] = [
-    "x-forwarded-",
-    "x-real-ip",
-    "x-amzn-oidc-",
-    "x-amzn-mtls-",
-    "proxy",
-];
+const NOT_FROM_CLIENTS: [&str; 5] = ["x-forwarded-", "x-real-ip", "x-amzn-oidc-", CERTIFICATE, "proxy"];
+
+/// What an ALB says of a client's certificate.
+const CERTIFICATE: &str = "x-amzn-mtls-";
 
 /// What the hop-by-hop fields of a request asked for.
 #[derive(Debug, Default)]
@@ -152,17 +149,34 @@ fn add_forwarded(headers: &mut HeaderMap, client: &Client<'_>, peer: IpAddr) {
     headers.remove("proxy");
 }
 
-/// Backends behind CGI cannot tell `_` from `-` in a name, so neither do we.
+/// Tells of the client's certificate what the connection has shown, and nothing that others say of it.
+pub(crate) fn set_certificate(headers: &mut HeaderMap, fields: &[(HeaderName, HeaderValue)]) {
+    let claimed: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| is_of_family(name.as_str(), CERTIFICATE))
+        .cloned()
+        .collect();
+    for name in claimed {
+        headers.remove(name);
+    }
+    for (name, value) in fields {
+        headers.insert(name, value.clone());
+    }
+}
+
 fn is_claim(name: &str) -> bool {
+    NOT_FROM_CLIENTS.iter().any(|claim| is_of_family(name, claim))
+}
+
+/// Backends behind CGI cannot tell `_` from `-` in a name, so neither do we.
+fn is_of_family(name: &str, claim: &str) -> bool {
     let same = |(a, b): (u8, u8)| a == b || (a == b'_' && b == b'-');
-    NOT_FROM_CLIENTS.iter().any(|claim| {
-        let fits = if claim.ends_with('-') {
-            name.len() > claim.len()
-        } else {
-            name.len() == claim.len()
-        };
-        fits && name.bytes().zip(claim.bytes()).all(same)
-    })
+    let fits = if claim.ends_with('-') {
+        name.len() > claim.len()
+    } else {
+        name.len() == claim.len()
+    };
+    fits && name.bytes().zip(claim.bytes()).all(same)
 }
 
 /// One `Cookie` field from several: HTTP/2 may split it, HTTP/1.1 may not. Source: RFC 9113 §8.2.3.

@@ -38,10 +38,10 @@
 //! - All HTTP listeners of the model share one socket, all HTTPS listeners another. A request belongs to the listener
 //!   whose port it names beside its host, else to the one with the lowest port.
 //! - Paths are matched and passed on raw: `//`, dot segments and encoded slashes are characters like any other.
-//! - What a rule or a listener asks for and the proxy cannot do (authentication, client certificates) is a problem
+//! - What a rule or a listener asks for and the proxy cannot do (authentication, a trust store of AWS) is a problem
 //!   at compile time and 503 at exactly that rule or listener.
-//! - TLS is ended under one policy for all server names, so a request may ask another host than its handshake named.
-//!   Once policies differ by host (client certificates), such a request must get 421.
+//! - What is asked of clients' certificates depends on the server name of the handshake. A request for a host under
+//!   which another thing is asked gets 421; a rule that asks for more than was asked answers 503.
 //! - Draining targets get new requests only where no target is ready.
 //!
 //! # Use
@@ -77,6 +77,8 @@ mod show;
 pub mod table;
 
 mod certificate;
+mod clients;
+mod mutual;
 mod serving;
 mod settings;
 mod tls;
@@ -118,7 +120,7 @@ pub use compile::{ServedPorts, compile};
 pub use counters::Totals;
 pub use lookup::{Fields, Found, RequestHead};
 pub use server::{BindError, Drained, Handle, Server, WorkerFailure};
-pub use serving::{ServingState, TlsUnavailable};
+pub use serving::{Material, ServingState, TlsUnavailable};
 pub use settings::{Limits, ServerConfig, Settings, Timeouts};
 pub use table::RouteTable;
 pub use view::View;

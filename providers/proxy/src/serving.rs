@@ -10,13 +10,14 @@ use std::sync::Arc;
 use portcullis_model::{LoadBalancer, ObjectName, Port, Problem};
 use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
-use rustls::crypto::aws_lc_rs::{Ticketer, default_provider};
-use rustls::server::ProducesTickets;
+use rustls::crypto::aws_lc_rs::default_provider;
 use thiserror::Error;
 
 use crate::balance::{LiveBackend, Targets};
 use crate::certificate::{Certificates, KeyPairPem};
+use crate::clients::PolicyNumber;
 use crate::compile::{ServedPorts, compile};
+use crate::mutual::{self, ClientPolicy};
 use crate::table::RouteTable;
 use crate::tls;
 
@@ -30,8 +31,10 @@ pub struct ServingState {
     http: Box<[Port]>,
     https: Box<[Port]>,
     certificates: Arc<Certificates>,
-    /// None where no handshake can succeed.
-    tls: Option<Arc<ServerConfig>>,
+    /// What is asked of clients' certificates, by the numbers of the table. The first asks nothing.
+    clients: Box<[Arc<ClientPolicy>]>,
+    /// How TLS is spoken under each; none where no handshake can succeed.
+    tls: Box<[Arc<ServerConfig>]>,
     /// Kept from state to state, so that clients resume sessions across changes.
     shared: Shared,
 }
@@ -39,7 +42,25 @@ pub struct ServingState {
 #[derive(Clone)]
 struct Shared {
     provider: Arc<CryptoProvider>,
-    tickets: Arc<dyn ProducesTickets>,
+}
+
+/// What lies in Secrets, apart from the load balancer that names them.
+#[derive(Clone, Copy, Debug)]
+pub struct Material<'a> {
+    /// Certificates that are served, with their keys.
+    pub key_pairs: &'a BTreeMap<ObjectName, KeyPairPem>,
+    /// `ca.crt`: whom clients' certificates may be signed by, as PEM.
+    pub authorities: &'a BTreeMap<ObjectName, Arc<[u8]>>,
+}
+
+impl<'a> From<&'a BTreeMap<ObjectName, KeyPairPem>> for Material<'a> {
+    fn from(key_pairs: &'a BTreeMap<ObjectName, KeyPairPem>) -> Self {
+        static NONE: BTreeMap<ObjectName, Arc<[u8]>> = BTreeMap::new();
+        Self {
+            key_pairs,
+            authorities: &NONE,
+        }
+    }
 }
 
 /// The machine cannot do TLS: the cryptographic library fails at what does not depend on the configuration.
@@ -48,20 +69,23 @@ struct Shared {
 pub struct TlsUnavailable(#[from] rustls::Error);
 
 impl ServingState {
-    /// Compiles what can be served, and tells what cannot. Key pairs are those of the Secrets that the listeners'
-    /// certificates name. `previous` is the state served until now: counts of requests, key pairs that were read and
+    /// Compiles what can be served, and tells what cannot. The material is that of the Secrets that the listeners'
+    /// certificates and the trust stores name. `previous` is the state served until now: counts of requests, key pairs that were read and
     /// TLS sessions are kept from it. The only error is a machine that cannot do TLS.
-    pub fn build(
+    pub fn build<'a>(
         balancer: &LoadBalancer,
-        key_pairs: &BTreeMap<ObjectName, KeyPairPem>,
+        material: impl Into<Material<'a>>,
         previous: Option<&Self>,
         served: ServedPorts,
     ) -> Result<(Self, Vec<Problem>), TlsUnavailable> {
+        let Material {
+            key_pairs,
+            authorities,
+        } = material.into();
         let shared = match previous {
             Some(previous) => previous.shared.clone(),
             None => Shared {
                 provider: Arc::new(default_provider()),
-                tickets: Ticketer::new()?,
             },
         };
         let (table, mut problems) = compile(balancer, served);
@@ -81,12 +105,19 @@ impl ServingState {
         let certificates = Arc::new(certificates);
         let (versions, more) = tls::versions(listeners());
         problems.extend(more);
-        let config = tls::server(
-            certificates.clone(),
-            &versions,
-            &shared.provider,
-            shared.tickets.clone(),
-        )?;
+        let before = previous.map_or(&[][..], |p| &p.clients);
+        let mut clients = Vec::new();
+        for wanted in &table.clients.policies {
+            let (policy, problem) = mutual::policy(wanted, authorities, before, &shared.provider)?;
+            clients.push(policy);
+            problems.extend(problem);
+        }
+        let configs = clients
+            .iter()
+            .map(|policy| {
+                tls::server(certificates.clone(), &versions, &shared.provider, policy).map(Arc::new)
+            })
+            .collect::<Result<Box<[_]>, _>>()?;
 
         let ports = |https: bool| {
             listeners()
@@ -100,7 +131,11 @@ impl ServingState {
             targets,
             http: ports(false),
             https: ports(true),
-            tls: (!certificates.is_empty()).then(|| Arc::new(config)),
+            clients: clients.into(),
+            tls: match certificates.is_empty() {
+                true => Box::default(),
+                false => configs,
+            },
             certificates,
             shared,
         };
@@ -119,8 +154,17 @@ impl ServingState {
         &self.targets
     }
 
-    pub(crate) fn tls(&self) -> Option<&Arc<ServerConfig>> {
-        self.tls.as_ref()
+    /// How TLS is spoken under a policy, and the policy; none where no handshake can succeed.
+    pub(crate) fn tls(&self, number: PolicyNumber) -> Option<(&Arc<ServerConfig>, &Arc<ClientPolicy>)> {
+        let place = usize::try_from(number).ok()?;
+        self.tls.get(place).zip(self.clients.get(place))
+    }
+
+    /// What is asked of clients' certificates.
+    pub(crate) fn clients(&self, number: PolicyNumber) -> Option<&Arc<ClientPolicy>> {
+        usize::try_from(number)
+            .ok()
+            .and_then(|place| self.clients.get(place))
     }
 
     pub(crate) fn provider(&self) -> &Arc<CryptoProvider> {

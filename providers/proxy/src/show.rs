@@ -103,6 +103,10 @@ impl fmt::Display for Shown<'_, Route> {
         for condition in &route.conditions {
             write!(f, " {condition}")?;
         }
+        if route.clients > 0 {
+            let asked = table.clients.certificates(route.clients);
+            write!(f, " client certificates {asked}")?;
+        }
         write!(f, " {}", Shown(table, &route.action))
     }
 }

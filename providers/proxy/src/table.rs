@@ -8,6 +8,7 @@ use http::{HeaderValue, StatusCode};
 use ipnet::IpNet;
 use portcullis_model::{BackendId, Condition, HostMatch, PathMatch, Port, Redirect, Rewrite};
 
+use crate::clients::{ClientTable, PolicyNumber};
 use crate::sticky::Sticky;
 
 /// A rule's place in the load balancer's list. Lower is earlier, and the first that takes a request answers it.
@@ -18,6 +19,7 @@ pub(crate) type RuleIndex = u32;
 pub struct RouteTable {
     pub(crate) listeners: BTreeMap<Port, ListenerTable>,
     pub(crate) hosts: HostIndex,
+    pub(crate) clients: ClientTable,
     /// By rule index.
     pub(crate) routes: Box<[Route]>,
     /// By the number that a [`Choice`] holds.
@@ -42,6 +44,8 @@ pub struct ListenerTable {
 pub struct Route {
     /// Few, and mostly the same few: shared.
     pub ports: Arc<[Port]>,
+    /// What clients must have shown of themselves over TLS; 0 for nothing.
+    pub(crate) clients: PolicyNumber,
     pub conditions: Box<[Condition]>,
     pub rewrites: Box<[Rewrite]>,
     pub action: Action,

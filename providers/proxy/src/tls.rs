@@ -6,11 +6,11 @@ use portcullis_model::{Code, Listener, Problem, Protocol};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::server::ProducesTickets;
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, DigitallySignedStruct, ServerConfig, SignatureScheme, SupportedProtocolVersion};
 
 use crate::certificate::Certificates;
+use crate::mutual::ClientPolicy;
 
 const VERSIONS: [&SupportedProtocolVersion; 2] = [&TLS13, &TLS12];
 
@@ -23,14 +23,17 @@ pub(crate) fn server(
     certificates: Arc<Certificates>,
     versions: &[&'static SupportedProtocolVersion],
     provider: &Arc<CryptoProvider>,
-    tickets: Arc<dyn ProducesTickets>,
+    policy: &ClientPolicy,
 ) -> Result<ServerConfig, rustls::Error> {
-    let mut config = ServerConfig::builder_with_provider(provider.clone())
-        .with_protocol_versions(versions)?
-        .with_no_client_auth()
-        .with_cert_resolver(certificates);
+    let builder = ServerConfig::builder_with_provider(provider.clone()).with_protocol_versions(versions)?;
+    let builder = match policy.verifier() {
+        Some(verifier) => builder.with_client_cert_verifier(verifier.clone()),
+        None => builder.with_no_client_auth(),
+    };
+    let mut config = builder.with_cert_resolver(certificates);
     config.alpn_protocols = vec![ALPN_H2.to_vec(), ALPN_H1.to_vec()];
-    config.ticketer = tickets;
+    // Tickets of one policy are worth nothing under another.
+    config.ticketer = policy.tickets().clone();
     Ok(config)
 }
 

@@ -141,6 +141,7 @@ fn rule() -> impl Strategy<Value = Rule> {
             paths,
             conditions,
             authenticate: None,
+            clients: Default::default(),
             rewrites: Vec::new(),
             action: Action::Fixed(FixedResponse::not_found()),
             origin: origin(),

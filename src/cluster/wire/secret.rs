@@ -29,6 +29,8 @@ struct Material {
     certificate: Option<String>,
     #[serde(rename = "tls.key")]
     key: Option<String>,
+    #[serde(rename = "ca.crt")]
+    authorities: Option<String>,
     #[serde(rename = "clientID")]
     client_id: Option<String>,
     /// As the incumbent's forerunner wrote it.
@@ -55,6 +57,7 @@ impl Wire for SecretWire {
         };
         let certificate = value("tls.crt", plain.certificate, data.certificate)?;
         let key = value("tls.key", plain.key, data.key)?;
+        let authorities = value("ca.crt", plain.authorities, data.authorities)?;
         let client_id = value("clientID", plain.client_id, data.client_id)?;
         let legacy = value("clientId", plain.legacy_client_id, data.legacy_client_id)?;
         let client_secret = value("clientSecret", plain.client_secret, data.client_secret)?;
@@ -63,6 +66,7 @@ impl Wire for SecretWire {
             kind: self.r#type.unwrap_or_default(),
             certificate: certificate.map(Arc::from),
             key: key.map(Sealed::new),
+            authorities: authorities.map(Arc::from),
             client_id: client_id.or(legacy).map(Sealed::new),
             client_secret: client_secret.map(Sealed::new),
             key_pair: Default::default(),

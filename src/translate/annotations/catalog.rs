@@ -113,7 +113,7 @@ catalog! {
     "certificate-arn" Listener Aws Built "Certificates of ACM or IAM; the first is the default.";
     "ssl-policy" Listener Aws Built "TLS policy by AWS's name.";
     "mutual-authentication" Listener Portable Built
-        "What is asked of clients' certificates: JSON, a list with an entry for each port; left as it is where absent, so `off` switches it off.";
+        "What is asked of clients' certificates: JSON, a list with an entry for each port; left as it is where absent, so `off` switches it off. `trustStore` is AWS's name or ARN; to the in-cluster proxy, `secret/NAME`: the key `ca.crt` of a Secret of the namespace.";
     "listener-attributes." Listener Aws Built
         "Attributes of the listener `HTTP-80`, `HTTPS-443` or the like by AWS's names, `key=value,…`.";
     "create-acm-cert" Listener Aws Ignored

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use portcullis_model::{
-    Action, Authenticate, Condition, HostMatch, LoadBalancerId, Origin, PathMatch, Port, Rule,
+    Action, Authenticate, ClientCertificates, Condition, HostMatch, LoadBalancerId, Origin, PathMatch, Port,
+    Rule,
 };
 
 use super::HostRank;
@@ -21,6 +22,8 @@ pub(in crate::translate) struct NamedHost {
 /// An action, and who may have it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::translate) struct Answer {
+    /// What clients must have shown of themselves.
+    pub(in crate::translate) clients: ClientCertificates,
     pub(in crate::translate) authenticate: Option<Authenticate>,
     pub(in crate::translate) action: Action,
 }
@@ -29,6 +32,7 @@ impl Answer {
     /// For everybody.
     pub(in crate::translate) fn of(action: Action) -> Self {
         Self {
+            clients: ClientCertificates::Off,
             authenticate: None,
             action,
         }
@@ -250,6 +254,7 @@ impl Named<'_> {
                 hosts: vec![host.clone()],
                 paths: Vec::new(),
                 conditions,
+                clients: answer.clients.clone(),
                 authenticate: answer.authenticate.clone(),
                 rewrites: Vec::new(),
                 action: answer.action.clone(),

@@ -47,6 +47,7 @@ fn draft() -> impl Strategy<Value = Draft> {
                 paths: path.into_iter().collect(),
                 conditions: vec![Condition::Method(Vec::new()); conditions],
                 authenticate: None,
+                clients: Default::default(),
                 rewrites: Vec::new(),
                 action: Action::Fixed(portcullis_model::FixedResponse::not_found()),
                 origin: Origin::new("ingress", ObjectName::new("shop", "web"), ""),

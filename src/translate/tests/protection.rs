@@ -1,6 +1,6 @@
 //! Client certificates and firewalls that Ingresses ask for in, who is served and behind what out.
 
-use portcullis_model::{ClientCertificates, FirewallChoice, Protocol};
+use portcullis_model::{Action, ClientCertificates, FirewallChoice, ObjectName, Protocol, TrustStore};
 
 use super::*;
 
@@ -32,7 +32,10 @@ fn clients(served: &Served, port: u16) -> Option<&ClientCertificates> {
 
 fn verify(trust_store: &str) -> ClientCertificates {
     ClientCertificates::Verify {
-        trust_store: trust_store.to_owned(),
+        trust_store: match trust_store.strip_prefix("secret/") {
+            Some(name) => TrustStore::Stored(ObjectName::new("shop", name)),
+            None => TrustStore::Given(trust_store.to_owned()),
+        },
         ignore_expiry: false,
         advertise_authorities: false,
     }
@@ -57,10 +60,15 @@ fn clients_are_asked_for_certificates_by_port() {
             Some(verify("arn:u")),
         ),
         (
+            r#"[{"port":443,"mode":"verify","trustStore":"secret/clients"},{"port":8443,"mode":"off"}]"#,
+            Some(verify("secret/clients")),
+            Some(ClientCertificates::Off),
+        ),
+        (
             r#"[{"port":443,"mode":"verify","TrustStore":"t","ignoreClientCertificateExpiry":true,
                 "advertiseTrustStoreCaNames":"on","other":1}]"#,
             Some(ClientCertificates::Verify {
-                trust_store: "t".into(),
+                trust_store: TrustStore::Given("t".into()),
                 ignore_expiry: true,
                 advertise_authorities: true,
             }),
@@ -292,15 +300,26 @@ fn who_serves_all_as_one_serves_nobody_past_what_it_lacks() {
         ("wafv2-acl-name", "edge", Some(Code::AnnotationUnsupported)),
         ("wafv2-acl-name", "", Some(Code::AnnotationInvalid)),
         ("wafv2-acl-arn", "none", None),
-        (
-            CLIENTS,
-            r#"[{"port":443,"mode":"passthrough"}]"#,
-            Some(Code::AnnotationUnsupported),
-        ),
+        (CLIENTS, r#"[{"port":443,"mode":"passthrough"}]"#, None),
         (
             CLIENTS,
             r#"[{"port":443,"mode":"verify","trustStore":"t"}]"#,
             Some(Code::AnnotationUnsupported),
+        ),
+        (
+            CLIENTS,
+            r#"[{"port":443,"mode":"verify","trustStore":"secret/x"},{"port":8443,"mode":"verify","trustStore":"secret/y"}]"#,
+            Some(Code::AnnotationInvalid),
+        ),
+        (
+            CLIENTS,
+            r#"[{"port":443,"mode":"verify","trustStore":"secret/"}]"#,
+            Some(Code::AnnotationInvalid),
+        ),
+        (
+            CLIENTS,
+            r#"[{"port":443,"mode":"verify","trustStore":"secret/a/b"}]"#,
+            Some(Code::AnnotationInvalid),
         ),
         (CLIENTS, "[", Some(Code::AnnotationInvalid)),
         (CLIENTS, r#"[{"port":443,"mode":"off"}]"#, None),
@@ -318,4 +337,64 @@ fn who_serves_all_as_one_serves_nobody_past_what_it_lacks() {
         assert_eq!(served.get_at(443, "a.com/"), want, "{name}: {value}");
         assert_eq!(served.get_at(443, "b.com/"), "shop/b", "{name}: {value}");
     }
+}
+
+/// What the rules of `a` and `b` for HTTPS ask of clients by themselves.
+fn asked(served: &Served, host: &str) -> Vec<ClientCertificates> {
+    let rules = served.balancer.rules.iter();
+    let rules = rules.filter(|rule| rule.ports.contains(&Port::HTTPS));
+    let of_host = rules.filter(|rule| rule.hosts.iter().any(|named| named.to_string() == host));
+    of_host.map(|rule| rule.clients.clone()).collect()
+}
+
+#[test]
+fn who_serves_all_as_one_asks_for_each_member_by_itself() {
+    for (text, want) in [
+        (
+            r#"[{"port":443,"mode":"passthrough"}]"#,
+            ClientCertificates::PassThrough,
+        ),
+        (
+            r#"[{"port":443,"mode":"verify","trustStore":"secret/x"}]"#,
+            verify("secret/x"),
+        ),
+        // Its ports have become one: the most that is asked at any of them counts.
+        (
+            r#"[{"port":443,"mode":"off"},{"port":8443,"mode":"verify","trustStore":"secret/x"}]"#,
+            verify("secret/x"),
+        ),
+        (r#"[{"port":443,"mode":"off"}]"#, ClientCertificates::Off),
+    ] {
+        let a = [BOTH, (CLIENTS, text)];
+        let served = member(member(World::new(), "a", &a), "b", &[BOTH])
+            .one(&Settings::for_serving(ControllerName::default()));
+        assert_eq!(asked(&served, "a.com"), [want], "{text}");
+        assert_eq!(asked(&served, "b.com"), [ClientCertificates::Off], "{text}");
+        assert_eq!(clients(&served, 443), None, "{text}");
+        assert_eq!(served.get_at(443, "a.com/"), "shop/a", "{text}");
+    }
+}
+
+#[test]
+fn a_default_backend_that_asks_for_certificates_answers_by_a_rule() {
+    let annotations = [BOTH, (CLIENTS, r#"[{"port":443,"mode":"passthrough"}]"#)];
+    let served = World::new()
+        .service("shop/a")
+        .ingress(
+            "shop/a",
+            alb(&annotations),
+            json!({ "defaultBackend": { "service": { "name": "a", "port": { "number": 80 } } } }),
+        )
+        .one(&Settings::for_serving(ControllerName::default()));
+    for (port, want) in [(80, "shop/a"), (443, "shop/a")] {
+        assert_eq!(served.get_at(port, "x.com/"), want, "{port}");
+    }
+    // What a listener answers by itself asks for nothing, so it is not the backend.
+    let rules = served.balancer.rules.iter();
+    let asked: Vec<_> = rules
+        .map(|rule| (rule.ports.clone(), rule.clients.clone()))
+        .collect();
+    assert_eq!(asked, [([Port::HTTPS].into(), ClientCertificates::PassThrough)]);
+    let listener = &served.balancer.listeners[&Port::HTTPS];
+    assert!(matches!(&listener.default_action, Action::Fixed(page) if page.status() == 503));
 }

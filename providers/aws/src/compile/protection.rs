@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use portcullis_model::{
     ClientCertificates, Clients, Code, Firewall, FirewallChoice, Listener, ObjectName, Origin, Problem,
-    ProviderError, Semantics,
+    ProviderError, Semantics, TrustStore,
 };
 
 use super::Context;
@@ -126,6 +126,17 @@ pub(super) fn clients(
         problems.push(Problem::new(Code::LimitExceeded, clients.origin.clone(), message));
         return close(true);
     }
+    let trust_store = match trust_store {
+        TrustStore::Given(name) => name,
+        TrustStore::Stored(secret) => {
+            let message = format!(
+                "Secret {secret} is no trust store of AWS: create one with its certificates and name that"
+            );
+            let at = clients.origin.clone();
+            problems.push(Problem::new(Code::OptionUnsupported, at, message));
+            return close(true);
+        }
+    };
     let found = match limits::is_trust_store_arn(trust_store) {
         true => Found::Is(TrustStoreArn::new(trust_store.as_str())),
         false => look(

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use portcullis_model::{BackendId, Code, ObjectName, Problem, Rule};
 
 use super::actions::{self, DesiredAction};
-use super::conditions;
+use super::conditions::{self, Refusal};
 use super::listeners::DesiredListenerSpec;
 use super::protection::Unprotected;
 use super::{Context, backend_of, merge};
@@ -69,13 +69,19 @@ fn draft<'a>(
 ) -> Vec<Draft<'a>> {
     let usable = |id: &BackendId| backend_of(context, id);
     let mut left_out = Vec::new();
-    let guarded = actions::guarded(
-        &rule.action,
-        rule.authenticate.as_ref(),
-        listener.protocol,
-        &usable,
-        &mut left_out,
-    );
+    let guarded = match rule.clients.is_off() {
+        true => actions::guarded(
+            &rule.action,
+            rule.authenticate.as_ref(),
+            listener.protocol,
+            &usable,
+            &mut left_out,
+        ),
+        false => {
+            let message = "AWS asks for clients' certificates by listener, not by rule";
+            Err(Refusal::new(Code::ActionUnsupported, message))
+        }
+    };
     problems.extend(left_out.into_iter().map(|refusal| refusal.told(&rule.origin)));
     let transforms = actions::transforms(&rule.rewrites, context.balancer.semantics);
     let (step, action, transforms) = match (guarded, transforms) {

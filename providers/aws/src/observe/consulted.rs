@@ -5,7 +5,9 @@ use std::future::Future;
 
 use aws_sdk_shield::types::SubscriptionState;
 use aws_sdk_wafv2::types::Scope;
-use portcullis_model::{ClientCertificates, Code, FirewallChoice, LoadBalancer, Protocol, ProviderError};
+use portcullis_model::{
+    ClientCertificates, Code, FirewallChoice, LoadBalancer, Protocol, ProviderError, TrustStore,
+};
 
 use crate::account::{Account, Fact, Late};
 use crate::client::Client;
@@ -43,7 +45,14 @@ fn names_a_trust_store(desired: &LoadBalancer) -> bool {
         .any(|listener| match &listener.protocol {
             Protocol::Http => false,
             Protocol::Https(tls) => match tls.clients.as_ref().map(|clients| &clients.certificates) {
-                Some(ClientCertificates::Verify { trust_store, .. }) => !trust_store.starts_with("arn:"),
+                Some(ClientCertificates::Verify {
+                    trust_store: TrustStore::Given(name),
+                    ..
+                }) => !name.starts_with("arn:"),
+                Some(ClientCertificates::Verify {
+                    trust_store: TrustStore::Stored(_),
+                    ..
+                }) => false,
                 Some(ClientCertificates::Off | ClientCertificates::PassThrough) | None => false,
             },
         })

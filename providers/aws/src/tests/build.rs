@@ -149,6 +149,7 @@ pub(super) fn rule(owner: &str, ports: &[u16], host: &str, path_text: &str, acti
         paths,
         conditions: Vec::new(),
         authenticate: None,
+        clients: Default::default(),
         rewrites: Vec::new(),
         action,
         origin: origin(owner, &format!("{host} {path_text}")),

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use portcullis_model::{
-    ClientCertificates, Clients, Code, Firewall, FirewallChoice, LoadBalancer, Protocol, ProviderError,
-    Retry, Semantics,
+    ClientCertificates, Clients, Code, Firewall, FirewallChoice, LoadBalancer, ObjectName, Protocol,
+    ProviderError, Retry, Semantics, TrustStore,
 };
 
 use super::build::*;
@@ -391,8 +391,12 @@ fn asking(ports: &[(u16, ClientCertificates)]) -> LoadBalancer {
 }
 
 fn verify(trust_store: &str) -> ClientCertificates {
+    verify_by(TrustStore::Given(trust_store.to_owned()))
+}
+
+fn verify_by(trust_store: TrustStore) -> ClientCertificates {
     ClientCertificates::Verify {
-        trust_store: trust_store.into(),
+        trust_store,
         ignore_expiry: true,
         advertise_authorities: true,
     }
@@ -417,6 +421,28 @@ fn trust_stores_are_found_by_name_and_taken_by_arn() {
         assert_eq!(closed(&desired, 443), closed_of, "{given}");
         assert_eq!(closed(&desired, 80), Vec::<String>::new(), "{given}");
     }
+}
+
+#[test]
+fn a_secret_is_no_trust_store_of_aws() {
+    let secret = TrustStore::Stored(ObjectName::new("shop", "clients"));
+    let balancer = asking(&[(443, verify_by(secret))]);
+    let (desired, problems) = compiled(&balancer, &account(), &nothing(&balancer));
+    assert_eq!(problems, [Code::OptionUnsupported]);
+    assert_eq!(desired.listeners[&443].spec.mutual_authentication, None);
+    assert_eq!(closed(&desired, 443), ["shop/web"]);
+}
+
+#[test]
+fn a_rule_that_asks_by_itself_is_not_served_without() {
+    let mut balancer = asking(&[(443, ClientCertificates::Off)]);
+    for rule in &mut balancer.rules {
+        rule.clients = ClientCertificates::PassThrough;
+    }
+    let (desired, mut problems) = compiled(&balancer, &account(), &nothing(&balancer));
+    problems.dedup();
+    assert_eq!(problems, [Code::ActionUnsupported]);
+    assert_eq!(closed(&desired, 443), ["shop/web", "blog/web"]);
 }
 
 #[test]

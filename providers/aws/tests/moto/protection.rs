@@ -3,6 +3,7 @@
 use portcullis_aws::{Aws, Change, Observed};
 use portcullis_model::{
     ClientCertificates, Clients, Code, Firewall, FirewallChoice, LoadBalancer, Origin, Protocol, Provider,
+    TrustStore,
 };
 
 use crate::world::{World, backend, bare, claim, forward, listen_tls, nothing, port, rule, simplest};
@@ -235,7 +236,7 @@ async fn a_listener_verifies_clients_with_a_trust_store_by_name() {
         balancer
     };
     let verify = asking(ClientCertificates::Verify {
-        trust_store: "roots".into(),
+        trust_store: TrustStore::Given("roots".into()),
         ignore_expiry: true,
         advertise_authorities: false,
     });

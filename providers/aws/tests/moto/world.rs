@@ -306,6 +306,7 @@ pub(crate) fn rule(balancer: &mut LoadBalancer, host: &str, path: &str, action: 
         paths: vec![PathMatch::Prefix(PathPrefix::parse(path).unwrap())],
         conditions: Vec::new(),
         authenticate: None,
+        clients: Default::default(),
         rewrites: Vec::new(),
         action,
         origin: origin(&format!("{host}{path}")),

@@ -62,6 +62,7 @@ pub(crate) fn rule(host: &str, path: &str, action: Action) -> Rule {
         paths: vec![PathMatch::Prefix(PathPrefix::parse(path).unwrap())],
         conditions: Vec::new(),
         authenticate: None,
+        clients: Default::default(),
         rewrites: Vec::new(),
         action,
         origin: origin(),

@@ -7,7 +7,7 @@ use portcullis_model::redirect::RedirectScheme;
 use portcullis_model::{
     Action, Authenticate, BackendVersion, ClientCertificates, Clients, Code, Condition, FixedResponse,
     Forward, JwtClaim, Method, OnUnauthenticated, Pattern, Port, Protocol, Redirect, RedirectStatus, Rewrite,
-    RewritePart, Session, Stickiness, Tls, Weight, WeightedBackend,
+    RewritePart, Session, Stickiness, Tls, TrustStore, Weight, WeightedBackend,
 };
 
 use crate::balancer::{
@@ -209,46 +209,43 @@ async fn a_default_action_behind_authentication_is_refused() {
 }
 
 #[tokio::test]
-async fn a_listener_that_asks_for_client_certificates_serves_nobody() {
-    let verify = ClientCertificates::Verify {
-        trust_store: "store".into(),
-        ignore_expiry: false,
-        advertise_authorities: false,
+async fn a_listener_whose_trust_store_is_not_known_serves_nobody() {
+    let clients = Clients {
+        certificates: ClientCertificates::Verify {
+            trust_store: TrustStore::Given("store".into()),
+            ignore_expiry: false,
+            advertise_authorities: false,
+        },
+        relied_on_by: Default::default(),
+        origin: empty().options.origin,
     };
-    for certificates in [verify, ClientCertificates::PassThrough] {
-        let clients = Clients {
-            certificates,
-            relied_on_by: Default::default(),
-            origin: empty().options.origin,
-        };
-        let (keys, trusted) = crate::secure::key_pair("web", &["a.example.com"]);
-        let mut balancer = with_certificates(empty(), &[("web", &["a.example.com"])]);
-        balancer.rules.push(rule("*", "/", fixed(200, "in")));
-        let listener = balancer.listeners.get_mut(&Port::HTTPS).unwrap();
-        let Protocol::Https(Tls { certificates, .. }) = listener.protocol.clone() else {
-            unreachable!()
-        };
-        listener.protocol = Protocol::Https(Tls {
-            policy: None,
-            certificates,
-            clients: Some(clients),
-        });
-        let proxy = crate::balancer::serve_with(&balancer, &KeyPairs::from([keys]), Default::default(), 1);
-        assert_eq!(
-            proxy.problems.iter().map(|p| p.code).collect::<Vec<_>>(),
-            [Code::OptionUnsupported]
-        );
-        let stream = crate::client::tls(proxy.https, "a.example.com", &[trusted], &[])
-            .await
-            .unwrap();
-        let answer = Client::http1_over(stream)
-            .await
-            .send(get("a.example.com", "/"))
-            .await
-            .unwrap();
-        assert_eq!(answer.status(), 503);
-        assert_eq!(get_once(proxy.http, "a.example.com", "/").await.status(), 200);
-    }
+    let (keys, trusted) = crate::secure::key_pair("web", &["a.example.com"]);
+    let mut balancer = with_certificates(empty(), &[("web", &["a.example.com"])]);
+    balancer.rules.push(rule("*", "/", fixed(200, "in")));
+    let listener = balancer.listeners.get_mut(&Port::HTTPS).unwrap();
+    let Protocol::Https(Tls { certificates, .. }) = listener.protocol.clone() else {
+        unreachable!()
+    };
+    listener.protocol = Protocol::Https(Tls {
+        policy: None,
+        certificates,
+        clients: Some(clients),
+    });
+    let proxy = crate::balancer::serve_with(&balancer, &KeyPairs::from([keys]), Default::default(), 1);
+    assert_eq!(
+        proxy.problems.iter().map(|p| p.code).collect::<Vec<_>>(),
+        [Code::OptionUnsupported]
+    );
+    let stream = crate::client::tls(proxy.https, "a.example.com", &[trusted], &[])
+        .await
+        .unwrap();
+    let answer = Client::http1_over(stream)
+        .await
+        .send(get("a.example.com", "/"))
+        .await
+        .unwrap();
+    assert_eq!(answer.status(), 503);
+    assert_eq!(get_once(proxy.http, "a.example.com", "/").await.status(), 200);
 }
 
 #[tokio::test]
