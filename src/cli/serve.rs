@@ -57,6 +57,10 @@ pub(super) struct ServeArgs {
     /// Address ranges of load balancers in front: what these say about the client (X-Forwarded-For and the like) is taken
     #[arg(long, value_name = "CIDR", value_delimiter = ',')]
     trusted_proxies: Vec<IpNet>,
+    /// Address ranges of load balancers of layer 4 in front, whose connections begin with a head of the PROXY protocol,
+    /// version 1 or 2, that names the client; one that begins otherwise is closed
+    #[arg(long, value_name = "CIDR", value_delimiter = ',')]
+    proxy_protocol_from: Vec<IpNet>,
     /// File that gets a line for each request, when its answer has ended; - for standard output
     #[arg(long, value_name = "FILE")]
     access_log: Option<PathBuf>,
@@ -107,6 +111,7 @@ pub(super) fn serve(args: &ServeArgs) -> anyhow::Result<Ended> {
         https: Some(args.https),
         workers,
         trusted: args.trusted_proxies.clone(),
+        proxy_protocol: args.proxy_protocol_from.clone(),
         access_log: args.log()?,
         ..ServerConfig::default()
     };

@@ -5,6 +5,7 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
+use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -30,28 +31,58 @@ use crate::body::{RequestBody, ResponseBody};
 use crate::exchange::{Peer, exchange};
 use crate::guarded::Guarded;
 use crate::mutual::Shown;
+use crate::proxy_protocol::{self, Head};
 use crate::serving::ServingState;
 use crate::tls::ALPN_H2;
+use crate::trust;
 use crate::worker::Worker;
 
 /// What every HTTP/2 connection starts with. Source: RFC 9113 §3.4.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// Enough for most heads of the PROXY protocol.
+const FIRST_HEAD: usize = 128;
 /// Enough for the head of most first requests.
 const FIRST_READ: usize = 4096;
 
 /// Serves a connection to its end.
 pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: Peer) {
-    let served = if peer.is_tls {
-        serve_tls(worker, stream, peer).await
-    } else {
-        serve_plain(worker, stream, peer).await
-    };
-    if let Err(error) = served {
+    if let Err(error) = serve_from(worker, stream, peer).await {
         debug!(error = &*error, "a client's connection ended");
     }
 }
 
 type Ended = Result<(), Box<dyn std::error::Error + Send + Sync>>;
+
+async fn serve_from(worker: Rc<Worker>, mut stream: TcpStream, mut peer: Peer) -> Ended {
+    if trust::is_trusted(&worker.proxy_protocol, peer.address) {
+        let limit = worker.settings.timeouts.handshake;
+        if let Some(client) = timeout(limit, announced(&mut stream)).await?? {
+            peer.address = client;
+        }
+    }
+    if peer.is_tls {
+        serve_tls(worker, stream, peer).await
+    } else {
+        serve_plain(worker, stream, peer).await
+    }
+}
+
+/// Reads for whom the peer speaks, and nothing of what follows.
+async fn announced(
+    stream: &mut TcpStream,
+) -> Result<Option<IpAddr>, Box<dyn std::error::Error + Send + Sync>> {
+    let mut head = Vec::with_capacity(FIRST_HEAD);
+    loop {
+        match proxy_protocol::read(&head)? {
+            Head::Done(client) => return Ok(client),
+            Head::More(count) => {
+                let end = head.len();
+                head.resize(end + count, 0);
+                stream.read_exact(&mut head[end..]).await?;
+            }
+        }
+    }
+}
 
 async fn serve_tls(worker: Rc<Worker>, stream: TcpStream, peer: Peer) -> Ended {
     // The configuration of this moment serves the whole handshake.

@@ -10,6 +10,7 @@
 //!
 //! ```text
 //! listen      accept ── one socket, runtime and pool per worker; SO_REUSEPORT spreads connections
+//! proxy_protocol  from listed peers: for whom they speak ── malformed: closed
 //! connection  handshake (tls, certificate) ── no certificate: refused
 //! framing     bytes that can be read in two ways ── 400, closed
 //! connection  hyper's engine: HTTP/1.1, or HTTP/2 by ALPN or preface
@@ -88,6 +89,7 @@ mod connection;
 mod framing;
 mod guarded;
 mod listen;
+mod proxy_protocol;
 mod server;
 mod tasks;
 mod view;

@@ -32,6 +32,7 @@ const LONGEST_GRACE: Duration = Duration::from_secs(365 * 86_400);
 pub struct Server {
     settings: Settings,
     trusted: Arc<[IpNet]>,
+    proxy_protocol: Arc<[IpNet]>,
     access_log: Option<AccessLog>,
     http: Option<SocketAddr>,
     https: Option<SocketAddr>,
@@ -106,6 +107,7 @@ impl Server {
         Ok(Self {
             settings: config.settings,
             trusted: config.trusted.clone().into(),
+            proxy_protocol: config.proxy_protocol.clone().into(),
             access_log: config.access_log.clone(),
             http,
             https,
@@ -153,6 +155,7 @@ impl Server {
                 live: live.clone(),
                 counters: counted,
                 trusted: self.trusted.clone(),
+                proxy_protocol: self.proxy_protocol.clone(),
                 log: log.clone(),
                 swapped: swapped.subscribe(),
                 draining: draining.subscribe(),
@@ -307,6 +310,7 @@ mod tests {
         let server = Server {
             settings: Settings::default(),
             trusted: Arc::default(),
+            proxy_protocol: Arc::default(),
             access_log: None,
             http: None,
             https: None,

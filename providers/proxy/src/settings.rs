@@ -21,6 +21,9 @@ pub struct ServerConfig {
     /// Peers whose word about the client is taken (`X-Forwarded-*`, `Forwarded`): load balancers in front. None by
     /// default.
     pub trusted: Vec<IpNet>,
+    /// Peers whose connections begin with a head of the PROXY protocol, and from then on count as the client's it names:
+    /// load balancers of layer 4 in front. None by default.
+    pub proxy_protocol: Vec<IpNet>,
     /// None is written by default.
     pub access_log: Option<AccessLog>,
 }
@@ -33,6 +36,7 @@ impl Default for ServerConfig {
             workers: NonZeroUsize::MIN,
             settings: Settings::default(),
             trusted: Vec::new(),
+            proxy_protocol: Vec::new(),
             access_log: None,
         }
     }

@@ -23,7 +23,8 @@ pub(crate) struct Asker {
     pub(crate) is_told: bool,
 }
 
-fn is_trusted(trusted: &[IpNet], address: IpAddr) -> bool {
+/// Whether an address lies in any of the ranges.
+pub(crate) fn is_trusted(trusted: &[IpNet], address: IpAddr) -> bool {
     trusted.iter().any(|range| range.contains(&address))
 }
 

@@ -37,6 +37,8 @@ pub(crate) struct Worker {
     pub(crate) random: Random,
     /// Peers whose word about the client is taken.
     pub(crate) trusted: Arc<[IpNet]>,
+    /// Peers whose connections begin with whom they speak for.
+    pub(crate) proxy_protocol: Arc<[IpNet]>,
     /// None where no access log is written.
     pub(crate) log: Option<Rc<Lines>>,
     pub(crate) draining: watch::Receiver<Option<Instant>>,
@@ -49,6 +51,7 @@ pub(crate) struct Start {
     pub(crate) live: Arc<ArcSwap<ServingState>>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) trusted: Arc<[IpNet]>,
+    pub(crate) proxy_protocol: Arc<[IpNet]>,
     /// How to log, and where lines are handed over.
     pub(crate) log: Option<(AccessLog, SyncSender<Vec<u8>>)>,
     pub(crate) swapped: watch::Receiver<u64>,
@@ -81,6 +84,7 @@ impl Start {
             counters: self.counters,
             random: Random::new(),
             trusted: self.trusted,
+            proxy_protocol: self.proxy_protocol,
             log: lines.clone(),
             draining: self.draining.clone(),
         });

@@ -12,6 +12,7 @@ mod hostile;
 mod keeping;
 mod mutual;
 mod observing;
+mod proxied;
 mod routing;
 mod secure;
 mod streaming;
