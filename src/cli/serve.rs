@@ -12,7 +12,9 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use ipnet::IpNet;
-use portcullis_proxy::{AccessLog, Drained, Handle, LogFormat, ServerConfig, Sink, View};
+use portcullis_proxy::{
+    AccessLog, Drained, Handle, LogFormat, ServerConfig, Settings, Sink, Timeouts, TrustedField, View,
+};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 use tracing::{info, warn};
@@ -23,7 +25,7 @@ use super::served::Served;
 use crate::cluster::folder::Watch;
 use crate::report::admin::{self, Answers};
 use crate::report::proxy;
-use crate::translate::Settings;
+use crate::translate;
 
 const EXAMPLE: &str = "\
 All HTTP listeners are served at --http, all HTTPS listeners at --https, and redirects name these ports. The folder is \
@@ -57,6 +59,13 @@ pub(super) struct ServeArgs {
     /// Address ranges of load balancers in front: what these say about the client (X-Forwarded-For and the like) is taken
     #[arg(long, value_name = "CIDR", value_delimiter = ',')]
     trusted_proxies: Vec<IpNet>,
+    /// The fields in which those say it; the others are overwritten as if from anybody else
+    #[arg(long, value_enum, value_name = "FIELDS", default_value_t = TrustedFieldName::XForwarded)]
+    trusted_proxies_write: TrustedFieldName,
+    /// Age at which a client's connection is ended, with what is under way on it, in seconds; up to a tenth less
+    /// [default: no age]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=31_536_000))]
+    max_connection_age: Option<u64>,
     /// Address ranges of load balancers of layer 4 in front, whose connections begin with a head of the PROXY protocol,
     /// version 1 or 2, that names the client; one that begins otherwise is closed
     #[arg(long, value_name = "CIDR", value_delimiter = ',')]
@@ -73,6 +82,14 @@ pub(super) struct ServeArgs {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum TrustedFieldName {
+    /// X-Forwarded-For and X-Forwarded-Proto
+    XForwarded,
+    /// Forwarded (RFC 7239)
+    Forwarded,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum LogFormatName {
     /// A JSON object a line
     Json,
@@ -81,6 +98,21 @@ enum LogFormatName {
 }
 
 impl ServeArgs {
+    fn settings(&self) -> Settings {
+        let defaults = Settings::default();
+        Settings {
+            trusted_field: match self.trusted_proxies_write {
+                TrustedFieldName::XForwarded => TrustedField::XForwarded,
+                TrustedFieldName::Forwarded => TrustedField::Forwarded,
+            },
+            timeouts: Timeouts {
+                age: self.max_connection_age.map(Duration::from_secs),
+                ..defaults.timeouts
+            },
+            limits: defaults.limits,
+        }
+    }
+
     fn log(&self) -> anyhow::Result<Option<AccessLog>> {
         let Some(path) = &self.access_log else {
             return Ok(None);
@@ -113,9 +145,9 @@ pub(super) fn serve(args: &ServeArgs) -> anyhow::Result<Ended> {
         trusted: args.trusted_proxies.clone(),
         proxy_protocol: args.proxy_protocol_from.clone(),
         access_log: args.log()?,
-        ..ServerConfig::default()
+        settings: args.settings(),
     };
-    let settings = args.folder.class.settings(Settings::for_serving);
+    let settings = args.folder.class.settings(translate::Settings::for_serving);
     let runtime = runtime()?;
     runtime.block_on(async {
         let signals = Signals::listen()?;

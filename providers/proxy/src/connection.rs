@@ -135,6 +135,7 @@ async fn serve_plain(worker: Rc<Worker>, mut stream: TcpStream, peer: Peer) -> E
         begun = begin => begun??,
         // Nobody has asked anything: a connection opened in advance does not hold up the end.
         () = drained(&worker) => return Ok(()),
+        () = aged(&worker) => return Ok(()),
     }
     if first.is_empty() {
         return Ok(());
@@ -174,6 +175,7 @@ where
     tokio::select! {
         ended = connection.as_mut() => return Ok(ended?),
         () = drained(&worker) => {}
+        () = aged(&worker) => {}
     }
     connection.as_mut().graceful_shutdown();
     Ok(connection.await?)
@@ -207,6 +209,7 @@ where
         ended = connection.as_mut() => return Ok(ended?),
         () = drained(&worker) => {}
         () = activity.none_for(worker.settings.timeouts.head) => {}
+        () = aged(&worker) => {}
     }
     // GOAWAY, and the streams under way go on.
     connection.as_mut().graceful_shutdown();
@@ -237,6 +240,20 @@ fn drained(worker: &Worker) -> impl Future<Output = ()> + 'static {
     async move {
         // An error means that nobody holds the proxy any more: it ends, too.
         let _ = draining.wait_for(Option::is_some).await;
+    }
+}
+
+/// Ready once a connection that begins now is to end for its age.
+fn aged(worker: &Worker) -> impl Future<Output = ()> + 'static {
+    let age = worker.settings.timeouts.age.map(|age| {
+        // Those opened together do not all come back together.
+        age - age / 10_000 * worker.random.below_u32(1_000)
+    });
+    async move {
+        match age {
+            Some(age) => tokio::time::sleep(age).await,
+            None => std::future::pending().await,
+        }
     }
 }
 

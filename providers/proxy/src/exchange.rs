@@ -60,7 +60,12 @@ pub(crate) async fn exchange(
     let is_http1 = request.version() <= Version::HTTP_11;
     // Once a request asks for another protocol, what follows it is not guarded any more: it is the last.
     let mut closes = request.headers().contains_key(UPGRADE);
-    let asker = trust::asker(&worker.trusted, peer, request.headers());
+    let asker = trust::asker(
+        &worker.trusted,
+        worker.settings.trusted_field,
+        peer,
+        request.headers(),
+    );
     let ids = Ids::of(request.headers(), &worker.random);
     let mut noted = worker
         .log

@@ -123,6 +123,6 @@ pub use counters::Totals;
 pub use lookup::{Fields, Found, RequestHead};
 pub use server::{BindError, Drained, Handle, Server, WorkerFailure};
 pub use serving::{Material, ServingState, TlsUnavailable};
-pub use settings::{Limits, ServerConfig, Settings, Timeouts};
+pub use settings::{Limits, ServerConfig, Settings, Timeouts, TrustedField};
 pub use table::RouteTable;
 pub use view::View;

@@ -18,8 +18,7 @@ pub struct ServerConfig {
     /// Threads, each with sockets, connections and pools of its own.
     pub workers: NonZeroUsize,
     pub settings: Settings,
-    /// Peers whose word about the client is taken (`X-Forwarded-*`, `Forwarded`): load balancers in front. None by
-    /// default.
+    /// Peers whose word about the client is taken: load balancers in front. None by default.
     pub trusted: Vec<IpNet>,
     /// Peers whose connections begin with a head of the PROXY protocol, and from then on count as the client's it names:
     /// load balancers of layer 4 in front. None by default.
@@ -42,8 +41,21 @@ impl Default for ServerConfig {
     }
 }
 
+/// In which fields trusted peers say who the client is. One alone is read: where a peer writes one, it may pass on the
+/// other as the client wrote it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TrustedField {
+    /// `X-Forwarded-For` and `X-Forwarded-Proto`.
+    #[default]
+    XForwarded,
+    /// `Forwarded`. Source: RFC 7239.
+    Forwarded,
+}
+
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Settings {
+    /// What trusted peers write.
+    pub trusted_field: TrustedField,
     pub timeouts: Timeouts,
     pub limits: Limits,
 }
@@ -64,6 +76,9 @@ pub struct Timeouts {
     pub body: Duration,
     /// For the next byte in either direction of an upgraded connection.
     pub tunnel: Duration,
+    /// How old a client's connection becomes before it is ended, with what is under way on it: so that clients spread
+    /// anew over replicas. Up to a tenth less, so that those opened together do not end together. None by default.
+    pub age: Option<Duration>,
 }
 
 impl Default for Timeouts {
@@ -76,6 +91,7 @@ impl Default for Timeouts {
             answer: Duration::from_secs(60),
             body: Duration::from_secs(300),
             tunnel: Duration::from_secs(3600),
+            age: None,
         }
     }
 }

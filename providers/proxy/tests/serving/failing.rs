@@ -37,6 +37,7 @@ fn impatient(balancer: &portcullis_model::LoadBalancer) -> Proxy {
         head: short,
         tunnel: short,
         handshake: short,
+        age: None,
     };
     serve_with(
         balancer,

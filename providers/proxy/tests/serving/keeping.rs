@@ -178,3 +178,53 @@ async fn unused_connections_to_targets_are_bounded_in_number_and_time() {
         assert_eq!(get_once(proxy.http, "a", "/").await.status(), 200);
     }
 }
+
+#[tokio::test]
+async fn a_connection_ends_at_its_age_but_not_in_the_middle_of_a_request() {
+    let (release, held) = tokio::sync::watch::channel(false);
+    let echo = Echo::running(move |stream| {
+        let held = held.clone();
+        Box::pin(async move {
+            let service = service_fn(move |request| {
+                let mut held = held.clone();
+                async move {
+                    let _ = held.wait_for(|released| *released).await;
+                    echo("slow", request).await
+                }
+            });
+            let _ = http1::Builder::new()
+                .serve_connection(hyper_util::rt::TokioIo::new(stream), service)
+                .await;
+        })
+    })
+    .await;
+    let mut settings = Settings::default();
+    settings.timeouts.age = Some(Duration::from_millis(20));
+    let proxy = serve_with(
+        &all_to(backend("b", &[echo.address])),
+        &KeyPairs::new(),
+        settings,
+        1,
+    );
+    let (mut one, mut two) = (Client::http1(proxy.http).await, Client::http2(proxy.http).await);
+    let request = || get("a", "/");
+    let asking = async { tokio::join!(one.send(request()), two.send(http2_get())) };
+    let releasing = async {
+        // Connections that ask nothing come to their age meanwhile, and these two as well.
+        Client::http1(proxy.http).await.closed().await;
+        Client::http2(proxy.http).await.closed().await;
+        release.send_replace(true);
+    };
+    let ((first, second), ()) = tokio::join!(asking, releasing);
+    let first = first.unwrap();
+    assert_eq!(first.status(), 200);
+    assert_eq!(first.header("connection"), Some("close"));
+    assert_eq!(second.unwrap().status(), 200);
+    one.closed().await;
+    two.closed().await;
+}
+
+fn http2_get() -> Request<Sent> {
+    let request = Request::get("http://a/");
+    request.body(Sent::default()).unwrap()
+}
