@@ -13,7 +13,7 @@ use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use ipnet::IpNet;
 use portcullis_proxy::{
-    AccessLog, Drained, Handle, LogFormat, ServerConfig, Settings, Sink, Timeouts, TrustedField, View,
+    AccessLog, Drained, Handle, Limits, LogFormat, ServerConfig, Settings, Sink, Timeouts, TrustedField, View,
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
@@ -66,6 +66,15 @@ pub(super) struct ServeArgs {
     /// [default: no age]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=31_536_000))]
     max_connection_age: Option<u64>,
+    /// Connections from clients that may be open; more wait until one ends
+    #[arg(long, value_name = "N", default_value_t = NonZeroUsize::new(Limits::default().connections).unwrap_or(NonZeroUsize::MIN))]
+    max_connections: NonZeroUsize,
+    /// Requests that may be under way to one target, tunnels apart; more are answered 503
+    #[arg(long, value_name = "N", default_value_t = NonZeroU32::new(Limits::default().under_way).unwrap_or(NonZeroU32::MIN))]
+    max_requests_per_target: NonZeroU32,
+    /// Longest body of a request, in bytes; a longer one is answered 413 [default: no limit]
+    #[arg(long, value_name = "BYTES")]
+    max_request_body: Option<u64>,
     /// Address ranges of load balancers of layer 4 in front, whose connections begin with a head of the PROXY protocol,
     /// version 1 or 2, that names the client; one that begins otherwise is closed
     #[arg(long, value_name = "CIDR", value_delimiter = ',')]
@@ -98,7 +107,7 @@ enum LogFormatName {
 }
 
 impl ServeArgs {
-    fn settings(&self) -> Settings {
+    fn settings(&self, workers: NonZeroUsize) -> Settings {
         let defaults = Settings::default();
         Settings {
             trusted_field: match self.trusted_proxies_write {
@@ -109,7 +118,13 @@ impl ServeArgs {
                 age: self.max_connection_age.map(Duration::from_secs),
                 ..defaults.timeouts
             },
-            limits: defaults.limits,
+            limits: Limits {
+                // The kernel spreads connections evenly over the workers.
+                connections: self.max_connections.get().div_ceil(workers.get()),
+                under_way: self.max_requests_per_target.get(),
+                body_bytes: self.max_request_body,
+                ..defaults.limits
+            },
         }
     }
 
@@ -145,7 +160,7 @@ pub(super) fn serve(args: &ServeArgs) -> anyhow::Result<Ended> {
         trusted: args.trusted_proxies.clone(),
         proxy_protocol: args.proxy_protocol_from.clone(),
         access_log: args.log()?,
-        settings: args.settings(),
+        settings: args.settings(workers),
     };
     let settings = args.folder.class.settings(translate::Settings::for_serving);
     let runtime = runtime()?;

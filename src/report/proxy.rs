@@ -56,6 +56,11 @@ fn text(totals: &Totals, version: u64) -> String {
             totals.unreached,
         ),
         (
+            "overloaded",
+            "Requests that found all targets with as many under way as they may have",
+            totals.overloaded,
+        ),
+        (
             "connections_opened",
             "Connections from clients",
             totals.connections_opened,

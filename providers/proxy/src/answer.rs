@@ -15,14 +15,37 @@ pub(crate) struct Failure {
     why: String,
     /// Whether the connection's next requests are not trusted either.
     closes: bool,
+    /// Whether the same may well be answered in a moment.
+    passes: bool,
+}
+
+/// Seconds after which a client may come again, where it is not known when there will be room.
+static SOON: HeaderValue = HeaderValue::from_static("1");
+
+/// A body is longer than bodies may be. The rest of it is not read.
+pub(crate) fn too_long() -> Failure {
+    Failure::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        "the body of the request is too long",
+    )
+    .closing()
 }
 
 impl Failure {
+    /// There is no room for the request now.
+    pub(crate) fn overloaded(why: impl Into<String>) -> Self {
+        Self {
+            passes: true,
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, why)
+        }
+    }
+
     pub(crate) fn new(status: StatusCode, why: impl Into<String>) -> Self {
         Self {
             status,
             why: why.into(),
             closes: false,
+            passes: false,
         }
     }
 
@@ -56,7 +79,11 @@ impl Failure {
                 Some(why) => format!("{code} {reason}: {why}\n"),
                 None => format!("{code} {reason}\n"),
             };
-            return page(self.status, Some(&TEXT), Bytes::from(text));
+            let mut response = page(self.status, Some(&TEXT), Bytes::from(text));
+            if self.passes {
+                response.headers_mut().insert(header::RETRY_AFTER, SOON.clone());
+            }
+            return response;
         }
         let code = match self.status.as_u16() {
             400 | 431 => "13",

@@ -104,8 +104,8 @@ impl LiveBackend {
         marked.find(|target| !target.rests()).cloned()
     }
 
-    /// The better of two targets drawn at random, of those not tried yet.
-    pub(crate) fn choose(&self, random: &Random, tried: &[SocketAddr]) -> Option<Arc<LiveTarget>> {
+    /// The better of two targets drawn at random, of those not tried yet that have fewer requests under way than `most`.
+    pub(crate) fn choose(&self, random: &Random, tried: &[SocketAddr], most: u32) -> Option<Arc<LiveTarget>> {
         let count = self.targets.len();
         let first = random.below(count);
         let second = random.below(count.saturating_sub(1));
@@ -121,7 +121,7 @@ impl LiveBackend {
             true => (worse, better),
             false => (better, worse),
         };
-        let free = |target: &&Arc<LiveTarget>| !tried.contains(&target.address);
+        let free = |target: &&Arc<LiveTarget>| !tried.contains(&target.address) && !target.is_full(most);
         if let Some(good) = [better, worse].into_iter().find(|t| free(t) && !t.rests()) {
             return Some(good.clone());
         }

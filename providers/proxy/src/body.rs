@@ -43,6 +43,8 @@ pub(crate) struct Progress {
 pub(crate) enum Unfinished {
     /// The client sent nothing more for the longest time allowed.
     Stalled,
+    /// It is longer than bodies may be.
+    TooLong,
     /// It broke off, or what it sent is not framed as a body.
     Broken,
 }
@@ -81,16 +83,30 @@ pub(crate) struct RequestBody {
     inner: Option<Incoming>,
     progress: Rc<Progress>,
     idle: Idle,
+    /// Bytes that may still come.
+    left: Option<u64>,
 }
 
+/// More came than a body may have.
+#[derive(Debug, thiserror::Error)]
+#[error("the body of the request is too long")]
+struct TooLong;
+
 impl RequestBody {
-    pub(crate) fn new(inner: Incoming, idle: Duration) -> Self {
+    /// `most` is how many bytes it may have.
+    pub(crate) fn new(inner: Incoming, idle: Duration, most: Option<u64>) -> Self {
         let inner = Some(inner).filter(|body| !body.is_end_stream());
         Self {
             progress: Progress::new(inner.is_none()),
             inner,
             idle: Idle::new(idle),
+            left: most,
         }
+    }
+
+    /// Whether it is said to be longer than it may be.
+    pub(crate) fn is_too_long(&self) -> bool {
+        self.left.is_some_and(|left| self.size_hint().lower() > left)
     }
 
     pub(crate) fn empty() -> Self {
@@ -98,6 +114,7 @@ impl RequestBody {
             inner: None,
             progress: Progress::new(true),
             idle: Idle::new(Duration::MAX),
+            left: None,
         }
     }
 
@@ -134,6 +151,17 @@ impl Body for RequestBody {
         this.idle.stop();
         this.progress.on_client.set(false);
         this.progress.last.set(Instant::now());
+        if let (Some(left), Some(Ok(frame))) = (&mut this.left, &frame)
+            && let Some(data) = frame.data_ref()
+        {
+            match left.checked_sub(u64::try_from(data.len()).unwrap_or(u64::MAX)) {
+                Some(rest) => *left = rest,
+                None => {
+                    this.progress.failed.set(Some(Unfinished::TooLong));
+                    return Poll::Ready(Some(Err(TooLong.into())));
+                }
+            }
+        }
         if frame.is_none() || this.is_end_stream() {
             this.progress.finished.set(true);
         }

@@ -224,11 +224,12 @@ async fn answer(
 ) -> Response<ResponseBody> {
     let upgrade = hyper::upgrade::on(&mut request);
     let idle = worker.settings.timeouts.body;
+    let most = worker.settings.limits.body_bytes;
     exchange(
         worker,
         peer,
         shown,
-        request.map(|body| RequestBody::new(body, idle)),
+        request.map(|body| RequestBody::new(body, idle, most)),
         upgrade,
     )
     .await

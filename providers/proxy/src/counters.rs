@@ -12,6 +12,7 @@ pub(crate) struct Counters {
     without_backend: AtomicU64,
     retried: AtomicU64,
     unreached: AtomicU64,
+    overloaded: AtomicU64,
     opened: AtomicU64,
     closed: AtomicU64,
     panics: AtomicU64,
@@ -35,6 +36,10 @@ impl Counters {
 
     pub(crate) fn unreached(&self) {
         self.unreached.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn overloaded(&self) {
+        self.overloaded.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn opened(&self) {
@@ -66,6 +71,8 @@ pub struct Totals {
     pub retried: u64,
     /// Connections that targets did not take.
     pub unreached: u64,
+    /// Requests that found all targets of their backend with as many under way as they may have.
+    pub overloaded: u64,
     pub connections_opened: u64,
     pub connections_open: u64,
     /// Connections that ended in a fault of the proxy.
@@ -83,6 +90,7 @@ impl Totals {
         self.without_backend += get(&counters.without_backend);
         self.retried += get(&counters.retried);
         self.unreached += get(&counters.unreached);
+        self.overloaded += get(&counters.overloaded);
         self.panics += get(&counters.panics);
         self.lines_lost += get(&counters.lines_lost);
         // Closed is read first: an open connection may be missed, none is counted below zero.

@@ -114,6 +114,9 @@ async fn answer(
     let (parts, body) = request.into_parts();
     let client = caller.asker.client;
     let asked = head::read(&parts).map_err(Failure::closing)?;
+    if body.is_too_long() {
+        return Err(answer::too_long());
+    }
     let port = state.port_of(client.is_tls, asked.port);
     let port = port.ok_or_else(|| Failure::new(StatusCode::NOT_FOUND, "nothing listens here"))?;
     let mut head = RequestHead {
@@ -337,6 +340,8 @@ fn switch(worker: &Worker, answered: Answered, client: OnUpgrade) -> Response<Re
         parts.headers.insert(UPGRADE, protocol);
     }
     let idle = worker.settings.timeouts.tunnel;
-    worker.clients.spawn(tunnel(client, backend, idle, under_way));
+    worker
+        .clients
+        .spawn(tunnel(client, backend, idle, under_way.tunnelled()));
     Response::from_parts(parts, ResponseBody::text(bytes::Bytes::new()))
 }

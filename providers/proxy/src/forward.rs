@@ -20,7 +20,7 @@ use hyper::body::Incoming;
 use portcullis_model::BackendVersion;
 use tokio::time::timeout_at;
 
-use crate::answer::Failure;
+use crate::answer::{self, Failure};
 use crate::balance::LiveBackend;
 use crate::body::{Progress, RequestBody, Unfinished};
 use crate::fields::Hop;
@@ -59,9 +59,12 @@ pub(crate) async fn forward(
 ) -> Result<Answered, Failure> {
     let limit = backend.timeout.unwrap_or(worker.settings.timeouts.answer);
     let mut tried: Vec<SocketAddr> = Vec::new();
-    let target = stuck.and_then(|mark| backend.stuck(mark));
+    let most = worker.settings.limits.under_way;
+    let target = stuck
+        .and_then(|mark| backend.stuck(mark))
+        .filter(|t| !t.is_full(most));
     let target = target.or_else(|| choose(worker, backend, &tried));
-    let mut target = target.ok_or_else(|| no_target(backend))?;
+    let mut target = target.ok_or_else(|| no_target(worker, backend))?;
     let named = !ask.authority.is_empty();
     let (mut request, authority) = outgoing(ask, backend);
     let mut fresh = false;
@@ -117,6 +120,7 @@ pub(crate) async fn forward(
                         let why = "the body of the request did not arrive";
                         return Err(Failure::new(StatusCode::REQUEST_TIMEOUT, why));
                     }
+                    Some(Unfinished::TooLong) => return Err(answer::too_long()),
                     Some(Unfinished::Broken) => {
                         let why = "the body of the request cannot be read";
                         return Err(Failure::new(StatusCode::BAD_REQUEST, why).closing());
@@ -137,10 +141,18 @@ pub(crate) async fn forward(
 }
 
 fn choose(worker: &Worker, backend: &LiveBackend, tried: &[SocketAddr]) -> Option<Arc<LiveTarget>> {
-    backend.choose(&worker.random, tried)
+    backend.choose(&worker.random, tried, worker.settings.limits.under_way)
 }
 
-fn no_target(backend: &LiveBackend) -> Failure {
+fn no_target(worker: &Worker, backend: &LiveBackend) -> Failure {
+    if !backend.targets().is_empty() {
+        worker.counters.overloaded();
+        let why = format!(
+            "all targets of {} have as many requests under way as they may",
+            backend.id
+        );
+        return Failure::overloaded(why);
+    }
     Failure::new(
         StatusCode::SERVICE_UNAVAILABLE,
         format!("{} has no ready target", backend.id),

@@ -1,5 +1,6 @@
 //! Addresses in, listening sockets and the loop that accepts from them out.
 
+use std::cell::Cell;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
@@ -9,6 +10,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 use tracing::warn;
 
 use crate::connection;
@@ -68,7 +70,7 @@ pub(crate) async fn accept(worker: Rc<Worker>, listener: TcpListener, is_tls: bo
         tokio::select! {
             biased;
             _ = draining.wait_for(Option::is_some) => break,
-            accepted = listener.accept() => match accepted {
+            accepted = next(&worker, &listener) => match accepted {
                 Ok((stream, address)) => open(&worker, stream, address, is_tls),
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) if is_of_the_socket(&error) => return Err(error),
@@ -84,6 +86,46 @@ pub(crate) async fn accept(worker: Rc<Worker>, listener: TcpListener, is_tls: bo
         open(&worker, stream, address, is_tls);
     }
     Ok(())
+}
+
+/// Where there is room for a connection, the next one.
+async fn next(worker: &Worker, listener: &tokio::net::TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+    worker.room.free().await;
+    listener.accept().await
+}
+
+/// How many connections a worker has open, and how many it may.
+#[derive(Debug)]
+pub(crate) struct Room {
+    open: Cell<usize>,
+    most: usize,
+    left: Notify,
+}
+
+impl Room {
+    pub(crate) fn new(most: usize) -> Self {
+        Self {
+            open: Cell::new(0),
+            most,
+            left: Notify::new(),
+        }
+    }
+
+    /// Ready where another may come. Each socket lets in one more at most that it waited for already.
+    async fn free(&self) {
+        while self.open.get() >= self.most {
+            self.left.notified().await;
+        }
+    }
+
+    fn enter(&self) {
+        self.open.set(self.open.get() + 1);
+    }
+
+    fn leave(&self) {
+        self.open.set(self.open.get().saturating_sub(1));
+        self.left.notify_waiters();
+    }
 }
 
 /// The client was gone before we came; nothing is wrong with the socket. Source: accept(2), "Error handling".
@@ -111,6 +153,7 @@ fn open(worker: &Rc<Worker>, stream: TcpStream, address: SocketAddr, is_tls: boo
         is_tls,
     };
     worker.counters.opened();
+    worker.room.enter();
     let closed = Closed(worker.clone());
     worker.clients.spawn(async move {
         connection::serve(closed.0.clone(), stream, peer).await;
@@ -124,5 +167,6 @@ struct Closed(Rc<Worker>);
 impl Drop for Closed {
     fn drop(&mut self) {
         self.0.counters.closed();
+        self.0.room.leave();
     }
 }

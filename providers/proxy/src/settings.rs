@@ -98,6 +98,14 @@ impl Default for Timeouts {
 
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
+    /// Connections from clients that each worker has open; more wait in the kernel until one ends.
+    pub connections: usize,
+    /// Requests under way to one target, over all workers and without tunnels; where all targets of a backend have so
+    /// many, more are answered 503 with `Retry-After`. So a backend that hangs holds no more than that.
+    pub under_way: u32,
+    /// Bytes of a request's body; more is refused (413). Bodies are passed on as they come and take no memory by their
+    /// size, so none by default.
+    pub body_bytes: Option<u64>,
     /// Bytes of a head, request or answer: more is refused (431 to clients).
     pub head_bytes: usize,
     /// Streams that a client may have open on one HTTP/2 connection.
@@ -111,6 +119,9 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
+            connections: 32_768,
+            under_way: 2_048,
+            body_bytes: None,
             head_bytes: 64 * 1024,
             streams: 200,
             kept_per_target: 64,

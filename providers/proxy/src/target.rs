@@ -24,6 +24,8 @@ pub(crate) struct LiveTarget {
     /// What a cookie says for it: the same as long as its address is, in every replica.
     pub(crate) mark: u64,
     outstanding: AtomicU32,
+    /// Connections that have changed protocol.
+    tunnels: AtomicU32,
     since: Instant,
     /// Whether it came later than others that serve.
     is_new: bool,
@@ -41,6 +43,7 @@ impl LiveTarget {
             address,
             mark: hasher.finish(),
             outstanding: AtomicU32::new(0),
+            tunnels: AtomicU32::new(0),
             since: Instant::now(),
             is_new,
             failures: AtomicU32::new(0),
@@ -48,9 +51,15 @@ impl LiveTarget {
         }
     }
 
-    /// Requests under way, over all workers.
+    /// Requests and tunnels under way, over all workers.
     pub(crate) fn outstanding(&self) -> u32 {
-        self.outstanding.load(Ordering::Relaxed)
+        let tunnels = self.tunnels.load(Ordering::Relaxed);
+        self.outstanding.load(Ordering::Relaxed).saturating_add(tunnels)
+    }
+
+    /// Whether it has as many requests under way as it may. Workers that ask at the same time may each add one more.
+    pub(crate) fn is_full(&self, most: u32) -> bool {
+        self.outstanding.load(Ordering::Relaxed) >= most
     }
 
     /// Whether it is passed over while another is not.
@@ -97,24 +106,44 @@ fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// A request under way to a target; it counts until this is dropped.
+/// A request under way to a target, or what it has become; it counts until this is dropped.
 #[derive(Debug)]
-pub(crate) struct UnderWay(Arc<LiveTarget>);
+pub(crate) struct UnderWay {
+    target: Arc<LiveTarget>,
+    is_tunnel: bool,
+}
 
 impl UnderWay {
     pub(crate) fn to(target: Arc<LiveTarget>) -> Self {
         target.outstanding.fetch_add(1, Ordering::Relaxed);
-        Self(target)
+        Self {
+            target,
+            is_tunnel: false,
+        }
+    }
+
+    /// The same, now that the protocol has changed.
+    pub(crate) fn tunnelled(mut self) -> Self {
+        if !self.is_tunnel {
+            self.target.tunnels.fetch_add(1, Ordering::Relaxed);
+            self.target.outstanding.fetch_sub(1, Ordering::Relaxed);
+            self.is_tunnel = true;
+        }
+        self
     }
 
     pub(crate) fn target(&self) -> &LiveTarget {
-        &self.0
+        &self.target
     }
 }
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        self.0.outstanding.fetch_sub(1, Ordering::Relaxed);
+        let count = match self.is_tunnel {
+            true => &self.target.tunnels,
+            false => &self.target.outstanding,
+        };
+        count.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -160,5 +189,18 @@ mod tests {
         let target = |is_new| LiveTarget::new("10.0.0.1:80".parse().unwrap(), is_new);
         assert_eq!(target(true).share(over), Some(LEAST_SHARE));
         assert_eq!(target(false).share(over), None);
+    }
+
+    #[test]
+    fn a_tunnel_counts_as_load_but_takes_no_request_s_place() {
+        let target = Arc::new(LiveTarget::new("10.0.0.1:80".parse().unwrap(), false));
+        let request = UnderWay::to(target.clone());
+        assert!(target.is_full(1));
+        let tunnel = request.tunnelled();
+        assert_eq!((target.is_full(1), target.outstanding()), (false, 1));
+        let request = UnderWay::to(target.clone());
+        assert_eq!((target.is_full(1), target.outstanding()), (true, 2));
+        drop((tunnel, request));
+        assert_eq!((target.is_full(1), target.outstanding()), (false, 0));
     }
 }

@@ -16,7 +16,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use crate::access_log::{self, AccessLog, Lines};
 use crate::balance::Random;
 use crate::counters::Counters;
-use crate::listen;
+use crate::listen::{self, Room};
 use crate::pools::Pools;
 use crate::server::Drained;
 use crate::serving::ServingState;
@@ -34,6 +34,7 @@ pub(crate) struct Worker {
     pub(crate) counters: Arc<Counters>,
     /// Connections from clients, upgraded ones included: what a drain waits for.
     pub(crate) clients: Tasks,
+    pub(crate) room: Room,
     pub(crate) random: Random,
     /// Peers whose word about the client is taken.
     pub(crate) trusted: Arc<[IpNet]>,
@@ -78,6 +79,7 @@ impl Start {
         let lines = log.map(|(log, to)| Lines::new(&log, to, self.counters.clone()));
         let worker = Rc::new(Worker {
             live: self.live,
+            room: Room::new(settings.limits.connections),
             settings,
             pools: pools.clone(),
             clients: Tasks::new(self.counters.clone()),

@@ -10,6 +10,7 @@ mod failing;
 mod forwarding;
 mod hostile;
 mod keeping;
+mod limits;
 mod mutual;
 mod observing;
 mod proxied;

@@ -1,0 +1,141 @@
+//! More than there is room for in; who waits, who is refused and who does not notice out.
+
+use hyper::Request;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use portcullis_proxy::Settings;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::balancer::{KeyPairs, all_to, backend, rule, serve_with, to};
+use crate::client::{Client, Sent, get, get_once, raw, read_until, until};
+use crate::echo::{Echo, echo};
+
+#[tokio::test]
+async fn a_connection_beyond_the_bound_waits_for_one_to_end() {
+    let echo = Echo::http1("one").await;
+    let mut settings = Settings::default();
+    settings.limits.connections = 1;
+    let proxy = serve_with(
+        &all_to(backend("one", &[echo.address])),
+        &KeyPairs::new(),
+        settings,
+        1,
+    );
+    let mut first = Client::http1(proxy.http).await;
+    assert_eq!(first.send(get("a", "/")).await.unwrap().status(), 200);
+    let mut second = TcpStream::connect(proxy.http).await.unwrap();
+    let request = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+    second.write_all(request).await.unwrap();
+    // Room enough in time to take it, were there any.
+    for _ in 0..50 {
+        assert_eq!(first.send(get("a", "/")).await.unwrap().status(), 200);
+    }
+    assert_eq!(proxy.handle.totals().connections_opened, 1);
+    drop(first);
+    let answer = read_until(&mut second, "\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+/// Answers nobody until it is told to.
+async fn hanging(held: watch::Receiver<bool>) -> Echo {
+    Echo::running(move |stream| {
+        let held = held.clone();
+        Box::pin(async move {
+            let service = service_fn(move |request| {
+                let mut held = held.clone();
+                async move {
+                    let _ = held.wait_for(|released| *released).await;
+                    echo("slow", request).await
+                }
+            });
+            let _ = http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
+        })
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_backend_that_hangs_takes_no_more_than_its_bound_and_others_go_on() {
+    let (release, held) = watch::channel(false);
+    let (slow, quick) = (hanging(held).await, Echo::http1("quick").await);
+    let mut balancer = all_to(backend("slow", &[slow.address]));
+    let healthy = backend("quick", &[quick.address]);
+    balancer.backends.insert(healthy.id.clone(), healthy);
+    balancer.rules.insert(0, rule("*", "/quick", to("quick")));
+    let mut settings = Settings::default();
+    settings.limits.under_way = 2;
+    // One worker sees what the other has under way.
+    let proxy = serve_with(&balancer, &KeyPairs::new(), settings, 2);
+    let mut waiting = JoinSet::new();
+    for _ in 0..2 {
+        waiting.spawn(get_once(proxy.http, "a", "/"));
+    }
+    let view = proxy.handle.view();
+    until("two requests under way", || {
+        view.to_string().contains(" 2 under way")
+    })
+    .await;
+    for _ in 0..8 {
+        let refused = get_once(proxy.http, "a", "/").await;
+        assert_eq!(
+            (refused.status(), refused.header("retry-after")),
+            (503, Some("1"))
+        );
+        assert_eq!(get_once(proxy.http, "a", "/quick").await.status(), 200);
+    }
+    assert_eq!(proxy.handle.totals().overloaded, 8);
+    release.send_replace(true);
+    while let Some(answer) = waiting.join_next().await {
+        assert_eq!(answer.unwrap().status(), 200);
+    }
+    until("nothing under way", || !view.to_string().contains(" 2 under way")).await;
+    assert_eq!(get_once(proxy.http, "a", "/").await.status(), 200);
+}
+
+#[tokio::test]
+async fn a_body_beyond_the_bound_is_refused_however_it_is_framed() {
+    let echo = Echo::http1("one").await;
+    let mut settings = Settings::default();
+    settings.limits.body_bytes = Some(10);
+    let proxy = serve_with(
+        &all_to(backend("one", &[echo.address])),
+        &KeyPairs::new(),
+        settings,
+        1,
+    );
+    for (body, want) in [("0123456789", "200"), ("0123456789a", "413")] {
+        let length = body.len();
+        for framed in [
+            format!("content-length: {length}\r\nconnection: close\r\n\r\n{body}"),
+            format!(
+                "transfer-encoding: chunked\r\nconnection: close\r\n\r\n{length:x}\r\n{body}\r\n0\r\n\r\n"
+            ),
+            format!(
+                "transfer-encoding: chunked\r\nconnection: close\r\n\r\n8\r\n{}\r\n{:x}\r\n{}\r\n0\r\n\r\n",
+                &body[..8],
+                length - 8,
+                &body[8..]
+            ),
+        ] {
+            let answer = raw(
+                proxy.http,
+                format!("POST / HTTP/1.1\r\nhost: a\r\n{framed}").as_bytes(),
+            )
+            .await;
+            assert_eq!(answer.get(9..12), Some(want), "{framed}: {answer}");
+        }
+        let mut client = Client::http2(proxy.http).await;
+        let request = Request::post("http://a/").body(Sent::from(body)).unwrap();
+        assert_eq!(client.send(request).await.unwrap().status().to_string(), want);
+    }
+    // What else the client sends is read as no request: the connection ends.
+    let two = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 30\r\n\r\nGET / HTTP/1.1\r\nhost: a\r\n\r\n";
+    let answer = raw(proxy.http, two.as_bytes()).await;
+    assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{answer}");
+}
