@@ -27,9 +27,9 @@ use crate::reconcile::records::Place;
 use crate::translate::{ControllerName, Settings};
 
 const EXAMPLE: &str = "\
-Lists what exists under the AWS Load Balancer Controller's tags, which Ingresses it belongs to and what would be changed
-of it: nothing, where it made it from the same Ingresses. Without --dry-run each of these load balancers is recorded as
-a LoadBalancer of ours. Nothing is ever written to AWS, but for tags with --load-balancer. docs/from-albc.md tells the
+Lists what exists under the AWS Load Balancer Controller's tags, which Ingresses it belongs to and what would be changed \
+of it: nothing, where it made it from the same Ingresses. Without --dry-run each of these load balancers is recorded as \
+a LoadBalancer of ours. Nothing is ever written to AWS, but for tags with --load-balancer. docs/from-albc.md tells the \
 whole way, and the way back.
 
 It refuses, with exit code 1, while the other controller renews its lease, and where load balancers would be changed.

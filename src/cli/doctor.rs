@@ -23,9 +23,9 @@ use super::{Ended, run, serve};
 use crate::adopt::{Existing, Steps};
 
 const EXAMPLE: &str = "\
-An orphan has the ownership tags of this cluster, and there is no Ingress of any class, no LoadBalancer, no parameters of
-a class and no TargetGroupBinding that it could belong to. With --delete everything is read once more, and what is then
-still an orphan is deleted. What has the tags of another cluster is never touched; two clusters of one name in one VPC
+An orphan has the ownership tags of this cluster, and there is no Ingress of any class, no LoadBalancer, no parameters of \
+a class and no TargetGroupBinding that it could belong to. With --delete everything is read once more, and what is then \
+still an orphan is deleted. What has the tags of another cluster is never touched; two clusters of one name in one VPC \
 would take each other's for orphans.
 
 Example:
