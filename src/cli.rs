@@ -15,6 +15,7 @@ mod plan;
 mod run;
 mod serve;
 mod served;
+mod terminal;
 
 use std::process::ExitCode;
 

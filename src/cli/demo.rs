@@ -21,6 +21,7 @@ use tokio::task::JoinSet;
 use self::ask::Client;
 use self::example::BACKENDS;
 use super::served::Served;
+use super::terminal::line;
 use super::{Ended, plan, serve};
 use crate::cluster::folder::Watch;
 use crate::translate::{ControllerName, Settings};
@@ -109,7 +110,7 @@ async fn run(args: &DemoArgs) -> anyhow::Result<Ended> {
 fn problems(served: &Served) -> String {
     let mut text = String::from("Problems found, each told at its field; everything else is served:\n");
     for problem in served.problems() {
-        text.push_str(&format!("  {problem}\n"));
+        line(&mut text, format_args!("  {problem}"));
     }
     text
 }

@@ -1,9 +1,15 @@
 //! How much is logged and in which form in, a subscriber on standard error out.
 
+use std::fmt;
 use std::io::IsTerminal as _;
 
 use clap::{Args, ValueEnum};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::field::RecordFields;
+use tracing_subscriber::fmt::FormatFields;
+use tracing_subscriber::fmt::format::{DefaultFields, Writer};
+
+use super::terminal;
 
 /// Form of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -41,8 +47,24 @@ impl LogArgs {
             .with_writer(std::io::stderr)
             .with_ansi(std::io::stderr().is_terminal());
         match self.log_format {
-            LogFormat::Text => subscriber.with_target(false).init(),
+            LogFormat::Text => subscriber.with_target(false).fmt_fields(Shown).init(),
             LogFormat::Json => subscriber.json().flatten_event(true).init(),
         }
+    }
+}
+
+/// The subscriber's own form of fields, except that a terminal obeys nothing of it: names of files and objects are
+/// logged, and anybody may have chosen them.
+#[derive(Debug)]
+struct Shown;
+
+impl<'writer> FormatFields<'writer> for Shown {
+    fn format_fields<R: RecordFields>(&self, mut writer: Writer<'writer>, fields: R) -> fmt::Result {
+        let mut text = String::new();
+        // Without colours of its own, which could not be told from others'.
+        DefaultFields::new().format_fields(Writer::new(&mut text), fields)?;
+        let mut shown = String::with_capacity(text.len());
+        terminal::push(&mut shown, &text);
+        writer.write_str(&shown)
     }
 }

@@ -6,7 +6,7 @@ mod semantics;
 mod text;
 
 #[cfg(all(feature = "cluster", feature = "aws"))]
-pub(super) use self::text::{changes, line, problems};
+pub(super) use self::text::{changes, problems};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write as _};

@@ -23,6 +23,7 @@ use super::Ended;
 use super::folder::FolderArgs;
 use super::served::Served;
 use crate::cluster::folder::Watch;
+use super::terminal;
 use crate::report::admin::{self, Answers};
 use crate::report::proxy;
 use crate::translate;
@@ -200,7 +201,10 @@ fn answers(view: View) -> Answers {
                 .collect()
         }),
         metrics: Box::new(move || proxy::metrics(&view)),
-        pages: BTreeMap::from([("/table", Box::new(move || shown.to_string()) as admin::Page)]),
+        pages: BTreeMap::from([(
+            "/table",
+            Box::new(move || terminal::lines(&shown.to_string())) as admin::Page,
+        )]),
     }
 }
 

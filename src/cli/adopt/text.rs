@@ -7,7 +7,8 @@ use portcullis_model::ChangeSummary;
 use super::bring::Brought;
 use crate::adopt::lease::State;
 use crate::adopt::{Balancer, Report, Standing, Steps};
-use crate::cli::plan::{changes, line, problems};
+use crate::cli::plan::{changes, problems};
+use crate::cli::terminal::line;
 
 pub(super) fn report(report: &Report) -> String {
     let mut text = String::new();

@@ -4,8 +4,9 @@ use portcullis_aws::preview::Document;
 use portcullis_model::{LoadBalancerId, ObjectName, Problem};
 use serde::Serialize;
 
-use super::text::{changes, line, problems};
+use super::text::{changes, problems};
 use super::{Read, SemanticsName};
+use crate::cli::terminal::line;
 use crate::strictness::{self, Comparison, LineChange};
 
 /// What other semantics would change.

@@ -3,6 +3,8 @@
 use portcullis_aws::preview::Document;
 use portcullis_model::{ChangeSummary, LoadBalancer, Problem, Verb};
 
+use crate::cli::terminal::line;
+
 pub(super) fn text(document: &Document, balancers: &[LoadBalancer]) -> String {
     let mut text = String::new();
     for preview in &document.load_balancers {
@@ -73,42 +75,5 @@ pub(in crate::cli) fn problems(text: &mut String, problems: &[Problem]) {
     for problem in problems {
         line(text, format_args!("  ! {problem}"));
         line(text, format_args!("    {}", problem.code.advice()));
-    }
-}
-
-pub(in crate::cli) fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
-    for c in line.to_string().chars() {
-        if hides(c) {
-            text.extend(c.escape_unicode());
-        } else {
-            text.push(c);
-        }
-    }
-    text.push('\n');
-}
-
-/// Whether a terminal obeys it instead of showing it: an annotation could otherwise write over the plan that is read
-/// before it is applied. Unicode's controls of direction do the same (Unicode Technical Report 36, 2.10).
-fn hides(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_a_terminal_would_obey_is_shown() {
-        for (given, want) in [
-            ("a → b", "a → b\n"),
-            ("a\u{1b}[2Kb", "a\\u{1b}[2Kb\n"),
-            ("a\nb\rc", "a\\u{a}b\\u{d}c\n"),
-            ("a\u{202e}b", "a\\u{202e}b\n"),
-            ("\u{9b}31m", "\\u{9b}31m\n"),
-        ] {
-            let mut text = String::new();
-            line(&mut text, format_args!("{given}"));
-            assert_eq!(text, want, "{given:?}");
-        }
     }
 }
