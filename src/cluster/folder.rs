@@ -2,12 +2,12 @@
 //!
 //! Files named `*.yaml`, `*.yml` and `*.json` are read, those of subfolders too. What starts with a dot is passed
 //! over, and links to folders are not followed: so a mounted ConfigMap, whose files link into a hidden folder, is
-//! read once.
+//! read once. Of a file larger than 64 MiB nothing is read.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::hash::{DefaultHasher, Hasher};
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::manifests::Manifests;
+use super::manifests::document::FILE_BYTES;
 
 /// How long a folder must rest after a change: editors write, rename and delete within a few milliseconds.
 const QUIET: Duration = Duration::from_millis(100);
@@ -73,7 +74,9 @@ impl Folder {
         // What lies in a folder that cannot be listed stays as it was.
         let is_gone = |name: &String| {
             names.binary_search(name).is_err()
-                && !closed.iter().any(|(folder, _)| name.starts_with(folder.as_str()))
+                && !closed.iter().any(|(closed, _)| {
+                    name == closed || (closed.ends_with('/') && name.starts_with(closed.as_str()))
+                })
         };
         let gone: Vec<String> = self.seen.keys().filter(|name| is_gone(name)).cloned().collect();
         for name in gone {
@@ -114,22 +117,40 @@ impl Folder {
     }
 }
 
-/// Reads a file. A pipe would be waited for, for ever, and a device has no end.
+/// Reads a file. A pipe would be waited for, for ever, and a device has no end; nor has a file that somebody writes to
+/// as fast as it is read.
 fn read(path: &Path) -> io::Result<Vec<u8>> {
-    if !fs::metadata(path)?.is_file() {
+    let found = fs::metadata(path)?;
+    if !found.is_file() {
         return Err(io::Error::new(
             io::ErrorKind::InvalidInput,
             "it is no regular file",
         ));
     }
-    fs::read(path)
+    let most = u64::try_from(FILE_BYTES).unwrap_or(u64::MAX);
+    let too_large = || {
+        let message = format!("it has more than {FILE_BYTES} bytes, the most that are read");
+        io::Error::new(io::ErrorKind::FileTooLarge, message)
+    };
+    if found.len() > most {
+        return Err(too_large());
+    }
+    let mut bytes = Vec::new();
+    // It may have grown since. One byte more than is taken shows that there is more.
+    let mut file = fs::File::open(path)?.take(most.saturating_add(1));
+    file.read_to_end(&mut bytes)?;
+    if bytes.len() > FILE_BYTES {
+        return Err(too_large());
+    }
+    Ok(bytes)
 }
 
 /// Names relative to the folder that is read.
 #[derive(Debug, Default)]
 struct Found {
     names: Vec<String>,
-    /// Folders that cannot be listed, with a slash at the end, and why.
+    /// What cannot be looked into, and why: folders that cannot be listed, with a slash at the end, and what has no
+    /// name in UTF-8.
     closed: Vec<(String, String)>,
 }
 
@@ -137,13 +158,25 @@ struct Found {
 fn list(folder: &Path, prefix: &str, found: &mut Found) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
-        let Ok(name) = entry.file_name().into_string() else {
-            continue;
-        };
-        if name.starts_with('.') {
+        let name = entry.file_name();
+        let bytes = name.as_encoded_bytes();
+        if bytes.starts_with(b".") {
             continue;
         }
-        if entry.file_type()?.is_dir() {
+        let is_folder = entry.file_type()?.is_dir();
+        let ours = [".yaml", ".yml", ".json"]
+            .iter()
+            .any(|ending| bytes.ends_with(ending.as_bytes()));
+        if !is_folder && (!ours || entry.path().is_dir()) {
+            continue;
+        }
+        let Some(name) = name.to_str() else {
+            let slash = if is_folder { "/" } else { "" };
+            let shown = format!("{prefix}{}{slash}", bytes.escape_ascii());
+            found.closed.push((shown, "its name is not UTF-8".to_owned()));
+            continue;
+        };
+        if is_folder {
             let prefix = format!("{prefix}{name}/");
             match list(&entry.path(), &prefix, found) {
                 // Deleted since it was listed.
@@ -151,11 +184,7 @@ fn list(folder: &Path, prefix: &str, found: &mut Found) -> io::Result<()> {
                 Err(error) => found.closed.push((prefix, error.to_string())),
                 Ok(()) => {}
             }
-        } else if [".yaml", ".yml", ".json"]
-            .iter()
-            .any(|ending| name.ends_with(ending))
-            && !entry.path().is_dir()
-        {
+        } else {
             found.names.push(format!("{prefix}{name}"));
         }
     }
@@ -270,6 +299,55 @@ mod tests {
         let problems = folder.manifests().problems();
         assert_eq!(problems.len(), 1, "{problems:?}");
         assert!(problems[0].message.contains("no regular file"), "{problems:?}");
+    }
+
+    #[test]
+    fn what_is_too_large_is_told_with_the_limit_and_never_read_in_full() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path();
+        fs::write(path.join("a.yaml"), SHOP).unwrap();
+        // Holes: takes no room on the disk, and would take all of the memory.
+        let huge = fs::File::create(path.join("b.yaml")).unwrap();
+        huge.set_len(1 << 40).unwrap();
+        let mut folder = Folder::open(path).unwrap();
+        assert_eq!(keys(&folder), ["shop"]);
+        let problems = folder.manifests().problems();
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert_eq!(&*problems[0].at.object.name, "b.yaml");
+        assert!(problems[0].message.contains("67108864 bytes"), "{problems:?}");
+        assert!(!folder.refresh().unwrap(), "told once");
+    }
+
+    /// Other systems take no such names.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_has_no_name_in_utf8_is_told() {
+        use std::ffi::OsStr;
+        use std::os::unix::ffi::OsStrExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path();
+        fs::write(path.join("a.yaml"), SHOP).unwrap();
+        let (file, folder) = (OsStr::from_bytes(b"caf\xe9.yaml"), OsStr::from_bytes(b"caf\xe9"));
+        fs::write(path.join(file), SHOP.replace("shop", "lost")).unwrap();
+        fs::write(path.join(OsStr::from_bytes(b"caf\xe9.txt")), "").unwrap();
+        fs::write(path.join(OsStr::from_bytes(b".\xe9.yaml")), "").unwrap();
+        fs::create_dir(path.join(folder)).unwrap();
+        let mut read = Folder::open(path).unwrap();
+        assert_eq!(keys(&read), ["shop"]);
+        let told = |read: &Folder| -> Vec<String> {
+            let problems = read.manifests().problems();
+            problems.iter().map(ToString::to_string).collect()
+        };
+        let want = [
+            r"file caf\xe9.yaml: its name is not UTF-8 [FileUnreadable]",
+            r"file caf\xe9/: its name is not UTF-8 [FileUnreadable]",
+        ];
+        assert_eq!(told(&read), want);
+        assert!(!read.refresh().unwrap(), "told once");
+        fs::rename(path.join(file), path.join("c.yaml")).unwrap();
+        assert!(read.refresh().unwrap());
+        assert_eq!(keys(&read), ["shop", "lost"]);
+        assert_eq!(told(&read), want[1..]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Files of manifests in, objects and problems out. A broken file keeps its last good content, and a broken
 //! object its own.
 
-mod document;
+pub(super) mod document;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -5,7 +5,7 @@ use serde_saphyr::budget::BudgetBreach;
 use serde_saphyr::{Error, Options, Spanned, UserMessageFormatter};
 
 /// Largest file that is read, in bytes: 10,000 Ingresses take about 10 MiB.
-const FILE_BYTES: usize = 64 * 1024 * 1024;
+pub(in crate::cluster) const FILE_BYTES: usize = 64 * 1024 * 1024;
 
 /// Most nodes of YAML (scalars, lists and maps) in a file, aliases expanded: 64 MiB of text have fewer.
 const NODES: usize = 16_000_000;
