@@ -96,6 +96,18 @@ fn exit_codes_tell_done_from_failed_from_misused() {
                 "--manifests",
                 empty,
                 "--provider",
+                "aws",
+                "--cluster-name",
+                "a\u{1b}[31m",
+            ],
+            2,
+        ),
+        (
+            vec![
+                "plan",
+                "--manifests",
+                empty,
+                "--provider",
                 "azure",
                 "--cluster-name",
                 "demo",

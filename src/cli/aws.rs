@@ -14,7 +14,7 @@ use crate::translate::{self, Targets};
 #[command(next_help_heading = "AWS")]
 pub(super) struct AwsArgs {
     /// Name of the cluster: goes into every name and ownership tag on AWS
-    #[arg(long, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    #[arg(long, value_name = "NAME", value_parser = cluster_name)]
     pub(super) cluster_name: String,
     /// Region of the load balancers [default: as the SDK finds it]
     #[arg(long, value_name = "REGION")]
@@ -86,6 +86,22 @@ impl From<TargetType> for TargetKind {
     }
 }
 
+/// Longest name of a cluster. Source: EKS API reference, CreateCluster, `name`.
+const CLUSTER_NAME: usize = 100;
+
+/// A name that every tag takes, as key and as value: letters, digits and `_.:/=+-@`. Source: Tagging AWS Resources User
+/// Guide, "Tag naming limits and requirements". A space is taken there, too, and is only ever a mistake here.
+fn cluster_name(text: &str) -> Result<String, String> {
+    let taken = |c: char| c.is_ascii_alphanumeric() || "_.:/=+-@".contains(c);
+    if (1..=CLUSTER_NAME).contains(&text.len()) && text.chars().all(taken) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!(
+            "expected 1 to {CLUSTER_NAME} letters, digits and characters of _.:/=+-@"
+        ))
+    }
+}
+
 fn tag(text: &str) -> Result<(String, String), String> {
     let (key, value) = text
         .split_once('=')
@@ -141,6 +157,31 @@ impl AwsArgs {
             // A flag of the controller.
             roles: BTreeSet::new(),
             api_limits: self.aws_api_throttle.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_clusters_are_what_tags_take() {
+        let (longest, longer) = ("a".repeat(100), "a".repeat(101));
+        for (text, want) in [
+            ("demo", true),
+            ("Prod_1-eu", true),
+            ("team/a:b@c.d=e+f", true),
+            (&longest, true),
+            (&longer, false),
+            ("", false),
+            ("a b", false),
+            ("a\u{1b}[31m", false),
+            ("a\n", false),
+            ("é", false),
+            ("a*", false),
+        ] {
+            assert_eq!(cluster_name(text).is_ok(), want, "{text:?}");
         }
     }
 }
