@@ -81,7 +81,7 @@ impl<'a> Owners<'a> {
     }
 
     /// Who has it instead of this member; none where it may.
-    fn other(&self, part: &Part<'_>, host: Option<&HostMatch>) -> Option<&'a ObjectName> {
+    fn other(&self, part: &Part<'_>, host: Option<&HostMatch>) -> Option<Age<'a>> {
         let rest = self.rest.get(&part.group)?;
         let owner = match host {
             Some(host @ (HostMatch::Exact(_) | HostMatch::Wildcard(_))) => self
@@ -96,7 +96,7 @@ impl<'a> Owners<'a> {
                 .unwrap_or(rest),
             Some(HostMatch::Glob(_) | HostMatch::Regex(_)) | None => rest,
         };
-        (owner.1.namespace != part.ingress.meta.name.namespace).then_some(owner.1)
+        (owner.1.namespace != part.ingress.meta.name.namespace).then_some(*owner)
     }
 
     /// Whether a member may have the default backend.
@@ -148,7 +148,12 @@ impl<'a> Owners<'a> {
             None if &*at.field == "spec.defaultBackend" => "the default backend".to_owned(),
             None => "every host".to_owned(),
         };
-        Some(not_owned(at.clone(), &what, owner))
+        let message = format!(
+            "{what} belongs to namespace {}: {}",
+            owner.1.namespace,
+            before(owner, part)
+        );
+        Some(Problem::new(Code::HostNotOwned, at.clone(), message))
     }
 }
 
@@ -172,8 +177,8 @@ pub(super) fn settings<'a>(parts: &mut [Part<'a>], problems: &mut Vec<Problem>) 
         let namespace = &part.ingress.meta.name.namespace;
         let granted = admission::grants_hosts(part) && admission::host(part, None, part.origin("")).is_none();
         for place in places(part).filter(|_| !granted) {
-            if let Some((_, by)) = eldest.get(&(part.group.clone(), place))
-                && by.namespace != *namespace
+            if let Some(by) = eldest.get(&(part.group.clone(), place))
+                && by.1.namespace != *namespace
             {
                 foreign.push((index, place, by));
             }
@@ -194,7 +199,7 @@ pub(super) fn settings<'a>(parts: &mut [Part<'a>], problems: &mut Vec<Problem>) 
         let of_group = |(_, other): &(usize, &Part<'a>)| other.group == parts[*index].group;
         let heeded = parts.iter().enumerate().filter(heeded).filter(of_group);
         let heeded: Vec<&Part<'a>> = heeded.map(|(_, part)| part).collect();
-        tell(&parts[*index], *place, by, &heeded, problems);
+        tell(&parts[*index], *place, (by.0, &by.1), &heeded, problems);
     }
 }
 
@@ -208,7 +213,7 @@ fn places(part: &Part<'_>) -> impl Iterator<Item = Option<Port>> {
 fn tell(
     part: &Part<'_>,
     place: Option<Port>,
-    by: &ObjectName,
+    by: Age<'_>,
     heeded: &[&Part<'_>],
     problems: &mut Vec<Problem>,
 ) {
@@ -234,7 +239,8 @@ fn tell(
         let stands = heeded.iter().find_map(|other| other.annotations.get(&key));
         let same = stands.is_some_and(|stands| stands.value == written.value);
         if of_whole && !same {
-            let message = format!("namespace {} has the say in {what}: {by} is older", by.namespace);
+            let why = before(by, part);
+            let message = format!("namespace {} has the say in {what}: {why}", by.1.namespace);
             problems.push(Problem::new(
                 Code::SettingNotOwned,
                 part.annotations.origin(written),
@@ -251,10 +257,13 @@ fn enforces(part: &Part<'_>) -> bool {
     }
 }
 
-fn not_owned(at: Origin, what: &str, owner: &ObjectName) -> Problem {
-    let message = format!(
-        "{what} belongs to namespace {}: {owner} is older",
-        owner.namespace
-    );
-    Problem::new(Code::HostNotOwned, at, message)
+/// Why another Ingress has it and not this one: of two made in the same second the name decides, and so where no time is
+/// known.
+fn before(other: Age<'_>, part: &Part<'_>) -> String {
+    let (created, name) = other;
+    if created < part.ingress.meta.created {
+        format!("{name} is older")
+    } else {
+        format!("{name} is as old, and comes first by name")
+    }
 }

@@ -222,6 +222,8 @@ fn in_a_group_of_several_namespaces_a_host_belongs_to_the_oldest_ingress() {
         ]
     );
     assert!(served.codes().iter().all(|code| *code == Code::HostNotOwned));
+    let message = &served.problems[0].message;
+    assert!(message.ends_with("shop/a is older"), "{message}");
 
     // Under the incumbent's semantics what is served today stays, and is told.
     let served = world.one(&theirs());
@@ -511,5 +513,28 @@ fn who_asked_to_be_kept_behind_more_than_the_group_has_is_not_served_without_it(
             assert_eq!(got, want, "{a} {b}");
             assert!(served.get("a.com/") == "shop/a", "{a} {b}");
         }
+    }
+}
+
+#[test]
+fn of_two_made_in_the_same_second_none_is_told_to_be_older() {
+    let spec = json!({ "rules": [rule("a.com", json!([path("Prefix", "/", "a")]))] });
+    for (age, want) in [(2, "is older"), (1, "is as old, and comes first by name")] {
+        let world = with_services(World::new(), &["blog/a", "shop/a"])
+            .aged("blog/a", 1, grouped(json!({})), spec.clone())
+            .aged(
+                "shop/a",
+                age,
+                grouped(json!({ "scheme": "internet-facing" })),
+                spec.clone(),
+            );
+        let served = world.one(&ours());
+        let mut told = served.problems.iter().map(|problem| &problem.message);
+        assert_eq!(served.codes().len(), 2, "{:?}", served.codes());
+        assert!(
+            told.all(|message| message.ends_with(&format!("blog/a {want}"))),
+            "{:?}",
+            served.problems
+        );
     }
 }
