@@ -23,7 +23,7 @@ pub(super) fn usable(backend: &Backend, balancer: &LoadBalancer) -> Result<(), R
     let dualstack = super::load_balancer::address_type(balancer) != IpAddressType::Ipv4;
     if backend.ipv6 && !dualstack {
         let message = format!(
-            "backend {} has IPv6 targets, which a load balancer of IPv4 alone cannot reach",
+            "backend {} has IPv6 targets, which a load balancer of IPv4 alone cannot reach: set ip-address-type to dualstack",
             backend.id
         );
         return Err(Refusal::new(Code::BackendUnsupported, message));
