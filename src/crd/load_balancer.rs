@@ -52,7 +52,7 @@ pub struct LoadBalancerSpec {
     pub mode: Mode,
 }
 
-/// `status` of a `LoadBalancer`: a hint for people and for restarts, never an authority. Bounded: see [`Bounded`].
+/// `status` of a `LoadBalancer`: a hint for people and for restarts, never an authority. Long lists are cut.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cluster", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
