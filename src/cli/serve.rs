@@ -6,6 +6,7 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,8 +23,8 @@ use tracing::{info, warn};
 use super::Ended;
 use super::folder::FolderArgs;
 use super::served::Served;
-use crate::cluster::folder::Watch;
 use super::terminal;
+use crate::cluster::folder::Watch;
 use crate::report::admin::{self, Answers};
 use crate::report::proxy;
 use crate::translate;
@@ -49,7 +50,7 @@ pub(super) struct ServeArgs {
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8443")]
     https: SocketAddr,
     /// Threads that serve [default: the number of processors]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = at_least_one::<NonZeroUsize>)]
     workers: Option<NonZeroUsize>,
     /// Address of /livez, /readyz, /metrics and /table, which shows what is served; for nobody else to reach
     #[arg(long, value_name = "ADDR:PORT")]
@@ -68,10 +69,10 @@ pub(super) struct ServeArgs {
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=31_536_000))]
     max_connection_age: Option<u64>,
     /// Connections from clients that may be open; more wait until one ends
-    #[arg(long, value_name = "N", default_value_t = NonZeroUsize::new(Limits::default().connections).unwrap_or(NonZeroUsize::MIN))]
+    #[arg(long, value_name = "N", value_parser = at_least_one::<NonZeroUsize>, default_value_t = NonZeroUsize::new(Limits::default().connections).unwrap_or(NonZeroUsize::MIN))]
     max_connections: NonZeroUsize,
     /// Requests that may be under way to one target, tunnels apart; more are answered 503
-    #[arg(long, value_name = "N", default_value_t = NonZeroU32::new(Limits::default().under_way).unwrap_or(NonZeroU32::MIN))]
+    #[arg(long, value_name = "N", value_parser = at_least_one::<NonZeroU32>, default_value_t = NonZeroU32::new(Limits::default().under_way).unwrap_or(NonZeroU32::MIN))]
     max_requests_per_target: NonZeroU32,
     /// Longest body of a request, in bytes; a longer one is answered 413 [default: no limit]
     #[arg(long, value_name = "BYTES")]
@@ -87,8 +88,13 @@ pub(super) struct ServeArgs {
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t = LogFormatName::Json)]
     access_log_format: LogFormatName,
     /// Log one of so many requests; those answered 500 or more are logged all
-    #[arg(long, value_name = "N", default_value_t = NonZeroU32::MIN)]
+    #[arg(long, value_name = "N", default_value_t = NonZeroU32::MIN, value_parser = at_least_one::<NonZeroU32>)]
     access_log_one_in: NonZeroU32,
+}
+
+fn at_least_one<N: FromStr>(text: &str) -> Result<N, String> {
+    text.parse()
+        .map_err(|_| "expected a number, 1 or more".to_owned())
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
