@@ -108,12 +108,12 @@ catalog! {
     "listen-ports" Listener Portable Built "`[{\"HTTP\": 80}, {\"HTTPS\": 443}]`: where the rules stand.";
     "inbound-cidrs" Listener Portable Built "Who may connect: address ranges, separated by commas.";
     "security-group-prefix-lists" Listener Aws Built
-        "Who may connect, by ids of prefix lists; the in-cluster proxy, which cannot know them, answers 503.";
+        "Who may connect, by ids of prefix lists; the proxy, which cannot know them, answers 503.";
     "ssl-redirect" Listener Portable Built "HTTPS port that plain HTTP is redirected to.";
     "certificate-arn" Listener Aws Built "Certificates of ACM or IAM; the first is the default.";
     "ssl-policy" Listener Aws Built "TLS policy by AWS's name.";
     "mutual-authentication" Listener Portable Built
-        "What is asked of clients' certificates: JSON, a list with an entry for each port; left as it is where absent, so `off` switches it off. `trustStore` is AWS's name or ARN; to the in-cluster proxy, `secret/NAME`: the key `ca.crt` of a Secret of the namespace.";
+        "What is asked of clients' certificates: JSON, a list with an entry for each port; left as it is where absent, so `off` switches it off. `trustStore` is AWS's name or ARN; to the proxy, `secret/NAME`: the key `ca.crt` of a Secret of the namespace.";
     "listener-attributes." Listener Aws Built
         "Attributes of the listener `HTTP-80`, `HTTPS-443` or the like by AWS's names, `key=value,…`.";
     "create-acm-cert" Listener Aws Ignored

@@ -8,9 +8,13 @@ use crate::translate::annotations::catalog::{ALL, Reach, Scope, Support};
 const OPENING: &str = "# Annotations
 
 Names and meanings are those of the AWS Load Balancer Controller, so that an Ingress written for it runs unchanged.
-*Portable* ones mean the same on every provider, the in-cluster proxy among them, and may also be written under
+*Portable* ones mean the same on every provider, the proxy among them, and may also be written under
 `portcullis.dev/`, which wins where both are written. The others are read under `alb.ingress.kubernetes.io/` alone.
 Under *Backends*, the Service's own value wins over the Ingress's.
+
+The proxy does not do yet: `auth-type` with its `auth-…` and `jwt-validation` (what asks for them answers 503); health checks
+(`healthcheck-…`, both thresholds, `success-codes`): it asks targets for nothing, takes them as ready when Kubernetes does, and
+leaves alone for a while those that take no connection.
 
 Known, but not built yet: *ignored* ones are reported with `AnnotationUnsupported` and have no effect. *Refused* ones
 restrict who may pass: what they constrain answers 503 rather than being served without them. A value that cannot be
