@@ -105,10 +105,7 @@ async fn a_plan_against_the_account_is_what_the_controller_would_do_next() {
         );
 
         // A mistake in the class deletes nothing, here as there.
-        let (ours, gone) = (
-            "\"ingressClassName\":\"portcullis\"",
-            "\"ingressClassName\":\"gone\"",
-        );
+        let (ours, gone) = ("\"ingressClassName\":\"alb\"", "\"ingressClassName\":\"gone\"");
         assert!(text.contains(ours), "{text}");
         fs::write(&file, text.replace(ours, gone)).unwrap();
         let (refused, _) = plan(world, folder.path());

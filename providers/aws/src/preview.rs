@@ -75,7 +75,16 @@ pub fn plan_offline(balancers: &[LoadBalancer], settings: &Settings) -> Document
         &account,
         &BTreeMap::new(),
         &Shared::nothing(&settings.cluster),
+        Narrowing::Planned,
     )
+}
+
+/// Whether what spans load balancers is made narrower where those that are planned use less of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Narrowing {
+    Planned,
+    /// Something exists of which it is not known what it uses.
+    Left,
 }
 
 /// What would be changed where this exists. What is observed of no load balancer here stays as it is.
@@ -85,6 +94,7 @@ pub fn plan_observed(
     account: &Account,
     observed: &BTreeMap<LoadBalancerId, Observed>,
     shared: &Shared,
+    narrowing: Narrowing,
 ) -> Document {
     let mut demands: BTreeMap<LoadBalancerId, Demand> = BTreeMap::new();
     for balancer in desired.values().copied().flatten() {
@@ -99,7 +109,12 @@ pub fn plan_observed(
     let (changes, mut problems) = settle(
         &mut shared,
         &Origin::new("cluster", ObjectName::cluster(settings.cluster.as_str()), ""),
-        |shared| plan_shared(settings, &demands, shared, account),
+        |shared| {
+            let (mut plan, problems) = plan_shared(settings, &demands, shared, account);
+            plan.changes
+                .retain(|change| narrowing == Narrowing::Planned || !change.call.frees());
+            (plan, problems)
+        },
         fold_shared,
     );
     problems.retain(|problem| !demands.values().any(|demand| demand.problems.contains(problem)));

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use portcullis_aws::adopt::{fits, matches, tagged, tags, used};
 use portcullis_aws::compile::compile;
+use portcullis_aws::preview::Narrowing;
 use portcullis_aws::{Account, Answer, Aws, Change, Observed};
 use portcullis_model::{ChangeSummary, Claim, LoadBalancerId, ObjectName, Provider as _};
 use serde::Serialize;
@@ -83,6 +84,7 @@ pub(super) async fn bring(
         &matched,
         &[(id.clone(), observed)].into(),
         &shared,
+        Narrowing::Planned,
     );
     let mut brought = Brought {
         id: id.clone(),

@@ -13,6 +13,7 @@ use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams};
 use kube::core::PartialObjectMeta;
 use kube::{Api, Client, ResourceExt};
 use portcullis_aws::Aws;
+use portcullis_aws::preview::Narrowing;
 use portcullis_model::{LoadBalancer, LoadBalancerId, ObjectName, Problem, Provider as _};
 
 use crate::adopt::lease::{self, Reading, State, Verdict};
@@ -285,7 +286,14 @@ pub(super) async fn report(
         .observe_shared(&account)
         .await
         .context("failed to read what load balancers share")?;
-    let mut plan = portcullis_aws::plan_observed(&desired, aws.settings(), &account, &observed, &shared);
+    let mut plan = portcullis_aws::plan_observed(
+        &desired,
+        aws.settings(),
+        &account,
+        &observed,
+        &shared,
+        Narrowing::Planned,
+    );
     for preview in &mut plan.load_balancers {
         if let Some(translation) = cluster.translations.get(&preview.id) {
             preview.problems.extend(translation.problems.iter().cloned());

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Context as _;
-use portcullis_aws::preview::Document;
+use portcullis_aws::preview::{Document, Narrowing};
 use portcullis_aws::{Aws, Settings};
 use portcullis_model::{LoadBalancer, LoadBalancerId, Provider as _};
 
@@ -19,9 +19,12 @@ pub(super) fn plan(
     serve::runtime()?.block_on(async {
         let aws = Aws::connect(settings).await?;
         let account = aws.account().await.context("failed to read the account")?;
-        let mut desired: BTreeMap<LoadBalancerId, Option<&LoadBalancer>> = account
-            .listing
-            .stacks(&aws.settings().cluster)
+        let stacks = account.listing.stacks(&aws.settings().cluster);
+        let narrowing = match stacks.iter().any(|id| held.contains(id)) {
+            true => Narrowing::Left,
+            false => Narrowing::Planned,
+        };
+        let mut desired: BTreeMap<LoadBalancerId, Option<&LoadBalancer>> = stacks
             .into_iter()
             .filter(|id| !held.contains(id))
             .map(|id| (id, None))
@@ -49,6 +52,7 @@ pub(super) fn plan(
             &account,
             &observed,
             &shared,
+            narrowing,
         ))
     })
 }

@@ -10,6 +10,7 @@ use crate::change::{Answer, Change};
 use crate::fold::{fold, imagine};
 use crate::observed::{Observed, Owner, Shared};
 use crate::plan::plan;
+use crate::preview::Narrowing;
 use crate::resource::Id;
 use crate::{plan_observed, plan_offline};
 
@@ -276,7 +277,14 @@ fn what_is_not_asked_about_stays_as_it_is() {
     let account = Account::offline(None);
     let (observed, shared) = made(&simple(), &account);
     let observed = BTreeMap::from([(LoadBalancerId::parse("shop/web"), observed)]);
-    let document = plan_observed(&BTreeMap::new(), &settings("demo"), &account, &observed, &shared);
+    let document = plan_observed(
+        &BTreeMap::new(),
+        &settings("demo"),
+        &account,
+        &observed,
+        &shared,
+        Narrowing::Planned,
+    );
     assert_eq!(document.load_balancers, Vec::new());
 }
 
