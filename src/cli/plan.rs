@@ -154,6 +154,11 @@ struct Read {
     balancers: Vec<LoadBalancer>,
     of_balancer: BTreeMap<LoadBalancerId, Vec<Problem>>,
     of_none: Vec<Problem>,
+    /// Of Ingresses that are refused.
+    #[cfg_attr(
+        not(feature = "aws"),
+        expect(dead_code, reason = "only an account can hold any")
+    )]
     held: BTreeSet<LoadBalancerId>,
 }
 
