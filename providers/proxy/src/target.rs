@@ -4,13 +4,14 @@
 //! connections count. What a client sends could make a target fail a request, but not refuse a connection: nobody can
 //! take targets away from others.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
+
+use crate::compile::mark;
 
 /// The least share of its requests that a target has while it warms up, in thousandths: without any it stays cold.
 const LEAST_SHARE: u32 = 100;
@@ -37,11 +38,9 @@ pub(crate) struct LiveTarget {
 
 impl LiveTarget {
     pub(crate) fn new(address: SocketAddr, is_new: bool) -> Self {
-        let mut hasher = DefaultHasher::new();
-        address.hash(&mut hasher);
         Self {
             address,
-            mark: hasher.finish(),
+            mark: mark(&address),
             outstanding: AtomicU32::new(0),
             tunnels: AtomicU32::new(0),
             since: Instant::now(),
