@@ -26,12 +26,7 @@ pub(super) struct Written<'a> {
     class: Option<(&'a ClassParameters, &'static str)>,
 }
 
-impl<'a> Written<'a> {
-    /// As written, with its prefix.
-    pub(super) fn key(&self) -> &'a str {
-        self.key
-    }
-
+impl Written<'_> {
     /// What it means that the value cannot be read.
     fn invalid(&self) -> Code {
         match self.class {
@@ -233,12 +228,12 @@ impl<'a> Annotations<'a> {
         withheld
     }
 
-    /// Those of a scope that the object itself has, by their name in the catalog.
-    pub(super) fn of_scope(&self, scope: Scope) -> impl Iterator<Item = (&'static str, Written<'a>)> {
-        self.by_name.iter().filter_map(move |(name, written)| {
-            let known = catalog::find(name).filter(|known| known.scope == scope)?;
-            Some((known.name, *written))
-        })
+    /// Those of a scope that the object itself has.
+    pub(super) fn of_scope(&self, scope: Scope) -> impl Iterator<Item = (&'a str, Written<'a>)> {
+        let all = self.by_name.iter();
+        let of_scope =
+            all.filter(move |(name, _)| catalog::find(name).is_some_and(|known| known.scope == scope));
+        of_scope.map(|(name, written)| (*name, *written))
     }
 
     /// Without those of a scope that the object itself has.

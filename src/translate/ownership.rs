@@ -10,6 +10,7 @@ use std::sync::Arc;
 use portcullis_model::{Code, HostMatch, LoadBalancerId, ObjectName, Origin, Port, Problem, Semantics};
 
 use super::admission;
+use super::annotations::Written;
 use super::annotations::catalog::Scope;
 use super::member::Part;
 use super::rules::Drafts;
@@ -24,7 +25,7 @@ pub(super) struct Owners<'a> {
 /// Of an Ingress: the lesser is the older.
 type Age<'a> = (i64, &'a ObjectName);
 
-fn age<'a>(part: &'a Part<'_>) -> Age<'a> {
+fn age<'a>(part: &Part<'a>) -> Age<'a> {
     (part.ingress.meta.created, &part.ingress.meta.name)
 }
 
@@ -160,19 +161,17 @@ impl<'a> Owners<'a> {
 /// Leaves what load balancers and listeners as a whole are to the namespace of their oldest member, and to whom the class
 /// grants every host. What another's member asks for is told where it differs; under the incumbent's semantics it stays.
 pub(super) fn settings<'a>(parts: &mut [Part<'a>], problems: &mut Vec<Problem>) {
-    let mut eldest: BTreeMap<(LoadBalancerId, Option<Port>), (i64, ObjectName)> = BTreeMap::new();
+    let mut eldest: BTreeMap<(LoadBalancerId, Option<Port>), Age<'a>> = BTreeMap::new();
     for part in &*parts {
-        let own = (part.ingress.meta.created, part.ingress.meta.name.clone());
         for place in places(part) {
             let by = eldest
                 .entry((part.group.clone(), place))
-                .or_insert_with(|| own.clone());
-            if own < *by {
-                by.clone_from(&own);
-            }
+                .or_insert_with(|| age(part));
+            *by = (*by).min(age(part));
         }
     }
-    let mut foreign = Vec::new();
+    // Who has no say where, and whose it is.
+    let mut foreign: BTreeMap<(usize, Option<Port>), Age<'a>> = BTreeMap::new();
     for (index, part) in parts.iter().enumerate() {
         let namespace = &part.ingress.meta.name.namespace;
         let granted = admission::grants_hosts(part) && admission::host(part, None, part.origin("")).is_none();
@@ -180,11 +179,11 @@ pub(super) fn settings<'a>(parts: &mut [Part<'a>], problems: &mut Vec<Problem>) 
             if let Some(by) = eldest.get(&(part.group.clone(), place))
                 && by.1.namespace != *namespace
             {
-                foreign.push((index, place, by));
+                foreign.insert((index, place), *by);
             }
         }
     }
-    for (index, place, _) in &foreign {
+    for (index, place) in foreign.keys() {
         let part = &mut parts[*index];
         match place {
             _ if !enforces(part) => {}
@@ -192,61 +191,42 @@ pub(super) fn settings<'a>(parts: &mut [Part<'a>], problems: &mut Vec<Problem>) 
             Some(port) => _ = part.foreign.ports.insert(*port),
         }
     }
-    for (index, place, by) in &foreign {
-        let heeded = |(other, _): &(usize, &Part<'a>)| {
-            foreign.iter().all(|(index, at, _)| (index, at) != (other, place))
-        };
-        let of_group = |(_, other): &(usize, &Part<'a>)| other.group == parts[*index].group;
-        let heeded = parts.iter().enumerate().filter(heeded).filter(of_group);
-        let heeded: Vec<&Part<'a>> = heeded.map(|(_, part)| part).collect();
-        tell(&parts[*index], *place, (by.0, &by.1), &heeded, problems);
+    for ((index, place), by) in &foreign {
+        let part = &parts[*index];
+        for (name, written) in asked(part, *place) {
+            let mut heard = parts.iter().enumerate().filter(|(other, heard)| {
+                heard.group == part.group && !foreign.contains_key(&(*other, *place))
+            });
+            let stands = heard.find_map(|(_, heard)| heard.annotations.get(name));
+            // What stands so in any case need not be told.
+            if stands.is_none_or(|stands| stands.value != written.value) {
+                let at = part.annotations.origin(written);
+                problems.push(setting_not_owned(part, at, *place, *by));
+            }
+        }
     }
 }
 
 /// The load balancer, and each of its listeners that a member's rules stand at.
 fn places(part: &Part<'_>) -> impl Iterator<Item = Option<Port>> {
-    let ports: Vec<Port> = part.ports.keys().copied().collect();
-    std::iter::once(None).chain(ports.into_iter().map(Some))
+    std::iter::once(None).chain(part.ports.keys().copied().map(Some))
 }
 
-/// What a member asks for and has no say in; not what stands so in any case.
-fn tell(
-    part: &Part<'_>,
-    place: Option<Port>,
-    by: Age<'_>,
-    heeded: &[&Part<'_>],
-    problems: &mut Vec<Problem>,
-) {
-    let (scope, what) = match place {
-        None => (Scope::LoadBalancer, "the load balancer".to_owned()),
-        Some(port) => (Scope::Listener, format!("the listener at port {port}")),
+/// What a member itself says of its load balancer as a whole, or of a listener, by names without prefix.
+fn asked<'a>(part: &Part<'a>, place: Option<Port>) -> Vec<(&'a str, Written<'a>)> {
+    let Some(port) = place else {
+        return part.annotations.of_scope(Scope::LoadBalancer).collect();
     };
-    for (name, written) in part.annotations.of_scope(scope) {
-        let (key, of_whole) = match (place, name) {
-            (None, _) => (name.to_owned(), true),
-            (Some(_), "ssl-policy" | "mutual-authentication") => (name.to_owned(), true),
-            (Some(port), _) => {
-                let key = written.key().rsplit('/').next().unwrap_or_default();
-                let ends = key
-                    .strip_prefix("listener-attributes.")
-                    .and_then(|id| id.split_once('-'));
-                (
-                    key.to_owned(),
-                    ends.is_some_and(|(_, end)| end == port.to_string()),
-                )
-            }
-        };
-        let stands = heeded.iter().find_map(|other| other.annotations.get(&key));
-        let same = stands.is_some_and(|stands| stands.value == written.value);
-        if of_whole && !same {
-            let why = before(by, part);
-            let message = format!("namespace {} has the say in {what}: {why}", by.1.namespace);
-            problems.push(Problem::new(
-                Code::SettingNotOwned,
-                part.annotations.origin(written),
-                message,
-            ));
-        }
+    let all = part.annotations.of_scope(Scope::Listener);
+    all.filter(|(name, _)| concerns_all_at(name, port)).collect()
+}
+
+/// Whether a listener's annotation concerns whoever stands at this port, and not its own member alone.
+fn concerns_all_at(name: &str, port: Port) -> bool {
+    let attributes = name.strip_prefix("listener-attributes.");
+    match attributes.and_then(|listener| listener.split_once('-')) {
+        Some((_, end)) => end == port.to_string(),
+        None => matches!(name, "ssl-policy" | "mutual-authentication"),
     }
 }
 
@@ -266,4 +246,17 @@ fn before(other: Age<'_>, part: &Part<'_>) -> String {
     } else {
         format!("{name} is as old, and comes first by name")
     }
+}
+
+fn setting_not_owned(part: &Part<'_>, at: Origin, place: Option<Port>, by: Age<'_>) -> Problem {
+    let what = match place {
+        None => "the load balancer".to_owned(),
+        Some(port) => format!("the listener at port {port}"),
+    };
+    let message = format!(
+        "namespace {} has the say in {what}: {}",
+        by.1.namespace,
+        before(by, part)
+    );
+    Problem::new(Code::SettingNotOwned, at, message)
 }
