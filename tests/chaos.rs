@@ -20,6 +20,8 @@ mod program;
 mod told;
 #[path = "controller/world.rs"]
 mod world;
+#[path = "controller/written.rs"]
+mod written;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -1,14 +1,14 @@
 //! A world in, the program that runs in it, and what it would still change, out.
 
 use std::fs::{self, File};
-use std::path::Path;
 use std::process::{Child, Command};
 
 use portcullis_test_support::Faults;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::world::{CLASSES, INGRESSES, SERVICES, SLICES, World};
+use crate::world::World;
+use crate::written::write_out;
 
 /// `portcullis run`, on the far side of a network that fails.
 pub(crate) struct Program {
@@ -63,29 +63,6 @@ impl Drop for Program {
         // It may have ended; where the test failed, it has not.
         let _killed = self.child.kill();
         let _ended = self.child.wait();
-    }
-}
-
-/// Every kind of the cluster that is read, and where it is listed.
-const LISTS: [(&str, &str, &str); 7] = [
-    ("networking.k8s.io/v1", "Ingress", INGRESSES),
-    ("networking.k8s.io/v1", "IngressClass", CLASSES),
-    ("v1", "Service", SERVICES),
-    ("discovery.k8s.io/v1", "EndpointSlice", SLICES),
-    ("v1", "Pod", "/api/v1/namespaces/shop/pods"),
-    ("v1", "Node", "/api/v1/nodes"),
-    ("v1", "Namespace", "/api/v1/namespaces"),
-];
-
-fn write_out(world: &World, folder: &Path) {
-    for (version, kind, path) in LISTS {
-        let mut items = world.get(path).unwrap()["items"].clone();
-        for item in items.as_array_mut().unwrap() {
-            item["apiVersion"] = json!(version);
-            item["kind"] = json!(kind);
-        }
-        let list = json!({"apiVersion": "v1", "kind": "List", "items": items});
-        fs::write(folder.join(format!("{kind}.json")), list.to_string()).unwrap();
     }
 }
 
