@@ -1,11 +1,9 @@
 //! A benchmark's name in, what it measured on standard output, and a failure where a goal is missed, out.
 
-use std::process::Command;
-
 use anyhow::Result;
 use clap::{Subcommand, ValueEnum};
 
-use crate::{files, setup, step};
+use crate::{setup, step};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -38,10 +36,8 @@ enum Output {
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let What::AwsCalls { output, only, flags } = &arguments.what;
     let tools = setup::run()?;
-    let mut cargo = Command::new("cargo");
-    cargo.current_dir(files::root());
     // As tests are built: the calls are the same, and the SDKs are built already.
-    cargo.args([
+    let mut cargo = step::cargo(&[
         "test",
         "--quiet",
         "--features",

@@ -1,11 +1,10 @@
 //! A seed and rounds in; the program under changes, faults and kills, and whether it ended right, out.
 
-use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
 
-use crate::{files, setup, step};
+use crate::{setup, step};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -21,19 +20,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let tools = setup::run()?;
     let seed = arguments.seed.unwrap_or_else(now);
     let name = "what_exists_is_what_is_asked_for_once_faults_end";
-    let mut test = Command::new("cargo");
-    test.current_dir(files::root())
-        .args([
-            "test",
-            "--features",
-            "full",
-            "--test",
-            "chaos",
-            name,
-            "--",
-            "--nocapture",
-        ])
-        .envs(tools.environment())
+    let mut test = step::cargo(&[
+        "test",
+        "--features",
+        "full",
+        "--test",
+        "chaos",
+        name,
+        "--",
+        "--nocapture",
+    ]);
+    test.envs(tools.environment())
         .env("PORTCULLIS_CHAOS_SEED", seed.to_string())
         .env("PORTCULLIS_CHAOS_ROUNDS", arguments.rounds.to_string());
     step::run(&mut test)

@@ -4,6 +4,9 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use crate::cache::variable;
+use crate::files;
+
 /// Runs a command with our own standard streams, shown first.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     eprintln!("$ {}", shown(command));
@@ -14,6 +17,17 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
         bail!("`{}` failed: {status}", shown(command));
     }
     Ok(())
+}
+
+/// cargo on this checkout.
+pub(crate) fn cargo(arguments: &[&str]) -> Command {
+    let mut cargo = Command::new("cargo");
+    cargo.current_dir(files::root()).args(arguments);
+    // What helps the next build of this checkout is no use where there is none, and takes a third of the disk.
+    if variable("CI").is_some() {
+        cargo.env("CARGO_INCREMENTAL", "0");
+    }
+    cargo
 }
 
 /// What a command says on standard output; `None` when it can't be started or fails.

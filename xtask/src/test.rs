@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-use crate::cache::variable;
 use crate::setup::Tools;
 use crate::{files, setup, step};
 
@@ -44,7 +43,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 /// Each step runs whether or not the one before passed: one run shows everything that is wrong.
 fn steps(report: &mut Report, tools: &Tools, filter: Option<&str>) {
     if filter.is_none() {
-        report.step("format", || passed(&mut cargo(&["fmt", "--all", "--check"])));
+        report.step("format", || {
+            passed(&mut step::cargo(&["fmt", "--all", "--check"]))
+        });
         report.step("clippy, default features", || passed(&mut clippy(&[])));
         report.step("clippy, full", || passed(&mut clippy(&["--features", "full"])));
         report.step("licences, bans, sources", || {
@@ -64,7 +65,7 @@ fn steps(report: &mut Report, tools: &Tools, filter: Option<&str>) {
     if filter.is_none() {
         // What a fresh clone builds lacks commands, and says so.
         report.step("commands, default features", || {
-            passed(cargo(&["test", "--test", "commands"]).envs(tools.environment()))
+            passed(step::cargo(&["test", "--test", "commands"]).envs(tools.environment()))
         });
     }
     report.step("tests", || {
@@ -76,7 +77,7 @@ fn steps(report: &mut Report, tools: &Tools, filter: Option<&str>) {
 }
 
 fn tests() -> Command {
-    cargo(&["test", "--workspace", "--features", "full", "--no-fail-fast"])
+    step::cargo(&["test", "--workspace", "--features", "full", "--no-fail-fast"])
 }
 
 /// A filter that matches nothing would pass: cargo runs no test then, and none fails.
@@ -98,18 +99,8 @@ fn names_a_test(listed: &str) -> bool {
     listed.lines().any(|line| line.ends_with(": test"))
 }
 
-fn cargo(arguments: &[&str]) -> Command {
-    let mut cargo = Command::new("cargo");
-    cargo.current_dir(files::root()).args(arguments);
-    // What helps the next build of this checkout is no use where there is none, and takes a third of the disk.
-    if variable("CI").is_some() {
-        cargo.env("CARGO_INCREMENTAL", "0");
-    }
-    cargo
-}
-
 fn clippy(features: &[&str]) -> Command {
-    let mut cargo = cargo(&["clippy", "--workspace", "--all-targets"]);
+    let mut cargo = step::cargo(&["clippy", "--workspace", "--all-targets"]);
     cargo.args(features).args(["--", "--deny", "warnings"]);
     cargo
 }
