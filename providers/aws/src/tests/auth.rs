@@ -48,14 +48,7 @@ fn idp(secret: &str, version: &str) -> Authenticate {
 /// Two rules and the default action on HTTPS, one rule on HTTP, each behind a step of its own or none.
 fn guarded(steps: [Option<Authenticate>; 3]) -> LoadBalancer {
     let mut out = balancer("shop/web", Semantics::Kubernetes);
-    let web = backend(
-        &mut out,
-        "shop/web",
-        "web",
-        "80",
-        8080,
-        Where::Pods(&["10.0.16.10"]),
-    );
+    let web = web(&mut out);
     http(&mut out, 80, not_found());
     https(&mut out, 443, vec![discovered(&["a.example.com"])]);
     let [first, second, default] = steps;

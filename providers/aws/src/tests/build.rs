@@ -163,7 +163,6 @@ pub(super) enum Where<'a> {
     Nodes(&'a [&'a str]),
 }
 
-/// Adds a backend of a Service in the owner's namespace and answers its id.
 fn port_number(service_port: &str) -> Option<portcullis_model::Port> {
     match service_port {
         "http" => Some(port(80)),
@@ -171,6 +170,19 @@ fn port_number(service_port: &str) -> Option<portcullis_model::Port> {
     }
 }
 
+/// Adds the backend that most tests are content with: one pod of Service `web`.
+pub(super) fn web(balancer: &mut LoadBalancer) -> BackendId {
+    backend(
+        balancer,
+        "shop/web",
+        "web",
+        "80",
+        8080,
+        Where::Pods(&["10.0.16.10"]),
+    )
+}
+
+/// Adds a backend of a Service in the owner's namespace and answers its id.
 pub(super) fn backend(
     balancer: &mut LoadBalancer,
     owner: &str,

@@ -27,14 +27,7 @@ fn first() -> KeyPair {
 /// HTTPS alone, with what lies in the Secret.
 fn served(stored_pair: Option<Stored>) -> LoadBalancer {
     let mut out = balancer("shop/web", Semantics::Kubernetes);
-    let web = backend(
-        &mut out,
-        "shop/web",
-        "web",
-        "80",
-        8080,
-        Where::Pods(&["10.0.16.10"]),
-    );
+    let web = web(&mut out);
     https(&mut out, 443, vec![stored(SECRET, &["a.example.com"])]);
     out.rules.push(rule(
         "shop/web",

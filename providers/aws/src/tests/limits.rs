@@ -23,14 +23,7 @@ fn compiled(balancer: &LoadBalancer) -> (Desired, Vec<Code>) {
 /// A load balancer with this rule before a plain one, and the id of its backend.
 fn with_rule(semantics: Semantics, make: impl FnOnce(&BackendId) -> Rule) -> LoadBalancer {
     let mut out = balancer("shop/web", semantics);
-    let web = backend(
-        &mut out,
-        "shop/web",
-        "web",
-        "80",
-        8080,
-        Where::Pods(&["10.0.16.10"]),
-    );
+    let web = web(&mut out);
     http(&mut out, 80, not_found());
     out.rules = vec![
         make(&web),
@@ -387,14 +380,7 @@ fn rules_beyond_the_quota_are_told_and_those_that_exist_stay() {
     let many = |names: std::ops::Range<usize>| {
         // Under which nothing is merged to make room.
         let mut out = balancer("shop/web", Semantics::AwsLoadBalancerController);
-        let web = backend(
-            &mut out,
-            "shop/web",
-            "web",
-            "80",
-            8080,
-            Where::Pods(&["10.0.16.10"]),
-        );
+        let web = web(&mut out);
         http(&mut out, 80, not_found());
         for n in names {
             out.rules.push(rule(

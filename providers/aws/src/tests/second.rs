@@ -19,14 +19,7 @@ const LATER: u64 = START + 3_661;
 fn with_scheme(scheme: Scheme, semantics: Semantics) -> LoadBalancer {
     let mut out = balancer("shop/web", semantics);
     out.options.scheme = scheme;
-    let web = backend(
-        &mut out,
-        "shop/web",
-        "web",
-        "80",
-        8080,
-        Where::Pods(&["10.0.16.10"]),
-    );
+    let web = web(&mut out);
     let api = backend(
         &mut out,
         "shop/web",
