@@ -14,6 +14,11 @@ pub fn python() -> PathBuf {
     existing(variable("PORTCULLIS_MOTO_PYTHON"))
 }
 
+/// The program that tries servers of HTTP/2.
+pub fn h2spec() -> PathBuf {
+    existing(variable("PORTCULLIS_H2SPEC"))
+}
+
 /// A file of tests/moto.
 pub(crate) fn script(name: &str) -> PathBuf {
     existing(Path::new(ROOT).join("tests/moto").join(name))

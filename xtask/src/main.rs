@@ -6,6 +6,8 @@ mod chaos;
 mod cluster;
 mod deny;
 mod files;
+mod go;
+mod h2spec;
 mod moto;
 mod prerequisites;
 mod python;
@@ -27,7 +29,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Task {
-    /// Builds and installs what the tests need: kube-apiserver, etcd, moto, cargo-deny
+    /// Builds and installs what the tests need: kube-apiserver, etcd, moto, h2spec, cargo-deny
     Setup,
     /// Sets up, formats, lints and runs every test: what CI does
     Test(test::Arguments),
@@ -51,6 +53,7 @@ Examples:
 What is built is kept in $XDG_CACHE_HOME/portcullis (or ~/.cache/portcullis) and used again.
 Environment:
   KUBEBUILDER_ASSETS   a folder with kube-apiserver and etcd: nothing is built
+  PORTCULLIS_H2SPEC    the program h2spec: it is not built
   PORTCULLIS_CACHE     keeps what is built there instead";
 
 fn main() -> ExitCode {

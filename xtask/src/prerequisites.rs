@@ -41,8 +41,9 @@ fn rust_component(name: &str) -> Option<String> {
 
 /// Kubernetes 1.36 says `go 1.26.0` in its go.mod.
 fn go() -> Option<String> {
-    let way = "https://go.dev/dl, or name a folder that has kube-apiserver and etcd in KUBEBUILDER_ASSETS";
-    if crate::cluster::given().is_some() {
+    let way = "https://go.dev/dl, or name a folder that has kube-apiserver and etcd in KUBEBUILDER_ASSETS, \
+               and h2spec in PORTCULLIS_H2SPEC";
+    if crate::cluster::given().is_some() && crate::h2spec::given().is_some() {
         return None;
     }
     let Some(version) = step::output(Command::new("go").args(["env", "GOVERSION"])) else {

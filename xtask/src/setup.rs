@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 
 use crate::cache::Cache;
-use crate::{cluster, deny, files, prerequisites, python};
+use crate::{cluster, deny, files, h2spec, prerequisites, python};
 
 /// What the tests need beyond the toolchain.
 #[derive(Debug)]
@@ -15,15 +15,18 @@ pub(crate) struct Tools {
     pub(crate) cluster: PathBuf,
     /// A Python that has moto.
     pub(crate) python: PathBuf,
+    /// The program that tries servers of HTTP/2.
+    pub(crate) h2spec: PathBuf,
     pub(crate) deny: PathBuf,
 }
 
 impl Tools {
     /// The variables `tests/support` reads.
-    pub(crate) fn environment(&self) -> [(&'static str, &PathBuf); 2] {
+    pub(crate) fn environment(&self) -> [(&'static str, &PathBuf); 3] {
         [
             ("KUBEBUILDER_ASSETS", &self.cluster),
             ("PORTCULLIS_MOTO_PYTHON", &self.python),
+            ("PORTCULLIS_H2SPEC", &self.h2spec),
         ]
     }
 }
@@ -35,11 +38,13 @@ pub(crate) fn run() -> Result<Tools> {
     let tools = Tools {
         python: python::ensure(&cache)?,
         cluster: cluster::ensure(&cache)?,
+        h2spec: h2spec::ensure(&cache)?,
         deny: deny::ensure(&cache)?,
     };
     remember(&tools)?;
     eprintln!("kube-apiserver and etcd: {}", tools.cluster.display());
     eprintln!("moto: {}", tools.python.display());
+    eprintln!("h2spec: {}", tools.h2spec.display());
     eprintln!("cargo-deny: {}", tools.deny.display());
     Ok(tools)
 }

@@ -137,7 +137,7 @@ async fn serve_plain(worker: Rc<Worker>, mut stream: TcpStream, peer: Peer) -> E
         () = drained(&worker) => return Ok(()),
         () = aged(&worker) => return Ok(()),
     }
-    if first.is_empty() {
+    if first.is_empty() || !speaks_http(&first) {
         return Ok(());
     }
     let is_http2 = first.starts_with(PREFACE);
@@ -150,6 +150,17 @@ async fn serve_plain(worker: Rc<Worker>, mut stream: TcpStream, peer: Peer) -> E
     } else {
         http1(worker, stream, peer, Shown::nothing()).await
     }
+}
+
+/// Whether a connection begins as HTTP does. Who asks in another protocol would not understand an answer in HTTP/1.1,
+/// above all a client of HTTP/2 whose preface is wrong. Source: RFC 9113 §3.4.
+fn speaks_http(first: &[u8]) -> bool {
+    let Some(end) = first.windows(2).position(|two| two == b"\r\n") else {
+        return true;
+    };
+    let words: Vec<&[u8]> = first[..end].splitn(4, |byte| *byte == b' ').collect();
+    // What else is wrong with the line, hyper says.
+    !matches!(words[..], [_, _, version] if !version.starts_with(b"HTTP/"))
 }
 
 async fn http1<IO>(worker: Rc<Worker>, io: IO, peer: Peer, shown: Shown) -> Ended
@@ -307,5 +318,27 @@ impl AsyncWrite for Resumed {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_first_line_without_a_version_is_not_answered() {
+        for (first, want) in [
+            (&b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"[..], true),
+            (PREFACE, true),
+            // What is wrong with these is told.
+            (b"GET / HTTP/9\r\n", true),
+            (b"GET /\r\nHost: a b HTTPS\r\n", true),
+            (b"GET / FTP", true),
+            (b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n", true),
+            (b"INVALID CONNECTION PREFACE\r\n\r\n", false),
+            (b"GET / FTP/1.1\r\nHost: a HTTP/1.1\r\n", false),
+        ] {
+            assert_eq!(speaks_http(first), want, "{}", String::from_utf8_lossy(first));
+        }
     }
 }

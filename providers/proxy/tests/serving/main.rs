@@ -6,6 +6,7 @@ mod client;
 mod echo;
 
 mod changing;
+mod conformance;
 mod failing;
 mod forwarding;
 mod hostile;
