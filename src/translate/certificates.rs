@@ -50,6 +50,7 @@ pub(super) fn read(
             }
             may
         });
+        tell_other_names(snapshot, part, &certificates, problems);
         wanted.push((part, https, certificates));
     }
     let mut ports: BTreeMap<Port, Attached> = BTreeMap::new();
@@ -105,6 +106,41 @@ fn may_serve(
             names.all(|host| owners.may_certify(part, host, at, problems))
         }
         Stored::Pair(_) | Stored::Unusable(..) => true,
+    }
+}
+
+/// A Secret's certificate must name the hosts that it is wanted for (Kubernetes API, IngressTLS.hosts). It is served all
+/// the same: another that the listener has may be shown for the host.
+fn tell_other_names(
+    snapshot: &Snapshot,
+    part: &Part<'_>,
+    certificates: &[Certificate],
+    problems: &mut Vec<Problem>,
+) {
+    for (index, tls) in part.ingress.tls.iter().enumerate() {
+        let at = part.origin(format!("spec.tls[{index}].secretName"));
+        let Some(certificate) = certificates.iter().find(|certificate| certificate.origin == at) else {
+            continue;
+        };
+        let CertificateSource::Stored(name) = &certificate.source else {
+            continue;
+        };
+        let Some(Answered::Found(secret)) = snapshot.secret(name) else {
+            continue;
+        };
+        let Ok(pair) = secret.key_pair() else {
+            continue;
+        };
+        for (place, text) in tls.hosts.iter().enumerate() {
+            let Ok(host) = HostMatch::parse(text) else {
+                continue;
+            };
+            if certificate.hosts.contains(&host) && !pair.names.iter().any(|own| own.certifies(&host)) {
+                let message = format!("the certificate in Secret {name} does not name {host}");
+                let at = part.origin(format!("spec.tls[{index}].hosts[{place}]"));
+                problems.push(Problem::new(Code::CertificateHostMismatch, at, message));
+            }
+        }
     }
 }
 

@@ -98,6 +98,20 @@ impl HostMatch {
             Self::Regex(pattern) => pattern.matches(host),
         }
     }
+
+    /// Whether a certificate of this name is valid for all of the host. Source: RFC 9525 §6.3.
+    pub fn certifies(&self, host: &Self) -> bool {
+        match (self, host) {
+            (Self::Exact(_) | Self::Wildcard(_), Self::Exact(name)) => self.matches(name.as_str()),
+            (Self::Wildcard(own), Self::Wildcard(name)) => own == name,
+            // A wildcard of any depth is written as that of one label is, and nothing certifies more.
+            (Self::Wildcard(own), Self::Glob(glob)) => {
+                glob.to_string().strip_prefix("*.") == Some(own.as_str())
+            }
+            (Self::Exact(_), Self::Wildcard(_) | Self::Glob(_)) | (_, Self::Regex(_)) => false,
+            (Self::Glob(_) | Self::Regex(_), _) => false, // no certificate has such names
+        }
+    }
 }
 
 impl fmt::Display for HostMatch {
@@ -143,6 +157,27 @@ mod tests {
                 want,
                 "{rule} on {host}"
             );
+        }
+    }
+
+    #[test]
+    fn a_certificate_is_valid_for_its_names_and_one_label_before_a_wildcard() {
+        let glob = HostMatch::Glob(Glob::parse("*.foo.com").unwrap());
+        let host = |text| HostMatch::parse(text).unwrap();
+        for (name, asked, want) in [
+            ("foo.com", host("foo.com"), true),
+            ("foo.com", host("a.foo.com"), false),
+            ("*.foo.com", host("a.foo.com"), true),
+            ("*.foo.com", host("b.a.foo.com"), false),
+            ("*.foo.com", host("foo.com"), false),
+            ("*.foo.com", host("*.foo.com"), true),
+            ("a.foo.com", host("*.foo.com"), false),
+            ("*.foo.com", glob.clone(), true),
+            ("*.com", glob.clone(), false),
+            ("foo.com", glob, false),
+        ] {
+            let got = HostMatch::parse(name).unwrap().certifies(&asked);
+            assert_eq!(got, want, "{name} for {asked}");
         }
     }
 

@@ -112,6 +112,7 @@ codes! {
     SecretInvalid, User, "Store a PEM certificate chain and its key under tls.crt and tls.key.";
     CertificateExpired, User, "Renew the certificate in the Secret; what was served until now is served on.";
     CertificateKeyMismatch, User, "Store the key that belongs to the certificate.";
+    CertificateHostMismatch, User, "Issue the certificate for the host as well, or name another; clients refuse what is not for the host they ask for.";
     CertificateConflict, User, "Give the host one certificate; the first in order is served.";
     CertificateUnsupported, User, "Issue the certificate with a key that the provider takes.";
     CertificateNotFound, User, "Issue a certificate for the host, or name one; HTTPS for it is not served until then.";

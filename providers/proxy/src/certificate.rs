@@ -227,7 +227,7 @@ impl Builder<'_> {
                 parsed
                     .names
                     .iter()
-                    .any(|name| covers(name, host))
+                    .any(|name| name.certifies(host))
                     .then(|| (secret.clone(), parsed))
             })
     }
@@ -282,14 +282,6 @@ impl Builder<'_> {
         if !self.problems.contains(&problem) {
             self.problems.push(problem);
         }
-    }
-}
-
-/// Whether a certificate's name is valid for all of the host.
-fn covers(name: &HostMatch, host: &HostMatch) -> bool {
-    match host {
-        HostMatch::Exact(exact) => name.matches(exact.as_str()),
-        HostMatch::Wildcard(_) | HostMatch::Glob(_) | HostMatch::Regex(_) => name == host,
     }
 }
 

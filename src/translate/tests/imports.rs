@@ -1,6 +1,6 @@
 //! TLS Secrets for a provider that takes certificates in; what it is given, and what it is asked about, out.
 
-use portcullis_model::Stored;
+use portcullis_model::{Protocol, Stored};
 use rcgen::KeyPair;
 
 use super::*;
@@ -105,6 +105,46 @@ fn what_lies_in_a_named_secret_is_taken_in() {
         assert_eq!(secrets, asks, "{given}");
         // What is wrong with it is told by the provider, which knows what serves instead.
         assert_eq!(served.codes(), [], "{given}");
+    }
+}
+
+#[test]
+fn a_certificate_that_does_not_name_a_host_of_its_entry_is_served_and_told() {
+    let no_host = |place: usize, host: &str| {
+        format!(
+            "ingress shop/web spec.tls[0].hosts[{place}]: the certificate in Secret shop/cert does not name {host} [CertificateHostMismatch]"
+        )
+    };
+    let three = json!(["a.com", "x.b.com", "c.com"]);
+    for (hosts, names, want) in [
+        (&three, &["a.com", "*.b.com", "c.com"][..], vec![]),
+        (&three, &["a.com", "*.b.com"], vec![no_host(2, "c.com")]),
+        (
+            &three,
+            &["*.com", "b.com", "y.b.com", "*.x.b.com"],
+            vec![no_host(1, "x.b.com")],
+        ),
+        // Nothing is asked of it.
+        (&json!([]), &["d.com"], vec![]),
+    ] {
+        let spec = json!({
+            "tls": [{ "hosts": hosts, "secretName": "cert" }],
+            "rules": [rule("a.com", json!([path("Prefix", "/", "s")]))],
+        });
+        for secrets in [SecretsMode::NotRead, SecretsMode::Read] {
+            let mut world = World::new()
+                .service("shop/s")
+                .with(tls_secret("shop/cert", names))
+                .ingress("shop/web", json!({}), spec.clone());
+            world.secrets = secrets;
+            let served = world.one(&ours());
+            let told: Vec<String> = served.problems.iter().map(ToString::to_string).collect();
+            assert_eq!(told, want, "{names:?} {secrets:?}");
+            let Protocol::Https(tls) = &served.balancer.listeners[&Port::new(443).unwrap()].protocol else {
+                panic!("port 443 is plain")
+            };
+            assert_eq!(tls.certificates.len(), 1, "{names:?} {secrets:?}");
+        }
     }
 }
 

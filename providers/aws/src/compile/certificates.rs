@@ -239,7 +239,7 @@ fn by_host(context: &Context<'_>, wanted: &Certificate, problems: &mut Vec<Probl
                     known
                         .iter()
                         .filter(|c| !is_imported(context, &c.arn))
-                        .filter(|c| is_allowed(context, c) && covers(c, host, &name))
+                        .filter(|c| is_allowed(context, c) && c.names.iter().any(|own| own.certifies(host)))
                         .map(|c| c.arn.clone()),
                 );
                 if out.len() == before {
@@ -273,13 +273,4 @@ fn written(host: &HostMatch) -> String {
         HostMatch::Glob(glob) => glob.to_string(),
         HostMatch::Regex(pattern) => pattern.to_string(),
     }
-}
-
-/// Whether one of the certificate's names is the host, or a wildcard of one label before the rest of it.
-fn covers(certificate: &AcmCertificate, host: &HostMatch, name: &str) -> bool {
-    certificate.names.iter().any(|own| match (own, host) {
-        (HostMatch::Wildcard(_), HostMatch::Exact(host)) => own.matches(host.as_str()),
-        (HostMatch::Exact(_) | HostMatch::Wildcard(_), _) => written(own) == name,
-        (HostMatch::Glob(_) | HostMatch::Regex(_), _) => false, // no certificate has such names
-    })
 }
