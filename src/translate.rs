@@ -50,7 +50,7 @@ use self::backends::Backends;
 use self::defaults::Defaults;
 use self::endpoints::Endpoints;
 use self::member::{Part, Wire};
-use self::options::conflict;
+use self::options::tell_conflict;
 use self::ownership::Owners;
 use self::precedence::{Answer, Draft};
 use self::rules::{Drafts, Reader};
@@ -237,9 +237,7 @@ fn tls_policy<'p, 'a: 'p>(
         };
         match first {
             None => first = Some((written.value, part)),
-            Some((policy, by)) if policy != written.value && by.group == part.group => {
-                problems.push(conflict(part, by, "ssl-policy"));
-            }
+            Some((policy, by)) if policy != written.value => tell_conflict(part, by, "ssl-policy", problems),
             Some(_) => {}
         }
     }

@@ -13,13 +13,12 @@ use super::annotations::attributes::Of;
 use super::annotations::{Setting, value};
 use super::backends::target_settings::{FRONT_CODES, health_path, success_codes};
 use super::member::Part;
-use super::options::{conflict, scheme};
+use super::options::{agreed, scheme, tell_conflict};
 use super::settings::Settings;
 
 /// None where no member asks for it.
 pub(super) fn read(parts: &[Part<'_>], settings: &Settings, problems: &mut Vec<Problem>) -> Option<Front> {
-    let all: Vec<&Part<'_>> = parts.iter().collect();
-    let on = agreed(&all, "enable-frontend-nlb", value::boolean, problems).given()?;
+    let on = agreed(parts, "enable-frontend-nlb", value::boolean, problems).given()?;
     if !on {
         return None;
     }
@@ -44,55 +43,28 @@ pub(super) fn read(parts: &[Part<'_>], settings: &Settings, problems: &mut Vec<P
         })
     };
     // An unreadable scheme must not become the wider one.
-    let scheme = match agreed(&all, "frontend-nlb-scheme", scheme, problems) {
+    let scheme = match agreed(parts, "frontend-nlb-scheme", scheme, problems) {
         Setting::Given(scheme) => scheme,
         Setting::Absent => settings.scheme,
         Setting::Invalid => Scheme::Internal,
     };
-    let security_groups = agreed(&all, "frontend-nlb-security-groups", list, problems);
-    let addresses = agreed(&all, "frontend-nlb-eip-allocations", list, problems);
+    let security_groups = agreed(parts, "frontend-nlb-security-groups", list, problems);
+    let addresses = agreed(parts, "frontend-nlb-eip-allocations", list, problems);
     // Without these it would let in, or be found at, what it was not to.
     let refused = security_groups.is_invalid() || addresses.is_invalid();
     Some(Front {
         scheme,
-        subnets: agreed(&all, "frontend-nlb-subnets", sorted, problems)
+        subnets: agreed(parts, "frontend-nlb-subnets", sorted, problems)
             .given()
             .unwrap_or_default(),
         security_groups: security_groups.given().unwrap_or_default(),
         addresses: addresses.given().unwrap_or_default(),
         attributes: attributes(parts, problems),
-        tags: agreed(&all, "frontend-nlb-tags", value::map, problems).given(),
+        tags: agreed(parts, "frontend-nlb-tags", value::map, problems).given(),
         ports: ports(parts, problems),
         stands: if refused { Stands::AsItIs } else { Stands::AsAsked },
         origin: by.annotation("enable-frontend-nlb"),
     })
-}
-
-/// The first value in order that can be read; unreadable only where none can.
-fn agreed<T: PartialEq>(
-    parts: &[&Part<'_>],
-    name: &str,
-    parse: impl Fn(&str) -> Result<T, String>,
-    problems: &mut Vec<Problem>,
-) -> Setting<T> {
-    let mut found: Option<(T, &Part<'_>)> = None;
-    let mut invalid = false;
-    for part in parts {
-        match (part.whole().read(name, &parse, problems), &found) {
-            (Setting::Absent, _) => {}
-            (Setting::Invalid, _) => invalid = true,
-            (Setting::Given(value), None) => found = Some((value, part)),
-            (Setting::Given(value), Some((first, by))) if *first != value => {
-                problems.push(conflict(part, by, name));
-            }
-            (Setting::Given(_), Some(_)) => {}
-        }
-    }
-    match (found, invalid) {
-        (Some((value, _)), _) => Setting::Given(value),
-        (None, true) => Setting::Invalid,
-        (None, false) => Setting::Absent,
-    }
 }
 
 /// Those of the first member that has any, without what AWS would refuse.
@@ -109,7 +81,7 @@ fn attributes(parts: &[Part<'_>], problems: &mut Vec<Problem>) -> BTreeMap<Strin
             // Nothing of it could be read.
             _ if read.is_empty() => {}
             None => first = Some((read, part)),
-            Some((had, by)) if *had != read => problems.push(conflict(part, by, NAME)),
+            Some((had, by)) if *had != read => tell_conflict(part, by, NAME, problems),
             Some(_) => {}
         }
     }
@@ -142,7 +114,7 @@ fn ports(parts: &[Part<'_>], problems: &mut Vec<Problem>) -> BTreeMap<Port, Fron
         };
         for (part, other) in &members {
             if *other != to {
-                problems.push(conflict(part, first, MAPPING));
+                tell_conflict(part, first, MAPPING, problems);
             }
         }
         let members: Vec<&Part<'_>> = members.into_iter().map(|(part, _)| part).collect();
@@ -176,7 +148,12 @@ fn mapping(text: &str) -> Result<BTreeMap<Port, Port>, String> {
 fn health(members: &[&Part<'_>], problems: &mut Vec<Problem>) -> HealthCheck {
     let mut health = HealthCheck::for_protocol(&BackendProtocol::default());
     let mut number = |name: &str, least: i64, most: i64, into: &mut u32| {
-        let read = agreed(members, name, |text| value::integer(text, least, most), problems);
+        let read = agreed(
+            members.iter().copied(),
+            name,
+            |text| value::integer(text, least, most),
+            problems,
+        );
         if let Some(number) = read.given().and_then(|number| u32::try_from(number).ok()) {
             *into = number;
         }
@@ -210,14 +187,26 @@ fn health(members: &[&Part<'_>], problems: &mut Vec<Problem>) -> HealthCheck {
         "HTTPS" => Ok(true),
         _ => Err("expected HTTP or HTTPS".to_owned()),
     };
-    health.tls = agreed(members, "frontend-nlb-healthcheck-protocol", tls, problems)
-        .given()
-        .unwrap_or_default();
-    if let Some(path) = agreed(members, "frontend-nlb-healthcheck-path", health_path, problems).given() {
+    health.tls = agreed(
+        members.iter().copied(),
+        "frontend-nlb-healthcheck-protocol",
+        tls,
+        problems,
+    )
+    .given()
+    .unwrap_or_default();
+    if let Some(path) = agreed(
+        members.iter().copied(),
+        "frontend-nlb-healthcheck-path",
+        health_path,
+        problems,
+    )
+    .given()
+    {
         health.path = path;
     }
     let codes = agreed(
-        members,
+        members.iter().copied(),
         "frontend-nlb-healthcheck-success-codes",
         |text| success_codes(text, FRONT_CODES),
         problems,
@@ -234,8 +223,13 @@ fn health(members: &[&Part<'_>], problems: &mut Vec<Problem>) -> HealthCheck {
                 .map_err(|error| error.to_string())
         }
     };
-    health.port = agreed(members, "frontend-nlb-healthcheck-port", port, problems)
-        .given()
-        .unwrap_or_default();
+    health.port = agreed(
+        members.iter().copied(),
+        "frontend-nlb-healthcheck-port",
+        port,
+        problems,
+    )
+    .given()
+    .unwrap_or_default();
     health
 }

@@ -89,9 +89,7 @@ fn subnet_tags(parts: &[Part<'_>], problems: &mut Vec<Problem>) -> BTreeMap<Stri
         };
         match first {
             None => first = Some((tags, part)),
-            Some((had, by)) if had != tags && by.group == part.group => {
-                problems.push(conflict(part, by, "subnets"));
-            }
+            Some((had, by)) if had != tags => tell_conflict(part, by, "subnets", problems),
             Some(_) => {}
         }
     }
@@ -132,9 +130,7 @@ fn listener_attributes(
                     None => {
                         all.insert((port, key), (value, part));
                     }
-                    Some((first, by)) if *first != value && by.group == part.group => {
-                        problems.push(conflict(part, by, &name));
-                    }
+                    Some((first, by)) if *first != value => tell_conflict(part, by, &name, problems),
                     Some(_) => {}
                 }
             }
@@ -172,8 +168,8 @@ fn capacity(text: &str) -> Result<u32, String> {
 }
 
 /// The first value in order that can be read; unreadable only where none can.
-pub(super) fn agreed<T: PartialEq>(
-    parts: &[Part<'_>],
+pub(super) fn agreed<'p, 'a: 'p, T: PartialEq>(
+    parts: impl IntoIterator<Item = &'p Part<'a>>,
     name: &str,
     parse: impl Fn(&str) -> Result<T, String>,
     problems: &mut Vec<Problem>,
@@ -186,9 +182,7 @@ pub(super) fn agreed<T: PartialEq>(
             Setting::Invalid => invalid = true,
             Setting::Given(value) => match &found {
                 None => found = Some((value, part)),
-                Some((first, by)) if *first != value && by.group == part.group => {
-                    problems.push(conflict(part, by, name));
-                }
+                Some((first, by)) if *first != value => tell_conflict(part, by, name, problems),
                 Some(_) => {}
             },
         }
@@ -221,9 +215,7 @@ fn merged(parts: &[Part<'_>], name: &str, problems: &mut Vec<Problem>) -> BTreeM
                 None => {
                     all.insert(key, (value, part));
                 }
-                Some((first, by)) if *first != value && by.group == part.group => {
-                    problems.push(conflict(part, by, name));
-                }
+                Some((first, by)) if *first != value => tell_conflict(part, by, name, problems),
                 Some(_) => {}
             }
         }
@@ -240,13 +232,21 @@ fn merged(parts: &[Part<'_>], name: &str, problems: &mut Vec<Problem>) -> BTreeM
 /// resource (ELBv2 API, AddTags); ten are left for those of ownership and the operator's.
 const MOST_TAGS: usize = 40;
 
-/// Two members of a group say different things.
-pub(super) fn conflict(part: &Part<'_>, first: &Part<'_>, name: &str) -> Problem {
+/// Two members say different things. Those of different groups, which share a load balancer only where a folder is
+/// served, need not agree.
+pub(super) fn tell_conflict(part: &Part<'_>, first: &Part<'_>, name: &str, problems: &mut Vec<Problem>) {
+    if part.group != first.group {
+        return;
+    }
     let message = format!(
         "{name} differs from that of {}, which comes first in the group",
         first.ingress.meta.name
     );
-    Problem::new(Code::SettingConflict, part.annotation(name), message)
+    problems.push(Problem::new(
+        Code::SettingConflict,
+        part.annotation(name),
+        message,
+    ));
 }
 
 /// Separated by commas.

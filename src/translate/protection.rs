@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use super::annotations::{Annotations, Written, json, value};
 use super::member::{Part, Wire, standard};
-use super::options::conflict;
+use super::options::tell_conflict;
 use super::settings::{Merge, Settings};
 
 /// What stands before rules.
@@ -125,9 +125,7 @@ fn clients(parts: &mut [Part<'_>], problems: &mut Vec<Problem>) -> BTreeMap<Port
         }
     }
     for (index, by) in told {
-        if parts[by].group == parts[index].group {
-            problems.push(conflict(&parts[index], &parts[by], CLIENTS));
-        }
+        tell_conflict(&parts[index], &parts[by], CLIENTS, problems);
     }
     all.into_iter()
         .map(|(port, (clients, _))| (port, clients))

@@ -21,12 +21,12 @@ pub(super) struct Reach {
 pub(super) fn decide(parts: &mut [Part<'_>], settings: &Settings, problems: &mut Vec<Problem>) -> Reach {
     let reach = Reach {
         // An unreadable scheme must not become the wider one.
-        scheme: match agreed(parts, "scheme", scheme, problems) {
+        scheme: match agreed(&*parts, "scheme", scheme, problems) {
             Setting::Given(scheme) => scheme,
             Setting::Absent => settings.scheme,
             Setting::Invalid => Scheme::Internal,
         },
-        security_groups: agreed(parts, "security-groups", names, problems)
+        security_groups: agreed(&*parts, "security-groups", names, problems)
             .given()
             .unwrap_or_default(),
     };

@@ -8,7 +8,7 @@ use portcullis_model::{
 
 use super::annotations::Setting;
 use super::member::{Part, Sources, Wire, standard};
-use super::options::conflict;
+use super::options::tell_conflict;
 use super::rules::refused_by;
 use super::settings::{Merge, Settings};
 
@@ -183,7 +183,7 @@ fn plain(parts: &[Part<'_>], settings: &Settings, problems: &mut Vec<Problem>) -
             Setting::Given(to) if secure.contains(&(&part.group, *to)) => {
                 let (first, by) = *of_group.entry(&part.group).or_insert((*to, part));
                 if first != *to && part.semantics == Semantics::AwsLoadBalancerController {
-                    problems.push(conflict(part, by, "ssl-redirect"));
+                    tell_conflict(part, by, "ssl-redirect", problems);
                 }
                 Plain::Redirect(match settings.merge {
                     Merge::ByGroup => *to,
@@ -271,7 +271,7 @@ fn admitted(parts: &[Part<'_>], problems: &mut Vec<Problem>) -> BTreeMap<Port, S
                 Some(_) => "inbound-cidrs",
                 None => "security-group-prefix-lists",
             };
-            problems.push(conflict(part, first, name));
+            tell_conflict(part, first, name, problems);
         }
     }
     chosen

@@ -265,3 +265,46 @@ fn a_default_backend_lets_in_only_whom_its_ingress_does() {
         }
     }
 }
+
+#[test]
+fn only_members_of_one_group_must_agree() {
+    for (name, first, second) in [
+        ("scheme", "internal", "internet-facing"),
+        ("tags", "a=1", "a=2"),
+        ("subnets", "s-1", "s-2"),
+        ("ssl-policy", "P1", "P2"),
+        ("listener-attributes.HTTP-80", "idle=1", "idle=2"),
+        ("enable-frontend-nlb", "true", "false"),
+        ("frontend-nlb-scheme", "internal", "internet-facing"),
+        ("frontend-nlb-attributes", "k.one=1", "k.one=2"),
+        ("frontend-nlb-listener-port-mapping", "81=80", "81=443"),
+        ("frontend-nlb-healthcheck-path", "/a", "/b"),
+    ] {
+        for group in [Some("g"), None] {
+            let member = |value: &str| {
+                let mut all = alb(&[
+                    ("listen-ports", r#"[{"HTTP":80},{"HTTPS":443}]"#),
+                    ("enable-frontend-nlb", "true"),
+                    (name, value),
+                ]);
+                if let Some(group) = group {
+                    all["alb.ingress.kubernetes.io/group.name"] = group.into();
+                }
+                all
+            };
+            let spec = |host: &str| json!({ "rules": [rule(host, json!([path("Prefix", "/", "s")]))] });
+            let served = World::new()
+                .service("shop/s")
+                .aged("shop/a", 1, member(first), spec("a.com"))
+                .aged("shop/b", 2, member(second), spec("b.com"))
+                .one(&serving());
+            let told = served.codes().contains(&Code::SettingConflict);
+            assert_eq!(
+                told,
+                group.is_some(),
+                "{name} in group {group:?}: {:?}",
+                served.problems
+            );
+        }
+    }
+}
