@@ -112,6 +112,7 @@ fn lines(now: &[Rule], then: &[Rule]) -> Vec<RuleLine> {
 struct Effect<'a> {
     action: Option<Seen<'a>>,
     authenticate: Option<&'a portcullis_model::Authenticate>,
+    filters: Option<&'a portcullis_model::Filters>,
     rewrites: &'a [portcullis_model::Rewrite],
 }
 
@@ -122,9 +123,13 @@ enum Seen<'a> {
 }
 
 fn effect<'a>(balancer: &'a LoadBalancer, decision: Decision<'a>) -> Effect<'a> {
-    let (authenticate, rewrites) = match decision {
-        Decision::Rule(_, rule) => (rule.authenticate.as_ref(), rule.rewrites.as_slice()),
-        Decision::Default(_) | Decision::NoListener => (None, &[][..]),
+    let (authenticate, filters, rewrites) = match decision {
+        Decision::Rule(_, rule) => (
+            rule.authenticate.as_ref(),
+            rule.filters.as_deref(),
+            rule.rewrites.as_slice(),
+        ),
+        Decision::Default(_) | Decision::NoListener => (None, None, &[][..]),
     };
     let action = decision.action().map(|action| match action {
         Action::Forward(forward) => {
@@ -139,6 +144,7 @@ fn effect<'a>(balancer: &'a LoadBalancer, decision: Decision<'a>) -> Effect<'a> 
     Effect {
         action,
         authenticate,
+        filters,
         rewrites,
     }
 }

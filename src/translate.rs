@@ -5,7 +5,7 @@
 //!
 //! The way of the data: [`class`] says which Ingresses are one load balancer; `member` reads each and puts them in
 //! order; `reach`, `protection` and `standing` decide who gets to their rules, what stands before these and at which
-//! ports; `rules`, with `conditions`, `actions`, `auth` and `backends`, drafts their rules; `ownership` takes away what
+//! ports; `rules`, with `conditions`, `actions`, `auth`, `filters` and `backends`, drafts their rules; `ownership` takes away what
 //! belongs to another namespace; `defaults` and `certificates` complete the listeners; `precedence` makes one list of
 //! all.
 
@@ -20,6 +20,7 @@ pub mod class;
 mod conditions;
 mod defaults;
 mod endpoints;
+mod filters;
 mod front;
 mod group;
 mod member;
@@ -106,10 +107,12 @@ fn balancer<'a>(
         .zip(&ports.standings)
         .enumerate()
         .map(|(member, (part, standing))| {
+            let filtered = filters::read(part, problems);
             Reader {
                 part,
                 member,
                 standing,
+                filtered: &filtered,
                 backends: &mut backends,
                 problems,
             }

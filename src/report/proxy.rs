@@ -61,6 +61,11 @@ fn text(totals: &Totals, version: u64) -> String {
             totals.overloaded,
         ),
         (
+            "rate_limited",
+            "Requests of clients that had as many answers as they may",
+            totals.limited,
+        ),
+        (
             "connections_opened",
             "Connections from clients",
             totals.connections_opened,

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use portcullis_model::{Code, Origin, Problem};
 
 use self::attributes::Of;
-use self::catalog::{Known, Scope, Support};
+use self::catalog::{Known, Reach, Scope, Support};
 use crate::cluster::object::{ClassParameters, Meta};
 
 /// The incumbent's prefix.
@@ -79,7 +79,12 @@ impl<'a> Annotations<'a> {
                     continue;
                 };
                 // Under our prefix only what every provider can mean is read; the rest is unknown there.
-                if prefix == ALB || catalog::find(name).is_some_and(Known::is_portable) {
+                let known = catalog::find(name);
+                let is_read = match prefix {
+                    ALB => known.is_none_or(Known::is_theirs),
+                    _ => known.is_some_and(Known::is_ours),
+                };
+                if is_read {
                     let class = None;
                     by_name.insert(name, Written { key, value, class });
                 }
@@ -256,7 +261,23 @@ impl<'a> Annotations<'a> {
             };
             let class = None;
             let written = Written { key, value, class };
-            let known = catalog::find(name).filter(|known| !ours || known.is_portable());
+            let known = catalog::find(name).filter(|known| match ours {
+                true => known.is_ours(),
+                false => known.is_theirs(),
+            });
+            if let Some(known) = known
+                && known.reach == Reach::Ours
+                && self.kind != "ingress"
+            {
+                refused.get_or_insert(known.name);
+                let message = "is read on an Ingress alone: what leads here answers 503";
+                problems.push(Problem::new(
+                    Code::AnnotationUnsupported,
+                    self.origin(written),
+                    message,
+                ));
+                continue;
+            }
             let (code, message) = match known.map(|known| known.support) {
                 Some(Support::Built) => continue,
                 Some(Support::Ignored) => (

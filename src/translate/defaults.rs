@@ -6,6 +6,7 @@ use portcullis_model::{Action, Code, Condition, FixedResponse, LoadBalancerId, O
 
 use super::auth::{self, Gate};
 use super::backends::Backends;
+use super::filters::{self, Filtered};
 use super::member::{Part, Wire};
 use super::ownership::Owners;
 use super::precedence::{Answer, Draft, Fallback, Fallbacks, PathKind, Written};
@@ -64,9 +65,15 @@ pub(super) fn read<'a>(
                         .push(by_default(member, port, condition, answer.clone(), &at));
                 }
                 let mut here = fallback.clone();
-                // What a listener answers by itself asks nothing of clients: a rule does, in its place.
-                if !here.answer.clients.is_off() && ports.wires.get(&port) == Some(&Wire::Https) {
-                    let closed = Answer::of(standing::refused(Refused::Clients));
+                // What a listener answers by itself asks nothing of clients and has no filters: a rule does, in its
+                // place.
+                let asks = !here.answer.clients.is_off() && ports.wires.get(&port) == Some(&Wire::Https);
+                if asks || here.answer.filters.is_some() {
+                    let closed = match asks {
+                        true => standing::refused(Refused::Clients),
+                        false => Action::Fixed(FixedResponse::unavailable("Not served without its filters")),
+                    };
+                    let closed = Answer::of(closed);
                     let answer = std::mem::replace(&mut here.answer, closed);
                     out.drafts.push(by_default(member, port, None, answer, &at));
                 }
@@ -118,6 +125,7 @@ fn by_default(member: usize, port: Port, condition: Option<Condition>, answer: A
             conditions: condition.into_iter().collect(),
             clients: answer.clients,
             authenticate: answer.authenticate,
+            filters: answer.filters,
             rewrites: Vec::new(),
             action: answer.action,
             origin: at.clone(),
@@ -158,13 +166,19 @@ fn answer_of<'a>(
     if let Some(refusal) = part.refusal {
         return Answer::of(refused_by(refusal));
     }
-    match backends.gate(part, backend, problems) {
-        Gate::Closed(annotation) => Answer::of(refused_by(annotation)),
-        gate @ (Gate::Open | Gate::Guarded(_)) => Answer {
-            clients: part.clients.clone(),
-            authenticate: gate.step(),
-            action: backends.action(part, backend, at, problems),
-        },
+    let authenticate = match backends.gate(part, backend, problems) {
+        Gate::Closed(annotation) => return Answer::of(refused_by(annotation)),
+        gate @ (Gate::Open | Gate::Guarded(_)) => gate.step(),
+    };
+    let filters = match filters::read(part, problems) {
+        Filtered::Closed(annotation) => return Answer::of(refused_by(annotation)),
+        Filtered::By(filters) => filters,
+    };
+    Answer {
+        clients: part.clients.clone(),
+        authenticate,
+        filters,
+        action: backends.action(part, backend, at, problems),
     }
 }
 

@@ -1,10 +1,11 @@
 //! The rules of one Ingress in, drafts of the load balancer's rules and the hosts they name out.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use portcullis_model::{
-    Action, Authenticate, Code, ExactPath, FixedResponse, Glob, HostMatch, Origin, PathMatch, PathPrefix,
-    Pattern, Port, Problem, Rewrite, Rule, Semantics,
+    Action, Authenticate, Code, ExactPath, Filters, FixedResponse, Glob, HostMatch, Origin, PathMatch,
+    PathPrefix, Pattern, Port, Problem, Rewrite, Rule, Semantics,
 };
 
 use super::actions;
@@ -12,6 +13,7 @@ use super::annotations::{Setting, value};
 use super::auth::{self, Gate};
 use super::backends::Backends;
 use super::conditions::{self, Constraints};
+use super::filters::Filtered;
 use super::member::Part;
 use super::precedence::{Draft, NamedHost, PathKind, Written};
 use super::references::is_action;
@@ -36,12 +38,33 @@ pub(super) struct Drafts {
     pub(super) hosts: Vec<NamedHost>,
 }
 
+/// What is said of one path.
+#[derive(Debug)]
+struct Said {
+    authenticate: Option<Authenticate>,
+    filters: Option<Arc<Filters>>,
+    action: Action,
+    rewrites: Vec<Rewrite>,
+}
+
+impl Said {
+    fn only(action: Action) -> Self {
+        Self {
+            authenticate: None,
+            filters: None,
+            action,
+            rewrites: Vec::new(),
+        }
+    }
+}
+
 /// Reads the rules of one Ingress.
 #[derive(Debug)]
 pub(super) struct Reader<'r, 'a> {
     pub(super) part: &'r Part<'a>,
     pub(super) member: usize,
     pub(super) standing: &'r Standing,
+    pub(super) filtered: &'r Filtered,
     pub(super) backends: &'r mut Backends<'a>,
     pub(super) problems: &'r mut Vec<Problem>,
 }
@@ -161,8 +184,13 @@ impl Reader<'_, '_> {
         let constraints = self.constraints(name);
         let broken = !constraints.broken.is_empty();
 
-        let (authenticate, action, rewrites) = match self.part.refusal {
-            Some(refusal) => (None, refused_by(refusal), Vec::new()),
+        let Said {
+            authenticate,
+            filters,
+            action,
+            rewrites,
+        } = match self.part.refusal {
+            Some(refusal) => Said::only(refused_by(refusal)),
             None => self.answer(path, &origin.at(format!("{field}.backend"))),
         };
         // Which requests it was for is not known. A rule that would let requests through is left out, so that they
@@ -174,6 +202,7 @@ impl Reader<'_, '_> {
             true => refused_by("conditions"),
         };
         let authenticate = authenticate.filter(|_| !broken);
+        let filters = filters.filter(|_| !broken);
         self.report_plain(authenticate.as_ref());
 
         let mut hosts: Vec<HostMatch> = host.cloned().into_iter().collect();
@@ -187,6 +216,7 @@ impl Reader<'_, '_> {
             conditions: constraints.conditions,
             clients: self.part.clients.clone(),
             authenticate,
+            filters,
             rewrites,
             action,
             origin,
@@ -212,17 +242,27 @@ impl Reader<'_, '_> {
         }
     }
 
-    /// Who may pass, what answers them, and what is rewritten before.
-    fn answer(&mut self, path: &IngressPath, at: &Origin) -> (Option<Authenticate>, Action, Vec<Rewrite>) {
-        let gate = match self.backends.gate(self.part, &path.backend, self.problems) {
-            Gate::Closed(annotation) => return (None, refused_by(annotation), Vec::new()),
+    /// Who may pass, what answers them, and what is done before.
+    fn answer(&mut self, path: &IngressPath, at: &Origin) -> Said {
+        let authenticate = match self.backends.gate(self.part, &path.backend, self.problems) {
+            Gate::Closed(annotation) => return Said::only(refused_by(annotation)),
             gate @ (Gate::Open | Gate::Guarded(_)) => gate.step(),
         };
+        let filters = match self.filtered {
+            Filtered::Closed(annotation) => return Said::only(refused_by(annotation)),
+            Filtered::By(filters) => filters.clone(),
+        };
         let action = self.backends.action(self.part, &path.backend, at, self.problems);
-        match self.rewrites(name_of(&path.backend)) {
-            Setting::Absent => (gate, action, Vec::new()),
-            Setting::Given(rewrites) => (gate, action, rewrites),
-            Setting::Invalid => (None, refused_by("transforms"), Vec::new()),
+        let rewrites = match self.rewrites(name_of(&path.backend)) {
+            Setting::Absent => Vec::new(),
+            Setting::Given(rewrites) => rewrites,
+            Setting::Invalid => return Said::only(refused_by("transforms")),
+        };
+        Said {
+            authenticate,
+            filters,
+            action,
+            rewrites,
         }
     }
 
@@ -255,6 +295,7 @@ impl Reader<'_, '_> {
         let answering = |ports: BTreeSet<Port>, action: Action| Rule {
             ports,
             authenticate: None,
+            filters: None,
             rewrites: Vec::new(),
             action,
             ..rule.clone()

@@ -6,6 +6,7 @@ mod classes;
 mod constraints;
 mod defaults;
 mod documents;
+mod filters;
 mod groups;
 mod hosts;
 mod imports;

@@ -20,6 +20,7 @@ pub mod pattern;
 pub mod action;
 pub mod auth;
 pub mod backend;
+pub mod filters;
 pub mod redirect;
 
 pub mod balancer;
@@ -47,6 +48,7 @@ pub use balancer::{
 };
 pub use condition::{Condition, HeaderName, Method, QueryMatch};
 pub use diff::{Difference, diff};
+pub use filters::{Filter, Filters, Period, RateLimit, Without};
 pub use glob::Glob;
 pub use host::{HostMatch, HostName};
 pub use key_pair::{KeyAlgorithm, KeyPair, Stored};

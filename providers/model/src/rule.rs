@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::Arc;
 
 use serde::Serialize;
 
 use crate::action::{Action, Rewrite};
 use crate::auth::Authenticate;
 use crate::condition::Condition;
+use crate::filters::Filters;
 use crate::host::HostMatch;
 use crate::listener::ClientCertificates;
 use crate::name::Port;
@@ -34,6 +36,9 @@ pub struct Rule {
     /// Comes before the action, on HTTPS listeners.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub authenticate: Option<Authenticate>,
+    /// Shared by the rules of an object. None where there are none, so that such a rule pays nothing for them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub filters: Option<Arc<Filters>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub rewrites: Vec<Rewrite>,
     pub action: Action,
@@ -70,6 +75,9 @@ impl fmt::Display for Rule {
         }
         if let Some(step) = &self.authenticate {
             write!(f, " → {step}")?;
+        }
+        if let Some(filters) = &self.filters {
+            write!(f, " → {filters}")?;
         }
         write!(f, " → {}", self.action)
     }

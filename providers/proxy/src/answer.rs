@@ -15,12 +15,12 @@ pub(crate) struct Failure {
     why: String,
     /// Whether the connection's next requests are not trusted either.
     closes: bool,
-    /// Whether the same may well be answered in a moment.
-    passes: bool,
+    /// Seconds after which the same may well be answered.
+    again: Option<u32>,
 }
 
 /// Seconds after which a client may come again, where it is not known when there will be room.
-static SOON: HeaderValue = HeaderValue::from_static("1");
+const SOON: u32 = 1;
 
 /// A body is longer than bodies may be. The rest of it is not read.
 pub(crate) fn too_long() -> Failure {
@@ -35,8 +35,16 @@ impl Failure {
     /// There is no room for the request now.
     pub(crate) fn overloaded(why: impl Into<String>) -> Self {
         Self {
-            passes: true,
+            again: Some(SOON),
             ..Self::new(StatusCode::SERVICE_UNAVAILABLE, why)
+        }
+    }
+
+    /// The client has had as many answers as it may have for now.
+    pub(crate) fn too_many(seconds: u32) -> Self {
+        Self {
+            again: Some(seconds.max(SOON)),
+            ..Self::new(StatusCode::TOO_MANY_REQUESTS, "come again later")
         }
     }
 
@@ -45,7 +53,7 @@ impl Failure {
             status,
             why: why.into(),
             closes: false,
-            passes: false,
+            again: None,
         }
     }
 
@@ -80,8 +88,8 @@ impl Failure {
                 None => format!("{code} {reason}\n"),
             };
             let mut response = page(self.status, Some(&TEXT), Bytes::from(text));
-            if self.passes {
-                response.headers_mut().insert(header::RETRY_AFTER, SOON.clone());
+            if let Some(seconds) = self.again {
+                response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
             }
             return response;
         }

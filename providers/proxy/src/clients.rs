@@ -213,6 +213,7 @@ mod tests {
             conditions: Vec::new(),
             clients: clients.clone(),
             authenticate: None,
+            filters: None,
             rewrites: Vec::new(),
             action: Action::Fixed(FixedResponse::not_found()),
             origin: origin(),

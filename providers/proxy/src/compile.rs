@@ -15,6 +15,7 @@ use portcullis_model::{
 };
 
 use crate::clients::{ClientBuilder, ClientTable, unknown};
+use crate::filters::Filters;
 use crate::sticky::Sticky;
 use crate::table::{
     Action, Choice, Forward, HostIndex, ListenerTable, Page, PathIndex, Route, RouteTable, RuleIndex,
@@ -48,6 +49,7 @@ pub fn compile(balancer: &LoadBalancer, served: ServedPorts) -> (RouteTable, Vec
         backends: balancer.backends.keys().zip(0..).collect(),
         ports: HashMap::new(),
         clients: ClientBuilder::new(balancer, base),
+        filters: HashMap::new(),
         problems: Vec::new(),
     };
     let mut hosts = HostBuilder::default();
@@ -117,6 +119,8 @@ struct Compiler<'a> {
     backends: HashMap<&'a BackendId, u32>,
     ports: HashMap<&'a BTreeSet<Port>, Arc<[Port]>>,
     clients: ClientBuilder<'a>,
+    /// By the address of what they are compiled from: the rules of an object share it.
+    filters: HashMap<*const model::Filters, Arc<Filters>>,
     problems: Vec<Problem>,
 }
 
@@ -181,9 +185,17 @@ impl<'a> Compiler<'a> {
             ports,
             clients,
             conditions: rule.conditions.as_slice().into(),
+            filters: rule.filters.as_ref().map(|filters| self.filters(filters)),
             rewrites: rule.rewrites.as_slice().into(),
             action,
         }
+    }
+
+    fn filters(&mut self, filters: &Arc<model::Filters>) -> Arc<Filters> {
+        let compiled = self.filters.entry(Arc::as_ptr(filters));
+        compiled
+            .or_insert_with(|| Arc::new(Filters::new(filters)))
+            .clone()
     }
 
     /// The action, unless somebody would have to be asked who they are before it.

@@ -13,6 +13,7 @@ pub(crate) struct Counters {
     retried: AtomicU64,
     unreached: AtomicU64,
     overloaded: AtomicU64,
+    limited: AtomicU64,
     opened: AtomicU64,
     closed: AtomicU64,
     panics: AtomicU64,
@@ -40,6 +41,10 @@ impl Counters {
 
     pub(crate) fn overloaded(&self) {
         self.overloaded.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn limited(&self) {
+        self.limited.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn opened(&self) {
@@ -73,6 +78,8 @@ pub struct Totals {
     pub unreached: u64,
     /// Requests that found all targets of their backend with as many under way as they may have.
     pub overloaded: u64,
+    /// Requests of clients that had as many answers as they may.
+    pub limited: u64,
     pub connections_opened: u64,
     pub connections_open: u64,
     /// Connections that ended in a fault of the proxy.
@@ -91,6 +98,7 @@ impl Totals {
         self.retried += get(&counters.retried);
         self.unreached += get(&counters.unreached);
         self.overloaded += get(&counters.overloaded);
+        self.limited += get(&counters.limited);
         self.panics += get(&counters.panics);
         self.lines_lost += get(&counters.lines_lost);
         // Closed is read first: an open connection may be missed, none is counted below zero.

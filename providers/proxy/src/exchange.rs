@@ -21,7 +21,7 @@ use crate::lookup::{Found, RequestHead};
 use crate::mutual::Shown;
 use crate::rewrite::rewrite;
 use crate::serving::ServingState;
-use crate::table::{Action, Forward, ListenerTable};
+use crate::table::{Action, Forward, ListenerTable, Route};
 use crate::trace::Ids;
 use crate::trust::{self, Asker};
 use crate::tunnel::tunnel;
@@ -128,13 +128,13 @@ async fn answer(
         headers: &parts.headers,
         source: client.address,
     };
-    let (listener, action, rewrites, asks): (&ListenerTable, &Action, &[Rewrite], PolicyNumber) =
-        match state.table().lookup(&head) {
-            Found::Rule(_, route, listener) => (listener, &route.action, &route.rewrites, route.clients),
-            Found::Default(listener) => (listener, &listener.default, &[], 0),
-            Found::NoListener => return Err(Failure::new(StatusCode::NOT_FOUND, "nothing listens here")),
-        };
+    let (listener, route): (&ListenerTable, Option<&Route>) = match state.table().lookup(&head) {
+        Found::Rule(_, route, listener) => (listener, Some(route)),
+        Found::Default(listener) => (listener, None),
+        Found::NoListener => return Err(Failure::new(StatusCode::NOT_FOUND, "nothing listens here")),
+    };
     if listener.https {
+        let asks = route.map_or(0, |route| route.clients);
         admit(state, &caller.shown, &asked.host, asks)?;
     }
     if let Some(admitted) = &listener.admitted
@@ -148,7 +148,11 @@ async fn answer(
     if let Some(why) = &listener.refusal {
         return Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, &**why));
     }
-    match action {
+    let filters = route.and_then(|route| route.filters.as_deref());
+    if let Some(filters) = filters {
+        filters.admit(worker, state, client)?;
+    }
+    match route.map_or(&listener.default, |route| &route.action) {
         Action::Fixed(page) => Ok((answer::fixed(page), By::Proxy)),
         Action::Refused(why) => Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, &**why)),
         Action::Redirect(redirect) => {
@@ -163,7 +167,7 @@ async fn answer(
                 caller,
                 listener,
                 action,
-                rewrites,
+                rewrites: route.map_or(&[], |route| &route.rewrites),
                 asked: &asked,
             };
             call.forward(parts, body, upgrade, noted)

@@ -20,6 +20,7 @@
 //! head        whom it asks ── no one host: 400; CONNECT: 405
 //! lookup      the first rule that takes it, else the listener's default ── nobody listens: 404
 //! exchange    not admitted: 403; what cannot be done: 503
+//! filters     who has had too many answers: 429
 //! answer      redirect or fixed response, and done
 //! balance     backend by cookie or weight ── all weights 0: 503
 //! rewrite     path and host ── no valid URL: 500
@@ -98,6 +99,7 @@ mod worker;
 mod answer;
 mod exchange;
 mod fields;
+mod filters;
 mod head;
 mod rewrite;
 mod sticky;

@@ -17,6 +17,7 @@ use crate::balance::{LiveBackend, Targets};
 use crate::certificate::{Certificates, KeyPairPem};
 use crate::clients::PolicyNumber;
 use crate::compile::{ServedPorts, compile};
+use crate::filters::rate_limit::Rates;
 use crate::mutual::{self, ClientPolicy};
 use crate::table::RouteTable;
 use crate::tls;
@@ -35,6 +36,8 @@ pub struct ServingState {
     clients: Box<[Arc<ClientPolicy>]>,
     /// How TLS is spoken under each; none where no handshake can succeed.
     tls: Box<[Arc<ServerConfig>]>,
+    /// None where no rule limits rates.
+    rates: Option<Arc<Rates>>,
     /// Kept from state to state, so that clients resume sessions across changes.
     shared: Shared,
 }
@@ -70,8 +73,8 @@ pub struct TlsUnavailable(#[from] rustls::Error);
 
 impl ServingState {
     /// Compiles what can be served, and tells what cannot. The material is that of the Secrets that the listeners'
-    /// certificates and the trust stores name. `previous` is the state served until now: counts of requests, key pairs that were read and
-    /// TLS sessions are kept from it. The only error is a machine that cannot do TLS.
+    /// certificates and the trust stores name. `previous` is the state served until now: counts of requests, what clients have used of
+    /// their limits, key pairs that were read and TLS sessions are kept from it. The only error is a machine that cannot do TLS.
     pub fn build<'a>(
         balancer: &LoadBalancer,
         material: impl Into<Material<'a>>,
@@ -119,6 +122,8 @@ impl ServingState {
             })
             .collect::<Result<Box<[_]>, _>>()?;
 
+        let before = previous.and_then(|previous| previous.rates.clone());
+        let rates = table.counts().then(|| before.unwrap_or_else(Rates::new));
         let ports = |https: bool| {
             listeners()
                 .filter(|l| l.is_https() == https)
@@ -137,6 +142,7 @@ impl ServingState {
                 false => configs,
             },
             certificates,
+            rates,
             shared,
         };
         Ok((state, problems))
@@ -148,6 +154,11 @@ impl ServingState {
 
     pub(crate) fn backend(&self, number: u32) -> Option<&LiveBackend> {
         usize::try_from(number).ok().and_then(|n| self.backends.get(n))
+    }
+
+    /// What clients have used of their limits.
+    pub(crate) fn rates(&self) -> Option<&Rates> {
+        self.rates.as_deref()
     }
 
     pub(crate) fn targets(&self) -> &Targets {

@@ -107,6 +107,9 @@ impl fmt::Display for Shown<'_, Route> {
             let asked = table.clients.certificates(route.clients);
             write!(f, " client certificates {asked}")?;
         }
+        if let Some(filters) = &route.filters {
+            write!(f, " ({filters})")?;
+        }
         write!(f, " {}", Shown(table, &route.action))
     }
 }

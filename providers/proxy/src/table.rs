@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use portcullis_model::{BackendId, Condition, HostMatch, PathMatch, Port, Redirect, Rewrite};
 
 use crate::clients::{ClientTable, PolicyNumber};
+use crate::filters::Filters;
 use crate::sticky::Sticky;
 
 /// A rule's place in the load balancer's list. Lower is earlier, and the first that takes a request answers it.
@@ -47,6 +48,7 @@ pub struct Route {
     /// What clients must have shown of themselves over TLS; 0 for nothing.
     pub(crate) clients: PolicyNumber,
     pub conditions: Box<[Condition]>,
+    pub(crate) filters: Option<Arc<Filters>>,
     pub rewrites: Box<[Rewrite]>,
     pub action: Action,
 }
@@ -121,6 +123,12 @@ impl RouteTable {
     /// Whether it holds no rule.
     pub fn is_empty(&self) -> bool {
         self.routes.is_empty()
+    }
+
+    /// Whether any rule counts requests.
+    pub(crate) fn counts(&self) -> bool {
+        let mut filters = self.routes.iter().filter_map(|route| route.filters.as_ref());
+        filters.any(|filters| filters.counts())
     }
 
     /// The backends that actions name, by number.

@@ -10,6 +10,8 @@ pub enum Scope {
     /// Also read from the Service, whose value wins.
     Backend,
     Rule,
+    /// Of all rules of the Ingress: what is done beside their actions.
+    Filter,
 }
 
 /// Whether it means the same on every provider.
@@ -19,6 +21,8 @@ pub enum Reach {
     Portable,
     /// Read under the incumbent's prefix alone.
     Aws,
+    /// Read under our prefix alone, and on an Ingress alone.
+    Ours,
 }
 
 /// What becomes of it.
@@ -44,8 +48,20 @@ pub struct Known {
 }
 
 impl Known {
-    pub fn is_portable(&self) -> bool {
-        self.reach == Reach::Portable
+    /// Whether it is read under the incumbent's prefix.
+    pub fn is_theirs(&self) -> bool {
+        match self.reach {
+            Reach::Portable | Reach::Aws => true,
+            Reach::Ours => false,
+        }
+    }
+
+    /// Whether it is read under ours.
+    pub fn is_ours(&self) -> bool {
+        match self.reach {
+            Reach::Portable | Reach::Ours => true,
+            Reach::Aws => false,
+        }
     }
 }
 
@@ -151,6 +167,10 @@ catalog! {
     "auth-session-cookie" Rule Portable Built "Name of the session cookie.";
     "auth-session-timeout" Rule Portable Built "Seconds a session is kept, 1 to 604800.";
     "jwt-validation" Rule Portable Built "The token that a request must carry: JSON.";
+
+    "rate-limit" Filter Ours Built
+        "Requests of one client that are answered, as `10/s`, `100/m` or `1000/h`, over all rules of the Ingress; each replica counts by itself.";
+    "rate-limit-burst" Filter Ours Built "How many of them may come at once; as many as in a period where absent.";
 }
 
 /// The entry of a name without prefix.

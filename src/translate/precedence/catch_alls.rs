@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use portcullis_model::{
-    Action, Authenticate, ClientCertificates, Condition, HostMatch, LoadBalancerId, Origin, PathMatch, Port,
-    Rule,
+    Action, Authenticate, ClientCertificates, Condition, Filters, HostMatch, LoadBalancerId, Origin,
+    PathMatch, Port, Rule,
 };
 
 use super::HostRank;
@@ -25,6 +25,7 @@ pub(in crate::translate) struct Answer {
     /// What clients must have shown of themselves.
     pub(in crate::translate) clients: ClientCertificates,
     pub(in crate::translate) authenticate: Option<Authenticate>,
+    pub(in crate::translate) filters: Option<Arc<Filters>>,
     pub(in crate::translate) action: Action,
 }
 
@@ -34,6 +35,7 @@ impl Answer {
         Self {
             clients: ClientCertificates::Off,
             authenticate: None,
+            filters: None,
             action,
         }
     }
@@ -256,6 +258,7 @@ impl Named<'_> {
                 conditions,
                 clients: answer.clients.clone(),
                 authenticate: answer.authenticate.clone(),
+                filters: answer.filters.clone(),
                 rewrites: Vec::new(),
                 action: answer.action.clone(),
                 origin: origin.clone(),

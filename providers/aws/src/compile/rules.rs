@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use portcullis_model::{BackendId, Code, ObjectName, Problem, Rule};
+use portcullis_model::{BackendId, Code, ObjectName, Problem, Rule, Without};
 
 use super::actions::{self, DesiredAction};
 use super::conditions::{self, Refusal};
@@ -69,18 +69,19 @@ fn draft<'a>(
 ) -> Vec<Draft<'a>> {
     let usable = |id: &BackendId| backend_of(context, id);
     let mut left_out = Vec::new();
-    let guarded = match rule.clients.is_off() {
-        true => actions::guarded(
+    let guarded = match (rule.clients.is_off(), filters(rule, &mut left_out)) {
+        (true, Ok(())) => actions::guarded(
             &rule.action,
             rule.authenticate.as_ref(),
             listener.protocol,
             &usable,
             &mut left_out,
         ),
-        false => {
+        (false, _) => {
             let message = "AWS asks for clients' certificates by listener, not by rule";
             Err(Refusal::new(Code::ActionUnsupported, message))
         }
+        (true, Err(refusal)) => Err(refusal),
     };
     problems.extend(left_out.into_iter().map(|refusal| refusal.told(&rule.origin)));
     let transforms = actions::transforms(&rule.rewrites, context.balancer.semantics);
@@ -102,6 +103,27 @@ fn draft<'a>(
         transforms: transforms.clone(),
     };
     lists.iter().map(one).collect()
+}
+
+/// AWS has no filters: what must not be served without one is not, what may be is told in `left_out`.
+fn filters(rule: &Rule, left_out: &mut Vec<Refusal>) -> Result<(), Refusal> {
+    let mut closing = None;
+    for filter in rule.filters.iter().flat_map(|filters| filters.each()) {
+        let (consequence, is_closing) = match filter.without {
+            Without::Closed => ("the rule answers 503", true),
+            Without::Served => ("the rule is served without", false),
+        };
+        let message = format!("AWS cannot {}: {consequence}", filter.what);
+        let refusal = Refusal {
+            at: Some(filter.origin.clone()),
+            ..Refusal::new(Code::ActionUnsupported, message)
+        };
+        match is_closing && closing.is_none() {
+            true => closing = Some(refusal),
+            false => left_out.push(refusal),
+        }
+    }
+    closing.map_or(Ok(()), Err)
 }
 
 /// Whether a rule that exists takes what the draft takes, or some of it, or more: a place is held for it.

@@ -150,6 +150,7 @@ pub(super) fn rule(owner: &str, ports: &[u16], host: &str, path_text: &str, acti
         conditions: Vec::new(),
         authenticate: None,
         clients: Default::default(),
+        filters: None,
         rewrites: Vec::new(),
         action,
         origin: origin(owner, &format!("{host} {path_text}")),

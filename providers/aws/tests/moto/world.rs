@@ -307,6 +307,7 @@ pub(crate) fn rule(balancer: &mut LoadBalancer, host: &str, path: &str, action: 
         conditions: Vec::new(),
         authenticate: None,
         clients: Default::default(),
+        filters: None,
         rewrites: Vec::new(),
         action,
         origin: origin(&format!("{host}{path}")),

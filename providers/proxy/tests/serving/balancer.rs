@@ -6,7 +6,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use portcullis_model::{
-    Action, Backend, BackendId, BackendProtocol, BackendVersion, Certificate, CertificateSource,
+    Action, Backend, BackendId, BackendProtocol, BackendVersion, Certificate, CertificateSource, Filters,
     FixedResponse, Forward, HealthCheck, HostMatch, Listener, LoadBalancer, LoadBalancerId, ObjectName,
     Options, Origin, PathMatch, PathPrefix, Port, Problem, Protocol, Rule, Semantics, ServiceRef, Target,
     TargetAddress, TargetKind, TargetState, Tls,
@@ -63,9 +63,18 @@ pub(crate) fn rule(host: &str, path: &str, action: Action) -> Rule {
         conditions: Vec::new(),
         authenticate: None,
         clients: Default::default(),
+        filters: None,
         rewrites: Vec::new(),
         action,
         origin: origin(),
+    }
+}
+
+/// The same with what is done beside the action.
+pub(crate) fn filtered(rule: Rule, filters: Filters) -> Rule {
+    Rule {
+        filters: Some(Arc::new(filters)),
+        ..rule
     }
 }
 

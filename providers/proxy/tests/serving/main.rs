@@ -15,6 +15,7 @@ mod limits;
 mod mutual;
 mod observing;
 mod proxied;
+mod rates;
 mod routing;
 mod secure;
 mod streaming;

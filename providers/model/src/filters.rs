@@ -1,0 +1,62 @@
+//! What is done with requests and their answers beside the action: limits, checks and changes in, one value for a rule out.
+
+mod rate_limit;
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::origin::Origin;
+
+pub use self::rate_limit::{NotARateLimit, Period, RateLimit};
+
+/// All of it for one rule. Each comes where the field stands: what turns requests away before what changes them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+pub struct Filters {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate_limit: Option<RateLimit>,
+}
+
+/// What becomes of a rule where one of its filters cannot be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Without {
+    /// It must not be served: more would be open than was asked for.
+    Closed,
+    /// It is served all the same; nobody gets further than was asked for.
+    Served,
+}
+
+/// One filter of a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Filter<'a> {
+    /// What it does, for people: follows "cannot" or "has no".
+    pub what: &'static str,
+    pub without: Without,
+    pub origin: &'a Origin,
+}
+
+impl Filters {
+    /// Those that there are, for providers that have not all of them.
+    pub fn each(&self) -> impl Iterator<Item = Filter<'_>> {
+        let Self { rate_limit } = self;
+        let closed = |what, origin| Filter {
+            what,
+            without: Without::Closed,
+            origin,
+        };
+        rate_limit.iter().map(move |f| closed("limit rates", &f.origin))
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl fmt::Display for Filters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { rate_limit } = self;
+        let parts: Vec<String> = rate_limit.iter().map(RateLimit::to_string).collect();
+        f.write_str(&parts.join(", "))
+    }
+}

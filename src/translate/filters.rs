@@ -1,0 +1,39 @@
+//! The annotations of an Ingress that change or turn away requests beside its actions in, the filters of its rules out.
+//!
+//! What cannot be read closes the rules where without it more would be open than was asked for.
+
+mod rate_limit;
+
+use std::sync::Arc;
+
+use portcullis_model::{Filters, Problem};
+
+use super::annotations::Setting;
+use super::member::Part;
+
+/// The filters of a member's rules.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Filtered {
+    By(Option<Arc<Filters>>),
+    /// Nobody may pass, for the sake of this annotation.
+    Closed(&'static str),
+}
+
+/// Reads them; the same for all rules of a member.
+pub(super) fn read(part: &Part<'_>, problems: &mut Vec<Problem>) -> Filtered {
+    let mut closed = None;
+    let mut needed = |name: &'static str, invalid: bool| {
+        if invalid {
+            closed.get_or_insert(name);
+        }
+    };
+    let rate_limit = rate_limit::read(part, problems);
+    needed("rate-limit", rate_limit.is_invalid());
+    let filters = Filters {
+        rate_limit: rate_limit.given(),
+    };
+    match closed {
+        Some(name) => Filtered::Closed(name),
+        None => Filtered::By((!filters.is_empty()).then(|| Arc::new(filters))),
+    }
+}

@@ -1,0 +1,126 @@
+//! Annotations of filters in, the filters of rules out, or rules that nobody passes.
+
+use portcullis_model::Decision;
+
+use super::*;
+
+/// Annotations under our prefix.
+fn dev(pairs: &[(&str, &str)]) -> Value {
+    let pairs = pairs
+        .iter()
+        .map(|(name, value)| (format!("portcullis.dev/{name}"), json!(value)));
+    Value::Object(pairs.collect())
+}
+
+/// `a.com/` and all that no rule takes to `s`.
+fn world(annotations: &[(&str, &str)]) -> World {
+    let spec =
+        json!({ "defaultBackend": to("s"), "rules": [rule("a.com", json!([path("Prefix", "/", "s")]))] });
+    World::new()
+        .service("shop/s")
+        .ingress("shop/web", dev(annotations), spec)
+}
+
+impl Served {
+    /// What is done beside what is answered, before it: `at most 1/s of a client, 1 at once → shop/s`.
+    fn beside(&self, url: &str) -> String {
+        let (host, _) = url.split_once('/').unwrap();
+        let request = Request::get(Port::HTTP, host, &url[host.len()..]);
+        match resolve(&self.balancer, &request) {
+            Decision::Rule(_, rule) => match &rule.filters {
+                Some(filters) => format!("{filters} → {}", self.ask(&request)),
+                None => self.ask(&request),
+            },
+            Decision::Default(_) | Decision::NoListener => self.ask(&request),
+        }
+    }
+}
+
+/// Annotations, what is done beside forwarding to `shop/s` (`-` for nothing; where it is empty, the answer is 503), and what
+/// is told.
+type Row<'r> = (&'r [(&'r str, &'r str)], &'r str, &'r [Code]);
+
+fn check(rows: &[Row<'_>]) {
+    for settings in [ours(), Settings::for_serving(ControllerName::default())] {
+        for (annotations, want, codes) in rows {
+            let served = world(annotations).one(&settings);
+            let want = match *want {
+                "" => "503".to_owned(),
+                "-" => "shop/s".to_owned(),
+                filters => format!("{filters} → shop/s"),
+            };
+            for url in ["a.com/", "b.com/"] {
+                assert_eq!(served.beside(url), want, "{annotations:?} {url}");
+            }
+            assert_eq!(served.codes(), *codes, "{annotations:?}: {:?}", served.problems);
+        }
+    }
+}
+
+#[test]
+fn rates_are_limited_as_asked_or_nobody_passes() {
+    check(&[
+        (&[], "-", &[]),
+        (
+            &[("rate-limit", "10/s")],
+            "at most 10/s of a client, 10 at once",
+            &[],
+        ),
+        (
+            &[("rate-limit", "100/m"), ("rate-limit-burst", "20")],
+            "at most 100/m of a client, 20 at once",
+            &[],
+        ),
+        (&[("rate-limit", "10")], "", &[Code::AnnotationInvalid]),
+        (&[("rate-limit", "0/s")], "", &[Code::AnnotationInvalid]),
+        (
+            &[("rate-limit", "1/h"), ("rate-limit-burst", "100")],
+            "",
+            &[Code::AnnotationInvalid],
+        ),
+        (
+            &[("rate-limit", "1/s"), ("rate-limit-burst", "x")],
+            "",
+            &[Code::AnnotationInvalid],
+        ),
+        (&[("rate-limit-burst", "10")], "", &[Code::AnnotationInvalid]),
+    ]);
+}
+
+#[test]
+fn filters_are_read_under_our_prefix_and_on_an_ingress_alone() {
+    let spec = || json!({ "rules": [rule("a.com", json!([path("Prefix", "/", "s")]))] });
+    let theirs = World::new()
+        .service("shop/s")
+        .ingress("shop/web", alb(&[("rate-limit", "10/s")]), spec())
+        .one(&ours());
+    assert_eq!(theirs.beside("a.com/"), "shop/s");
+    theirs.told(
+        Code::AnnotationUnknown,
+        "ingress shop/web metadata.annotations[alb.ingress.kubernetes.io/rate-limit]",
+    );
+
+    // Whoever writes one on a Service relies on it.
+    let on_service = World::new()
+        .annotated_service("shop/s", dev(&[("rate-limit", "10/s")]))
+        .ingress("shop/web", json!({}), spec())
+        .one(&ours());
+    assert_eq!(on_service.beside("a.com/"), "503");
+    on_service.told(
+        Code::AnnotationUnsupported,
+        "service shop/s metadata.annotations[portcullis.dev/rate-limit]",
+    );
+}
+
+#[test]
+fn filters_stand_where_requests_are_served_and_not_where_they_are_redirected() {
+    let annotations = [
+        ("rate-limit", "10/s"),
+        ("listen-ports", r#"[{"HTTP":80},{"HTTPS":443}]"#),
+        ("ssl-redirect", "443"),
+    ];
+    let served = world(&annotations).one(&ours());
+    assert_eq!(served.beside("a.com/"), "→ 301");
+    let secure = resolve(&served.balancer, &Request::get(Port::HTTPS, "a.com", "/"));
+    assert!(matches!(secure, Decision::Rule(_, rule) if rule.filters.is_some()));
+}
