@@ -78,7 +78,7 @@ impl Failure {
     }
 
     /// One line of text; for a gRPC request, the status gRPC has for it. Source: gRPC "HTTP to gRPC Status Code
-    /// Mapping", but for a timeout, which is told as a deadline exceeded.
+    /// Mapping", but for a timeout, which is told as a deadline exceeded, and for what is too long, as gRPC's servers do.
     pub(crate) fn response(&self, is_grpc: bool) -> Response<ResponseBody> {
         if !is_grpc {
             let reason = self.status.canonical_reason().unwrap_or_default();
@@ -98,8 +98,9 @@ impl Failure {
             401 => "16",
             403 => "7",
             404 | 405 => "12",
-            408 | 504 => "4",
-            429 | 502 | 503 => "14",
+            408 | 504 => GRPC_DEADLINE_EXCEEDED,
+            413 => "8",
+            429 | 502 | 503 => GRPC_UNAVAILABLE,
             _ => "2",
         };
         let mut response = page(StatusCode::OK, Some(&GRPC), Bytes::new());
@@ -111,6 +112,18 @@ impl Failure {
         }
         response
     }
+}
+
+pub(crate) const GRPC_DEADLINE_EXCEEDED: &str = "4";
+pub(crate) const GRPC_UNAVAILABLE: &str = "14";
+
+/// The trailers of a gRPC answer whose rest will not come.
+pub(crate) fn cut_off(status: &'static str) -> HeaderMap {
+    let mut trailers = HeaderMap::new();
+    trailers.insert("grpc-status", HeaderValue::from_static(status));
+    let why = "the backend broke off its answer";
+    trailers.insert("grpc-message", HeaderValue::from_static(why));
+    trailers
 }
 
 static TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");

@@ -10,21 +10,30 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::ready;
+use http::Version;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
 use crate::access_log::Noted;
 use crate::activity::Open;
+use crate::answer;
 use crate::pools::Lease;
 use crate::target::UnderWay;
 
 pub(crate) type BodyError = Box<dyn Error + Send + Sync>;
+type Frames = Option<Result<Frame<Bytes>, BodyError>>;
 
 /// Nothing came for the longest time allowed.
 #[derive(Debug, thiserror::Error)]
 #[error("{0} sent nothing more of its body")]
 pub(crate) struct Stalled(&'static str);
+
+/// A stream of HTTP/2 was reset before its end. hyper takes a reset that says `NO_ERROR` for the end of a body
+/// (its issue 3681); so half of one would pass for all of it.
+#[derive(Debug, thiserror::Error)]
+#[error("the stream was reset before the end of the body")]
+struct Reset;
 
 /// How far a request's body has come; shared between the body and whoever waits for the answer.
 #[derive(Debug)]
@@ -81,6 +90,7 @@ impl Progress {
 #[derive(Debug)]
 pub(crate) struct RequestBody {
     inner: Option<Incoming>,
+    is_http2: bool,
     progress: Rc<Progress>,
     idle: Idle,
     /// Bytes that may still come.
@@ -94,11 +104,12 @@ struct TooLong;
 
 impl RequestBody {
     /// `most` is how many bytes it may have.
-    pub(crate) fn new(inner: Incoming, idle: Duration, most: Option<u64>) -> Self {
+    pub(crate) fn new(inner: Incoming, version: Version, idle: Duration, most: Option<u64>) -> Self {
         let inner = Some(inner).filter(|body| !body.is_end_stream());
         Self {
             progress: Progress::new(inner.is_none()),
             inner,
+            is_http2: version == Version::HTTP_2,
             idle: Idle::new(idle),
             left: most,
         }
@@ -112,6 +123,7 @@ impl RequestBody {
     pub(crate) fn empty() -> Self {
         Self {
             inner: None,
+            is_http2: false,
             progress: Progress::new(true),
             idle: Idle::new(Duration::MAX),
             left: None,
@@ -131,15 +143,12 @@ impl Body for RequestBody {
     type Data = Bytes;
     type Error = BodyError;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Frames> {
         let this = self.get_mut();
         let Some(inner) = &mut this.inner else {
             return Poll::Ready(None);
         };
-        let frame = match Pin::new(inner).poll_frame(cx) {
+        let frame = match Pin::new(&mut *inner).poll_frame(cx) {
             Poll::Ready(frame) => frame,
             Poll::Pending => {
                 this.progress.on_client.set(true);
@@ -151,6 +160,10 @@ impl Body for RequestBody {
         this.idle.stop();
         this.progress.on_client.set(false);
         this.progress.last.set(Instant::now());
+        if this.is_http2 && is_cut(inner, &frame) {
+            this.progress.failed.set(Some(Unfinished::Broken));
+            return Poll::Ready(Some(Err(Reset.into())));
+        }
         if let (Some(left), Some(Ok(frame))) = (&mut this.left, &frame)
             && let Some(data) = frame.data_ref()
         {
@@ -180,6 +193,11 @@ impl Body for RequestBody {
             .as_ref()
             .map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
     }
+}
+
+/// Whether the frame says that all has come of a body of HTTP/2, and it has not.
+fn is_cut<T>(body: &Incoming, frame: &Option<T>) -> bool {
+    frame.is_none() && !body.is_end_stream()
 }
 
 /// The body of a response on its way to a client.
@@ -248,6 +266,11 @@ impl Content {
 /// The body of a backend's response. When it ends, its connection goes back to the pool.
 pub(crate) struct BackendBody {
     inner: Incoming,
+    is_http2: bool,
+    /// Whether the client takes a status of gRPC for an end.
+    to_grpc: bool,
+    /// Whether it has been ended with such a status.
+    is_excused: bool,
     idle: Idle,
     held: Option<(UnderWay, Lease)>,
     /// Whether its end has come.
@@ -255,8 +278,18 @@ pub(crate) struct BackendBody {
 }
 
 impl BackendBody {
-    pub(crate) fn new(inner: Incoming, idle: Duration, under_way: UnderWay, lease: Lease) -> Self {
+    pub(crate) fn new(
+        inner: Incoming,
+        idle: Duration,
+        under_way: UnderWay,
+        lease: Lease,
+        to_grpc: bool,
+    ) -> Self {
         let mut body = Self {
+            is_http2: lease.is_http2(),
+            // Where a length is announced, nothing but the rest of it is an end.
+            to_grpc: to_grpc && inner.size_hint().exact().is_none(),
+            is_excused: false,
             inner,
             idle: Idle::new(idle),
             held: Some((under_way, lease)),
@@ -270,6 +303,16 @@ impl BackendBody {
         if self.inner.is_end_stream() {
             self.release();
         }
+    }
+
+    /// Tells that the rest will not come: to gRPC as a status, as its clients see the loss of a connection.
+    fn fail(&mut self, error: BodyError, status: &'static str) -> Frames {
+        if !self.to_grpc {
+            return Some(Err(error));
+        }
+        self.is_excused = true;
+        self.held = None;
+        Some(Ok(Frame::trailers(answer::cut_off(status))))
     }
 
     fn release(&mut self) {
@@ -290,10 +333,7 @@ impl Body for ResponseBody {
     type Data = Bytes;
     type Error = BodyError;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Frames> {
         let this = self.get_mut();
         let frame = ready!(this.content.poll_frame(cx));
         if let (Some(noted), Some(Ok(frame))) = (&mut this.noted, &frame)
@@ -307,7 +347,7 @@ impl Body for ResponseBody {
     fn is_end_stream(&self) -> bool {
         match &self.content {
             Content::Text(text) => text.is_empty(),
-            Content::Backend(body) => body.inner.is_end_stream(),
+            Content::Backend(body) => body.is_excused || body.inner.is_end_stream(),
         }
     }
 
@@ -320,24 +360,33 @@ impl Body for ResponseBody {
 }
 
 impl Content {
-    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Frames> {
         let body = match self {
             Self::Text(text) if text.is_empty() => return Poll::Ready(None),
             Self::Text(text) => return Poll::Ready(Some(Ok(Frame::data(std::mem::take(text))))),
+            Self::Backend(body) if body.is_excused => return Poll::Ready(None),
             Self::Backend(body) => body,
         };
         let Poll::Ready(frame) = Pin::new(&mut body.inner).poll_frame(cx) else {
             ready!(body.idle.poll_over(cx));
-            return Poll::Ready(Some(Err(Stalled("the backend").into())));
+            return Poll::Ready(body.fail(Stalled("the backend").into(), answer::GRPC_DEADLINE_EXCEEDED));
         };
         body.idle.stop();
-        match &frame {
-            None => body.release(),
-            Some(Ok(_)) => body.release_at_end(),
-            // The connection is broken: it is dropped with the body.
-            Some(Err(_)) => {}
+        if body.is_http2 && is_cut(&body.inner, &frame) {
+            return Poll::Ready(body.fail(Reset.into(), answer::GRPC_UNAVAILABLE));
         }
-        Poll::Ready(frame.map(|f| f.map_err(Into::into)))
+        Poll::Ready(match frame {
+            None => {
+                body.release();
+                None
+            }
+            Some(Ok(frame)) => {
+                body.release_at_end();
+                Some(Ok(frame))
+            }
+            // The connection is broken: it is dropped with the body.
+            Some(Err(error)) => body.fail(error.into(), answer::GRPC_UNAVAILABLE),
+        })
     }
 }
 

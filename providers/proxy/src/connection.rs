@@ -236,11 +236,12 @@ async fn answer(
     let upgrade = hyper::upgrade::on(&mut request);
     let idle = worker.settings.timeouts.body;
     let most = worker.settings.limits.body_bytes;
+    let version = request.version();
     exchange(
         worker,
         peer,
         shown,
-        request.map(|body| RequestBody::new(body, idle, most)),
+        request.map(|body| RequestBody::new(body, version, idle, most)),
         upgrade,
     )
     .await

@@ -228,6 +228,8 @@ impl Call<'_> {
         noted: &mut Option<Box<Noted>>,
     ) -> Result<Response<ResponseBody>, Failure> {
         let timeouts = &self.worker.settings.timeouts;
+        // A client of HTTP/1.1 takes no trailers for an end.
+        let to_grpc = parts.version == Version::HTTP_2 && answer::is_grpc(&parts.headers);
         let sticky = self.action.sticky.as_ref();
         let mark = sticky.and_then(|sticky| sticky.mark_of(&parts.headers));
         let unavailable = |why: &str| Failure::new(StatusCode::SERVICE_UNAVAILABLE, why);
@@ -309,7 +311,7 @@ impl Call<'_> {
             } = answered;
             let (mut parts, body) = response.into_parts();
             fields::strip_response(&mut parts.headers);
-            let body = BackendBody::new(body, timeouts.body, under_way, lease);
+            let body = BackendBody::new(body, timeouts.body, under_way, lease, to_grpc);
             Response::from_parts(parts, ResponseBody::backend(body))
         };
         *response.version_mut() = Version::HTTP_11;

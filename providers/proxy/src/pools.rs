@@ -138,6 +138,10 @@ impl fmt::Debug for Lease {
 }
 
 impl Lease {
+    pub(crate) fn is_http2(&self) -> bool {
+        self.key.http2
+    }
+
     /// Keeps the connection for the next request, if this one's body and answer are over.
     pub(crate) fn give_back(self) {
         if let Sender::Http1(sender) = self.sender

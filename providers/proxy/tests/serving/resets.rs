@@ -1,0 +1,147 @@
+//! Streams of HTTP/2 that are reset half-way in; nobody takes half a body for all of it out.
+
+use bytes::Bytes;
+use h2::Reason;
+use http_body_util::BodyExt;
+use hyper::{Request, Response};
+use portcullis_model::BackendVersion;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+
+use crate::balancer::{all_to, backend, serve, speaking};
+use crate::client::{Client, get, read_until, soon};
+use crate::echo::Echo;
+
+const REASONS: [Reason; 4] = [
+    Reason::NO_ERROR,
+    Reason::CANCEL,
+    Reason::INTERNAL_ERROR,
+    Reason::STREAM_CLOSED,
+];
+
+/// Answers with the head, half a body, and a reset.
+async fn breaking_off(reason: Reason) -> Echo {
+    Echo::running(move |stream| {
+        Box::pin(async move {
+            let mut connection = h2::server::handshake(stream).await.unwrap();
+            while let Some(Ok((_, mut respond))) = connection.accept().await {
+                let mut body = respond.send_response(Response::new(()), false).unwrap();
+                body.send_data(Bytes::from_static(b"half"), false).unwrap();
+                // Sent first: a reset throws away what waits.
+                for _ in 0..10 {
+                    let _ = futures::poll!(std::pin::pin!(std::future::poll_fn(
+                        |cx| connection.poll_closed(cx)
+                    )));
+                    tokio::task::yield_now().await;
+                }
+                body.send_reset(reason);
+            }
+        })
+    })
+    .await
+}
+
+#[tokio::test]
+async fn half_an_answer_is_not_passed_off_as_all_of_it() {
+    for reason in REASONS {
+        let echo = breaking_off(reason).await;
+        let proxy = serve(&all_to(speaking(
+            backend("b", &[echo.address]),
+            BackendVersion::Http2,
+            false,
+        )));
+        let mut http1 = Client::http1(proxy.http).await;
+        let answer = http1.send(get("a", "/")).await;
+        assert!(answer.is_err(), "{reason} over HTTP/1.1");
+        let mut http2 = Client::http2(proxy.http).await;
+        let request = Request::get("http://a/").body(Default::default()).unwrap();
+        let answer = http2.send(request).await;
+        assert!(answer.is_err(), "{reason} over HTTP/2");
+    }
+}
+
+#[tokio::test]
+async fn half_a_request_is_not_passed_off_as_all_of_it() {
+    for version in [BackendVersion::Http1, BackendVersion::Http2] {
+        for reason in REASONS {
+            let (tell, mut told) = mpsc::unbounded_channel();
+            let echo = Echo::running(move |mut stream| {
+                let tell = tell.clone();
+                Box::pin(async move {
+                    if version == BackendVersion::Http1 {
+                        let head = read_until(&mut stream, "4\r\nhalf\r\n").await;
+                        tell.send(head).unwrap();
+                        let mut rest = Vec::new();
+                        let _ = tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut rest).await;
+                        tell.send(String::from_utf8(rest).unwrap()).unwrap();
+                        return;
+                    }
+                    let service = hyper::service::service_fn(|request: Request<hyper::body::Incoming>| {
+                        let tell = tell.clone();
+                        async move {
+                            let mut body = request.into_body();
+                            let half = body.frame().await.unwrap().unwrap().into_data().unwrap();
+                            tell.send(String::from_utf8(half.to_vec()).unwrap()).unwrap();
+                            let rest = body.frame().await;
+                            let whole = rest.is_none_or(|frame| frame.is_ok());
+                            tell.send(if whole { "all" } else { "" }.to_owned()).unwrap();
+                            Ok::<_, std::convert::Infallible>(Response::new(
+                                http_body_util::Empty::<Bytes>::new(),
+                            ))
+                        }
+                    });
+                    let executor = hyper_util::rt::TokioExecutor::new();
+                    let io = hyper_util::rt::TokioIo::new(stream);
+                    let _ = hyper::server::conn::http2::Builder::new(executor)
+                        .serve_connection(io, service)
+                        .await;
+                })
+            })
+            .await;
+            let proxy = serve(&all_to(speaking(backend("b", &[echo.address]), version, false)));
+            let stream = TcpStream::connect(proxy.http).await.unwrap();
+            let (client, connection) = h2::client::handshake(stream).await.unwrap();
+            let mut tasks = tokio::task::JoinSet::new();
+            tasks.spawn(connection);
+            let mut client = client.ready().await.unwrap();
+            let request = Request::post("http://a/").body(()).unwrap();
+            let (_answer, mut body) = client.send_request(request, false).unwrap();
+            body.send_data(Bytes::from_static(b"half"), false).unwrap();
+            let came = soon("the first half", told.recv()).await.unwrap();
+            assert!(came.ends_with("half") || came.ends_with("half\r\n"), "{came}");
+            body.send_reset(reason);
+            // The task that reads may have been dropped: then nothing more is told.
+            let rest = soon("the rest", told.recv()).await;
+            assert_eq!(rest.unwrap_or_default(), "", "{reason}, backend {version:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_came_whole_stays_whole_though_a_reset_follows() {
+    // So servers say that they do not want the rest of the request. Source: RFC 9113 §8.1.
+    let echo = Echo::running(|stream| {
+        Box::pin(async move {
+            let mut connection = h2::server::handshake(stream).await.unwrap();
+            while let Some(Ok((_request, mut respond))) = connection.accept().await {
+                let mut body = respond.send_response(Response::new(()), false).unwrap();
+                body.send_data(Bytes::from_static(b"all"), true).unwrap();
+                // Dropping the request resets its stream with NO_ERROR.
+            }
+        })
+    })
+    .await;
+    let proxy = serve(&all_to(speaking(
+        backend("b", &[echo.address]),
+        BackendVersion::Http2,
+        false,
+    )));
+    let mut stream = TcpStream::connect(proxy.http).await.unwrap();
+    stream
+        .write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhalf")
+        .await
+        .unwrap();
+    let answer = read_until(&mut stream, "3\r\nall\r\n0\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
