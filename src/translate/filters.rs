@@ -2,6 +2,7 @@
 //!
 //! What cannot be read closes the rules where without it more would be open than was asked for.
 
+mod cors;
 mod rate_limit;
 
 use std::sync::Arc;
@@ -31,6 +32,8 @@ pub(super) fn read(part: &Part<'_>, problems: &mut Vec<Problem>) -> Filtered {
     needed("rate-limit", rate_limit.is_invalid());
     let filters = Filters {
         rate_limit: rate_limit.given(),
+        // Unread, it grants nothing to anybody.
+        cors: cors::read(part, problems).given(),
     };
     match closed {
         Some(name) => Filtered::Closed(name),

@@ -1,5 +1,6 @@
 //! What is done with requests and their answers beside the action: limits, checks and changes in, one value for a rule out.
 
+mod cors;
 mod rate_limit;
 
 use std::fmt;
@@ -8,6 +9,7 @@ use serde::Serialize;
 
 use crate::origin::Origin;
 
+pub use self::cors::{Cors, NotAnOrigin, WebOrigin, WebOrigins};
 pub use self::rate_limit::{NotARateLimit, Period, RateLimit};
 
 /// All of it for one rule. Each comes where the field stands: what turns requests away before what changes them.
@@ -15,6 +17,8 @@ pub use self::rate_limit::{NotARateLimit, Period, RateLimit};
 pub struct Filters {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate_limit: Option<RateLimit>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cors: Option<Cors>,
 }
 
 /// What becomes of a rule where one of its filters cannot be had.
@@ -29,7 +33,7 @@ pub enum Without {
 /// One filter of a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Filter<'a> {
-    /// What it does, for people: follows "cannot" or "has no".
+    /// What it does, for people: follows "cannot".
     pub what: &'static str,
     pub without: Without,
     pub origin: &'a Origin,
@@ -38,13 +42,22 @@ pub struct Filter<'a> {
 impl Filters {
     /// Those that there are, for providers that have not all of them.
     pub fn each(&self) -> impl Iterator<Item = Filter<'_>> {
-        let Self { rate_limit } = self;
+        let Self { rate_limit, cors } = self;
         let closed = |what, origin| Filter {
             what,
             without: Without::Closed,
             origin,
         };
-        rate_limit.iter().map(move |f| closed("limit rates", &f.origin))
+        let served = |what, origin| Filter {
+            what,
+            without: Without::Served,
+            origin,
+        };
+        let rate_limit = rate_limit.as_ref().map(|f| closed("limit rates", &f.origin));
+        let cors = cors
+            .as_ref()
+            .map(|f| served("tell browsers whose scripts may read answers", &f.origin));
+        [rate_limit, cors].into_iter().flatten()
     }
 
     /// Whether there are none.
@@ -55,8 +68,11 @@ impl Filters {
 
 impl fmt::Display for Filters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { rate_limit } = self;
-        let parts: Vec<String> = rate_limit.iter().map(RateLimit::to_string).collect();
-        f.write_str(&parts.join(", "))
+        let Self { rate_limit, cors } = self;
+        let parts = [
+            rate_limit.as_ref().map(RateLimit::to_string),
+            cors.as_ref().map(Cors::to_string),
+        ];
+        f.write_str(&parts.into_iter().flatten().collect::<Vec<_>>().join(", "))
     }
 }

@@ -15,6 +15,7 @@ use crate::answer::{self, Failure};
 use crate::body::{BackendBody, RequestBody, ResponseBody};
 use crate::clients::PolicyNumber;
 use crate::fields::{self, Client};
+use crate::filters::{After, Passage};
 use crate::forward::{Answered, Ask, forward};
 use crate::head::{self, Asked};
 use crate::lookup::{Found, RequestHead};
@@ -79,7 +80,9 @@ pub(crate) async fn exchange(
         asker,
         ids,
     };
-    let (mut response, by) = match answer(&worker, &state, caller, request, upgrade, &mut noted).await {
+    let mut after = None;
+    let answered = answer(&worker, &state, caller, request, upgrade, &mut noted, &mut after).await;
+    let (mut response, by) = match answered {
         Ok(answered) => answered,
         Err(failure) => {
             closes |= failure.closes();
@@ -89,6 +92,9 @@ pub(crate) async fn exchange(
             (failure.response(is_grpc), By::Proxy)
         }
     };
+    if let Some(after) = after {
+        after.finish(&mut response);
+    }
     if closes && is_http1 && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         response
             .headers_mut()
@@ -110,6 +116,7 @@ async fn answer(
     request: Request<RequestBody>,
     upgrade: OnUpgrade,
     noted: &mut Option<Box<Noted>>,
+    after: &mut Option<After>,
 ) -> Result<(Response<ResponseBody>, By), Failure> {
     let (parts, body) = request.into_parts();
     let client = caller.asker.client;
@@ -148,9 +155,12 @@ async fn answer(
     if let Some(why) = &listener.refusal {
         return Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, &**why));
     }
-    let filters = route.and_then(|route| route.filters.as_deref());
-    if let Some(filters) = filters {
-        filters.admit(worker, state, client)?;
+    if let Some(filters) = route.and_then(|route| route.filters.as_ref()) {
+        let after = after.insert(filters.after(&parts));
+        match filters.admit(worker, state, client, &parts, after)? {
+            Passage::GoesOn => {}
+            Passage::Answered(response) => return Ok((response, By::Proxy)),
+        }
     }
     match route.map_or(&listener.default, |route| &route.action) {
         Action::Fixed(page) => Ok((answer::fixed(page), By::Proxy)),

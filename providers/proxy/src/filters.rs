@@ -2,15 +2,20 @@
 //!
 //! A rule without any pays for a look at one pointer. What turns requests away comes before what costs more than it.
 
+mod cors;
 pub(crate) mod rate_limit;
 
 use std::fmt;
 use std::sync::Arc;
 
+use http::request::Parts;
+use http::{HeaderValue, Response};
 use portcullis_model as model;
 
+use self::cors::Cors;
 use self::rate_limit::RateLimit;
 use crate::answer::Failure;
+use crate::body::ResponseBody;
 use crate::exchange::Peer;
 use crate::serving::ServingState;
 use crate::worker::Worker;
@@ -20,6 +25,7 @@ use crate::worker::Worker;
 pub(crate) struct Filters {
     asked: Arc<model::Filters>,
     rate_limit: Option<RateLimit>,
+    cors: Option<Cors>,
 }
 
 impl fmt::Display for Filters {
@@ -28,12 +34,28 @@ impl fmt::Display for Filters {
     }
 }
 
+/// What becomes of a request.
+pub(crate) enum Passage {
+    GoesOn,
+    /// A filter answers it.
+    Answered(Response<ResponseBody>),
+}
+
+/// What is done to the answer of a request, whoever gives it.
+pub(crate) struct After {
+    filters: Arc<Filters>,
+    /// Whose scripts may read it.
+    granted: Option<HeaderValue>,
+    is_preflight: bool,
+}
+
 impl Filters {
     pub(crate) fn new(filters: &Arc<model::Filters>) -> Self {
-        let model::Filters { rate_limit } = &**filters;
+        let model::Filters { rate_limit, cors } = &**filters;
         Self {
             asked: filters.clone(),
             rate_limit: rate_limit.as_ref().map(RateLimit::new),
+            cors: cors.as_ref().map(Cors::new),
         }
     }
 
@@ -42,12 +64,43 @@ impl Filters {
         self.rate_limit.is_some()
     }
 
+    /// What is to be done to the answer of a request.
+    pub(crate) fn after(self: &Arc<Self>, request: &Parts) -> After {
+        After {
+            filters: self.clone(),
+            granted: self.cors.as_ref().and_then(|cors| cors.granted(&request.headers)),
+            is_preflight: false,
+        }
+    }
+
     /// Whether the request may go on.
-    pub(crate) fn admit(&self, worker: &Worker, state: &ServingState, client: Peer) -> Result<(), Failure> {
+    pub(crate) fn admit(
+        &self,
+        worker: &Worker,
+        state: &ServingState,
+        client: Peer,
+        request: &Parts,
+        after: &mut After,
+    ) -> Result<Passage, Failure> {
         if let Some(limit) = &self.rate_limit {
             let admitted = limit.admit(state.rates(), client.address);
             admitted.inspect_err(|_| worker.counters.limited())?;
         }
-        Ok(())
+        // It carries no credentials, so it is answered before anybody is asked for theirs.
+        if let Some(cors) = &self.cors
+            && let Some(answer) = cors.preflight(&request.method, &request.headers, after.granted.is_some())
+        {
+            after.is_preflight = true;
+            return answer.map(Passage::Answered);
+        }
+        Ok(Passage::GoesOn)
+    }
+}
+
+impl After {
+    pub(crate) fn finish(&self, response: &mut Response<ResponseBody>) {
+        if let Some(cors) = &self.filters.cors {
+            cors.tell(response.headers_mut(), self.granted.as_ref(), self.is_preflight);
+        }
     }
 }

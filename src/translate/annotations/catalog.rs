@@ -171,6 +171,8 @@ catalog! {
     "rate-limit" Filter Ours Built
         "Requests of one client that are answered, as `10/s`, `100/m` or `1000/h`, over all rules of the Ingress; each replica counts by itself.";
     "rate-limit-burst" Filter Ours Built "How many of them may come at once; as many as in a period where absent.";
+    "cors" Filter Ours Built
+        "What scripts of other origins may do: JSON with `allowOrigins`, such as `https://*.example.com` or `*`, and `allowMethods`, `allowHeaders`, `exposeHeaders`, `allowCredentials`, `maxAge`.";
 }
 
 /// The entry of a name without prefix.

@@ -88,6 +88,31 @@ fn rates_are_limited_as_asked_or_nobody_passes() {
 }
 
 #[test]
+fn scripts_of_other_origins_are_let_in_as_asked_or_not_at_all() {
+    check(&[
+        (
+            &[("cors", r#"{"allowOrigins":["*"]}"#)],
+            "for scripts of all origins",
+            &[],
+        ),
+        (
+            &[(
+                "cors",
+                r#"{"allowOrigins":["https://a.com"],"allowCredentials":true}"#,
+            )],
+            "for scripts of https://a.com with credentials",
+            &[],
+        ),
+        (
+            &[("cors", r#"{"allowOrigins":["*"],"allowCredentials":true}"#)],
+            "-",
+            &[Code::AnnotationInvalid],
+        ),
+        (&[("cors", "*")], "-", &[Code::AnnotationInvalid]),
+    ]);
+}
+
+#[test]
 fn filters_are_read_under_our_prefix_and_on_an_ingress_alone() {
     let spec = || json!({ "rules": [rule("a.com", json!([path("Prefix", "/", "s")]))] });
     let theirs = World::new()

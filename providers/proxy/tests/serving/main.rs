@@ -7,6 +7,7 @@ mod echo;
 
 mod changing;
 mod conformance;
+mod cors;
 mod failing;
 mod forwarding;
 mod grpc;

@@ -14,6 +14,7 @@ fn hourly(ingress: &str, requests: u32) -> Filters {
     let at = Origin::new("ingress", ObjectName::new("shop", ingress), "annotations");
     Filters {
         rate_limit: Some(RateLimit::new(requests, Period::Hour, None, at).unwrap()),
+        ..Filters::default()
     }
 }
 
