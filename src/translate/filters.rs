@@ -3,11 +3,12 @@
 //! What cannot be read closes the rules where without it more would be open than was asked for.
 
 mod cors;
+mod headers;
 mod rate_limit;
 
 use std::sync::Arc;
 
-use portcullis_model::{Filters, Problem};
+use portcullis_model::{Direction, Filters, Problem};
 
 use super::annotations::Setting;
 use super::member::Part;
@@ -30,10 +31,16 @@ pub(super) fn read(part: &Part<'_>, problems: &mut Vec<Problem>) -> Filtered {
     };
     let rate_limit = rate_limit::read(part, problems);
     needed("rate-limit", rate_limit.is_invalid());
+    let request_headers = headers::read(part, "request-headers", Direction::Request, problems);
+    needed("request-headers", request_headers.is_invalid());
+    let response_headers = headers::read(part, "response-headers", Direction::Response, problems);
+    needed("response-headers", response_headers.is_invalid());
     let filters = Filters {
         rate_limit: rate_limit.given(),
         // Unread, it grants nothing to anybody.
         cors: cors::read(part, problems).given(),
+        request_headers: request_headers.given(),
+        response_headers: response_headers.given(),
     };
     match closed {
         Some(name) => Filtered::Closed(name),

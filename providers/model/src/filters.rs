@@ -1,6 +1,7 @@
 //! What is done with requests and their answers beside the action: limits, checks and changes in, one value for a rule out.
 
 mod cors;
+mod headers;
 mod rate_limit;
 
 use std::fmt;
@@ -10,6 +11,7 @@ use serde::Serialize;
 use crate::origin::Origin;
 
 pub use self::cors::{Cors, NotAnOrigin, WebOrigin, WebOrigins};
+pub use self::headers::{Direction, HeaderChanges, HeaderText, NotAChange, is_trust};
 pub use self::rate_limit::{NotARateLimit, Period, RateLimit};
 
 /// All of it for one rule. Each comes where the field stands: what turns requests away before what changes them.
@@ -19,6 +21,12 @@ pub struct Filters {
     pub rate_limit: Option<RateLimit>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cors: Option<Cors>,
+    /// Of the request, as backends see it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_headers: Option<HeaderChanges>,
+    /// Of every answer, whoever gives it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub response_headers: Option<HeaderChanges>,
 }
 
 /// What becomes of a rule where one of its filters cannot be had.
@@ -42,7 +50,12 @@ pub struct Filter<'a> {
 impl Filters {
     /// Those that there are, for providers that have not all of them.
     pub fn each(&self) -> impl Iterator<Item = Filter<'_>> {
-        let Self { rate_limit, cors } = self;
+        let Self {
+            rate_limit,
+            cors,
+            request_headers,
+            response_headers,
+        } = self;
         let closed = |what, origin| Filter {
             what,
             without: Without::Closed,
@@ -57,7 +70,15 @@ impl Filters {
         let cors = cors
             .as_ref()
             .map(|f| served("tell browsers whose scripts may read answers", &f.origin));
-        [rate_limit, cors].into_iter().flatten()
+        let request_headers = request_headers
+            .as_ref()
+            .map(|f| closed("change fields of requests", &f.origin));
+        let response_headers = response_headers
+            .as_ref()
+            .map(|f| closed("change fields of answers by rule", &f.origin));
+        [rate_limit, cors, request_headers, response_headers]
+            .into_iter()
+            .flatten()
     }
 
     /// Whether there are none.
@@ -68,10 +89,21 @@ impl Filters {
 
 impl fmt::Display for Filters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { rate_limit, cors } = self;
+        let Self {
+            rate_limit,
+            cors,
+            request_headers,
+            response_headers,
+        } = self;
         let parts = [
             rate_limit.as_ref().map(RateLimit::to_string),
             cors.as_ref().map(Cors::to_string),
+            request_headers
+                .as_ref()
+                .map(|changes| format!("request {changes}")),
+            response_headers
+                .as_ref()
+                .map(|changes| format!("response {changes}")),
         ];
         f.write_str(&parts.into_iter().flatten().collect::<Vec<_>>().join(", "))
     }

@@ -48,7 +48,10 @@ pub use balancer::{
 };
 pub use condition::{Condition, HeaderName, Method, QueryMatch};
 pub use diff::{Difference, diff};
-pub use filters::{Cors, Filter, Filters, Period, RateLimit, WebOrigin, WebOrigins, Without};
+pub use filters::{
+    Cors, Direction, Filter, Filters, HeaderChanges, HeaderText, Period, RateLimit, WebOrigin, WebOrigins,
+    Without,
+};
 pub use glob::Glob;
 pub use host::{HostMatch, HostName};
 pub use key_pair::{KeyAlgorithm, KeyPair, Stored};

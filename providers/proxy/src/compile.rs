@@ -120,7 +120,7 @@ struct Compiler<'a> {
     ports: HashMap<&'a BTreeSet<Port>, Arc<[Port]>>,
     clients: ClientBuilder<'a>,
     /// By the address of what they are compiled from: the rules of an object share it.
-    filters: HashMap<*const model::Filters, Arc<Filters>>,
+    filters: HashMap<*const model::Filters, Option<Arc<Filters>>>,
     problems: Vec<Problem>,
 }
 
@@ -181,20 +181,27 @@ impl<'a> Compiler<'a> {
                 0
             }
         };
+        let filters = rule.filters.as_ref().map(|filters| self.filters(filters));
+        if let Some(None) = filters {
+            let message = "a filter of the rule cannot be had here: it answers 503";
+            self.problem(Code::OptionUnsupported, &rule.origin, message);
+            action = Action::Refused("a filter cannot be had here".into());
+        }
+        let filters = filters.flatten();
         Route {
             ports,
             clients,
             conditions: rule.conditions.as_slice().into(),
-            filters: rule.filters.as_ref().map(|filters| self.filters(filters)),
+            filters,
             rewrites: rule.rewrites.as_slice().into(),
             action,
         }
     }
 
-    fn filters(&mut self, filters: &Arc<model::Filters>) -> Arc<Filters> {
+    fn filters(&mut self, filters: &Arc<model::Filters>) -> Option<Arc<Filters>> {
         let compiled = self.filters.entry(Arc::as_ptr(filters));
         compiled
-            .or_insert_with(|| Arc::new(Filters::new(filters)))
+            .or_insert_with(|| Filters::new(filters).map(Arc::new))
             .clone()
     }
 

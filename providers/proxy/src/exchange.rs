@@ -15,7 +15,7 @@ use crate::answer::{self, Failure};
 use crate::body::{BackendBody, RequestBody, ResponseBody};
 use crate::clients::PolicyNumber;
 use crate::fields::{self, Client};
-use crate::filters::{After, Passage};
+use crate::filters::{After, Filters, Passage};
 use crate::forward::{Answered, Ask, forward};
 use crate::head::{self, Asked};
 use crate::lookup::{Found, RequestHead};
@@ -155,11 +155,12 @@ async fn answer(
     if let Some(why) = &listener.refusal {
         return Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, &**why));
     }
-    if let Some(filters) = route.and_then(|route| route.filters.as_ref()) {
+    let filters = route.and_then(|route| route.filters.as_ref());
+    if let Some(filters) = filters {
         let after = after.insert(filters.after(&parts));
         match filters.admit(worker, state, client, &parts, after)? {
             Passage::GoesOn => {}
-            Passage::Answered(response) => return Ok((response, By::Proxy)),
+            Passage::Answered(response) => return Ok((*response, By::Proxy)),
         }
     }
     match route.map_or(&listener.default, |route| &route.action) {
@@ -177,6 +178,7 @@ async fn answer(
                 caller,
                 listener,
                 action,
+                filters: filters.map(Arc::as_ref),
                 rewrites: route.map_or(&[], |route| &route.rewrites),
                 asked: &asked,
             };
@@ -225,6 +227,7 @@ struct Call<'a> {
     caller: Caller,
     listener: &'a ListenerTable,
     action: &'a Forward,
+    filters: Option<&'a Filters>,
     rewrites: &'a [Rewrite],
     asked: &'a Asked,
 }
@@ -292,6 +295,9 @@ impl Call<'_> {
             fields::set_certificate(&mut parts.headers, &shown.fields);
         }
         ids.set(&mut parts.headers);
+        if let Some(filters) = self.filters {
+            filters.change(&mut parts.headers);
+        }
 
         let ask = Ask {
             method: parts.method,

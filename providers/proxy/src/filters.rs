@@ -3,16 +3,18 @@
 //! A rule without any pays for a look at one pointer. What turns requests away comes before what costs more than it.
 
 mod cors;
+mod headers;
 pub(crate) mod rate_limit;
 
 use std::fmt;
 use std::sync::Arc;
 
 use http::request::Parts;
-use http::{HeaderValue, Response};
+use http::{HeaderMap, HeaderValue, Response};
 use portcullis_model as model;
 
 use self::cors::Cors;
+use self::headers::Changes;
 use self::rate_limit::RateLimit;
 use crate::answer::Failure;
 use crate::body::ResponseBody;
@@ -26,6 +28,8 @@ pub(crate) struct Filters {
     asked: Arc<model::Filters>,
     rate_limit: Option<RateLimit>,
     cors: Option<Cors>,
+    request_headers: Option<Changes>,
+    response_headers: Option<Changes>,
 }
 
 impl fmt::Display for Filters {
@@ -38,7 +42,7 @@ impl fmt::Display for Filters {
 pub(crate) enum Passage {
     GoesOn,
     /// A filter answers it.
-    Answered(Response<ResponseBody>),
+    Answered(Box<Response<ResponseBody>>),
 }
 
 /// What is done to the answer of a request, whoever gives it.
@@ -50,13 +54,25 @@ pub(crate) struct After {
 }
 
 impl Filters {
-    pub(crate) fn new(filters: &Arc<model::Filters>) -> Self {
-        let model::Filters { rate_limit, cors } = &**filters;
-        Self {
+    /// None where one of them cannot be had: then nobody may pass.
+    pub(crate) fn new(filters: &Arc<model::Filters>) -> Option<Self> {
+        let model::Filters {
+            rate_limit,
+            cors,
+            request_headers,
+            response_headers,
+        } = &**filters;
+        let changes = |asked: &Option<model::HeaderChanges>| match asked {
+            None => Some(None),
+            Some(asked) => Changes::new(asked).map(Some),
+        };
+        Some(Self {
             asked: filters.clone(),
             rate_limit: rate_limit.as_ref().map(RateLimit::new),
             cors: cors.as_ref().map(Cors::new),
-        }
+            request_headers: changes(request_headers)?,
+            response_headers: changes(response_headers)?,
+        })
     }
 
     /// Whether requests are counted.
@@ -91,14 +107,24 @@ impl Filters {
             && let Some(answer) = cors.preflight(&request.method, &request.headers, after.granted.is_some())
         {
             after.is_preflight = true;
-            return answer.map(Passage::Answered);
+            return answer.map(|answer| Passage::Answered(Box::new(answer)));
         }
         Ok(Passage::GoesOn)
+    }
+
+    /// Changes what the backend sees.
+    pub(crate) fn change(&self, headers: &mut HeaderMap) {
+        if let Some(changes) = &self.request_headers {
+            changes.apply(headers);
+        }
     }
 }
 
 impl After {
     pub(crate) fn finish(&self, response: &mut Response<ResponseBody>) {
+        if let Some(changes) = &self.filters.response_headers {
+            changes.apply(response.headers_mut());
+        }
         if let Some(cors) = &self.filters.cors {
             cors.tell(response.headers_mut(), self.granted.as_ref(), self.is_preflight);
         }

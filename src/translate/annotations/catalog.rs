@@ -173,6 +173,9 @@ catalog! {
     "rate-limit-burst" Filter Ours Built "How many of them may come at once; as many as in a period where absent.";
     "cors" Filter Ours Built
         "What scripts of other origins may do: JSON with `allowOrigins`, such as `https://*.example.com` or `*`, and `allowMethods`, `allowHeaders`, `exposeHeaders`, `allowCredentials`, `maxAge`.";
+    "request-headers" Filter Ours Built
+        "What is changed of the fields that backends see: JSON with `set` and `add`, from names to values, and `remove`, a list; nothing of framing, nor of who the client is.";
+    "response-headers" Filter Ours Built "The same of every answer's fields.";
 }
 
 /// The entry of a name without prefix.

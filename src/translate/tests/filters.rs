@@ -113,6 +113,51 @@ fn scripts_of_other_origins_are_let_in_as_asked_or_not_at_all() {
 }
 
 #[test]
+fn fields_are_changed_as_asked_or_nobody_passes() {
+    check(&[
+        (
+            &[(
+                "request-headers",
+                r#"{"set":{"X-A":"1"},"remove":["Authorization"]}"#,
+            )],
+            "request =x-a -authorization",
+            &[],
+        ),
+        (
+            &[("response-headers", r#"{"add":{"Set-Cookie":"a=b"}}"#)],
+            "response +set-cookie",
+            &[],
+        ),
+        (
+            &[("request-headers", r#"{"set":{"Host":"a.com"}}"#)],
+            "",
+            &[Code::AnnotationInvalid],
+        ),
+        (
+            &[("request-headers", r#"{"remove":["X-Forwarded-For"]}"#)],
+            "",
+            &[Code::AnnotationInvalid],
+        ),
+        (
+            &[("response-headers", r#"{"set":{"X-A":"1\r\nX-B: 2"}}"#)],
+            "",
+            &[Code::AnnotationInvalid],
+        ),
+        (
+            &[("response-headers", r#"{"sets":{"X-A":"1"}}"#)],
+            "",
+            &[Code::AnnotationInvalid],
+        ),
+        (&[("response-headers", "{}")], "", &[Code::AnnotationInvalid]),
+        (
+            &[("response-headers", r#"{"set":{"a b":"1"}}"#)],
+            "",
+            &[Code::AnnotationInvalid],
+        ),
+    ]);
+}
+
+#[test]
 fn filters_are_read_under_our_prefix_and_on_an_ingress_alone() {
     let spec = || json!({ "rules": [rule("a.com", json!([path("Prefix", "/", "s")]))] });
     let theirs = World::new()

@@ -9,6 +9,7 @@ mod changing;
 mod conformance;
 mod cors;
 mod failing;
+mod fields;
 mod forwarding;
 mod grpc;
 mod hostile;

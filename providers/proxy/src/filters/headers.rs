@@ -1,0 +1,40 @@
+//! A message's fields in, the same with what a rule changes of them out.
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use portcullis_model as model;
+
+#[derive(Debug)]
+pub(crate) struct Changes {
+    set: Box<[(HeaderName, HeaderValue)]>,
+    add: Box<[(HeaderName, HeaderValue)]>,
+    remove: Box<[HeaderName]>,
+}
+
+impl Changes {
+    /// None where a name or a value is none after all; the model's are narrower than these.
+    pub(crate) fn new(changes: &model::HeaderChanges) -> Option<Self> {
+        let pair = |(name, text): (&model::HeaderName, &model::HeaderText)| {
+            let name = HeaderName::from_bytes(name.as_str().as_bytes()).ok()?;
+            Some((name, HeaderValue::from_str(text.as_str()).ok()?))
+        };
+        let remove = changes.remove();
+        let remove = remove.map(|name| HeaderName::from_bytes(name.as_str().as_bytes()).ok());
+        Some(Self {
+            set: changes.set().map(pair).collect::<Option<_>>()?,
+            add: changes.add().map(pair).collect::<Option<_>>()?,
+            remove: remove.collect::<Option<_>>()?,
+        })
+    }
+
+    pub(crate) fn apply(&self, headers: &mut HeaderMap) {
+        for name in &self.remove {
+            headers.remove(name);
+        }
+        for (name, value) in &self.set {
+            headers.insert(name, value.clone());
+        }
+        for (name, value) in &self.add {
+            headers.append(name, value.clone());
+        }
+    }
+}
