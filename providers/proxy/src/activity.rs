@@ -51,6 +51,12 @@ impl Open {
     }
 }
 
+impl Clone for Open {
+    fn clone(&self) -> Self {
+        Self::new(&self.0)
+    }
+}
+
 impl Drop for Open {
     fn drop(&mut self) {
         self.0.open.set(self.0.open.get() - 1);

@@ -35,6 +35,8 @@ use crate::proxy_protocol::{self, Head};
 use crate::serving::ServingState;
 use crate::tls::ALPN_H2;
 use crate::trust;
+use crate::tunnel::ClientSide;
+use crate::websocket;
 use crate::worker::Worker;
 
 /// What every HTTP/2 connection starts with. Source: RFC 9113 §3.4.
@@ -176,7 +178,7 @@ where
         .max_header_size(worker.settings.limits.head_bytes);
     let service = service_fn(|request| {
         let (worker, shown) = (worker.clone(), shown.clone());
-        async move { Ok::<_, Infallible>(answer(worker, peer, shown, request).await) }
+        async move { Ok::<_, Infallible>(answer(worker, peer, shown, request, None).await) }
     });
     let mut connection = pin!(
         builder
@@ -203,6 +205,8 @@ where
         .timer(TokioTimer::new())
         .max_header_list_size(head_bytes)
         .max_concurrent_streams(worker.settings.limits.streams)
+        // For WebSockets; whatever else is asked for so is refused as CONNECT is. Source: RFC 8441 §3.
+        .enable_connect_protocol()
         // A client that vanished without a word is noticed.
         .keep_alive_interval(worker.settings.timeouts.head)
         .keep_alive_timeout(worker.settings.timeouts.handshake);
@@ -211,7 +215,7 @@ where
         let (worker, shown) = (worker.clone(), shown.clone());
         let open = Open::new(&activity);
         async move {
-            let response = answer(worker, peer, shown, request).await;
+            let response = answer(worker, peer, shown, request, Some(open.clone())).await;
             Ok::<_, Infallible>(response.map(|body| body.holding(open)))
         }
     });
@@ -232,19 +236,28 @@ async fn answer(
     peer: Peer,
     shown: Rc<Shown>,
     mut request: Request<Incoming>,
+    open: Option<Open>,
 ) -> Response<ResponseBody> {
-    let upgrade = hyper::upgrade::on(&mut request);
+    let is_websocket = websocket::translate(&mut request, &worker.random);
+    let upgrade = ClientSide {
+        upgrade: hyper::upgrade::on(&mut request),
+        open,
+    };
     let idle = worker.settings.timeouts.body;
     let most = worker.settings.limits.body_bytes;
     let version = request.version();
-    exchange(
+    let response = exchange(
         worker,
         peer,
         shown,
         request.map(|body| RequestBody::new(body, version, idle, most)),
         upgrade,
     )
-    .await
+    .await;
+    match is_websocket {
+        true => websocket::translate_back(response),
+        false => response,
+    }
 }
 
 /// Ready once the worker is to end.

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use http::header::{CONNECTION, HeaderValue, UPGRADE};
 use http::request::Parts;
 use http::{Request, Response, StatusCode, Version};
-use hyper::upgrade::OnUpgrade;
 use portcullis_model::{BackendVersion, Rewrite};
 
 use crate::access_log::Noted;
@@ -25,7 +24,7 @@ use crate::serving::ServingState;
 use crate::table::{Action, Forward, ListenerTable, Route};
 use crate::trace::Ids;
 use crate::trust::{self, Asker};
-use crate::tunnel::tunnel;
+use crate::tunnel::{ClientSide, tunnel};
 use crate::worker::Worker;
 
 /// Where a request came in.
@@ -55,7 +54,7 @@ pub(crate) async fn exchange(
     peer: Peer,
     shown: Rc<Shown>,
     request: Request<RequestBody>,
-    upgrade: OnUpgrade,
+    upgrade: ClientSide,
 ) -> Response<ResponseBody> {
     let is_grpc = answer::is_grpc(request.headers());
     let is_http1 = request.version() <= Version::HTTP_11;
@@ -114,7 +113,7 @@ async fn answer(
     state: &ServingState,
     caller: Caller,
     request: Request<RequestBody>,
-    upgrade: OnUpgrade,
+    upgrade: ClientSide,
     noted: &mut Option<Box<Noted>>,
     after: &mut Option<After>,
 ) -> Result<(Response<ResponseBody>, By), Failure> {
@@ -237,7 +236,7 @@ impl Call<'_> {
         self,
         mut parts: Parts,
         body: RequestBody,
-        upgrade: OnUpgrade,
+        upgrade: ClientSide,
         noted: &mut Option<Box<Noted>>,
     ) -> Result<Response<ResponseBody>, Failure> {
         let timeouts = &self.worker.settings.timeouts;
@@ -345,7 +344,7 @@ impl Call<'_> {
 }
 
 /// The backend has changed protocol: so does the client, and from there on bytes are carried.
-fn switch(worker: &Worker, answered: Answered, client: OnUpgrade) -> Response<ResponseBody> {
+fn switch(worker: &Worker, answered: Answered, client: ClientSide) -> Response<ResponseBody> {
     let Answered {
         mut response,
         under_way,

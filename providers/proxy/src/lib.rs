@@ -30,6 +30,7 @@
 //! forward     head out, bodies both ways, head in ── 502, 504; a stale kept connection: once more
 //! body        pieces as they come; at the end the connection goes back to the pool
 //! tunnel      after a 101: bytes both ways
+//! websocket   over HTTP/2: asked for and answered as over HTTP/1.1, and translated at both ends
 //! access_log  at the end of the answer: its line
 //! ```
 //!
@@ -116,6 +117,7 @@ mod forward;
 mod pools;
 mod target;
 mod tunnel;
+mod websocket;
 
 pub use access::LogFormat;
 pub use access_log::{AccessLog, Sink};

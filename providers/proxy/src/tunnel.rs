@@ -13,11 +13,20 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional};
 use tokio::time::{Instant, sleep_until};
 use tracing::debug;
 
+use crate::activity::Open;
 use crate::target::UnderWay;
 
+/// The client's end of a tunnel, should one come to be.
+#[derive(Debug)]
+pub(crate) struct ClientSide {
+    pub(crate) upgrade: OnUpgrade,
+    /// Of HTTP/2: what else the connection carries goes on beside it.
+    pub(crate) open: Option<Open>,
+}
+
 /// Carries bytes until either side is done, or neither has sent any for `idle`.
-pub(crate) async fn tunnel(client: OnUpgrade, backend: OnUpgrade, idle: Duration, under_way: UnderWay) {
-    let (client, backend) = match futures::future::try_join(client, backend).await {
+pub(crate) async fn tunnel(client: ClientSide, backend: OnUpgrade, idle: Duration, under_way: UnderWay) {
+    let (upgraded, backend) = match futures::future::try_join(client.upgrade, backend).await {
         Ok(both) => both,
         Err(error) => {
             debug!(
@@ -28,17 +37,17 @@ pub(crate) async fn tunnel(client: OnUpgrade, backend: OnUpgrade, idle: Duration
         }
     };
     let moved = Rc::new(Cell::new(Instant::now()));
-    let mut client = Watched::new(client, &moved);
+    let mut from_client = Watched::new(upgraded, &moved);
     let mut backend = Watched::new(backend, &moved);
     tokio::select! {
-        result = copy_bidirectional(&mut client, &mut backend) => {
+        result = copy_bidirectional(&mut from_client, &mut backend) => {
             if let Err(error) = result {
                 debug!(error = &error as &dyn std::error::Error, "a tunnel broke");
             }
         }
         () = unmoved_for(idle, &moved) => debug!("a tunnel was idle for too long"),
     }
-    drop(under_way);
+    drop((under_way, client.open));
 }
 
 async fn unmoved_for(idle: Duration, moved: &Cell<Instant>) {

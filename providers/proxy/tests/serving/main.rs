@@ -24,3 +24,4 @@ mod routing;
 mod secure;
 mod streaming;
 mod targets;
+mod websockets;
