@@ -1,5 +1,10 @@
 //! A benchmark's name in, what it measured on standard output, and a failure where a goal is missed, out.
 
+mod peers;
+mod proxy;
+mod report;
+mod scenario;
+
 use anyhow::Result;
 use clap::{Subcommand, ValueEnum};
 
@@ -25,6 +30,8 @@ enum What {
         #[arg(last = true, value_name = "FLAGS")]
         flags: Vec<String>,
     },
+    /// Compares what requests cost the proxy, HAProxy and nginx: about ten minutes; writes benches/proxy.md
+    Proxy(proxy::Arguments),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -34,7 +41,13 @@ enum Output {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let What::AwsCalls { output, only, flags } = &arguments.what;
+    match &arguments.what {
+        What::AwsCalls { output, only, flags } => aws_calls(*output, only.as_deref(), flags),
+        What::Proxy(arguments) => proxy::run(arguments),
+    }
+}
+
+fn aws_calls(output: Output, only: Option<&str>, flags: &[String]) -> Result<()> {
     let tools = setup::run()?;
     // As tests are built: the calls are the same, and the SDKs are built already.
     let mut cargo = step::cargo(&[
@@ -46,7 +59,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         "aws_calls",
         "--",
     ]);
-    if *output == Output::Json {
+    if output == Output::Json {
         cargo.args(["-o", "json"]);
     }
     if let Some(only) = only {

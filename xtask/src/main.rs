@@ -48,6 +48,7 @@ Examples:
   cargo xtask setup                    afterwards a plain `cargo test` finds what it needs
   cargo xtask chaos --seed 7           the same faults each time; prints how to have them again
   cargo xtask bench aws-calls          calls of the AWS API, against goals
+  cargo xtask bench proxy              processor time of the proxy, against HAProxy and nginx
   cargo xtask moto --port 5000         then: export AWS_ENDPOINT_URL=http://127.0.0.1:5000
 
 What is built is kept in $XDG_CACHE_HOME/portcullis (or ~/.cache/portcullis) and used again.
