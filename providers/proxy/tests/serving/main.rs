@@ -24,4 +24,5 @@ mod routing;
 mod secure;
 mod streaming;
 mod targets;
+mod upheaval;
 mod websockets;
