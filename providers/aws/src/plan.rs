@@ -8,6 +8,7 @@
 //!
 //! What AWS refused in this pass is left out, and what would rely on it: each step says how. All else goes on.
 
+mod attributes;
 pub(crate) mod certificates;
 mod front;
 mod listeners;

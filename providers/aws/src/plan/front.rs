@@ -5,8 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use super::target_groups::differing;
-use super::{Round, change, field, listeners, refused, tags};
+use super::{Round, attributes, change, field, listeners, refused, tags};
 use crate::change::{Call, Change};
 use crate::names;
 use crate::observed::{LoadBalancerState, Observed, Stage, TargetGroupState};
@@ -196,15 +195,16 @@ fn balancer(
             "its security groups differ",
         );
     }
-    let attributes = differing(&desired.attributes, &spec.attributes);
-    if !attributes.is_empty() {
-        let arn = arn.clone();
-        set(
-            None,
-            Call::ModifyLoadBalancerAttributes { arn, attributes },
-            "its attributes differ",
-        );
-    }
+    attributes::set::<kind::LoadBalancer>(
+        &round.observed.refused,
+        id,
+        (&desired.attributes, &spec.attributes),
+        |attributes| Call::ModifyLoadBalancerAttributes {
+            arn: arn.clone(),
+            attributes,
+        },
+        changes,
+    );
     tags::compare::<kind::LoadBalancer>(arn.as_str(), id, &desired.tags, &spec.tags, changes);
 }
 

@@ -5,8 +5,7 @@ use std::collections::BTreeSet;
 use portcullis_model::Code;
 
 use super::rules::SECRET_CHANGED;
-use super::target_groups::differing;
-use super::{Round, certificates, change, field, protection, refused};
+use super::{Round, attributes, certificates, change, field, protection, refused};
 use crate::change::{Call, Change};
 use crate::compile::unavailable;
 use crate::observed::{ListenerState, Looked};
@@ -90,21 +89,16 @@ pub(super) fn set_attributes(round: &Round<'_>, changes: &mut Vec<Change>) {
             Looked::Never => &unknown,
             Looked::Failed(_) => continue,
         };
-        let attributes = differing(&desired.attributes, had);
-        if attributes.is_empty() {
-            continue;
-        }
-        let fields = attributes
-            .0
-            .iter()
-            .filter_map(|(key, value)| field(key, &had.get(key), value))
-            .collect();
-        let call = Call::ModifyListenerAttributes {
-            arn: listener.arn.clone(),
-            attributes,
-        };
-        let change = change::<kind::Listener>(port.to_string(), call, "its attributes differ");
-        changes.push(Change { fields, ..change });
+        attributes::set::<kind::Listener>(
+            &round.observed.refused,
+            &port.to_string(),
+            (&desired.attributes, had),
+            |attributes| Call::ModifyListenerAttributes {
+                arn: listener.arn.clone(),
+                attributes,
+            },
+            changes,
+        );
     }
 }
 

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::target_groups::differing;
-use super::{Round, change, field, refused};
+use super::{Round, attributes, change, field, refused};
 use crate::change::{Call, Change};
 use crate::names;
 use crate::observed::{Looked, Stage};
@@ -146,24 +145,19 @@ pub(super) fn delete_surplus(round: &Round<'_>, changes: &mut Vec<Change>) {
     }
 }
 
-/// Sets the attributes that are asked for; a key nobody asks for any more keeps its value, as the incumbent keeps it.
+/// Sets the attributes that are asked for.
 pub(super) fn set_attributes(round: &Round<'_>, changes: &mut Vec<Change>) {
     let Some(state) = round.observed.load_balancer() else {
         return;
     };
-    let had = &state.spec.attributes;
-    let attributes = differing(&round.desired.load_balancer.attributes, had);
-    if !attributes.is_empty() {
-        let fields = attributes
-            .0
-            .iter()
-            .filter_map(|(key, value)| field(key, &had.get(key), value))
-            .collect();
-        let call = Call::ModifyLoadBalancerAttributes {
+    attributes::set::<kind::LoadBalancer>(
+        &round.observed.refused,
+        names::LOAD_BALANCER,
+        (&round.desired.load_balancer.attributes, &state.spec.attributes),
+        |attributes| Call::ModifyLoadBalancerAttributes {
             arn: state.arn.clone(),
             attributes,
-        };
-        let change = change::<kind::LoadBalancer>(names::LOAD_BALANCER, call, "its attributes differ");
-        changes.push(Change { fields, ..change });
-    }
+        },
+        changes,
+    );
 }

@@ -4,9 +4,13 @@ use std::collections::BTreeSet;
 
 use portcullis_model::{Code, LoadBalancerId, ObjectName, Origin, Problem, Refusals, Refused};
 
+use super::attributes;
 use crate::change::{Call, Change};
 use crate::compile::Desired;
 use crate::resource::{Kind, Ref, RuleAction, RuleSpec, TargetGroupArn, kind};
+
+/// A call that was refused.
+pub(super) type One = Refused<Change>;
 
 /// So often an operation is refused for want of a right or of room until the rest of the pass does without it: the
 /// answer will be the same, and a hundred such calls are no better than five.
@@ -95,10 +99,16 @@ pub(super) fn problems(
     let mut out = Vec::new();
     // What AWS has not let go of yet is deleted later, and nobody needs to do anything about it. Where all of it is to
     // go, everybody waits for it.
-    let waits = |one: &&Refused<Change>| desired.is_none() || one.error.code != Code::StillInUse;
-    for one in refused.iter().filter(waits) {
+    let waits = |one: &One| desired.is_none() || one.error.code != Code::StillInUse;
+    let told = |one: &&One| waits(one) && !attributes::is_told_by_parts(one, refused);
+    for one in refused.iter().filter(told) {
         let origins = desired.map(|desired| origins(desired, one)).unwrap_or_default();
-        let message = format!("{} {}: {}", one.change.kind, one.change.id, one.error.words());
+        let mut name = format!("{} {}", one.change.kind, one.change.id);
+        match attributes::suspects(one).as_slice() {
+            [] => {}
+            keys => name = format!("{name}, {}", keys.join(", ")),
+        }
+        let message = format!("{name}: {}", one.error.words());
         if origins.is_empty() {
             out.push(Problem::new(one.error.code, whole(id), message));
             continue;
@@ -120,7 +130,7 @@ pub(super) fn whole(id: &LoadBalancerId) -> Origin {
 }
 
 /// Where the rules come from that the change is for.
-fn origins(desired: &Desired, refused: &Refused<Change>) -> BTreeSet<Origin> {
+fn origins(desired: &Desired, refused: &One) -> BTreeSet<Origin> {
     let id = refused.change.id.as_str();
     let forwards = |actions: &[RuleAction<Ref<kind::TargetGroup>>]| {
         let mut groups = actions.iter().flat_map(RuleAction::target_groups);

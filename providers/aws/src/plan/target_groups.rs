@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Round, change, field, is_foreign, refused};
+use super::{Round, attributes, change, field, is_foreign, refused};
 use crate::change::{Call, Change};
 use crate::compile::{Desired, is_alias};
 use crate::limits::TARGETS_PER_CALL;
@@ -147,8 +147,7 @@ fn waits_for_others(round: &Round<'_>, state: &TargetGroupState, desired: &Targe
     unregistered || unreached
 }
 
-/// Sets health checks, and the attributes that are asked for; a key nobody asks for any more keeps its value, as the
-/// incumbent keeps it.
+/// Sets health checks, and the attributes that are asked for.
 pub(super) fn set(round: &Round<'_>, changes: &mut Vec<Change>) {
     for (id, state) in &round.target_groups {
         let Some(desired) = round.desired.target_groups.get(*id) else {
@@ -166,21 +165,16 @@ pub(super) fn set(round: &Round<'_>, changes: &mut Vec<Change>) {
                 ..change
             });
         }
-        let had = &state.spec.attributes;
-        let attributes = differing(&desired.attributes, had);
-        if !attributes.is_empty() {
-            let fields = attributes
-                .0
-                .iter()
-                .filter_map(|(key, value)| field(key, &had.get(key), value))
-                .collect();
-            let call = Call::ModifyTargetGroupAttributes {
+        attributes::set::<kind::TargetGroup>(
+            &round.observed.refused,
+            id,
+            (&desired.attributes, &state.spec.attributes),
+            |attributes| Call::ModifyTargetGroupAttributes {
                 arn: state.arn.clone(),
                 attributes,
-            };
-            let change = change::<kind::TargetGroup>(*id, call, "its attributes differ");
-            changes.push(Change { fields, ..change });
-        }
+            },
+            changes,
+        );
     }
 }
 

@@ -17,11 +17,11 @@ use crate::plan::plan;
 /// No ARN has a number from here on.
 const FRESH: usize = 1000;
 
-fn error(code: Code) -> ProviderError {
+fn error(code: Code, words: &str) -> ProviderError {
     ProviderError {
         code,
         call: "elbv2:Any",
-        message: "Refused: because".into(),
+        message: format!("Refused: {words}"),
         retry: Retry::Never,
     }
 }
@@ -40,6 +40,19 @@ fn pass(
     (observed, shared, account): (&mut Observed, &Shared, &Account),
     calls: &mut usize,
     mut refuse: impl FnMut(&Change) -> Option<Code>,
+    after_each: impl FnMut(&Observed, &Change),
+) -> Passed {
+    let world = (observed, shared, account);
+    let refuse = |change: &Change| refuse(change).map(|code| error(code, "because"));
+    pass_with(balancer, world, calls, refuse, after_each)
+}
+
+/// The same, with AWS's words.
+fn pass_with(
+    balancer: Option<&LoadBalancer>,
+    (observed, shared, account): (&mut Observed, &Shared, &Account),
+    calls: &mut usize,
+    mut refuse: impl FnMut(&Change) -> Option<ProviderError>,
     mut after_each: impl FnMut(&Observed, &Change),
 ) -> Passed {
     let id = match balancer {
@@ -67,9 +80,9 @@ fn pass(
         for change in round.changes {
             *calls += 1;
             let name = format!("{} {}", change.call.name(), change.id);
-            if let Some(code) = refuse(&change) {
+            if let Some(error) = refuse(&change) {
                 refused.push(name);
-                observed.refused.note(change, error(code));
+                observed.refused.note(change, error);
                 continue 'rounds;
             }
             fold(observed, &change, distinct(&change, *calls));
@@ -338,6 +351,92 @@ fn what_is_refused_over_and_over_is_left_alone() {
         let world = (&mut observed, &shared, &account);
         let passed = pass(Some(&desired), world, &mut FRESH.clone(), create, |_, _| {});
         assert_eq!(passed.refused.len(), tries, "{code}");
+    }
+}
+
+/// Which attributes a call asks for.
+fn asked(change: &Change) -> Vec<String> {
+    match &change.call {
+        Call::ModifyTargetGroupAttributes { attributes, .. } => attributes.0.keys().cloned().collect(),
+        _ => Vec::new(),
+    }
+}
+
+#[test]
+fn an_attribute_that_is_refused_takes_no_other_with_it() {
+    let account = Account::offline(None);
+    for (bad, words, code, set, refused, told) in [
+        // AWS names it: one call more.
+        (
+            vec!["b.new"],
+            Some("'b.new' is not recognized."),
+            Code::RequestRefused,
+            "acdefg",
+            1,
+            vec!["b.new"],
+        ),
+        // It does not: half by half until it stands alone.
+        (
+            vec!["b.new"],
+            None,
+            Code::RequestRefused,
+            "acdefg",
+            4,
+            vec!["b.new"],
+        ),
+        (
+            vec!["b.new", "g.new"],
+            None,
+            Code::RequestRefused,
+            "acdef",
+            8,
+            vec!["b.new", "g.new"],
+        ),
+        // It is no attribute's fault: nothing is tried again.
+        (vec!["b.new"], None, Code::AccessDenied, "", 1, vec![""]),
+    ] {
+        let mut desired = simple();
+        let backend = desired.backends.values_mut().next().unwrap();
+        for key in "abcdefg".chars() {
+            backend.attributes.insert(format!("{key}.new"), "1".into());
+        }
+        let mut observed = Observed::nothing(Owner::load_balancer("demo", &desired.id));
+        let (_, shared) = made(&desired, &account);
+        let mut calls = FRESH;
+        let mut passed = || {
+            let refuse = |change: &Change| {
+                let asked = asked(change);
+                let refused = asked.iter().any(|key| bad.contains(&key.as_str()));
+                refused.then(|| error(code, words.unwrap_or("because")))
+            };
+            let world = (&mut observed, &shared, &account);
+            pass_with(Some(&desired), world, &mut calls, refuse, |_, _| {})
+        };
+        let first = passed();
+        let again = passed();
+        let row = format!("{bad:?} {words:?} {code}");
+        let groups = observed.target_groups.first().unwrap().get();
+        let had: String = groups
+            .spec
+            .attributes
+            .0
+            .keys()
+            .filter_map(|key| key.strip_suffix(".new"))
+            .collect();
+        assert_eq!((had.as_str(), first.refused.len()), (set, refused), "{row}");
+        let at = |problem: &Problem| {
+            let name = problem.message.split(": elbv2").next().unwrap();
+            name.split_once(", ").map_or("", |(_, keys)| keys).to_owned()
+        };
+        assert_eq!(
+            first.problems.iter().map(at).collect::<Vec<_>>(),
+            told,
+            "{row}: {:#?}",
+            first.problems
+        );
+        // In the next pass only what was refused is left to ask for.
+        assert_eq!(again.problems.iter().map(at).collect::<Vec<_>>(), told, "{row}");
+        assert!(again.made.is_empty(), "{row}: {:?}", again.made);
     }
 }
 
