@@ -180,6 +180,21 @@ impl<'a> Annotations<'a> {
         all
     }
 
+    /// Tells what AWS would refuse beside the other attributes of the resource.
+    pub(super) fn tell_at_odds(
+        &self,
+        name: &str,
+        odd: impl IntoIterator<Item = String>,
+        problems: &mut Vec<Problem>,
+    ) {
+        let Some(written) = self.get(name) else {
+            return;
+        };
+        for why in odd {
+            problems.push(Problem::new(written.invalid(), self.origin(written), why));
+        }
+    }
+
     pub(super) fn origin(&self, written: Written<'_>) -> Origin {
         if let Some((parameters, field)) = written.class {
             return Origin::new(parameters.kind.origin(), parameters.meta.name.clone(), field);

@@ -9,7 +9,7 @@ use portcullis_model::{
     BackendProtocol, Front, FrontPort, HealthCheck, HealthPort, Port, Problem, Scheme, Stands,
 };
 
-use super::annotations::attributes::Of;
+use super::annotations::attributes::{Of, at_odds};
 use super::annotations::{Setting, value};
 use super::backends::target_settings::{FRONT_CODES, health_path, success_codes};
 use super::member::Part;
@@ -76,7 +76,8 @@ fn attributes(parts: &[Part<'_>], problems: &mut Vec<Problem>) -> BTreeMap<Strin
         let Some(written) = annotations.get(NAME) else {
             continue;
         };
-        let read = annotations.read_attributes(Of::Front, [Some(written)], problems);
+        let mut read = annotations.read_attributes(Of::Front, [Some(written)], problems);
+        annotations.tell_at_odds(NAME, at_odds(Of::Front, &mut read).into_values(), problems);
         match &first {
             // Nothing of it could be read.
             _ if read.is_empty() => {}

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use portcullis_model::{AddressFamily, AddressPools, Code, Firewall, Options, Origin, Port, Problem, Scheme};
 
-use super::annotations::attributes::Of;
+use super::annotations::attributes::{Of, at_odds};
 use super::annotations::{Setting, value};
 use super::front;
 use super::member::{Part, Sources, Wire};
@@ -126,6 +126,13 @@ fn listener_attributes(
                 .filter(|_| !part.foreign.ports.contains(&port));
             let sources = [own, annotations.class(&name)];
             for (key, value) in annotations.read_attributes(Of::Listener, sources, problems) {
+                // ELBv2 API, ListenerAttribute: for HTTPS listeners.
+                if wire == Wire::Http && key.starts_with("routing.http.request.x_amzn_") {
+                    let why =
+                        format!("{key} is about TLS, which the listener does not speak; it is left out");
+                    annotations.tell_at_odds(&name, [why], problems);
+                    continue;
+                }
                 match all.get(&(port, key.clone())) {
                     None => {
                         all.insert((port, key), (value, part));
@@ -225,7 +232,20 @@ fn merged(parts: &[Part<'_>], name: &str, problems: &mut Vec<Problem>) -> BTreeM
             problems.push(Problem::new(Code::LimitExceeded, part.annotation(name), message));
         }
     }
-    all.into_iter().map(|(key, (value, _))| (key, value)).collect()
+    let written_by: BTreeMap<&String, &Part<'_>> = all.iter().map(|(key, (_, part))| (key, *part)).collect();
+    let mut out = all
+        .iter()
+        .map(|(key, (value, _))| (key.clone(), value.clone()))
+        .collect();
+    if name == "load-balancer-attributes" {
+        // Of all members together: one may name the bucket for another's logs.
+        for (key, why) in at_odds(Of::LoadBalancer, &mut out) {
+            if let Some(part) = written_by.get(&key) {
+                part.whole().tell_at_odds(name, [why], problems);
+            }
+        }
+    }
+    out
 }
 
 /// Tags of all members together: one too many would keep the whole load balancer from being made. AWS takes 50 of a

@@ -366,6 +366,12 @@ def target_group_attributes_are_checked(moto, self, target_group_arn, attributes
     if after["load_balancing.cross_zone.enabled"] == "false" and after["stickiness.enabled"] == "true":
         # TARGETS, "Cross-zone load balancing".
         refuse("InvalidConfigurationRequest", "Stickiness is not supported when cross-zone load balancing is off")
+    if after["stickiness.enabled"] == "true" and weighted:
+        # TARGETS, "Routing algorithm".
+        refuse("InvalidConfigurationRequest", "Stickiness is not supported with weighted_random")
+    if after["slow_start.duration_seconds"] != "0" and after["load_balancing.algorithm.type"] != "round_robin":
+        # TARGETS, "Slow start mode".
+        refuse("InvalidConfigurationRequest", "Slow start is for the algorithm round_robin alone")
     group.attributes = after
 
 

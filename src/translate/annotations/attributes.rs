@@ -4,7 +4,11 @@
 //! known here passes: AWS may have added it since.
 //! Sources: ELBv2 API, LoadBalancerAttribute, ListenerAttribute and TargetGroupAttribute, where no other is named.
 
+mod together;
+
 use std::collections::BTreeMap;
+
+pub(in crate::translate) use together::at_odds;
 
 use super::value;
 

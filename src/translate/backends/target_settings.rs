@@ -8,12 +8,13 @@ use portcullis_model::{
 
 use crate::cluster::object::{PortRef, Service, ServicePort};
 use crate::translate::admission;
-use crate::translate::annotations::attributes::Of;
+use crate::translate::annotations::attributes::{Of, at_odds};
 use crate::translate::annotations::{Annotations, Setting, value};
 use crate::translate::member::Part;
 use crate::translate::settings::{Settings, Targets};
 
 const ATTRIBUTES: &str = "target-group-attributes";
+const ALGORITHM: &str = "load_balancing.algorithm.type";
 
 /// The annotations that concern a backend: the Service's own, else the Ingress's.
 #[derive(Debug)]
@@ -92,7 +93,20 @@ impl<'a> TargetSettings<'a> {
         };
         // The Service's list stands for the Ingress's as a whole.
         let source = this.source(ATTRIBUTES);
-        this.attributes = source.read_attributes(Of::TargetGroup, [source.get(ATTRIBUTES)], problems);
+        let mut attributes = source.read_attributes(Of::TargetGroup, [source.get(ATTRIBUTES)], problems);
+        let mut odd = at_odds(Of::TargetGroup, &mut attributes);
+        // "If you have enabled target optimizer, the routing algorithm can only be round robin."
+        let algorithm = attributes
+            .get(ALGORITHM)
+            .filter(|algorithm| *algorithm != "round_robin");
+        if let (Some(_), Some(algorithm)) = (this.control_port, algorithm) {
+            let why =
+                format!("{ALGORITHM} is {algorithm}, which does not go with a control port; it is left out");
+            odd.insert(ALGORITHM.to_owned(), why);
+            attributes.remove(ALGORITHM);
+        }
+        source.tell_at_odds(ATTRIBUTES, odd.into_values(), problems);
+        this.attributes = attributes;
         this.tags = this.merged("tags", problems);
         this.drain_seconds = this
             .attributes

@@ -252,6 +252,36 @@ fn what_is_said_of_a_target_group_reaches_its_backend() {
 }
 
 #[test]
+fn a_control_port_goes_with_round_robin_alone() {
+    const TYPE: &str = "load_balancing.algorithm.type";
+    let endpoints = json!([{ "addresses": ["10.0.0.1"] }]);
+    for (algorithm, control, kept) in [
+        ("round_robin", true, true),
+        ("weighted_random", true, false),
+        ("weighted_random", false, true),
+    ] {
+        let mut annotations = alb(&[("target-group-attributes", &format!("{TYPE}={algorithm}"))]);
+        if control {
+            annotations["alb.ingress.kubernetes.io/target-control-port.s.80"] = "3000".into();
+        }
+        let served = cluster(&annotations, endpoints.clone(), vec![]).one(&ours());
+        let backend = the_backend(&served);
+        assert_eq!(
+            backend.attributes.contains_key(TYPE),
+            kept,
+            "{algorithm} {control}"
+        );
+        assert_eq!(
+            served.problems.is_empty(),
+            kept,
+            "{algorithm} {control}: {:?}",
+            served.problems
+        );
+        assert_eq!(backend.control_port.is_some(), control, "{algorithm}");
+    }
+}
+
+#[test]
 fn what_cannot_be_read_of_a_target_group_is_told_and_never_widens() {
     let endpoints = json!([{ "addresses": ["10.0.0.1"] }]);
     let long = format!("pool={}", "x".repeat(64));
