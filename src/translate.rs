@@ -50,6 +50,7 @@ pub use self::settings::{AddressPolicy, ControllerName, Merge, Settings, Targets
 use self::backends::Backends;
 use self::defaults::Defaults;
 use self::endpoints::Endpoints;
+use self::filters::Filtered;
 use self::member::{Part, Wire};
 use self::options::tell_conflict;
 use self::ownership::Owners;
@@ -102,17 +103,19 @@ fn balancer<'a>(
     let endpoints = Endpoints::new(snapshot, settings.addresses, semantics);
     let mut backends = Backends::new(snapshot, settings, endpoints);
 
-    let mut drafts: Vec<Drafts> = parts
-        .iter()
-        .zip(&ports.standings)
+    let members = || parts.iter().zip(&ports.standings);
+    let filtered: Vec<Filtered> = members()
+        .map(|(part, standing)| filters::read(part, standing, problems))
+        .collect();
+    let mut drafts: Vec<Drafts> = members()
+        .zip(&filtered)
         .enumerate()
-        .map(|(member, (part, standing))| {
-            let filtered = filters::read(part, problems);
+        .map(|(member, ((part, standing), filtered))| {
             Reader {
                 part,
                 member,
                 standing,
-                filtered: &filtered,
+                filtered,
                 backends: &mut backends,
                 problems,
             }
@@ -123,7 +126,7 @@ fn balancer<'a>(
     for (part, drafts) in parts.iter().zip(&mut drafts) {
         owners.enforce(part, drafts, problems);
     }
-    let defaults = defaults::read(parts, &ports, &owners, &mut backends, problems);
+    let defaults = defaults::read(parts, &ports, &filtered, &owners, &mut backends, problems);
     let (certificates, key_pairs) = certificates::read(snapshot, parts, &drafts, &owners, problems);
     let listeners = listeners(
         parts,

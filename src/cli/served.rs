@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use portcullis_model::{
     Action, FixedResponse, Listener, LoadBalancer, LoadBalancerId, ObjectName, Options, Origin, Port,
-    Problem, Protocol, Semantics,
+    Problem, Protocol, Sealed, Semantics,
 };
 use portcullis_proxy::{Handle, KeyPairPem, Material, ServedPorts, Server, ServerConfig, ServingState};
 use tracing::{info, warn};
@@ -132,6 +132,7 @@ fn compile(
     let material = Material {
         key_pairs: &stored.key_pairs,
         authorities: &stored.authorities,
+        users: &stored.users,
     };
     let (state, refused) = ServingState::build(&balancer, material, previous, ports)?;
     problems.extend(refused);
@@ -148,6 +149,7 @@ fn compile(
 struct Stored {
     key_pairs: BTreeMap<ObjectName, KeyPairPem>,
     authorities: BTreeMap<ObjectName, Arc<[u8]>>,
+    users: BTreeMap<ObjectName, Sealed<[u8]>>,
 }
 
 impl Stored {
@@ -163,6 +165,9 @@ impl Stored {
             }
             if let Some(authorities) = &secret.authorities {
                 stored.authorities.insert(name.clone(), authorities.clone());
+            }
+            if let Some(users) = &secret.users {
+                stored.users.insert(name.clone(), users.clone());
             }
         }
         stored

@@ -206,6 +206,8 @@ pub struct Secret {
     pub client_id: Option<Sealed<[u8]>>,
     /// `clientSecret`, decoded from base64.
     pub client_secret: Option<Sealed<[u8]>>,
+    /// `auth`, decoded from base64; lines of `htpasswd` if it is right.
+    pub users: Option<Sealed<[u8]>>,
     /// What [`Secret::key_pair`] found.
     pub key_pair: Once<Result<Arc<KeyPair>, Unusable>>,
 }

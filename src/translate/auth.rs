@@ -275,6 +275,7 @@ mod tests {
             client_id: id.map(Sealed::new),
             client_secret: value.map(Sealed::new),
             authorities: None,
+            users: None,
             key_pair: Default::default(),
         }
     }

@@ -6,7 +6,7 @@ use portcullis_model::{Action, Code, Condition, FixedResponse, LoadBalancerId, O
 
 use super::auth::{self, Gate};
 use super::backends::Backends;
-use super::filters::{self, Filtered};
+use super::filters::Filtered;
 use super::member::{Part, Wire};
 use super::ownership::Owners;
 use super::precedence::{Answer, Draft, Fallback, Fallbacks, PathKind, Written};
@@ -27,13 +27,15 @@ pub(super) struct Defaults {
 pub(super) fn read<'a>(
     parts: &[Part<'a>],
     ports: &Ports,
+    filtered: &[Filtered],
     owners: &Owners<'_>,
     backends: &mut Backends<'a>,
     problems: &mut Vec<Problem>,
 ) -> Defaults {
     let mut out = Defaults::default();
     let mut first: BTreeMap<(LoadBalancerId, Port), &Part<'a>> = BTreeMap::new();
-    for (member, (part, standing)) in parts.iter().zip(&ports.standings).enumerate() {
+    let members = parts.iter().zip(&ports.standings).zip(filtered);
+    for (member, ((part, standing), filtered)) in members.enumerate() {
         let Some(backend) = &part.ingress.default_backend else {
             continue;
         };
@@ -52,7 +54,7 @@ pub(super) fn read<'a>(
             }
             first.insert(key.clone(), part);
             let answer = answer
-                .get_or_insert_with(|| answer_of(part, backend, &at, backends, problems))
+                .get_or_insert_with(|| answer_of(part, backend, filtered, &at, backends, problems))
                 .clone();
             if answer.authenticate.is_some() && standing.serves_plainly(part, port) {
                 plain.push(port.to_string());
@@ -159,6 +161,7 @@ fn redirecting(parts: &[Part<'_>], ports: &Ports) -> BTreeMap<(LoadBalancerId, P
 fn answer_of<'a>(
     part: &Part<'a>,
     backend: &IngressBackend,
+    filtered: &Filtered,
     at: &Origin,
     backends: &mut Backends<'a>,
     problems: &mut Vec<Problem>,
@@ -170,9 +173,9 @@ fn answer_of<'a>(
         Gate::Closed(annotation) => return Answer::of(refused_by(annotation)),
         gate @ (Gate::Open | Gate::Guarded(_)) => gate.step(),
     };
-    let filters = match filters::read(part, problems) {
+    let filters = match filtered {
         Filtered::Closed(annotation) => return Answer::of(refused_by(annotation)),
-        Filtered::By(filters) => filters,
+        Filtered::By(filters) => filters.clone(),
     };
     Answer {
         clients: part.clients.clone(),

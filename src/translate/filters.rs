@@ -2,6 +2,7 @@
 //!
 //! What cannot be read closes the rules where without it more would be open than was asked for.
 
+mod basic_auth;
 mod cors;
 mod headers;
 mod rate_limit;
@@ -12,6 +13,9 @@ use portcullis_model::{Direction, Filters, Problem};
 
 use super::annotations::Setting;
 use super::member::Part;
+use super::standing::Standing;
+
+pub(super) use self::basic_auth::secret;
 
 /// The filters of a member's rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +26,7 @@ pub(super) enum Filtered {
 }
 
 /// Reads them; the same for all rules of a member.
-pub(super) fn read(part: &Part<'_>, problems: &mut Vec<Problem>) -> Filtered {
+pub(super) fn read(part: &Part<'_>, standing: &Standing, problems: &mut Vec<Problem>) -> Filtered {
     let mut closed = None;
     let mut needed = |name: &'static str, invalid: bool| {
         if invalid {
@@ -31,6 +35,8 @@ pub(super) fn read(part: &Part<'_>, problems: &mut Vec<Problem>) -> Filtered {
     };
     let rate_limit = rate_limit::read(part, problems);
     needed("rate-limit", rate_limit.is_invalid());
+    let basic_auth = basic_auth::read(part, standing, problems);
+    needed("basic-auth-secret", basic_auth.is_invalid());
     let request_headers = headers::read(part, "request-headers", Direction::Request, problems);
     needed("request-headers", request_headers.is_invalid());
     let response_headers = headers::read(part, "response-headers", Direction::Response, problems);
@@ -39,6 +45,7 @@ pub(super) fn read(part: &Part<'_>, problems: &mut Vec<Problem>) -> Filtered {
         rate_limit: rate_limit.given(),
         // Unread, it grants nothing to anybody.
         cors: cors::read(part, problems).given(),
+        basic_auth: basic_auth.given(),
         request_headers: request_headers.given(),
         response_headers: response_headers.given(),
     };

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::annotations::{Annotations, json};
 use super::settings::Settings;
-use super::{auth, member, protection};
+use super::{auth, filters, member, protection};
 use crate::cluster::membership::{CertificateSearch, Names};
 use crate::cluster::object::{ClassParameters, Ingress, IngressBackend, PortRef};
 use crate::cluster::snapshot::{Member, Parameters, Snapshot};
@@ -54,6 +54,7 @@ pub fn references(ingress: &Ingress) -> Names {
         }
     }
     names.secrets.extend(protection::secrets(&annotations, namespace));
+    names.secrets.extend(filters::secret(&annotations, namespace));
     if let Some(written) = annotations.get("auth-idp-oidc")
         && let Ok(value) = json::read::<Value>(written.value)
     {

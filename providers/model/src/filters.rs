@@ -1,5 +1,6 @@
 //! What is done with requests and their answers beside the action: limits, checks and changes in, one value for a rule out.
 
+mod basic_auth;
 mod cors;
 mod headers;
 mod rate_limit;
@@ -10,6 +11,7 @@ use serde::Serialize;
 
 use crate::origin::Origin;
 
+pub use self::basic_auth::{BasicAuth, NotARealm};
 pub use self::cors::{Cors, NotAnOrigin, WebOrigin, WebOrigins};
 pub use self::headers::{Direction, HeaderChanges, HeaderText, NotAChange, is_trust};
 pub use self::rate_limit::{NotARateLimit, Period, RateLimit};
@@ -21,6 +23,8 @@ pub struct Filters {
     pub rate_limit: Option<RateLimit>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cors: Option<Cors>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub basic_auth: Option<BasicAuth>,
     /// Of the request, as backends see it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_headers: Option<HeaderChanges>,
@@ -53,6 +57,7 @@ impl Filters {
         let Self {
             rate_limit,
             cors,
+            basic_auth,
             request_headers,
             response_headers,
         } = self;
@@ -70,13 +75,16 @@ impl Filters {
         let cors = cors
             .as_ref()
             .map(|f| served("tell browsers whose scripts may read answers", &f.origin));
+        let basic_auth = basic_auth
+            .as_ref()
+            .map(|f| closed("ask for a password", &f.origin));
         let request_headers = request_headers
             .as_ref()
             .map(|f| closed("change fields of requests", &f.origin));
         let response_headers = response_headers
             .as_ref()
             .map(|f| closed("change fields of answers by rule", &f.origin));
-        [rate_limit, cors, request_headers, response_headers]
+        [rate_limit, cors, basic_auth, request_headers, response_headers]
             .into_iter()
             .flatten()
     }
@@ -92,12 +100,14 @@ impl fmt::Display for Filters {
         let Self {
             rate_limit,
             cors,
+            basic_auth,
             request_headers,
             response_headers,
         } = self;
         let parts = [
             rate_limit.as_ref().map(RateLimit::to_string),
             cors.as_ref().map(Cors::to_string),
+            basic_auth.as_ref().map(BasicAuth::to_string),
             request_headers
                 .as_ref()
                 .map(|changes| format!("request {changes}")),

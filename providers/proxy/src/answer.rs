@@ -17,6 +17,8 @@ pub(crate) struct Failure {
     closes: bool,
     /// Seconds after which the same may well be answered.
     again: Option<u32>,
+    /// How credentials are asked for.
+    challenge: Option<HeaderValue>,
 }
 
 /// Seconds after which a client may come again, where it is not known when there will be room.
@@ -54,12 +56,21 @@ impl Failure {
             why: why.into(),
             closes: false,
             again: None,
+            challenge: None,
         }
     }
 
     /// The same, and the last answer on its connection.
     pub(crate) fn closing(self) -> Self {
         Self { closes: true, ..self }
+    }
+
+    /// The same, and how credentials are to be given.
+    pub(crate) fn challenging(self, challenge: HeaderValue) -> Self {
+        Self {
+            challenge: Some(challenge),
+            ..self
+        }
     }
 
     /// For those who run the proxy.
@@ -90,6 +101,10 @@ impl Failure {
             let mut response = page(self.status, Some(&TEXT), Bytes::from(text));
             if let Some(seconds) = self.again {
                 response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+            }
+            if let Some(challenge) = &self.challenge {
+                let headers = response.headers_mut();
+                headers.insert(header::WWW_AUTHENTICATE, challenge.clone());
             }
             return response;
         }

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
 use portcullis_model::{
-    self as model, Authenticate, BackendId, ClientCertificates, Code, FixedResponse, HostMatch, Listener,
-    LoadBalancer, Origin, PathMatch, Port, Problem, Protocol, Redirect, Rule, Tls,
+    self as model, Authenticate, BackendId, BasicAuth, ClientCertificates, Code, FixedResponse, HostMatch,
+    Listener, LoadBalancer, Origin, PathMatch, Port, Problem, Protocol, Redirect, Rule, Tls,
 };
 
 use crate::clients::{ClientBuilder, ClientTable, unknown};
@@ -49,6 +49,7 @@ pub fn compile(balancer: &LoadBalancer, served: ServedPorts) -> (RouteTable, Vec
         backends: balancer.backends.keys().zip(0..).collect(),
         ports: HashMap::new(),
         clients: ClientBuilder::new(balancer, base),
+        users: Vec::new(),
         filters: HashMap::new(),
         problems: Vec::new(),
     };
@@ -72,6 +73,7 @@ pub fn compile(balancer: &LoadBalancer, served: ServedPorts) -> (RouteTable, Vec
         listeners,
         hosts: hosts.build(),
         clients,
+        users: compiler.users.into(),
         routes: routes.into(),
         backends: balancer.backends.keys().cloned().collect(),
     };
@@ -120,6 +122,7 @@ struct Compiler<'a> {
     ports: HashMap<&'a BTreeSet<Port>, Arc<[Port]>>,
     clients: ClientBuilder<'a>,
     /// By the address of what they are compiled from: the rules of an object share it.
+    users: Vec<BasicAuth>,
     filters: HashMap<*const model::Filters, Option<Arc<Filters>>>,
     problems: Vec<Problem>,
 }
@@ -201,7 +204,7 @@ impl<'a> Compiler<'a> {
     fn filters(&mut self, filters: &Arc<model::Filters>) -> Option<Arc<Filters>> {
         let compiled = self.filters.entry(Arc::as_ptr(filters));
         compiled
-            .or_insert_with(|| Filters::new(filters).map(Arc::new))
+            .or_insert_with(|| Filters::new(filters, &mut self.users).map(Arc::new))
             .clone()
     }
 

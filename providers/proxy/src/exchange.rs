@@ -157,7 +157,7 @@ async fn answer(
     let filters = route.and_then(|route| route.filters.as_ref());
     if let Some(filters) = filters {
         let after = after.insert(filters.after(&parts));
-        match filters.admit(worker, state, client, &parts, after)? {
+        match filters.admit(worker, state, client, &parts, after).await? {
             Passage::GoesOn => {}
             Passage::Answered(response) => return Ok((*response, By::Proxy)),
         }

@@ -2,8 +2,10 @@
 //!
 //! A rule without any pays for a look at one pointer. What turns requests away comes before what costs more than it.
 
+pub(crate) mod basic_auth;
 mod cors;
 mod headers;
+pub(crate) mod htpasswd;
 pub(crate) mod rate_limit;
 
 use std::fmt;
@@ -13,6 +15,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Response};
 use portcullis_model as model;
 
+use self::basic_auth::BasicAuth;
 use self::cors::Cors;
 use self::headers::Changes;
 use self::rate_limit::RateLimit;
@@ -28,6 +31,7 @@ pub(crate) struct Filters {
     asked: Arc<model::Filters>,
     rate_limit: Option<RateLimit>,
     cors: Option<Cors>,
+    basic_auth: Option<BasicAuth>,
     request_headers: Option<Changes>,
     response_headers: Option<Changes>,
 }
@@ -36,6 +40,14 @@ impl fmt::Display for Filters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.asked.fmt(f)
     }
+}
+
+/// The place of what is asked among all that is.
+fn number(all: &mut Vec<model::BasicAuth>, asked: &model::BasicAuth) -> usize {
+    all.iter().position(|had| had == asked).unwrap_or_else(|| {
+        all.push(asked.clone());
+        all.len() - 1
+    })
 }
 
 /// What becomes of a request.
@@ -55,10 +67,11 @@ pub(crate) struct After {
 
 impl Filters {
     /// None where one of them cannot be had: then nobody may pass.
-    pub(crate) fn new(filters: &Arc<model::Filters>) -> Option<Self> {
+    pub(crate) fn new(filters: &Arc<model::Filters>, users: &mut Vec<model::BasicAuth>) -> Option<Self> {
         let model::Filters {
             rate_limit,
             cors,
+            basic_auth,
             request_headers,
             response_headers,
         } = &**filters;
@@ -66,10 +79,15 @@ impl Filters {
             None => Some(None),
             Some(asked) => Changes::new(asked).map(Some),
         };
+        let basic_auth = match basic_auth {
+            None => None,
+            Some(asked) => Some(BasicAuth::new(asked, number(users, asked))?),
+        };
         Some(Self {
             asked: filters.clone(),
             rate_limit: rate_limit.as_ref().map(RateLimit::new),
             cors: cors.as_ref().map(Cors::new),
+            basic_auth,
             request_headers: changes(request_headers)?,
             response_headers: changes(response_headers)?,
         })
@@ -90,7 +108,7 @@ impl Filters {
     }
 
     /// Whether the request may go on.
-    pub(crate) fn admit(
+    pub(crate) async fn admit(
         &self,
         worker: &Worker,
         state: &ServingState,
@@ -108,6 +126,11 @@ impl Filters {
         {
             after.is_preflight = true;
             return answer.map(|answer| Passage::Answered(Box::new(answer)));
+        }
+        if let Some(basic_auth) = &self.basic_auth {
+            let users = state.users(basic_auth.list);
+            // Apart, so that requests without it carry nothing of it along.
+            Box::pin(basic_auth.admit(&worker.verifying, users, &request.headers)).await?;
         }
         Ok(Passage::GoesOn)
     }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use portcullis_model::{LoadBalancer, ObjectName, Port, Problem};
+use portcullis_model::{LoadBalancer, ObjectName, Port, Problem, Sealed};
 use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::default_provider;
@@ -17,6 +17,8 @@ use crate::balance::{LiveBackend, Targets};
 use crate::certificate::{Certificates, KeyPairPem};
 use crate::clients::PolicyNumber;
 use crate::compile::{ServedPorts, compile};
+use crate::filters::basic_auth::{self, Lists};
+use crate::filters::htpasswd::UserList;
 use crate::filters::rate_limit::Rates;
 use crate::mutual::{self, ClientPolicy};
 use crate::table::RouteTable;
@@ -38,6 +40,8 @@ pub struct ServingState {
     tls: Box<[Arc<ServerConfig>]>,
     /// None where no rule limits rates.
     rates: Option<Arc<Rates>>,
+    /// By the numbers of the table; none where they cannot be had.
+    users: Lists,
     /// Kept from state to state, so that clients resume sessions across changes.
     shared: Shared,
 }
@@ -54,14 +58,18 @@ pub struct Material<'a> {
     pub key_pairs: &'a BTreeMap<ObjectName, KeyPairPem>,
     /// `ca.crt`: whom clients' certificates may be signed by, as PEM.
     pub authorities: &'a BTreeMap<ObjectName, Arc<[u8]>>,
+    /// `auth`: who may pass by password, as `htpasswd` writes it.
+    pub users: &'a BTreeMap<ObjectName, Sealed<[u8]>>,
 }
 
 impl<'a> From<&'a BTreeMap<ObjectName, KeyPairPem>> for Material<'a> {
     fn from(key_pairs: &'a BTreeMap<ObjectName, KeyPairPem>) -> Self {
         static NONE: BTreeMap<ObjectName, Arc<[u8]>> = BTreeMap::new();
+        static NOBODY: BTreeMap<ObjectName, Sealed<[u8]>> = BTreeMap::new();
         Self {
             key_pairs,
             authorities: &NONE,
+            users: &NOBODY,
         }
     }
 }
@@ -84,6 +92,7 @@ impl ServingState {
         let Material {
             key_pairs,
             authorities,
+            users,
         } = material.into();
         let shared = match previous {
             Some(previous) => previous.shared.clone(),
@@ -122,6 +131,9 @@ impl ServingState {
             })
             .collect::<Result<Box<[_]>, _>>()?;
 
+        let before = previous.map_or(&[][..], |p| &p.users);
+        let (users, more) = basic_auth::users(&table.users, users, before);
+        problems.extend(more);
         let before = previous.and_then(|previous| previous.rates.clone());
         let rates = table.counts().then(|| before.unwrap_or_else(Rates::new));
         let ports = |https: bool| {
@@ -143,6 +155,7 @@ impl ServingState {
             },
             certificates,
             rates,
+            users,
             shared,
         };
         Ok((state, problems))
@@ -154,6 +167,11 @@ impl ServingState {
 
     pub(crate) fn backend(&self, number: u32) -> Option<&LiveBackend> {
         usize::try_from(number).ok().and_then(|n| self.backends.get(n))
+    }
+
+    /// Who may pass by password.
+    pub(crate) fn users(&self, number: usize) -> Option<&Arc<UserList>> {
+        self.users.get(number)?.as_ref()
     }
 
     /// What clients have used of their limits.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
 use ipnet::IpNet;
-use portcullis_model::{BackendId, Condition, HostMatch, PathMatch, Port, Redirect, Rewrite};
+use portcullis_model::{BackendId, BasicAuth, Condition, HostMatch, PathMatch, Port, Redirect, Rewrite};
 
 use crate::clients::{ClientTable, PolicyNumber};
 use crate::filters::Filters;
@@ -21,6 +21,8 @@ pub struct RouteTable {
     pub(crate) listeners: BTreeMap<Port, ListenerTable>,
     pub(crate) hosts: HostIndex,
     pub(crate) clients: ClientTable,
+    /// Who may pass by password, by the number that filters hold.
+    pub(crate) users: Box<[BasicAuth]>,
     /// By rule index.
     pub(crate) routes: Box<[Route]>,
     /// By the number that a [`Choice`] holds.

@@ -16,6 +16,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use crate::access_log::{self, AccessLog, Lines};
 use crate::balance::Random;
 use crate::counters::Counters;
+use crate::filters::basic_auth::Verifying;
 use crate::listen::{self, Room};
 use crate::pools::Pools;
 use crate::server::Drained;
@@ -36,6 +37,7 @@ pub(crate) struct Worker {
     pub(crate) clients: Tasks,
     pub(crate) room: Room,
     pub(crate) random: Random,
+    pub(crate) verifying: Verifying,
     /// Peers whose word about the client is taken.
     pub(crate) trusted: Arc<[IpNet]>,
     /// Peers whose connections begin with whom they speak for.
@@ -85,6 +87,7 @@ impl Start {
             clients: Tasks::new(self.counters.clone()),
             counters: self.counters,
             random: Random::new(),
+            verifying: Verifying::default(),
             trusted: self.trusted,
             proxy_protocol: self.proxy_protocol,
             log: lines.clone(),

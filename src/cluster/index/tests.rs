@@ -430,6 +430,10 @@ fn who_looks_for_certificates_gets_all_key_pairs_of_its_namespace() {
 }
 
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there are few, and rows read best without a box"
+)]
 enum Event {
     Apply(Object),
     Delete(ObjectKey),

@@ -1,4 +1,4 @@
-//! `v1` Secret as written in, its certificate and key, or the credentials of an identity provider's client, out. No message quotes what a Secret holds.
+//! `v1` Secret as written in, its certificate and key, the credentials of an identity provider's client, or users, out. No message quotes what a Secret holds.
 
 use std::sync::Arc;
 
@@ -38,6 +38,8 @@ struct Material {
     legacy_client_id: Option<String>,
     #[serde(rename = "clientSecret")]
     client_secret: Option<String>,
+    #[serde(rename = "auth")]
+    users: Option<String>,
 }
 
 impl Wire for SecretWire {
@@ -61,6 +63,7 @@ impl Wire for SecretWire {
         let client_id = value("clientID", plain.client_id, data.client_id)?;
         let legacy = value("clientId", plain.legacy_client_id, data.legacy_client_id)?;
         let client_secret = value("clientSecret", plain.client_secret, data.client_secret)?;
+        let users = value("auth", plain.users, data.users)?;
         Ok(Object::Secret(Secret {
             meta,
             kind: self.r#type.unwrap_or_default(),
@@ -69,6 +72,7 @@ impl Wire for SecretWire {
             authorities: authorities.map(Arc::from),
             client_id: client_id.or(legacy).map(Sealed::new),
             client_secret: client_secret.map(Sealed::new),
+            users: users.map(Sealed::new),
             key_pair: Default::default(),
         }))
     }

@@ -173,6 +173,9 @@ catalog! {
     "rate-limit-burst" Filter Ours Built "How many of them may come at once; as many as in a period where absent.";
     "cors" Filter Ours Built
         "What scripts of other origins may do: JSON with `allowOrigins`, such as `https://*.example.com` or `*`, and `allowMethods`, `allowHeaders`, `exposeHeaders`, `allowCredentials`, `maxAge`.";
+    "basic-auth-secret" Filter Ours Built
+        "Who may pass by name and password: the key `auth` of this Secret of the namespace, lines as `htpasswd` writes them with bcrypt, Apache's MD5 or `{SHA}`.";
+    "basic-auth-realm" Filter Ours Built "What browsers show when they ask for them; `Restricted` where absent.";
     "request-headers" Filter Ours Built
         "What is changed of the fields that backends see: JSON with `set` and `add`, from names to values, and `remove`, a list; nothing of framing, nor of who the client is.";
     "response-headers" Filter Ours Built "The same of every answer's fields.";

@@ -36,7 +36,7 @@ impl Served {
     }
 }
 
-/// Annotations, what is done beside forwarding to `shop/s` (`-` for nothing; where it is empty, the answer is 503), and what
+/// Annotations, what is done beside forwarding to `shop/s` (`-` for nothing; where it is empty, the answer is 503; `301` for a redirect), and what
 /// is told.
 type Row<'r> = (&'r [(&'r str, &'r str)], &'r str, &'r [Code]);
 
@@ -47,6 +47,7 @@ fn check(rows: &[Row<'_>]) {
             let want = match *want {
                 "" => "503".to_owned(),
                 "-" => "shop/s".to_owned(),
+                "301" => "→ 301".to_owned(),
                 filters => format!("{filters} → shop/s"),
             };
             for url in ["a.com/", "b.com/"] {
@@ -109,6 +110,36 @@ fn scripts_of_other_origins_are_let_in_as_asked_or_not_at_all() {
             &[Code::AnnotationInvalid],
         ),
         (&[("cors", "*")], "-", &[Code::AnnotationInvalid]),
+    ]);
+}
+
+#[test]
+fn passwords_are_asked_for_as_written_or_nobody_passes() {
+    use Code::{AnnotationInvalid, AuthenticationNeedsHttps};
+    check(&[
+        (
+            &[("basic-auth-secret", "users"), ("basic-auth-realm", "Shop")],
+            "users of secret/shop/users",
+            // Over plain HTTP others read them, too.
+            &[AuthenticationNeedsHttps],
+        ),
+        (
+            &[
+                ("basic-auth-secret", "users"),
+                ("listen-ports", r#"[{"HTTPS":443},{"HTTP":80}]"#),
+                ("ssl-redirect", "443"),
+            ],
+            "301",
+            &[],
+        ),
+        (&[("basic-auth-secret", "")], "", &[AnnotationInvalid]),
+        (&[("basic-auth-secret", "other/users")], "", &[AnnotationInvalid]),
+        (
+            &[("basic-auth-secret", "users"), ("basic-auth-realm", "a\"b")],
+            "",
+            &[AnnotationInvalid, AuthenticationNeedsHttps],
+        ),
+        (&[("basic-auth-realm", "Shop")], "", &[AnnotationInvalid]),
     ]);
 }
 

@@ -17,6 +17,7 @@ mod keeping;
 mod limits;
 mod mutual;
 mod observing;
+mod passwords;
 mod proxied;
 mod rates;
 mod resets;

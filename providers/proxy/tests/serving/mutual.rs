@@ -129,6 +129,7 @@ impl World {
         let material = Material {
             key_pairs: &keys,
             authorities,
+            users: &Default::default(),
         };
         let (state, problems) = ServingState::build(balancer, material, None, server.served_ports()).unwrap();
         Self {
@@ -145,6 +146,7 @@ impl World {
         let material = Material {
             key_pairs: &self.keys,
             authorities,
+            users: &Default::default(),
         };
         let before = self.handle.state();
         let built = ServingState::build(balancer, material, Some(&before), ServedPorts::default());
