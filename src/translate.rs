@@ -105,7 +105,7 @@ fn balancer<'a>(
 
     let members = || parts.iter().zip(&ports.standings);
     let filtered: Vec<Filtered> = members()
-        .map(|(part, standing)| filters::read(part, standing, problems))
+        .map(|(part, standing)| filters::read(part, standing, &mut backends, problems))
         .collect();
     let mut drafts: Vec<Drafts> = members()
         .zip(&filtered)
@@ -268,17 +268,20 @@ fn name_served_ports(drafts: &mut [Draft], parts: &[Part<'_>], settings: &Settin
     }
 }
 
-/// The backends that something forwards to.
+/// The backends that something forwards to, or asks.
 fn used(rules: &[Rule], listeners: &BTreeMap<Port, Listener>) -> BTreeSet<BackendId> {
     let actions = rules.iter().map(|rule| &rule.action);
     let defaults = listeners.values().map(|listener| &listener.default_action);
+    let asked = rules.iter().filter_map(|rule| rule.filters.as_ref()?.backend());
     actions
         .chain(defaults)
         .flat_map(|action| match action {
             Action::Forward(forward) => forward.backends.as_slice(),
             Action::Redirect(_) | Action::Fixed(_) => &[],
         })
-        .map(|weighted| weighted.backend.clone())
+        .map(|weighted| &weighted.backend)
+        .chain(asked)
+        .cloned()
         .collect()
 }
 

@@ -29,8 +29,8 @@ use portcullis::reconcile::outcome::{End, Hold, Outcome, Seen};
 use portcullis::translate::{ControllerName, Settings, Translation, membership, references, translate};
 use portcullis_aws::plan_offline;
 use portcullis_aws::preview::Preview;
-use portcullis_model::{Address, Code, ObjectName, Problem};
-use portcullis_proxy::KeyPairPem;
+use portcullis_model::{Address, Code, ObjectName, Problem, Sealed};
+use portcullis_proxy::{KeyPairPem, Material};
 
 use crate::model::{join, line};
 
@@ -180,7 +180,12 @@ impl Case {
             let Some(balancer) = translation.balancer else {
                 continue;
             };
-            let (text, more) = proxy::serving(&balancer, &key_pairs(&snapshot), &self.requests);
+            let material = Material {
+                key_pairs: &key_pairs(&snapshot),
+                authorities: &BTreeMap::new(),
+                users: &users(&snapshot),
+            };
+            let (text, more) = proxy::serving(&balancer, material, &self.requests);
             out.push_str(&text);
             problems.extend(more);
         }
@@ -254,6 +259,16 @@ fn key_pairs(snapshot: &Snapshot) -> BTreeMap<ObjectName, KeyPairPem> {
         .iter()
         .filter_map(|(name, secret)| Some((name.clone(), pair(secret)?)))
         .collect()
+}
+
+fn users(snapshot: &Snapshot) -> BTreeMap<ObjectName, Sealed<[u8]>> {
+    let Secrets::Read(secrets) = &snapshot.secrets else {
+        return BTreeMap::new();
+    };
+    let users = secrets
+        .iter()
+        .filter_map(|(name, secret)| Some((name.clone(), secret.users.clone()?)));
+    users.collect()
 }
 
 fn problems_of(mut problems: Vec<Problem>) -> String {

@@ -245,7 +245,7 @@ fn given(arn: Option<String>, name: Option<String>) -> Result<Option<Arc<str>>, 
 }
 
 /// A number, a number as text, or a name.
-fn port(value: Option<Value>) -> Result<PortRef, String> {
+pub(super) fn port(value: Option<Value>) -> Result<PortRef, String> {
     let wrong = || "servicePort is neither a number nor a name".to_owned();
     match value {
         Some(Value::Number(number)) => number.as_i64().map(PortRef::Number).ok_or_else(wrong),

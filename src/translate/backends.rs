@@ -196,7 +196,7 @@ impl<'a> Backends<'a> {
     }
 
     /// The backend of a Service port for one Ingress; what is wrong is told at each field that names it.
-    fn backend(
+    pub(super) fn backend(
         &mut self,
         part: &Part<'a>,
         service: &str,

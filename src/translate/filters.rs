@@ -4,6 +4,7 @@
 
 mod basic_auth;
 mod cors;
+mod external_auth;
 mod headers;
 mod rate_limit;
 
@@ -12,10 +13,12 @@ use std::sync::Arc;
 use portcullis_model::{Direction, Filters, Problem};
 
 use super::annotations::Setting;
+use super::backends::Backends;
 use super::member::Part;
 use super::standing::Standing;
 
 pub(super) use self::basic_auth::secret;
+pub(super) use self::external_auth::service;
 
 /// The filters of a member's rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +29,12 @@ pub(super) enum Filtered {
 }
 
 /// Reads them; the same for all rules of a member.
-pub(super) fn read(part: &Part<'_>, standing: &Standing, problems: &mut Vec<Problem>) -> Filtered {
+pub(super) fn read<'a>(
+    part: &Part<'a>,
+    standing: &Standing,
+    backends: &mut Backends<'a>,
+    problems: &mut Vec<Problem>,
+) -> Filtered {
     let mut closed = None;
     let mut needed = |name: &'static str, invalid: bool| {
         if invalid {
@@ -37,6 +45,8 @@ pub(super) fn read(part: &Part<'_>, standing: &Standing, problems: &mut Vec<Prob
     needed("rate-limit", rate_limit.is_invalid());
     let basic_auth = basic_auth::read(part, standing, problems);
     needed("basic-auth-secret", basic_auth.is_invalid());
+    let external_auth = external_auth::read(part, backends, problems);
+    needed(external_auth::NAME, external_auth.is_invalid());
     let request_headers = headers::read(part, "request-headers", Direction::Request, problems);
     needed("request-headers", request_headers.is_invalid());
     let response_headers = headers::read(part, "response-headers", Direction::Response, problems);
@@ -46,6 +56,7 @@ pub(super) fn read(part: &Part<'_>, standing: &Standing, problems: &mut Vec<Prob
         // Unread, it grants nothing to anybody.
         cors: cors::read(part, problems).given(),
         basic_auth: basic_auth.given(),
+        external_auth: external_auth.given(),
         request_headers: request_headers.given(),
         response_headers: response_headers.given(),
     };

@@ -55,6 +55,10 @@ pub fn references(ingress: &Ingress) -> Names {
     }
     names.secrets.extend(protection::secrets(&annotations, namespace));
     names.secrets.extend(filters::secret(&annotations, namespace));
+    let asked = annotations.get("external-auth");
+    if let Some(service) = asked.and_then(|written| filters::service(written.value)) {
+        names.services.insert(named(&service));
+    }
     if let Some(written) = annotations.get("auth-idp-oidc")
         && let Ok(value) = json::read::<Value>(written.value)
     {

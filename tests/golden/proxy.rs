@@ -1,23 +1,21 @@
 //! A load balancer, its Secrets and requests in; the proxy's route table and what it answers, as text, out.
 
-use std::collections::BTreeMap;
-
-use portcullis_model::{Decision, LoadBalancer, ObjectName, Port, Problem, Request, resolve};
-use portcullis_proxy::{Found, KeyPairPem, RequestHead, ServedPorts, ServingState};
+use portcullis_model::{Decision, LoadBalancer, Port, Problem, Request, resolve};
+use portcullis_proxy::{Found, Material, RequestHead, ServedPorts, ServingState};
 
 use crate::model::{line, show_backend};
 
 /// What the proxy serves, and what it cannot.
 pub(crate) fn serving(
     balancer: &LoadBalancer,
-    key_pairs: &BTreeMap<ObjectName, KeyPairPem>,
+    material: Material<'_>,
     requests: &str,
 ) -> (String, Vec<Problem>) {
     let served = ServedPorts {
         http: Some(Port::new(8080).unwrap()),
         https: Some(Port::new(8443).unwrap()),
     };
-    let (state, problems) = ServingState::build(balancer, key_pairs, None, served).unwrap();
+    let (state, problems) = ServingState::build(balancer, material, None, served).unwrap();
     let mut out = state.table().to_string();
     line(&mut out, 0, "backends");
     for backend in balancer.backends.values() {

@@ -2,6 +2,7 @@
 
 mod basic_auth;
 mod cors;
+mod external_auth;
 mod headers;
 mod rate_limit;
 
@@ -9,10 +10,12 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::backend::BackendId;
 use crate::origin::Origin;
 
 pub use self::basic_auth::{BasicAuth, NotARealm};
 pub use self::cors::{Cors, NotAnOrigin, WebOrigin, WebOrigins};
+pub use self::external_auth::{ExternalAuth, NotAnAuthority};
 pub use self::headers::{Direction, HeaderChanges, HeaderText, NotAChange, is_trust};
 pub use self::rate_limit::{NotARateLimit, Period, RateLimit};
 
@@ -25,6 +28,8 @@ pub struct Filters {
     pub cors: Option<Cors>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub basic_auth: Option<BasicAuth>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub external_auth: Option<ExternalAuth>,
     /// Of the request, as backends see it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_headers: Option<HeaderChanges>,
@@ -58,6 +63,7 @@ impl Filters {
             rate_limit,
             cors,
             basic_auth,
+            external_auth,
             request_headers,
             response_headers,
         } = self;
@@ -78,15 +84,30 @@ impl Filters {
         let basic_auth = basic_auth
             .as_ref()
             .map(|f| closed("ask for a password", &f.origin));
+        let external_auth = external_auth
+            .as_ref()
+            .map(|f| closed("ask a Service who may pass", &f.origin));
         let request_headers = request_headers
             .as_ref()
             .map(|f| closed("change fields of requests", &f.origin));
         let response_headers = response_headers
             .as_ref()
             .map(|f| closed("change fields of answers by rule", &f.origin));
-        [rate_limit, cors, basic_auth, request_headers, response_headers]
-            .into_iter()
-            .flatten()
+        [
+            rate_limit,
+            cors,
+            basic_auth,
+            external_auth,
+            request_headers,
+            response_headers,
+        ]
+        .into_iter()
+        .flatten()
+    }
+
+    /// The backend that is asked who may pass.
+    pub fn backend(&self) -> Option<&BackendId> {
+        self.external_auth.as_ref().map(|asked| &asked.backend)
     }
 
     /// Whether there are none.
@@ -101,6 +122,7 @@ impl fmt::Display for Filters {
             rate_limit,
             cors,
             basic_auth,
+            external_auth,
             request_headers,
             response_headers,
         } = self;
@@ -108,6 +130,7 @@ impl fmt::Display for Filters {
             rate_limit.as_ref().map(RateLimit::to_string),
             cors.as_ref().map(Cors::to_string),
             basic_auth.as_ref().map(BasicAuth::to_string),
+            external_auth.as_ref().map(ExternalAuth::to_string),
             request_headers
                 .as_ref()
                 .map(|changes| format!("request {changes}")),

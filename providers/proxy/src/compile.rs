@@ -204,7 +204,7 @@ impl<'a> Compiler<'a> {
     fn filters(&mut self, filters: &Arc<model::Filters>) -> Option<Arc<Filters>> {
         let compiled = self.filters.entry(Arc::as_ptr(filters));
         compiled
-            .or_insert_with(|| Filters::new(filters, &mut self.users).map(Arc::new))
+            .or_insert_with(|| Filters::new(filters, &mut self.users, &self.backends).map(Arc::new))
             .clone()
     }
 

@@ -6,15 +6,15 @@ use std::sync::Arc;
 
 use http::header::{CONNECTION, HeaderValue, UPGRADE};
 use http::request::Parts;
-use http::{Request, Response, StatusCode, Version};
-use portcullis_model::{BackendVersion, Rewrite};
+use http::{HeaderMap, Request, Response, StatusCode, Version};
+use portcullis_model::{BackendVersion, Port, Rewrite};
 
 use crate::access_log::Noted;
 use crate::answer::{self, Failure};
 use crate::body::{BackendBody, RequestBody, ResponseBody};
 use crate::clients::PolicyNumber;
 use crate::fields::{self, Client};
-use crate::filters::{After, Filters, Passage};
+use crate::filters::{After, Asking, Filters, Passage};
 use crate::forward::{Answered, Ask, forward};
 use crate::head::{self, Asked};
 use crate::lookup::{Found, RequestHead};
@@ -35,11 +35,28 @@ pub(crate) struct Peer {
 }
 
 /// Who asks, by whom, and under which names.
-struct Caller {
+pub(crate) struct Caller {
     peer: Peer,
     shown: Rc<Shown>,
-    asker: Asker,
-    ids: Ids,
+    pub(crate) asker: Asker,
+    pub(crate) ids: Ids,
+}
+
+impl Caller {
+    /// Tells a backend who asks, at which port and host, in place of what the client says of itself.
+    pub(crate) fn introduce(&self, headers: &mut HeaderMap, port: Port, host: &str) {
+        let client = Client {
+            address: self.asker.client.address,
+            is_tls: self.asker.client.is_tls,
+            port,
+            host,
+            behind: self.asker.is_told.then_some(self.peer.address),
+        };
+        fields::set_forwarded(headers, &client);
+        if !self.shown.asked().is_off() {
+            fields::set_certificate(headers, &self.shown.fields);
+        }
+    }
 }
 
 /// Who gave the answer.
@@ -155,10 +172,19 @@ async fn answer(
         return Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, &**why));
     }
     let filters = route.and_then(|route| route.filters.as_ref());
+    let mut granted = None;
     if let Some(filters) = filters {
         let after = after.insert(filters.after(&parts));
-        match filters.admit(worker, state, client, &parts, after).await? {
-            Passage::GoesOn => {}
+        let asking = Asking {
+            worker,
+            state,
+            caller: &caller,
+            asked: &asked,
+            served: listener.served,
+            request: &parts,
+        };
+        match filters.admit(&asking, after).await? {
+            Passage::GoesOn(fields) => granted = fields,
             Passage::Answered(response) => return Ok((*response, By::Proxy)),
         }
     }
@@ -178,6 +204,7 @@ async fn answer(
                 listener,
                 action,
                 filters: filters.map(Arc::as_ref),
+                granted,
                 rewrites: route.map_or(&[], |route| &route.rewrites),
                 asked: &asked,
             };
@@ -227,6 +254,8 @@ struct Call<'a> {
     listener: &'a ListenerTable,
     action: &'a Forward,
     filters: Option<&'a Filters>,
+    /// The fields of whoever let it pass.
+    granted: Option<Box<HeaderMap>>,
     rewrites: &'a [Rewrite],
     asked: &'a Asked,
 }
@@ -276,26 +305,12 @@ impl Call<'_> {
         if backend.protocol.version == BackendVersion::Http1 {
             fields::join_cookies(&mut parts.headers, parts.version);
         }
-        let Caller {
-            peer,
-            shown,
-            asker,
-            ids,
-        } = self.caller;
-        let client = Client {
-            address: asker.client.address,
-            is_tls: asker.client.is_tls,
-            port: self.listener.served,
-            host: &self.asked.authority,
-            behind: asker.is_told.then_some(peer.address),
-        };
-        fields::set_forwarded(&mut parts.headers, &client);
-        if !shown.asked().is_off() {
-            fields::set_certificate(&mut parts.headers, &shown.fields);
-        }
-        ids.set(&mut parts.headers);
+        let caller = self.caller;
+        caller.introduce(&mut parts.headers, self.listener.served, &self.asked.authority);
+        let asker = caller.asker;
+        caller.ids.set(&mut parts.headers);
         if let Some(filters) = self.filters {
-            filters.change(&mut parts.headers);
+            filters.change(&mut parts.headers, self.granted.as_deref());
         }
 
         let ask = Ask {

@@ -4,24 +4,29 @@
 
 pub(crate) mod basic_auth;
 mod cors;
+mod external_auth;
 mod headers;
 pub(crate) mod htpasswd;
 pub(crate) mod rate_limit;
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Response};
 use portcullis_model as model;
+use portcullis_model::{BackendId, Port};
 
 use self::basic_auth::BasicAuth;
 use self::cors::Cors;
+use self::external_auth::ExternalAuth;
 use self::headers::Changes;
 use self::rate_limit::RateLimit;
 use crate::answer::Failure;
 use crate::body::ResponseBody;
-use crate::exchange::Peer;
+use crate::exchange::Caller;
+use crate::head::Asked;
 use crate::serving::ServingState;
 use crate::worker::Worker;
 
@@ -32,6 +37,7 @@ pub(crate) struct Filters {
     rate_limit: Option<RateLimit>,
     cors: Option<Cors>,
     basic_auth: Option<BasicAuth>,
+    external_auth: Option<ExternalAuth>,
     request_headers: Option<Changes>,
     response_headers: Option<Changes>,
 }
@@ -50,9 +56,21 @@ fn number(all: &mut Vec<model::BasicAuth>, asked: &model::BasicAuth) -> usize {
     })
 }
 
+/// A request that wants to pass.
+pub(crate) struct Asking<'a> {
+    pub(crate) worker: &'a Worker,
+    pub(crate) state: &'a ServingState,
+    pub(crate) caller: &'a Caller,
+    pub(crate) asked: &'a Asked,
+    /// The port it reached.
+    pub(crate) served: Port,
+    pub(crate) request: &'a Parts,
+}
+
 /// What becomes of a request.
 pub(crate) enum Passage {
-    GoesOn,
+    /// With the fields of whoever let it pass.
+    GoesOn(Option<Box<HeaderMap>>),
     /// A filter answers it.
     Answered(Box<Response<ResponseBody>>),
 }
@@ -67,11 +85,16 @@ pub(crate) struct After {
 
 impl Filters {
     /// None where one of them cannot be had: then nobody may pass.
-    pub(crate) fn new(filters: &Arc<model::Filters>, users: &mut Vec<model::BasicAuth>) -> Option<Self> {
+    pub(crate) fn new(
+        filters: &Arc<model::Filters>,
+        users: &mut Vec<model::BasicAuth>,
+        backends: &HashMap<&BackendId, u32>,
+    ) -> Option<Self> {
         let model::Filters {
             rate_limit,
             cors,
             basic_auth,
+            external_auth,
             request_headers,
             response_headers,
         } = &**filters;
@@ -83,11 +106,16 @@ impl Filters {
             None => None,
             Some(asked) => Some(BasicAuth::new(asked, number(users, asked))?),
         };
+        let external_auth = match external_auth {
+            None => None,
+            Some(asked) => Some(ExternalAuth::new(asked, *backends.get(&asked.backend)?)?),
+        };
         Some(Self {
             asked: filters.clone(),
             rate_limit: rate_limit.as_ref().map(RateLimit::new),
             cors: cors.as_ref().map(Cors::new),
             basic_auth,
+            external_auth,
             request_headers: changes(request_headers)?,
             response_headers: changes(response_headers)?,
         })
@@ -108,16 +136,15 @@ impl Filters {
     }
 
     /// Whether the request may go on.
-    pub(crate) async fn admit(
-        &self,
-        worker: &Worker,
-        state: &ServingState,
-        client: Peer,
-        request: &Parts,
-        after: &mut After,
-    ) -> Result<Passage, Failure> {
+    pub(crate) async fn admit(&self, asking: &Asking<'_>, after: &mut After) -> Result<Passage, Failure> {
+        let Asking {
+            worker,
+            state,
+            request,
+            ..
+        } = asking;
         if let Some(limit) = &self.rate_limit {
-            let admitted = limit.admit(state.rates(), client.address);
+            let admitted = limit.admit(state.rates(), asking.caller.asker.client.address);
             admitted.inspect_err(|_| worker.counters.limited())?;
         }
         // It carries no credentials, so it is answered before anybody is asked for theirs.
@@ -132,11 +159,17 @@ impl Filters {
             // Apart, so that requests without it carry nothing of it along.
             Box::pin(basic_auth.admit(&worker.verifying, users, &request.headers)).await?;
         }
-        Ok(Passage::GoesOn)
+        match &self.external_auth {
+            Some(external_auth) => Box::pin(external_auth.admit(asking)).await,
+            None => Ok(Passage::GoesOn(None)),
+        }
     }
 
-    /// Changes what the backend sees.
-    pub(crate) fn change(&self, headers: &mut HeaderMap) {
+    /// Changes what the backend sees. `granted` are the fields of whoever let the request pass.
+    pub(crate) fn change(&self, headers: &mut HeaderMap, granted: Option<&HeaderMap>) {
+        if let Some(external_auth) = &self.external_auth {
+            external_auth.tell(headers, granted);
+        }
         if let Some(changes) = &self.request_headers {
             changes.apply(headers);
         }

@@ -14,7 +14,7 @@ static TRACE_STATE: HeaderName = HeaderName::from_static("tracestate");
 const LONGEST: usize = 128;
 
 /// The names of one request.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Ids {
     request_id: HeaderValue,
     trace_parent: HeaderValue,

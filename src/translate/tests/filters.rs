@@ -144,6 +144,39 @@ fn passwords_are_asked_for_as_written_or_nobody_passes() {
 }
 
 #[test]
+fn a_service_is_asked_as_written_or_nobody_passes() {
+    let asks = |text: &str| text.replace('\'', "\"");
+    let good = asks("{'serviceName':'s','servicePort':80,'path':'/verify','responseHeaders':['X-User']}");
+    check(&[(&[("external-auth", &good)], "if shop/web-s:80 lets it pass", &[])]);
+    for (text, code) in [
+        (
+            "{'serviceName':'gone','servicePort':80,'path':'/verify'}",
+            Code::ServiceNotFound,
+        ),
+        (
+            "{'serviceName':'s','servicePort':81,'path':'/verify'}",
+            Code::ServicePortNotFound,
+        ),
+        (
+            "{'serviceName':'s','servicePort':80,'path':'verify'}",
+            Code::AnnotationInvalid,
+        ),
+        ("{'serviceName':'s','servicePort':80}", Code::AnnotationInvalid),
+        (
+            "{'serviceName':'s','servicePort':80,'path':'/','responseHeaders':['Host']}",
+            Code::AnnotationInvalid,
+        ),
+        (
+            "{'serviceName':'s','servicePort':80,'path':'/','headers':['X-User']}",
+            Code::AnnotationInvalid,
+        ),
+        ("http://169.254.169.254/", Code::AnnotationInvalid),
+    ] {
+        check(&[(&[("external-auth", &asks(text))], "", &[code])]);
+    }
+}
+
+#[test]
 fn fields_are_changed_as_asked_or_nobody_passes() {
     check(&[
         (

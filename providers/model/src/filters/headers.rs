@@ -97,6 +97,18 @@ pub fn is_trust(name: &str) -> bool {
     })
 }
 
+/// Whether whoever says who a client is may say it in this field: it says neither where the client is, nor is it part of
+/// the message.
+pub(super) fn may_be_told(name: &str) -> bool {
+    let name = name.to_ascii_lowercase().replace('_', "-");
+    let where_it_is = ["for", "host", "method", "port", "proto", "server", "uri"];
+    let is_told = match name.strip_prefix("x-forwarded-") {
+        Some(rest) => !where_it_is.contains(&rest),
+        None => !is_trust(&name),
+    };
+    is_told && !name.starts_with("content-") && !FRAMING.contains(&&*name)
+}
+
 impl HeaderText {
     fn parse(text: &str) -> Option<Self> {
         let inner = |b: u8| b.is_ascii_graphic() || b == b' ' || b == b'\t';

@@ -7,6 +7,7 @@ mod echo;
 
 mod changing;
 mod conformance;
+mod consulting;
 mod cors;
 mod failing;
 mod fields;

@@ -1,0 +1,157 @@
+//! A request's head in, what a backend says of whether it may pass out.
+
+use std::collections::BTreeSet;
+use std::future::poll_fn;
+use std::pin::Pin;
+
+use bytes::Bytes;
+use http::header::{
+    ACCEPT_ENCODING, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE,
+};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
+use http_body::Body as _;
+use portcullis_model as model;
+use portcullis_model::BackendVersion;
+
+use super::{Asking, Passage};
+use crate::answer::Failure;
+use crate::body::{BackendBody, RequestBody, ResponseBody};
+use crate::fields;
+use crate::forward::{Answered, Ask, forward};
+
+/// Of an answer that lets a request pass, so much is read for the connection's sake; with more it is closed.
+const MOST_READ: usize = 64 * 1024;
+
+/// Of the content, or of what of it is wanted: they are not the question.
+static ELSEWHERE: [HeaderName; 7] = [
+    RANGE,
+    IF_MATCH,
+    IF_NONE_MATCH,
+    IF_MODIFIED_SINCE,
+    IF_UNMODIFIED_SINCE,
+    IF_RANGE,
+    // What is given to the client is given as it is.
+    ACCEPT_ENCODING,
+];
+
+#[derive(Debug)]
+pub(crate) struct ExternalAuth {
+    backend: u32,
+    path: PathAndQuery,
+    /// With the form in which CGI would take another name for it.
+    told: Box<[(HeaderName, String)]>,
+}
+
+impl ExternalAuth {
+    pub(crate) fn new(asked: &model::ExternalAuth, backend: u32) -> Option<Self> {
+        let names = |told: &BTreeSet<model::HeaderName>| {
+            let named = told.iter().map(|name| {
+                let read = HeaderName::from_bytes(name.as_str().as_bytes()).ok()?;
+                Some((read, name.as_str().replace('_', "-")))
+            });
+            named.collect::<Option<_>>()
+        };
+        Some(Self {
+            backend,
+            path: asked.path().parse().ok()?,
+            told: names(asked.told())?,
+        })
+    }
+
+    /// Asks. What the answer tells of the client goes on with the request; no answer lets nobody pass.
+    pub(crate) async fn admit(&self, asking: &Asking<'_>) -> Result<Passage, Failure> {
+        let unasked = |why: &str| {
+            let why = format!("who may pass could not be asked: {why}");
+            Failure::new(StatusCode::INTERNAL_SERVER_ERROR, why)
+        };
+        let Some(backend) = asking.state.backend(self.backend) else {
+            return Err(unasked("the backend does not exist"));
+        };
+        let request = asking.request;
+        let mut headers = request.headers.clone();
+        fields::take_hop(&mut headers);
+        if backend.protocol.version == BackendVersion::Http1 {
+            fields::join_cookies(&mut headers, request.version);
+        }
+        let content: Vec<HeaderName> = headers
+            .keys()
+            .filter(|name| name.as_str().starts_with("content-"))
+            .chain(&ELSEWHERE)
+            .cloned()
+            .collect();
+        for name in content {
+            headers.remove(name);
+        }
+        asking
+            .caller
+            .introduce(&mut headers, asking.served, &asking.asked.authority);
+        asking.caller.ids.clone().set(&mut headers);
+        let target = request.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+        for (name, value) in [
+            ("x-forwarded-method", request.method.as_str()),
+            ("x-forwarded-uri", target),
+        ] {
+            let value = HeaderValue::from_str(value).map_err(|_| unasked("the URL cannot be passed on"))?;
+            headers.insert(HeaderName::from_static(name), value);
+        }
+        let ask = Ask {
+            method: Method::GET,
+            target: self.path.clone(),
+            authority: String::new(),
+            headers,
+            hop: fields::Hop::default(),
+            body: RequestBody::empty(),
+        };
+        let answered = forward(asking.worker, backend, ask, None).await;
+        let Answered {
+            response,
+            under_way,
+            lease,
+        } = answered.map_err(|failure| unasked(failure.why()))?;
+        let (mut parts, body) = response.into_parts();
+        let timeout = asking.worker.settings.timeouts.body;
+        let body = ResponseBody::backend(BackendBody::new(body, timeout, under_way, lease, false));
+        match parts.status {
+            status if status.is_success() => {
+                finish(body).await;
+                Ok(Passage::GoesOn(Some(Box::new(parts.headers))))
+            }
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                fields::strip_response(&mut parts.headers);
+                parts.version = http::Version::HTTP_11;
+                parts.extensions.clear();
+                Ok(Passage::Answered(Box::new(Response::from_parts(parts, body))))
+            }
+            status => Err(unasked(&format!("{} answered {}", backend.id, status.as_u16()))),
+        }
+    }
+
+    /// Puts what was told of the client in place of what it says of itself.
+    pub(crate) fn tell(&self, headers: &mut HeaderMap, granted: Option<&HeaderMap>) {
+        for (name, form) in &self.told {
+            let claimed: Vec<HeaderName> = headers
+                .keys()
+                .filter(|claimed| claimed.as_str().replace('_', "-") == *form)
+                .cloned()
+                .collect();
+            for claimed in claimed {
+                headers.remove(claimed);
+            }
+            for value in granted.into_iter().flat_map(|granted| granted.get_all(name)) {
+                headers.append(name, value.clone());
+            }
+        }
+    }
+}
+
+/// Reads a body to its end, so that its connection can be used again.
+async fn finish(mut body: ResponseBody) {
+    let mut read = 0;
+    while let Some(Ok(frame)) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+        read += frame.data_ref().map_or(0, Bytes::len);
+        if read > MOST_READ {
+            return;
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! A backend that says who may pass and requests in, who passes and what is told of them out.
+
+use std::convert::Infallible;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use portcullis_model::{Code, ExternalAuth, Filters, HeaderName, LoadBalancer};
+
+use crate::balancer::{backend, empty, filtered, id, origin, rule, serve, to};
+use crate::client::{Answer, Client, Sent};
+use crate::echo::Echo;
+
+/// Asks who somebody is by a token; answers as the token says, and tells all that it was asked.
+async fn authority(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+    let (parts, body) = request.into_parts();
+    let is_empty = body.collect().await.is_ok_and(|body| body.to_bytes().is_empty());
+    let token = parts.headers.get("x-token").and_then(|token| token.to_str().ok());
+    let status = match token {
+        Some("ann") => 200,
+        Some("bare") => 204,
+        Some("forbidden") => 403,
+        Some("moved") => 302,
+        Some("broken") => 500,
+        Some("long") => 206,
+        _ => 401,
+    };
+    let field = |name: &str| {
+        let value = parts.headers.get(name);
+        value.map_or_else(
+            || "-".to_owned(),
+            |value| String::from_utf8_lossy(value.as_bytes()).into(),
+        )
+    };
+    let asked = format!(
+        "{} {} {is_empty} {} {} {} {} {}",
+        parts.method,
+        parts.uri,
+        field("x-forwarded-method"),
+        field("x-forwarded-uri"),
+        field("x-forwarded-for"),
+        field("content-type"),
+        field("range"),
+    );
+    let mut response = Response::builder().status(status).header("x-asked", asked);
+    if status == 200 {
+        response = response
+            .header("x-user", "ann")
+            .header("x-role", "a")
+            .header("x-role", "b");
+        response = response.header("x-secret", "not for backends");
+    }
+    if status == 401 {
+        response = response.header("www-authenticate", "Bearer");
+        response = response.header("connection", "x-hop").header("x-hop", "1");
+    }
+    let body = match status {
+        206 => Bytes::from(vec![b'x'; 1 << 20]),
+        204 => Bytes::new(),
+        _ => Bytes::from("said by the authority"),
+    };
+    Ok(response.body(Full::new(body)).unwrap())
+}
+
+async fn running() -> Echo {
+    Echo::running(|stream| {
+        Box::pin(async move {
+            let _ = http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), service_fn(authority))
+                .await;
+        })
+    })
+    .await
+}
+
+fn consulting(name: &str) -> Filters {
+    let told = ["x-user", "x-role", "x-asked"]
+        .iter()
+        .map(|name| HeaderName::parse(name).unwrap());
+    let asked = ExternalAuth::new(id(name), "/verify?for=shop", told.collect(), origin());
+    Filters {
+        external_auth: Some(asked.unwrap()),
+        ..Filters::default()
+    }
+}
+
+fn balancer(echo: &Echo, authority: &Echo) -> LoadBalancer {
+    let mut balancer = empty();
+    let gone = std::net::SocketAddr::from(([127, 0, 0, 1], 9));
+    for (name, targets) in [
+        ("one", vec![echo.address]),
+        ("auth", vec![authority.address]),
+        ("nobody", vec![]),
+        ("gone", vec![gone]),
+    ] {
+        let backend = backend(name, &targets);
+        balancer.backends.insert(backend.id.clone(), backend);
+    }
+    balancer.rules = vec![
+        filtered(rule("a.com", "/", to("one")), consulting("auth")),
+        filtered(rule("nobody.com", "/", to("one")), consulting("nobody")),
+        filtered(rule("gone.com", "/", to("one")), consulting("gone")),
+        filtered(rule("unknown.com", "/", to("one")), consulting("unknown")),
+    ];
+    balancer
+}
+
+async fn ask(client: &mut Client, host: &str, token: &str) -> Answer {
+    let request = Request::post("/cart?item=1")
+        .header("host", host)
+        .header("x-token", token)
+        .header("content-type", "text/plain")
+        .header("range", "bytes=0-1")
+        .header("x-forwarded-uri", "/forged")
+        // What only the authority may say.
+        .header("x-user", "root")
+        .header("x_user", "root")
+        .header("x-role", "admin");
+    client
+        .send(request.body(Sent::from("hello")).unwrap())
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn who_is_let_pass_is_told_of_and_nobody_says_it_of_themselves() {
+    let (echo, authority) = (Echo::http1("one").await, running().await);
+    let proxy = serve(&balancer(&echo, &authority));
+    let codes: Vec<Code> = proxy.problems.iter().map(|problem| problem.code).collect();
+    assert_eq!(
+        codes,
+        [Code::OptionUnsupported],
+        "the rule that asks a backend that there is not"
+    );
+    let mut client = Client::http1(proxy.http).await;
+    for (token, user, roles) in [
+        ("ann", &["ann"][..], &["a", "b"][..]),
+        ("bare", &[], &[]),
+        ("ann", &["ann"], &["a", "b"]),
+        ("long", &[], &[]),
+    ] {
+        let answer = ask(&mut client, "a.com", token).await;
+        assert_eq!(answer.status(), 200, "{token}");
+        assert_eq!(answer.seen("x-user"), user, "{token}");
+        assert_eq!(answer.seen("x_user"), [""; 0], "{token}");
+        assert_eq!(answer.seen("x-role"), roles, "{token}");
+        assert_eq!(answer.seen("x-secret"), [""; 0], "{token}");
+        assert_eq!(answer.seen("content-type"), ["text/plain"], "{token}");
+        assert!(answer.body.ends_with("\n\nhello"), "{token}: {}", answer.body);
+        let asked = "GET /verify?for=shop true POST /cart?item=1 127.0.0.1 - -";
+        assert_eq!(answer.seen("x-asked"), [asked], "{token}");
+        assert_eq!(answer.header("x-asked"), None, "{token}");
+    }
+}
+
+#[tokio::test]
+async fn who_is_not_let_pass_gets_what_the_authority_says() {
+    let (echo, authority) = (Echo::http1("one").await, running().await);
+    let proxy = serve(&balancer(&echo, &authority));
+    for (host, token, status, body) in [
+        ("a.com", "", 401, "said by the authority"),
+        ("a.com", "forbidden", 403, "said by the authority"),
+        ("a.com", "moved", 500, "500 Internal Server Error\n"),
+        ("a.com", "broken", 500, "500 Internal Server Error\n"),
+        ("nobody.com", "ann", 500, "500 Internal Server Error\n"),
+        ("gone.com", "ann", 500, "500 Internal Server Error\n"),
+        ("unknown.com", "ann", 503, "503 Service Unavailable\n"),
+    ] {
+        let mut client = Client::http1(proxy.http).await;
+        let answer = ask(&mut client, host, token).await;
+        assert_eq!((answer.status(), &*answer.body), (status, body), "{host} {token}");
+        assert_eq!(answer.header("x-backend"), None, "{host} {token}");
+        assert_eq!(
+            answer.header("www-authenticate"),
+            (status == 401).then_some("Bearer"),
+            "{host} {token}"
+        );
+        assert_eq!(answer.header("x-hop"), None, "{host} {token}");
+    }
+    assert_eq!(echo.connections.load(std::sync::atomic::Ordering::SeqCst), 0);
+}
