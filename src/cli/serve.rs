@@ -14,7 +14,8 @@ use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use ipnet::IpNet;
 use portcullis_proxy::{
-    AccessLog, Drained, Handle, Limits, LogFormat, ServerConfig, Settings, Sink, Timeouts, TrustedField, View,
+    AccessLog, Drained, Handle, Http1Engine, Limits, LogFormat, ServerConfig, Settings, Sink, Timeouts,
+    TrustedField, View,
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
@@ -90,6 +91,9 @@ pub(super) struct ServeArgs {
     /// Log one of so many requests; those answered 500 or more are logged all
     #[arg(long, value_name = "N", default_value_t = NonZeroU32::MIN, value_parser = at_least_one::<NonZeroU32>)]
     access_log_one_in: NonZeroU32,
+    /// Who reads and writes HTTP/1.1 on clients' connections
+    #[arg(long, value_enum, value_name = "ENGINE", default_value_t = Http1EngineName::Hyper)]
+    http1_engine: Http1EngineName,
 }
 
 fn at_least_one<N: FromStr>(text: &str) -> Result<N, String> {
@@ -106,6 +110,14 @@ enum TrustedFieldName {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Http1EngineName {
+    /// The library hyper, behind a guard
+    Hyper,
+    /// Portcullis' own, which costs less
+    Own,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum LogFormatName {
     /// A JSON object a line
     Json,
@@ -117,6 +129,10 @@ impl ServeArgs {
     fn settings(&self, workers: NonZeroUsize) -> Settings {
         let defaults = Settings::default();
         Settings {
+            http1_engine: match self.http1_engine {
+                Http1EngineName::Hyper => Http1Engine::Hyper,
+                Http1EngineName::Own => Http1Engine::Own,
+            },
             trusted_field: match self.trusted_proxies_write {
                 TrustedFieldName::XForwarded => TrustedField::XForwarded,
                 TrustedFieldName::Forwarded => TrustedField::Forwarded,

@@ -18,6 +18,7 @@ use tokio::time::{Instant, Sleep};
 use crate::access_log::Noted;
 use crate::activity::Open;
 use crate::answer;
+use crate::http1;
 use crate::pools::Lease;
 use crate::target::UnderWay;
 
@@ -89,7 +90,7 @@ impl Progress {
 /// The body of a request on its way to a backend.
 #[derive(Debug)]
 pub(crate) struct RequestBody {
-    inner: Option<Incoming>,
+    inner: Option<Source>,
     is_http2: bool,
     progress: Rc<Progress>,
     idle: Idle,
@@ -102,9 +103,51 @@ pub(crate) struct RequestBody {
 #[error("the body of the request is too long")]
 struct TooLong;
 
+/// Who reads a body.
+#[derive(Debug)]
+pub(crate) enum Source {
+    Hyper(Incoming),
+    Own(http1::Body),
+}
+
+impl From<Incoming> for Source {
+    fn from(body: Incoming) -> Self {
+        Self::Hyper(body)
+    }
+}
+
+impl From<http1::Body> for Source {
+    fn from(body: http1::Body) -> Self {
+        Self::Own(body)
+    }
+}
+
+impl Source {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self {
+            Self::Hyper(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
+            Self::Own(body) => body.poll_frame(cx).map_err(Into::into),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Hyper(body) => body.is_end_stream(),
+            Self::Own(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Hyper(body) => body.size_hint(),
+            Self::Own(body) => body.size_hint(),
+        }
+    }
+}
+
 impl RequestBody {
     /// `most` is how many bytes it may have.
-    pub(crate) fn new(inner: Incoming, version: Version, idle: Duration, most: Option<u64>) -> Self {
+    pub(crate) fn new(inner: Source, version: Version, idle: Duration, most: Option<u64>) -> Self {
         let inner = Some(inner).filter(|body| !body.is_end_stream());
         Self {
             progress: Progress::new(inner.is_none()),
@@ -148,7 +191,7 @@ impl Body for RequestBody {
         let Some(inner) = &mut this.inner else {
             return Poll::Ready(None);
         };
-        let frame = match Pin::new(&mut *inner).poll_frame(cx) {
+        let frame = match inner.poll_frame(cx) {
             Poll::Ready(frame) => frame,
             Poll::Pending => {
                 this.progress.on_client.set(true);
@@ -160,7 +203,10 @@ impl Body for RequestBody {
         this.idle.stop();
         this.progress.on_client.set(false);
         this.progress.last.set(Instant::now());
-        if this.is_http2 && is_cut(inner, &frame) {
+        if let Source::Hyper(inner) = inner
+            && this.is_http2
+            && is_cut(inner, &frame)
+        {
             this.progress.failed.set(Some(Unfinished::Broken));
             return Poll::Ready(Some(Err(Reset.into())));
         }
@@ -181,17 +227,17 @@ impl Body for RequestBody {
         if matches!(frame, Some(Err(_))) {
             this.progress.failed.set(Some(Unfinished::Broken));
         }
-        Poll::Ready(frame.map(|f| f.map_err(Into::into)))
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.as_ref().is_none_or(Body::is_end_stream)
+        self.inner.as_ref().is_none_or(Source::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
         self.inner
             .as_ref()
-            .map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+            .map_or_else(|| SizeHint::with_exact(0), Source::size_hint)
     }
 }
 

@@ -1,6 +1,6 @@
 //! A client's connection in, its requests answered out: TLS, the version of HTTP, and hyper's engines for both.
 //!
-//! Nothing else drives hyper's server: an engine of our own goes beside this file and calls the same `exchange`.
+//! Nothing else drives hyper's server. `http1` is an engine of our own and calls the same `exchange`.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -13,7 +13,7 @@ use std::task::{Context, Poll};
 use bytes::{Buf, Bytes, BytesMut};
 use http::{Request, Response};
 use hyper::body::Incoming;
-use hyper::server::conn::{http1, http2};
+use hyper::server::conn;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use jiff::Timestamp;
@@ -21,7 +21,7 @@ use portcullis_model::host;
 use rustls::server::Acceptor;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_rustls::server::TlsStream;
 use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
 use tracing::debug;
@@ -30,12 +30,14 @@ use crate::activity::{Activity, Open};
 use crate::body::{RequestBody, ResponseBody};
 use crate::exchange::{Peer, exchange};
 use crate::guarded::Guarded;
+use crate::http1::{self, Stream};
 use crate::mutual::Shown;
 use crate::proxy_protocol::{self, Head};
 use crate::serving::ServingState;
+use crate::settings::Http1Engine;
 use crate::tls::ALPN_H2;
 use crate::trust;
-use crate::tunnel::ClientSide;
+use crate::tunnel::{ClientSide, Upgrade};
 use crate::websocket;
 use crate::worker::Worker;
 
@@ -94,8 +96,12 @@ async fn serve_tls(worker: Rc<Worker>, stream: TcpStream, peer: Peer) -> Ended {
     drop(state);
     if stream.get_ref().1.alpn_protocol() == Some(ALPN_H2) {
         http2(worker, stream, peer, shown).await
+    } else if worker.settings.http1_engine == Http1Engine::Own {
+        let stream = Stream::Tls(Box::new(stream));
+        let ending = ending(&worker);
+        http1::serve(worker, stream, BytesMut::new(), peer, shown, ending).await
     } else {
-        http1(worker, stream, peer, shown).await
+        http1_by_hyper(worker, stream, peer, shown).await
     }
 }
 
@@ -143,6 +149,18 @@ async fn serve_plain(worker: Rc<Worker>, mut stream: TcpStream, peer: Peer) -> E
         return Ok(());
     }
     let is_http2 = first.starts_with(PREFACE);
+    if !is_http2 && worker.settings.http1_engine == Http1Engine::Own {
+        let ending = ending(&worker);
+        return http1::serve(
+            worker,
+            Stream::Plain(stream),
+            first,
+            peer,
+            Shown::nothing(),
+            ending,
+        )
+        .await;
+    }
     let stream = Resumed {
         first: first.freeze(),
         stream,
@@ -150,7 +168,7 @@ async fn serve_plain(worker: Rc<Worker>, mut stream: TcpStream, peer: Peer) -> E
     if is_http2 {
         http2(worker, stream, peer, Shown::nothing()).await
     } else {
-        http1(worker, stream, peer, Shown::nothing()).await
+        http1_by_hyper(worker, stream, peer, Shown::nothing()).await
     }
 }
 
@@ -165,13 +183,13 @@ fn speaks_http(first: &[u8]) -> bool {
     !matches!(words[..], [_, _, version] if !version.starts_with(b"HTTP/"))
 }
 
-async fn http1<IO>(worker: Rc<Worker>, io: IO, peer: Peer, shown: Shown) -> Ended
+async fn http1_by_hyper<IO>(worker: Rc<Worker>, io: IO, peer: Peer, shown: Shown) -> Ended
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let shown = Rc::new(shown);
     let io = Guarded::new(io, worker.settings.limits.head_bytes);
-    let mut builder = http1::Builder::new();
+    let mut builder = conn::http1::Builder::new();
     builder
         .timer(TokioTimer::new())
         .header_read_timeout(worker.settings.timeouts.head)
@@ -200,7 +218,7 @@ where
 {
     let shown = Rc::new(shown);
     let head_bytes = u32::try_from(worker.settings.limits.head_bytes).unwrap_or(u32::MAX);
-    let mut builder = http2::Builder::new(worker.clients.clone());
+    let mut builder = conn::http2::Builder::new(worker.clients.clone());
     builder
         .timer(TokioTimer::new())
         .max_header_list_size(head_bytes)
@@ -240,7 +258,7 @@ async fn answer(
 ) -> Response<ResponseBody> {
     let is_websocket = websocket::translate(&mut request, &worker.random);
     let upgrade = ClientSide {
-        upgrade: hyper::upgrade::on(&mut request),
+        upgrade: Upgrade::Hyper(hyper::upgrade::on(&mut request)),
         open,
     };
     let idle = worker.settings.timeouts.body;
@@ -250,7 +268,7 @@ async fn answer(
         worker,
         peer,
         shown,
-        request.map(|body| RequestBody::new(body, version, idle, most)),
+        request.map(|body| RequestBody::new(body.into(), version, idle, most)),
         upgrade,
     )
     .await;
@@ -269,15 +287,27 @@ fn drained(worker: &Worker) -> impl Future<Output = ()> + 'static {
     }
 }
 
+/// When a connection that begins now is to end for its age.
+fn end_of_age(worker: &Worker) -> Option<Instant> {
+    let age = worker.settings.timeouts.age?;
+    // Those opened together do not all come back together.
+    let age = age - age / 10_000 * worker.random.below_u32(1_000);
+    Some(Instant::now() + age)
+}
+
+fn ending(worker: &Worker) -> http1::Ending<impl Future<Output = ()> + 'static> {
+    http1::Ending {
+        drained: drained(worker),
+        aged: end_of_age(worker),
+    }
+}
+
 /// Ready once a connection that begins now is to end for its age.
 fn aged(worker: &Worker) -> impl Future<Output = ()> + 'static {
-    let age = worker.settings.timeouts.age.map(|age| {
-        // Those opened together do not all come back together.
-        age - age / 10_000 * worker.random.below_u32(1_000)
-    });
+    let end = end_of_age(worker);
     async move {
-        match age {
-            Some(age) => tokio::time::sleep(age).await,
+        match end {
+            Some(end) => tokio::time::sleep_until(end).await,
             None => std::future::pending().await,
         }
     }

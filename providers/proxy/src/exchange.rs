@@ -24,7 +24,7 @@ use crate::serving::ServingState;
 use crate::table::{Action, Forward, ListenerTable, Route};
 use crate::trace::Ids;
 use crate::trust::{self, Asker};
-use crate::tunnel::{ClientSide, tunnel};
+use crate::tunnel::{ClientSide, Upgrade, tunnel};
 use crate::worker::Worker;
 
 /// Where a request came in.
@@ -365,7 +365,7 @@ fn switch(worker: &Worker, answered: Answered, client: ClientSide) -> Response<R
         under_way,
         lease: _,
     } = answered;
-    let backend = hyper::upgrade::on(&mut response);
+    let backend = Upgrade::Hyper(hyper::upgrade::on(&mut response));
     let protocol = response.headers().get(UPGRADE).cloned();
     let (mut parts, _) = response.into_parts();
     fields::strip_response(&mut parts.headers);

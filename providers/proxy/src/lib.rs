@@ -13,7 +13,7 @@
 //! proxy_protocol  from listed peers: for whom they speak ── malformed: closed
 //! connection  handshake (tls, certificate) ── no certificate: refused
 //! framing     bytes that can be read in two ways ── 400, closed
-//! connection  hyper's engine: HTTP/1.1, or HTTP/2 by ALPN or preface
+//! connection  hyper's engine: HTTP/1.1, or HTTP/2 by ALPN or preface; or http1, our own for HTTP/1.1
 //! exchange    the state of this moment, for all of the request
 //! trust       what a trusted peer says about the client
 //! trace       its request id and trace
@@ -90,6 +90,7 @@ mod activity;
 mod connection;
 mod framing;
 mod guarded;
+mod http1;
 mod listen;
 mod proxy_protocol;
 mod server;
@@ -127,6 +128,6 @@ pub use counters::Totals;
 pub use lookup::{Fields, Found, RequestHead};
 pub use server::{BindError, Drained, Handle, Server, WorkerFailure};
 pub use serving::{Material, ServingState, TlsUnavailable};
-pub use settings::{Limits, ServerConfig, Settings, Timeouts, TrustedField};
+pub use settings::{Http1Engine, Limits, ServerConfig, Settings, Timeouts, TrustedField};
 pub use table::RouteTable;
 pub use view::View;

@@ -52,8 +52,18 @@ pub enum TrustedField {
     Forwarded,
 }
 
+/// Who reads and writes HTTP/1.1 on clients' connections.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Http1Engine {
+    #[default]
+    Hyper,
+    /// Our own, which costs less.
+    Own,
+}
+
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Settings {
+    pub http1_engine: Http1Engine,
     /// What trusted peers write.
     pub trusted_field: TrustedField,
     pub timeouts: Timeouts,

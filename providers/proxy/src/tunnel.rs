@@ -1,6 +1,7 @@
 //! Two connections that changed protocol in, bytes both ways until one ends out.
 
 use std::cell::Cell;
+use std::error::Error;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -10,29 +11,53 @@ use std::time::Duration;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 use tracing::debug;
 
 use crate::activity::Open;
+use crate::http1::Detached;
 use crate::target::UnderWay;
 
 /// The client's end of a tunnel, should one come to be.
 #[derive(Debug)]
 pub(crate) struct ClientSide {
-    pub(crate) upgrade: OnUpgrade,
+    pub(crate) upgrade: Upgrade,
     /// Of HTTP/2: what else the connection carries goes on beside it.
     pub(crate) open: Option<Open>,
 }
 
+/// A connection that will be lent to a tunnel, should it change protocol.
+#[derive(Debug)]
+pub(crate) enum Upgrade {
+    Hyper(OnUpgrade),
+    Own(oneshot::Receiver<Detached>),
+    /// Nobody asked for it.
+    Never,
+}
+
+impl Upgrade {
+    async fn taken(self) -> Result<End, Box<dyn Error + Send + Sync>> {
+        match self {
+            Self::Hyper(upgrade) => Ok(End::Hyper(TokioIo::new(upgrade.await?))),
+            Self::Own(detached) => Ok(End::Own(detached.await?)),
+            Self::Never => Err("nobody asked for another protocol".into()),
+        }
+    }
+}
+
+/// A connection that has changed protocol.
+enum End {
+    Hyper(TokioIo<Upgraded>),
+    Own(Detached),
+}
+
 /// Carries bytes until either side is done, or neither has sent any for `idle`.
-pub(crate) async fn tunnel(client: ClientSide, backend: OnUpgrade, idle: Duration, under_way: UnderWay) {
-    let (upgraded, backend) = match futures::future::try_join(client.upgrade, backend).await {
+pub(crate) async fn tunnel(client: ClientSide, backend: Upgrade, idle: Duration, under_way: UnderWay) {
+    let (upgraded, backend) = match futures::future::try_join(client.upgrade.taken(), backend.taken()).await {
         Ok(both) => both,
         Err(error) => {
-            debug!(
-                error = &error as &dyn std::error::Error,
-                "an upgrade did not take place"
-            );
+            debug!(error = &*error, "an upgrade did not take place");
             return;
         }
     };
@@ -58,14 +83,14 @@ async fn unmoved_for(idle: Duration, moved: &Cell<Instant>) {
 
 /// Notes when something was read last.
 struct Watched {
-    inner: TokioIo<Upgraded>,
+    inner: End,
     moved: Rc<Cell<Instant>>,
 }
 
 impl Watched {
-    fn new(inner: Upgraded, moved: &Rc<Cell<Instant>>) -> Self {
+    fn new(inner: End, moved: &Rc<Cell<Instant>>) -> Self {
         Self {
-            inner: TokioIo::new(inner),
+            inner,
             moved: moved.clone(),
         }
     }
@@ -77,7 +102,10 @@ impl AsyncRead for Watched {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let read = Pin::new(&mut self.inner).poll_read(cx, buffer);
+        let read = match &mut self.inner {
+            End::Hyper(io) => Pin::new(io).poll_read(cx, buffer),
+            End::Own(io) => Pin::new(io).poll_read(cx, buffer),
+        };
         if read.is_ready() {
             self.moved.set(Instant::now());
         }
@@ -87,14 +115,23 @@ impl AsyncRead for Watched {
 
 impl AsyncWrite for Watched {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(cx, bytes)
+        match &mut self.inner {
+            End::Hyper(io) => Pin::new(io).poll_write(cx, bytes),
+            End::Own(io) => Pin::new(io).poll_write(cx, bytes),
+        }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
+        match &mut self.inner {
+            End::Hyper(io) => Pin::new(io).poll_flush(cx),
+            End::Own(io) => Pin::new(io).poll_flush(cx),
+        }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
+        match &mut self.inner {
+            End::Hyper(io) => Pin::new(io).poll_shutdown(cx),
+            End::Own(io) => Pin::new(io).poll_shutdown(cx),
+        }
     }
 }

@@ -47,6 +47,13 @@ pub(crate) struct Worker {
     pub(crate) draining: watch::Receiver<Option<Instant>>,
 }
 
+impl Worker {
+    /// Whether no request is to come any more.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.draining.borrow().is_some()
+    }
+}
+
 /// What a worker's thread starts from.
 pub(crate) struct Start {
     pub(crate) sockets: Vec<(TcpListener, bool)>,

@@ -11,7 +11,7 @@ use portcullis_model::{
     Options, Origin, PathMatch, PathPrefix, Port, Problem, Protocol, Rule, Semantics, ServiceRef, Target,
     TargetAddress, TargetKind, TargetState, Tls,
 };
-use portcullis_proxy::{Handle, KeyPairPem, Server, ServerConfig, ServingState, Settings};
+use portcullis_proxy::{Handle, Http1Engine, KeyPairPem, Server, ServerConfig, ServingState, Settings};
 
 pub(crate) fn origin() -> Origin {
     Origin::new("ingress", ObjectName::new("shop", "web"), "")
@@ -183,8 +183,26 @@ pub(crate) fn serve_with(
     serve_as(balancer, keys, config)
 }
 
+/// These modules are compiled twice, once for each engine.
+pub(crate) fn engine() -> Http1Engine {
+    match env!("CARGO_CRATE_NAME") {
+        "serving_own" => Http1Engine::Own,
+        _ => Http1Engine::Hyper,
+    }
+}
+
 /// The same, at ports of its own choice.
 pub(crate) fn serve_as(balancer: &LoadBalancer, keys: &KeyPairs, config: ServerConfig) -> Proxy {
+    serve_by(engine(), balancer, keys, config)
+}
+
+pub(crate) fn serve_by(
+    engine: Http1Engine,
+    balancer: &LoadBalancer,
+    keys: &KeyPairs,
+    mut config: ServerConfig,
+) -> Proxy {
+    config.settings.http1_engine = engine;
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     let server = Server::bind(&ServerConfig {
         http: Some(any),

@@ -1,0 +1,413 @@
+//! A client's connection in, its requests answered one after the other out.
+//!
+//! One task does all of it: there is no channel between the connection and the request under way. What has come of a
+//! next request waits until the answer before it is sent, and a request whose client has gone is given up. A client that
+//! ends only its own direction has gone, too: it cannot be told from one that left.
+
+use std::cell::RefCell;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{CONNECTION, EXPECT, HeaderMap, UPGRADE};
+use http::request::Parts;
+use http::{Request, Response, StatusCode, Version};
+use http_body::Body as _;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, Sleep, timeout};
+
+use super::decode::{Event, Length, Refused};
+use super::encode::{Asked, Framed, Out, asked};
+use super::wire::{Body, Broken, Stream, Wire};
+use crate::body::{BodyError, RequestBody, ResponseBody};
+use crate::exchange::{Peer, exchange};
+use crate::mutual::Shown;
+use crate::tunnel::{ClientSide, Upgrade};
+use crate::worker::Worker;
+
+/// For a client to notice that its connection ends before it has sent all: a connection that is closed with bytes unread
+/// is reset, and the answer may be lost with it. Source: RFC 9112 §9.6.
+const LINGER: Duration = Duration::from_secs(1);
+/// Bytes that are read over meanwhile.
+const LINGER_BYTES: usize = 1 << 20;
+
+/// When a connection ends though its client has not asked for it.
+#[derive(Debug)]
+pub(crate) struct Ending<F> {
+    /// Ready once the worker is to end.
+    pub(crate) drained: F,
+    pub(crate) aged: Option<Instant>,
+}
+
+/// Serves a connection whose first bytes have been read to its end.
+pub(crate) async fn serve<F: Future<Output = ()>>(
+    worker: Rc<Worker>,
+    stream: Stream,
+    first: BytesMut,
+    peer: Peer,
+    shown: Shown,
+    ending: Ending<F>,
+) -> Result<(), BodyError> {
+    let shown = Rc::new(shown);
+    let wire = Rc::new(RefCell::new(Wire::new(
+        stream,
+        first,
+        worker.settings.limits.head_bytes,
+    )));
+    let mut waiting = Waiting::new(ending, worker.settings.timeouts.head);
+    loop {
+        let (parts, length) = match poll_fn(|cx| waiting.poll_next(cx, &mut wire.borrow_mut())).await {
+            Ok(Some(head)) => head,
+            Ok(None) => return Ok(()),
+            Err(Broken::Refused(refused)) => return Ok(refuse(&wire, refused).await?),
+            Err(broken) => return Err(broken.into()),
+        };
+        let call = Call {
+            worker: &worker,
+            wire: &wire,
+            asked: asked(&parts.method, parts.version, &parts.headers),
+            keeps: keeps(&parts),
+        };
+        match call.answer(parts, length, peer, &shown, &waiting).await? {
+            After::Next => {}
+            After::Switched(tell) => {
+                // Its body was empty, and nobody else holds it.
+                if let Ok(wire) = Rc::try_unwrap(wire) {
+                    let _ = tell.send(wire.into_inner().detach());
+                }
+                return Ok(());
+            }
+            After::Close => {
+                return Ok(linger(&wire).await?);
+            }
+            After::Gone => return Ok(()),
+        }
+        waiting.again();
+    }
+}
+
+/// The head of a request, and how its body is framed.
+type Begun = (Box<Parts>, Length);
+
+/// What is waited for between requests.
+struct Waiting<F> {
+    drained: Pin<Box<F>>,
+    aged: Option<Instant>,
+    is_ending: bool,
+    limit: Duration,
+    /// When the next head must have come.
+    until: Instant,
+    /// Fires at `until` or before: it is not moved with every request.
+    timer: Option<Pin<Box<Sleep>>>,
+    age: Option<Pin<Box<Sleep>>>,
+}
+
+impl<F: Future<Output = ()>> Waiting<F> {
+    fn new(ending: Ending<F>, limit: Duration) -> Self {
+        Self {
+            age: ending.aged.map(|at| Box::pin(tokio::time::sleep_until(at))),
+            aged: ending.aged,
+            drained: Box::pin(ending.drained),
+            is_ending: false,
+            limit,
+            until: Instant::now() + limit,
+            timer: None,
+        }
+    }
+
+    /// The last answer is sent.
+    fn again(&mut self) {
+        self.until = Instant::now() + self.limit;
+    }
+
+    /// The head of the next request; `None` where there is to be none.
+    fn poll_next(&mut self, cx: &mut Context<'_>, wire: &mut Wire) -> Poll<Result<Option<Begun>, Broken>> {
+        if let Poll::Ready(event) = wire.poll_event(cx) {
+            return Poll::Ready(match event? {
+                Some(Event::Head(parts, length)) => Ok(Some((parts, length))),
+                // Between requests nothing else comes.
+                Some(Event::Data(_) | Event::End(_)) => Err(Broken::Left),
+                None => Ok(None),
+            });
+        }
+        if wire.is_untouched() && self.poll_ending(cx).is_ready() {
+            return Poll::Ready(Ok(None));
+        }
+        loop {
+            let until = self.until;
+            let timer = self
+                .timer
+                .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
+            std::task::ready!(timer.as_mut().poll(cx));
+            if Instant::now() >= self.until {
+                return Poll::Ready(Ok(None));
+            }
+            timer.as_mut().reset(self.until);
+        }
+    }
+
+    fn poll_ending(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.is_ending {
+            return Poll::Ready(());
+        }
+        let drained = self.drained.as_mut().poll(cx).is_ready();
+        let aged = self
+            .age
+            .as_mut()
+            .is_some_and(|age| age.as_mut().poll(cx).is_ready());
+        self.is_ending = drained || aged;
+        if self.is_ending {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    }
+
+    /// Whether the request under way is the last.
+    fn is_over(&self, worker: &Worker) -> bool {
+        let aged = self.aged.is_some_and(|at| Instant::now() >= at);
+        self.is_ending || aged || worker.is_ending()
+    }
+}
+
+/// What becomes of the connection.
+enum After {
+    Next,
+    /// Bytes of the client may be unread.
+    Close,
+    Gone,
+    Switched(oneshot::Sender<super::wire::Detached>),
+}
+
+/// A request under way.
+struct Call<'a> {
+    worker: &'a Rc<Worker>,
+    wire: &'a Rc<RefCell<Wire>>,
+    asked: Asked,
+    /// Whether the client wants to ask more.
+    keeps: bool,
+}
+
+impl Call<'_> {
+    async fn answer<F: Future<Output = ()>>(
+        &self,
+        parts: Box<Parts>,
+        length: Length,
+        peer: Peer,
+        shown: &Rc<Shown>,
+        waiting: &Waiting<F>,
+    ) -> Result<After, BodyError> {
+        let Parts { version, headers, .. } = &*parts;
+        let expects = *version == Version::HTTP_11
+            && headers
+                .get(EXPECT)
+                .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+        let (tell, upgrade) = if headers.contains_key(UPGRADE) {
+            let (tell, told) = oneshot::channel();
+            (Some(tell), Upgrade::Own(told))
+        } else {
+            (None, Upgrade::Never)
+        };
+        let client = ClientSide { upgrade, open: None };
+        let body = if length == Length::Known(0) {
+            // Its end is no byte.
+            self.wire.borrow_mut().event_at_hand()?;
+            RequestBody::empty()
+        } else {
+            let turn = self.wire.borrow_mut().begin(expects);
+            let settings = &self.worker.settings;
+            let body = Body::new(self.wire, turn, length);
+            RequestBody::new(
+                body.into(),
+                parts.version,
+                settings.timeouts.body,
+                settings.limits.body_bytes,
+            )
+        };
+        let request = Request::from_parts(*parts, body);
+        // Boxed: a connection that waits takes no memory for it.
+        let exchange = Box::pin(exchange(
+            self.worker.clone(),
+            peer,
+            shown.clone(),
+            request,
+            client,
+        ));
+        let Some(response) = self.answered(exchange).await else {
+            return Ok(After::Gone);
+        };
+        let (parts, body) = response.into_parts();
+        if let (StatusCode::SWITCHING_PROTOCOLS, Some(tell)) = (parts.status, tell) {
+            let mut out = Out::head(self.asked, parts.status, &parts.headers, Framed::Nothing, true);
+            poll_fn(|cx| self.wire.borrow_mut().poll_send(cx, &mut out)).await?;
+            return Ok(After::Switched(tell));
+        }
+        let asks_close = parts
+            .headers
+            .get(CONNECTION)
+            .is_some_and(|value| value == "close");
+        let closes = !self.keeps || asks_close || waiting.is_over(self.worker) || !self.is_read_in_time();
+        self.send(parts, body, closes).await
+    }
+
+    /// The answer; `None` where the client goes before.
+    async fn answered(
+        &self,
+        mut exchange: Pin<Box<impl Future<Output = Response<ResponseBody>>>>,
+    ) -> Option<Response<ResponseBody>> {
+        let most = self.worker.settings.limits.head_bytes;
+        poll_fn(|cx| {
+            if let Poll::Ready(response) = exchange.as_mut().poll(cx) {
+                return Poll::Ready(Some(response));
+            }
+            let mut wire = self.wire.borrow_mut();
+            if wire.is_read() {
+                return wire.poll_gone(cx, most).map(|()| None);
+            }
+            // Its body may be read by another task: that wakes this one at its end.
+            wire.wakes(cx.waker());
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Whether all of the request is read, or is being read. Where nobody reads it any more, only what has come is read over.
+    fn is_read_in_time(&self) -> bool {
+        let is_being_read = Rc::strong_count(self.wire) > 1;
+        let mut wire = self.wire.borrow_mut();
+        if wire.is_read() || is_being_read {
+            return true;
+        }
+        // Who waits to be invited may send the body or not.
+        if wire.stop_inviting() {
+            return false;
+        }
+        loop {
+            match wire.event_at_hand() {
+                Ok(Some(Event::End(_))) => return true,
+                Ok(Some(Event::Data(_))) => {}
+                Ok(Some(Event::Head(..)) | None) | Err(_) => return false,
+            }
+        }
+    }
+
+    async fn send(
+        &self,
+        parts: http::response::Parts,
+        mut body: ResponseBody,
+        mut closes: bool,
+    ) -> Result<After, BodyError> {
+        let exact = body.size_hint().exact();
+        let framed = Framed::of(self.asked, parts.status, &parts.headers, exact);
+        closes |= framed == Framed::Close;
+        let mut out = Out::head(self.asked, parts.status, &parts.headers, framed, closes);
+        let limit = self.worker.settings.timeouts.body;
+        let most = self.worker.settings.limits.head_bytes;
+        let mut is_whole = framed == Framed::Nothing;
+        let mut stalled: Option<Pin<Box<Sleep>>> = None;
+        poll_fn(|cx| {
+            loop {
+                while !is_whole && !out.is_enough() {
+                    match Pin::new(&mut body).poll_frame(cx) {
+                        Poll::Ready(Some(frame)) => take(&mut out, &mut is_whole, frame?)?,
+                        Poll::Ready(None) => {
+                            is_whole = true;
+                            out.end(None)?;
+                        }
+                        Poll::Pending => break,
+                    }
+                }
+                let mut wire = self.wire.borrow_mut();
+                if out.is_empty() {
+                    if is_whole {
+                        return Poll::Ready(Ok(()));
+                    }
+                    if wire.is_read() {
+                        return wire
+                            .poll_gone(cx, most)
+                            .map(|()| Err(BodyError::from(Broken::Ended)));
+                    }
+                    wire.wakes(cx.waker());
+                    return Poll::Pending;
+                }
+                if wire.poll_send(cx, &mut out)?.is_ready() {
+                    stalled = None;
+                    continue;
+                }
+                let timer = stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
+                return timer
+                    .as_mut()
+                    .poll(cx)
+                    .map(|()| Err("the client took nothing more".into()));
+            }
+        })
+        .await?;
+        // Gives the backend's connection back, and logs.
+        drop(body);
+        let is_read = self.is_read_in_time() && self.wire.borrow().is_read();
+        self.wire.borrow_mut().finish();
+        Ok(if closes || !is_read {
+            After::Close
+        } else {
+            After::Next
+        })
+    }
+}
+
+fn take(out: &mut Out, is_whole: &mut bool, frame: http_body::Frame<Bytes>) -> Result<(), BodyError> {
+    match frame.into_data() {
+        Ok(data) => out.data(data)?,
+        Err(frame) => {
+            *is_whole = true;
+            out.end(frame.into_trailers().ok())?;
+        }
+    }
+    Ok(())
+}
+
+/// Source: RFC 9112 §9.3.
+fn keeps(parts: &Parts) -> bool {
+    let says = |token: &[u8]| {
+        let values = parts.headers.get_all(CONNECTION).iter();
+        let mut members = values.flat_map(|value| value.as_bytes().split(|b| *b == b','));
+        members.any(|member| member.trim_ascii().eq_ignore_ascii_case(token))
+    };
+    !says(b"close") && (parts.version == Version::HTTP_11 || says(b"keep-alive"))
+}
+
+/// Tells what is wrong with a head, and ends.
+async fn refuse(wire: &RefCell<Wire>, refused: Refused) -> std::io::Result<()> {
+    let status = match refused {
+        Refused::Malformed => StatusCode::BAD_REQUEST,
+        Refused::TooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        Refused::LongTarget => StatusCode::URI_TOO_LONG,
+    };
+    let asked = Asked {
+        is_head: false,
+        version: Version::HTTP_11,
+        trailers: false,
+    };
+    let mut out = Out::head(asked, status, &HeaderMap::new(), Framed::Length(0), true);
+    poll_fn(|cx| wire.borrow_mut().poll_send(cx, &mut out)).await?;
+    linger(wire).await
+}
+
+/// Ends our direction, and reads over what the client still sends for a while.
+async fn linger(wire: &RefCell<Wire>) -> std::io::Result<()> {
+    poll_fn(|cx| wire.borrow_mut().poll_shutdown(cx)).await?;
+    let mut left = LINGER_BYTES;
+    let reading = async {
+        while left > 0 {
+            match poll_fn(|cx| wire.borrow_mut().poll_discard(cx)).await {
+                Ok(count @ 1..) => left = left.saturating_sub(count),
+                Ok(0) | Err(_) => break,
+            }
+        }
+    };
+    // What has not come by then is not waited for.
+    let _ = timeout(LINGER, reading).await;
+    Ok(())
+}

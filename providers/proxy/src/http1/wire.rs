@@ -1,0 +1,395 @@
+//! A client's socket in, the events of its requests out; shared by the connection and the body of its request.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::io::{self, IoSlice};
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker, ready};
+
+use bytes::{Buf, Bytes, BytesMut};
+use http_body::{Frame, SizeHint};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
+
+use super::decode::{Decoder, Event, Length, Refused};
+use super::encode::{Out, SLICES};
+
+/// How much of a head is read at once; from the stack, so that a connection that waits holds no memory for it.
+const HEAD_READ: usize = 4096;
+/// The least and the most of a body that is read at once.
+const BODY_READ: [usize; 2] = [8 * 1024, 256 * 1024];
+
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+/// Where the bytes of a client come from.
+#[derive(Debug)]
+pub(crate) enum Stream {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// Why a connection cannot be read on.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Broken {
+    #[error("{0}")]
+    Refused(#[from] Refused),
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error("it ended in the middle of a request")]
+    Ended,
+    #[error("its connection has gone on without it")]
+    Left,
+}
+
+pub(crate) struct Wire {
+    stream: Stream,
+    input: BytesMut,
+    decoder: Decoder,
+    /// Counts requests, so that the body of an earlier one reads nothing of a later.
+    turn: u64,
+    /// What is still to be sent before a body comes.
+    invitation: &'static [u8],
+    /// Whether the client waits for it.
+    is_waiting: bool,
+    /// How much of a body is read next.
+    ahead: usize,
+    /// Of the connection's task, for when the body is over.
+    owner: Option<Waker>,
+}
+
+impl fmt::Debug for Wire {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wire")
+            .field("decoder", &self.decoder)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Wire {
+    pub(super) fn new(stream: Stream, first: BytesMut, longest: usize) -> Self {
+        Self {
+            stream,
+            input: first,
+            decoder: Decoder::new(longest),
+            turn: 0,
+            invitation: &[],
+            is_waiting: false,
+            ahead: BODY_READ[0],
+            owner: None,
+        }
+    }
+
+    /// The next event; `None` where the client ended the connection between two requests.
+    pub(super) fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Event>, Broken>> {
+        loop {
+            if let Some(event) = self.decoder.next(&mut self.input)? {
+                return Poll::Ready(Ok(Some(event)));
+            }
+            if ready!(self.poll_fill(cx))? == 0 {
+                let is_between = self.decoder.is_between() && self.input.is_empty();
+                return Poll::Ready(if is_between { Ok(None) } else { Err(Broken::Ended) });
+            }
+        }
+    }
+
+    /// An event that needs no more bytes, if there is one.
+    pub(super) fn event_at_hand(&mut self) -> Result<Option<Event>, Refused> {
+        self.decoder.next(&mut self.input)
+    }
+
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.decoder.is_between() {
+            if self.input.is_empty() {
+                // Gives the memory back while the connection waits.
+                self.input = BytesMut::new();
+            }
+            let mut bytes = [const { std::mem::MaybeUninit::uninit() }; HEAD_READ];
+            let mut buffer = ReadBuf::uninit(&mut bytes);
+            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
+            self.input.extend_from_slice(buffer.filled());
+            return Poll::Ready(Ok(buffer.filled().len()));
+        }
+        self.input.reserve(self.ahead);
+        let room = self.input.capacity() - self.input.len();
+        let count = ready!(pin!(self.stream.read_buf(&mut self.input)).poll(cx))?;
+        // Where more comes than there was room for, more is read the next time.
+        self.ahead = if count == room {
+            self.ahead * 2
+        } else {
+            count.next_power_of_two()
+        };
+        self.ahead = self.ahead.clamp(BODY_READ[0], BODY_READ[1]);
+        Poll::Ready(Ok(count))
+    }
+
+    /// Ready once the client has gone. What it sends meanwhile is kept, up to `most`.
+    pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>, most: usize) -> Poll<()> {
+        while self.input.len() < most {
+            match ready!(self.poll_fill(cx)) {
+                Ok(1..) => {}
+                Ok(0) | Err(_) => return Poll::Ready(()),
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Sends until nothing is left to be sent.
+    pub(super) fn poll_send(&mut self, cx: &mut Context<'_>, out: &mut Out) -> Poll<io::Result<()>> {
+        while !self.invitation.is_empty() {
+            ready!(self.poll_invite(cx))?;
+        }
+        while !out.is_empty() {
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let count = out.slices(&mut slices);
+            let stream = Pin::new(&mut self.stream);
+            let sent = ready!(match &slices[..count] {
+                [one] => stream.poll_write(cx, one),
+                several => stream.poll_write_vectored(cx, several),
+            })?;
+            if sent == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            out.sent(sent);
+        }
+        match &mut self.stream {
+            Stream::Plain(_) => Poll::Ready(Ok(())),
+            Stream::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_invite(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let sent = ready!(Pin::new(&mut self.stream).poll_write(cx, self.invitation))?;
+        self.invitation = &self.invitation[sent..];
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    /// A request begins; with the number of its turn.
+    pub(super) fn begin(&mut self, expects: bool) -> u64 {
+        self.is_waiting = expects;
+        self.turn
+    }
+
+    /// The request is over, and so is whatever still reads it.
+    pub(super) fn finish(&mut self) {
+        self.turn += 1;
+        self.owner = None;
+        self.ahead = BODY_READ[0];
+    }
+
+    /// Whether all of the request has been read.
+    pub(super) fn is_read(&self) -> bool {
+        self.decoder.is_between()
+    }
+
+    /// Whether the client waits to be asked for the body; afterwards it is not asked any more.
+    pub(super) fn stop_inviting(&mut self) -> bool {
+        std::mem::take(&mut self.is_waiting)
+    }
+
+    /// Whether nothing of a next request has come.
+    pub(super) fn is_untouched(&self) -> bool {
+        self.input.is_empty()
+    }
+
+    pub(super) fn wakes(&mut self, owner: &Waker) {
+        if !self.owner.as_ref().is_some_and(|before| before.will_wake(owner)) {
+            self.owner = Some(owner.clone());
+        }
+    }
+
+    pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    /// Reads something to throw it away; how much.
+    pub(super) fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.input.clear();
+        let mut bytes = [const { std::mem::MaybeUninit::uninit() }; HEAD_READ];
+        let mut buffer = ReadBuf::uninit(&mut bytes);
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
+        Poll::Ready(Ok(buffer.filled().len()))
+    }
+
+    /// From here on it is not HTTP.
+    pub(super) fn detach(self) -> Detached {
+        Detached {
+            first: self.input.freeze(),
+            stream: self.stream,
+        }
+    }
+}
+
+/// The body of a request, read as it is asked for.
+pub(crate) struct Body {
+    wire: Rc<RefCell<Wire>>,
+    turn: u64,
+    /// What is still to come of it.
+    left: Length,
+    is_over: bool,
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Body")
+            .field("left", &self.left)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Body {
+    pub(super) fn new(wire: &Rc<RefCell<Wire>>, turn: u64, length: Length) -> Self {
+        Self {
+            wire: wire.clone(),
+            turn,
+            left: length,
+            is_over: false,
+        }
+    }
+
+    pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        if self.is_over {
+            return Poll::Ready(None);
+        }
+        let mut wire = self.wire.borrow_mut();
+        if wire.turn != self.turn {
+            self.is_over = true;
+            return Poll::Ready(Some(Err(Broken::Left)));
+        }
+        if wire.stop_inviting() && wire.input.is_empty() {
+            wire.invitation = CONTINUE;
+        }
+        while !wire.invitation.is_empty() {
+            if let Err(error) = ready!(wire.poll_invite(cx)) {
+                self.is_over = true;
+                return Poll::Ready(Some(Err(error.into())));
+            }
+        }
+        let frame = match ready!(wire.poll_event(cx)) {
+            Ok(Some(Event::Data(data))) => {
+                if let Length::Known(left) = &mut self.left {
+                    *left = left.saturating_sub(super::chunks::length_of(&data));
+                    if *left == 0 {
+                        // Only its end is left, which is no byte.
+                        self.is_over = matches!(wire.event_at_hand(), Ok(Some(Event::End(_))));
+                    }
+                }
+                Some(Ok(Frame::data(data)))
+            }
+            Ok(Some(Event::End(trailers))) => {
+                self.is_over = true;
+                (!trailers.is_empty()).then(|| Ok(Frame::trailers(super::chunks::only_trailers(trailers))))
+            }
+            Ok(Some(Event::Head(..)) | None) => {
+                self.is_over = true;
+                Some(Err(Broken::Ended))
+            }
+            Err(error) => {
+                self.is_over = true;
+                Some(Err(error))
+            }
+        };
+        if self.is_over
+            && let Some(owner) = wire.owner.take()
+        {
+            owner.wake();
+        }
+        Poll::Ready(frame)
+    }
+
+    pub(crate) fn is_end_stream(&self) -> bool {
+        self.is_over
+    }
+
+    pub(crate) fn size_hint(&self) -> SizeHint {
+        match self.left {
+            Length::Known(left) => SizeHint::with_exact(left),
+            Length::Chunked => SizeHint::default(),
+        }
+    }
+}
+
+/// A connection that changed protocol, with what came of the new one already.
+#[derive(Debug)]
+pub(crate) struct Detached {
+    first: Bytes,
+    stream: Stream,
+}
+
+impl AsyncRead for Detached {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.first.is_empty() {
+            return Pin::new(&mut self.stream).poll_read(cx, buffer);
+        }
+        let count = self.first.len().min(buffer.remaining());
+        buffer.put_slice(&self.first[..count]);
+        self.first.advance(count);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Detached {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match &mut *self {
+            Self::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match &mut *self {
+            Self::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match &mut *self {
+            Self::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut *self {
+            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut *self {
+            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}

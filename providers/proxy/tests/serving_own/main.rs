@@ -1,0 +1,51 @@
+//! What `serving` shows, of the HTTP/1.1 engine of our own.
+#![expect(clippy::unwrap_used, reason = "a panic in a test is the report")]
+
+#[path = "../serving/balancer.rs"]
+mod balancer;
+#[path = "../serving/changing.rs"]
+mod changing;
+#[path = "../serving/client.rs"]
+mod client;
+#[path = "../serving/conformance.rs"]
+mod conformance;
+#[path = "../serving/cors.rs"]
+mod cors;
+#[path = "../serving/echo.rs"]
+mod echo;
+#[path = "../serving/engines.rs"]
+mod engines;
+#[path = "../serving/failing.rs"]
+mod failing;
+#[path = "../serving/fields.rs"]
+mod fields;
+#[path = "../serving/forwarding.rs"]
+mod forwarding;
+#[path = "../serving/grpc.rs"]
+mod grpc;
+#[path = "../serving/hostile.rs"]
+mod hostile;
+#[path = "../serving/keeping.rs"]
+mod keeping;
+#[path = "../serving/limits.rs"]
+mod limits;
+#[path = "../serving/mutual.rs"]
+mod mutual;
+#[path = "../serving/observing.rs"]
+mod observing;
+#[path = "../serving/proxied.rs"]
+mod proxied;
+#[path = "../serving/rates.rs"]
+mod rates;
+#[path = "../serving/resets.rs"]
+mod resets;
+#[path = "../serving/routing.rs"]
+mod routing;
+#[path = "../serving/secure.rs"]
+mod secure;
+#[path = "../serving/streaming.rs"]
+mod streaming;
+#[path = "../serving/targets.rs"]
+mod targets;
+#[path = "../serving/websockets.rs"]
+mod websockets;
