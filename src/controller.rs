@@ -119,7 +119,7 @@ pub async fn run<P: Provider>(
         Leadership::Alone => Standing::Alone,
     });
     let mut tenure = Tenure::follow(standings);
-    let mut tenancy = Tenancy::begin(setup.leadership, &setup.identity, standing);
+    let mut tenancy = Tenancy::begin(setup.leadership, &setup.identity, standing, health.clone());
 
     // Before any of them begins: an empty list would look ready.
     for kind in Kind::ALL.iter().copied().filter(|kind| *kind != Kind::Secret) {
@@ -266,7 +266,7 @@ fn answers<P: Provider>(
             let stuck = (age > STUCK).then(|| format!("main loop: has not turned for {age} s"));
             stuck.into_iter().collect()
         }),
-        // Not the lease: a replica that stands by is ready, else none could ever be rolled out.
+        // Not for the lease itself: a replica that stands by is ready, else none could ever be rolled out.
         waiting: Box::new(move || health.waiting_for()),
         metrics: Box::new(move || {
             shop.metrics.calls(&calls(&shop.site.provider));

@@ -43,18 +43,25 @@ static SERVER: LazyLock<ApiServer> = LazyLock::new(|| {
 });
 
 async fn client() -> Client {
+    client_as(None).await
+}
+
+/// With the rights of this user, else with all.
+async fn client_as(user: Option<&str>) -> Client {
     let server = tokio::task::spawn_blocking(|| SERVER.kubeconfig()).await.unwrap();
     let kubeconfig = Kubeconfig::read_from(server).unwrap();
     let options = KubeConfigOptions::default();
     let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await;
-    let client = Client::try_from(config.unwrap()).unwrap();
-    let crds: Api<LoadBalancerResource> = Api::all(client.clone());
+    let mut config = config.unwrap();
+    let all = Client::try_from(config.clone()).unwrap();
+    let crds: Api<LoadBalancerResource> = Api::all(all);
     // A definition is served a moment after it is stored.
     until("the definitions are served", async || {
         crds.list(&Default::default()).await.ok()
     })
     .await;
-    client
+    config.auth_info.impersonate = user.map(str::to_owned);
+    Client::try_from(config).unwrap()
 }
 
 async fn until<T>(what: &str, mut condition: impl AsyncFnMut() -> Option<T>) -> T {
@@ -83,10 +90,14 @@ struct Candidate {
 }
 
 fn candidate(api: &Api<Lease>, name: &str, me: &str) -> Candidate {
+    candidate_told(api, name, me, Arc::default())
+}
+
+fn candidate_told(api: &Api<Lease>, name: &str, me: &str, health: Arc<Health>) -> Candidate {
     let (standing, standings) = watch::channel(Standing::Waiting { holder: None });
     let (stop, stopped) = oneshot::channel();
     let mut keeper = JoinSet::new();
-    keeper.spawn(Keeper::new(api.clone(), name, me, standing).run(stopped));
+    keeper.spawn(Keeper::new(api.clone(), name, me, standing, health).run(stopped));
     Candidate {
         tenure: Tenure::follow(standings),
         stop,
@@ -97,6 +108,32 @@ fn candidate(api: &Api<Lease>, name: &str, me: &str) -> Candidate {
 #[expect(clippy::disallowed_methods, reason = "claims are asked for at the moment")]
 fn has_claim(candidate: &Candidate) -> bool {
     candidate.tenure.claim(Instant::now()).is_some()
+}
+
+#[tokio::test]
+async fn nobody_is_ready_before_it_is_known_who_leads() {
+    let api: Api<Lease> = Api::namespaced(client().await, "default");
+    let first = Arc::new(Health::default());
+    let _first = candidate_told(&api, "readiness", "first", first.clone());
+    assert_eq!(first.waiting_for(), ["Lease: not read yet"]);
+    until("it leads", async || first.waiting_for().is_empty().then_some(())).await;
+    let second = Arc::new(Health::default());
+    let _second = candidate_told(&api, "readiness", "second", second.clone());
+    until("it knows who leads", async || {
+        second.waiting_for().is_empty().then_some(())
+    })
+    .await;
+    let barred: Api<Lease> = Api::namespaced(client_as(Some("nobody")).await, "default");
+    let third = Arc::new(Health::default());
+    let _third = candidate_told(&barred, "readiness", "third", third.clone());
+    until("it says what bars it", async || {
+        third
+            .waiting_for()
+            .iter()
+            .any(|line| line.contains("forbidden"))
+            .then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

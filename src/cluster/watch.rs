@@ -65,13 +65,14 @@ impl Health {
 
     /// Why this kind is waited for, if it still is: a watch that breaks later is begun again, and brings no event
     /// until something changes.
-    fn still_waits(&self, kind: &'static str, why: String) {
+    pub fn still_waits(&self, kind: &'static str, why: String) {
         if let Some(known) = self.kinds().get_mut(kind) {
             *known = why;
         }
     }
 
-    fn listed(&self, kind: &'static str) {
+    /// It is waited for no more.
+    pub fn known(&self, kind: &'static str) {
         self.kinds().remove(kind);
     }
 
@@ -165,7 +166,7 @@ async fn appears(
         }
         if !told {
             debug!(kind = kind.as_str(), "the cluster has no such kind");
-            health.listed(kind.as_str());
+            health.known(kind.as_str());
             told = true;
             if !none() {
                 return false;
@@ -190,7 +191,7 @@ where
         .default_backoff()
         .inspect_ok(move |event| {
             if matches!(event, Event::InitDone) {
-                health.listed(kind);
+                health.known(kind);
             }
         })
         .filter_map(move |event| {

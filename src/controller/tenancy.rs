@@ -1,11 +1,14 @@
 //! Who may change things in, the task that keeps the lease out, ended last of all.
 
+use std::sync::Arc;
+
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::{Api, Client};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
 use super::Ended;
+use crate::cluster::watch::Health;
 use crate::reconcile::lease::Standing;
 use crate::reconcile::lease::keep::{Keeper, Lost};
 
@@ -39,7 +42,12 @@ pub(super) struct Tenancy {
 }
 
 impl Tenancy {
-    pub(super) fn begin(leadership: Leadership, identity: &str, standing: watch::Sender<Standing>) -> Self {
+    pub(super) fn begin(
+        leadership: Leadership,
+        identity: &str,
+        standing: watch::Sender<Standing>,
+        health: Arc<Health>,
+    ) -> Self {
         let mut keeper = JoinSet::new();
         let (stop, stopped) = oneshot::channel();
         let standing = match leadership {
@@ -50,7 +58,7 @@ impl Tenancy {
                 name,
             } => {
                 let api: Api<Lease> = Api::namespaced(client, &namespace);
-                keeper.spawn(Keeper::new(api, name, identity, standing).run(stopped));
+                keeper.spawn(Keeper::new(api, name, identity, standing, health).run(stopped));
                 None
             }
         };

@@ -14,7 +14,10 @@ use tokio::sync::{oneshot, watch};
 use tracing::{debug, info, warn};
 
 use super::{DURATION, Decision, RENEW_DEADLINE, RETRY, Record, Standing, decide};
+use crate::cluster::watch::Health;
 
+/// As it is waited for.
+const KIND: &str = "Lease";
 /// Longest time of one request; two of them fit below [`RENEW_DEADLINE`].
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(4);
 
@@ -33,6 +36,8 @@ pub struct Keeper {
     name: String,
     me: Arc<str>,
     standing: watch::Sender<Standing>,
+    /// Told once it is known who leads.
+    health: Arc<Health>,
     /// As last read or written, and since when it is so.
     seen: Option<(Lease, Instant)>,
 }
@@ -44,12 +49,15 @@ impl Keeper {
         name: impl Into<String>,
         me: impl Into<Arc<str>>,
         standing: watch::Sender<Standing>,
+        health: Arc<Health>,
     ) -> Self {
+        health.waits(KIND, "not read yet".into());
         Self {
             api,
             name: name.into(),
             me: me.into(),
             standing,
+            health,
             seen: None,
         }
     }
@@ -71,7 +79,13 @@ impl Keeper {
 
     /// One try. Answers how long to wait for the next.
     async fn turn(&mut self) -> Result<Duration, Lost> {
-        if let Err(error) = self.look_and_write().await {
+        let went = self.look_and_write().await;
+        match &went {
+            // Held by this process or by another, it is known who leads.
+            Ok(()) => self.health.known(KIND),
+            Err(error) => self.health.still_waits(KIND, error.clone()),
+        }
+        if let Err(error) = went {
             warn!(
                 lease = self.name,
                 error, "the lease was neither taken nor renewed"
