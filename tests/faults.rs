@@ -122,6 +122,10 @@ impl Provider for Faulty {
         self.inner.routes(desired, observed, account)
     }
 
+    fn takes_back(change: &Self::Change) -> bool {
+        Aws::takes_back(change)
+    }
+
     fn moves_targets(change: &Self::Change) -> bool {
         Aws::moves_targets(change)
     }

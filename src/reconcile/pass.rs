@@ -9,6 +9,7 @@
 
 mod recall;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -28,7 +29,7 @@ use super::outcome::{End, Hold, Outcome, PAUSED, Seen, shows};
 use super::records::{RecordError, Records, is_held};
 use super::rounds::{self, Imagined};
 use super::secrets::{SecretError, SecretReader};
-use super::shared::{Demands, Spanning};
+use super::shared::{Asked, Demands, Spanning};
 use super::view::View;
 use crate::cluster::index::NotSynced;
 use crate::cluster::watch::SharedIndex;
@@ -482,20 +483,24 @@ async fn look<P: Provider>(
 }
 
 /// What all load balancers that may exist need of what spans them.
-fn demands<P: Provider>(site: &Site<P>, account: &P::Account) -> Demands<P> {
-    let mut demands = Demands::<P>::new();
+fn demands<P: Provider>(site: &Site<P>, account: &P::Account) -> Asked<P> {
+    let (mut demands, mut silent) = (Demands::<P>::new(), BTreeSet::new());
     for id in site.records.held_ids() {
         let Ok(view) = View::of(&site.index, &id, None) else {
             continue; // Every kind was listed before the first pass, and is known from then on.
         };
-        if let Some(desired) = translate(&view.snapshot, &site.settings).balancer {
+        match translate(&view.snapshot, &site.settings).balancer {
             // Asked before this process makes anything, when the listing is as good as a look at each.
-            if site.provider.can_be_made(&desired, None, account) {
+            Some(desired) if site.provider.can_be_made(&desired, None, account) => {
                 demands.insert(id, site.provider.demand(&desired, account));
+            }
+            Some(_) => {}
+            None => {
+                silent.insert(id);
             }
         }
     }
-    demands
+    Asked { demands, silent }
 }
 
 /// Others that are recorded as existing, but asked for by nobody.

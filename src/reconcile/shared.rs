@@ -1,15 +1,15 @@
 //! What each load balancer needs of what spans them in, that being there out; one at a time for all of them.
 //!
 //! Widened before a load balancer's own plan, for its targets may not be reached without it; narrowed after it, for
-//! until then the old targets are in use. Nothing is narrowed before every load balancer has been asked once: what an
-//! unasked one needs would go.
+//! until then the old targets are in use. Nothing is narrowed while there is a load balancer that cannot say what it
+//! uses: that would go.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
 use portcullis_model::{
-    ChangeSummary, Code, LoadBalancerId, Problem, Provider, ProviderError, Refused, Retry,
+    ChangeSummary, Code, LoadBalancerId, Plan, Problem, Provider, ProviderError, Refused, Retry,
 };
 use tokio::sync::Mutex;
 
@@ -20,12 +20,29 @@ use super::rounds::{self, Imagined};
 /// What all load balancers together need.
 pub type Demands<P> = BTreeMap<LoadBalancerId, <P as Provider>::Demand>;
 
+/// What became of asking every load balancer.
+pub struct Asked<P: Provider> {
+    pub demands: Demands<P>,
+    /// Those that may exist, and of which nobody knows what they use: nothing is asked for now, and all stays.
+    pub silent: BTreeSet<LoadBalancerId>,
+}
+
+impl<P: Provider> std::fmt::Debug for Asked<P> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Asked")
+            .field("silent", &self.silent)
+            .finish_non_exhaustive()
+    }
+}
+
 /// What spans load balancers, as it is known to be.
 pub struct Spanning<P: Provider>(Mutex<State<P>>);
 
 struct State<P: Provider> {
     /// What is in use. None until every load balancer has been asked.
     held: Option<Demands<P>>,
+    /// Those that did not answer, and have not been asked for since.
+    silent: BTreeSet<LoadBalancerId>,
     /// What passes under way, or that failed, were about to use as well.
     coming: Demands<P>,
     /// Load balancers of which nothing exists any more, though their records may still be there.
@@ -59,6 +76,7 @@ impl<P: Provider> Default for Spanning<P> {
     fn default() -> Self {
         Self(Mutex::new(State {
             held: None,
+            silent: BTreeSet::new(),
             coming: Demands::<P>::new(),
             left: BTreeSet::new(),
             observed: None,
@@ -78,11 +96,12 @@ impl<P: Provider> Spanning<P> {
         tenure: &Tenure,
         (accounts, account): (&Accounts<P>, &Arc<P::Account>),
         (id, demand): (&LoadBalancerId, P::Demand),
-        all: impl FnOnce() -> Demands<P> + Send,
+        all: impl FnOnce() -> Asked<P> + Send,
     ) -> Result<Fit<P::Shared>, ProviderError> {
         let mut state = self.0.lock().await;
         state.left.remove(id);
-        let held = state.held.get_or_insert_with(all).get(id) == Some(&demand);
+        let held = state.held(all).get(id) == Some(&demand);
+        state.speaks(id);
         if held {
             if state.coming.remove(id).is_some() {
                 state.settled = None;
@@ -116,11 +135,12 @@ impl<P: Provider> Spanning<P> {
     pub async fn leave(
         &self,
         id: &LoadBalancerId,
-        all: impl FnOnce() -> Demands<P> + Send,
+        all: impl FnOnce() -> Asked<P> + Send,
     ) -> BTreeSet<LoadBalancerId> {
         let mut state = self.0.lock().await;
-        state.held.get_or_insert_with(all).remove(id);
+        state.held(all).remove(id);
         state.coming.remove(id);
+        state.speaks(id);
         state.refused.retain(|(of, _)| of != id);
         state.settled = None;
         state.left.insert(id.clone());
@@ -134,10 +154,11 @@ impl<P: Provider> Spanning<P> {
         provider: &P,
         (accounts, account): (&Accounts<P>, &Arc<P::Account>),
         id: &LoadBalancerId,
-        all: impl FnOnce() -> Demands<P> + Send,
+        all: impl FnOnce() -> Asked<P> + Send,
     ) -> Result<Fit<P::Shared>, ProviderError> {
         let mut state = self.0.lock().await;
-        let held = state.held.get_or_insert_with(all).remove(id).is_some();
+        let held = state.held(all).remove(id).is_some();
+        state.speaks(id);
         if state.coming.remove(id).is_some() || held {
             state.settled = None;
         }
@@ -160,13 +181,13 @@ impl<P: Provider> Spanning<P> {
         provider: &P,
         (accounts, account): (&Accounts<P>, &Arc<P::Account>),
         (id, demand): (&LoadBalancerId, P::Demand),
-        all: impl FnOnce() -> Demands<P> + Send,
+        all: impl FnOnce() -> Asked<P> + Send,
     ) -> Result<(P::Shared, Imagined<P::Change>), ProviderError> {
         let mut state = self.0.lock().await;
-        let mut demands = state.held.get_or_insert_with(all).clone();
+        let mut demands = state.held(all).clone();
         demands.insert(id.clone(), demand);
         let mut shared = state.look(provider, accounts, account).await?;
-        let plan = |shared: &P::Shared| provider.plan_shared(&demands, shared, account);
+        let plan = state.plan(provider, &demands, account);
         let imagined = rounds::imagine::<P, _>(&mut shared, plan, P::fold_shared);
         Ok((shared, imagined))
     }
@@ -221,7 +242,7 @@ impl<P: Provider> State<P> {
         let demands = self.all();
         *P::refused_shared(&mut shared) = self.refused.iter().map(|(_, refused)| refused.clone()).collect();
         let work = rounds::Work {
-            plan: |shared: &P::Shared| provider.plan_shared(&demands, shared, account),
+            plan: self.plan(provider, &demands, account),
             fold: P::fold_shared,
             refusals: P::refused_shared,
         };
@@ -251,6 +272,35 @@ impl<P: Provider> State<P> {
             refused: made.refused,
             failed: made.failed,
         })
+    }
+
+    fn held(&mut self, all: impl FnOnce() -> Asked<P>) -> &mut Demands<P> {
+        self.held.get_or_insert_with(|| {
+            let Asked { demands, silent } = all();
+            self.silent = silent;
+            demands
+        })
+    }
+
+    /// It is known by now what this one uses.
+    fn speaks(&mut self, id: &LoadBalancerId) {
+        if self.silent.remove(id) && self.silent.is_empty() {
+            self.settled = None;
+        }
+    }
+
+    fn plan<'a>(
+        &self,
+        provider: &'a P,
+        demands: &'a Demands<P>,
+        account: &'a P::Account,
+    ) -> impl Fn(&P::Shared) -> (Plan<P::Change>, Vec<Problem>) + Send + use<'a, P> {
+        let narrows = self.silent.is_empty();
+        move |shared| {
+            let (mut plan, problems) = provider.plan_shared(demands, shared, account);
+            plan.changes.retain(|change| narrows || !P::takes_back(change));
+            (plan, problems)
+        }
     }
 
     /// All demands together. A load balancer that is on its way from one to another has two: the second stands under

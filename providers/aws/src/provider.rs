@@ -203,6 +203,10 @@ impl Provider for Aws {
         crate::routes(&self.settings, desired, observed, account)
     }
 
+    fn takes_back(change: &Change) -> bool {
+        change.call.frees()
+    }
+
     fn moves_targets(change: &Change) -> bool {
         matches!(
             change.call,

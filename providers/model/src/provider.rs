@@ -248,6 +248,8 @@ pub trait Provider: Send + Sync + 'static {
     fn routes(&self, desired: &LoadBalancer, observed: &Self::Observed, account: &Self::Account) -> Routes;
     /// Pure: whether the change does nothing but register or take out the targets of a backend that exists.
     fn moves_targets(change: &Self::Change) -> bool;
+    /// Pure: whether the change takes something back, which a load balancer that was not asked may still use.
+    fn takes_back(change: &Self::Change) -> bool;
 
     /// Pure: what this load balancer needs of what spans them all.
     fn demand(&self, desired: &LoadBalancer, account: &Self::Account) -> Self::Demand;
