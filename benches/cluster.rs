@@ -53,6 +53,7 @@ fn ingress(i: usize) -> Object {
     };
     Object::Ingress(Ingress {
         meta: meta(&namespace(i), &format!("ingress-{i}")),
+        generation: 1,
         class_name: Some("portcullis".into()),
         default_backend: None,
         tls: Vec::new(),

@@ -24,5 +24,6 @@ pub mod rounds;
 #[cfg(feature = "cluster")]
 pub mod secrets;
 pub mod shared;
+pub mod standing;
 #[cfg(feature = "cluster")]
 pub mod view;

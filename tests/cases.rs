@@ -233,6 +233,10 @@ fn outcome(snapshot: &Snapshot, translation: &Translation, preview: Option<&Prev
         made: Vec::new(),
         pending: Vec::new(),
         problems: Vec::new(),
+        standing: BTreeMap::new(),
+        refused: Vec::new(),
+        recorded: Vec::new(),
+        admitted: Default::default(),
         own_targets: None,
         left_over: false,
     };

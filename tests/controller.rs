@@ -12,6 +12,8 @@ mod landslide;
 mod leaving;
 #[path = "controller/planned.rs"]
 mod planned;
+#[path = "controller/standing.rs"]
+mod standing;
 #[path = "controller/world.rs"]
 mod world;
 

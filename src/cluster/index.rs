@@ -3,6 +3,7 @@
 //! Every map that an event goes through leads from the changed object straight to the load balancers concerned,
 //! so an endpoint costs the same among ten Ingresses and among ten thousand.
 
+mod admitted;
 mod endpoints;
 mod held;
 mod roster;
@@ -14,14 +15,15 @@ use std::sync::Arc;
 
 use portcullis_model::{LoadBalancerId, ObjectName};
 
+pub use self::admitted::{Admitted, Recorded};
 use self::endpoints::Endpoints;
 use self::held::Held;
 pub use self::held::Version;
-use self::roster::Roster;
+use self::roster::{Entry, Roster};
 pub use self::synced::{NotSynced, Synced};
-use super::membership::{Candidate, Decide, Membership, References};
+use super::membership::{Candidate, Decide, Membership, Names, References};
 use super::object::{
-    ClassParameters, Ingress, IngressClass, Kind, Namespace, Node, Object, ObjectKey, ParametersRef, Secret,
+    ClassParameters, Ingress, IngressClass, Kind, Namespace, Node, Object, ObjectKey, Secret,
 };
 use super::snapshot::Answered;
 
@@ -53,15 +55,12 @@ impl Touched {
         self.refused.extend(other.refused);
     }
 
-    fn membership(&mut self, ingress: &ObjectName, membership: &Membership) {
-        match membership {
-            Membership::Foreign => {}
-            Membership::Member { id, .. } => {
-                self.load_balancers.insert(id.clone());
-            }
-            Membership::Refused(_) => {
-                self.refused.insert(ingress.clone());
-            }
+    fn entry(&mut self, entry: &Entry) {
+        let served = entry.admitted.as_ref();
+        self.load_balancers
+            .extend(served.map(|admitted| admitted.id.clone()));
+        if let Membership::Refused(_) = entry.membership {
+            self.refused.insert(entry.ingress.meta.name.clone());
         }
     }
 }
@@ -238,20 +237,17 @@ impl Index {
         match object {
             Object::Ingress(ingress) => self.put_ingress(ingress, touched),
             Object::IngressClass(class) => {
-                put_named(
-                    &mut self.classes,
-                    class.meta.name.name.clone(),
-                    class,
-                    &mut asked.classes,
-                );
+                asked.classes |= put_named(&mut self.classes, class.meta.name.name.clone(), class);
             }
             Object::ClassParameters(parameters) => {
                 let key = parameters.key();
-                put_named(&mut self.parameters, key, parameters, &mut asked.parameters);
+                asked.classes |= put_named(&mut self.parameters, key, parameters);
             }
             Object::Namespace(namespace) => {
                 let name = namespace.meta.name.name.clone();
-                put_named(&mut self.namespaces, name, namespace, &mut asked.namespaces);
+                if put_named(&mut self.namespaces, name.clone(), namespace) {
+                    asked.namespaces.insert(name);
+                }
             }
             Object::Node(node) => {
                 let name = node.meta.name.name.clone();
@@ -287,12 +283,16 @@ impl Index {
         let name = &key.name;
         match key.kind {
             Kind::Ingress => self.roster.remove(name, touched),
-            Kind::IngressClass => remove_named(&mut self.classes, &name.name, &mut asked.classes),
+            Kind::IngressClass => asked.classes |= self.classes.remove(&name.name).is_some(),
             Kind::ClassParameters | Kind::IncumbentParameters => {
                 let key = ClassParameters::key_of(key.kind, &name.name);
-                remove_named(&mut self.parameters, &key, &mut asked.parameters);
+                asked.classes |= self.parameters.remove(&key).is_some();
             }
-            Kind::Namespace => remove_named(&mut self.namespaces, &name.name, &mut asked.namespaces),
+            Kind::Namespace => {
+                if self.namespaces.remove(&name.name).is_some() {
+                    asked.namespaces.insert(name.name.clone());
+                }
+            }
             Kind::Node => {
                 if self.nodes.contains_key(&name.name) {
                     Arc::make_mut(&mut self.nodes).remove(&name.name);
@@ -338,11 +338,26 @@ impl Index {
             return;
         }
         let membership = self.membership(&ingress);
-        let names = match &membership {
-            Membership::Member { .. } => (self.references)(&ingress),
-            Membership::Foreign | Membership::Refused(_) => Default::default(),
+        let ingress = Arc::new(ingress);
+        let admitted = self.admitted(&ingress, &membership);
+        self.enter(ingress, membership, admitted, touched);
+    }
+
+    fn enter(
+        &mut self,
+        ingress: Arc<Ingress>,
+        membership: Membership,
+        admitted: Option<Admitted>,
+        touched: &mut Touched,
+    ) {
+        let served = admitted.as_ref();
+        let entry = Entry {
+            names: served.map_or_else(Names::default, |admitted| (self.references)(&admitted.ingress)),
+            ingress,
+            membership,
+            admitted,
         };
-        self.roster.put(Arc::new(ingress), membership, names, touched);
+        self.roster.put(entry, touched);
     }
 
     /// An Ingress on its way out belongs nowhere: its rules are to go.
@@ -364,17 +379,14 @@ impl Index {
             return;
         }
         for ingress in self.roster.all() {
+            let namespace = asked.namespaces.contains(&ingress.meta.name.namespace);
             let membership = self.membership(&ingress);
-            if self.roster.membership(&ingress.meta.name) != Some(&membership) {
-                let names = match &membership {
-                    Membership::Member { .. } => (self.references)(&ingress),
-                    Membership::Foreign | Membership::Refused(_) => Default::default(),
-                };
-                self.roster.put(ingress, membership, names, touched);
-            } else if let Membership::Member { id, class } = membership
-                && asked.concerns(&ingress, class.as_ref().and_then(|name| self.classes.get(name)))
-            {
-                touched.load_balancers.insert(id);
+            let admitted = self.admitted(&ingress, &membership);
+            let held = self.roster.entry(&ingress.meta.name);
+            if held.is_none_or(|held| held.membership != membership || held.admitted != admitted) {
+                self.enter(ingress, membership, admitted, touched);
+            } else if let Some(admitted) = admitted.filter(|_| namespace) {
+                touched.load_balancers.insert(admitted.id);
             }
         }
     }
@@ -389,46 +401,24 @@ impl Index {
 /// What has changed of that by which membership is decided.
 #[derive(Debug, Default)]
 struct Asked {
-    classes: BTreeSet<Arc<str>>,
-    parameters: BTreeSet<Arc<str>>,
+    /// Classes or their parameters.
+    classes: bool,
     namespaces: BTreeSet<Arc<str>>,
 }
 
 impl Asked {
     fn is_empty(&self) -> bool {
-        self.classes.is_empty() && self.parameters.is_empty() && self.namespaces.is_empty()
-    }
-
-    /// Whether an Ingress of this class is read differently now.
-    fn concerns(&self, ingress: &Ingress, class: Option<&Arc<IngressClass>>) -> bool {
-        self.namespaces.contains(&ingress.meta.name.namespace)
-            || class.is_some_and(|class| {
-                self.classes.contains(&class.meta.name.name)
-                    || class
-                        .parameters
-                        .as_ref()
-                        .and_then(ParametersRef::key)
-                        .is_some_and(|key| self.parameters.contains(&key))
-            })
+        !self.classes && self.namespaces.is_empty()
     }
 }
 
-fn put_named<T: PartialEq>(
-    map: &mut BTreeMap<Arc<str>, Arc<T>>,
-    name: Arc<str>,
-    object: T,
-    asked: &mut BTreeSet<Arc<str>>,
-) {
-    if map.get(&name).is_none_or(|held| **held != object) {
-        map.insert(name.clone(), Arc::new(object));
-        asked.insert(name);
+/// Whether it is news.
+fn put_named<T: PartialEq>(map: &mut BTreeMap<Arc<str>, Arc<T>>, name: Arc<str>, object: T) -> bool {
+    let news = map.get(&name).is_none_or(|held| **held != object);
+    if news {
+        map.insert(name, Arc::new(object));
     }
-}
-
-fn remove_named<T>(map: &mut BTreeMap<Arc<str>, Arc<T>>, name: &Arc<str>, asked: &mut BTreeSet<Arc<str>>) {
-    if map.remove(name).is_some() {
-        asked.insert(name.clone());
-    }
+    news
 }
 
 #[cfg(test)]

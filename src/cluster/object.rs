@@ -39,6 +39,8 @@ impl Meta {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ingress {
     pub meta: Meta,
+    /// `metadata.generation`: raised by each change of `spec`; 0 where the object was never in a cluster.
+    pub generation: i64,
     /// `spec.ingressClassName`.
     pub class_name: Option<Arc<str>>,
     pub default_backend: Option<IngressBackend>,

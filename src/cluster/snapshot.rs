@@ -5,9 +5,7 @@ use std::sync::Arc;
 
 use portcullis_model::{LoadBalancerId, ObjectName};
 
-use super::object::{
-    ClassParameters, EndpointSlice, Ingress, IngressClass, Namespace, Node, Pod, Secret, Service,
-};
+use super::object::{ClassParameters, EndpointSlice, Ingress, Namespace, Node, Pod, Secret, Service};
 
 /// A consistent view for one load balancer. Made by the index alone, and not before every watch has synced once.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,12 +26,12 @@ pub struct Snapshot {
     pub nodes: Arc<BTreeMap<Arc<str>, Arc<Node>>>,
 }
 
-/// An Ingress and what decides how it is read.
+/// An Ingress as it was admitted, and what decides how it is read.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Member {
     pub ingress: Arc<Ingress>,
-    /// None where the Ingress is ours without an IngressClass: by the legacy annotation, or in a folder that has none.
-    pub class: Option<Arc<IngressClass>>,
+    /// Of its class; none where it is ours without an IngressClass: by the legacy annotation, or in a folder that has
+    /// none.
     pub parameters: Parameters,
     /// None where namespaces are not known, as in a folder without them.
     pub namespace: Option<Arc<Namespace>>,

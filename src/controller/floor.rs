@@ -95,6 +95,8 @@ pub(super) struct Floor<P: Provider> {
     /// Load balancers whose record somebody deletes.
     deleted: BTreeSet<LoadBalancerId>,
     records_listed: bool,
+    /// What is recorded of refused members was recalled: what was there before this process began is known.
+    recalled: bool,
     /// A look at targets' health is under way: a slow one is not overtaken by the next.
     probing: bool,
     bind: Bind,
@@ -112,6 +114,7 @@ impl<P: Provider> Floor<P> {
             refused: BTreeSet::new(),
             deleted: BTreeSet::new(),
             records_listed: false,
+            recalled: false,
             probing: false,
             bind: Bind::Due,
             turns: JoinSet::new(),
@@ -127,6 +130,10 @@ impl<P: Provider> Floor<P> {
     pub(super) fn begin_turns(&mut self) -> Option<Instant> {
         if !self.may_begin() {
             return None;
+        }
+        if !std::mem::replace(&mut self.recalled, true) {
+            let touched = self.shop.site.recall();
+            self.touched(touched);
         }
         if !self.refused.is_empty() {
             let names = std::mem::take(&mut self.refused);

@@ -84,6 +84,9 @@ pub struct LoadBalancerStatus {
     /// A digest of each Secret as it was last applied, by `namespace/name`: providers never show what they were given.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub secrets: BTreeMap<String, String>,
+    /// What its members were admitted with: while a class is missing, they are served as they were.
+    #[serde(skip_serializing_if = "Admitted::is_empty")]
+    pub admitted: Admitted,
 }
 
 impl LoadBalancerStatus {
@@ -92,6 +95,45 @@ impl LoadBalancerStatus {
         let first = self.address.iter();
         first.chain(&self.further_addresses).map(String::as_str).collect()
     }
+}
+
+/// What is needed to go on serving members that are refused after a restart.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cluster", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", default)]
+pub struct Admitted {
+    /// By `namespace/name`.
+    pub members: BTreeMap<String, AdmittedMember>,
+    /// `spec` of parameters that members were admitted with, by their name; the incumbent's by kind and name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[cfg_attr(feature = "cluster", schemars(schema_with = "objects"))]
+    pub parameters: BTreeMap<String, serde_json::Value>,
+}
+
+impl Admitted {
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+}
+
+/// How one was admitted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cluster", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct AdmittedMember {
+    /// A digest of what it said.
+    pub text: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parameters: Option<String>,
+}
+
+/// Objects of any form: whoever reads them checks it.
+#[cfg(feature = "cluster")]
+fn objects(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({
+        "type": "object",
+        "additionalProperties": {"type": "object", "x-kubernetes-preserve-unknown-fields": true},
+    })
 }
 
 /// A list cut to a fixed length, so that the whole object stays far below what the API server stores (1.5 MiB).

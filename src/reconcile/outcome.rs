@@ -6,12 +6,14 @@ use std::sync::Arc;
 #[cfg(feature = "cluster")]
 use portcullis_model::LoadBalancer;
 use portcullis_model::{
-    Address, ChangeSummary, LoadBalancerId, ObjectName, Origin, OwnTargets, Port, Problem, Provider,
+    Address, ChangeSummary, Code, LoadBalancerId, ObjectName, Origin, OwnTargets, Port, Problem, Provider,
     ProviderError, Retry,
 };
 
+#[cfg(feature = "cluster")]
+use super::standing;
 use crate::cluster::object::Ingress;
-use crate::crd::load_balancer::object_name;
+use crate::crd::load_balancer::{Admitted, object_name};
 
 /// What a pass found and did.
 #[derive(Clone, Debug)]
@@ -20,6 +22,14 @@ pub struct Outcome {
     pub end: End,
     /// Ingresses served.
     pub members: Vec<Arc<Ingress>>,
+    /// Those of them that are refused by now, and why; what is served is what they were admitted with.
+    pub standing: BTreeMap<ObjectName, Vec<Problem>>,
+    /// Members of before that are refused by now, and why: of these nobody knows what was admitted, and all stays.
+    pub refused: Vec<(Arc<Ingress>, Vec<Problem>)>,
+    /// Codes of the problems that were recorded before, but for those of refused members.
+    pub recorded: Vec<Code>,
+    /// What members were admitted with.
+    pub admitted: Admitted,
     /// Ingresses that are served no more by any load balancer, but still show the address of this one.
     pub left: Vec<Arc<Ingress>>,
     /// Ingresses being deleted that the AWS Load Balancer Controller still holds for this one, and that it serves no
@@ -48,7 +58,7 @@ pub struct Outcome {
 impl Outcome {
     /// Before anything was found.
     pub fn begin(view: &super::view::View, desired: Option<&LoadBalancer>, problems: Vec<Problem>) -> Self {
-        Self {
+        let mut outcome = Self {
             id: view.snapshot.id.clone(),
             end: End::Resting,
             members: view
@@ -57,6 +67,10 @@ impl Outcome {
                 .iter()
                 .map(|member| member.ingress.clone())
                 .collect(),
+            standing: view.standing.clone(),
+            refused: Vec::new(),
+            recorded: Vec::new(),
+            admitted: standing::record(&view.snapshot.members),
             left: view.left.clone(),
             let_go: Vec::new(),
             ports: desired
@@ -69,7 +83,9 @@ impl Outcome {
             problems,
             own_targets: None,
             left_over: false,
-        }
+        };
+        outcome.add(view.standing.values().flatten().cloned());
+        outcome
     }
 }
 
@@ -219,7 +235,8 @@ impl Hold {
             Self::PlanOnly => "the class only plans: set mode to Apply to make the pending changes",
             Self::Paused => "changes are paused: remove the annotation portcullis.dev/paused to make them",
             Self::MembersRefused => {
-                "its Ingresses are refused, not gone: correct what refuses them, or delete them"
+                "its Ingresses are refused, not gone, and were edited since they were admitted: correct what refuses them, or \
+                 delete them"
             }
             Self::ManyDeletions => {
                 "too many load balancers would be deleted at once: bring the Ingresses back, or confirm with the \

@@ -19,7 +19,7 @@ use portcullis_model::{
     Retry,
 };
 
-use self::recall::{applied, remembered, told};
+use self::recall::{applied, remembered, told, told_codes};
 use super::accounts::Accounts;
 use super::brake::{self, Brake};
 use super::fingerprint;
@@ -30,8 +30,9 @@ use super::records::{RecordError, Records, is_held};
 use super::rounds::{self, Imagined};
 use super::secrets::{SecretError, SecretReader};
 use super::shared::{Asked, Demands, Spanning};
+use super::standing;
 use super::view::View;
-use crate::cluster::index::NotSynced;
+use crate::cluster::index::{NotSynced, Touched};
 use crate::cluster::watch::SharedIndex;
 use crate::crd::Mode;
 use crate::crd::load_balancer::{LoadBalancerResource, LoadBalancerStatus};
@@ -50,6 +51,20 @@ pub struct Site<P: Provider> {
     pub spanning: Spanning<P>,
     pub memory: Memory<P>,
     pub brake: Brake,
+}
+
+impl<P: Provider> Site<P> {
+    /// Lets members that were refused before this process began go on as they are recorded to have been admitted.
+    pub fn recall(&self) -> Touched {
+        let mut index = self.index.lock();
+        let mut touched = Touched::default();
+        for id in self.records.held_ids() {
+            if let Some(status) = self.records.get(&id).and_then(|record| record.status.clone()) {
+                touched.extend(standing::recall(&mut index, &id, &status));
+            }
+        }
+        touched
+    }
 }
 
 /// Why a pass could not come to an outcome.
@@ -87,6 +102,7 @@ pub async fn pass<P: Provider>(
     let translation = translate(&view.snapshot, &site.settings);
     let mut outcome = Outcome::begin(&view, translation.balancer.as_ref(), translation.problems);
     let record = record.as_deref();
+    outcome.recorded = told_codes(record, &outcome);
     let ended = match &translation.balancer {
         Some(desired) => {
             let how = (translation.mode, refused);
@@ -326,6 +342,7 @@ async fn withdraw<P: Provider>(
             outcome.members.push(ingress.clone());
             outcome.add(problems.iter().cloned());
         }
+        outcome.refused.clone_from(&view.refused);
         return Ok(End::Held(Hold::MembersRefused));
     }
     if !view.snapshot.members.is_empty() {

@@ -1,5 +1,6 @@
 //! The index and a record in; one load balancer's snapshot, with those that left it, out.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use portcullis_model::{LoadBalancerId, ObjectName, Problem};
@@ -17,7 +18,9 @@ use crate::crd::load_balancer::LoadBalancerResource;
 #[derive(Debug)]
 pub struct View {
     pub snapshot: Snapshot,
-    /// Recorded as members, and now refused.
+    /// Members that are refused by now, and why: they are served as they were admitted.
+    pub standing: BTreeMap<ObjectName, Vec<Problem>>,
+    /// Recorded as members, and now refused, where nobody knows any more what was admitted of them.
     pub refused: Vec<(Arc<Ingress>, Vec<Problem>)>,
     /// Recorded as members, and now somebody else's, but still showing the recorded address.
     pub left: Vec<Arc<Ingress>>,
@@ -37,6 +40,7 @@ impl View {
         let synced = index.synced()?;
         let mut view = Self {
             snapshot: synced.snapshot(id),
+            standing: synced.standing(id),
             refused: Vec::new(),
             left: Vec::new(),
             leaving: Vec::new(),
@@ -56,9 +60,16 @@ impl View {
             let Some((namespace, name)) = name.split_once('/') else {
                 continue;
             };
-            match synced.ingress(&ObjectName::new(namespace, name)) {
+            let name = ObjectName::new(namespace, name);
+            match synced.ingress(&name) {
                 None | Some((_, Membership::Member { .. })) => {}
+                Some((_, Membership::Refused(_))) if synced.admitted(&name).is_some() => {}
                 Some((ingress, Membership::Refused(problems))) => {
+                    // Where others are served, nothing of it is.
+                    let lost = !view.snapshot.members.is_empty() && status.address.is_some();
+                    if lost && shows(ingress, &status.addresses()) {
+                        view.left.push(ingress.clone());
+                    }
                     view.refused.push((ingress.clone(), problems.clone()));
                 }
                 Some((ingress, Membership::Foreign)) => {

@@ -84,7 +84,9 @@ impl Note {
 /// What a pass has to tell: problems at the Ingress that has them, all others at the record, if there is one.
 pub fn notes(outcome: &Outcome, record: Option<&Regarding>) -> Vec<Note> {
     let mut notes = Vec::new();
-    for problem in &outcome.problems {
+    // Who is refused is told for itself, served or not.
+    let told: BTreeSet<&Problem> = outcome.standing.values().flatten().collect();
+    for problem in outcome.problems.iter().filter(|problem| !told.contains(problem)) {
         let member = outcome
             .members
             .iter()

@@ -1,8 +1,8 @@
 //! Outcomes in, Prometheus text out. Labels come from enums alone: no name, path or message ever makes a series.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicU64;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use portcullis_model::{Code, LoadBalancerId, ObjectName, Problem};
@@ -36,7 +36,7 @@ struct CodeLabels {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Whose {
     LoadBalancer(LoadBalancerId),
-    /// An Ingress that is part of none.
+    /// An Ingress that is refused.
     Refused(ObjectName),
 }
 
@@ -179,18 +179,37 @@ impl Metrics {
         }
         let whose = || Whose::LoadBalancer(outcome.id.clone());
         match &outcome.end {
-            // A pass that rests has not looked for problems: those known still stand.
-            End::Resting | End::Waiting => {}
-            End::Gone => self.problems(whose(), &[]),
+            // A pass that rests has not looked for problems: those known still stand, at first as they are recorded.
+            End::Resting | End::Waiting => {
+                if !self.known().contains_key(&whose()) {
+                    self.problems(whose(), &outcome.recorded);
+                }
+            }
+            End::Gone => {
+                self.problems(whose(), &[]);
+                self.known().remove(&whose());
+            }
             End::Settled { .. } | End::Held(_) | End::Incomplete(_) | End::Failed(_) => {
-                self.problems(whose(), &outcome.problems)
+                // Who is refused is counted for itself, served or not.
+                let refused: BTreeSet<&Problem> = outcome.standing.values().flatten().collect();
+                let problems = outcome
+                    .problems
+                    .iter()
+                    .filter(|problem| !refused.contains(problem));
+                let codes: Vec<Code> = problems.map(|problem| problem.code).collect();
+                self.problems(whose(), &codes);
             }
         }
     }
 
     /// An Ingress is refused for these problems; with none, not any more.
     pub fn refused(&self, ingress: &ObjectName, problems: &[Problem]) {
-        self.problems(Whose::Refused(ingress.clone()), problems);
+        let whose = Whose::Refused(ingress.clone());
+        let codes: Vec<Code> = problems.iter().map(|problem| problem.code).collect();
+        self.problems(whose.clone(), &codes);
+        if codes.is_empty() {
+            self.known().remove(&whose);
+        }
     }
 
     /// A pass could not even begin, or its outcome not be written.
@@ -232,12 +251,12 @@ impl Metrics {
         self.changes.get_or_create(&ChangeLabels { call, outcome }).inc();
     }
 
-    fn problems(&self, whose: Whose, problems: &[Problem]) {
+    fn problems(&self, whose: Whose, codes: &[Code]) {
         let mut counts: BTreeMap<Code, i64> = BTreeMap::new();
-        for problem in problems {
-            *counts.entry(problem.code).or_default() += 1;
+        for code in codes {
+            *counts.entry(*code).or_default() += 1;
         }
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known();
         let before = known.remove(&whose).unwrap_or_default();
         for (sign, counts) in [(-1, &before), (1, &counts)] {
             for (code, count) in counts {
@@ -246,9 +265,11 @@ impl Metrics {
                     .inc_by(sign * count);
             }
         }
-        if !counts.is_empty() {
-            known.insert(whose, counts);
-        }
+        known.insert(whose, counts);
+    }
+
+    fn known(&self) -> MutexGuard<'_, BTreeMap<Whose, BTreeMap<Code, i64>>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -274,6 +295,10 @@ mod tests {
                 .iter()
                 .map(|code| Problem::new(*code, Origin::new("ingress", ObjectName::new("a", "b"), ""), "m"))
                 .collect(),
+            standing: Default::default(),
+            refused: Vec::new(),
+            recorded: Vec::new(),
+            admitted: Default::default(),
             own_targets: None,
             left_over: false,
         }
@@ -321,6 +346,44 @@ mod tests {
         ] {
             metrics.pass(&outcome(end, &codes), Duration::ZERO, 0.0);
             assert_eq!(line(&metrics.text()).as_deref(), Some(want), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_process_that_rests_from_its_start_counts_what_is_recorded() {
+        let metrics = Metrics::default();
+        for (name, end, recorded, want) in [
+            ("at first", End::Resting, vec![Code::HostInvalid; 2], 2),
+            (
+                "once known, the record is no news",
+                End::Resting,
+                vec![Code::HostInvalid],
+                2,
+            ),
+            ("it looked", settled(), vec![Code::HostInvalid], 0),
+            ("and rests", End::Resting, vec![Code::HostInvalid], 0),
+        ] {
+            let outcome = Outcome {
+                recorded,
+                ..outcome(end, &[])
+            };
+            metrics.pass(&outcome, Duration::ZERO, 0.0);
+            let line = format!("portcullis_problems{{code=\"HostInvalid\"}} {want}\n");
+            assert!(metrics.text().contains(&line), "{name}: {}", metrics.text());
+        }
+    }
+
+    #[test]
+    fn one_that_is_refused_and_served_is_counted_once() {
+        let metrics = Metrics::default();
+        let mut outcome = outcome(settled(), &[Code::ClassNotFound, Code::HostInvalid]);
+        let refused = vec![outcome.problems[0].clone()];
+        metrics.refused(&ObjectName::new("a", "b"), &refused);
+        outcome.standing.insert(ObjectName::new("a", "b"), refused);
+        metrics.pass(&outcome, Duration::ZERO, 0.0);
+        for code in ["ClassNotFound", "HostInvalid"] {
+            let line = format!("portcullis_problems{{code=\"{code}\"}} 1\n");
+            assert!(metrics.text().contains(&line), "{}", metrics.text());
         }
     }
 

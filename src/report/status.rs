@@ -1,5 +1,7 @@
 //! What a pass found in, the status of its load balancer and of its Ingresses out. Pure; bounded in size.
 
+use std::sync::Arc;
+
 use portcullis_model::{Address, Problem, ProviderError, Verb};
 
 use crate::cluster::object::{Ingress, IngressAddress, IngressAddressPort};
@@ -96,6 +98,11 @@ pub fn load_balancer(
             .clone()
             .unwrap_or_else(|| before.own_targets.clone()),
         secrets,
+        // Of members that are all refused the last word is what is recorded.
+        admitted: match outcome.admitted.is_empty() {
+            true => before.admitted.clone(),
+            false => outcome.admitted.clone(),
+        },
     })
 }
 
@@ -108,8 +115,9 @@ pub fn ingress(outcome: &Outcome, member: &Ingress) -> Vec<IngressAddress> {
     else {
         return Vec::new();
     };
-    let error =
-        first_of(&outcome.problems, member).map(|problem| format!("portcullis.dev/{}", problem.code).into());
+    let refused = outcome.standing.get(&member.meta.name);
+    let first = refused.and_then(|problems| problems.first());
+    let error = first.or_else(|| first_of(&outcome.problems, member)).map(code);
     let entry = |address: &Address, ports: Vec<IngressAddressPort>| {
         let (hostname, ip) = match address {
             Address::Hostname(_) => (Some(text_of(address).into()), None),
@@ -127,6 +135,21 @@ pub fn ingress(outcome: &Outcome, member: &Ingress) -> Vec<IngressAddress> {
     std::iter::once(entry(address, ports.collect()))
         .chain(further)
         .collect()
+}
+
+/// The status of an Ingress that is refused, and of which nothing newer is known: the addresses it shows, each port with
+/// the reason.
+pub fn refused(ingress: &Ingress, problems: &[Problem]) -> Vec<IngressAddress> {
+    let mut status = ingress.status.clone();
+    for port in status.iter_mut().flat_map(|entry| &mut entry.ports) {
+        port.error = problems.first().map(code);
+    }
+    status
+}
+
+/// A problem as the status of a port says it: with the prefix that the API asks of codes that are not Kubernetes' own.
+fn code(problem: &Problem) -> Arc<str> {
+    format!("portcullis.dev/{}", problem.code).into()
 }
 
 fn first_of<'a>(problems: &'a [Problem], member: &Ingress) -> Option<&'a Problem> {
@@ -270,6 +293,7 @@ mod tests {
 
     use super::*;
     use crate::cluster::object::Meta;
+    use crate::crd::load_balancer::AdmittedMember;
     use crate::reconcile::outcome::{Hold, Seen};
 
     fn member(name: &str) -> Arc<Ingress> {
@@ -281,6 +305,7 @@ mod tests {
                 deleting: false,
                 annotations: BTreeMap::new(),
             },
+            generation: 0,
             class_name: None,
             default_backend: None,
             tls: Vec::new(),
@@ -307,6 +332,10 @@ mod tests {
             made: Vec::new(),
             pending: Vec::new(),
             problems: Vec::new(),
+            standing: Default::default(),
+            refused: Vec::new(),
+            recorded: Vec::new(),
+            admitted: Default::default(),
             own_targets: None,
             left_over: false,
         }
@@ -511,6 +540,15 @@ mod tests {
                 fields: Vec::new(),
             })
             .collect();
+        let spec = serde_json::json!("p".repeat(crate::reconcile::standing::ROOM));
+        outcome.admitted.parameters.insert("p".into(), spec);
+        outcome.admitted.members.insert(
+            "m".into(),
+            AdmittedMember {
+                text: String::new(),
+                parameters: None,
+            },
+        );
         let status = load_balancer(&outcome, &LoadBalancerStatus::default(), "t").unwrap();
         let size = serde_json::to_string(&status).unwrap().len();
         assert!(size < 1 << 20, "{size} bytes");

@@ -88,6 +88,9 @@ impl Reporter {
                 self.ingress(member, &status::ingress(outcome, member)).await?;
             }
         }
+        for (member, problems) in &outcome.refused {
+            self.ingress(member, &status::refused(member, problems)).await?;
+        }
         for left in &outcome.left {
             self.ingress(left, &[]).await?;
         }

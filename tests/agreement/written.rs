@@ -240,6 +240,7 @@ fn objects(all: &[Written]) -> Vec<Object> {
             .extend(more.map(|(k, v)| (k.as_str().into(), v.as_str().into())));
         objects.push(Object::Ingress(Ingress {
             meta,
+            generation: 0,
             class_name: None,
             default_backend: written.default_backend.then(|| backend("default")),
             tls: Vec::new(),

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use portcullis_model::Provider;
 use serde_json::json;
 
+use super::standing::told;
 use super::{change, one_more, remove_all};
-use crate::world::{CLASSES, INGRESSES, RECORDS, Running, World, condition, ingress, until, with};
+use crate::world::{CLASSES, INGRESSES, RECORDS, Running, World, ingress, until, with};
 
 async fn made<P: Provider>(world: &Arc<World>, provider: P, names: &'static [&'static str]) -> Running {
     let running = world.control(provider).await;
@@ -47,22 +48,12 @@ async fn what_was_refused_before_it_went_is_cleaned_up_too() {
         world.patch(&format!("{INGRESSES}/lone"), &mistake);
     })
     .await;
-    held(&world, "shop.lone").await;
+    told(&world, "shop.lone", "GroupNameInvalid").await;
     with(&world, |world| world.delete(&format!("{CLASSES}/alb"))).await;
-    held(&world, "shop.other").await;
+    told(&world, "shop.other", "ClassNotFound").await;
     remove_all(&world, &["lone", "other"]).await;
     assert_eq!(with(&world, World::everything).await, nothing);
     running.stop().await;
-}
-
-/// Waits until the record says that its members are refused, and that nothing was deleted.
-async fn held(world: &Arc<World>, record: &'static str) {
-    until(world, "its members are refused", move |world| {
-        let record = world.get(&format!("{RECORDS}/{record}"))?;
-        let refused = record.to_string().contains("MembersRefused");
-        (refused && condition(&record, "Settled") == "False").then_some(())
-    })
-    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

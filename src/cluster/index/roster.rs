@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use portcullis_model::{LoadBalancerId, ObjectName};
 
-use super::Touched;
+use super::{Admitted, Touched};
 use crate::cluster::membership::{CertificateSearch, Membership, Names};
 use crate::cluster::object::Ingress;
 
@@ -15,7 +15,9 @@ use crate::cluster::object::Ingress;
 pub(super) struct Entry {
     pub(super) ingress: Arc<Ingress>,
     pub(super) membership: Membership,
-    /// Empty unless it is a member.
+    /// What is served of it: of a member itself, of one that is refused what it was before.
+    pub(super) admitted: Option<Admitted>,
+    /// Named by what is served.
     pub(super) names: Names,
 }
 
@@ -46,8 +48,8 @@ impl Roster {
         self.entries.get(name).map(|entry| &entry.ingress)
     }
 
-    pub(super) fn membership(&self, name: &ObjectName) -> Option<&Membership> {
-        self.entries.get(name).map(|entry| &entry.membership)
+    pub(super) fn entry(&self, name: &ObjectName) -> Option<&Entry> {
+        self.entries.get(name)
     }
 
     /// Load balancers that have a member, in order.
@@ -75,31 +77,25 @@ impl Roster {
         self.refused.iter().filter_map(|name| self.entries.get(name))
     }
 
-    pub(super) fn put(
-        &mut self,
-        ingress: Arc<Ingress>,
-        membership: Membership,
-        names: Names,
-        touched: &mut Touched,
-    ) {
+    pub(super) fn put(&mut self, entry: Entry, touched: &mut Touched) {
+        let ingress = &entry.ingress;
         let name = ingress.meta.name.clone();
         self.remove(&name, touched);
-        touched.membership(&name, &membership);
+        touched.entry(&entry);
         if ingress.meta.deleting {
             for id in &ingress.held_for {
                 touched.load_balancers.insert(id.clone());
                 self.leaving.entry(id.clone()).or_default().insert(name.clone());
             }
         }
-        match &membership {
-            Membership::Foreign => {}
-            Membership::Member { id, .. } => {
-                self.members.entry(id.clone()).or_default().insert(name.clone());
-            }
-            Membership::Refused(_) => {
-                self.refused.insert(name.clone());
-            }
+        if let Some(admitted) = &entry.admitted {
+            let members = self.members.entry(admitted.id.clone()).or_default();
+            members.insert(name.clone());
         }
+        if let Membership::Refused(_) = entry.membership {
+            self.refused.insert(name.clone());
+        }
+        let names = &entry.names;
         for service in &names.services {
             self.by_service
                 .entry(service.clone())
@@ -119,28 +115,18 @@ impl Roster {
                 searching.insert(name.clone());
             }
         }
-        self.entries.insert(
-            name,
-            Entry {
-                ingress,
-                membership,
-                names,
-            },
-        );
+        self.entries.insert(name, entry);
     }
 
     pub(super) fn remove(&mut self, name: &ObjectName, touched: &mut Touched) {
         let Some(entry) = self.entries.remove(name) else {
             return;
         };
-        touched.membership(name, &entry.membership);
-        match &entry.membership {
-            Membership::Foreign => {}
-            Membership::Member { id, .. } => unlink(&mut self.members, id, name),
-            Membership::Refused(_) => {
-                self.refused.remove(name);
-            }
+        touched.entry(&entry);
+        if let Some(admitted) = &entry.admitted {
+            unlink(&mut self.members, &admitted.id, name);
         }
+        self.refused.remove(name);
         for id in &entry.ingress.held_for {
             unlink(&mut self.leaving, id, name);
         }
@@ -171,9 +157,10 @@ impl Roster {
 
     fn touch(&self, ingresses: Option<&BTreeSet<ObjectName>>, touched: &mut Touched) {
         for name in ingresses.into_iter().flatten() {
-            if let Some(entry) = self.entries.get(name) {
-                touched.membership(name, &entry.membership);
-            }
+            let served = self.entries.get(name).and_then(|entry| entry.admitted.as_ref());
+            touched
+                .load_balancers
+                .extend(served.map(|admitted| admitted.id.clone()));
         }
     }
 }

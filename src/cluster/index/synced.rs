@@ -6,10 +6,11 @@ use std::sync::Arc;
 use portcullis_model::{LoadBalancerId, ObjectName, Problem};
 use thiserror::Error;
 
+use super::admitted::Admitted;
 use super::roster::Entry;
 use super::{Index, SecretsMode};
 use crate::cluster::membership::{CertificateSearch, Membership};
-use crate::cluster::object::{Ingress, IngressClass, Kind, Pod};
+use crate::cluster::object::{Ingress, Kind, Pod};
 use crate::cluster::snapshot::{Member, Parameters, Secrets, Snapshot};
 
 /// Some kinds have not been listed yet.
@@ -37,7 +38,7 @@ impl<'a> Synced<'a> {
         self.index.roster.ids()
     }
 
-    /// Ingresses that are ours but part of no load balancer, and why, by name.
+    /// Ingresses that are ours and refused, and why, by name.
     pub fn refused(&self) -> impl Iterator<Item = (&'a Arc<Ingress>, &'a [Problem])> {
         self.index
             .roster
@@ -50,8 +51,23 @@ impl<'a> Synced<'a> {
 
     /// An Ingress, and where it belongs.
     pub fn ingress(&self, name: &ObjectName) -> Option<(&'a Arc<Ingress>, &'a Membership)> {
-        let roster = &self.index.roster;
-        roster.get(name).zip(roster.membership(name))
+        let entry = self.index.roster.entry(name)?;
+        Some((&entry.ingress, &entry.membership))
+    }
+
+    /// What is served of an Ingress; none where nothing is.
+    pub fn admitted(&self, name: &ObjectName) -> Option<&'a Admitted> {
+        self.index.roster.entry(name)?.admitted.as_ref()
+    }
+
+    /// Members of a load balancer that are refused by now, and served as they were admitted; and why.
+    pub fn standing(&self, id: &LoadBalancerId) -> BTreeMap<ObjectName, Vec<Problem>> {
+        let members = self.index.roster.members(id);
+        let refused = members.filter_map(|entry| match &entry.membership {
+            Membership::Refused(problems) => Some((entry.ingress.meta.name.clone(), problems.clone())),
+            Membership::Foreign | Membership::Member { .. } => None,
+        });
+        refused.collect()
     }
 
     /// Ingresses being deleted that the AWS Load Balancer Controller holds for this load balancer, with the parameters
@@ -63,7 +79,7 @@ impl<'a> Synced<'a> {
                 .class_name
                 .as_ref()
                 .and_then(|name| index.classes.get(name));
-            class.map_or(Parameters::None, |class| self.parameters(class))
+            index.parameters_of(class.map(|class| &**class))
         };
         let leaving = index.roster.leaving(id);
         leaving
@@ -109,7 +125,7 @@ impl<'a> Synced<'a> {
         };
         let mut secrets = BTreeMap::new();
         for entry in index.roster.members(id) {
-            snapshot.members.push(self.member(entry));
+            snapshot.members.extend(self.member(entry));
             for name in &entry.names.services {
                 if snapshot.services.contains_key(name) {
                     continue;
@@ -148,37 +164,16 @@ impl<'a> Synced<'a> {
         snapshot
     }
 
-    fn member(&self, entry: &Entry) -> Member {
-        let class = match &entry.membership {
-            Membership::Member {
-                class: Some(class), ..
-            } => self.index.classes.get(class).cloned(),
-            Membership::Member { class: None, .. } | Membership::Foreign | Membership::Refused(_) => None,
-        };
-        Member {
-            parameters: class
-                .as_deref()
-                .map_or(Parameters::None, |class| self.parameters(class)),
-            class,
+    fn member(&self, entry: &Entry) -> Option<Member> {
+        let admitted = entry.admitted.as_ref()?;
+        Some(Member {
+            ingress: admitted.ingress.clone(),
+            parameters: admitted.parameters.clone(),
             namespace: self
                 .index
                 .namespaces
                 .get(&entry.ingress.meta.name.namespace)
                 .cloned(),
-            ingress: entry.ingress.clone(),
-        }
-    }
-
-    fn parameters(&self, class: &IngressClass) -> Parameters {
-        let Some(named) = &class.parameters else {
-            return Parameters::None;
-        };
-        let Some(key) = named.key() else {
-            return Parameters::Foreign;
-        };
-        match self.index.parameters.get(&key) {
-            Some(parameters) => Parameters::Found(parameters.clone()),
-            None => Parameters::Missing,
-        }
+        })
     }
 }

@@ -21,6 +21,8 @@ pub(super) struct IngressWire {
     #[serde(default, deserialize_with = "object::one")]
     status: Option<Status>,
     #[serde(skip)]
+    generation: i64,
+    #[serde(skip)]
     finalizers: Vec<Arc<str>>,
 }
 
@@ -128,6 +130,7 @@ impl Wire for IngressWire {
 
     fn metadata(&mut self) -> MetaWire {
         let mut metadata = self.metadata.take().unwrap_or_default();
+        self.generation = metadata.generation.unwrap_or_default();
         self.finalizers = metadata.finalizers.take().unwrap_or_default();
         metadata
     }
@@ -145,6 +148,7 @@ impl Wire for IngressWire {
         Ok(Object::Ingress(Ingress {
             held_for: held_for.collect(),
             meta,
+            generation: self.generation,
             class_name: spec.ingress_class_name,
             default_backend: default_backend.transpose()?,
             tls: tls

@@ -24,6 +24,7 @@ pub(super) struct MetaWire {
     uid: Option<Arc<str>>,
     creation_timestamp: Option<Arc<str>>,
     deletion_timestamp: Option<Arc<str>>,
+    pub(super) generation: Option<i64>,
     pub(super) finalizers: Option<Vec<Arc<str>>>,
     annotations: Option<Texts>,
     pub(super) labels: Option<Texts>,

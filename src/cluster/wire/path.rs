@@ -17,7 +17,6 @@ const UNREAD: &[&str] = &[
     "metadata.deletionGracePeriodSeconds",
     "metadata.finalizers",
     "metadata.generateName",
-    "metadata.generation",
     "metadata.managedFields",
     "metadata.ownerReferences",
     "metadata.resourceVersion",

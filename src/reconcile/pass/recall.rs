@@ -6,7 +6,8 @@ use std::sync::Arc;
 use portcullis_model::{Code, LoadBalancer, ObjectName, OwnTargets, Provider, ProviderError, Retry};
 
 use super::{Failure, Site};
-use crate::crd::load_balancer::LoadBalancerResource;
+use crate::crd::load_balancer::{LoadBalancerResource, ProblemRef};
+use crate::reconcile::outcome::Outcome;
 use crate::reconcile::records::RecordError;
 
 /// What this cluster has registered, or is about to, in groups where other clusters register targets, too: as
@@ -67,4 +68,18 @@ pub(super) fn applied(record: Option<&LoadBalancerResource>) -> BTreeMap<ObjectN
         Some((ObjectName::new(namespace, name), version.as_str().into()))
     });
     named.collect()
+}
+
+/// Codes of the problems that the last pass told, but for those of members that are refused, who are told for
+/// themselves.
+pub(super) fn told_codes(record: Option<&LoadBalancerResource>, outcome: &Outcome) -> Vec<Code> {
+    let status = record.and_then(|record| record.status.as_ref());
+    let recorded = status.into_iter().flat_map(|status| &status.problems.first);
+    let refused = |told: &ProblemRef| {
+        let mut refused = outcome.standing.values().flatten();
+        refused.any(|problem| problem.code.as_str() == told.code && problem.at.to_string() == told.at)
+    };
+    let others = recorded.filter(|told| !refused(told));
+    let code = |told: &ProblemRef| Code::ALL.iter().find(|code| code.as_str() == told.code).copied();
+    others.filter_map(code).collect()
 }
