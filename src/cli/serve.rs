@@ -91,7 +91,7 @@ pub(super) struct ServeArgs {
     /// Log one of so many requests; those answered 500 or more are logged all
     #[arg(long, value_name = "N", default_value_t = NonZeroU32::MIN, value_parser = at_least_one::<NonZeroU32>)]
     access_log_one_in: NonZeroU32,
-    /// Who reads and writes HTTP/1.1 on clients' connections
+    /// Who reads and writes HTTP/1.1, with clients and with backends
     #[arg(long, value_enum, value_name = "ENGINE", default_value_t = Http1EngineName::Hyper)]
     http1_engine: Http1EngineName,
 }

@@ -108,6 +108,8 @@ struct TooLong;
 pub(crate) enum Source {
     Hyper(Incoming),
     Own(http1::Body),
+    /// Of a backend, by our own engine.
+    Answer(http1::AnswerBody),
 }
 
 impl From<Incoming> for Source {
@@ -122,11 +124,18 @@ impl From<http1::Body> for Source {
     }
 }
 
+impl From<http1::AnswerBody> for Source {
+    fn from(body: http1::AnswerBody) -> Self {
+        Self::Answer(body)
+    }
+}
+
 impl Source {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match self {
             Self::Hyper(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
             Self::Own(body) => body.poll_frame(cx).map_err(Into::into),
+            Self::Answer(body) => body.poll_frame(cx).map_err(Into::into),
         }
     }
 
@@ -134,6 +143,7 @@ impl Source {
         match self {
             Self::Hyper(body) => body.is_end_stream(),
             Self::Own(body) => body.is_end_stream(),
+            Self::Answer(body) => body.is_end_stream(),
         }
     }
 
@@ -141,6 +151,7 @@ impl Source {
         match self {
             Self::Hyper(body) => body.size_hint(),
             Self::Own(body) => body.size_hint(),
+            Self::Answer(body) => body.size_hint(),
         }
     }
 }
@@ -203,10 +214,7 @@ impl Body for RequestBody {
         this.idle.stop();
         this.progress.on_client.set(false);
         this.progress.last.set(Instant::now());
-        if let Source::Hyper(inner) = inner
-            && this.is_http2
-            && is_cut(inner, &frame)
-        {
+        if this.is_http2 && is_cut(inner, &frame) {
             this.progress.failed.set(Some(Unfinished::Broken));
             return Poll::Ready(Some(Err(Reset.into())));
         }
@@ -242,7 +250,7 @@ impl Body for RequestBody {
 }
 
 /// Whether the frame says that all has come of a body of HTTP/2, and it has not.
-fn is_cut<T>(body: &Incoming, frame: &Option<T>) -> bool {
+fn is_cut<T>(body: &Source, frame: &Option<T>) -> bool {
     frame.is_none() && !body.is_end_stream()
 }
 
@@ -274,6 +282,15 @@ impl ResponseBody {
             content: Content::Backend(body),
             open: None,
             noted: None,
+        }
+    }
+
+    /// Sends on what is left of the request while the client takes nothing of the answer.
+    pub(crate) fn poll_sending(&mut self, cx: &mut Context<'_>) {
+        if let Content::Backend(body) = &mut self.content
+            && let Source::Answer(answer) = &mut body.inner
+        {
+            answer.poll_sending(cx);
         }
     }
 
@@ -311,7 +328,7 @@ impl Content {
 
 /// The body of a backend's response. When it ends, its connection goes back to the pool.
 pub(crate) struct BackendBody {
-    inner: Incoming,
+    inner: Source,
     is_http2: bool,
     /// Whether the client takes a status of gRPC for an end.
     to_grpc: bool,
@@ -325,7 +342,7 @@ pub(crate) struct BackendBody {
 
 impl BackendBody {
     pub(crate) fn new(
-        inner: Incoming,
+        inner: Source,
         idle: Duration,
         under_way: UnderWay,
         lease: Lease,
@@ -413,7 +430,7 @@ impl Content {
             Self::Backend(body) if body.is_excused => return Poll::Ready(None),
             Self::Backend(body) => body,
         };
-        let Poll::Ready(frame) = Pin::new(&mut body.inner).poll_frame(cx) else {
+        let Poll::Ready(frame) = body.inner.poll_frame(cx) else {
             ready!(body.idle.poll_over(cx));
             return Poll::Ready(body.fail(Stalled("the backend").into(), answer::GRPC_DEADLINE_EXCEEDED));
         };
@@ -431,7 +448,7 @@ impl Content {
                 Some(Ok(frame))
             }
             // The connection is broken: it is dropped with the body.
-            Some(Err(error)) => body.fail(error.into(), answer::GRPC_UNAVAILABLE),
+            Some(Err(error)) => body.fail(error, answer::GRPC_UNAVAILABLE),
         })
     }
 }

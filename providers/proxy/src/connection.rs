@@ -97,7 +97,7 @@ async fn serve_tls(worker: Rc<Worker>, stream: TcpStream, peer: Peer) -> Ended {
     if stream.get_ref().1.alpn_protocol() == Some(ALPN_H2) {
         http2(worker, stream, peer, shown).await
     } else if worker.settings.http1_engine == Http1Engine::Own {
-        let stream = Stream::Tls(Box::new(stream));
+        let stream = Stream::Tls(Box::new(stream.into()));
         let ending = ending(&worker);
         http1::serve(worker, stream, BytesMut::new(), peer, shown, ending).await
     } else {

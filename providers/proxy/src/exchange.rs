@@ -19,6 +19,7 @@ use crate::forward::{Answered, Ask, forward};
 use crate::head::{self, Asked};
 use crate::lookup::{Found, RequestHead};
 use crate::mutual::Shown;
+use crate::pools::Sender;
 use crate::rewrite::rewrite;
 use crate::serving::ServingState;
 use crate::table::{Action, Forward, ListenerTable, Route};
@@ -363,11 +364,19 @@ fn switch(worker: &Worker, answered: Answered, client: ClientSide) -> Response<R
     let Answered {
         mut response,
         under_way,
-        lease: _,
+        lease,
     } = answered;
-    let backend = Upgrade::Hyper(hyper::upgrade::on(&mut response));
+    let hypers = hyper::upgrade::on(&mut response);
     let protocol = response.headers().get(UPGRADE).cloned();
-    let (mut parts, _) = response.into_parts();
+    let (mut parts, body) = response.into_parts();
+    // It holds the connection, too.
+    drop(body);
+    let backend = match lease.sender {
+        Sender::Http1(_) | Sender::Http2(_) => Upgrade::Hyper(hypers),
+        Sender::Own(link) => Rc::try_unwrap(link).map_or(Upgrade::Never, |link| {
+            Upgrade::Here(Box::new(link.into_inner().detach()))
+        }),
+    };
     fields::strip_response(&mut parts.headers);
     parts
         .headers

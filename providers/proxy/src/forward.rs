@@ -11,19 +11,18 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::Either;
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
 use http_body::Body;
-use hyper::body::Incoming;
 use portcullis_model::BackendVersion;
 use tokio::time::timeout_at;
 
 use crate::answer::{self, Failure};
 use crate::balance::LiveBackend;
-use crate::body::{Progress, RequestBody, Unfinished};
+use crate::body::{Progress, RequestBody, Source, Unfinished};
 use crate::fields::Hop;
+use crate::http1::{self, NoAnswer};
 use crate::pools::{ConnectError, Key, Lease, Sender};
 use crate::target::{LiveTarget, UnderWay};
 use crate::worker::Worker;
@@ -45,7 +44,7 @@ pub(crate) struct Ask {
 
 /// What a backend answered, with what is held until its body is over.
 pub(crate) struct Answered {
-    pub(crate) response: Response<Incoming>,
+    pub(crate) response: Response<Source>,
     pub(crate) under_way: UnderWay,
     pub(crate) lease: Lease,
 }
@@ -173,7 +172,7 @@ fn unreachable(backend: &LiveBackend, error: &ConnectError) -> Failure {
     Failure::new(status, format!("{} takes no connection", backend.id))
 }
 
-fn broken(backend: &LiveBackend, error: &hyper::Error) -> Failure {
+fn broken(backend: &LiveBackend, error: &Lost) -> Failure {
     tracing::debug!(
         error = error as &dyn std::error::Error,
         "failed to get an answer of {}",
@@ -258,8 +257,27 @@ enum Unsent {
     /// With the request, where nothing of it was sent.
     Broken {
         request: Option<Box<Request<RequestBody>>>,
-        error: hyper::Error,
+        error: Lost,
     },
+}
+
+/// What went wrong on the way.
+#[derive(Debug, thiserror::Error)]
+enum Lost {
+    #[error("{0}")]
+    Hyper(#[source] hyper::Error),
+    #[error("{0}")]
+    Own(#[source] NoAnswer),
+}
+
+impl Lost {
+    /// Whether the backend has answered, but with no HTTP.
+    fn is_parse(&self) -> bool {
+        match self {
+            Self::Hyper(error) => error.is_parse(),
+            Self::Own(error) => error.is_parse(),
+        }
+    }
 }
 
 /// Sends, and waits for the head of the answer. The time starts anew with every piece of the request's body, and does
@@ -269,19 +287,35 @@ async fn send(
     request: Request<RequestBody>,
     progress: &Rc<Progress>,
     limit: Duration,
-) -> Result<Response<Incoming>, Unsent> {
-    let answer = match sender {
-        Sender::Http1(sender) => Either::Left(sender.try_send_request(request)),
-        Sender::Http2(sender) => Either::Right(sender.try_send_request(request)),
+) -> Result<Response<Source>, Unsent> {
+    let answer = async {
+        let lost = |mut error: hyper::client::conn::TrySendError<Request<RequestBody>>| Unsent::Broken {
+            request: error.take_message().map(Box::new),
+            error: Lost::Hyper(error.into_error()),
+        };
+        match sender {
+            Sender::Http1(sender) => {
+                let answered = sender.try_send_request(request).await;
+                answered.map(|answer| answer.map(Source::from)).map_err(lost)
+            }
+            Sender::Http2(sender) => {
+                let answered = sender.try_send_request(request).await;
+                answered.map(|answer| answer.map(Source::from)).map_err(lost)
+            }
+            Sender::Own(link) => match http1::ask(link, request).await {
+                Ok(answer) => Ok(answer.map(Source::from)),
+                Err(error) => Err(Unsent::Broken {
+                    request: None,
+                    error: Lost::Own(error),
+                }),
+            },
+        }
     };
     let mut answer = pin!(answer);
     let mut deadline = tokio::time::Instant::now() + limit;
     loop {
         if let Ok(answered) = timeout_at(deadline, answer.as_mut()).await {
-            return answered.map_err(|mut error| Unsent::Broken {
-                request: error.take_message().map(Box::new),
-                error: error.into_error(),
-            });
+            return answered;
         }
         let since = if progress.waits_on_client() {
             deadline

@@ -1,15 +1,18 @@
-//! An HTTP/1.1 engine of our own: a client's connection in, its requests answered out.
+//! An HTTP/1.1 engine of our own: a client's connection in, its requests answered out; and the same towards backends.
 //!
 //! `decode` and `encode` are sans-io: bytes in, events out, and the other way round, with no socket and no clock.
-//! `wire` holds a connection's socket and buffers, and `serve` is what happens on it. What the engine does not say by
+//! `wire` holds a client's socket and buffers, and `serve` is what happens on it; `answer` and `link` are a backend's. What the engine does not say by
 //! type: a message is framed anew on each side, and what could be framed in two ways is refused.
 
+mod answer;
 mod chunks;
 mod decode;
 mod encode;
 mod fields;
+mod link;
 mod serve;
 mod wire;
 
+pub(crate) use link::{AnswerBody, Link, NoAnswer, ask};
 pub(crate) use serve::{Ending, serve};
 pub(crate) use wire::{Body, Detached, Stream};

@@ -24,8 +24,9 @@ use tokio_rustls::TlsConnector;
 use tracing::debug;
 
 use crate::body::{Progress, RequestBody};
+use crate::http1::{Link, Stream as Socket};
 use crate::serving::ServingState;
-use crate::settings::Settings;
+use crate::settings::{Http1Engine, Settings};
 use crate::tasks::Tasks;
 use crate::tls;
 
@@ -79,8 +80,36 @@ pub(crate) struct Pools {
 }
 
 struct Kept {
-    sender: http1::SendRequest<RequestBody>,
+    sender: Idle,
     since: Instant,
+}
+
+/// A connection of HTTP/1.1 without a request.
+enum Idle {
+    Hyper(http1::SendRequest<RequestBody>),
+    Own(Rc<RefCell<Link>>),
+}
+
+impl Idle {
+    fn is_closed(&self) -> bool {
+        match self {
+            Self::Hyper(sender) => sender.is_closed(),
+            Self::Own(link) => link.borrow_mut().is_stale(),
+        }
+    }
+
+    /// To send on, if it can be used at once: one whose end is not settled yet is not waited for.
+    fn ready(self) -> Option<Sender> {
+        match self {
+            Self::Hyper(mut sender) => {
+                matches!(sender.ready().now_or_never(), Some(Ok(()))).then_some(Sender::Http1(sender))
+            }
+            Self::Own(link) => {
+                let is_stale = link.borrow_mut().is_stale();
+                (!is_stale).then_some(Sender::Own(link))
+            }
+        }
+    }
 }
 
 /// The HTTP/2 connections to one target.
@@ -116,6 +145,8 @@ pub(crate) struct Lease {
 
 pub(crate) enum Sender {
     Http1(http1::SendRequest<RequestBody>),
+    /// HTTP/1.1 by our own engine.
+    Own(Rc<RefCell<Link>>),
     Http2(http2::SendRequest<RequestBody>),
 }
 
@@ -144,11 +175,16 @@ impl Lease {
 
     /// Keeps the connection for the next request, if this one's body and answer are over.
     pub(crate) fn give_back(self) {
-        if let Sender::Http1(sender) = self.sender
-            && self.progress.is_some_and(|p| p.is_finished())
-            && !sender.is_closed()
-        {
-            self.pools.keep(self.key, sender);
+        if !self.progress.is_some_and(|progress| progress.is_finished()) {
+            return;
+        }
+        match self.sender {
+            Sender::Http1(sender) if !sender.is_closed() => self.pools.keep(self.key, Idle::Hyper(sender)),
+            Sender::Own(link) if link.borrow().is_free() => {
+                link.borrow_mut().rest();
+                self.pools.keep(self.key, Idle::Own(link));
+            }
+            Sender::Http1(_) | Sender::Own(_) | Sender::Http2(_) => {}
         }
     }
 }
@@ -182,14 +218,14 @@ impl Pools {
             progress: None,
         };
         if key.http2 {
-            let (sender, stream, is_reused) = self.multiplexed(key, fresh).await?;
+            let (sender, stream, is_reused) = Box::pin(self.multiplexed(key, fresh)).await?;
             return Ok(lease(sender, Some(stream), is_reused));
         }
         if !fresh && let Some(sender) = self.kept(key) {
-            return Ok(lease(Sender::Http1(sender), None, true));
+            return Ok(lease(sender, None, true));
         }
-        let sender = self.within_limit(self.open_http1(key)).await?;
-        Ok(lease(Sender::Http1(sender), None, false))
+        let sender = Box::pin(self.within_limit(self.open_http1(key))).await?;
+        Ok(lease(sender, None, false))
     }
 
     async fn within_limit<T>(
@@ -203,19 +239,18 @@ impl Pools {
     }
 
     /// The connection used last, because it is the least likely to have been closed meanwhile.
-    fn kept(&self, key: Key) -> Option<http1::SendRequest<RequestBody>> {
+    fn kept(&self, key: Key) -> Option<Sender> {
         let mut http1 = self.http1.borrow_mut();
         let kept = http1.get_mut(&key)?;
-        while let Some(mut last) = kept.pop() {
-            // One whose end is not settled yet (`None`) is not waited for.
-            if let Some(Ok(())) = last.sender.ready().now_or_never() {
-                return Some(last.sender);
+        while let Some(last) = kept.pop() {
+            if let Some(sender) = last.sender.ready() {
+                return Some(sender);
             }
         }
         None
     }
 
-    fn keep(&self, key: Key, sender: http1::SendRequest<RequestBody>) {
+    fn keep(&self, key: Key, sender: Idle) {
         // A target that left the configuration while it answered gets no further request.
         if !self.live.load().targets().contains_key(&key.address) {
             return;
@@ -248,13 +283,23 @@ impl Pools {
         .await
     }
 
-    async fn open_http1(&self, key: Key) -> Result<http1::SendRequest<RequestBody>, ConnectError> {
+    async fn open_http1(&self, key: Key) -> Result<Sender, ConnectError> {
         let stream = connect(key.address).await?;
-        if key.tls {
-            self.http1_over(self.encrypt(stream, key).await?).await
-        } else {
-            self.http1_over(stream).await
+        if self.settings.http1_engine == Http1Engine::Own {
+            let stream = if key.tls {
+                Socket::Tls(Box::new(self.encrypt(stream, key).await?.into()))
+            } else {
+                Socket::Plain(stream)
+            };
+            let link = Link::new(stream, self.settings.limits.head_bytes);
+            return Ok(Sender::Own(Rc::new(RefCell::new(link))));
         }
+        let sender = if key.tls {
+            self.http1_over(self.encrypt(stream, key).await?).await?
+        } else {
+            self.http1_over(stream).await?
+        };
+        Ok(Sender::Http1(sender))
     }
 
     async fn http1_over<IO>(&self, io: IO) -> Result<http1::SendRequest<RequestBody>, ConnectError>

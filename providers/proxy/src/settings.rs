@@ -52,7 +52,7 @@ pub enum TrustedField {
     Forwarded,
 }
 
-/// Who reads and writes HTTP/1.1 on clients' connections.
+/// Who reads and writes HTTP/1.1, with clients and with backends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Http1Engine {
     #[default]

@@ -32,6 +32,8 @@ pub(crate) struct ClientSide {
 pub(crate) enum Upgrade {
     Hyper(OnUpgrade),
     Own(oneshot::Receiver<Detached>),
+    /// It has changed already.
+    Here(Box<Detached>),
     /// Nobody asked for it.
     Never,
 }
@@ -41,6 +43,7 @@ impl Upgrade {
         match self {
             Self::Hyper(upgrade) => Ok(End::Hyper(TokioIo::new(upgrade.await?))),
             Self::Own(detached) => Ok(End::Own(detached.await?)),
+            Self::Here(detached) => Ok(End::Own(*detached)),
             Self::Never => Err("nobody asked for another protocol".into()),
         }
     }

@@ -118,7 +118,7 @@ impl Decoder {
 }
 
 /// Where the head ends. Lines that have been looked through are not looked through again.
-fn head_end(input: &[u8], seen: &mut usize, longest: usize) -> Result<Option<usize>, Refused> {
+pub(super) fn head_end(input: &[u8], seen: &mut usize, longest: usize) -> Result<Option<usize>, Refused> {
     let mut start = *seen;
     while let Some(length) = fields::line(&input[start..])? {
         let next = start + length + 2;

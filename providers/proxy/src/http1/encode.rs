@@ -1,4 +1,4 @@
-//! An answer in, the bytes that go to the client out. Sans-io.
+//! An answer in, the bytes that go to the client out; or a request, and to the backend. Sans-io.
 //!
 //! How the body is framed is decided here and never taken over: a length where one is known, else chunks, else (for
 //! HTTP/1.0) the end of the connection.
@@ -113,11 +113,7 @@ impl Out {
                 field(&mut tail, name.as_str(), value.as_bytes());
             }
         }
-        match framed {
-            Framed::Length(length) => field(&mut tail, "content-length", length.to_string().as_bytes()),
-            Framed::Chunked => field(&mut tail, "transfer-encoding", b"chunked"),
-            Framed::Nothing | Framed::Close => {}
-        }
+        framing(&mut tail, framed);
         if closes && !is_switch {
             field(&mut tail, "connection", b"close");
         } else if is_old {
@@ -133,6 +129,28 @@ impl Out {
             tail,
             framed,
             trailers: asked.trailers,
+        }
+    }
+
+    /// The head of a request.
+    pub(super) fn request(method: &Method, target: &str, fields: &HeaderMap, framed: Framed) -> Self {
+        let mut tail = BytesMut::with_capacity(ROOM);
+        tail.extend_from_slice(method.as_str().as_bytes());
+        tail.extend_from_slice(b" ");
+        tail.extend_from_slice(target.as_bytes());
+        tail.extend_from_slice(b" HTTP/1.1\r\n");
+        for (name, value) in fields {
+            if !matches!(*name, CONTENT_LENGTH | TRANSFER_ENCODING) {
+                field(&mut tail, name.as_str(), value.as_bytes());
+            }
+        }
+        framing(&mut tail, framed);
+        tail.extend_from_slice(b"\r\n");
+        Self {
+            pieces: VecDeque::new(),
+            tail,
+            framed,
+            trailers: true,
         }
     }
 
@@ -215,6 +233,14 @@ impl Out {
             self.pieces.pop_front();
         }
         self.tail.advance(count.min(self.tail.len()));
+    }
+}
+
+fn framing(to: &mut BytesMut, framed: Framed) {
+    match framed {
+        Framed::Length(length) => field(to, "content-length", length.to_string().as_bytes()),
+        Framed::Chunked => field(to, "transfer-encoding", b"chunked"),
+        Framed::Nothing | Framed::Close => {}
     }
 }
 

@@ -79,6 +79,13 @@ pub(super) fn trim(mut value: &[u8]) -> &[u8] {
     value
 }
 
+/// Whether a list has a member.
+pub(super) fn lists(fields: &HeaderMap, name: &HeaderName, member: &[u8]) -> bool {
+    let values = fields.get_all(name).iter();
+    let mut members = values.flat_map(|value| value.as_bytes().split(|b| *b == b','));
+    members.any(|one| one.trim_ascii().eq_ignore_ascii_case(member))
+}
+
 /// Takes empty lines before a message away. Source: RFC 9112 §2.2.
 pub(super) fn skip_empty_lines(input: &mut BytesMut) {
     while input.starts_with(b"\r\n") {

@@ -337,6 +337,9 @@ impl Call<'_> {
                     stalled = None;
                     continue;
                 }
+                drop(wire);
+                // What is left of the request goes on.
+                body.poll_sending(cx);
                 let timer = stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
                 return timer
                     .as_mut()
@@ -370,11 +373,7 @@ fn take(out: &mut Out, is_whole: &mut bool, frame: http_body::Frame<Bytes>) -> R
 
 /// Source: RFC 9112 §9.3.
 fn keeps(parts: &Parts) -> bool {
-    let says = |token: &[u8]| {
-        let values = parts.headers.get_all(CONNECTION).iter();
-        let mut members = values.flat_map(|value| value.as_bytes().split(|b| *b == b','));
-        members.any(|member| member.trim_ascii().eq_ignore_ascii_case(token))
-    };
+    let says = |token| super::fields::lists(&parts.headers, &CONNECTION, token);
     !says(b"close") && (parts.version == Version::HTTP_11 || says(b"keep-alive"))
 }
 

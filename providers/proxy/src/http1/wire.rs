@@ -11,19 +11,19 @@ use bytes::{Buf, Bytes, BytesMut};
 use http_body::{Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio_rustls::server::TlsStream;
+use tokio_rustls::TlsStream;
 
 use super::decode::{Decoder, Event, Length, Refused};
 use super::encode::{Out, SLICES};
 
 /// How much of a head is read at once; from the stack, so that a connection that waits holds no memory for it.
-const HEAD_READ: usize = 4096;
+pub(super) const HEAD_READ: usize = 4096;
 /// The least and the most of a body that is read at once.
-const BODY_READ: [usize; 2] = [8 * 1024, 256 * 1024];
+pub(super) const BODY_READ: [usize; 2] = [8 * 1024, 256 * 1024];
 
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
-/// Where the bytes of a client come from.
+/// A socket.
 #[derive(Debug)]
 pub(crate) enum Stream {
     Plain(TcpStream),
@@ -140,23 +140,7 @@ impl Wire {
         while !self.invitation.is_empty() {
             ready!(self.poll_invite(cx))?;
         }
-        while !out.is_empty() {
-            let mut slices = [IoSlice::new(&[]); SLICES];
-            let count = out.slices(&mut slices);
-            let stream = Pin::new(&mut self.stream);
-            let sent = ready!(match &slices[..count] {
-                [one] => stream.poll_write(cx, one),
-                several => stream.poll_write_vectored(cx, several),
-            })?;
-            if sent == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-            }
-            out.sent(sent);
-        }
-        match &mut self.stream {
-            Stream::Plain(_) => Poll::Ready(Ok(())),
-            Stream::Tls(stream) => Pin::new(stream).poll_flush(cx),
-        }
+        poll_send(&mut self.stream, cx, out)
     }
 
     fn poll_invite(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -218,6 +202,27 @@ impl Wire {
             first: self.input.freeze(),
             stream: self.stream,
         }
+    }
+}
+
+/// Sends until nothing is left to be sent.
+pub(super) fn poll_send(stream: &mut Stream, cx: &mut Context<'_>, out: &mut Out) -> Poll<io::Result<()>> {
+    while !out.is_empty() {
+        let mut slices = [IoSlice::new(&[]); SLICES];
+        let count = out.slices(&mut slices);
+        let writing = Pin::new(&mut *stream);
+        let sent = ready!(match &slices[..count] {
+            [one] => writing.poll_write(cx, one),
+            several => writing.poll_write_vectored(cx, several),
+        })?;
+        if sent == 0 {
+            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        }
+        out.sent(sent);
+    }
+    match stream {
+        Stream::Plain(_) => Poll::Ready(Ok(())),
+        Stream::Tls(stream) => Pin::new(stream).poll_flush(cx),
     }
 }
 
@@ -315,6 +320,12 @@ impl Body {
 pub(crate) struct Detached {
     first: Bytes,
     stream: Stream,
+}
+
+impl Detached {
+    pub(super) fn new(first: Bytes, stream: Stream) -> Self {
+        Self { first, stream }
+    }
 }
 
 impl AsyncRead for Detached {

@@ -1,6 +1,8 @@
 //! What `serving` shows, of the HTTP/1.1 engine of our own.
 #![expect(clippy::unwrap_used, reason = "a panic in a test is the report")]
 
+use std::collections::BTreeSet;
+
 #[path = "../serving/balancer.rs"]
 mod balancer;
 #[path = "../serving/changing.rs"]
@@ -9,6 +11,8 @@ mod changing;
 mod client;
 #[path = "../serving/conformance.rs"]
 mod conformance;
+#[path = "../serving/consulting.rs"]
+mod consulting;
 #[path = "../serving/cors.rs"]
 mod cors;
 #[path = "../serving/echo.rs"]
@@ -33,6 +37,8 @@ mod limits;
 mod mutual;
 #[path = "../serving/observing.rs"]
 mod observing;
+#[path = "../serving/passwords.rs"]
+mod passwords;
 #[path = "../serving/proxied.rs"]
 mod proxied;
 #[path = "../serving/rates.rs"]
@@ -49,3 +55,15 @@ mod streaming;
 mod targets;
 #[path = "../serving/websockets.rs"]
 mod websockets;
+
+/// A module that is added there and forgotten here would be shown of one engine alone.
+#[test]
+fn all_that_is_shown_of_one_engine_is_shown_of_both() {
+    let modules = |text: &'static str| -> BTreeSet<&str> {
+        text.lines().filter(|line| line.starts_with("mod ")).collect()
+    };
+    assert_eq!(
+        modules(include_str!("main.rs")),
+        modules(include_str!("../serving/main.rs"))
+    );
+}

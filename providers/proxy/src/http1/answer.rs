@@ -1,0 +1,338 @@
+//! The bytes of a backend's connection in, its answer as events out. Sans-io: no socket, no clock.
+//!
+//! A backend is held to the same as a client: what could be framed in two ways is refused.
+
+use bytes::{Bytes, BytesMut};
+use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::response::Parts;
+use http::{HeaderMap, Response, StatusCode, Version};
+
+use super::chunks::{Chunks, length_of, take};
+use super::decode::{Length, Refused, head_end, number};
+use super::fields;
+
+/// A part of an answer's body.
+#[derive(Debug)]
+pub(super) enum Piece {
+    /// Never empty.
+    Data(Bytes),
+    /// It is over; with its trailers.
+    End(HeaderMap),
+}
+
+/// How far an answer is read.
+#[derive(Debug)]
+pub(super) struct Reader {
+    state: State,
+    /// Longest head, in bytes.
+    longest: usize,
+    /// Whether its request was a HEAD: the answer has no body then, whatever its fields say.
+    is_head: bool,
+    /// Whether the backend takes another request on the connection.
+    keeps: bool,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Before or in a head, whose lines up to here are looked through.
+    Head {
+        seen: usize,
+    },
+    /// So many bytes of a body to come.
+    Body(u64),
+    Chunks(Chunks),
+    /// The body ends with the connection.
+    Rest,
+    Over,
+}
+
+impl Reader {
+    pub(super) fn new(longest: usize, is_head: bool) -> Self {
+        Self {
+            state: State::Head { seen: 0 },
+            longest,
+            is_head,
+            keeps: false,
+        }
+    }
+
+    /// The head of the answer; `None` where more bytes are needed. Interim answers are read over, but for 101.
+    pub(super) fn head(&mut self, input: &mut BytesMut) -> Result<Option<Parts>, Refused> {
+        while let State::Head { seen } = &mut self.state {
+            let Some(end) = head_end(input, seen, self.longest)? else {
+                return Ok(None);
+            };
+            *seen = 0;
+            let parts = head(&input.split_to(end).freeze())?;
+            let is_switch = parts.status == StatusCode::SWITCHING_PROTOCOLS;
+            if parts.status.is_informational() && !is_switch {
+                continue;
+            }
+            self.keeps = keeps(&parts);
+            self.state = if is_switch || self.is_head || has_no_body(parts.status) {
+                State::Over
+            } else {
+                match length(&parts)? {
+                    Some(Length::Known(0)) => State::Over,
+                    Some(Length::Known(length)) => State::Body(length),
+                    Some(Length::Chunked) => State::Chunks(Chunks::new(self.longest)),
+                    None => {
+                        self.keeps = false;
+                        State::Rest
+                    }
+                }
+            };
+            return Ok(Some(parts));
+        }
+        Ok(None)
+    }
+
+    /// The next piece of the body; `None` where more bytes are needed.
+    pub(super) fn piece(&mut self, input: &mut BytesMut) -> Result<Option<Piece>, Refused> {
+        let piece = match &mut self.state {
+            State::Head { .. } => None,
+            State::Over => Some(Piece::End(HeaderMap::new())),
+            State::Body(left) => {
+                let data = take(input, *left);
+                *left -= data.as_deref().map_or(0, length_of);
+                if *left == 0 {
+                    self.state = State::Over;
+                }
+                data.map(Piece::Data)
+            }
+            State::Rest => take(input, u64::MAX).map(Piece::Data),
+            State::Chunks(chunks) => match chunks.next(input)? {
+                Some(super::decode::Event::Data(data)) => Some(Piece::Data(data)),
+                Some(super::decode::Event::End(trailers)) => Some(Piece::End(trailers)),
+                // Chunks hold no head.
+                Some(super::decode::Event::Head(..)) | None => None,
+            },
+        };
+        if matches!(piece, Some(Piece::End(_))) {
+            self.state = State::Over;
+        }
+        Ok(piece)
+    }
+
+    /// The connection has ended; whether the answer ended with it.
+    pub(super) fn ends_with_connection(&mut self) -> bool {
+        let is_end = matches!(self.state, State::Rest);
+        if is_end {
+            self.state = State::Over;
+        }
+        is_end
+    }
+
+    pub(super) fn is_in_head(&self) -> bool {
+        matches!(self.state, State::Head { .. })
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self.state, State::Over)
+    }
+
+    /// How much of the body is still to come, where that is known.
+    pub(super) fn left(&self) -> Option<u64> {
+        match self.state {
+            State::Over => Some(0),
+            State::Body(left) => Some(left),
+            State::Head { .. } | State::Chunks(_) | State::Rest => None,
+        }
+    }
+
+    pub(super) fn keeps(&self) -> bool {
+        self.keeps
+    }
+}
+
+fn head(bytes: &Bytes) -> Result<Parts, Refused> {
+    let mut uninit = fields::uninit();
+    let mut parsed = httparse::Response::new(&mut []);
+    let config = httparse::ParserConfig::default();
+    let status = config.parse_response_with_uninit_headers(&mut parsed, bytes, &mut uninit)?;
+    if !matches!(status, httparse::Status::Complete(end) if end == bytes.len()) {
+        return Err(Refused::Malformed);
+    }
+    let mut parts = Response::new(()).into_parts().0;
+    let code = parsed.code.ok_or(Refused::Malformed)?;
+    parts.status = StatusCode::from_u16(code).map_err(|_| Refused::Malformed)?;
+    parts.version = match parsed.version {
+        Some(0) => Version::HTTP_10,
+        Some(1) => Version::HTTP_11,
+        Some(_) | None => return Err(Refused::Malformed),
+    };
+    parts.headers = fields::map(bytes, parsed.headers)?;
+    Ok(parts)
+}
+
+/// Source: RFC 9110 §15.3.5, §15.4.5.
+fn has_no_body(status: StatusCode) -> bool {
+    matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+}
+
+/// How the body is framed; `None` where it ends with the connection. Source: RFC 9112 §6.3.
+fn length(parts: &Parts) -> Result<Option<Length>, Refused> {
+    let mut lengths = parts.headers.get_all(CONTENT_LENGTH).iter();
+    let mut codings = parts.headers.get_all(TRANSFER_ENCODING).iter();
+    let (length, coding) = (lengths.next(), codings.next());
+    // The same twice is one length, for it is written once to the client.
+    if lengths.any(|other| Some(other) != length) || codings.next().is_some() {
+        return Err(Refused::Malformed);
+    }
+    match (length, coding) {
+        (None, None) => Ok(None),
+        (Some(length), None) => {
+            let length = number(length.as_bytes()).ok_or(Refused::Malformed)?;
+            Ok(Some(Length::Known(length)))
+        }
+        (None, Some(coding))
+            if parts.version == Version::HTTP_11 && coding.as_bytes().eq_ignore_ascii_case(b"chunked") =>
+        {
+            Ok(Some(Length::Chunked))
+        }
+        (_, Some(_)) => Err(Refused::Malformed),
+    }
+}
+
+fn keeps(parts: &Parts) -> bool {
+    let says = |token| fields::lists(&parts.headers, &CONNECTION, token);
+    !says(b"close") && (parts.version == Version::HTTP_11 || says(b"keep-alive"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The answer as text, in pieces of so many bytes, and whether the connection can be used again.
+    fn read(bytes: &[u8], is_head: bool, piece: usize) -> Result<(String, bool), Refused> {
+        let (mut reader, mut input, mut text) = (Reader::new(1024, is_head), BytesMut::new(), String::new());
+        for piece in bytes.chunks(piece) {
+            input.extend_from_slice(piece);
+            if let Some(parts) = reader.head(&mut input)? {
+                text.push_str(&format!("{} ", parts.status.as_u16()));
+            }
+            while !reader.is_over()
+                && let Some(piece) = reader.piece(&mut input)?
+            {
+                match piece {
+                    Piece::Data(data) => text.push_str(&String::from_utf8_lossy(&data)),
+                    Piece::End(trailers) => text.push_str(&format!("|{}", trailers.len())),
+                }
+            }
+        }
+        if !reader.is_over() {
+            text.push_str(if reader.ends_with_connection() {
+                " end"
+            } else {
+                " cut"
+            });
+        }
+        // What comes behind an answer is nobody's.
+        Ok((text, reader.keeps() && input.is_empty()))
+    }
+
+    #[test]
+    fn an_answer_means_one_thing_or_is_refused() {
+        let ok = |rest: &str| format!("HTTP/1.1 200 OK\r\n{rest}");
+        for (bytes, is_head, want) in [
+            (
+                ok("Content-Length: 5\r\n\r\nhello"),
+                false,
+                Ok(("200 hello", true)),
+            ),
+            (
+                ok("Content-Length: 5\r\nContent-Length: 5\r\n\r\nhello"),
+                false,
+                Ok(("200 hello", true)),
+            ),
+            (
+                ok("Content-Length: 5\r\n\r\nhell"),
+                false,
+                Ok(("200 hell cut", true)),
+            ),
+            (
+                ok("Content-Length: 5\r\n\r\nhello!"),
+                false,
+                Ok(("200 hello", false)),
+            ),
+            (
+                ok("Content-Length: 5\r\nConnection: x, close\r\n\r\nhello"),
+                false,
+                Ok(("200 hello", false)),
+            ),
+            (ok("Content-Length: 5\r\n\r\n"), true, Ok(("200 ", true))),
+            (
+                ok("Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nA: 1\r\n\r\n"),
+                false,
+                Ok(("200 hello|1", true)),
+            ),
+            (ok("\r\nhello"), false, Ok(("200 hello end", false))),
+            (
+                "HTTP/1.0 200\r\nContent-Length: 1\r\n\r\nx".to_owned(),
+                false,
+                Ok(("200 x", false)),
+            ),
+            (
+                "HTTP/1.0 200 OK\r\nConnection: Keep-Alive\r\nContent-Length: 1\r\n\r\nx".to_owned(),
+                false,
+                Ok(("200 x", true)),
+            ),
+            (
+                "HTTP/1.1 204 No\r\nContent-Length: 5\r\n\r\n".to_owned(),
+                false,
+                Ok(("204 ", true)),
+            ),
+            (
+                "HTTP/1.1 304 No\r\nTransfer-Encoding: chunked\r\n\r\n".to_owned(),
+                false,
+                Ok(("304 ", true)),
+            ),
+            (
+                format!(
+                    "HTTP/1.1 100 C\r\n\r\nHTTP/1.1 103 E\r\nLink: x\r\n\r\n{}",
+                    ok("Content-Length: 0\r\n\r\n")
+                ),
+                false,
+                Ok(("200 ", true)),
+            ),
+            (
+                "HTTP/1.1 101 S\r\nUpgrade: x\r\n\r\n\0\n".to_owned(),
+                false,
+                Ok(("101 ", false)),
+            ),
+            (
+                ok("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n"),
+                false,
+                Err(()),
+            ),
+            (
+                ok("Content-Length: 5\r\nContent-Length: 6\r\n\r\n"),
+                false,
+                Err(()),
+            ),
+            (ok("Content-Length: +5\r\n\r\n"), false, Err(())),
+            (ok("Transfer-Encoding: gzip\r\n\r\n"), false, Err(())),
+            (ok("Transfer-Encoding: gzip, chunked\r\n\r\n"), false, Err(())),
+            (
+                "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_owned(),
+                false,
+                Err(()),
+            ),
+            (ok("A: 1\r\n 2\r\n\r\n"), false, Err(())),
+            (ok("A: 1\n\r\n"), false, Err(())),
+            ("HTTP/1.1 99 OK\r\n\r\n".to_owned(), false, Err(())),
+            ("HTTP/2.0 200 OK\r\n\r\n".to_owned(), false, Err(())),
+            ("SSH-2.0-x\r\n\r\n".to_owned(), false, Err(())),
+            (ok("Transfer-Encoding: chunked\r\n\r\n5\nhello"), false, Err(())),
+        ] {
+            for piece in 1..=bytes.len() {
+                let got = read(bytes.as_bytes(), is_head, piece);
+                let got = got
+                    .as_ref()
+                    .map(|(text, keeps)| (&**text, *keeps))
+                    .map_err(|_| ());
+                assert_eq!(got, want, "in pieces of {piece}: {bytes:?}");
+            }
+        }
+    }
+}

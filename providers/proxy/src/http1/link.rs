@@ -1,0 +1,306 @@
+//! A connection to a backend and a request in, its answer out. Whoever waits for the answer drives both directions.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::future::poll_fn;
+use std::io;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Bytes, BytesMut};
+use http::header::CONTENT_LENGTH;
+use http::{Method, Request, Response};
+use http_body::{Body as _, Frame, SizeHint};
+use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
+
+use super::answer::{Piece, Reader};
+use super::chunks::only_trailers;
+use super::decode::number;
+use super::encode::{Framed, Out};
+use super::wire::{BODY_READ, Broken, Detached, HEAD_READ, Stream, poll_send};
+use crate::body::{BodyError, RequestBody};
+
+/// A connection to a backend, with at most one request on it.
+pub(crate) struct Link {
+    stream: Stream,
+    input: BytesMut,
+    reader: Reader,
+    /// Longest head of an answer, in bytes.
+    longest: usize,
+    /// Counts requests, so that the body of an earlier answer reads nothing of a later.
+    turn: u64,
+    /// What is still to be sent, and what more is to come of the body.
+    out: Option<Out>,
+    body: Option<RequestBody>,
+    /// How much of a body is read next.
+    ahead: usize,
+    /// Why no more can be sent; the answer may come all the same.
+    unsent: Option<BodyError>,
+    has_ended: bool,
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link")
+            .field("reader", &self.reader)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct NoAnswer(#[source] BodyError);
+
+impl NoAnswer {
+    /// Whether the backend has answered, but with no HTTP.
+    pub(crate) fn is_parse(&self) -> bool {
+        matches!(self.0.downcast_ref(), Some(Broken::Refused(_)))
+    }
+}
+
+impl Link {
+    pub(crate) fn new(stream: Stream, longest: usize) -> Self {
+        Self {
+            stream,
+            input: BytesMut::new(),
+            reader: Reader::new(longest, false),
+            longest,
+            turn: 0,
+            out: None,
+            body: None,
+            ahead: BODY_READ[0],
+            unsent: None,
+            has_ended: false,
+        }
+    }
+
+    /// Whether another request may be sent: the answer before is over, all of its request sent, and nothing came behind.
+    pub(crate) fn is_free(&self) -> bool {
+        self.reader.is_over()
+            && self.reader.keeps()
+            && self.input.is_empty()
+            && self.out.is_none()
+            && self.body.is_none()
+            && !self.has_ended
+    }
+
+    /// Gives memory back while nobody uses it.
+    pub(crate) fn rest(&mut self) {
+        self.input = BytesMut::new();
+        self.ahead = BODY_READ[0];
+    }
+
+    /// Whether the backend has ended it meanwhile, or says something unasked.
+    pub(crate) fn is_stale(&mut self) -> bool {
+        let mut byte = [0];
+        let mut buffer = ReadBuf::new(&mut byte);
+        let mut cx = Context::from_waker(futures::task::noop_waker_ref());
+        self.has_ended |= Pin::new(&mut self.stream)
+            .poll_read(&mut cx, &mut buffer)
+            .is_ready();
+        self.has_ended
+    }
+
+    fn begin(&mut self, request: Request<RequestBody>) {
+        self.turn += 1;
+        let (parts, body) = request.into_parts();
+        let given = parts
+            .headers
+            .get(CONTENT_LENGTH)
+            .and_then(|value| number(value.as_bytes()));
+        let framed = if body.is_empty() {
+            // Said outright where the client did.
+            given.map_or(Framed::Nothing, Framed::Length)
+        } else {
+            given
+                .or(body.size_hint().exact())
+                .map_or(Framed::Chunked, Framed::Length)
+        };
+        let target = parts
+            .uri
+            .path_and_query()
+            .map_or("/", http::uri::PathAndQuery::as_str);
+        self.out = Some(Out::request(&parts.method, target, &parts.headers, framed));
+        self.body = Some(body).filter(|body| !body.is_empty());
+        self.reader = Reader::new(self.longest, parts.method == Method::HEAD);
+    }
+
+    /// Sends as much as can be sent now.
+    pub(crate) fn poll_sending(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(out) = &mut self.out else {
+            return Poll::Ready(());
+        };
+        let sent = loop {
+            if let Err(error) = fill(out, &mut self.body, cx) {
+                break Err(error);
+            }
+            if out.is_empty() {
+                if self.body.is_some() {
+                    return Poll::Pending;
+                }
+                break Ok(());
+            }
+            if let Err(error) = ready!(poll_send(&mut self.stream, cx, out)) {
+                break Err(error.into());
+            }
+        };
+        self.out = None;
+        if let Err(error) = sent {
+            self.body = None;
+            self.has_ended = true;
+            self.unsent = Some(error);
+        }
+        Poll::Ready(())
+    }
+
+    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<http::response::Parts, NoAnswer>> {
+        let _ = self.poll_sending(cx);
+        loop {
+            match self.reader.head(&mut self.input) {
+                Ok(Some(parts)) => return Poll::Ready(Ok(parts)),
+                Ok(None) => {}
+                Err(refused) => return Poll::Ready(Err(NoAnswer(Broken::Refused(refused).into()))),
+            }
+            // A body that broke off is told at once; for a connection that takes no more, the answer is looked for first.
+            let filled = self.poll_fill(cx);
+            if filled.is_pending() && self.unsent.is_none() {
+                return Poll::Pending;
+            }
+            let filled = match filled {
+                Poll::Ready(filled) => filled,
+                Poll::Pending => Ok(0),
+            };
+            let error = match filled {
+                Ok(1..) => continue,
+                Ok(0) => self.unsent.take().unwrap_or_else(|| Broken::Ended.into()),
+                Err(error) => self.unsent.take().unwrap_or_else(|| error.into()),
+            };
+            self.has_ended = true;
+            return Poll::Ready(Err(NoAnswer(error)));
+        }
+    }
+
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Piece, Broken>> {
+        let _ = self.poll_sending(cx);
+        loop {
+            if let Some(piece) = self.reader.piece(&mut self.input)? {
+                return Poll::Ready(Ok(piece));
+            }
+            if ready!(self.poll_fill(cx))? == 0 {
+                self.has_ended = true;
+                if !self.reader.ends_with_connection() {
+                    return Poll::Ready(Err(Broken::Ended));
+                }
+            }
+        }
+    }
+
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.reader.is_in_head() {
+            // Most answers are small: they take no more memory than they need.
+            let mut bytes = [const { std::mem::MaybeUninit::uninit() }; HEAD_READ];
+            let mut buffer = ReadBuf::uninit(&mut bytes);
+            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
+            self.input.extend_from_slice(buffer.filled());
+            return Poll::Ready(Ok(buffer.filled().len()));
+        }
+        self.input.reserve(self.ahead);
+        let room = self.input.capacity() - self.input.len();
+        let count = ready!(pin!(self.stream.read_buf(&mut self.input)).poll(cx))?;
+        // Where more comes than there was room for, more is read the next time.
+        self.ahead = if count == room {
+            self.ahead * 2
+        } else {
+            count.next_power_of_two()
+        };
+        self.ahead = self.ahead.clamp(BODY_READ[0], BODY_READ[1]);
+        Poll::Ready(Ok(count))
+    }
+
+    /// From here on it is not HTTP.
+    pub(crate) fn detach(self) -> Detached {
+        Detached::new(self.input.freeze(), self.stream)
+    }
+}
+
+/// Takes of the body what comes, until there is enough to be sent.
+fn fill(out: &mut Out, body: &mut Option<RequestBody>, cx: &mut Context<'_>) -> Result<(), BodyError> {
+    while !out.is_enough()
+        && let Some(coming) = body
+    {
+        let frame = match Pin::new(coming).poll_frame(cx) {
+            Poll::Pending => break,
+            Poll::Ready(frame) => frame.transpose()?,
+        };
+        let ended = match frame.map(Frame::into_data) {
+            Some(Ok(data)) => {
+                out.data(data)?;
+                continue;
+            }
+            Some(Err(frame)) => frame.into_trailers().ok(),
+            None => None,
+        };
+        out.end(ended)?;
+        *body = None;
+    }
+    Ok(())
+}
+
+/// Sends a request; the head of its answer.
+pub(crate) async fn ask(
+    link: &Rc<RefCell<Link>>,
+    request: Request<RequestBody>,
+) -> Result<Response<AnswerBody>, NoAnswer> {
+    link.borrow_mut().begin(request);
+    let parts = poll_fn(|cx| link.borrow_mut().poll_head(cx)).await?;
+    let turn = link.borrow().turn;
+    let link = link.clone();
+    Ok(Response::from_parts(parts, AnswerBody { link, turn }))
+}
+
+/// The body of an answer, read as it is asked for; what is left of the request is sent meanwhile.
+#[derive(Debug)]
+pub(crate) struct AnswerBody {
+    link: Rc<RefCell<Link>>,
+    turn: u64,
+}
+
+impl AnswerBody {
+    pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        let mut link = self.link.borrow_mut();
+        if link.turn != self.turn || link.reader.is_over() {
+            return Poll::Ready(None);
+        }
+        Poll::Ready(match ready!(link.poll_piece(cx)) {
+            Ok(Piece::Data(data)) => Some(Ok(Frame::data(data))),
+            Ok(Piece::End(trailers)) if trailers.is_empty() => None,
+            Ok(Piece::End(trailers)) => Some(Ok(Frame::trailers(only_trailers(trailers)))),
+            Err(broken) => Some(Err(broken)),
+        })
+    }
+
+    /// Sends on while nobody takes the answer.
+    pub(crate) fn poll_sending(&mut self, cx: &mut Context<'_>) {
+        let mut link = self.link.borrow_mut();
+        if link.turn == self.turn {
+            let _ = link.poll_sending(cx);
+        }
+    }
+
+    pub(crate) fn is_end_stream(&self) -> bool {
+        let link = self.link.borrow();
+        link.turn != self.turn || link.reader.is_over()
+    }
+
+    pub(crate) fn size_hint(&self) -> SizeHint {
+        let link = self.link.borrow();
+        let left = if link.turn == self.turn {
+            link.reader.left()
+        } else {
+            Some(0)
+        };
+        left.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
