@@ -48,7 +48,8 @@ const FIRST_HEAD: usize = 128;
 /// Enough for the head of most first requests.
 const FIRST_READ: usize = 4096;
 
-/// Serves a connection to its end.
+/// Serves a connection to its end. What is large is boxed where it begins: a connection's task is as large as the largest
+/// thing that it might do, and most of them wait.
 pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: Peer) {
     if let Err(error) = serve_from(worker, stream, peer).await {
         debug!(error = &*error, "a client's connection ended");
@@ -92,16 +93,16 @@ async fn serve_tls(worker: Rc<Worker>, stream: TcpStream, peer: Peer) -> Ended {
     // The configuration of this moment serves the whole handshake.
     let state = worker.live.load_full();
     let limit = worker.settings.timeouts.handshake;
-    let (stream, shown) = timeout(limit, handshake(&state, stream)).await??;
+    let (stream, shown) = Box::pin(timeout(limit, handshake(&state, stream))).await??;
     drop(state);
     if stream.get_ref().1.alpn_protocol() == Some(ALPN_H2) {
-        http2(worker, stream, peer, shown).await
+        Box::pin(http2(worker, stream, peer, shown)).await
     } else if worker.settings.http1_engine == Http1Engine::Own {
         let stream = Stream::Tls(Box::new(stream.into()));
         let ending = ending(&worker);
         http1::serve(worker, stream, BytesMut::new(), peer, shown, ending).await
     } else {
-        http1_by_hyper(worker, stream, peer, shown).await
+        Box::pin(http1_by_hyper(worker, stream, peer, shown)).await
     }
 }
 
@@ -166,9 +167,9 @@ async fn serve_plain(worker: Rc<Worker>, mut stream: TcpStream, peer: Peer) -> E
         stream,
     };
     if is_http2 {
-        http2(worker, stream, peer, Shown::nothing()).await
+        Box::pin(http2(worker, stream, peer, Shown::nothing())).await
     } else {
-        http1_by_hyper(worker, stream, peer, Shown::nothing()).await
+        Box::pin(http1_by_hyper(worker, stream, peer, Shown::nothing())).await
     }
 }
 
