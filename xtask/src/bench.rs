@@ -30,7 +30,7 @@ enum What {
         #[arg(last = true, value_name = "FLAGS")]
         flags: Vec<String>,
     },
-    /// Compares what requests cost the proxy, HAProxy and nginx: about ten minutes; writes benches/proxy.md
+    /// Compares what requests cost the proxy, HAProxy and nginx: about fifteen minutes; writes benches/proxy.md
     Proxy(proxy::Arguments),
 }
 

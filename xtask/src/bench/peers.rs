@@ -23,6 +23,8 @@ pub(super) enum Peer {
     HAProxyForBodies,
     Nginx,
     Portcullis,
+    /// With the HTTP/1.1 engine of its own.
+    PortcullisOwn,
 }
 
 impl Peer {
@@ -32,6 +34,7 @@ impl Peer {
             Self::HAProxyForBodies => "HAProxy, splice and 64 KiB",
             Self::Nginx => "nginx",
             Self::Portcullis => "Portcullis",
+            Self::PortcullisOwn => "Portcullis, own engine",
         }
     }
 
@@ -39,6 +42,7 @@ impl Peer {
     fn port(self) -> u16 {
         match self {
             Self::Portcullis => 18_010,
+            Self::PortcullisOwn => 18_012,
             Self::HAProxy => 18_020,
             Self::HAProxyForBodies => 18_022,
             Self::Nginx => 18_030,
@@ -56,13 +60,21 @@ impl Peer {
             Self::HAProxy => command.args(["haproxy", "-db", "-f", "haproxy.cfg"]),
             Self::HAProxyForBodies => command.args(["haproxy", "-db", "-f", "haproxy-bodies.cfg"]),
             Self::Nginx => command.args(["nginx", "-p", ".", "-c", "nginx.conf"]),
-            Self::Portcullis => command
-                .arg(portcullis)
-                .args(["serve", "--manifests", "manifests", "--workers", "1"])
-                .args(["--http", "127.0.0.1:18010", "--https", "127.0.0.1:18011"])
-                .args(flags),
+            Self::Portcullis => self.serve(&mut command, portcullis, flags),
+            Self::PortcullisOwn => self
+                .serve(&mut command, portcullis, flags)
+                .args(["--http1-engine", "own"]),
         };
         command
+    }
+
+    fn serve<'a>(self, command: &'a mut Command, portcullis: &Path, flags: &[String]) -> &'a mut Command {
+        command
+            .arg(portcullis)
+            .args(["serve", "--manifests", "manifests", "--workers", "1"])
+            .args(["--http", &self.address(false).to_string()])
+            .args(["--https", &self.address(true).to_string()])
+            .args(flags)
     }
 
     /// Started in the folder, and listening.

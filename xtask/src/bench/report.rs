@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use super::peers::Peer;
 use super::proxy::Measured;
 use crate::step;
 
@@ -15,7 +16,7 @@ pub(super) fn lines(measured: &Measured) -> Vec<String> {
             let cost = Spread::of(rounds.clone());
             let ratio = Spread::of(rounds.iter().zip(base).map(|(own, base)| own / base).collect());
             let goal = match scenario.goal {
-                Some(goal) if at + 1 == scenario.peers.len() => {
+                Some(goal) if matches!(peer, Peer::Portcullis | Peer::PortcullisOwn) => {
                     let kept = if ratio.median <= goal { "kept" } else { "missed" };
                     format!("≤ {goal}: {kept}")
                 }

@@ -7,12 +7,13 @@ use anyhow::{Context, Result, bail};
 use super::peers::{LOAD_CORE, Peer};
 
 /// The first is what the others are compared with.
-pub(super) const ALL: [Peer; 3] = [Peer::HAProxy, Peer::Nginx, Peer::Portcullis];
-const BODIES: [Peer; 4] = [
+pub(super) const ALL: [Peer; 4] = [Peer::HAProxy, Peer::Nginx, Peer::Portcullis, Peer::PortcullisOwn];
+const BODIES: [Peer; 5] = [
     Peer::HAProxyForBodies,
     Peer::HAProxy,
     Peer::Nginx,
     Peer::Portcullis,
+    Peer::PortcullisOwn,
 ];
 
 /// The host of all requests, under which the certificate is found.
