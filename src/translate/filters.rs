@@ -3,6 +3,7 @@
 //! What cannot be read closes the rules where without it more would be open than was asked for.
 
 mod basic_auth;
+mod compression;
 mod cors;
 mod external_auth;
 mod headers;
@@ -59,6 +60,7 @@ pub(super) fn read<'a>(
         external_auth: external_auth.given(),
         request_headers: request_headers.given(),
         response_headers: response_headers.given(),
+        compression: compression::read(part, problems).given(),
     };
     match closed {
         Some(name) => Filtered::Closed(name),

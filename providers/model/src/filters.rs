@@ -1,6 +1,7 @@
 //! What is done with requests and their answers beside the action: limits, checks and changes in, one value for a rule out.
 
 mod basic_auth;
+mod compression;
 mod cors;
 mod external_auth;
 mod headers;
@@ -14,6 +15,7 @@ use crate::backend::BackendId;
 use crate::origin::Origin;
 
 pub use self::basic_auth::{BasicAuth, NotARealm};
+pub use self::compression::{Coding, Compression};
 pub use self::cors::{Cors, NotAnOrigin, WebOrigin, WebOrigins};
 pub use self::external_auth::{ExternalAuth, NotAnAuthority};
 pub use self::headers::{Direction, HeaderChanges, HeaderText, NotAChange, is_trust};
@@ -36,6 +38,8 @@ pub struct Filters {
     /// Of every answer, whoever gives it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub response_headers: Option<HeaderChanges>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compression: Option<Compression>,
 }
 
 /// What becomes of a rule where one of its filters cannot be had.
@@ -66,6 +70,7 @@ impl Filters {
             external_auth,
             request_headers,
             response_headers,
+            compression,
         } = self;
         let closed = |what, origin| Filter {
             what,
@@ -93,6 +98,9 @@ impl Filters {
         let response_headers = response_headers
             .as_ref()
             .map(|f| closed("change fields of answers by rule", &f.origin));
+        let compression = compression
+            .as_ref()
+            .map(|f| served("compress answers", &f.origin));
         [
             rate_limit,
             cors,
@@ -100,6 +108,7 @@ impl Filters {
             external_auth,
             request_headers,
             response_headers,
+            compression,
         ]
         .into_iter()
         .flatten()
@@ -125,6 +134,7 @@ impl fmt::Display for Filters {
             external_auth,
             request_headers,
             response_headers,
+            compression,
         } = self;
         let parts = [
             rate_limit.as_ref().map(RateLimit::to_string),
@@ -137,6 +147,7 @@ impl fmt::Display for Filters {
             response_headers
                 .as_ref()
                 .map(|changes| format!("response {changes}")),
+            compression.as_ref().map(Compression::to_string),
         ];
         f.write_str(&parts.into_iter().flatten().collect::<Vec<_>>().join(", "))
     }

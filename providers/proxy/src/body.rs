@@ -18,6 +18,7 @@ use tokio::time::{Instant, Sleep};
 use crate::access_log::Noted;
 use crate::activity::Open;
 use crate::answer;
+use crate::filters::compression::Packed;
 use crate::http1;
 use crate::pools::Lease;
 use crate::target::UnderWay;
@@ -266,6 +267,7 @@ pub(crate) struct ResponseBody {
 enum Content {
     Text(Bytes),
     Backend(BackendBody),
+    Packed(Box<Packed>),
 }
 
 impl ResponseBody {
@@ -291,6 +293,15 @@ impl ResponseBody {
             && let Source::Answer(answer) = &mut body.inner
         {
             answer.poll_sending(cx);
+        }
+    }
+
+    /// Another, on its way through a coder.
+    pub(crate) fn packed(body: Box<Packed>) -> Self {
+        Self {
+            content: Content::Packed(body),
+            open: None,
+            noted: None,
         }
     }
 
@@ -322,6 +333,7 @@ impl Content {
         match self {
             Self::Text(text) => text.is_empty(),
             Self::Backend(body) => body.is_over,
+            Self::Packed(body) => body.is_over(),
         }
     }
 }
@@ -411,6 +423,7 @@ impl Body for ResponseBody {
         match &self.content {
             Content::Text(text) => text.is_empty(),
             Content::Backend(body) => body.is_excused || body.inner.is_end_stream(),
+            Content::Packed(body) => body.is_over(),
         }
     }
 
@@ -418,6 +431,7 @@ impl Body for ResponseBody {
         match &self.content {
             Content::Text(text) => SizeHint::with_exact(u64::try_from(text.len()).unwrap_or(u64::MAX)),
             Content::Backend(body) => body.inner.size_hint(),
+            Content::Packed(_) => SizeHint::default(),
         }
     }
 }
@@ -427,6 +441,7 @@ impl Content {
         let body = match self {
             Self::Text(text) if text.is_empty() => return Poll::Ready(None),
             Self::Text(text) => return Poll::Ready(Some(Ok(Frame::data(std::mem::take(text))))),
+            Self::Packed(body) => return body.poll_frame(cx),
             Self::Backend(body) if body.is_excused => return Poll::Ready(None),
             Self::Backend(body) => body,
         };

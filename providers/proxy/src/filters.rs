@@ -3,6 +3,7 @@
 //! A rule without any pays for a look at one pointer. What turns requests away comes before what costs more than it.
 
 pub(crate) mod basic_auth;
+pub(crate) mod compression;
 mod cors;
 mod external_auth;
 mod headers;
@@ -14,11 +15,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Response};
+use http::{HeaderMap, HeaderValue, Method, Response};
 use portcullis_model as model;
-use portcullis_model::{BackendId, Port};
+use portcullis_model::{BackendId, Coding, Port};
 
 use self::basic_auth::BasicAuth;
+use self::compression::Compression;
 use self::cors::Cors;
 use self::external_auth::ExternalAuth;
 use self::headers::Changes;
@@ -40,6 +42,7 @@ pub(crate) struct Filters {
     external_auth: Option<ExternalAuth>,
     request_headers: Option<Changes>,
     response_headers: Option<Changes>,
+    compression: Option<Compression>,
 }
 
 impl fmt::Display for Filters {
@@ -81,6 +84,7 @@ pub(crate) struct After {
     /// Whose scripts may read it.
     granted: Option<HeaderValue>,
     is_preflight: bool,
+    coding: Option<Coding>,
 }
 
 impl Filters {
@@ -97,6 +101,7 @@ impl Filters {
             external_auth,
             request_headers,
             response_headers,
+            compression,
         } = &**filters;
         let changes = |asked: &Option<model::HeaderChanges>| match asked {
             None => Some(None),
@@ -118,6 +123,7 @@ impl Filters {
             external_auth,
             request_headers: changes(request_headers)?,
             response_headers: changes(response_headers)?,
+            compression: compression.as_ref().map(Compression::new),
         })
     }
 
@@ -132,6 +138,12 @@ impl Filters {
             filters: self.clone(),
             granted: self.cors.as_ref().and_then(|cors| cors.granted(&request.headers)),
             is_preflight: false,
+            // The answer to HEAD has nothing to compress.
+            coding: self
+                .compression
+                .as_ref()
+                .filter(|_| request.method != Method::HEAD)
+                .and_then(|compression| compression.chosen(&request.headers)),
         }
     }
 
@@ -178,6 +190,9 @@ impl Filters {
 
 impl After {
     pub(crate) fn finish(&self, response: &mut Response<ResponseBody>) {
+        if let Some(compression) = &self.filters.compression {
+            compression.finish(response, self.coding);
+        }
         if let Some(changes) = &self.filters.response_headers {
             changes.apply(response.headers_mut());
         }

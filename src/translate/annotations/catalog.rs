@@ -181,6 +181,7 @@ catalog! {
     "request-headers" Filter Ours Built
         "What is changed of the fields that backends see: JSON with `set` and `add`, from names to values, and `remove`, a list; nothing of framing, nor of who the client is.";
     "response-headers" Filter Ours Built "The same of every answer's fields.";
+    "compression" Filter Ours Built "How answers are compressed for clients that take it: `br`, `zstd`, `gzip`, in order of preference.";
 }
 
 /// The entry of a name without prefix.

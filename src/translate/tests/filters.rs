@@ -177,6 +177,15 @@ fn a_service_is_asked_as_written_or_nobody_passes() {
 }
 
 #[test]
+fn answers_are_compressed_as_asked_or_left_as_they_are() {
+    check(&[
+        (&[("compression", "br, gzip")], "compressed by br or gzip", &[]),
+        (&[("compression", "lzma")], "-", &[Code::AnnotationInvalid]),
+        (&[("compression", "true")], "-", &[Code::AnnotationInvalid]),
+    ]);
+}
+
+#[test]
 fn fields_are_changed_as_asked_or_nobody_passes() {
     check(&[
         (

@@ -6,6 +6,7 @@ mod client;
 mod echo;
 
 mod changing;
+mod compressed;
 mod conformance;
 mod consulting;
 mod cors;

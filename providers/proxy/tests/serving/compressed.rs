@@ -1,0 +1,289 @@
+//! Answers of backends and what clients take in, what is compressed and how it arrives out.
+
+use std::convert::Infallible;
+use std::io::Read as _;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper::client::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use portcullis_model::{Coding, Compression, Filters, LoadBalancer};
+use tokio::net::TcpStream;
+use tokio::sync::{Mutex, mpsc};
+use tokio::task::JoinSet;
+
+use crate::balancer::{backend, empty, filtered, origin, rule, serve, to};
+use crate::client::{Sent, soon};
+use crate::echo::Echo;
+
+fn text() -> String {
+    (0..2_000).map(|line| format!("line {line}\n")).collect()
+}
+
+/// Answers with the fields that the query names, `content-type=text/plain&etag="a"`, and the text, or less of it.
+async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+    let mut response = Response::builder();
+    let mut body = Bytes::from(text());
+    for (name, value) in request
+        .uri()
+        .query()
+        .unwrap_or_default()
+        .split('&')
+        .filter_map(|p| p.split_once('='))
+    {
+        match name {
+            "status" => response = response.status(value.parse::<u16>().unwrap()),
+            "length" => body.truncate(value.parse().unwrap()),
+            name => response = response.header(name, value.replace('+', " ")),
+        }
+    }
+    Ok(response.body(Full::new(body)).unwrap())
+}
+
+async fn running() -> Echo {
+    Echo::running(|stream| {
+        Box::pin(async move {
+            let _ = hyper::server::conn::http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), service_fn(answer))
+                .await;
+        })
+    })
+    .await
+}
+
+fn balancer(echo: &Echo) -> LoadBalancer {
+    let mut balancer = empty();
+    let backend = backend("one", &[echo.address]);
+    balancer.backends.insert(backend.id.clone(), backend);
+    let compression = Compression {
+        codings: vec![Coding::Brotli, Coding::Zstd, Coding::Gzip],
+        origin: origin(),
+    };
+    let filters = Filters {
+        compression: Some(compression),
+        ..Filters::default()
+    };
+    balancer.rules = vec![
+        filtered(rule("a.com", "/", to("one")), filters),
+        rule("b.com", "/", to("one")),
+    ];
+    balancer
+}
+
+/// A connection that gives answers as they come.
+struct Raw {
+    sender: http1::SendRequest<Sent>,
+    _tasks: JoinSet<()>,
+}
+
+impl Raw {
+    async fn to(address: std::net::SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).await.unwrap();
+        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            let _ = connection.await;
+        });
+        Self {
+            sender,
+            _tasks: tasks,
+        }
+    }
+
+    async fn ask(&mut self, method: &str, host: &str, query: &str, accepted: &str) -> Response<Incoming> {
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("/?{query}"))
+            .header("host", host)
+            .header("accept-encoding", accepted)
+            .body(Sent::default())
+            .unwrap();
+        soon("an answer", self.sender.send_request(request))
+            .await
+            .unwrap()
+    }
+}
+
+fn unpacked(coding: Option<&str>, bytes: &[u8]) -> String {
+    let mut out = Vec::new();
+    match coding {
+        Some("gzip") => flate2::read::GzDecoder::new(bytes).read_to_end(&mut out).unwrap(),
+        Some("br") => brotli::Decompressor::new(bytes, 4_096)
+            .read_to_end(&mut out)
+            .unwrap(),
+        Some("zstd") => zstd::stream::read::Decoder::new(bytes)
+            .unwrap()
+            .read_to_end(&mut out)
+            .unwrap(),
+        Some(other) => panic!("{other}"),
+        None => {
+            out.extend_from_slice(bytes);
+            bytes.len()
+        }
+    };
+    String::from_utf8(out).unwrap()
+}
+
+#[tokio::test]
+async fn text_arrives_as_it_was_in_fewer_bytes() {
+    let echo = running().await;
+    let proxy = serve(&balancer(&echo));
+    let mut client = Raw::to(proxy.http).await;
+    let plain = "content-type=text/plain";
+    for (host, query, accepted, want) in [
+        ("a.com", plain, "gzip, deflate, br, zstd", Some("br")),
+        ("a.com", plain, "zstd", Some("zstd")),
+        ("a.com", plain, "gzip", Some("gzip")),
+        ("a.com", plain, "deflate", None),
+        (
+            "a.com",
+            "content-type=application/json&status=500",
+            "gzip",
+            Some("gzip"),
+        ),
+        ("a.com", "content-type=image/png", "gzip", None),
+        ("a.com", "content-type=text/event-stream", "gzip", None),
+        ("a.com", "content-type=text/plain&length=1000", "gzip", None),
+        (
+            "a.com",
+            "content-type=text/plain&content-encoding=identity",
+            "gzip",
+            None,
+        ),
+        (
+            "a.com",
+            "content-type=text/plain&cache-control=public,no-transform",
+            "gzip",
+            None,
+        ),
+        (
+            "a.com",
+            "content-type=text/plain&status=206&content-range=bytes+0-1/2",
+            "gzip",
+            None,
+        ),
+        ("a.com", "content-type=text/plain&repr-digest=a", "gzip", None),
+        ("b.com", plain, "gzip", None),
+    ] {
+        let case = format!("{host} {query} {accepted}");
+        let response = client.ask("GET", host, query, accepted).await;
+        let head = response.headers().clone();
+        let field = |name: &str| head.get(name).map(|value| value.to_str().unwrap());
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        let coded = field("content-encoding").filter(|coding| *coding != "identity");
+        assert_eq!(coded, want, "{case}");
+        let text = text();
+        let whole = if query.contains("length=1000") {
+            &text[..1_000]
+        } else {
+            &text
+        };
+        assert_eq!(unpacked(want, &body), whole, "{case}");
+        if want.is_some() {
+            assert!(body.len() * 3 < text.len(), "{case}: {}", body.len());
+            assert_eq!(field("content-length"), None, "{case}");
+        }
+        let varies = want.is_some() || accepted == "deflate";
+        assert_eq!(field("vary"), varies.then_some("accept-encoding"), "{case}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_said_of_the_bytes_is_said_of_the_others() {
+    let echo = running().await;
+    let proxy = serve(&balancer(&echo));
+    let mut client = Raw::to(proxy.http).await;
+    for (tag, accepted, want) in [
+        ("\"a\"", "gzip", "W/\"a\""),
+        ("W/\"a\"", "gzip", "W/\"a\""),
+        ("\"a\"", "identity", "\"a\""),
+    ] {
+        let query = format!(
+            "content-type=text/plain&accept-ranges=bytes&etag={}",
+            tag.replace('"', "%22")
+        );
+        let query = query.replace("%22", "'");
+        let response = client.ask("GET", "a.com", &query, accepted).await;
+        let got = response.headers()["etag"].to_str().unwrap().replace('\'', "\"");
+        assert_eq!(got, want, "{tag} {accepted}");
+        let ranges = response.headers().get("accept-ranges").is_some();
+        assert_eq!(ranges, accepted == "identity", "{tag} {accepted}");
+        response.into_body().collect().await.unwrap();
+    }
+    // No content, no coding: the fields are what they are without.
+    let response = client
+        .ask("HEAD", "a.com", "content-type=text/plain", "gzip")
+        .await;
+    assert_eq!(response.headers().get("content-encoding"), None);
+}
+
+/// Sends pieces of plain text as it is given them, to one client.
+async fn hesitating() -> (Echo, mpsc::UnboundedSender<Bytes>) {
+    let (pieces, from) = mpsc::unbounded_channel::<Bytes>();
+    let from = Arc::new(Mutex::new(from));
+    let echo = Echo::running(move |stream| {
+        let from = from.clone();
+        Box::pin(async move {
+            let service = service_fn(move |_| {
+                let from = from.clone();
+                async move {
+                    let stream = futures::stream::unfold(from, |from| async move {
+                        let piece = from.lock().await.recv().await?;
+                        Some((Ok::<_, Infallible>(Frame::data(piece)), from))
+                    });
+                    let response = Response::builder().header("content-type", "text/plain");
+                    response.body(StreamBody::new(stream))
+                }
+            });
+            let builder = hyper::server::conn::http1::Builder::new();
+            let _ = builder.serve_connection(TokioIo::new(stream), service).await;
+        })
+    })
+    .await;
+    (echo, pieces)
+}
+
+#[tokio::test]
+async fn what_came_before_a_pause_is_not_held_back() {
+    for coding in ["gzip", "br", "zstd"] {
+        let (slow, pieces) = hesitating().await;
+        let proxy = serve(&balancer(&slow));
+        let mut client = Raw::to(proxy.http).await;
+        let response = client.ask("GET", "a.com", "", coding).await;
+        assert_eq!(response.headers()["content-encoding"], coding);
+        let mut body = response.into_body();
+        let mut all = Vec::new();
+        for (piece, want) in [("first ", "first "), ("second", "first second")] {
+            pieces.send(Bytes::from_static(piece.as_bytes())).unwrap();
+            // A coder writes its head by itself; the text comes in what is flushed.
+            while begun(coding, &all) != want {
+                let frame = soon(want, body.frame()).await.unwrap().unwrap();
+                all.extend_from_slice(frame.data_ref().unwrap());
+            }
+        }
+        drop(pieces);
+        while let Some(frame) = soon("the end", body.frame()).await {
+            all.extend_from_slice(frame.unwrap().data_ref().unwrap());
+        }
+        assert_eq!(unpacked(Some(coding), &all), "first second", "{coding}");
+    }
+}
+
+/// What can be read of a text that has not ended.
+fn begun(coding: &str, bytes: &[u8]) -> String {
+    let mut out = Vec::new();
+    let mut reader: Box<dyn std::io::Read + '_> = match coding {
+        "gzip" => Box::new(flate2::read::GzDecoder::new(bytes)),
+        "br" => Box::new(brotli::Decompressor::new(bytes, 1)),
+        _ => Box::new(zstd::stream::read::Decoder::new(bytes).unwrap()),
+    };
+    let mut byte = [0];
+    while let Ok(1) = reader.read(&mut byte) {
+        out.push(byte[0]);
+    }
+    String::from_utf8(out).unwrap()
+}
