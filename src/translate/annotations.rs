@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use portcullis_model::{Code, Origin, Problem};
 
 use self::attributes::Of;
-use self::catalog::{Known, Reach, Scope, Support};
+use self::catalog::{Known, Scope, Support};
 use crate::cluster::object::{ClassParameters, Meta};
 
 /// The incumbent's prefix.
@@ -281,7 +281,7 @@ impl<'a> Annotations<'a> {
                 false => known.is_theirs(),
             });
             if let Some(known) = known
-                && known.reach == Reach::Ours
+                && known.scope == Scope::Filter
                 && self.kind != "ingress"
             {
                 refused.get_or_insert(known.name);

@@ -340,7 +340,7 @@ impl<'a> Backends<'a> {
             registrants: read.registrants,
             health,
             drain_seconds: read.drain_seconds,
-            timeout_seconds: None,
+            timeout_seconds: read.timeout_seconds,
             ipv6: match read.kind {
                 TargetKind::Pod => self.endpoints.family(service) == IpFamily::V6,
                 TargetKind::Node => service.families.first() == Some(&IpFamily::V6),

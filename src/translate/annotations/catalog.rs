@@ -10,7 +10,7 @@ pub enum Scope {
     /// Also read from the Service, whose value wins.
     Backend,
     Rule,
-    /// Of all rules of the Ingress: what is done beside their actions.
+    /// Of all rules of the Ingress, on which alone it is read: what is done beside their actions.
     Filter,
 }
 
@@ -21,7 +21,7 @@ pub enum Reach {
     Portable,
     /// Read under the incumbent's prefix alone.
     Aws,
-    /// Read under our prefix alone, and on an Ingress alone.
+    /// Read under our prefix alone.
     Ours,
 }
 
@@ -149,6 +149,8 @@ catalog! {
     "healthy-threshold-count" Backend Portable Built "Checks in a row until a target is healthy.";
     "unhealthy-threshold-count" Backend Portable Built "Checks in a row until a target is unhealthy.";
     "success-codes" Backend Portable Built "Codes of a healthy answer, such as `200,202` or `200-299`.";
+    "response-timeout-seconds" Backend Ours Built
+        "Seconds until a target must have begun to answer, 1 to 86400; the proxy answers 504 then. On AWS, which has none by Service, it is told.";
     "target-node-labels" Backend Aws Built "Labels of the nodes that are targets.";
     "multi-cluster-target-group" Backend Aws Built "Whether other clusters register targets in the target group, too; theirs are left alone.";
     "target-control-port." Backend Aws Built

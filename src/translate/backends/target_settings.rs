@@ -30,6 +30,7 @@ pub(super) struct TargetSettings<'a> {
     pub(super) attributes: BTreeMap<String, String>,
     pub(super) tags: BTreeMap<String, String>,
     pub(super) drain_seconds: Option<u32>,
+    pub(super) timeout_seconds: Option<u32>,
 }
 
 impl<'a> TargetSettings<'a> {
@@ -53,6 +54,7 @@ impl<'a> TargetSettings<'a> {
             attributes: BTreeMap::new(),
             tags: BTreeMap::new(),
             drain_seconds: None,
+            timeout_seconds: None,
         };
         let withheld = admission::withhold(&mut this.own, part.parameters, part.semantics, problems);
         let refused = this.own.review(problems).is_some() || withheld.is_some();
@@ -64,6 +66,12 @@ impl<'a> TargetSettings<'a> {
         );
         let version = this.setting("backend-protocol-version", version, problems);
         let labels = this.setting("target-node-labels", node_labels, problems);
+        let timeout = this.setting(
+            "response-timeout-seconds",
+            |text| value::integer(text, 1, 86_400),
+            problems,
+        );
+        this.timeout_seconds = timeout.given().and_then(|seconds| u32::try_from(seconds).ok());
         let shared = this.setting("multi-cluster-target-group", value::boolean, problems);
         if refused
             || kind.is_invalid()

@@ -9,15 +9,15 @@ const OPENING: &str = "# Annotations
 
 Names and meanings are those of the AWS Load Balancer Controller, so that an Ingress written for it runs unchanged.
 *Portable* ones mean the same on every provider, the proxy among them, and may also be written under
-`portcullis.dev/`, which wins where both are written. *Ours* are read under `portcullis.dev/` and on an Ingress alone. The others
-are read under `alb.ingress.kubernetes.io/` alone.
+`portcullis.dev/`, which wins where both are written. *Ours* are read under `portcullis.dev/` alone, the others under
+`alb.ingress.kubernetes.io/` alone.
 Under *Backends*, the Service's own value wins over the Ingress's.
 
 The proxy does not do yet: `auth-type` with its `auth-…` and `jwt-validation` (what asks for them answers 503); health checks
 (`healthcheck-…`, both thresholds, `success-codes`): it asks targets for nothing, takes them as ready when Kubernetes does, and
 leaves alone for a while those that take no connection.
 
-Filters are the proxy's: AWS has none of them. There a rule with one answers 503 where without it more would be open than was
+Filters are read on an Ingress alone, and are the proxy's: AWS has none of them. There a rule with one answers 503 where without it more would be open than was
 asked for, and is told with `ActionUnsupported`; one that only adds comfort is told and left out.
 
 Known, but not built yet: *ignored* ones are reported with `AnnotationUnsupported` and have no effect. *Refused* ones

@@ -267,3 +267,38 @@ fn filters_stand_where_requests_are_served_and_not_where_they_are_redirected() {
     let secure = resolve(&served.balancer, &Request::get(Port::HTTPS, "a.com", "/"));
     assert!(matches!(secure, Decision::Rule(_, rule) if rule.filters.is_some()));
 }
+
+#[test]
+fn a_service_may_say_how_long_it_takes() {
+    for (ingress, service, want, codes) in [
+        (&[][..], &[][..], None, &[][..]),
+        (&[("response-timeout-seconds", "5")], &[], Some(5), &[]),
+        (
+            &[("response-timeout-seconds", "5")],
+            &[("response-timeout-seconds", "7")],
+            Some(7),
+            &[],
+        ),
+        (
+            &[("response-timeout-seconds", "0")],
+            &[],
+            None,
+            &[Code::AnnotationInvalid],
+        ),
+        (
+            &[],
+            &[("response-timeout-seconds", "1m")],
+            None,
+            &[Code::AnnotationInvalid],
+        ),
+    ] {
+        let spec = json!({ "rules": [rule("a.com", json!([path("Prefix", "/", "s")]))] });
+        let served = World::new()
+            .annotated_service("shop/s", dev(service))
+            .ingress("shop/web", dev(ingress), spec)
+            .one(&ours());
+        let got = served.balancer.backends.values().next().unwrap().timeout_seconds;
+        assert_eq!(got, want, "{ingress:?} {service:?}");
+        assert_eq!(served.codes(), codes, "{ingress:?} {service:?}");
+    }
+}

@@ -116,6 +116,16 @@ async fn a_failure_says_who_failed() {
 }
 
 #[tokio::test]
+async fn a_backend_may_have_less_time_than_others() {
+    let silent = saying(b"").await;
+    let mut hurried = backend("b", &[silent.address]);
+    hurried.timeout_seconds = Some(1);
+    // Everybody else would have a minute.
+    let proxy = serve(&all_to(hurried));
+    assert_eq!(get_once(proxy.http, "a", "/").await.status(), 504);
+}
+
+#[tokio::test]
 async fn a_connection_that_is_not_made_in_time_is_a_timeout() {
     // The kernel takes one connection more than the backlog, and leaves the others without an answer.
     let full = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
