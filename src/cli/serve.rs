@@ -1,11 +1,13 @@
 //! A folder and two addresses in, a running proxy until a signal comes out.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::fs::File;
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,8 +16,8 @@ use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use ipnet::IpNet;
 use portcullis_proxy::{
-    AccessLog, Drained, Handle, Http1Engine, Limits, LogFormat, ServerConfig, Settings, Sink, Timeouts,
-    TrustedField, View,
+    AccessLog, Drained, Handle, Http1Engine, Limits, LogFormat, Predecessor, Server, ServerConfig, Settings,
+    Sink, Successors, Timeouts, TrustedField, View, take_over,
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
@@ -56,6 +58,10 @@ pub(super) struct ServeArgs {
     /// Address of /livez, /readyz, /metrics and /table, which shows what is served; for nobody else to reach
     #[arg(long, value_name = "ADDR:PORT")]
     admin: Option<SocketAddr>,
+    /// Unix socket by which a newer process takes this one's place: started with the same one, it gets the listening
+    /// sockets, and this one ends when what is under way has finished; no connection is refused meanwhile
+    #[arg(long, value_name = "SOCKET")]
+    hand_over: Option<PathBuf>,
     /// Longest time for requests under way once a signal has come, in seconds, a day at most
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(..=86_400))]
     drain_seconds: u64,
@@ -190,24 +196,58 @@ pub(super) fn serve(args: &ServeArgs) -> anyhow::Result<Ended> {
     runtime.block_on(async {
         let signals = Signals::listen()?;
         let watch = Watch::new(&args.folder.manifests);
-        let served = Served::start(&args.folder.manifests, settings, &config)?;
+        let (server, predecessor) = server(&config, args.hand_over.as_deref())?;
+        let shared = args.hand_over.as_ref().map(|_| server.sockets()).transpose();
+        let shared = shared.context("failed to share the listening sockets")?;
+        let served = Served::start(&args.folder.manifests, settings, server)?;
+        let successors = args.hand_over.as_ref().zip(shared).map(|(path, sockets)| {
+            let successors = Successors::listen(path, sockets);
+            successors.with_context(|| format!("failed to wait for a successor at {}", path.display()))
+        });
+        let successors = successors.transpose()?;
+        let takes_over = predecessor.is_some();
+        if let Some(predecessor) = predecessor {
+            predecessor
+                .release()
+                .context("failed to tell the process before that it may end")?;
+            info!("took the place of the process before");
+        }
         // Answers until the end, also while it drains.
         let mut watching = JoinSet::new();
         let mut watched = None;
         if let Some(address) = args.admin {
-            let listener = admin::bind(address).await;
-            let listener = listener.with_context(|| format!("failed to listen on {address}"))?;
-            watched = Some(
-                listener
-                    .local_addr()
-                    .context("failed to learn the admin address")?,
-            );
-            watching.spawn(admin::serve(listener, Arc::new(answers(served.handle().view()))));
+            let bound = admin::bind(address).await;
+            match bound.and_then(|listener| Ok((listener.local_addr()?, listener))) {
+                Ok((at, listener)) => {
+                    watched = Some(at);
+                    watching.spawn(admin::serve(listener, Arc::new(answers(served.handle().view()))));
+                }
+                // The process before has let go: nobody else would serve.
+                Err(error) if takes_over => {
+                    warn!(%address, error = &error as &dyn std::error::Error, "failed to listen for whoever watches");
+                }
+                Err(error) => {
+                    return Err(error).with_context(|| format!("failed to listen on {address}"));
+                }
+            }
         }
         info!("endpoints on loopback are allowed");
         say_ready(&served, watched);
-        follow(served, watch, signals, Duration::from_secs(args.drain_seconds)).await
+        let grace = Duration::from_secs(args.drain_seconds);
+        follow(served, watch, signals, grace, watching, successors).await
     })
+}
+
+/// With the sockets of the process whose place this one takes, if there is one; else with its own.
+fn server(config: &ServerConfig, path: Option<&Path>) -> anyhow::Result<(Server, Option<Predecessor>)> {
+    if let Some(path) = path {
+        let taken = take_over(path);
+        let taken = taken.with_context(|| format!("failed to take over at {}", path.display()))?;
+        if let Some((sockets, predecessor)) = taken {
+            return Ok((Server::bind_to(config, sockets)?, Some(predecessor)));
+        }
+    }
+    Ok((Server::bind(config)?, None))
 }
 
 fn answers(view: View) -> Answers {
@@ -265,20 +305,40 @@ impl Signals {
     }
 }
 
-/// Serves the folder and follows it until a signal comes.
+/// Serves the folder and follows it until a signal or a successor comes. What watches answers until the end, or until the
+/// successor wants its address.
 pub(super) async fn follow(
     mut served: Served,
     mut watch: Watch,
     mut signals: Signals,
     grace: Duration,
+    mut watching: JoinSet<Infallible>,
+    successors: Option<Successors>,
 ) -> anyhow::Result<Ended> {
-    loop {
-        tokio::select! {
-            () = watch.changed() => served.refresh()?,
-            failure = served.handle().failed() => return Err(failure.into()),
-            () = signals.come() => break,
+    let successor = {
+        let come = async {
+            match &successors {
+                Some(successors) => successors.come().await,
+                None => std::future::pending().await,
+            }
+        };
+        let mut come = pin!(come);
+        loop {
+            tokio::select! {
+                () = watch.changed() => served.refresh()?,
+                failure = served.handle().failed() => return Err(failure.into()),
+                () = signals.come() => break None,
+                successor = &mut come => break Some(successor),
+            }
         }
+    };
+    if let Some(successor) = successor {
+        info!("another process has taken this one's place");
+        watching.shutdown().await;
+        drop(successor);
     }
+    // It holds the sockets: nobody would accept, and clients would wait.
+    drop(successors);
     tokio::select! {
         drained = drain(served.into_handle(), grace) => drained,
         () = signals.come() => {

@@ -9,7 +9,7 @@ use portcullis_model::{
     Action, FixedResponse, Listener, LoadBalancer, LoadBalancerId, ObjectName, Options, Origin, Port,
     Problem, Protocol, Sealed, Semantics,
 };
-use portcullis_proxy::{Handle, KeyPairPem, Material, ServedPorts, Server, ServerConfig, ServingState};
+use portcullis_proxy::{Handle, KeyPairPem, Material, ServedPorts, Server, ServingState};
 use tracing::{info, warn};
 
 use super::folder;
@@ -32,11 +32,10 @@ pub(super) struct Served {
 }
 
 impl Served {
-    /// Opens the sockets, reads the folder and serves it.
-    pub(super) fn start(path: &Path, settings: Settings, config: &ServerConfig) -> anyhow::Result<Self> {
+    /// Reads the folder and serves it.
+    pub(super) fn start(path: &Path, settings: Settings, server: Server) -> anyhow::Result<Self> {
         let folder =
             Folder::open(path).with_context(|| format!("failed to read the folder {}", path.display()))?;
-        let server = Server::bind(config)?;
         let ports = server.served_ports();
         let compiled = compile(&folder, &settings, None, ports)?;
         let handle = server

@@ -2,6 +2,7 @@
 //!
 //! Nothing else drives hyper's server. `http1` is an engine of our own and calls the same `exchange`.
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
@@ -11,7 +12,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::{Request, Response};
+use http::header::{CONNECTION, HeaderValue};
+use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn;
 use hyper::service::service_fn;
@@ -21,7 +23,7 @@ use portcullis_model::host;
 use rustls::server::Acceptor;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::server::TlsStream;
 use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
 use tracing::debug;
@@ -143,8 +145,7 @@ async fn serve_plain(worker: Rc<Worker>, mut stream: TcpStream, peer: Peer) -> E
     tokio::select! {
         begun = begin => begun??,
         // Nobody has asked anything: a connection opened in advance does not hold up the end.
-        () = drained(&worker) => return Ok(()),
-        () = aged(&worker) => return Ok(()),
+        () = farewell(&worker) => return Ok(()),
     }
     if first.is_empty() || !speaks_http(&first) {
         return Ok(());
@@ -195,9 +196,17 @@ where
         .timer(TokioTimer::new())
         .header_read_timeout(worker.settings.timeouts.head)
         .max_header_size(worker.settings.limits.head_bytes);
+    let leaving = Rc::new(Cell::new(false));
     let service = service_fn(|request| {
-        let (worker, shown) = (worker.clone(), shown.clone());
-        async move { Ok::<_, Infallible>(answer(worker, peer, shown, request, None).await) }
+        let (worker, shown, leaving) = (worker.clone(), shown.clone(), leaving.clone());
+        async move {
+            let mut response = answer(worker, peer, shown, request, None).await;
+            if leaving.get() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                let close = HeaderValue::from_static("close");
+                response.headers_mut().insert(CONNECTION, close);
+            }
+            Ok::<_, Infallible>(response)
+        }
     });
     let mut connection = pin!(
         builder
@@ -208,6 +217,11 @@ where
         ended = connection.as_mut() => return Ok(ended?),
         () = drained(&worker) => {}
         () = aged(&worker) => {}
+    }
+    leaving.set(true);
+    tokio::select! {
+        ended = connection.as_mut() => return Ok(ended?),
+        () = sleep(worker.patience()) => {}
     }
     connection.as_mut().graceful_shutdown();
     Ok(connection.await?)
@@ -301,6 +315,15 @@ fn ending(worker: &Worker) -> http1::Ending<impl Future<Output = ()> + 'static> 
         drained: drained(worker),
         aged: end_of_age(worker),
     }
+}
+
+/// Ready once a connection is to end on which nobody has asked anything.
+async fn farewell(worker: &Worker) {
+    tokio::select! {
+        () = drained(worker) => {}
+        () = aged(worker) => {}
+    }
+    sleep(worker.patience()).await;
 }
 
 /// Ready once a connection that begins now is to end for its age.

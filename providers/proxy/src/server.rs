@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use crate::access_log::{self, AccessLog};
 use crate::compile::ServedPorts;
 use crate::counters::{Counters, Totals};
+use crate::handover::Sockets;
 use crate::listen;
 use crate::serving::ServingState;
 use crate::settings::{ServerConfig, Settings};
@@ -113,6 +114,67 @@ impl Server {
             https,
             sockets,
         })
+    }
+
+    /// The same with the sockets of a proxy that is to be taken the place of. Where it listens elsewhere, its sockets are
+    /// no use.
+    pub fn bind_to(config: &ServerConfig, sockets: Sockets) -> Result<Self, BindError> {
+        let mut server = Self::bind(&ServerConfig {
+            http: None,
+            https: None,
+            ..config.clone()
+        })?;
+        for (wanted, given, is_tls) in [
+            (config.http, sockets.http, false),
+            (config.https, sockets.https, true),
+        ] {
+            let Some(address) = wanted else { continue };
+            let failed = |error| BindError { address, error };
+            let at = given
+                .first()
+                .map(TcpListener::local_addr)
+                .transpose()
+                .map_err(failed)?;
+            let Some(at) = at.filter(|at| is_asked(address, *at)) else {
+                let why = at.map_or("nowhere".to_owned(), |at| at.to_string());
+                let why = format!("the proxy that is to hand over listens at {why}");
+                return Err(failed(io::Error::new(io::ErrorKind::AddrInUse, why)));
+            };
+            server.spread(given, is_tls).map_err(failed)?;
+            *if is_tls {
+                &mut server.https
+            } else {
+                &mut server.http
+            } = Some(at);
+        }
+        Ok(server)
+    }
+
+    /// Shares sockets out among the workers. None is left out: connections wait in each.
+    fn spread(&mut self, sockets: Vec<TcpListener>, is_tls: bool) -> io::Result<()> {
+        for worker in sockets.len()..self.sockets.len() {
+            let shared = sockets[worker % sockets.len()].try_clone()?;
+            self.sockets[worker].push((shared, is_tls));
+        }
+        let workers = self.sockets.len();
+        for (number, socket) in sockets.into_iter().enumerate() {
+            self.sockets[number % workers].push((socket, is_tls));
+        }
+        Ok(())
+    }
+
+    /// The sockets once more, for whoever is to take this proxy's place. As long as they are held, the ports stay open.
+    pub fn sockets(&self) -> io::Result<Sockets> {
+        let mut sockets = Sockets::default();
+        for (socket, is_tls) in self.sockets.iter().flatten() {
+            let kind = if *is_tls {
+                &mut sockets.https
+            } else {
+                &mut sockets.http
+            };
+            kind.push(socket.try_clone()?);
+        }
+        Ok(sockets)
     }
 
     /// The address for HTTP, with the port that was taken.
@@ -266,6 +328,11 @@ impl Handle {
         }
         self.failed.borrow().clone().map_or(Ok(drained), Err)
     }
+}
+
+/// Whether a socket is where it is asked to be; port 0 is any.
+fn is_asked(wanted: SocketAddr, at: SocketAddr) -> bool {
+    wanted.ip() == at.ip() && [0, at.port()].contains(&wanted.port())
 }
 
 fn message(panic: &(dyn Any + Send)) -> String {

@@ -27,6 +27,10 @@ use crate::tasks::Tasks;
 /// How often unused connections to targets are looked through, at least.
 const EXPIRE_EVERY: Duration = Duration::from_secs(5);
 
+/// How long a connection that nothing is under way on waits for another request before it is ended: one that is on its way
+/// already would find the connection closed. At most half the time of a drain.
+const FAREWELL: Duration = Duration::from_secs(5);
+
 /// One thread's own: nothing here is shared with other workers but what is behind an `Arc`.
 pub(crate) struct Worker {
     pub(crate) live: Arc<ArcSwap<ServingState>>,
@@ -48,6 +52,14 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
+    /// How long a connection to be ended waits for a request that may be on its way.
+    pub(crate) fn patience(&self) -> Duration {
+        let until = *self.draining.borrow();
+        until.map_or(FAREWELL, |until| {
+            FAREWELL.min(until.saturating_duration_since(Instant::now()) / 2)
+        })
+    }
+
     /// Whether no request is to come any more.
     pub(crate) fn is_ending(&self) -> bool {
         self.draining.borrow().is_some()

@@ -57,7 +57,7 @@ pub(crate) async fn serve<F: Future<Output = ()>>(
         first,
         worker.settings.limits.head_bytes,
     )));
-    let mut waiting = Waiting::new(ending, worker.settings.timeouts.head);
+    let mut waiting = Waiting::new(ending, worker.clone());
     loop {
         let (parts, length) = match poll_fn(|cx| waiting.poll_next(cx, &mut wire.borrow_mut())).await {
             Ok(Some(head)) => head,
@@ -94,10 +94,10 @@ type Begun = (Box<Parts>, Length);
 
 /// What is waited for between requests.
 struct Waiting<F> {
+    worker: Rc<Worker>,
     drained: Pin<Box<F>>,
     aged: Option<Instant>,
     is_ending: bool,
-    limit: Duration,
     /// When the next head must have come.
     until: Instant,
     /// Fires at `until` or before: it is not moved with every request.
@@ -106,21 +106,21 @@ struct Waiting<F> {
 }
 
 impl<F: Future<Output = ()>> Waiting<F> {
-    fn new(ending: Ending<F>, limit: Duration) -> Self {
+    fn new(ending: Ending<F>, worker: Rc<Worker>) -> Self {
         Self {
             age: ending.aged.map(|at| Box::pin(tokio::time::sleep_until(at))),
             aged: ending.aged,
             drained: Box::pin(ending.drained),
             is_ending: false,
-            limit,
-            until: Instant::now() + limit,
+            until: Instant::now() + worker.settings.timeouts.head,
             timer: None,
+            worker,
         }
     }
 
     /// The last answer is sent.
     fn again(&mut self) {
-        self.until = Instant::now() + self.limit;
+        self.until = Instant::now() + self.worker.settings.timeouts.head;
     }
 
     /// The head of the next request; `None` where there is to be none.
@@ -133,8 +133,10 @@ impl<F: Future<Output = ()>> Waiting<F> {
                 None => Ok(None),
             });
         }
-        if wire.is_untouched() && self.poll_ending(cx).is_ready() {
-            return Poll::Ready(Ok(None));
+        if wire.is_untouched() && !self.is_ending && self.poll_ending(cx).is_ready() {
+            // A request may be on its way.
+            self.until = self.until.min(Instant::now() + self.worker.patience());
+            self.timer = None;
         }
         loop {
             let until = self.until;

@@ -1,0 +1,289 @@
+//! The listening sockets of a running proxy in, the same sockets in the process that takes its place out.
+//!
+//! A socket that is closed takes along the connections that wait in its queue, and of several that share a port each has
+//! a queue of its own. So none is closed: the sockets themselves go to the successor over a Unix socket (`SCM_RIGHTS`), and
+//! the predecessor accepts until it is told that the successor does. HAProxy and Envoy do the same. A successor that ends
+//! before that changes nothing.
+
+use std::fs;
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::mem::MaybeUninit;
+use std::net::TcpListener;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::cmsg_space;
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, recvmsg, sendmsg,
+};
+use tokio::io::AsyncReadExt;
+use tracing::warn;
+
+/// What a predecessor says first; another version of what follows would have another.
+const GREETING: [u8; 8] = *b"portcul1";
+/// The greeting, and how many sockets of each kind follow.
+const HEAD: usize = GREETING.len() + 4;
+/// Sockets in one message. The kernel takes 253 (`SCM_MAX_FD`).
+const AT_ONCE: usize = 64;
+/// What a successor says when it accepts.
+const SERVES: u8 = 1;
+/// Longest wait for a predecessor that runs.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Pause after a successor that could not be heard.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Apple's systems know neither.
+#[cfg(target_vendor = "apple")]
+const FLAGS: (SendFlags, RecvFlags) = (SendFlags::empty(), RecvFlags::empty());
+#[cfg(not(target_vendor = "apple"))]
+const FLAGS: (SendFlags, RecvFlags) = (SendFlags::NOSIGNAL, RecvFlags::CMSG_CLOEXEC);
+
+/// Listening sockets, in the order of the workers.
+#[derive(Debug, Default)]
+pub struct Sockets {
+    pub(crate) http: Vec<TcpListener>,
+    pub(crate) https: Vec<TcpListener>,
+}
+
+/// A proxy that serves until it is released. Dropped, it goes on as if nobody had asked.
+#[derive(Debug)]
+pub struct Predecessor(UnixStream);
+
+/// Asks the proxy that waits for its successor at this path for its sockets; none where nobody does.
+pub fn take_over(path: &Path) -> io::Result<Option<(Sockets, Predecessor)>> {
+    let stream = match UnixStream::connect(path) {
+        Ok(stream) => stream,
+        // A path that is left over from a process that ended.
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+            ) =>
+        {
+            return Ok(None);
+        }
+        Err(error) => return Err(error),
+    };
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let sockets = receive(&stream)?;
+    Ok(Some((sockets, Predecessor(stream))))
+}
+
+impl Predecessor {
+    /// From here on it accepts nothing more, and ends when what is under way has.
+    pub fn release(mut self) -> io::Result<()> {
+        self.0.write_all(&[SERVES])?;
+        // It has heard when it hangs up, and has let go of what both cannot have.
+        self.0.read(&mut [0]).map(drop)
+    }
+}
+
+/// Waits for the process that takes this one's place.
+#[derive(Debug)]
+pub struct Successors {
+    listener: tokio::net::UnixListener,
+    /// Whose processes may.
+    owner: u32,
+    sockets: Sockets,
+}
+
+/// A successor that accepts; dropped, it knows that it has been heard.
+#[derive(Debug)]
+pub struct Successor(
+    #[expect(dead_code, reason = "held until the predecessor has let go")] tokio::net::UnixStream,
+);
+
+impl Successors {
+    /// Waits at this path, which is nobody's else from here on. Only processes of the same user are heard.
+    pub fn listen(path: &Path, sockets: Sockets) -> io::Result<Self> {
+        // Made beside it and moved there: whoever connects finds the one before or this one.
+        let mut name = path.as_os_str().to_owned();
+        name.push(format!(".{}", std::process::id()));
+        let made = PathBuf::from(name);
+        if let Err(error) = fs::remove_file(&made)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            return Err(error);
+        }
+        let listener = tokio::net::UnixListener::bind(&made)?;
+        let owner = fs::metadata(&made)?.uid();
+        fs::rename(&made, path)?;
+        Ok(Self {
+            listener,
+            owner,
+            sockets,
+        })
+    }
+
+    /// Ready once another process accepts at our sockets.
+    pub async fn come(&self) -> Successor {
+        loop {
+            match self.next().await {
+                Ok(Some(successor)) => return successor,
+                Ok(None) => {}
+                Err(error) => {
+                    warn!(
+                        error = &error as &dyn std::error::Error,
+                        "a successor did not take over"
+                    );
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// None where it came to nothing.
+    async fn next(&self) -> io::Result<Option<Successor>> {
+        let (mut stream, _) = self.listener.accept().await?;
+        let user = stream.peer_cred()?.uid();
+        if user != self.owner && user != 0 {
+            warn!(
+                user,
+                "a process of another user asked for the sockets; it does not get them"
+            );
+            return Ok(None);
+        }
+        // Little enough for any socket's buffer: it does not wait.
+        send(&stream, &self.sockets)?;
+        match stream.read_u8().await {
+            Ok(SERVES) => Ok(Some(Successor(stream))),
+            Ok(_) | Err(_) => Ok(None),
+        }
+    }
+}
+
+fn send(stream: impl AsFd, sockets: &Sockets) -> io::Result<()> {
+    let count = |sockets: &[TcpListener]| u16::try_from(sockets.len()).map_err(io::Error::other);
+    let head = [
+        &GREETING[..],
+        &count(&sockets.http)?.to_be_bytes(),
+        &count(&sockets.https)?.to_be_bytes(),
+    ]
+    .concat();
+    let all: Vec<BorrowedFd<'_>> = sockets
+        .http
+        .iter()
+        .chain(&sockets.https)
+        .map(AsFd::as_fd)
+        .collect();
+    let mut text = &head[..];
+    for some in all.chunks(AT_ONCE) {
+        let mut space = [const { MaybeUninit::uninit() }; cmsg_space!(ScmRights(AT_ONCE))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        control.push(SendAncillaryMessage::ScmRights(some));
+        let sent = sendmsg(&stream, &[IoSlice::new(text)], &mut control, FLAGS.0)?;
+        if sent < text.len() {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        text = &[0];
+    }
+    Ok(())
+}
+
+fn receive(stream: &UnixStream) -> io::Result<Sockets> {
+    let bad = |why| io::Error::new(io::ErrorKind::InvalidData, why);
+    let mut received = Vec::new();
+    let mut head = [0; HEAD];
+    if part(stream, &mut head, &mut received)? < HEAD || head[..GREETING.len()] != GREETING {
+        return Err(bad("what listens there is no proxy of this kind"));
+    }
+    let [.., a, b, c, d] = head;
+    let http = usize::from(u16::from_be_bytes([a, b]));
+    let all = http + usize::from(u16::from_be_bytes([c, d]));
+    while received.len() < all {
+        if part(stream, &mut [0], &mut received)? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    let mut received = received.into_iter().map(TcpListener::from);
+    let http = received.by_ref().take(http).collect();
+    let https = received.collect();
+    Ok(Sockets { http, https })
+}
+
+/// One message: how many bytes it has, and its sockets.
+fn part(stream: &UnixStream, text: &mut [u8], sockets: &mut Vec<OwnedFd>) -> io::Result<usize> {
+    let mut space = [const { MaybeUninit::uninit() }; cmsg_space!(ScmRights(AT_ONCE))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let message = recvmsg(stream, &mut [IoSliceMut::new(text)], &mut control, FLAGS.1)?;
+    for more in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(more) = more {
+            sockets.extend(more);
+        }
+    }
+    Ok(message.bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sockets(http: usize, https: usize) -> Sockets {
+        let open = |count| {
+            let bound = (0..count).map(|_| TcpListener::bind("127.0.0.1:0"));
+            bound.collect::<Result<_, _>>().unwrap()
+        };
+        Sockets {
+            http: open(http),
+            https: open(https),
+        }
+    }
+
+    fn ports(sockets: &[TcpListener]) -> Vec<u16> {
+        let port = |socket: &TcpListener| socket.local_addr().unwrap().port();
+        sockets.iter().map(port).collect()
+    }
+
+    #[test]
+    fn sockets_arrive_in_their_order_however_many() {
+        for (http, https) in [(1, 1), (1, 0), (0, 2), (64, 64), (65, 70), (200, 1)] {
+            let (here, there) = UnixStream::pair().unwrap();
+            let sent = sockets(http, https);
+            send(&here, &sent).unwrap();
+            let came = receive(&there).unwrap();
+            assert_eq!(ports(&came.http), ports(&sent.http));
+            assert_eq!(ports(&came.https), ports(&sent.https));
+        }
+    }
+
+    #[test]
+    fn what_is_no_proxy_is_told() {
+        for said in [&b""[..], b"portcul", b"HTTP/1.1 400 Bad Request\r\n\r\n"] {
+            let (mut here, there) = UnixStream::pair().unwrap();
+            here.write_all(said).unwrap();
+            drop(here);
+            assert!(receive(&there).is_err(), "{said:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_successor_that_ends_before_it_serves_changes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("proxy.sock");
+        assert!(take_over(&path).unwrap().is_none(), "nobody is there");
+        let successors = Successors::listen(&path, sockets(1, 1)).unwrap();
+        let take = |releases: bool| {
+            let path = path.clone();
+            tokio::task::spawn_blocking(move || {
+                let (sockets, predecessor) = take_over(&path).unwrap().unwrap();
+                if releases {
+                    predecessor.release().unwrap();
+                }
+                ports(&sockets.http)
+            })
+        };
+        for (releases, want) in [(false, false), (true, true)] {
+            let taken = take(releases);
+            let come = successors.next().await.unwrap();
+            assert_eq!(come.is_some(), want);
+            drop(come);
+            assert_eq!(taken.await.unwrap(), ports(&successors.sockets.http));
+        }
+        drop(successors);
+        assert!(take_over(&path).unwrap().is_none(), "what is left over is nobody");
+    }
+}

@@ -1,0 +1,267 @@
+//! Processes that take each other's place in, clients of all kinds meanwhile; none of them the worse for it out.
+
+#![expect(clippy::unwrap_used, reason = "all of it is a test: a panic is the report")]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use http_body_util::{BodyExt, Empty};
+use hyper::body::Bytes;
+use hyper::client::conn::{http1, http2};
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// An Ingress that answers by itself, and one with a backend on this machine.
+const FOLDER: &str = r#"
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata:
+  name: web
+  namespace: shop
+  annotations:
+    alb.ingress.kubernetes.io/actions.first: >
+      {"type": "fixed-response", "fixedResponseConfig": {"statusCode": "200", "messageBody": "first"}}
+spec:
+  rules:
+    - host: shop.example
+      http:
+        paths:
+          - {path: /, pathType: Prefix, backend: {service: {name: first, port: {name: use-annotation}}}}
+          - {path: /slow, pathType: Prefix, backend: {service: {name: slow, port: {number: 80}}}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: slow, namespace: shop}
+spec: {ports: [{port: 80}]}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: slow, namespace: shop, labels: {kubernetes.io/service-name: slow}}
+addressType: IPv4
+ports: [{port: PORT}]
+endpoints: [{addresses: ["127.0.0.1"], conditions: {ready: true}}]
+"#;
+
+/// `portcullis serve` that waits for a successor; killed when dropped.
+struct Serving {
+    process: Child,
+    http: SocketAddr,
+}
+
+impl Serving {
+    fn start(folder: &Path, socket: &Path, http: SocketAddr, workers: &str, engine: &str) -> Self {
+        let mut process = Command::new(env!("CARGO_BIN_EXE_portcullis"))
+            .args(["serve", "--https", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
+            .args([
+                "--http",
+                &http.to_string(),
+                "--workers",
+                workers,
+                "--http1-engine",
+                engine,
+            ])
+            .arg("--manifests")
+            .arg(folder)
+            .arg("--hand-over")
+            .arg(socket)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut ready = String::new();
+        let mut out = BufReader::new(process.stdout.take().unwrap());
+        out.read_line(&mut ready).unwrap();
+        let http = ready.split_whitespace().nth(2).and_then(|at| at.parse().ok());
+        let http = http.unwrap_or_else(|| panic!("{ready:?}: {}", logged(&mut process)));
+        Self { process, http }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a deadline is read from the clock")]
+    async fn ended(&mut self) {
+        let start = Instant::now();
+        while self.process.try_wait().unwrap().is_none() {
+            assert!(start.elapsed() < PATIENCE, "the process before does not end");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let status = self.process.wait().unwrap();
+        let logged = logged(&mut self.process);
+        assert_eq!(status.code(), Some(0), "{logged}");
+        assert!(!logged.contains("they have been cut"), "{logged}");
+    }
+}
+
+fn logged(process: &mut Child) -> String {
+    let mut text = String::new();
+    process.stderr.take().unwrap().read_to_string(&mut text).unwrap();
+    text
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Answers with two hundred bytes, ten at a time and with pauses.
+async fn slow() -> (SocketAddr, JoinSet<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move {
+        let mut open = JoinSet::new();
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            open.spawn(async move {
+                let mut head = [0; 4096];
+                while stream.read(&mut head).await.is_ok_and(|count| count > 0) {
+                    let head = b"HTTP/1.1 200 OK\r\nContent-Length: 200\r\n\r\n";
+                    stream.write_all(head).await.unwrap();
+                    for _ in 0..20 {
+                        tokio::time::sleep(Duration::from_millis(20)).await;
+                        stream.write_all(b"0123456789").await.unwrap();
+                    }
+                }
+            });
+        }
+    });
+    (address, tasks)
+}
+
+#[derive(Clone)]
+struct Load {
+    http: SocketAddr,
+    answered: Arc<AtomicUsize>,
+    done: Arc<AtomicBool>,
+}
+
+fn get(path: &str) -> Request<Empty<Bytes>> {
+    let request = Request::get(format!("http://shop.example{path}")).header("host", "shop.example");
+    request.body(Empty::new()).unwrap()
+}
+
+impl Load {
+    fn goes_on(&self) -> bool {
+        !self.done.load(Ordering::Relaxed)
+    }
+
+    async fn whole(&self, response: Response<hyper::body::Incoming>, want: usize) {
+        assert_eq!(response.status(), 200);
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        assert_eq!(body.len(), want);
+        self.answered.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Keeps its connection until it is told that it ends, or one for each request.
+    async fn http1(self, path: &'static str, want: usize, keeps: bool) {
+        while self.goes_on() {
+            let stream = TcpStream::connect(self.http).await.unwrap();
+            let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
+            let mut tasks = JoinSet::new();
+            tasks.spawn(connection);
+            while self.goes_on() {
+                sender.ready().await.unwrap();
+                let response = sender.send_request(get(path)).await.unwrap();
+                let closes = response
+                    .headers()
+                    .get("connection")
+                    .is_some_and(|value| value == "close");
+                self.whole(response, want).await;
+                if closes || !keeps {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Keeps its connection until a GOAWAY; what was not sent for it is sent on the next one.
+    async fn http2(self, path: &'static str, want: usize) {
+        while self.goes_on() {
+            let stream = TcpStream::connect(self.http).await.unwrap();
+            let handshake = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await;
+            let (mut sender, connection) = handshake.unwrap();
+            let mut tasks = JoinSet::new();
+            tasks.spawn(connection);
+            while self.goes_on() && sender.ready().await.is_ok() {
+                match sender.try_send_request(get(path)).await {
+                    Ok(response) => self.whole(response, want).await,
+                    Err(mut error) => {
+                        assert!(error.take_message().is_some(), "a request that was sent failed");
+                        break;
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_request_fails_while_processes_take_each_other_s_place() {
+    let (backend, _backend) = slow().await;
+    let folder = tempfile::tempdir().unwrap();
+    let text = FOLDER.replace("PORT", &backend.port().to_string());
+    fs::write(folder.path().join("web.yaml"), text).unwrap();
+    let beside = tempfile::tempdir().unwrap();
+    let socket = beside.path().join("portcullis.sock");
+
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let mut serving = Serving::start(folder.path(), &socket, any, "2", "own");
+    let http = serving.http;
+    let load = Load {
+        http,
+        answered: Arc::default(),
+        done: Arc::default(),
+    };
+    let mut clients = JoinSet::new();
+    for keeps in [true, true, false, false] {
+        clients.spawn(load.clone().http1("/", 5, keeps));
+        clients.spawn(load.clone().http1("/slow", 200, keeps));
+    }
+    for _ in 0..2 {
+        clients.spawn(load.clone().http2("/", 5));
+        clients.spawn(load.clone().http2("/slow", 200));
+    }
+    // Fewer workers, and more, take all sockets over just as well.
+    for (workers, engine) in [("2", "own"), ("1", "hyper"), ("3", "hyper"), ("2", "own")] {
+        let before = load.answered.load(Ordering::Relaxed);
+        while load.answered.load(Ordering::Relaxed) < before + 200 {
+            assert!(clients.try_join_next().is_none(), "a client failed");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        let folder = folder.path().to_owned();
+        let socket = socket.clone();
+        let next =
+            tokio::task::spawn_blocking(move || Serving::start(&folder, &socket, http, workers, engine));
+        let next = next.await.unwrap();
+        assert_eq!(next.http, http);
+        serving.ended().await;
+        serving = next;
+    }
+    load.done.store(true, Ordering::Relaxed);
+    while let Some(ended) = clients.join_next().await {
+        ended.unwrap();
+    }
+    // The last one is the only one, and closes the port when it ends.
+    let pid = serving.process.id().to_string();
+    assert!(
+        Command::new("kill")
+            .args(["-TERM", &pid])
+            .status()
+            .unwrap()
+            .success()
+    );
+    serving.ended().await;
+    assert!(TcpStream::connect(http).await.is_err());
+}
