@@ -130,8 +130,13 @@ impl Provider for Faulty {
         Aws::moves_targets(change)
     }
 
-    fn demand(&self, desired: &LoadBalancer, account: &Self::Account) -> Self::Demand {
-        self.inner.demand(desired, account)
+    fn demand(
+        &self,
+        desired: &LoadBalancer,
+        observed: Option<&Self::Observed>,
+        account: &Self::Account,
+    ) -> Self::Demand {
+        self.inner.demand(desired, observed, account)
     }
 
     fn plan_shared(

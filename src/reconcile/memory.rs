@@ -67,6 +67,11 @@ impl<P: Provider> Memory<P> {
         state.known.remove(id)
     }
 
+    /// Answers a question about what is known.
+    pub fn look<T>(&self, id: &LoadBalancerId, ask: impl FnOnce(Option<&P::Observed>) -> T) -> T {
+        ask(self.state().known.get(id).map(|known| &known.observed))
+    }
+
     pub fn put(&self, id: &LoadBalancerId, known: Known<P>) {
         let mut state = self.state();
         state.turn_page(id);

@@ -153,7 +153,7 @@ async fn serve<P: Provider>(
     let id = &desired.id;
     let account = accounts.current(provider, now()).await?;
     Box::pin(provider.consult(desired, &account)).await?;
-    let demand = provider.demand(desired, &account);
+    let demand = memory.look(id, |observed| provider.demand(desired, observed, &account));
     let fingerprint = fingerprint::of(&provider.fingerprint(desired, &account), mode, outcome);
     let paused = record.is_some_and(is_paused);
     if !paused && rests(site, record, view, &fingerprint, &demand) {
@@ -184,6 +184,7 @@ async fn serve<P: Provider>(
     };
     // What spans load balancers is not changed for one that cannot be made.
     let possible = provider.can_be_made(desired, Some(&observed), &account);
+    let demand = provider.demand(desired, Some(&observed), &account);
     let all = || demands(site, &account);
     let here = (accounts, &account);
     if let Some(hold) = hold {
@@ -213,8 +214,9 @@ async fn serve<P: Provider>(
     site.records.begin_changes(id, &own).await?;
     accounts.changed(id).await;
     let wide = if possible {
-        let wanted = (id, demand.clone());
-        spanning.widen(provider, &site.tenure, here, wanted, all).await
+        spanning
+            .widen(provider, &site.tenure, here, (id, demand), all)
+            .await
     } else {
         spanning.without(provider, here, id, all).await
     };
@@ -249,25 +251,35 @@ async fn serve<P: Provider>(
         });
     }
     let made = make(site, &mut observed, plan, outcome).await;
-    let made = keep(site, id, &observed, made)?;
-    // What the provider has not let go of yet is deleted later: what should exist does.
-    let (left_over, made): (Vec<_>, Vec<_>) =
-        made.into_iter().partition(|error| error.code == Code::StillInUse);
-    outcome.left_over = !left_over.is_empty();
-    let mut failed = [wide.failed, made].concat();
+    let mut made = keep(site, id, &observed, made)?;
+    let mut narrow_failed = Vec::new();
     // What was used until now may still be in use where something was refused.
-    if failed.is_empty() {
-        let narrow = spanning.narrow(provider, &site.tenure, here, id).await;
+    if wide.failed.is_empty() && made.iter().all(is_left_over) {
+        // What it uses now, such as a group that was made since.
+        let uses = possible.then(|| provider.demand(desired, Some(&observed), &account));
+        let narrow = spanning.narrow(provider, &site.tenure, here, (id, uses)).await;
         let narrow = keep(site, id, &observed, narrow)?;
-        outcome.made.extend(narrow.changes);
         narrow.failed.iter().for_each(|error| outcome.tell(error));
-        failed = narrow.failed;
+        narrow_failed = narrow.failed;
+        // What nodes do not let in any more can go.
+        if !narrow.changes.is_empty() {
+            outcome.made.extend(narrow.changes);
+            let plan = |o: &P::Observed| provider.plan(id, Some(desired), o, &narrow.shared, &account);
+            let rest = make(site, &mut observed, plan, outcome).await;
+            made.extend(keep(site, id, &observed, rest)?);
+        }
     }
+    // What the provider has not let go of yet is deleted later: what should exist does.
+    let (left_over, made): (Vec<_>, Vec<_>) = made.into_iter().partition(is_left_over);
+    outcome.left_over = !left_over.is_empty();
+    let failed = [wide.failed, made, narrow_failed].concat();
     // What waits for its time is planned anew whenever somebody looks, also after a restart: then nothing rests on it.
     let waits = P::waits(&observed) || outcome.left_over;
-    let settled = (failed.is_empty() && !waits).then(|| (fingerprint.clone(), demand.clone()));
     // Where what was believed may be wrong, it is read again.
-    if failed.iter().all(|error| error.retry != Retry::Observe) {
+    let known = failed.iter().all(|error| error.retry != Retry::Observe);
+    let demand = provider.demand(desired, known.then_some(&observed), &account);
+    let settled = (failed.is_empty() && !waits).then(|| (fingerprint.clone(), demand.clone()));
+    if known {
         memory.put(id, Known { observed, settled });
     }
     if failed.is_empty() {
@@ -278,6 +290,11 @@ async fn serve<P: Provider>(
         memory.note_refused(id, fingerprint, demand);
         Ok(End::Incomplete(failed))
     }
+}
+
+/// What the provider has not let go of yet.
+fn is_left_over(error: &ProviderError) -> bool {
+    error.code == Code::StillInUse
 }
 
 /// Makes every round of one load balancer. Answers the calls that were refused, which the outcome tells.
@@ -390,16 +407,30 @@ async fn withdraw<P: Provider>(
         }
         return Ok(End::Incomplete(failed));
     }
+    // One that is kept from being deleted serves, and uses what it used.
+    if P::address(&observed).is_some() {
+        return Ok(End::Incomplete(vec![rounds::stands(id)]));
+    }
     let left = spanning.leave(id, || demands(site, &account)).await;
-    // What spans load balancers may still be in use by those that go as well: the last one narrows it. Those that go
-    // at the same time may still have their records, but they have left.
-    if withdrawing(site, id).iter().all(|other| left.contains(other)) {
+    let waits = !P::inventory(&observed).is_empty();
+    // What spans load balancers may still be in use by those that go as well: the last one narrows it, unless something
+    // waits for that. Those that go at the same time may still have their records, but they have left.
+    if waits || withdrawing(site, id).iter().all(|other| left.contains(other)) {
         let here = (&site.accounts, &account);
-        let narrow = spanning.narrow(provider, &site.tenure, here, id).await?;
+        let narrow = spanning.narrow(provider, &site.tenure, here, (id, None)).await?;
         outcome.made.extend(narrow.changes);
-        if !narrow.failed.is_empty() {
-            narrow.failed.iter().for_each(|error| outcome.tell(error));
-            return Ok(End::Incomplete(narrow.failed));
+        narrow.failed.iter().for_each(|error| outcome.tell(error));
+        let mut failed = narrow.failed;
+        if failed.is_empty() && waits {
+            let plan = |o: &P::Observed| provider.plan(id, None, o, &narrow.shared, &account);
+            let rest = make(site, &mut observed, plan, outcome).await;
+            failed = keep(site, id, &observed, rest)?;
+            if failed.is_empty() && !P::inventory(&observed).is_empty() {
+                failed.push(rounds::waits_for_others(id));
+            }
+        }
+        if !failed.is_empty() {
+            return Ok(End::Incomplete(failed));
         }
     }
     site.records.release(id).await?;
@@ -509,7 +540,7 @@ fn demands<P: Provider>(site: &Site<P>, account: &P::Account) -> Asked<P> {
         match translate(&view.snapshot, &site.settings).balancer {
             // Asked before this process makes anything, when the listing is as good as a look at each.
             Some(desired) if site.provider.can_be_made(&desired, None, account) => {
-                demands.insert(id, site.provider.demand(&desired, account));
+                demands.insert(id, site.provider.demand(&desired, None, account));
             }
             Some(_) => {}
             None => {

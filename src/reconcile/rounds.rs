@@ -209,6 +209,26 @@ where
 }
 
 /// A provider that left one out of its answer.
+/// A load balancer that nobody asks for is kept from being deleted, which its problems say.
+pub fn stands(id: &LoadBalancerId) -> ProviderError {
+    ProviderError {
+        code: Code::DeletionProtected,
+        call: "plan",
+        message: format!("{id} is kept from being deleted"),
+        retry: Retry::Backoff,
+    }
+}
+
+/// What is left of a load balancer is used by what spans others, and that cannot be taken back yet.
+pub fn waits_for_others(id: &LoadBalancerId) -> ProviderError {
+    ProviderError {
+        code: Code::StillInUse,
+        call: "plan",
+        message: format!("what is left of {id} is still used by what load balancers have in common"),
+        retry: Retry::Backoff,
+    }
+}
+
 pub fn not_observed(id: &LoadBalancerId) -> ProviderError {
     ProviderError {
         code: Code::RequestRefused,

@@ -113,18 +113,21 @@ impl<P: Provider> Spanning<P> {
         state.fit(provider, tenure, accounts, account, id).await
     }
 
-    /// Takes back what this load balancer used before, now that it uses what it was widened for.
+    /// Takes back what this load balancer used before, now that it uses what is said, or nothing.
     pub async fn narrow(
         &self,
         provider: &P,
         tenure: &Tenure,
         (accounts, account): (&Accounts<P>, &Arc<P::Account>),
-        id: &LoadBalancerId,
+        (id, uses): (&LoadBalancerId, Option<P::Demand>),
     ) -> Result<Fit<P::Shared>, ProviderError> {
         let mut state = self.0.lock().await;
         let state = &mut *state;
-        if let (Some(held), Some(demand)) = (&mut state.held, state.coming.remove(id)) {
-            held.insert(id.clone(), demand);
+        let came = state.coming.remove(id).is_some();
+        if let (Some(held), Some(uses)) = (&mut state.held, uses)
+            && (came || held.get(id) != Some(&uses))
+        {
+            held.insert(id.clone(), uses);
             state.settled = None;
         }
         state.fit(provider, tenure, accounts, account, id).await

@@ -93,6 +93,46 @@ async fn who_stays_loses_only_what_the_others_needed() {
     running.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_standing_load_balancer_uses_is_not_taken_back() {
+    let world = Arc::new(World::start().await);
+    let running = made(&world, world.aws().await, &["stays"]).await;
+    let before = with(&world, World::everything).await;
+    with(&world, |world| world.moto.record()).await;
+    let annotate = |annotations: serde_json::Value| {
+        let patch = json!({"metadata": {"annotations": annotations}});
+        with(&world, move |world| {
+            world.patch(&format!("{INGRESSES}/stays"), &patch)
+        })
+    };
+    let told = |code: &'static str| {
+        until(&world, "it is told", move |world| {
+            let record = world.get(&format!("{RECORDS}/shop.stays"))?;
+            record.to_string().contains(code).then_some(())
+        })
+    };
+    annotate(json!({"alb.ingress.kubernetes.io/security-groups": "nosuch"})).await;
+    told("OptionUnsupported").await;
+    assert_eq!(with(&world, World::everything).await, before);
+    annotate(json!({
+        "alb.ingress.kubernetes.io/security-groups": null,
+        "alb.ingress.kubernetes.io/load-balancer-attributes": "deletion_protection.enabled=true",
+    }))
+    .await;
+    until(&world, "it is protected", |world| {
+        let calls = world.writes();
+        let set = calls
+            .iter()
+            .any(|call| call.contains("ModifyLoadBalancerAttributes"));
+        (set && world.settled("shop.stays")).then_some(())
+    })
+    .await;
+    with(&world, |world| world.delete(&format!("{INGRESSES}/stays"))).await;
+    told("DeletionProtected").await;
+    assert_eq!(with(&world, World::everything).await, before);
+    running.stop().await;
+}
+
 /// What all security groups let in.
 fn opened(world: &World) -> Vec<String> {
     let mut all = world.everything();

@@ -16,7 +16,7 @@ use crate::observed::{
     TargetGroupState,
 };
 use crate::resource::{
-    LoadBalancerArn, LoadBalancerSpec, Pairs, SecurityGroupId, SecurityGroupSpec, TargetGroupArn,
+    LoadBalancerArn, LoadBalancerSpec, Pairs, SecurityGroupId, SecurityGroupSpec, Source, TargetGroupArn,
     TargetGroupSpec,
 };
 
@@ -270,6 +270,13 @@ pub fn fold_shared(shared: &mut Shared, change: &Change, answer: Answer) {
             shared.backend = shared.backend.take().filter(|owned| owned.get().id != *group);
         }
         Call::AuthorizeSecurityGroupIngress { group, permissions } => {
+            let sources = permissions
+                .iter()
+                .filter_map(|permission| match &permission.source {
+                    Source::Group(source) => Some(source.clone()),
+                    Source::Range(_) | Source::PrefixList(_) => None,
+                });
+            shared.let_in.extend(sources);
             let marked = permissions.iter().filter_map(Marked::read);
             shared.marked.entry(group.clone()).or_default().extend(marked);
         }

@@ -8,8 +8,8 @@ use crate::change::Change;
 use crate::names;
 use crate::resource::{
     Applied, CertificateArn, Imported, ListenerArn, ListenerSpec, LoadBalancerArn, LoadBalancerSpec, Pairs,
-    Permission, ProtectionId, RuleArn, RuleSpec, SecurityGroupId, SecurityGroupSpec, TargetDescription,
-    TargetGroupArn, TargetGroupSpec, WebAclArn,
+    Permission, ProtectionId, RuleArn, RuleSpec, SecurityGroupId, SecurityGroupSpec, Source,
+    TargetDescription, TargetGroupArn, TargetGroupSpec, WebAclArn,
 };
 
 /// What is read only where somebody asks for it.
@@ -326,6 +326,8 @@ pub struct Shared {
     pub backend: Option<Owned<SecurityGroupState>>,
     /// Permissions with our mark, by the security group of nodes or pods that they are on.
     pub marked: BTreeMap<SecurityGroupId, BTreeSet<Marked>>,
+    /// Groups that were let in since: they may be newer than the account's listing.
+    pub let_in: BTreeSet<SecurityGroupId>,
     pub refused: Refusals<Change>,
 }
 
@@ -335,7 +337,14 @@ impl Shared {
             owner: Owner::cluster(cluster),
             backend: None,
             marked: BTreeMap::new(),
+            let_in: BTreeSet::new(),
             refused: Refusals::default(),
         }
+    }
+
+    /// Whether nodes let in the members of this group: until they do not any more, AWS does not let go of it.
+    pub(crate) fn lets_in(&self, group: &SecurityGroupId) -> bool {
+        let mut marked = self.marked.values().flatten();
+        marked.any(|marked| matches!(&marked.permission().source, Source::Group(source) if source == group))
     }
 }

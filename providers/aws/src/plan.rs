@@ -50,7 +50,7 @@ pub fn plan(
     account: &Account,
 ) -> (Plan<Change>, Vec<Problem>) {
     let Some(balancer) = desired else {
-        return remove::everything(id, observed);
+        return remove::everything(id, observed, shared);
     };
     let kept;
     let observed = match settings.external_tags.is_empty() {

@@ -103,33 +103,34 @@ pub fn plan_observed(
         if !can_be_made(settings, balancer, Some(observed), account) {
             continue;
         }
-        demands.insert(balancer.id.clone(), demand(settings, balancer, account));
+        let needs = demand(settings, balancer, Some(observed), account);
+        demands.insert(balancer.id.clone(), needs);
     }
     let mut shared = shared.clone();
-    let (changes, mut problems) = settle(
-        &mut shared,
-        &Origin::new("cluster", ObjectName::cluster(settings.cluster.as_str()), ""),
-        |shared| {
-            let (mut plan, problems) = plan_shared(settings, &demands, shared, account);
+    let spanning = |shared: &mut Shared, demands: &BTreeMap<LoadBalancerId, Demand>| {
+        let at = Origin::new("cluster", ObjectName::cluster(settings.cluster.as_str()), "");
+        let round = |shared: &Shared| {
+            let (mut plan, problems) = plan_shared(settings, demands, shared, account);
             plan.changes
                 .retain(|change| narrowing == Narrowing::Planned || !change.call.frees());
             (plan, problems)
-        },
-        fold_shared,
-    );
-    problems.retain(|problem| !demands.values().any(|demand| demand.problems.contains(problem)));
-    let shared_preview = SharedPreview {
-        resources: shared::resources(settings, &demands, &shared, account),
-        changes,
+        };
+        settle(shared, &at, round, fold_shared)
     };
+    let (mut changes, mut problems) = spanning(&mut shared, &demands);
     let mut load_balancers = Vec::new();
+    let mut after = Vec::new();
     for (id, balancer) in desired {
         let owner = Owner::load_balancer(&settings.cluster, id);
-        let before = observed
+        let mut observed = observed
             .get(id)
             .cloned()
             .unwrap_or_else(|| Observed::nothing(owner));
-        let mut preview = one(settings, id, *balancer, before, &shared, account);
+        let mut preview = one(settings, id, *balancer, &mut observed, &shared, account);
+        if let (Some(balancer), Some(needs)) = (balancer, demands.get_mut(id)) {
+            *needs = demand(settings, balancer, Some(&observed), account);
+        }
+        after.push(observed);
         preview.problems.extend(
             demands
                 .get(id)
@@ -138,6 +139,23 @@ pub fn plan_observed(
         );
         load_balancers.push(preview);
     }
+    // What they use by now, such as groups made for them; and what waited for others to use it no more.
+    let (more, told) = spanning(&mut shared, &demands);
+    changes.extend(more);
+    problems.extend(
+        told.into_iter()
+            .filter(|problem| !problems.contains(problem))
+            .collect::<Vec<_>>(),
+    );
+    problems.retain(|problem| !demands.values().any(|demand| demand.problems.contains(problem)));
+    for ((preview, observed), balancer) in load_balancers.iter_mut().zip(&mut after).zip(desired.values()) {
+        let rest = one(settings, &preview.id, *balancer, observed, &shared, account);
+        preview.changes.extend(rest.changes);
+    }
+    let shared_preview = SharedPreview {
+        resources: shared::resources(settings, &demands, &shared, account),
+        changes,
+    };
     let all = load_balancers
         .iter()
         .flat_map(|preview| &preview.changes)
@@ -155,17 +173,17 @@ fn one(
     settings: &Settings,
     id: &LoadBalancerId,
     balancer: Option<&LoadBalancer>,
-    mut observed: Observed,
+    observed: &mut Observed,
     shared: &Shared,
     account: &Account,
 ) -> Preview {
-    let desired = balancer.and_then(|balancer| compile(settings, balancer, account, &observed).0);
+    let desired = balancer.and_then(|balancer| compile(settings, balancer, account, observed).0);
     let object = match id {
         LoadBalancerId::Group(name) => ObjectName::cluster(name.clone()),
         LoadBalancerId::Lone(object) => object.clone(),
     };
     let (changes, problems) = settle(
-        &mut observed,
+        observed,
         &Origin::new("loadbalancer", object, ""),
         |observed| plan(settings, id, balancer, observed, shared, account),
         fold,

@@ -214,8 +214,8 @@ impl Provider for Aws {
         )
     }
 
-    fn demand(&self, desired: &LoadBalancer, account: &Account) -> Demand {
-        shared::demand(&self.settings, desired, account)
+    fn demand(&self, desired: &LoadBalancer, observed: Option<&Observed>, account: &Account) -> Demand {
+        shared::demand(&self.settings, desired, observed, account)
     }
 
     fn plan_shared(

@@ -17,8 +17,8 @@ pub use shown::resources;
 
 use crate::account::Account;
 use crate::names;
-use crate::observed::Owner;
-use crate::resource::{Permission, SecurityGroupId, SecurityGroupSpec};
+use crate::observed::{Observed, Owned, Owner, Shared};
+use crate::resource::{Permission, SecurityGroupId};
 use crate::settings::{BackendGroup, Settings};
 
 /// First and last port.
@@ -28,10 +28,12 @@ pub type Ports = (u16, u16);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Demand {
     pub semantics: Semantics,
-    /// Whether it is a member of the backend security group.
-    pub backend_group: bool,
-    /// Its own group, which nodes let in where there is no backend group; none where it does not exist yet.
+    /// Through which group nodes are to let it in.
+    pub through: Through,
+    /// Its own group; none where it does not exist.
     pub own_group: Option<SecurityGroupId>,
+    /// The groups that what stands of it is a member of. Traffic comes through them, whatever is asked for.
+    pub standing: BTreeSet<SecurityGroupId>,
     /// By the group that guards the targets: the ports they serve on, with whose targets those are.
     pub opened: BTreeMap<SecurityGroupId, BTreeMap<Ports, Origin>>,
     /// Ports of targets whose group is not known: nobody is shut out from them, whichever group they are behind.
@@ -39,7 +41,40 @@ pub struct Demand {
     pub problems: Vec<Problem>,
 }
 
+/// Through which group of a load balancer nodes let it in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Through {
+    /// The one that all load balancers are members of.
+    Backend,
+    /// Its own.
+    Own,
+    /// One that somebody else opens nodes to.
+    Given,
+}
+
 impl Demand {
+    /// The groups that nodes let in for it: the one asked for, and until it is used the one that is.
+    fn sources(&self, settings: &Settings, shared: &Shared) -> BTreeSet<SecurityGroupId> {
+        let managed = shared.backend.as_ref().map(|owned| &owned.get().id);
+        let given = match &settings.backend_group {
+            BackendGroup::Given(id) => Some(id),
+            BackendGroup::Managed | BackendGroup::Off => None,
+        };
+        let asked = match self.through {
+            Through::Backend => given.or(managed),
+            Through::Own => self.own_group.as_ref(),
+            Through::Given => None,
+        };
+        let stands = |group: &&SecurityGroupId| self.standing.contains(*group);
+        // It always stands in its own, which nodes let in only where there is no other.
+        let own = self.own_group.as_ref().filter(|group| shared.lets_in(group));
+        let used = given
+            .filter(stands)
+            .or(managed.filter(stands))
+            .or(own.filter(stands));
+        asked.into_iter().chain(used).cloned().collect()
+    }
+
     /// Whether a target whose group is not known may be reached through this permission.
     fn may_need(&self, permission: &Permission) -> bool {
         let (first, last) = permission.ports.unwrap_or((0, u16::MAX));
@@ -49,38 +84,62 @@ impl Demand {
     }
 }
 
-/// What this load balancer needs of what spans them all.
-pub fn demand(settings: &Settings, balancer: &LoadBalancer, account: &Account) -> Demand {
+/// What this load balancer needs of what spans them all. Where nothing was observed of it yet, the account's listing
+/// says what stands.
+pub fn demand(
+    settings: &Settings,
+    balancer: &LoadBalancer,
+    observed: Option<&Observed>,
+    account: &Account,
+) -> Demand {
     let options = &balancer.options;
+    let given = !options.security_groups.is_empty() && !options.open_nodes;
     let mut out = Demand {
         semantics: balancer.semantics,
-        backend_group: false,
+        through: match &settings.backend_group {
+            _ if given => Through::Given,
+            BackendGroup::Off => Through::Own,
+            BackendGroup::Managed | BackendGroup::Given(_) => Through::Backend,
+        },
         own_group: None,
+        standing: BTreeSet::new(),
         opened: BTreeMap::new(),
         unresolved: BTreeSet::new(),
         problems: Vec::new(),
     };
-    if !options.security_groups.is_empty() && !options.open_nodes {
-        return out; // who gives the groups opens the nodes
+    match observed {
+        Some(observed) => {
+            let own = observed.security_groups.iter();
+            let mut own = own.filter(|owned| owned.resource() == names::MANAGED_SECURITY_GROUP);
+            out.own_group = own.next().map(|owned| owned.get().id.clone());
+            let all = observed.load_balancers.iter();
+            // What stands in front reaches no node.
+            let behind = all.filter(|owned| owned.resource() != names::FRONT);
+            out.standing = behind
+                .flat_map(|owned| owned.get().spec.security_groups.clone())
+                .collect();
+        }
+        None => listed(settings, &balancer.id, account, &mut out),
     }
-    out.backend_group = settings.backend_group != BackendGroup::Off;
-    out.own_group = own_group(settings, &balancer.id, account);
     endpoints::open(settings, balancer, account, &mut out);
+    if given {
+        out.problems.clear(); // who gives the groups opens the nodes
+    }
     out
 }
 
-fn own_group(settings: &Settings, id: &LoadBalancerId, account: &Account) -> Option<SecurityGroupId> {
-    let tags = Owner::load_balancer(&settings.cluster, id).tags(names::MANAGED_SECURITY_GROUP);
-    let listed = &account.listing.security_groups;
-    let has_all = |spec: &SecurityGroupSpec| {
-        tags.0
-            .iter()
-            .all(|(key, value)| spec.tags.get(key) == Some(value))
-    };
-    listed
-        .iter()
-        .find(|state| has_all(&state.spec))
-        .map(|state| state.id.clone())
+fn listed(settings: &Settings, id: &LoadBalancerId, account: &Account, out: &mut Demand) {
+    let owner = Owner::load_balancer(&settings.cluster, id);
+    let groups = account.listing.security_groups.iter();
+    let owned = groups.filter_map(|state| Owned::read(&owner, &state.spec.tags, state));
+    let mut own = owned.filter(|owned| owned.resource() == names::MANAGED_SECURITY_GROUP);
+    out.own_group = own.next().map(|owned| owned.get().id.clone());
+    let balancers = account.listing.load_balancers.iter();
+    let owned = balancers.filter_map(|state| Owned::read(&owner, &state.spec.tags, &state.spec));
+    let behind = owned.filter(|owned| owned.resource() != names::FRONT);
+    out.standing = behind
+        .flat_map(|owned| owned.get().security_groups.clone())
+        .collect();
 }
 
 /// A symbolic id names its logical one: `${SecurityGroup/nodes}` is `nodes`.

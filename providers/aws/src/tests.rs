@@ -19,6 +19,7 @@ mod rules;
 mod second;
 mod settings;
 mod settled;
+mod shared;
 mod sharing;
 mod takeover;
 mod targets;

@@ -251,8 +251,14 @@ pub trait Provider: Send + Sync + 'static {
     /// Pure: whether the change takes something back, which a load balancer that was not asked may still use.
     fn takes_back(change: &Self::Change) -> bool;
 
-    /// Pure: what this load balancer needs of what spans them all.
-    fn demand(&self, desired: &LoadBalancer, account: &Self::Account) -> Self::Demand;
+    /// Pure: what this load balancer needs of what spans them all, and what of that it uses until it has what it needs.
+    /// Where nothing was observed of it yet, the account's listing says what it uses.
+    fn demand(
+        &self,
+        desired: &LoadBalancer,
+        observed: Option<&Self::Observed>,
+        account: &Self::Account,
+    ) -> Self::Demand;
 
     /// Pure: one round for what spans load balancers.
     fn plan_shared(

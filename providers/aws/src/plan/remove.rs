@@ -5,11 +5,15 @@ use portcullis_model::{Code, LoadBalancerId, Plan, Problem};
 use super::{certificates, change, front, protection, refused};
 use crate::change::{Call, Change};
 use crate::names;
-use crate::observed::Observed;
+use crate::observed::{Observed, Shared};
 use crate::resource::kind;
 
 /// Load balancers first: listeners and rules go with them, and target groups and security groups are free only then.
-pub(super) fn everything(id: &LoadBalancerId, observed: &Observed) -> (Plan<Change>, Vec<Problem>) {
+pub(super) fn everything(
+    id: &LoadBalancerId,
+    observed: &Observed,
+    shared: &Shared,
+) -> (Plan<Change>, Vec<Problem>) {
     let why = format!("nothing asks for {id} any more");
     let protected = observed
         .load_balancers
@@ -53,6 +57,9 @@ pub(super) fn everything(id: &LoadBalancerId, observed: &Observed) -> (Plan<Chan
         changes.push(change::<kind::TargetGroup>(owned.resource(), call, &why));
     }
     for owned in &observed.security_groups {
+        if shared.lets_in(&owned.get().id) {
+            continue;
+        }
         let call = Call::DeleteSecurityGroup {
             group: owned.get().id.clone(),
         };

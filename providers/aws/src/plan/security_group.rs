@@ -92,7 +92,7 @@ pub(super) fn revoke(round: &Round<'_>, changes: &mut Vec<Change>) {
             .load_balancers
             .iter()
             .any(|lb| lb.get().spec.security_groups.contains(id));
-        if !used && kept.is_none_or(|(_, state)| state.id != *id) {
+        if !used && !round.shared.lets_in(id) && kept.is_none_or(|(_, state)| state.id != *id) {
             let call = Call::DeleteSecurityGroup { group: id.clone() };
             changes.push(change::<kind::SecurityGroup>(
                 owned.resource(),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use portcullis_model::{Code, LoadBalancerId, Plan, Problem};
 
-use super::{Demand, Ports, layout, logical};
+use super::{Demand, Ports, Through, layout, logical};
 use crate::account::Account;
 use crate::change::{Call, Change};
 use crate::names;
@@ -17,9 +17,17 @@ use crate::settings::{BackendGroup, Settings};
 pub(super) fn backend_group(
     settings: &Settings,
     demands: &BTreeMap<LoadBalancerId, Demand>,
+    shared: &Shared,
     account: &Account,
 ) -> Option<SecurityGroupSpec> {
-    let needed = settings.backend_group == BackendGroup::Managed && demands.values().any(|d| d.backend_group);
+    let asks = |demand: &Demand| {
+        settings.backend_group == BackendGroup::Managed && demand.through == Through::Backend
+    };
+    let stands = |demand: &Demand| {
+        let group = shared.backend.as_ref().map(|owned| &owned.get().id);
+        group.is_some_and(|group| demand.standing.contains(group))
+    };
+    let needed = demands.values().any(|demand| asks(demand) || stands(demand));
     needed.then(|| {
         let mut tags = settings.default_tags.clone();
         tags.extend(
@@ -44,11 +52,6 @@ pub(super) fn permissions(
     shared: &Shared,
     account: &Account,
 ) -> (BTreeMap<SecurityGroupId, BTreeSet<Permission>>, Vec<Problem>) {
-    let common = match &settings.backend_group {
-        BackendGroup::Managed => shared.backend.as_ref().map(|owned| owned.get().id.clone()),
-        BackendGroup::Given(id) => Some(id.clone()),
-        BackendGroup::Off => None,
-    };
     let mut wishes: BTreeMap<(&SecurityGroupId, SecurityGroupId), Vec<layout::Wish<'_>>> = BTreeMap::new();
     let mark = if serves_services(settings, account) {
         names::OWN_PERMISSION_MARK
@@ -56,19 +59,13 @@ pub(super) fn permissions(
         names::NODE_PERMISSION_MARK
     };
     for demand in demands.values() {
-        let source = if demand.backend_group {
-            common.clone()
-        } else {
-            demand.own_group.clone()
-        };
-        let Some(source) = source else {
-            continue;
-        };
-        for (group, opened) in &demand.opened {
-            let wish = opened
-                .iter()
-                .map(|(ports, origin)| (*ports, demand.semantics, origin));
-            wishes.entry((group, source.clone())).or_default().extend(wish);
+        for source in demand.sources(settings, shared) {
+            for (group, opened) in &demand.opened {
+                let wish = opened
+                    .iter()
+                    .map(|(ports, origin)| (*ports, demand.semantics, origin));
+                wishes.entry((group, source.clone())).or_default().extend(wish);
+            }
         }
     }
     let (mut out, mut problems) = (
@@ -132,7 +129,7 @@ pub fn plan_shared(
     account: &Account,
 ) -> (Plan<Change>, Vec<Problem>) {
     let mut changes = Vec::new();
-    let backend = backend_group(settings, demands, account);
+    let backend = backend_group(settings, demands, shared, account);
     match (&backend, &shared.backend) {
         (Some(spec), None) => {
             let call = Call::CreateSecurityGroup { spec: spec.clone() };
@@ -162,7 +159,7 @@ pub fn plan_shared(
 
     let (desired, limits) = permissions(settings, demands, shared, account);
     let nothing = BTreeSet::new();
-    let ours = sources(settings, shared, account);
+    let ours = Ours::of(settings, demands, shared, account);
     let groups: BTreeSet<&SecurityGroupId> = desired.keys().chain(shared.marked.keys()).collect();
     let beside_services = serves_services(settings, account);
     let mut left = beside_services;
@@ -174,13 +171,17 @@ pub fn plan_shared(
             .into_iter()
             .flatten()
             .map(|marked| marked.permission());
-        let had: Vec<&Permission> = marked
-            .filter(|permission| ours.contains(&permission.source))
-            .collect();
+        let marked: Vec<&Permission> = marked.collect();
+        let own = marked.iter().copied();
+        let had: Vec<&Permission> = own.filter(|permission| ours.has(group, permission)).collect();
         left |= !had.is_empty();
-        let add = without(wanted, had.iter().copied());
+        let by_others = let_in_by_others(account, group);
+        let add = without(wanted, marked.iter().copied().chain(by_others));
         let mut revoke = without(had.iter().copied(), wanted);
-        revoke.retain(|permission| !demands.values().any(|demand| demand.may_need(permission)));
+        let blind = demands
+            .values()
+            .filter(|demand| !demand.sources(settings, shared).is_empty());
+        revoke.retain(|permission| !blind.clone().any(|demand| demand.may_need(permission)));
         // Which of those with its own mark the incumbent needs is for it to say.
         revoke.retain(|permission| !beside_services || permission.description == names::OWN_PERMISSION_MARK);
         let full = others(account, group) + had.len() + add.len() > account.quotas.permissions;
@@ -250,20 +251,66 @@ fn serves_services(settings: &Settings, account: &Account) -> bool {
     })
 }
 
-/// Groups whose members' permissions are ours: those with our cluster's tag. Marked permissions that let in others
-/// belong to other clusters.
-fn sources(settings: &Settings, shared: &Shared, account: &Account) -> BTreeSet<Source> {
-    let ours =
-        |spec: &SecurityGroupSpec| spec.tags.get(names::CLUSTER_TAG) == Some(settings.cluster.as_str());
-    let listed = account
-        .listing
-        .security_groups
-        .iter()
-        .filter(|state| ours(&state.spec));
-    let backend = shared.backend.iter().map(|owned| owned.get().id.clone());
-    listed
-        .map(|state| state.id.clone())
-        .chain(backend)
-        .map(Source::Group)
-        .collect()
+/// Whether a marked permission is ours: it lets in a group of our cluster. Those that let in others belong to other
+/// clusters.
+struct Ours<'a> {
+    settings: &'a Settings,
+    account: &'a Account,
+    groups: BTreeSet<&'a SecurityGroupId>,
+}
+
+impl<'a> Ours<'a> {
+    fn of(
+        settings: &'a Settings,
+        demands: &'a BTreeMap<LoadBalancerId, Demand>,
+        shared: &'a Shared,
+        account: &'a Account,
+    ) -> Self {
+        let cluster = Some(settings.cluster.as_str());
+        let listed = account.listing.security_groups.iter();
+        let listed = listed.filter(|state| state.spec.tags.get(names::CLUSTER_TAG) == cluster);
+        let backend = shared.backend.iter().map(|owned| &owned.get().id);
+        let made_since = demands.values().filter_map(|demand| demand.own_group.as_ref());
+        let groups = listed.map(|state| &state.id).chain(backend).chain(made_since);
+        Self {
+            settings,
+            account,
+            groups: groups.chain(&shared.let_in).collect(),
+        }
+    }
+
+    fn has(&self, group: &SecurityGroupId, permission: &Permission) -> bool {
+        let Source::Group(source) = &permission.source else {
+            return false;
+        };
+        let given = matches!(&self.settings.backend_group, BackendGroup::Given(id) if id == source);
+        self.groups.contains(source) || given && !self.is_of_another_cluster(group)
+    }
+
+    /// Clusters may have one given group in common, and then the permissions of each are on its own nodes.
+    fn is_of_another_cluster(&self, group: &SecurityGroupId) -> bool {
+        let mut listed = self.account.listing.security_groups.iter();
+        let tags = listed
+            .find(|state| state.id == *group)
+            .map(|state| &state.spec.tags);
+        let own = format!("{CLUSTER}{}", self.settings.cluster);
+        tags.is_some_and(|tags| {
+            let mut all = tags.0.keys().filter(|key| key.starts_with(CLUSTER)).peekable();
+            all.peek().is_some() && !all.any(|key| *key == own)
+        })
+    }
+}
+
+/// Before the name of a cluster, the tag of what is the cluster's.
+const CLUSTER: &str = "kubernetes.io/cluster/";
+
+/// What is let in without our mark, as the account was last read: EC2 takes no second permission of the same kind.
+fn let_in_by_others<'a>(
+    account: &'a Account,
+    group: &SecurityGroupId,
+) -> impl Iterator<Item = &'a Permission> {
+    let listed = account.listing.security_groups.iter();
+    let state = listed.filter(move |state| state.id == *group);
+    let all = state.flat_map(|state| &state.spec.permissions);
+    all.filter(|permission| !names::is_marked(&permission.description))
 }

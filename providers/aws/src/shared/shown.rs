@@ -21,7 +21,7 @@ pub fn resources(
     shared: &Shared,
     account: &Account,
 ) -> Vec<Resource<Value>> {
-    let backend = backend_group(settings, demands, account);
+    let backend = backend_group(settings, demands, shared, account);
     let mut out: Vec<Resource<Value>> = backend
         .iter()
         .map(|spec| resource::<kind::SecurityGroup>(names::BACKEND_SECURITY_GROUP, spec))

@@ -295,7 +295,7 @@ fn the_group_that_guards_a_target_is_opened() {
             Where::Pods(&["10.0.16.10"]),
         );
         http(&mut balancer, 80, forward(&web));
-        let demand = demand(&settings("demo"), &balancer, &account);
+        let demand = demand(&settings("demo"), &balancer, None, &account);
         let opened: Vec<&str> = demand.opened.keys().map(Id::as_str).collect();
         assert_eq!(opened, want, "{what}");
         assert_eq!(codes(&demand.problems), problems, "{what}");
@@ -322,7 +322,8 @@ fn nodes_let_in_before_they_shut_out_and_the_group_goes_last() {
             ..other
         },
     );
-    let mut demands: BTreeMap<_, _> = [(balancer.id.clone(), demand(&settings, &balancer, &account))].into();
+    let mut demands: BTreeMap<_, _> =
+        [(balancer.id.clone(), demand(&settings, &balancer, None, &account))].into();
     let mut calls = |demands: &BTreeMap<_, _>| {
         let (round, _) = plan_shared(&settings, demands, &shared, &account);
         for change in &round.changes {
@@ -421,9 +422,12 @@ fn an_incumbent_kept_for_services_keeps_its_permissions_and_group() {
     ] {
         let mut shared = made.clone();
         let mut round = |demanded: &[&portcullis_model::LoadBalancer]| -> Vec<String> {
-            let demands = demanded
-                .iter()
-                .map(|balancer| (balancer.id.clone(), demand(&settings("demo"), balancer, &account)));
+            let demands = demanded.iter().map(|balancer| {
+                (
+                    balancer.id.clone(),
+                    demand(&settings("demo"), balancer, None, &account),
+                )
+            });
             let (round, _) = plan_shared(&settings("demo"), &demands.collect(), &shared, &account);
             let mut calls = Vec::new();
             for change in &round.changes {
@@ -469,7 +473,11 @@ fn nobody_is_shut_out_from_targets_whose_group_is_not_known() {
         if !targets {
             balancer.backends.values_mut().next().unwrap().targets = [].into();
         }
-        let demands = [(balancer.id.clone(), demand(&settings("demo"), &balancer, &blind))].into();
+        let demands = [(
+            balancer.id.clone(),
+            demand(&settings("demo"), &balancer, None, &blind),
+        )]
+        .into();
         let (round, problems) = plan_shared(&settings("demo"), &demands, &shared, &blind);
         let calls: Vec<&str> = round.changes.iter().map(|change| change.call.name()).collect();
         assert_eq!(calls, want, "{what}");
@@ -487,7 +495,7 @@ fn without_a_backend_group_nodes_let_in_each_load_balancers_own() {
     own.id = Id::new("sg-own");
     account.listing.security_groups.push(own);
     let mut shared = crate::Shared::nothing("demo");
-    let mut demands: BTreeMap<_, _> = [(simple().id, demand(&settings, &simple(), &account))].into();
+    let mut demands: BTreeMap<_, _> = [(simple().id, demand(&settings, &simple(), None, &account))].into();
     let mut calls = |demands: &BTreeMap<_, _>| {
         let (round, _) = plan_shared(&settings, demands, &shared, &account);
         for change in &round.changes {

@@ -17,7 +17,11 @@ use crate::{plan_observed, plan_offline};
 /// Everything there, made in imagination.
 pub(super) fn made(balancer: &LoadBalancer, account: &Account) -> (Observed, Shared) {
     let settings = settings("demo");
-    let demands = [(balancer.id.clone(), crate::demand(&settings, balancer, account))].into();
+    let demands = [(
+        balancer.id.clone(),
+        crate::demand(&settings, balancer, None, account),
+    )]
+    .into();
     let mut shared = Shared::nothing("demo");
     let mut observed = Observed::nothing(Owner::load_balancer("demo", &balancer.id));
     for _ in 0..3 {

@@ -224,7 +224,7 @@ fn taking_over_from_the_incumbent_changes_nothing() {
         assert_eq!(changes, Vec::<String>::new(), "{}", balancer.id);
         assert_eq!(problems, Vec::new(), "{}", balancer.id);
 
-        let demands = [(balancer.id.clone(), demand(&settings, &balancer, account))].into();
+        let demands = [(balancer.id.clone(), demand(&settings, &balancer, None, account))].into();
         let (round, problems) = plan_shared(&settings, &demands, shared, account);
         let changes: Vec<String> = round.changes.iter().map(ToString::to_string).collect();
         assert_eq!(

@@ -127,7 +127,7 @@ fn another_control_port_is_another_target_group_made_first() {
     assert_eq!(spec.target_control_port, Some(3000));
     assert_ne!(spec.name, before, "AWS refuses a second group of one name");
     // Where the load balancer asks, it must be let in.
-    let demand = crate::demand(&settings("demo"), &changed, &account);
+    let demand = crate::demand(&settings("demo"), &changed, None, &account);
     let opened: BTreeSet<u16> = demand
         .opened
         .values()

@@ -96,7 +96,7 @@ async fn a_restart_reads_and_finds_nothing_to_do() {
         .aws
         .plan(&desired.id, Some(&desired), &seen, &shared, &account);
     assert_eq!((plan.changes, problems), (vec![], vec![]));
-    let demands = [(desired.id.clone(), world.aws.demand(&desired, &account))].into();
+    let demands = [(desired.id.clone(), world.aws.demand(&desired, None, &account))].into();
     let (plan, _) = world.aws.plan_shared(&demands, &shared, &account);
     assert_eq!(plan.changes, []);
     assert_eq!(world.calls(), [""; 0], "planning makes no call");

@@ -134,7 +134,7 @@ async fn nothing_is_changed_outside_a_claim() {
     let desired = simplest(&world);
     let account = world.account().await;
     let shared = world.aws.observe_shared(&account).await.unwrap();
-    let demands = [(desired.id.clone(), world.aws.demand(&desired, &account))].into();
+    let demands = [(desired.id.clone(), world.aws.demand(&desired, None, &account))].into();
     let (plan, _) = world.aws.plan_shared(&demands, &shared, &account);
     world.calls();
     #[expect(clippy::disallowed_methods, reason = "a claim is a point in time")]

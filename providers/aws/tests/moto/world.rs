@@ -60,7 +60,7 @@ impl World {
         let aws = &self.aws;
         let demands = desired
             .iter()
-            .map(|balancer| (balancer.id.clone(), aws.demand(balancer, account)))
+            .map(|balancer| (balancer.id.clone(), aws.demand(balancer, None, account)))
             .collect();
         let mut shared = aws.observe_shared(account).await.expect("reads nothing");
         for _ in 0..MOST_ROUNDS {
