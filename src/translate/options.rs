@@ -72,8 +72,30 @@ pub(super) fn read(
         minimum_capacity: agreed(parts, "minimum-load-balancer-capacity", capacity, problems).given(),
         firewall,
         attack_protection: agreed(parts, "shield-advanced-protection", value::boolean, problems).given(),
+        origins: origins(parts),
         origin,
     }
+}
+
+/// Options of which the first member that says one says it for all, and of which a provider may find out that they
+/// cannot be had.
+const SAID_BY_ONE: [&str; 8] = [
+    "customer-owned-ipv4-pool",
+    "ip-address-type",
+    "ipam-ipv4-pool-id",
+    "load-balancer-name",
+    "manage-backend-security-group-rules",
+    "security-groups",
+    "shield-advanced-protection",
+    "subnets",
+];
+
+fn origins(parts: &[Part<'_>]) -> BTreeMap<&'static str, Origin> {
+    let said = |name: &'static str| {
+        let by = parts.iter().find(|part| part.whole().get(name).is_some())?;
+        Some((name, by.annotation(name)))
+    };
+    SAID_BY_ONE.into_iter().filter_map(said).collect()
 }
 
 /// The tags by which the first class that does so chooses subnets.

@@ -162,6 +162,9 @@ pub struct Options {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attack_protection: Option<bool>,
     pub origin: Origin,
+    /// Where those that one member says for all were said, by their names; see [`Options::said_at`].
+    #[serde(skip)]
+    pub origins: BTreeMap<&'static str, Origin>,
 }
 
 impl Options {
@@ -186,7 +189,13 @@ impl Options {
             firewall: None,
             attack_protection: None,
             origin,
+            origins: BTreeMap::new(),
         }
+    }
+
+    /// Where the option of this name was said: what is wrong with it is told there.
+    pub fn said_at(&self, name: &str) -> &Origin {
+        self.origins.get(name).unwrap_or(&self.origin)
     }
 }
 

@@ -30,8 +30,9 @@ pub(super) fn compile(
 ) -> Option<LoadBalancerSpec<Ref<kind::SecurityGroup>>> {
     let (balancer, options) = (context.balancer, &context.balancer.options);
     let existing = context.existing();
-    let mut refuse =
-        |code, message: String| problems.push(Problem::new(code, options.origin.clone(), message));
+    let mut refuse = |name: &str, code, message: String| {
+        problems.push(Problem::new(code, options.said_at(name).clone(), message));
+    };
 
     for (key, value) in options
         .tags
@@ -39,6 +40,7 @@ pub(super) fn compile(
         .filter(|(key, value)| !limits::is_tag(key, value))
     {
         refuse(
+            "tags",
             Code::OptionUnsupported,
             format!(
                 "tag {key:?}={value:?} is too long, empty, reserved by AWS, or has characters that AWS refuses"
@@ -52,6 +54,7 @@ pub(super) fn compile(
         .filter(|key| context.settings.external_tags.contains(*key))
     {
         refuse(
+            "tags",
             Code::OptionUnsupported,
             format!("tag {key:?} is kept by somebody else (--external-managed-tags)"),
         );
@@ -69,7 +72,7 @@ pub(super) fn compile(
             let message = format!(
                 "load balancer name {name:?} is not of at most 32 letters, digits and inner hyphens, or starts with internal-"
             );
-            refuse(Code::NameInvalid, message);
+            refuse("load-balancer-name", Code::NameInvalid, message);
             existing.map(|state| state.spec.name.clone())?
         }
         None => names::load_balancer(&context.settings.cluster, &balancer.id, scheme),
@@ -79,14 +82,18 @@ pub(super) fn compile(
             "a load balancer named {name} exists and has not the tags of {}",
             balancer.id
         );
-        refuse(Code::NotOurs, message);
+        refuse("load-balancer-name", Code::NotOurs, message);
         return None;
     }
 
     let security_groups = match groups(context) {
         Ok(groups) => groups,
         Err(message) => {
-            refuse(Code::OptionUnsupported, message);
+            let at = match options.open_nodes && context.settings.backend_group == BackendGroup::Off {
+                true => "manage-backend-security-group-rules",
+                false => "security-groups",
+            };
+            refuse(at, Code::OptionUnsupported, message);
             existing.map(|state| {
                 state
                     .spec
@@ -102,7 +109,11 @@ pub(super) fn compile(
     let subnets = match subnets::choose(context, scheme, ip_address_type) {
         Placed::Subnets(subnets) => subnets,
         Placed::Refused(code, message) => {
-            refuse(code, message);
+            let at = match options.subnets.is_empty() && ip_address_type != IpAddressType::Ipv4 {
+                true => "ip-address-type",
+                false => "subnets",
+            };
+            refuse(at, code, message);
             existing.map(|state| state.spec.subnets.clone())?
         }
     };
@@ -111,6 +122,7 @@ pub(super) fn compile(
         None => None,
         Some(id) if !limits::is_pool_id(id) => {
             refuse(
+                "ipam-ipv4-pool-id",
                 Code::OptionUnsupported,
                 format!("{id:?} is not the id of an IPAM pool, which starts with ipam-pool-"),
             );
@@ -119,7 +131,7 @@ pub(super) fn compile(
         Some(id) if scheme == LoadBalancerScheme::Internal => {
             let message =
                 format!("IPAM pool {id} is for internet-facing load balancers, and this one is internal");
-            refuse(Code::OptionUnsupported, message);
+            refuse("ipam-ipv4-pool-id", Code::OptionUnsupported, message);
             had_pools()
         }
         Some(id) => Some(IpamPools {
@@ -134,7 +146,7 @@ pub(super) fn compile(
             "load balancer {} has no customer-owned pool {wanted}, which AWS takes at creation alone",
             balancer.id
         );
-        refuse(Code::OptionUnsupported, message);
+        refuse("customer-owned-ipv4-pool", Code::OptionUnsupported, message);
     }
     let mut tags = with_tags(
         context,
