@@ -64,7 +64,7 @@ pub(super) fn compile(
             ListenerSpec {
                 port,
                 protocol,
-                default_actions: match unprotected.closes(port, &listener.origin) {
+                default_actions: match unprotected.closes(context, port, &listener.origin, None) {
                     true => vec![actions::unavailable(Code::ResourceNotFound.as_str())],
                     false => default_actions(context, listener, protocol, problems),
                 },

@@ -1,6 +1,6 @@
 //! What is to stand before a load balancer and the account in, its ARNs, or whose rules are not served without it, out.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use portcullis_model::{
     ClientCertificates, Clients, Code, Firewall, FirewallChoice, Listener, ObjectName, Origin, Problem,
@@ -10,22 +10,71 @@ use portcullis_model::{
 use super::Context;
 use crate::account::{Fact, Late};
 use crate::limits;
-use crate::resource::{MutualAuthentication, MutualAuthenticationMode, TrustStoreArn, WebAclArn};
+use crate::overlap::{Relation, relation};
+use crate::resource::{
+    MutualAuthentication, MutualAuthenticationMode, RuleAction, RuleCondition, TargetGroupArn, TrustStoreArn,
+    WebAclArn,
+};
 use crate::settings::Switch;
 
 /// Members that rely on what cannot be had: what is theirs answers 503.
 #[derive(Debug, Default)]
 pub(super) struct Unprotected {
-    everywhere: BTreeSet<ObjectName>,
-    at: BTreeMap<u16, BTreeSet<ObjectName>>,
+    everywhere: BTreeMap<ObjectName, Closes>,
+    at: BTreeMap<u16, BTreeMap<ObjectName, Closes>>,
+}
+
+/// How much of a member is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Closes {
+    All,
+    /// What serves already goes on as it does.
+    New,
 }
 
 impl Unprotected {
-    /// Whether what comes from there may be served at this port.
-    pub(super) fn closes(&self, port: u16, origin: &Origin) -> bool {
+    /// Whether what comes from there is kept from being served at this port: a rule with these conditions, else what
+    /// answers where no rule does.
+    pub(super) fn closes(
+        &self,
+        context: &Context<'_>,
+        port: u16,
+        origin: &Origin,
+        conditions: Option<&[RuleCondition]>,
+    ) -> bool {
         let at = self.at.get(&port);
-        self.everywhere.contains(&origin.object) || at.is_some_and(|at| at.contains(&origin.object))
+        let at = at.and_then(|at| at.get(&origin.object));
+        let mut all = self.everywhere.get(&origin.object).into_iter().chain(at);
+        all.any(|closes| match closes {
+            Closes::All => true,
+            Closes::New => !serves(context, port, conditions),
+        })
     }
+}
+
+/// Whether this is served as things are. That it was closed before does not open it.
+fn serves(context: &Context<'_>, port: u16, conditions: Option<&[RuleCondition]>) -> bool {
+    let Some(listener) = context.existing().and_then(|state| state.listeners.get(&port)) else {
+        return false;
+    };
+    let open = |actions: &[RuleAction<TargetGroupArn>]| {
+        let mut all = actions.iter();
+        !all.any(
+            |action| matches!(action, RuleAction::FixedResponse { config } if config.status_code == "503"),
+        )
+    };
+    let Some(conditions) = conditions else {
+        return open(&listener.spec.default_actions);
+    };
+    // Rules are merged under our own semantics alone.
+    let merged = context.balancer.semantics == Semantics::Kubernetes;
+    let takes = |had: &[RuleCondition]| match relation(had, conditions) {
+        Some(Relation::Same) => true,
+        Some(Relation::Wider) => merged,
+        Some(Relation::Narrower) | None => false,
+    };
+    let mut rules = listener.rules.iter();
+    rules.any(|rule| takes(&rule.spec.conditions) && open(&rule.spec.actions))
 }
 
 /// The web ACL that is to be before a load balancer.
@@ -35,7 +84,7 @@ pub enum DesiredFirewall {
     AsItIs,
     None,
     WebAcl(WebAclArn),
-    /// There is to be one and it cannot be had: nothing new is opened.
+    /// There is to be one and it cannot be had: who relies on it is closed.
     Missing,
 }
 
@@ -69,10 +118,12 @@ fn told(error: Option<&ProviderError>, at: &Origin, what: &str) -> Problem {
     Problem::new(code, at.clone(), format!("{what} could not be looked for: {why}"))
 }
 
-/// Whether members are kept from being served without what they rely on. Where the incumbent's meaning is kept, what
-/// serves already goes on as it does, and is told.
-fn closes(context: &Context<'_>, exists: bool) -> bool {
-    context.balancer.semantics == Semantics::Kubernetes || !exists
+/// How much of those who rely on something is closed where AWS does not have it.
+fn closes(context: &Context<'_>) -> Closes {
+    match context.balancer.semantics {
+        Semantics::Kubernetes => Closes::All,
+        Semantics::AwsLoadBalancerController => Closes::New,
+    }
 }
 
 /// What a listener asks of clients' certificates; absent for nothing. `verifying` counts the listeners that verify.
@@ -112,8 +163,9 @@ pub(super) fn clients(
     let mut close = |certain: bool| {
         // What could not be looked for may well be what stands there.
         let may_stand = !certain && existing.is_some_and(Option::is_some);
-        if !may_stand && closes(context, existing.is_some()) {
-            let relying = clients.relied_on_by.iter().cloned();
+        if !may_stand {
+            let relying = clients.relied_on_by.iter();
+            let relying = relying.map(|member| (member.clone(), closes(context)));
             unprotected.at.entry(port).or_default().extend(relying);
         }
         existing.cloned().flatten()
@@ -193,7 +245,9 @@ pub(super) fn firewall(
         ));
         return match wanted.choice {
             FirewallChoice::Off => DesiredFirewall::AsItIs,
-            FirewallChoice::Given(_) | FirewallChoice::Named(_) => missing(context, wanted, unprotected),
+            FirewallChoice::Given(_) | FirewallChoice::Named(_) => {
+                missing(closes(context), wanted, unprotected)
+            }
         };
     }
     let acls = &context.account.late.web_acls;
@@ -234,30 +288,25 @@ pub(super) fn firewall(
             match stands {
                 // A slip takes no protection away.
                 true => DesiredFirewall::AsItIs,
-                false => missing(context, wanted, unprotected),
+                false => missing(closes(context), wanted, unprotected),
             }
         }
         Found::Unknown(error) => {
             problems.push(told(error, &wanted.origin, &format!("web ACL {shown}")));
-            match context
-                .existing()
-                .is_some_and(|state| !state.listeners.is_empty())
-            {
-                // It may well stand there already.
+            match stands {
                 true => DesiredFirewall::AsItIs,
-                false => DesiredFirewall::Missing,
+                // It may well stand there already.
+                false => missing(Closes::New, wanted, unprotected),
             }
         }
     }
 }
 
-fn missing(context: &Context<'_>, wanted: &Firewall, unprotected: &mut Unprotected) -> DesiredFirewall {
-    let serves = context
-        .existing()
-        .is_some_and(|state| !state.listeners.is_empty());
-    if closes(context, serves) {
-        unprotected.everywhere.extend(wanted.relied_on_by.clone());
-    }
+fn missing(closes: Closes, wanted: &Firewall, unprotected: &mut Unprotected) -> DesiredFirewall {
+    let relying = wanted.relied_on_by.iter();
+    unprotected
+        .everywhere
+        .extend(relying.map(|member| (member.clone(), closes)));
     DesiredFirewall::Missing
 }
 
@@ -268,7 +317,7 @@ pub(super) fn protected(context: &Context<'_>, problems: &mut Vec<Problem>) -> O
     let mut refuse = |message: &str| {
         problems.push(Problem::new(
             Code::OptionUnsupported,
-            options.origin.clone(),
+            options.said_at("shield-advanced-protection").clone(),
             message,
         ));
     };
@@ -289,7 +338,7 @@ pub(super) fn protected(context: &Context<'_>, problems: &mut Vec<Problem>) -> O
         Found::Unknown(error) => {
             problems.push(told(
                 error,
-                &options.origin,
+                options.said_at("shield-advanced-protection"),
                 "the subscription to AWS Shield Advanced",
             ));
             None

@@ -48,7 +48,7 @@ pub(super) fn compile<'a>(
         }
     }
     for draft in &mut drafts {
-        if unprotected.closes(draft.port, &draft.rule.origin) {
+        if unprotected.closes(context, draft.port, &draft.rule.origin, Some(&draft.conditions)) {
             draft.step = None;
             draft.action = actions::unavailable(Code::ResourceNotFound.as_str());
             draft.transforms.clear();

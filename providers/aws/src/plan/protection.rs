@@ -13,9 +13,9 @@ use crate::resource::kind;
 /// Whether listeners may be made.
 pub(super) fn may_listen(round: &Round<'_>, state: &LoadBalancerState) -> bool {
     match &round.desired.firewall {
-        DesiredFirewall::AsItIs | DesiredFirewall::None => true,
+        // What relies on one that cannot be had is closed.
+        DesiredFirewall::AsItIs | DesiredFirewall::None | DesiredFirewall::Missing => true,
         DesiredFirewall::WebAcl(wanted) => state.web_acl.at().is_some_and(|had| had.as_ref() == Some(wanted)),
-        DesiredFirewall::Missing => false,
     }
 }
 

@@ -157,7 +157,7 @@ fn broken_off_after_any_call_nobody_is_served_past_the_firewall() {
 }
 
 #[test]
-fn a_firewall_that_cannot_be_had_opens_nothing_new() {
+fn a_firewall_that_cannot_be_had_closes_those_who_ask_for_it_and_no_others() {
     let unread = Account {
         late: LateFacts::default(),
         ..account()
@@ -183,15 +183,53 @@ fn a_firewall_that_cannot_be_had_opens_nothing_new() {
         (FirewallChoice::Named("edge".into()), &unread, Code::Unavailable),
         (FirewallChoice::Named("edge".into()), &denied, Code::AccessDenied),
     ] {
-        let balancer = behind(choice.clone());
-        let (_, shared) = made(&balancer, account);
-        let mut observed = nothing(&balancer);
-        assert_eq!(compiled(&balancer, account, &observed).1, [code], "{choice:?}");
-        let calls = rounds(Some(&balancer), &mut observed, &shared, account);
-        assert!(
-            !calls.iter().any(|call| call.starts_with("elbv2:CreateListener")),
-            "{choice:?}: {calls:?}"
-        );
+        for semantics in [Semantics::Kubernetes, Semantics::AwsLoadBalancerController] {
+            let mut balancer = behind(choice.clone());
+            balancer.semantics = semantics;
+            let (_, shared) = made(&balancer, account);
+            let mut observed = nothing(&balancer);
+            rounds(Some(&balancer), &mut observed, &shared, account);
+            // Nor are they open as soon as there is a listener.
+            let (desired, problems) = compiled(&balancer, account, &observed);
+            assert_eq!(problems, [code], "{choice:?} {semantics:?}");
+            assert_eq!(closed(&desired, 80), ["shop/web"], "{choice:?} {semantics:?}");
+            let calls = rounds(Some(&balancer), &mut observed, &shared, account);
+            assert_eq!(calls, Vec::<String>::new(), "{choice:?} {semantics:?}");
+        }
+    }
+}
+
+#[test]
+fn who_joins_without_what_it_relies_on_is_closed_and_who_serves_goes_on() {
+    // A web ACL and a trust store that AWS does not have, under the incumbent's semantics.
+    let misspelt = || {
+        let mut balancer = asking(&[(443, verify("rots"))]);
+        balancer.options.firewall = behind(FirewallChoice::Named("egde".into())).options.firewall;
+        balancer.semantics = Semantics::AwsLoadBalancerController;
+        balancer
+    };
+    let without = |keep: fn(&ObjectName) -> bool| {
+        let mut balancer = asking(&[(443, ClientCertificates::Off)]);
+        balancer.semantics = Semantics::AwsLoadBalancerController;
+        balancer.rules.retain(|rule| keep(&rule.origin.object));
+        balancer
+    };
+    let (none, joins, serves) = (
+        nothing(&misspelt()),
+        made(&without(|member| *member != object("shop/web")), &account()).0,
+        made(&without(|_| true), &account()).0,
+    );
+    for (what, mut observed, want) in [
+        ("nothing", none, vec!["shop/web"]),
+        ("the others", joins, vec!["shop/web"]),
+        ("all", serves, vec![]),
+    ] {
+        let (_, shared) = made(&misspelt(), &account());
+        for pass in ["first", "second"] {
+            let (desired, _) = compiled(&misspelt(), &account(), &observed);
+            assert_eq!(closed(&desired, 443), want, "{what} stood, {pass} pass");
+            rounds(Some(&misspelt()), &mut observed, &shared, &account());
+        }
     }
 }
 
@@ -213,7 +251,7 @@ fn where_one_serves_already_its_neighbours_go_on_without_a_firewall() {
         // A slip takes no protection away.
         (ours, other.clone(), &account(), vec![], DesiredFirewall::AsItIs),
         // It may be the one that stands there.
-        (ours, None, &denied, vec![], DesiredFirewall::AsItIs),
+        (ours, None, &denied, vec![], DesiredFirewall::Missing),
         (theirs, None, &account(), vec![], DesiredFirewall::Missing),
     ] {
         let mut plain = behind(FirewallChoice::Off);
