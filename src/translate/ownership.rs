@@ -23,9 +23,9 @@ pub(super) struct Owners<'a> {
 }
 
 /// Of an Ingress: the lesser is the older.
-type Age<'a> = (i64, &'a ObjectName);
+pub(super) type Age<'a> = (i64, &'a ObjectName);
 
-fn age<'a>(part: &Part<'a>) -> Age<'a> {
+pub(super) fn age<'a>(part: &Part<'a>) -> Age<'a> {
     (part.ingress.meta.created, &part.ingress.meta.name)
 }
 

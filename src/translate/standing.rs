@@ -9,6 +9,7 @@ use portcullis_model::{
 use super::annotations::Setting;
 use super::member::{Part, Sources, Wire, standard};
 use super::options::tell_conflict;
+use super::ownership::age;
 use super::rules::refused_by;
 use super::settings::{Merge, Settings};
 
@@ -135,20 +136,28 @@ fn everybody() -> Sources {
     }
 }
 
-/// The protocol of each port; of two the first in order counts, and the other member has no rules there.
+/// The protocol of each port. Of two that of the oldest member counts, whatever the order of the group: a newcomer takes
+/// no port away from those who serve there. The other member has no rules there.
 fn agree_on_wires(parts: &mut [Part<'_>], problems: &mut Vec<Problem>) -> BTreeMap<Port, Wire> {
+    let mut by_age: Vec<usize> = (0..parts.len()).collect();
+    by_age.sort_by(|left, right| age(&parts[*left]).cmp(&age(&parts[*right])));
     let mut wires: BTreeMap<Port, (Wire, usize)> = BTreeMap::new();
+    for index in by_age {
+        for (port, wire) in &parts[index].ports {
+            wires.entry(*port).or_insert((*wire, index));
+        }
+    }
     for index in 0..parts.len() {
         let mut lost = Vec::new();
         for (port, wire) in &parts[index].ports {
-            let (first, by) = *wires.entry(*port).or_insert((*wire, index));
-            if first != *wire {
-                lost.push((*port, by));
+            match wires.get(port) {
+                Some((agreed, by)) if agreed != wire => lost.push((*port, *by)),
+                Some(_) | None => {}
             }
         }
         for (port, by) in lost {
             let message = format!(
-                "port {port} speaks another protocol for {}, which comes first in the group",
+                "port {port} speaks another protocol for {}, which is older",
                 parts[by].ingress.meta.name
             );
             let at = parts[index].annotation("listen-ports");

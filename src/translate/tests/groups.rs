@@ -152,7 +152,7 @@ fn an_unreadable_scheme_never_becomes_the_wider_one() {
 }
 
 #[test]
-fn a_port_with_two_protocols_speaks_that_of_the_first() {
+fn a_port_with_two_protocols_speaks_that_of_the_oldest() {
     let served = two(
         json!({ "listen-ports": r#"[{"HTTPS":443},{"HTTP":80}]"# }),
         json!({ "listen-ports": r#"[{"HTTP":443},{"HTTP":8080}]"# }),
@@ -174,6 +174,52 @@ fn a_port_with_two_protocols_speaks_that_of_the_first() {
         "404",
         "rules stand on their own Ingress's ports"
     );
+}
+
+#[test]
+fn an_option_of_the_whole_is_told_where_it_was_said() {
+    let b = json!({ "subnets": "nosuch", "load-balancer-name": "b_b" });
+    let served = two(json!({ "load-balancer-name": "a_a" }), b).one(&ours());
+    let options = &served.balancer.options;
+    for (name, want) in [
+        (
+            "subnets",
+            "ingress shop/b metadata.annotations[alb.ingress.kubernetes.io/subnets]",
+        ),
+        (
+            "load-balancer-name",
+            "ingress shop/a metadata.annotations[alb.ingress.kubernetes.io/load-balancer-name]",
+        ),
+    ] {
+        assert_eq!(options.said_at(name).to_string(), want);
+    }
+    assert_eq!(options.said_at("ip-address-type"), &options.origin);
+}
+
+#[test]
+fn a_newcomer_changes_no_protocol_from_the_front_of_its_group() {
+    for settings in [ours(), theirs()] {
+        let of = |host: &str, service: &str| {
+            json!({
+                "ingressClassName": "c", "rules": [rule(host, json!([path("Prefix", "/", service)]))],
+            })
+        };
+        let first =
+            json!({ "group.order": "-1", "listen-ports": r#"[{"HTTPS":80}]"#, "certificate-arn": "c" });
+        let served = with_services(World::new(), &["shop/a", "shop/b"])
+            .class("c", &settings.controller.to_string(), false, None)
+            .aged("shop/a", 1, grouped(json!({})), of("a.com", "a"))
+            .aged("shop/b", 2, grouped(first), of("b.com", "b"))
+            .one(&settings);
+        let what = settings.controller.to_string();
+        assert!(!served.balancer.listeners[&Port::HTTP].is_https(), "{what}");
+        assert_eq!(served.get_at(80, "a.com/"), "shop/a", "{what}");
+        assert_eq!(served.get_at(80, "b.com/"), "404", "{what}");
+        served.told(
+            Code::SettingConflict,
+            "ingress shop/b metadata.annotations[alb.ingress.kubernetes.io/listen-ports]",
+        );
+    }
 }
 
 #[test]
