@@ -9,6 +9,8 @@ mod balancer;
 mod changing;
 #[path = "../serving/client.rs"]
 mod client;
+#[path = "../serving/compressed.rs"]
+mod compressed;
 #[path = "../serving/conformance.rs"]
 mod conformance;
 #[path = "../serving/consulting.rs"]
