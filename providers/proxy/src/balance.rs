@@ -8,7 +8,7 @@
 //! to endpoints that are serving though terminating (KEP-1669). Where there is none at all, the request is answered 503.
 
 use std::cell::Cell;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,6 +21,7 @@ use portcullis_model::{
 use crate::sticky::TargetSticky;
 use crate::table::{Choice, Forward};
 use crate::target::LiveTarget;
+use crate::targets::Targets;
 
 /// Seconds in which a new target comes to its full share, 30–900; 0 for at once. Source: ELBv2 API,
 /// TargetGroupAttribute.
@@ -38,17 +39,23 @@ pub(crate) struct LiveBackend {
     slow_start: Option<Duration>,
     /// Those that may have new requests.
     targets: Box<[Arc<LiveTarget>]>,
+    made_of: MadeOf,
+    /// Whether something about it could not be had.
+    is_lacking: bool,
 }
 
-pub(crate) type Targets = HashMap<SocketAddr, Arc<LiveTarget>>;
+/// What else of the model's backend it depends on.
+#[derive(Debug)]
+struct MadeOf {
+    targets: Arc<[Target]>,
+    attributes: BTreeMap<String, String>,
+    timeout_seconds: Option<u32>,
+}
 
 impl LiveBackend {
-    /// Takes the counts of targets that stay from `previous`, and enters all its targets in `targets`.
-    pub(crate) fn build(
-        backend: &Backend,
-        previous: Option<&Targets>,
-        targets: &mut Targets,
-    ) -> (Self, Vec<Problem>) {
+    /// Enters all its targets in `targets`, where those that stay keep their counts. `is_new` says whether those that no
+    /// backend had are new among others.
+    pub(crate) fn build(backend: &Backend, targets: &mut Targets, is_new: bool) -> (Self, Vec<Problem>) {
         let mut problems = Vec::new();
         let sticky = TargetSticky::of(backend).unwrap_or_else(|why| {
             problems.push(Problem::new(Code::OptionUnsupported, backend.origin.clone(), why));
@@ -70,15 +77,10 @@ impl LiveBackend {
                 ));
                 continue;
             };
-            let kept = || previous.and_then(|p| p.get(&address)).cloned();
-            // At the start nobody is new: all share alike.
-            let made = || Arc::new(LiveTarget::new(address, previous.is_some()));
-            let live = targets
-                .entry(address)
-                .or_insert_with(|| kept().unwrap_or_else(made));
+            let live = targets.enter(address, is_new);
             match target.state {
-                TargetState::Ready => ready.push(live.clone()),
-                TargetState::Draining => draining.push(live.clone()),
+                TargetState::Ready => ready.push(live),
+                TargetState::Draining => draining.push(live),
             }
         }
         let serving = if ready.is_empty() { draining } else { ready };
@@ -89,8 +91,31 @@ impl LiveBackend {
             slow_start,
             timeout: backend.timeout_seconds.map(|s| Duration::from_secs(s.into())),
             targets: serving.into(),
+            made_of: MadeOf {
+                targets: backend.targets.clone(),
+                attributes: backend.attributes.clone(),
+                timeout_seconds: backend.timeout_seconds,
+            },
+            is_lacking: !problems.is_empty(),
         };
         (live, problems)
+    }
+
+    /// Whether building it of this backend would make the same.
+    pub(crate) fn is_of(&self, backend: &Backend) -> bool {
+        let made_of = &self.made_of;
+        self.id == backend.id
+            && self.protocol == backend.protocol
+            && made_of.timeout_seconds == backend.timeout_seconds
+            && (Arc::ptr_eq(&made_of.targets, &backend.targets) || made_of.targets == backend.targets)
+            && made_of.attributes == backend.attributes
+            // What is wrong is told anew, where it is now.
+            && !self.is_lacking
+    }
+
+    /// All its targets, those that get no new requests included.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.made_of.targets.iter().filter_map(socket_address)
     }
 
     /// Those that may have new requests.

@@ -118,6 +118,7 @@ mod counters;
 mod forward;
 mod pools;
 mod target;
+mod targets;
 mod tunnel;
 mod websocket;
 

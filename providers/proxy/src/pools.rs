@@ -252,7 +252,7 @@ impl Pools {
 
     fn keep(&self, key: Key, sender: Idle) {
         // A target that left the configuration while it answered gets no further request.
-        if !self.live.load().targets().contains_key(&key.address) {
+        if !self.live.load().targets().contains(key.address) {
             return;
         }
         let mut http1 = self.http1.borrow_mut();
@@ -396,7 +396,7 @@ impl Pools {
     /// Closes what leads to targets that left. Requests under way keep their connections until they are done.
     pub(crate) fn keep_only_known(&self) {
         let state = self.live.load();
-        let known = |key: &Key| state.targets().contains_key(&key.address);
+        let known = |key: &Key| state.targets().contains(key.address);
         self.http1.borrow_mut().retain(|key, _| known(key));
         self.http2.borrow_mut().retain(|key, _| known(key));
     }

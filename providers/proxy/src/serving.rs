@@ -7,13 +7,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use portcullis_model::{LoadBalancer, ObjectName, Port, Problem, Sealed};
+use portcullis_model::{Listener, LoadBalancer, ObjectName, Options, Port, Problem, Rule, Sealed};
 use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::default_provider;
 use thiserror::Error;
 
-use crate::balance::{LiveBackend, Targets};
+use crate::balance::LiveBackend;
 use crate::certificate::{Certificates, KeyPairPem};
 use crate::clients::PolicyNumber;
 use crate::compile::{ServedPorts, compile};
@@ -22,13 +22,14 @@ use crate::filters::htpasswd::UserList;
 use crate::filters::rate_limit::Rates;
 use crate::mutual::{self, ClientPolicy};
 use crate::table::RouteTable;
+use crate::targets::Targets;
 use crate::tls;
 
 /// Everything a request and a handshake need, as of one configuration.
 pub struct ServingState {
-    table: RouteTable,
+    compiled: Arc<Compiled>,
     /// By the numbers of the table.
-    backends: Box<[LiveBackend]>,
+    backends: Box<[Arc<LiveBackend>]>,
     targets: Targets,
     /// Ports of the model's HTTP and HTTPS listeners, ascending.
     http: Box<[Port]>,
@@ -44,6 +45,40 @@ pub struct ServingState {
     users: Lists,
     /// Kept from state to state, so that clients resume sessions across changes.
     shared: Shared,
+}
+
+/// The table, and what it was compiled of: where that stays the same, so does the table.
+struct Compiled {
+    table: RouteTable,
+    problems: Vec<Problem>,
+    rules: Vec<Rule>,
+    listeners: BTreeMap<Port, Listener>,
+    options: Options,
+    served: ServedPorts,
+}
+
+impl Compiled {
+    fn new(balancer: &LoadBalancer, served: ServedPorts) -> Self {
+        let (table, problems) = compile(balancer, served);
+        Self {
+            table,
+            problems,
+            rules: balancer.rules.clone(),
+            listeners: balancer.listeners.clone(),
+            options: balancer.options.clone(),
+            served,
+        }
+    }
+
+    /// Whether it would be the same; the table names the backends in their order.
+    fn is_of(&self, balancer: &LoadBalancer, served: ServedPorts) -> bool {
+        self.served == served
+            && self.table.backends.len() == balancer.backends.len()
+            && self.table.backends.iter().eq(balancer.backends.keys())
+            && self.listeners == balancer.listeners
+            && self.options == balancer.options
+            && self.rules == balancer.rules
+    }
 }
 
 #[derive(Clone)]
@@ -82,7 +117,8 @@ pub struct TlsUnavailable(#[from] rustls::Error);
 impl ServingState {
     /// Compiles what can be served, and tells what cannot. The material is that of the Secrets that the listeners'
     /// certificates and the trust stores name. `previous` is the state served until now: counts of requests, what clients have used of
-    /// their limits, key pairs that were read and TLS sessions are kept from it. The only error is a machine that cannot do TLS.
+    /// their limits, key pairs that were read and TLS sessions are kept from it, and whatever does not change is shared
+    /// with it: a change of endpoints costs what changes, and a comparison of the rest. The only error is a machine that cannot do TLS.
     pub fn build<'a>(
         balancer: &LoadBalancer,
         material: impl Into<Material<'a>>,
@@ -100,15 +136,13 @@ impl ServingState {
                 provider: Arc::new(default_provider()),
             },
         };
-        let (table, mut problems) = compile(balancer, served);
-
-        let mut targets = Targets::new();
-        let mut backends = Vec::with_capacity(balancer.backends.len());
-        for backend in balancer.backends.values() {
-            let (live, more) = LiveBackend::build(backend, previous.map(|p| &p.targets), &mut targets);
-            backends.push(live);
-            problems.extend(more);
-        }
+        let compiled = previous.map(|previous| &previous.compiled);
+        let compiled = compiled.filter(|before| before.is_of(balancer, served)).cloned();
+        let compiled = compiled.unwrap_or_else(|| Arc::new(Compiled::new(balancer, served)));
+        let table = &compiled.table;
+        let mut problems = compiled.problems.clone();
+        let (backends, targets, more) = backends(balancer, previous);
+        problems.extend(more);
 
         let listeners = || balancer.listeners.values();
         let before = previous.map(|p| &*p.certificates);
@@ -143,8 +177,8 @@ impl ServingState {
                 .collect()
         };
         let state = Self {
-            table,
-            backends: backends.into(),
+            compiled,
+            backends,
             targets,
             http: ports(false),
             https: ports(true),
@@ -162,11 +196,12 @@ impl ServingState {
     }
 
     pub fn table(&self) -> &RouteTable {
-        &self.table
+        &self.compiled.table
     }
 
     pub(crate) fn backend(&self, number: u32) -> Option<&LiveBackend> {
-        usize::try_from(number).ok().and_then(|n| self.backends.get(n))
+        let place = usize::try_from(number).ok()?;
+        self.backends.get(place).map(|backend| &**backend)
     }
 
     /// Who may pass by password.
@@ -222,10 +257,46 @@ impl ServingState {
     }
 }
 
+/// The backends in their order, with all targets. Those that did not change are the same ones.
+fn backends(
+    balancer: &LoadBalancer,
+    previous: Option<&ServingState>,
+) -> (Box<[Arc<LiveBackend>]>, Targets, Vec<Problem>) {
+    let mut problems = Vec::new();
+    let mut targets = previous.map_or_else(Targets::new, |previous| previous.targets.clone());
+    let mut before = previous
+        .map_or(&[][..], |previous| &previous.backends)
+        .iter()
+        .peekable();
+    let mut gone: Vec<&LiveBackend> = Vec::new();
+    let mut backends = Vec::with_capacity(balancer.backends.len());
+    for backend in balancer.backends.values() {
+        while let Some(left) = before.next_if(|before| before.id < backend.id) {
+            gone.push(left);
+        }
+        let same = before.next_if(|before| before.id == backend.id);
+        if let Some(same) = same.filter(|same| same.is_of(backend)) {
+            backends.push(same.clone());
+            continue;
+        }
+        gone.extend(same.map(|changed| &**changed));
+        // At the start nobody is new: all share alike.
+        let (live, more) = LiveBackend::build(backend, &mut targets, previous.is_some());
+        backends.push(Arc::new(live));
+        problems.extend(more);
+    }
+    gone.extend(before.map(|left| &**left));
+    // Last, so that a target that only moved stays the one it was.
+    for address in gone.into_iter().flat_map(LiveBackend::addresses) {
+        targets.leave(address);
+    }
+    (backends.into(), targets, problems)
+}
+
 impl fmt::Debug for ServingState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ServingState")
-            .field("rules", &self.table.len())
+            .field("rules", &self.compiled.table.len())
             .field("backends", &self.backends.len())
             .field("targets", &self.targets.len())
             .finish_non_exhaustive()
