@@ -105,7 +105,7 @@ impl Truth {
         let text = |paths: &[&str]| paths.iter().map(|path| read(path)).collect::<Vec<_>>().join("\n");
         Self {
             cases: cases(),
-            cluster: sources("src/crd") + &sources("src/cluster"),
+            cluster: read("src/crd.rs") + &sources("src/crd") + &sources("src/cluster"),
             flags: text(&["src/cli/run.rs", "src/cli/aws.rs", "src/cli/folder.rs"]),
         }
     }

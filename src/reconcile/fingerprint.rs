@@ -1,6 +1,5 @@
 //! A provider's fingerprint and what a pass has to tell in, the text that is recorded out.
 
-use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::outcome::Outcome;
@@ -21,7 +20,6 @@ pub fn of(compiled: &str, mode: Mode, outcome: &Outcome) -> String {
         part(&member.meta.name.to_string());
         part(&member.meta.uid);
     }
-    part(&json!(outcome.admitted).to_string());
     part("ports");
     for port in &outcome.ports {
         part(&port.to_string());
