@@ -35,7 +35,7 @@ use super::view::View;
 use crate::cluster::index::{NotSynced, Touched};
 use crate::cluster::watch::SharedIndex;
 use crate::crd::Mode;
-use crate::crd::load_balancer::{Admitted, LoadBalancerResource, LoadBalancerStatus};
+use crate::crd::load_balancer::{LoadBalancerResource, LoadBalancerStatus};
 use crate::translate::{ControllerName, Settings, translate};
 
 /// All that passes of one provider share.
@@ -156,7 +156,7 @@ async fn serve<P: Provider>(
     let demand = memory.look(id, |observed| provider.demand(desired, observed, &account));
     let fingerprint = fingerprint::of(&provider.fingerprint(desired, &account), mode, outcome);
     let paused = record.is_some_and(is_paused);
-    if !paused && rests(site, record, view, &outcome.admitted, (&fingerprint, &demand)) {
+    if !paused && rests(site, record, view, (&fingerprint, &demand)) {
         return Ok(End::Resting);
     }
     let early = refused == Refused::Wait && memory.was_refused(id, &fingerprint, &demand);
@@ -476,7 +476,6 @@ fn rests<P: Provider>(
     site: &Site<P>,
     record: Option<&LoadBalancerResource>,
     view: &View,
-    admitted: &Admitted,
     (fingerprint, demand): (&str, &P::Demand),
 ) -> bool {
     let Some((record, status)) =
@@ -494,7 +493,7 @@ fn rests<P: Provider>(
         .memory
         .settled_at(&view.snapshot.id, fingerprint, demand)
         .unwrap_or(true);
-    recorded && settled && status.admitted == *admitted && all_show(status, view)
+    recorded && settled && all_show(status, view)
 }
 
 /// Whether the record says that not all is as it should be, and members show what it says.
