@@ -277,7 +277,12 @@ pub(super) fn firewall(
         .existing()
         .is_some_and(|state| state.web_acl.at().is_some_and(Option::is_some));
     match found {
-        Found::Is(arn) => DesiredFirewall::WebAcl(arn),
+        Found::Is(arn) => {
+            if is_passed_by(context, &arn) {
+                rely(Closes::New, wanted, unprotected);
+            }
+            DesiredFirewall::WebAcl(arn)
+        }
         Found::Nothing => {
             let message = format!("AWS WAF has no web ACL {shown} in this Region");
             problems.push(Problem::new(
@@ -303,11 +308,21 @@ pub(super) fn firewall(
 }
 
 fn missing(closes: Closes, wanted: &Firewall, unprotected: &mut Unprotected) -> DesiredFirewall {
+    rely(closes, wanted, unprotected);
+    DesiredFirewall::Missing
+}
+
+fn rely(closes: Closes, wanted: &Firewall, unprotected: &mut Unprotected) {
     let relying = wanted.relied_on_by.iter();
     unprotected
         .everywhere
         .extend(relying.map(|member| (member.clone(), closes)));
-    DesiredFirewall::Missing
+}
+
+/// Whether the load balancer listens, and this web ACL does not stand before it yet.
+fn is_passed_by(context: &Context<'_>, wanted: &WebAclArn) -> bool {
+    let existing = context.existing().filter(|state| !state.listeners.is_empty());
+    existing.is_some_and(|state| state.web_acl.at().is_none_or(|had| had.as_ref() != Some(wanted)))
 }
 
 /// Whether AWS Shield Advanced is to protect the load balancer; absent where that is left as it is.

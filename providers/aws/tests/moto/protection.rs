@@ -180,7 +180,7 @@ async fn broken_off_after_any_call_nobody_is_served_past_the_firewall() {
 }
 
 #[tokio::test]
-async fn a_web_acl_that_is_not_there_is_associated_once_it_is() {
+async fn a_web_acl_that_is_not_there_lets_nobody_in() {
     let world = World::new().await;
     let account = world.account().await;
     let desired = behind(&world, FirewallChoice::Named("edge".into()));
@@ -193,13 +193,26 @@ async fn a_web_acl_that_is_not_there_is_associated_once_it_is() {
     assert_eq!(result, Ok(()));
     let codes: Vec<Code> = problems.iter().map(|problem| problem.code).collect();
     assert_eq!(codes, [Code::ResourceNotFound]);
+    let there = seen(&world, &desired).await;
+    for listener in there.load_balancer().unwrap().listeners.values() {
+        let rules = listener.rules.iter().flat_map(|rule| &rule.spec.actions);
+        let mut actions = listener.spec.default_actions.iter().chain(rules);
+        assert!(
+            actions.all(|action| action.target_groups().next().is_none()),
+            "{listener:?}"
+        );
+    }
     // It comes about with the next reading of the account after it was made.
     web_acl(&world, "edge");
     let account = world.account().await;
     world.aws.consult(&desired, &account).await.unwrap();
     let made = world.make(&desired, &mut observed, (&shared, &account)).await;
     let at = |call: &str| made.iter().position(|made| *made == call);
-    assert!(at("wafv2:AssociateWebACL").is_some(), "{made:?}");
+    let stands = at("wafv2:AssociateWebACL");
+    assert!(stands.is_some(), "{made:?}");
+    let opens = ["elbv2:CreateRule", "elbv2:ModifyRule"].map(at);
+    let first = opens.into_iter().flatten().min();
+    assert!(stands < first, "{made:?}");
 }
 
 #[tokio::test]
