@@ -156,7 +156,7 @@ async fn serve<P: Provider>(
     let demand = memory.look(id, |observed| provider.demand(desired, observed, &account));
     let fingerprint = fingerprint::of(&provider.fingerprint(desired, &account), mode, outcome);
     let paused = record.is_some_and(is_paused);
-    if !paused && rests(site, record, view, (&fingerprint, &demand)) {
+    if !paused && rests(site, record, view, &fingerprint, &demand) {
         return Ok(End::Resting);
     }
     let early = refused == Refused::Wait && memory.was_refused(id, &fingerprint, &demand);
@@ -476,7 +476,8 @@ fn rests<P: Provider>(
     site: &Site<P>,
     record: Option<&LoadBalancerResource>,
     view: &View,
-    (fingerprint, demand): (&str, &P::Demand),
+    fingerprint: &str,
+    demand: &P::Demand,
 ) -> bool {
     let Some((record, status)) =
         record.and_then(|record| record.status.as_ref().map(|status| (record, status)))
