@@ -65,18 +65,7 @@ async fn who_stays_loses_only_what_the_others_needed() {
     })
     .await;
     let alone = with(&world, opened).await;
-    for (name, port) in [("one", 9001), ("two", 9002)] {
-        with(&world, move |world| {
-            world.service_on(name, port, &[("web-1", 0, 0)]);
-            let host = format!("{name}.example.com");
-            world.post(INGRESSES, &ingress(name, &host, &[("/", name)]));
-        })
-        .await;
-        until(&world, "it is settled", move |world| {
-            world.settled(&format!("shop.{name}")).then_some(())
-        })
-        .await;
-    }
+    served_on(&world, &[("one", 9001), ("two", 9002)]).await;
     assert!(with(&world, opened).await.len() > alone.len());
     with(&world, |world| {
         for name in ["one", "two"] {
@@ -131,6 +120,22 @@ async fn what_a_standing_load_balancer_uses_is_not_taken_back() {
     told("DeletionProtected").await;
     assert_eq!(with(&world, World::everything).await, before);
     running.stop().await;
+}
+
+/// Makes load balancers of their own, each for a Service whose pods serve on this port.
+pub(super) async fn served_on(world: &Arc<World>, ports: &'static [(&'static str, u16)]) {
+    for (name, port) in ports {
+        with(world, move |world| {
+            world.service_on(name, *port, &[("web-1", 0, 0)]);
+            let host = format!("{name}.example.com");
+            world.post(INGRESSES, &ingress(name, &host, &[("/", name)]));
+        })
+        .await;
+        until(world, "it is settled", move |world| {
+            world.settled(&format!("shop.{name}")).then_some(())
+        })
+        .await;
+    }
 }
 
 /// What all security groups let in.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::leaving::served_on;
 use super::{change, remove_all};
 use crate::world::{CLASSES, INGRESSES, RECORDS, SLICES, World, condition, ingress, until, with};
 
@@ -163,18 +164,7 @@ async fn of_one_that_nobody_knows_any_more_all_stays() {
     let world = Arc::new(World::start().await);
     let nothing = with(&world, World::everything).await;
     let running = world.control(world.aws().await).await;
-    for (name, port) in [("lost", 9001), ("other", 9002)] {
-        with(&world, move |world| {
-            world.service_on(name, port, &[("web-1", 0, 0)]);
-            let host = format!("{name}.example.com");
-            world.post(INGRESSES, &ingress(name, &host, &[("/", name)]));
-        })
-        .await;
-        until(&world, "it is settled", move |world| {
-            world.settled(&format!("shop.{name}")).then_some(())
-        })
-        .await;
-    }
+    served_on(&world, &[("lost", 9001), ("other", 9002)]).await;
     running.stop().await;
     with(&world, |world| {
         let mut body = ingress("lost", "lost.example.com", &[("/", "lost"), ("/new", "lost")]);
