@@ -94,6 +94,7 @@ mod handover;
 mod http1;
 mod listen;
 mod proxy_protocol;
+mod resumed;
 mod server;
 mod tasks;
 mod view;

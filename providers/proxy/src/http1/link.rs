@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
@@ -12,13 +12,13 @@ use bytes::{Bytes, BytesMut};
 use http::header::CONTENT_LENGTH;
 use http::{Method, Request, Response};
 use http_body::{Body as _, Frame, SizeHint};
-use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
+use tokio::io::{AsyncRead, ReadBuf};
 
 use super::answer::{Piece, Reader};
 use super::chunks::only_trailers;
 use super::decode::number;
 use super::encode::{Framed, Out};
-use super::wire::{BODY_READ, Broken, Detached, HEAD_READ, Stream, poll_send};
+use super::wire::{BODY_READ, Broken, Detached, Stream, poll_fill, poll_send};
 use crate::body::{BodyError, RequestBody};
 
 /// A connection to a backend, with at most one request on it.
@@ -198,30 +198,16 @@ impl Link {
     }
 
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if self.reader.is_in_head() {
-            // Most answers are small: they take no more memory than they need.
-            let mut bytes = [const { std::mem::MaybeUninit::uninit() }; HEAD_READ];
-            let mut buffer = ReadBuf::uninit(&mut bytes);
-            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
-            self.input.extend_from_slice(buffer.filled());
-            return Poll::Ready(Ok(buffer.filled().len()));
-        }
-        self.input.reserve(self.ahead);
-        let room = self.input.capacity() - self.input.len();
-        let count = ready!(pin!(self.stream.read_buf(&mut self.input)).poll(cx))?;
-        // Where more comes than there was room for, more is read the next time.
-        self.ahead = if count == room {
-            self.ahead * 2
-        } else {
-            count.next_power_of_two()
-        };
-        self.ahead = self.ahead.clamp(BODY_READ[0], BODY_READ[1]);
-        Poll::Ready(Ok(count))
+        let ahead = (!self.reader.is_in_head()).then_some(&mut self.ahead);
+        poll_fill(&mut self.stream, &mut self.input, ahead, cx)
     }
 
     /// From here on it is not HTTP.
     pub(crate) fn detach(self) -> Detached {
-        Detached::new(self.input.freeze(), self.stream)
+        Detached {
+            first: self.input.freeze(),
+            stream: self.stream,
+        }
     }
 }
 

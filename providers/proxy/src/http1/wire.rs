@@ -7,7 +7,7 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use http_body::{Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -15,9 +15,10 @@ use tokio_rustls::TlsStream;
 
 use super::decode::{Decoder, Event, Length, Refused};
 use super::encode::{Out, SLICES};
+use crate::resumed::Resumed;
 
 /// How much of a head is read at once; from the stack, so that a connection that waits holds no memory for it.
-pub(super) const HEAD_READ: usize = 4096;
+const HEAD_READ: usize = 4096;
 /// The least and the most of a body that is read at once.
 pub(super) const BODY_READ: [usize; 2] = [8 * 1024, 256 * 1024];
 
@@ -105,23 +106,9 @@ impl Wire {
                 // Gives the memory back while the connection waits.
                 self.input = BytesMut::new();
             }
-            let mut bytes = [const { std::mem::MaybeUninit::uninit() }; HEAD_READ];
-            let mut buffer = ReadBuf::uninit(&mut bytes);
-            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
-            self.input.extend_from_slice(buffer.filled());
-            return Poll::Ready(Ok(buffer.filled().len()));
+            return poll_fill(&mut self.stream, &mut self.input, None, cx);
         }
-        self.input.reserve(self.ahead);
-        let room = self.input.capacity() - self.input.len();
-        let count = ready!(pin!(self.stream.read_buf(&mut self.input)).poll(cx))?;
-        // Where more comes than there was room for, more is read the next time.
-        self.ahead = if count == room {
-            self.ahead * 2
-        } else {
-            count.next_power_of_two()
-        };
-        self.ahead = self.ahead.clamp(BODY_READ[0], BODY_READ[1]);
-        Poll::Ready(Ok(count))
+        poll_fill(&mut self.stream, &mut self.input, Some(&mut self.ahead), cx)
     }
 
     /// Ready once the client has gone. What it sends meanwhile is kept, up to `most`.
@@ -203,6 +190,33 @@ impl Wire {
             stream: self.stream,
         }
     }
+}
+
+/// Reads what comes: of a body as much as is read ahead, and of anything else little, for most heads are small.
+pub(super) fn poll_fill(
+    stream: &mut Stream,
+    input: &mut BytesMut,
+    ahead: Option<&mut usize>,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    let Some(ahead) = ahead else {
+        let mut bytes = [const { std::mem::MaybeUninit::uninit() }; HEAD_READ];
+        let mut buffer = ReadBuf::uninit(&mut bytes);
+        ready!(Pin::new(stream).poll_read(cx, &mut buffer))?;
+        input.extend_from_slice(buffer.filled());
+        return Poll::Ready(Ok(buffer.filled().len()));
+    };
+    input.reserve(*ahead);
+    let room = input.capacity() - input.len();
+    let count = ready!(pin!(stream.read_buf(input)).poll(cx))?;
+    // Where more comes than there was room for, more is read the next time.
+    let next = if count == room {
+        *ahead * 2
+    } else {
+        count.next_power_of_two()
+    };
+    *ahead = next.clamp(BODY_READ[0], BODY_READ[1]);
+    Poll::Ready(Ok(count))
 }
 
 /// Sends until nothing is left to be sent.
@@ -316,47 +330,7 @@ impl Body {
 }
 
 /// A connection that changed protocol, with what came of the new one already.
-#[derive(Debug)]
-pub(crate) struct Detached {
-    first: Bytes,
-    stream: Stream,
-}
-
-impl Detached {
-    pub(super) fn new(first: Bytes, stream: Stream) -> Self {
-        Self { first, stream }
-    }
-}
-
-impl AsyncRead for Detached {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if self.first.is_empty() {
-            return Pin::new(&mut self.stream).poll_read(cx, buffer);
-        }
-        let count = self.first.len().min(buffer.remaining());
-        buffer.put_slice(&self.first[..count]);
-        self.first.advance(count);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Detached {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-}
+pub(crate) type Detached = Resumed<Stream>;
 
 impl AsyncRead for Stream {
     fn poll_read(
