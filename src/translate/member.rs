@@ -76,6 +76,10 @@ pub(super) struct Sources {
 }
 
 impl Sources {
+    pub(super) fn is_empty(&self) -> bool {
+        self.nets.is_empty() && self.lists.is_empty()
+    }
+
     /// Whether all that `other` lets in is let in by these.
     pub(super) fn cover(&self, other: &Self) -> bool {
         let covered = |net: &IpNet| self.nets.iter().any(|own| own.contains(net));
@@ -244,6 +248,7 @@ fn read_one<'a>(
     let mut ranges = ranges(&annotations, semantics, problems);
     if let (Merge::OneLoadBalancer, Some(written)) =
         (settings.merge, annotations.get("security-group-prefix-lists"))
+        && !value::list(written.value).is_empty()
     {
         let message = "who is on a prefix list only AWS knows: what it constrains answers 503 here";
         let at = annotations.origin(written);
@@ -322,7 +327,8 @@ fn listen_ports(text: &str) -> Result<BTreeMap<Port, Wire>, String> {
     Ok(ports)
 }
 
-/// By address, by list, or both; everybody only where neither is written.
+/// By address, by list, or both; everybody only where neither is given. As the incumbent has it, one that names nothing
+/// is not given: templates write it so. Under Kubernetes semantics that is told.
 fn ranges(
     annotations: &Annotations<'_>,
     semantics: Semantics,
@@ -338,6 +344,13 @@ fn ranges(
         nets = annotations.class("inbound-cidrs");
         lists = annotations.class("security-group-prefix-lists");
     }
+    for given in [&mut nets, &mut lists] {
+        if let Some(written) = given.take_if(|written| value::list(written.value).is_empty())
+            && semantics == Semantics::Kubernetes
+        {
+            problems.push(annotations.invalid(written, "it names nobody, and counts as not set"));
+        }
+    }
     if nets.is_none() && lists.is_none() {
         return None;
     }
@@ -345,30 +358,25 @@ fn ranges(
         sources: Sources::default(),
         broken: false,
     };
+    let mut told = |written: Written<'_>, why: String| {
+        problems.push(annotations.invalid(written, why));
+        ranges.broken = true;
+    };
     if let Some(written) = nets {
         for item in value::list(written.value) {
             match value::range(item) {
-                Ok(net) => {
-                    ranges.sources.nets.insert(net);
-                }
-                Err(why) => {
-                    problems.push(annotations.invalid(written, why));
-                    ranges.broken = true;
-                }
+                Ok(net) => _ = ranges.sources.nets.insert(net),
+                Err(why) => told(written, why),
             }
-        }
-        if value::list(written.value).is_empty() {
-            problems.push(annotations.invalid(written, "it names no address range"));
-            ranges.broken = true;
         }
     }
     if let Some(written) = lists {
-        let items = value::list(written.value);
-        if items.is_empty() {
-            problems.push(annotations.invalid(written, "it names no prefix list"));
-            ranges.broken = true;
+        for item in value::list(written.value) {
+            match value::prefix_list(item) {
+                Ok(list) => _ = ranges.sources.lists.insert(list),
+                Err(why) => told(written, why),
+            }
         }
-        ranges.sources.lists = items.into_iter().map(str::to_owned).collect();
     }
     Some(ranges)
 }

@@ -249,21 +249,35 @@ fn redirecting(
         .collect()
 }
 
-/// Who may connect, by port: the first given in order, sound ones before broken ones. A member that gives none
-/// takes what another gives, as the incumbent has it; but under Kubernetes semantics not what another could not write:
-/// one's mistake closes nothing of its neighbour's, only its own rules, which then check for themselves.
+/// Who may connect, by port: the first sound one given in order. A member that gives none takes what another gives, as
+/// the incumbent has it, but not what another could not write: one's mistake closes nothing of its neighbour's, only its
+/// own rules, which then check for themselves.
 fn admitted(parts: &[Part<'_>], problems: &mut Vec<Problem>) -> BTreeMap<Port, Sources> {
+    let is_broken = |part: &&Part<'_>| part.ranges.as_ref().is_some_and(|ranges| ranges.broken);
     let mut chosen: BTreeMap<Port, &Part<'_>> = BTreeMap::new();
-    for broken in [false, true] {
-        for part in parts {
-            if part.ranges.as_ref().is_some_and(|ranges| ranges.broken == broken) {
-                let open_beside = |port: &Port| {
-                    let mut others = parts.iter().filter(|other| other.ports.contains_key(port));
-                    part.semantics == Semantics::Kubernetes && others.any(|other| other.ranges.is_none())
-                };
-                for port in part.ports.keys().filter(|port| !(broken && open_beside(port))) {
-                    chosen.entry(*port).or_insert(part);
-                }
+    for part in parts
+        .iter()
+        .filter(|part| part.ranges.is_some() && !is_broken(part))
+    {
+        for port in part.ports.keys() {
+            chosen.entry(*port).or_insert(part);
+        }
+    }
+    // Where nobody at a port says anything sound, the first counts of whom anything could be read.
+    let alone = |port: &Port| {
+        let mut others = parts.iter().filter(|other| other.ports.contains_key(port));
+        others.all(|other| is_broken(&other))
+    };
+    let reads_nothing = |part: &Part<'_>| {
+        part.ranges
+            .as_ref()
+            .is_none_or(|ranges| ranges.sources.is_empty())
+    };
+    for part in parts.iter().filter(is_broken) {
+        for port in part.ports.keys().filter(|port| alone(port)) {
+            let first = chosen.entry(*port).or_insert(part);
+            if reads_nothing(first) {
+                *first = part;
             }
         }
     }

@@ -3,6 +3,7 @@
 //! Syntax: that of the AWS Load Balancer Controller (Go's `strconv`, escaped string maps).
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use ipnet::IpNet;
 
@@ -75,11 +76,29 @@ fn unescape(text: &str) -> String {
     out
 }
 
-/// An address range; without host bits kept, as a firewall reads it.
+/// An address range; without host bits kept, as a firewall reads it. Like Go's `net.ParseCIDR`, and unlike `IpNet`, it
+/// takes no address with leading zeros, which are octal to some readers.
 pub(in crate::translate) fn range(text: &str) -> Result<IpNet, String> {
-    text.parse::<IpNet>()
+    let address = text.split_once('/').map_or("", |(address, _)| address);
+    address
+        .parse::<IpAddr>()
+        .ok()
+        .and_then(|_| text.parse::<IpNet>().ok())
         .map(|net| net.trunc())
-        .map_err(|_| format!("{} is not an address range such as 10.0.0.0/8", shown(text)))
+        .ok_or_else(|| format!("{} is not an address range such as 10.0.0.0/8", shown(text)))
+}
+
+/// The id of a prefix list. Source: EC2 API, PrefixListResourceId, as all ids of EC2.
+pub(in crate::translate) fn prefix_list(text: &str) -> Result<String, String> {
+    text.strip_prefix("pl-")
+        .filter(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_alphanumeric()))
+        .map(|_| text.to_owned())
+        .ok_or_else(|| {
+            format!(
+                "{} is not the id of a prefix list, which starts with pl-",
+                shown(text)
+            )
+        })
 }
 
 /// A text in a message: quoted, and cut where it is long.
@@ -109,6 +128,40 @@ mod tests {
             (" true", None),
         ] {
             assert_eq!(boolean(text).ok(), want, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn ranges_are_those_of_go() {
+        for (text, want) in [
+            ("10.0.0.0/8", Some("10.0.0.0/8")),
+            ("10.1.2.3/8", Some("10.0.0.0/8")),
+            ("10.0.0.0/08", Some("10.0.0.0/8")),
+            ("2001:db8::/32", Some("2001:db8::/32")),
+            ("010.0.0.0/8", None),
+            ("10.0.00.0/8", None),
+            ("::ffff:010.0.0.0/104", None),
+            ("10.0.0.0/33", None),
+            ("10.0.0.0/+8", None),
+            ("10.0.0.0", None),
+            ("10.0.0/8", None),
+            ("fe80::%eth0/64", None),
+            ("/8", None),
+        ] {
+            let got = range(text).ok().map(|net| net.to_string());
+            assert_eq!(got.as_deref(), want, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn prefix_lists_have_ids() {
+        for (text, want) in [
+            ("pl-0a1b2c", true),
+            ("pl-", false),
+            ("list", false),
+            ("pl-a b", false),
+        ] {
+            assert_eq!(prefix_list(text).is_ok(), want, "{text:?}");
         }
     }
 

@@ -193,19 +193,37 @@ fn ranges_that_cannot_be_read_let_nobody_in() {
         ("10.0.0.0/8, 192.168.0.0/16", vec!["10.0.0.0/8", "192.168.0.0/16"]),
         ("10.0.0.0/8,any", vec!["10.0.0.0/8"]),
         ("any", vec![]),
-        ("", vec![]),
+        ("010.0.0.0/8", vec![]),
         ("0.0.0.0", vec![]),
     ] {
-        let served = World::new()
-            .service("shop/s")
-            .ingress(
-                "shop/web",
-                alb(&[("inbound-cidrs", value)]),
-                json!({ "defaultBackend": to("s") }),
-            )
-            .one(&ours());
-        assert_eq!(admitted(&served).unwrap(), want, "{value:?}");
+        for settings in [ours(), theirs()] {
+            assert_eq!(
+                admitted(&restricted(value, &settings)).unwrap(),
+                want,
+                "{value:?}"
+            );
+        }
     }
+}
+
+#[test]
+fn ranges_that_name_nobody_count_as_not_set() {
+    for value in ["", " ", ",", " ,, "] {
+        for (settings, told) in [(ours(), true), (theirs(), false)] {
+            let served = restricted(value, &settings);
+            assert_eq!(admitted(&served), None, "{value:?}");
+            assert_eq!(served.get("a.com/"), "shop/s", "{value:?}");
+            assert_eq!(!served.problems.is_empty(), told, "{value:?}");
+        }
+    }
+}
+
+fn restricted(cidrs: &str, settings: &Settings) -> Served {
+    let annotations = alb(&[("inbound-cidrs", cidrs)]);
+    let world = World::new().service("shop/s");
+    world
+        .ingress("shop/web", annotations, json!({ "defaultBackend": to("s") }))
+        .one(settings)
 }
 
 #[test]
@@ -225,44 +243,81 @@ fn in_a_group_nobody_lets_in_whom_a_member_keeps_out() {
         (
             None,
             Some("10.0.0.0/8"),
-            Some(vec!["10.0.0.0/8"]),
+            Some("10.0.0.0/8"),
             ["shop/a", "shop/a", "shop/b", "shop/b"],
         ),
         (
             Some("0.0.0.0/0"),
             Some("10.0.0.0/8"),
-            Some(vec!["0.0.0.0/0"]),
+            Some("0.0.0.0/0"),
             ["shop/a", "shop/a", "shop/b", "403"],
         ),
         (
             Some("10.0.0.0/8"),
             Some("10.0.0.0/7"),
-            Some(vec!["10.0.0.0/8"]),
+            Some("10.0.0.0/8"),
             ["shop/a", "shop/a", "shop/b", "shop/b"],
         ),
         (
             Some("10.0.0.0/8"),
             Some("bad"),
-            Some(vec!["10.0.0.0/8"]),
+            Some("10.0.0.0/8"),
             ["shop/a", "shop/a", "403", "403"],
         ),
         (
             Some("bad"),
             Some("10.0.0.0/8"),
-            Some(vec!["10.0.0.0/8"]),
+            Some("10.0.0.0/8"),
             ["403", "403", "shop/b", "shop/b"],
         ),
+        // One that says nothing keeps what it had without the one that cannot be read.
+        (None, Some("bad"), None, ["shop/a", "shop/a", "403", "403"]),
+        (
+            Some("10.0.0.0/8,bad"),
+            None,
+            None,
+            ["shop/a", "403", "shop/b", "shop/b"],
+        ),
+        // Nobody says anything sound.
+        (
+            Some("bad"),
+            Some("bad"),
+            Some(""),
+            ["shop/a", "shop/a", "shop/b", "shop/b"],
+        ),
+        (
+            Some("bad"),
+            Some("10.0.0.0/8,bad"),
+            Some("10.0.0.0/8"),
+            ["403", "403", "shop/b", "shop/b"],
+        ),
+        (
+            Some("10.0.0.0/8,bad"),
+            Some("192.0.2.0/24,bad"),
+            Some("10.0.0.0/8"),
+            ["shop/a", "shop/a", "403", "shop/b"],
+        ),
+        (
+            Some(""),
+            Some("10.0.0.0/8"),
+            Some("10.0.0.0/8"),
+            ["shop/a", "shop/a", "shop/b", "shop/b"],
+        ),
     ] {
-        let served = member(member(World::new(), "a", "1", a), "b", "2", b).one(&ours());
-        let got = ["a", "b"].map(|name| {
-            ["10.0.0.1", "192.0.2.1"].map(|source| served.ask(&get(&format!("{name}.com/"), &[], source)))
-        });
-        assert_eq!(got.concat(), want, "{a:?} {b:?}");
-        assert_eq!(
-            admitted(&served),
-            port.map(|nets| nets.iter().map(|n| (*n).to_owned()).collect()),
-            "{a:?} {b:?}"
-        );
+        for settings in [ours(), theirs()] {
+            let served = member(member(World::new(), "a", "1", a), "b", "2", b).one(&settings);
+            let got = ["a", "b"].map(|name| {
+                ["10.0.0.1", "192.0.2.1"].map(|source| served.ask(&get(&format!("{name}.com/"), &[], source)))
+            });
+            assert_eq!(got.concat(), want, "{a:?} {b:?}");
+            let port = port.map(|nets| {
+                nets.split(',')
+                    .filter(|net| !net.is_empty())
+                    .map(str::to_owned)
+                    .collect()
+            });
+            assert_eq!(admitted(&served), port, "{a:?} {b:?}");
+        }
     }
 }
 

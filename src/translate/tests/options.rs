@@ -16,6 +16,10 @@ fn alone(annotations: &[(&str, &str)], settings: &Settings) -> Served {
 
 /// Two members of a group, `a` before `b`.
 fn two(a: &[(&str, &str)], b: &[(&str, &str)]) -> Served {
+    two_under(&ours(), a, b)
+}
+
+fn two_under(settings: &Settings, a: &[(&str, &str)], b: &[(&str, &str)]) -> Served {
     let member = |world: World, name: &str, order: &str, more: &[(&str, &str)]| {
         let annotations = [&[("group.name", "g"), ("group.order", order)], more].concat();
         world.service(&format!("shop/{name}")).ingress(
@@ -24,7 +28,7 @@ fn two(a: &[(&str, &str)], b: &[(&str, &str)]) -> Served {
             json!({ "rules": [rule(&format!("{name}.com"), json!([path("Prefix", "/", name)]))] }),
         )
     };
-    member(member(World::new(), "a", "1", a), "b", "2", b).one(&ours())
+    member(member(World::new(), "a", "1", a), "b", "2", b).one(settings)
 }
 
 fn at(name: &str) -> String {
@@ -49,18 +53,27 @@ fn prefix_lists_let_in_beside_ranges_and_everybody_only_without_both() {
             Some(vec!["pl-1"]),
             false,
         ),
-        (vec![(LISTS, "")], Some(vec![]), None, true),
-        (vec![(LISTS, ",")], Some(vec![]), None, true),
+        (vec![(LISTS, "")], None, None, true),
+        (vec![(LISTS, ",")], None, None, true),
+        (vec![(LISTS, ""), ("inbound-cidrs", "")], None, None, true),
         (
             vec![(LISTS, "pl-1"), ("inbound-cidrs", "any")],
             Some(vec![]),
             Some(vec!["pl-1"]),
             true,
         ),
+        (vec![(LISTS, "office")], Some(vec![]), None, true),
+        (vec![(LISTS, "pl-,pl-1")], Some(vec![]), Some(vec!["pl-1"]), true),
         (
             vec![(LISTS, ""), ("inbound-cidrs", "10.0.0.0/8")],
             Some(vec!["10.0.0.0/8"]),
             None,
+            true,
+        ),
+        (
+            vec![(LISTS, "pl-1"), ("inbound-cidrs", "")],
+            Some(vec![]),
+            Some(vec!["pl-1"]),
             true,
         ),
     ] {
@@ -82,20 +95,34 @@ fn prefix_lists_let_in_beside_ranges_and_everybody_only_without_both() {
 
 #[test]
 fn a_member_with_other_prefix_lists_lets_in_nobody_whom_it_keeps_out() {
-    // Of a, b: whether b is served, and to whom.
+    // Of a, b: what each answers to whom the port lets in.
     for (a, b, want) in [
-        (Some("pl-1"), Some("pl-1"), "shop/b"),
-        (Some("pl-1"), Some("pl-1,pl-2"), "shop/b"),
-        (Some("pl-1,pl-2"), Some("pl-1"), "403"),
-        (Some("pl-1"), Some("pl-2"), "403"),
-        (Some("pl-1"), None, "shop/b"),
+        (Some("pl-1"), Some("pl-1"), ["shop/a", "shop/b"]),
+        (Some("pl-1"), Some("pl-1,pl-2"), ["shop/a", "shop/b"]),
+        (Some("pl-1,pl-2"), Some("pl-1"), ["shop/a", "403"]),
+        (Some("pl-1"), Some("pl-2"), ["shop/a", "403"]),
+        (Some("pl-1"), None, ["shop/a", "shop/b"]),
+        (Some("pl-1"), Some("office"), ["shop/a", "403"]),
+        (Some("office"), Some("pl-1"), ["403", "shop/b"]),
+        (Some("office"), None, ["403", "shop/b"]),
+        (None, Some("office,pl-1"), ["shop/a", "403"]),
     ] {
         fn given(lists: Option<&str>) -> Vec<(&'static str, &str)> {
             lists.map(|lists| (LISTS, lists)).into_iter().collect()
         }
-        let served = two(&given(a), &given(b));
-        assert_eq!(served.get("a.com/"), "shop/a", "{a:?} {b:?}");
-        assert_eq!(served.get("b.com/"), want, "{a:?} {b:?}");
+        for settings in [ours(), theirs()] {
+            let served = two_under(&settings, &given(a), &given(b));
+            let got = ["a.com/", "b.com/"].map(|url| served.get(url));
+            assert_eq!(got, want, "{a:?} {b:?}");
+            let sound: Vec<&str> = [a, b]
+                .into_iter()
+                .flatten()
+                .filter(|l| !l.contains("office"))
+                .collect();
+            let lists = served.balancer.options.admitted_lists.get(&Port::HTTP);
+            let lists = lists.map(|lists| lists.iter().cloned().collect::<Vec<_>>().join(","));
+            assert_eq!(lists.as_deref(), sound.first().copied(), "{a:?} {b:?}");
+        }
     }
 }
 
