@@ -95,7 +95,13 @@ fn origins(parts: &[Part<'_>]) -> BTreeMap<&'static str, Origin> {
         let by = parts.iter().find(|part| part.whole().get(name).is_some())?;
         Some((name, by.annotation(name)))
     };
-    SAID_BY_ONE.into_iter().filter_map(said).collect()
+    let lists = "security-group-prefix-lists";
+    let mut listing = parts.iter().filter(|part| {
+        let ranges = part.ranges.as_ref();
+        ranges.is_some_and(|ranges| !ranges.broken && !ranges.sources.lists.is_empty())
+    });
+    let of_lists = listing.next().map(|by| (lists, by.annotation(lists)));
+    SAID_BY_ONE.into_iter().filter_map(said).chain(of_lists).collect()
 }
 
 /// The tags by which the first class that does so chooses subnets.

@@ -68,6 +68,8 @@ pub struct DesiredRule {
 pub struct Desired {
     /// None where groups are given.
     pub security_group: Option<SecurityGroupSpec>,
+    /// Where prefix lists that it lets in were named.
+    pub lists_at: Origin,
     /// By logical id. Those that a rule or default action forwards to.
     pub target_groups: BTreeMap<String, TargetGroupSpec>,
     /// Other ids under which these may exist, in the order in which they are looked for; all that start with it, where
@@ -285,6 +287,7 @@ pub(crate) fn compile_as(
     let joint = target_groups::joint(&context);
     let desired = load_balancer.map(|load_balancer| Desired {
         security_group,
+        lists_at: balancer.options.said_at("security-group-prefix-lists").clone(),
         aliases: aliases_of(&context, &target_groups),
         joint,
         target_groups,

@@ -268,11 +268,8 @@ pub(super) fn managed_group(
             let message = format!(
                 "{list:?} is not the id of a prefix list, which starts with pl-; nobody is let in by it"
             );
-            problems.push(Problem::new(
-                Code::OptionUnsupported,
-                options.origin.clone(),
-                message,
-            ));
+            let at = options.said_at("security-group-prefix-lists").clone();
+            problems.push(Problem::new(Code::OptionUnsupported, at, message));
         }
     }
     if !left_out.is_empty() {

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use portcullis_model::{Code, LoadBalancerId, ObjectName, Origin, Problem, Refusals, Refused};
 
-use super::attributes;
+use super::{attributes, security_group};
 use crate::change::{Call, Change};
 use crate::compile::Desired;
-use crate::resource::{Kind, Ref, RuleAction, RuleSpec, TargetGroupArn, kind};
+use crate::resource::{Kind, Ref, RuleAction, RuleSpec, Source, TargetGroupArn, kind};
 
 /// A call that was refused.
 pub(super) type One = Refused<Change>;
@@ -100,7 +100,11 @@ pub(super) fn problems(
     // What AWS has not let go of yet is deleted later, and nobody needs to do anything about it. Where all of it is to
     // go, everybody waits for it.
     let waits = |one: &One| desired.is_none() || one.error.code != Code::StillInUse;
-    let told = |one: &&One| waits(one) && !attributes::is_told_by_parts(one, refused);
+    let told = |one: &&One| {
+        waits(one)
+            && !attributes::is_told_by_parts(one, refused)
+            && !security_group::is_told_by_parts(one, refused)
+    };
     for one in refused.iter().filter(told) {
         let origins = desired.map(|desired| origins(desired, one)).unwrap_or_default();
         let mut name = format!("{} {}", one.change.kind, one.change.id);
@@ -139,6 +143,13 @@ fn origins(desired: &Desired, refused: &One) -> BTreeSet<Origin> {
     let mut out = BTreeSet::new();
     if refused.change.kind == kind::Certificate::NAME {
         out.extend(desired.certificates.get(id).map(|wanted| wanted.origin.clone()));
+    }
+    if let Call::AuthorizeSecurityGroupIngress { permissions, .. } = &refused.change.call
+        && permissions
+            .iter()
+            .all(|permission| matches!(permission.source, Source::PrefixList(_)))
+    {
+        out.insert(desired.lists_at.clone());
     }
     for (port, listener) in &desired.listeners {
         for rule in &listener.rules {

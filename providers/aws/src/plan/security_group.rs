@@ -1,9 +1,10 @@
 //! The managed security group as desired and as it is in, calls that let in before calls that shut out.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use portcullis_model::{Code, Refusals};
 
+use super::refused::One;
 use super::{Round, change};
 use crate::change::{Call, Change};
 use crate::names;
@@ -54,8 +55,8 @@ pub(super) fn create(round: &Round<'_>, changes: &mut Vec<Change>) {
         ));
         return;
     };
-    let permissions = without(&desired.permissions, &state.spec.permissions);
-    if !permissions.is_empty() {
+    let missing = without(&desired.permissions, &state.spec.permissions);
+    for permissions in parts(&round.observed.refused, &state.id, missing) {
         let call = Call::AuthorizeSecurityGroupIngress {
             group: state.id.clone(),
             permissions,
@@ -68,12 +69,74 @@ pub(super) fn create(round: &Round<'_>, changes: &mut Vec<Change>) {
     }
 }
 
+/// What is let in by one call each: EC2 takes all permissions of a call or none. Where it refused one for the sake of
+/// what it names, ranges do not wait for lists, nor lists for each other.
+fn parts(
+    refused: &Refusals<Change>,
+    group: &SecurityGroupId,
+    missing: BTreeSet<Permission>,
+) -> Vec<BTreeSet<Permission>> {
+    let mut told = refused.iter();
+    let is_split = told.any(|one| {
+        matches!(
+            one.error.code,
+            Code::ResourceNotFound | Code::RequestRefused | Code::OptionUnsupported
+        ) && authorized(one, group).is_some()
+    });
+    let mut parts: BTreeMap<Option<String>, BTreeSet<Permission>> = BTreeMap::new();
+    for permission in missing {
+        let part = match &permission.source {
+            Source::PrefixList(list) if is_split => Some(list.clone()),
+            Source::PrefixList(_) | Source::Range(_) | Source::Group(_) => None,
+        };
+        parts.entry(part).or_default().insert(permission);
+    }
+    parts.into_values().collect()
+}
+
+/// What a call was to let in to a group.
+fn authorized<'a>(one: &'a One, group: &SecurityGroupId) -> Option<&'a BTreeSet<Permission>> {
+    if let Call::AuthorizeSecurityGroupIngress {
+        group: of,
+        permissions,
+    } = &one.change.call
+    {
+        return (of == group).then_some(permissions);
+    }
+    None
+}
+
+/// Whether other calls tell what is wrong with this one: it was asked for again in parts, and some were refused.
+pub(super) fn is_told_by_parts(one: &One, all: &Refusals<Change>) -> bool {
+    let Call::AuthorizeSecurityGroupIngress { group, permissions } = &one.change.call else {
+        return false;
+    };
+    let mut others = all.iter().filter_map(|other| authorized(other, group));
+    others.any(|part| part.len() < permissions.len() && part.is_subset(permissions))
+}
+
+/// Ports at which a group keeps what it lets in, because what replaces it was refused; unless for want of room, which is
+/// made by taking away.
+fn waiting_ports(
+    refused: &Refusals<Change>,
+    group: &SecurityGroupId,
+    had: &BTreeSet<Permission>,
+) -> BTreeSet<Option<(u16, u16)>> {
+    let for_good = refused.iter().filter(|one| one.error.code != Code::QuotaExceeded);
+    let asked = for_good
+        .filter_map(|one| authorized(one, group))
+        .flat_map(|permissions| without(permissions, had));
+    asked.map(|permission| permission.ports).collect()
+}
+
 /// Shuts out who is not admitted, and deletes groups that nothing uses.
 pub(super) fn revoke(round: &Round<'_>, changes: &mut Vec<Change>) {
     let kept = round.desired.security_group.as_ref().zip(round.managed_group());
     if let Some((desired, state)) = kept {
-        let permissions = without(&state.spec.permissions, &desired.permissions);
-        if !permissions.is_empty() && !waits_for_others(&round.observed.refused, &state.id) {
+        let mut permissions = without(&state.spec.permissions, &desired.permissions);
+        let waiting = waiting_ports(&round.observed.refused, &state.id, &state.spec.permissions);
+        permissions.retain(|permission| !waiting.contains(&permission.ports));
+        if !permissions.is_empty() {
             let call = Call::RevokeSecurityGroupIngress {
                 group: state.id.clone(),
                 permissions,

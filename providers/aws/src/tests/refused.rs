@@ -13,6 +13,7 @@ use crate::change::{Call, Change};
 use crate::fold::fold;
 use crate::observed::{Observed, Owner, Shared};
 use crate::plan::plan;
+use crate::resource::Source;
 
 /// No ARN has a number from here on.
 const FRESH: usize = 1000;
@@ -255,6 +256,59 @@ fn every_call_refused_in_turn_costs_no_neighbour_anything() {
             }
         }
     }
+}
+
+#[test]
+fn a_prefix_list_that_is_not_there_lets_in_nobody_and_shuts_out_nobody_else() {
+    let account = Account::offline(None);
+    let mut desired = group();
+    let range = ["10.0.0.0/8".parse().unwrap()];
+    desired.options.admitted = [(port(80), range.into()), (port(81), Default::default())].into();
+    let lists = |lists: &[&str]| lists.iter().map(|list| (*list).to_owned()).collect();
+    desired.options.admitted_lists =
+        [(port(80), lists(&["pl-1"])), (port(81), lists(&["pl-2", "pl-9"]))].into();
+    let at = origin("a/web", "metadata.annotations[lists]");
+    desired
+        .options
+        .origins
+        .insert("security-group-prefix-lists", at.clone());
+    let missing = |change: &Change| {
+        let text = format!("{:?}", change.call);
+        let opens = change.call.name() == "ec2:AuthorizeSecurityGroupIngress";
+        (opens && text.contains("pl-9")).then_some(Code::ResourceNotFound)
+    };
+    let shown = |observed: &Observed| -> Vec<String> {
+        let permissions = &observed.security_groups[0].get().spec.permissions;
+        let shown = permissions.iter().map(|permission| {
+            let source = match &permission.source {
+                Source::Range(range) => range.to_string(),
+                Source::PrefixList(list) => list.clone(),
+                Source::Group(group) => group.to_string(),
+            };
+            format!("{} {source}", permission.ports.unwrap().0)
+        });
+        shown.collect()
+    };
+
+    let (_, shared) = made(&group(), &account);
+    let mut observed = Observed::nothing(Owner::load_balancer("demo", &group().id));
+    let world = (&mut observed, &shared, &account);
+    let passed = pass(Some(&desired), world, &mut FRESH.clone(), missing, |_, _| {});
+    assert_eq!(shown(&observed), ["80 10.0.0.0/8", "80 pl-1", "81 pl-2"]);
+    let told: Vec<_> = passed.problems.iter().map(|p| (p.code, p.at.clone())).collect();
+    assert_eq!(told, [(Code::ResourceNotFound, at)]);
+    for tenant in TENANTS {
+        assert_eq!(served(&observed, tenant), 4, "{tenant}");
+    }
+
+    // What it replaces at its port stays; at others what is no longer asked for goes.
+    let (mut observed, shared) = made(&group(), &account);
+    let world = (&mut observed, &shared, &account);
+    pass(Some(&desired), world, &mut FRESH.clone(), missing, |_, _| {});
+    assert_eq!(
+        shown(&observed),
+        ["80 10.0.0.0/8", "80 pl-1", "81 0.0.0.0/0", "81 pl-2"]
+    );
 }
 
 /// The two worlds of a change, and what is refused on the way.
