@@ -8,34 +8,33 @@
 //! ```
 
 mod recall;
+mod serve;
+mod withdraw;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
 use kube::ResourceExt;
-use portcullis_model::{
-    ChangeSummary, Code, LoadBalancer, LoadBalancerId, OwnTargets, Plan, Problem, Provider, ProviderError,
-    Retry,
-};
+use portcullis_model::{ChangeSummary, Code, LoadBalancerId, Plan, Problem, Provider, ProviderError};
 
-use self::recall::{applied, remembered, told, told_codes};
+use self::recall::told_codes;
+use self::serve::serve;
+use self::withdraw::withdraw;
 use super::accounts::Accounts;
-use super::brake::{self, Brake};
-use super::fingerprint;
+use super::brake::Brake;
 use super::lease::Tenure;
 use super::memory::{Known, Memory};
-use super::outcome::{End, Hold, Outcome, PAUSED, Seen, shows};
+use super::outcome::{End, Outcome, PAUSED, Seen};
 use super::records::{RecordError, Records, is_held};
-use super::rounds::{self, Imagined};
+use super::rounds;
 use super::secrets::{SecretError, SecretReader};
 use super::shared::{Asked, Demands, Spanning};
 use super::standing;
 use super::view::View;
 use crate::cluster::index::{NotSynced, Touched};
 use crate::cluster::watch::SharedIndex;
-use crate::crd::Mode;
-use crate::crd::load_balancer::{LoadBalancerResource, LoadBalancerStatus};
+use crate::crd::load_balancer::LoadBalancerResource;
 use crate::translate::{ControllerName, Settings, translate};
 
 /// All that passes of one provider share.
@@ -131,172 +130,6 @@ pub async fn pass<P: Provider>(
     Ok(outcome)
 }
 
-/// Recorded instead of a fingerprint while something waits for its time; no fingerprint is equal to it.
-const WAITING: &str = "waiting";
-
-/// Makes what should exist.
-async fn serve<P: Provider>(
-    site: &Site<P>,
-    record: Option<&LoadBalancerResource>,
-    view: &View,
-    desired: &LoadBalancer,
-    (mode, refused): (Mode, Refused),
-    outcome: &mut Outcome,
-) -> Result<End, Failure> {
-    let Site {
-        provider,
-        accounts,
-        spanning,
-        memory,
-        ..
-    } = site;
-    let id = &desired.id;
-    let account = accounts.current(provider, now()).await?;
-    Box::pin(provider.consult(desired, &account)).await?;
-    let demand = memory.look(id, |observed| provider.demand(desired, observed, &account));
-    let fingerprint = fingerprint::of(&provider.fingerprint(desired, &account), mode, outcome);
-    let paused = record.is_some_and(is_paused);
-    if !paused && rests(site, record, view, &fingerprint, &demand) {
-        return Ok(End::Resting);
-    }
-    let early = refused == Refused::Wait && memory.was_refused(id, &fingerprint, &demand);
-    if early && !paused && is_told(record, view) {
-        return Ok(End::Waiting);
-    }
-
-    site.records.intend(id, mode).await?;
-    let (mut observed, account) = look(site, id).await?;
-    // It may be another reading than before.
-    Box::pin(provider.consult(desired, &account)).await?;
-    let closer = Box::pin(provider.look_closer(desired, &mut observed)).await;
-    keep(site, id, &observed, closer)?;
-    let wanted = provider.own_targets(desired, &account);
-    let own = remembered(site, record, desired, &wanted, &observed).await;
-    let own = own.map_err(told)?;
-    P::recall(&mut observed, &own);
-    P::recall_secrets(&mut observed, applied(record));
-    outcome.seen = Some(Seen::of::<P>(&observed));
-
-    let hold = match (paused, mode) {
-        (true, _) => Some(Hold::Paused),
-        (false, Mode::Plan) => Some(Hold::PlanOnly),
-        (false, Mode::Apply) => None,
-    };
-    // What spans load balancers is not changed for one that cannot be made.
-    let possible = provider.can_be_made(desired, Some(&observed), &account);
-    let demand = provider.demand(desired, Some(&observed), &account);
-    let all = || demands(site, &account);
-    let here = (accounts, &account);
-    if let Some(hold) = hold {
-        let (shared, across) = if possible {
-            spanning.imagine(provider, here, (id, demand), all).await?
-        } else {
-            (
-                spanning.look(provider, accounts, &account).await?,
-                Imagined::nothing(),
-            )
-        };
-        let plan = |o: &P::Observed| provider.plan(id, Some(desired), o, &shared, &account);
-        let imagined = rounds::imagine::<P, _>(&mut observed.clone(), plan, P::fold);
-        outcome.pending = summaries::<P>(across.changes.iter().chain(&imagined.changes));
-        outcome.add(across.refused.into_iter().chain(imagined.refused));
-        memory.put(
-            id,
-            Known {
-                observed,
-                settled: None,
-            },
-        );
-        return Ok(End::Held(hold));
-    }
-
-    // Whoever starts after a crash from here on must not take what was applied before for what exists.
-    site.records.begin_changes(id, &own).await?;
-    accounts.changed(id).await;
-    let wide = if possible {
-        spanning
-            .widen(provider, &site.tenure, here, (id, demand), all)
-            .await
-    } else {
-        spanning.without(provider, here, id, all).await
-    };
-    let wide = keep(site, id, &observed, wide)?;
-    outcome.made = wide.changes;
-    outcome.add(wide.refused);
-    wide.failed.iter().for_each(|error| outcome.tell(error));
-    let plan = |o: &P::Observed| provider.plan(id, Some(desired), o, &wide.shared, &account);
-    let routes = provider.routes(desired, &observed, &account);
-    if site
-        .brake
-        .holds_rules(routes, annotation(record, brake::CONFIRMED_RULES))
-    {
-        // Pods come and go meanwhile: what stands must go on serving.
-        let follow = |o: &P::Observed| {
-            let (mut round, problems) = plan(o);
-            round.changes.retain(P::moves_targets);
-            (round, problems)
-        };
-        let made = make(site, &mut observed, follow, outcome).await;
-        let failed = [wide.failed, keep(site, id, &observed, made)?].concat();
-        outcome.add([brake::problem(id, routes)]);
-        let imagined = rounds::imagine::<P, _>(&mut observed.clone(), plan, P::fold);
-        outcome.pending = summaries::<P>(&imagined.changes);
-        if failed.iter().all(|error| error.retry != Retry::Observe) {
-            let settled = None;
-            memory.put(id, Known { observed, settled });
-        }
-        return Ok(match failed.is_empty() {
-            true => End::Held(Hold::ManyRuleDeletions),
-            false => End::Incomplete(failed),
-        });
-    }
-    let made = make(site, &mut observed, plan, outcome).await;
-    let mut made = keep(site, id, &observed, made)?;
-    let mut narrow_failed = Vec::new();
-    // What was used until now may still be in use where something was refused.
-    if wide.failed.is_empty() && made.iter().all(is_left_over) {
-        // What it uses now, such as a group that was made since.
-        let uses = possible.then(|| provider.demand(desired, Some(&observed), &account));
-        let narrow = spanning.narrow(provider, &site.tenure, here, (id, uses)).await;
-        let narrow = keep(site, id, &observed, narrow)?;
-        narrow.failed.iter().for_each(|error| outcome.tell(error));
-        narrow_failed = narrow.failed;
-        // What nodes do not let in any more can go.
-        if !narrow.changes.is_empty() {
-            outcome.made.extend(narrow.changes);
-            let plan = |o: &P::Observed| provider.plan(id, Some(desired), o, &narrow.shared, &account);
-            let rest = make(site, &mut observed, plan, outcome).await;
-            made.extend(keep(site, id, &observed, rest)?);
-        }
-    }
-    // What the provider has not let go of yet is deleted later: what should exist does.
-    let (left_over, made): (Vec<_>, Vec<_>) = made.into_iter().partition(is_left_over);
-    outcome.left_over = !left_over.is_empty();
-    let failed = [wide.failed, made, narrow_failed].concat();
-    // What waits for its time is planned anew whenever somebody looks, also after a restart: then nothing rests on it.
-    let waits = P::waits(&observed) || outcome.left_over;
-    // Where what was believed may be wrong, it is read again.
-    let known = failed.iter().all(|error| error.retry != Retry::Observe);
-    let demand = provider.demand(desired, known.then_some(&observed), &account);
-    let settled = (failed.is_empty() && !waits).then(|| (fingerprint.clone(), demand.clone()));
-    if known {
-        memory.put(id, Known { observed, settled });
-    }
-    if failed.is_empty() {
-        outcome.own_targets = Some(wanted);
-        let fingerprint = if waits { WAITING.to_owned() } else { fingerprint };
-        Ok(End::Settled { fingerprint })
-    } else {
-        memory.note_refused(id, fingerprint, demand);
-        Ok(End::Incomplete(failed))
-    }
-}
-
-/// What the provider has not let go of yet.
-fn is_left_over(error: &ProviderError) -> bool {
-    error.code == Code::StillInUse
-}
-
 /// Makes every round of one load balancer. Answers the calls that were refused, which the outcome tells.
 async fn make<P: Provider>(
     site: &Site<P>,
@@ -314,129 +147,6 @@ async fn make<P: Provider>(
     outcome.add(made.refused);
     outcome.seen = Some(Seen::of::<P>(observed));
     made.result.map(|()| made.failed)
-}
-
-/// Removes what exists of a load balancer that nobody asks for any more, and then its record.
-async fn withdraw<P: Provider>(
-    site: &Site<P>,
-    record: Option<&LoadBalancerResource>,
-    view: &View,
-    outcome: &mut Outcome,
-) -> Result<End, Failure> {
-    let Site {
-        provider,
-        spanning,
-        memory,
-        ..
-    } = site;
-    let id = &view.snapshot.id;
-    let inherited = match record {
-        Some(record) if is_held(record) => None,
-        // What the incumbent made was never recorded here, and its finalizer waits until that is gone.
-        Some(_) | None
-            if replaces_incumbent(site) && !view.leaving.is_empty() && !view.leaving_plans_only =>
-        {
-            Some(site.records.intend(id, Mode::Apply).await?)
-        }
-        Some(_) => {
-            site.records.release(id).await?;
-            memory.drop(id);
-            return Ok(End::Gone);
-        }
-        None => {
-            // Nothing is made that was not recorded before.
-            memory.forget(id);
-            return Ok(End::Gone);
-        }
-    };
-    let Some(record) = inherited.as_deref().or(record) else {
-        return Ok(End::Gone);
-    };
-    // Neither a mistake in a class nor one in an Ingress removes what serves.
-    if !view.refused.is_empty() {
-        for (ingress, problems) in &view.refused {
-            // They stay recorded as members: else the next pass would take them for gone.
-            outcome.members.push(ingress.clone());
-            outcome.add(problems.iter().cloned());
-        }
-        outcome.refused.clone_from(&view.refused);
-        return Ok(End::Held(Hold::MembersRefused));
-    }
-    if !view.snapshot.members.is_empty() {
-        return Ok(End::Held(Hold::NothingToServe));
-    }
-
-    let (mut observed, account) = look(site, id).await?;
-    outcome.seen = Some(Seen::of::<P>(&observed));
-    let shared = spanning.look(provider, &site.accounts, &account).await?;
-    let plan = |o: &P::Observed| provider.plan(id, None, o, &shared, &account);
-    let others = withdrawing(site, id);
-    let hold = if is_paused(record) {
-        Some(Hold::Paused)
-    } else if record.spec.mode == Mode::Plan {
-        Some(Hold::PlanOnly)
-    } else if !is_confirmed(record)
-        && (is_braked(record) || site.brake.holds(others.len() + 1, site.records.held_count()))
-    {
-        Some(Hold::ManyDeletions)
-    } else {
-        None
-    };
-    if let Some(hold) = hold {
-        let imagined = rounds::imagine::<P, _>(&mut observed.clone(), plan, P::fold);
-        outcome.pending = summaries::<P>(&imagined.changes);
-        memory.put(
-            id,
-            Known {
-                observed,
-                settled: None,
-            },
-        );
-        return Ok(End::Held(hold));
-    }
-
-    site.records.begin_changes(id, &OwnTargets::new()).await?;
-    site.accounts.changed(id).await;
-    let failed = make(site, &mut observed, plan, outcome).await;
-    let failed = keep(site, id, &observed, failed)?;
-    if !failed.is_empty() {
-        // AWS lets go of some of it after minutes: what is left then need not be looked for each time.
-        if failed.iter().all(|error| error.retry != Retry::Observe) {
-            let settled = None;
-            memory.put(id, Known { observed, settled });
-        }
-        return Ok(End::Incomplete(failed));
-    }
-    // One that is kept from being deleted serves, and uses what it used.
-    if P::address(&observed).is_some() {
-        return Ok(End::Incomplete(vec![rounds::stands(id)]));
-    }
-    let left = spanning.leave(id, || demands(site, &account)).await;
-    let waits = !P::inventory(&observed).is_empty();
-    // What spans load balancers may still be in use by those that go as well: the last one narrows it, unless something
-    // waits for that. Those that go at the same time may still have their records, but they have left.
-    if waits || withdrawing(site, id).iter().all(|other| left.contains(other)) {
-        let here = (&site.accounts, &account);
-        let narrow = spanning.narrow(provider, &site.tenure, here, (id, None)).await?;
-        outcome.made.extend(narrow.changes);
-        narrow.failed.iter().for_each(|error| outcome.tell(error));
-        let mut failed = narrow.failed;
-        if failed.is_empty() && waits {
-            let plan = |o: &P::Observed| provider.plan(id, None, o, &narrow.shared, &account);
-            let rest = make(site, &mut observed, plan, outcome).await;
-            failed = keep(site, id, &observed, rest)?;
-            if failed.is_empty() && !P::inventory(&observed).is_empty() {
-                failed.push(rounds::waits_for_others(id));
-            }
-        }
-        if !failed.is_empty() {
-            return Ok(End::Incomplete(failed));
-        }
-    }
-    site.records.release(id).await?;
-    spanning.released(id).await;
-    memory.gone(id, observed);
-    Ok(End::Gone)
 }
 
 /// Whether Ingresses of the incumbent's classes are served here, in its place.
@@ -469,48 +179,6 @@ fn keep<P: Provider, T>(
         site.memory.put(id, known);
     }
     result
-}
-
-/// Whether what is recorded still holds: from memory, or after a restart from the record.
-fn rests<P: Provider>(
-    site: &Site<P>,
-    record: Option<&LoadBalancerResource>,
-    view: &View,
-    fingerprint: &str,
-    demand: &P::Demand,
-) -> bool {
-    let Some((record, status)) =
-        record.and_then(|record| record.status.as_ref().map(|status| (record, status)))
-    else {
-        return false;
-    };
-    // With a hold or a failure recorded, that it is over must be told.
-    let told = status
-        .conditions
-        .iter()
-        .any(|condition| condition.kind == "Settled" && condition.status == "True");
-    let recorded = status.fingerprint.as_deref() == Some(fingerprint) && told && is_held(record);
-    let settled = site
-        .memory
-        .settled_at(&view.snapshot.id, fingerprint, demand)
-        .unwrap_or(true);
-    recorded && settled && all_show(status, view)
-}
-
-/// Whether the record says that not all is as it should be, and members show what it says.
-fn is_told(record: Option<&LoadBalancerResource>, view: &View) -> bool {
-    let Some(status) = record.and_then(|record| record.status.as_ref()) else {
-        return false;
-    };
-    let mut conditions = status.conditions.iter();
-    conditions.any(|condition| condition.kind == "Settled" && condition.status == "False")
-        && all_show(status, view)
-}
-
-/// Somebody else may have written over what the members show, and those that left must show it no more.
-fn all_show(status: &LoadBalancerStatus, view: &View) -> bool {
-    let mut members = view.snapshot.members.iter();
-    members.all(|member| shows(&member.ingress, &status.addresses())) && view.left.is_empty()
 }
 
 /// What exists of it: as the last pass left it, else read from the provider.
@@ -551,37 +219,12 @@ fn demands<P: Provider>(site: &Site<P>, account: &P::Account) -> Asked<P> {
     Asked { demands, silent }
 }
 
-/// Others that are recorded as existing, but asked for by nobody.
-fn withdrawing<P: Provider>(site: &Site<P>, id: &LoadBalancerId) -> Vec<LoadBalancerId> {
-    let index = site.index.lock();
-    let Ok(synced) = index.synced() else {
-        return Vec::new();
-    };
-    let wanted = synced.ids();
-    let mut others = site.records.held_ids();
-    others.retain(|other| other != id && !wanted.contains(other));
-    others
-}
-
 fn annotation<'a>(record: Option<&'a LoadBalancerResource>, name: &str) -> Option<&'a str> {
     record?.annotations().get(name).map(String::as_str)
 }
 
 fn is_paused(record: &LoadBalancerResource) -> bool {
     annotation(Some(record), PAUSED) == Some("true")
-}
-
-/// Whether it was held back with others before. That these were confirmed one by one, or a restart, does not confirm
-/// this one.
-fn is_braked(record: &LoadBalancerResource) -> bool {
-    let conditions = record.status.iter().flat_map(|status| &status.conditions);
-    conditions
-        .filter(|condition| condition.kind == "Settled")
-        .any(|condition| condition.reason == Hold::ManyDeletions.as_str())
-}
-
-fn is_confirmed(record: &LoadBalancerResource) -> bool {
-    annotation(Some(record), brake::CONFIRMED) == Some("true")
 }
 
 fn summaries<'a, P: Provider>(changes: impl IntoIterator<Item = &'a P::Change>) -> Vec<ChangeSummary> {
