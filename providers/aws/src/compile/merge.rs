@@ -188,10 +188,11 @@ impl<'a> Slots<'a> {
         } else {
             return None;
         };
-        self.all[gone] = None;
+        let gone = self.all[gone].take()?;
         self.left -= 1;
         if let Some(draft) = &mut self.all[kept] {
             draft.conditions = conditions;
+            draft.takes(gone);
         }
         Some(kept)
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use portcullis_model::{BackendId, Code, ObjectName, Problem, Rule, Without};
+use portcullis_model::{BackendId, Code, ObjectName, Origin, Problem, Rule, Without};
 
 use super::actions::{self, DesiredAction};
 use super::conditions::{self, Refusal};
@@ -22,6 +22,21 @@ pub(super) struct Draft<'a> {
     pub(super) step: Option<DesiredAction>,
     pub(super) action: DesiredAction,
     pub(super) transforms: Vec<RuleTransform>,
+    /// Rules that have become part of this one.
+    pub(super) also: Vec<&'a Origin>,
+}
+
+impl<'a> Draft<'a> {
+    /// Of all that are told what becomes of it.
+    fn origins(&self) -> impl Iterator<Item = &'a Origin> + use<'_, 'a> {
+        std::iter::once(&self.rule.origin).chain(self.also.iter().copied())
+    }
+
+    /// Takes in what stood by itself.
+    pub(super) fn takes(&mut self, other: Draft<'a>) {
+        self.also.push(&other.rule.origin);
+        self.also.extend(other.also);
+    }
 }
 
 /// In the order of rules, for each port in turn.
@@ -101,6 +116,7 @@ fn draft<'a>(
         step: step.clone(),
         action: action.clone(),
         transforms: transforms.clone(),
+        also: Vec::new(),
     };
     lists.iter().map(one).collect()
 }
@@ -186,13 +202,15 @@ fn within_rules<'a>(
     }
     turns.sort();
     let fit: BTreeSet<usize> = turns.into_iter().take(most).map(|(.., place)| place).collect();
-    let mut refused: BTreeMap<&portcullis_model::Origin, usize> = BTreeMap::new();
+    let mut refused: BTreeMap<&Origin, usize> = BTreeMap::new();
     let mut kept = Vec::with_capacity(most);
     for (place, draft) in drafts.into_iter().enumerate() {
         if fit.contains(&place) {
             kept.push(draft);
         } else {
-            *refused.entry(&draft.rule.origin).or_default() += 1;
+            for origin in draft.origins() {
+                *refused.entry(origin).or_default() += 1;
+            }
         }
     }
     for (origin, count) in refused {
@@ -234,7 +252,8 @@ fn within_target_groups(
     let fits = |action: &DesiredAction| action.target_groups().all(|group| allowed.contains(group));
     for draft in drafts {
         if !fits(&draft.action) {
-            problems.push(Problem::new(code, draft.rule.origin.clone(), message.clone()));
+            let origins = draft.origins();
+            problems.extend(origins.map(|origin| Problem::new(code, origin.clone(), message.clone())));
             draft.step = None;
             draft.action = actions::unavailable(code.as_str());
             draft.transforms.clear();

@@ -376,6 +376,42 @@ fn a_forward_names_at_most_five_target_groups() {
 }
 
 #[test]
+fn every_host_is_served_or_told() {
+    for (members, hosts) in [
+        (1, 100),
+        (1, 300),
+        (1, 301),
+        (1, 310),
+        (1, 400),
+        (40, 310),
+        (40, 400),
+    ] {
+        let mut balancer = balancer("public", Semantics::Kubernetes);
+        let web = web(&mut balancer);
+        http(&mut balancer, 80, not_found());
+        for n in 0..hosts {
+            let (member, host) = (format!("shop/m{}", n % members), format!("h{n:03}.example.com"));
+            let mut rule = rule(&member, &[80], &host, "prefix:/", forward(&web));
+            rule.origin = origin(&member, &format!("spec.rules[{n}].host={host}"));
+            balancer.rules.push(rule);
+        }
+        let nothing = Observed::nothing(Owner::load_balancer("demo", &balancer.id));
+        let account = Account::offline(None);
+        let (desired, problems) = compile(&settings("demo"), &balancer, &account, &nothing);
+        let rules = desired.unwrap().listeners.remove(&80).unwrap().rules;
+        let served = rules.iter().flat_map(|rule| host_values(&rule.spec.conditions));
+        let told = problems
+            .iter()
+            .filter_map(|problem| problem.at.field.split_once("host="));
+        let told = told.map(|(_, host)| host.to_owned());
+        let mut all: Vec<String> = served.chain(told).collect();
+        all.sort();
+        let want: Vec<String> = (0..hosts).map(|n| format!("h{n:03}.example.com")).collect();
+        assert_eq!(all, want, "{hosts} hosts of {members} members");
+    }
+}
+
+#[test]
 fn rules_beyond_the_quota_are_told_and_those_that_exist_stay() {
     let many = |names: std::ops::Range<usize>| {
         // Under which nothing is merged to make room.
