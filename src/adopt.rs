@@ -58,6 +58,10 @@ pub enum Standing {
     Found,
     /// It is recorded as ours.
     Ours,
+    /// It is recorded as ours, and no Ingress of this controller name asks for it: another one serves it.
+    Elsewhere,
+    /// It is recorded as ours under another controller name or ingress class, and Ingresses of this one ask for it.
+    Moved,
     /// Ingresses ask for it, and nothing of it exists.
     New,
     /// All its Ingresses are being deleted and wait for it to go.
@@ -134,6 +138,8 @@ pub struct Read<'a> {
     pub leaving: &'a BTreeSet<LoadBalancerId>,
     /// Load balancers recorded as ours.
     pub recorded: &'a BTreeSet<LoadBalancerId>,
+    /// Those of other controller names, with the Ingresses that they serve.
+    pub elsewhere: &'a BTreeMap<LoadBalancerId, Vec<ObjectName>>,
     /// Whether changes are taken for meant.
     pub accept_changes: bool,
 }
@@ -146,14 +152,25 @@ pub fn report(read: Read<'_>) -> Report {
         observed,
         leaving,
         recorded,
+        elsewhere,
         accept_changes,
     } = read;
     let mut balancers: BTreeMap<LoadBalancerId, Balancer> = BTreeMap::new();
+    let mut split = Vec::new();
     for preview in plan.load_balancers {
         let exists = observed
             .get(&preview.id)
             .is_some_and(|observed| !observed.is_nothing());
-        let standing = if leaving.contains(&preview.id) {
+        let standing = if let Some(members) = elsewhere.get(&preview.id) {
+            let strangers = members.iter().filter(|name| !preview.members.contains(name));
+            split.extend(strangers.map(|name| {
+                format!(
+                    "{} cannot move: its member {name} is still an Ingress of another controller name",
+                    preview.id
+                )
+            }));
+            Standing::Moved
+        } else if leaving.contains(&preview.id) {
             Standing::Leaving
         } else if recorded.contains(&preview.id) {
             Standing::Ours
@@ -175,8 +192,12 @@ pub fn report(read: Read<'_>) -> Report {
     for (id, found) in observed {
         balancers.entry(id.clone()).or_insert_with(|| Balancer {
             id: id.clone(),
-            standing: Standing::Orphaned,
-            members: Vec::new(),
+            standing: if recorded.contains(id) || elsewhere.contains_key(id) {
+                Standing::Elsewhere
+            } else {
+                Standing::Orphaned
+            },
+            members: elsewhere.get(id).cloned().unwrap_or_default(),
             resources: existing(Some(found)),
             changes: Vec::new(),
             problems: Vec::new(),
@@ -189,7 +210,7 @@ pub fn report(read: Read<'_>) -> Report {
         &incumbent.state,
     );
     let mut steps = Steps {
-        obstacles: incumbent_runs.into_iter().collect(),
+        obstacles: incumbent_runs.into_iter().chain(split).collect(),
         ..Steps::default()
     };
     if !accept_changes {
@@ -212,7 +233,9 @@ fn changed<'a>(balancers: &'a [Balancer], shared: &'a SharedPreview) -> impl Ite
             .iter()
             .filter(move |balancer| balancer.standing == standing)
     };
-    let found = of(Standing::Found).filter(|balancer| !balancer.changes.is_empty());
+    let found = of(Standing::Found)
+        .chain(of(Standing::Moved))
+        .filter(|balancer| !balancer.changes.is_empty());
     let found = found.map(|balancer| {
         format!(
             "taking over {} makes {} changes, see the plan; go on with --accept-changes if they are meant",
@@ -271,6 +294,12 @@ mod tests {
             ("nothing changes", vec![balancer(Standing::Found, 0)], 0, 0),
             ("what it made changes", vec![balancer(Standing::Found, 2)], 0, 1),
             ("what is ours changes", vec![balancer(Standing::Ours, 2)], 0, 0),
+            (
+                "what was another's changes",
+                vec![balancer(Standing::Moved, 2)],
+                0,
+                1,
+            ),
             ("what is new is made", vec![balancer(Standing::New, 7)], 0, 0),
             (
                 "what nobody asks for goes",

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde_json::{Value, json};
 
 use self::recording::{Program, Recording};
-use self::world::{INGRESSES, RECORDS, World, ingress, until, with};
+use self::world::{CLASSES, INGRESSES, RECORDS, World, ingress, until, with};
 
 const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases";
 const LEASE: &str =
@@ -224,6 +224,7 @@ async fn it_takes_over_finishes_and_gives_back() {
 
     let stopped = with(&world, move |_| running.terminate()).await;
     assert_eq!(stopped, Some(0));
+    with(&world, moves).await;
     with(&world, |world| {
         let released = report(world, &["--release"]);
         assert_eq!(released["done"].as_array().unwrap().len(), 1, "{released:#}");
@@ -237,6 +238,33 @@ async fn it_takes_over_finishes_and_gives_back() {
         assert_eq!(world.writes(), [""; 0], "AWS was never written to");
     })
     .await;
+}
+
+/// What is recorded for one controller name is another's only when it is told so, and all Ingresses are.
+fn moves(world: &World) {
+    let name = ["--controller-name", "portcullis.dev/ingress"];
+    let dry = [&name[..], &["--dry-run"]].concat();
+    let found = report(world, &dry);
+    assert_eq!(found["loadBalancers"][0]["standing"], "Elsewhere", "{found:#}");
+    assert_eq!(found["shared"]["changes"], json!([]), "{found:#}");
+
+    let class = |controller: &str| {
+        world.delete(&format!("{CLASSES}/alb"));
+        let class = json!({"metadata": {"name": "alb"}, "spec": {"controller": controller}});
+        world.post(CLASSES, &class);
+    };
+    let recorded = |world: &World| {
+        let record = world.get(&format!("{RECORDS}/public")).unwrap();
+        record["spec"]["controllerName"].as_str().unwrap().to_owned()
+    };
+    class("portcullis.dev/ingress");
+    let found = report(world, &dry);
+    assert_eq!(found["loadBalancers"][0]["standing"], "Moved", "{found:#}");
+    assert_eq!(recorded(world), "ingress.k8s.aws/alb");
+    let moved = report(world, &[&name[..], &["--accept-changes"]].concat());
+    assert_eq!(moved["done"], json!(["public is recorded as ours"]), "{moved:#}");
+    assert_eq!(recorded(world), "portcullis.dev/ingress");
+    class("ingress.k8s.aws/alb");
 }
 
 /// Makes it in moto; answers the first of these elements.

@@ -12,6 +12,8 @@ mod landslide;
 mod leaving;
 #[path = "controller/planned.rs"]
 mod planned;
+#[path = "controller/scoped.rs"]
+mod scoped;
 #[path = "controller/standing.rs"]
 mod standing;
 #[path = "controller/world.rs"]

@@ -19,6 +19,7 @@ use portcullis::crd::Mode;
 use portcullis::crd::load_balancer::{FINALIZER, LoadBalancerResource, LoadBalancerStatus};
 use portcullis::reconcile::lease::keep::Keeper;
 use portcullis::reconcile::lease::{Standing, Tenure};
+use portcullis::reconcile::records::scope::Naming;
 use portcullis::reconcile::records::{Place, RecordError, Records, is_held};
 use portcullis::translate::{Settings, membership, references};
 use portcullis_model::{LoadBalancerId, ObjectName};
@@ -80,6 +81,7 @@ fn place() -> Place {
         provider: "aws",
         cluster_name: "demo".into(),
         region: None,
+        scope: None,
     }
 }
 
@@ -202,10 +204,10 @@ async fn a_record_is_held_before_and_gone_after() {
     let records = Records::new(client.clone(), place());
     let id = LoadBalancerId::parse("shop/kept");
 
-    let record = records.intend(&id, Mode::Apply).await.unwrap();
+    let record = records.intend(&id, Mode::Apply, Naming::Classes).await.unwrap();
     assert_eq!((record.spec.id.as_str(), is_held(&record)), ("shop/kept", true));
     let version = record.resource_version();
-    records.intend(&id, Mode::Apply).await.unwrap();
+    records.intend(&id, Mode::Apply, Naming::Classes).await.unwrap();
     assert_eq!(
         api.get("shop.kept").await.unwrap().resource_version(),
         version,
@@ -239,7 +241,7 @@ async fn a_record_is_held_before_and_gone_after() {
     assert_eq!(api.get("shop.kept").await.unwrap().status, Some(status));
 
     // A class that only plans now does not let go of what exists.
-    let record = records.intend(&id, Mode::Plan).await.unwrap();
+    let record = records.intend(&id, Mode::Plan, Naming::Classes).await.unwrap();
     assert_eq!((record.spec.mode, is_held(&record)), (Mode::Plan, true));
 
     records.release(&id).await.unwrap();
@@ -252,9 +254,9 @@ async fn a_record_is_held_before_and_gone_after() {
 async fn a_record_that_only_plans_is_held_by_nothing() {
     let records = Records::new(client().await, place());
     let id = LoadBalancerId::parse("shop/planned");
-    let record = records.intend(&id, Mode::Plan).await.unwrap();
+    let record = records.intend(&id, Mode::Plan, Naming::Classes).await.unwrap();
     assert!(!is_held(&record));
-    let record = records.intend(&id, Mode::Apply).await.unwrap();
+    let record = records.intend(&id, Mode::Apply, Naming::Classes).await.unwrap();
     assert!(is_held(&record));
     records.release(&id).await.unwrap();
 }
@@ -271,10 +273,10 @@ async fn anothers_record_is_left_alone() {
     );
     let ours = Records::new(client.clone(), place());
     let id = LoadBalancerId::parse("shop/contested");
-    let record = theirs.intend(&id, Mode::Apply).await.unwrap();
+    let record = theirs.intend(&id, Mode::Apply, Naming::Classes).await.unwrap();
     ours.reset(vec![(*record).clone()]);
     assert!(ours.get(&id).is_none() && ours.ids().is_empty() && ours.held_count() == 0);
-    let refused = ours.intend(&id, Mode::Apply).await.unwrap_err();
+    let refused = ours.intend(&id, Mode::Apply, Naming::Classes).await.unwrap_err();
     assert!(matches!(refused, RecordError::Foreign { .. }), "{refused}");
     theirs.release(&id).await.unwrap();
 }
@@ -285,7 +287,7 @@ async fn what_others_add_to_a_record_stays() {
     let api: Api<LoadBalancerResource> = Api::all(client.clone());
     let records = Records::new(client, place());
     let id = LoadBalancerId::parse("shop/annotated");
-    records.intend(&id, Mode::Apply).await.unwrap();
+    records.intend(&id, Mode::Apply, Naming::Classes).await.unwrap();
     let theirs = json!({"metadata": {
         "annotations": {"portcullis.dev/paused": "true"},
         "finalizers": [FINALIZER, "example.com/theirs"],
@@ -295,7 +297,7 @@ async fn what_others_add_to_a_record_stays() {
         .await
         .unwrap();
     records.apply(patched);
-    let record = records.intend(&id, Mode::Plan).await.unwrap();
+    let record = records.intend(&id, Mode::Plan, Naming::Classes).await.unwrap();
     assert_eq!(record.annotations()["portcullis.dev/paused"], "true");
     records.release(&id).await.unwrap();
     let left = api.get("shop.annotated").await.unwrap();

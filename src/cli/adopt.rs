@@ -24,6 +24,7 @@ use super::serve;
 use crate::adopt::{self, Standing, Steps, lease};
 use crate::crd::Mode;
 use crate::reconcile::records::Place;
+use crate::reconcile::records::scope::Scope;
 use crate::translate::{ControllerName, Settings};
 
 const EXAMPLE: &str = "\
@@ -75,7 +76,8 @@ pub(super) struct AdoptArgs {
         default_value = "kube-system/aws-load-balancer-controller-leader"
     )]
     incumbent_lease: ObjectName,
-    /// Name of the lease of `portcullis run`, which nobody may hold for --release, in any namespace
+    /// Name of the lease of `portcullis run`, in any namespace: nobody may hold it for --release, and where a load
+    /// balancer moves here from another controller name
     #[arg(long, value_name = "NAME", default_value = "portcullis-leader")]
     leader_election_id: String,
     /// Form of what is printed
@@ -109,6 +111,8 @@ pub(super) fn adopt(args: &AdoptArgs) -> anyhow::Result<Ended> {
             provider: Aws::NAME,
             cluster_name: args.aws.cluster_name.clone(),
             region: Some(aws.region().to_owned()),
+            // What is given back, or is ours for good, is so whatever serves it.
+            scope: (!args.release && !args.finish).then(|| args.scope()),
         };
         if args.release {
             let steps = finish::release(args, &client, place).await?;
@@ -129,18 +133,28 @@ pub(super) fn adopt(args: &AdoptArgs) -> anyhow::Result<Ended> {
 
 async fn take_over(args: &AdoptArgs, cluster: &Cluster, aws: &Aws) -> anyhow::Result<Ended> {
     let mut report = look::report(cluster, aws, &args.incumbent_lease, args.accept_changes).await?;
+    if report
+        .load_balancers
+        .iter()
+        .any(|one| one.standing == Standing::Moved)
+    {
+        report
+            .steps
+            .obstacles
+            .extend(finish::serving(args, &cluster.client).await?);
+    }
     let free = report.steps.obstacles.is_empty();
     for balancer in &report.load_balancers {
         let id = &balancer.id;
         let mode = match balancer.standing {
-            Standing::Found => cluster.mode(id),
+            Standing::Found | Standing::Moved => cluster.mode(id),
             Standing::Leaving => Mode::Apply,
-            Standing::Ours | Standing::New | Standing::Orphaned => continue,
+            Standing::Ours | Standing::Elsewhere | Standing::New | Standing::Orphaned => continue,
         };
         if args.dry_run {
             report.steps.left.push(format!("{id} would be recorded as ours"));
         } else if free {
-            let recorded = cluster.records.intend(id, mode).await;
+            let recorded = cluster.records.take_over(id, mode, cluster.naming(id)).await;
             recorded.with_context(|| format!("failed to record {id}"))?;
             report.steps.done.push(format!("{id} is recorded as ours"));
         }
@@ -157,6 +171,15 @@ impl AdoptArgs {
         settings.provider = Some(Aws::NAME);
         self.aws.assume(&mut settings);
         settings
+    }
+
+    fn scope(&self) -> Scope {
+        let settings = self.settings();
+        Scope {
+            controller: self.controller_name.clone(),
+            namespace: None,
+            legacy_class: settings.legacy_class.to_string(),
+        }
     }
 
     /// Prints it. What was refused is a failure, but not of a dry run.

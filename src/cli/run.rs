@@ -20,6 +20,7 @@ use crate::controller::{self, Leadership, Serve, Setup};
 use crate::reconcile::brake::Brake;
 use crate::reconcile::queue::Pace;
 use crate::reconcile::records::Place;
+use crate::reconcile::records::scope::Scope;
 use crate::report::admin;
 use crate::report::metrics::CallCount;
 use crate::translate::Settings;
@@ -119,6 +120,11 @@ async fn serve(args: &RunArgs) -> anyhow::Result<Ended> {
     settings.provider = Some(Aws::NAME);
     args.aws.assume(&mut settings);
     let semantics = settings.controller.semantics();
+    let scope = Scope {
+        controller: settings.controller.as_str().to_owned(),
+        namespace: args.watch_namespace.clone(),
+        legacy_class: settings.legacy_class.to_string(),
+    };
     let setup = Setup {
         namespace: args.watch_namespace.clone(),
         settings,
@@ -126,6 +132,7 @@ async fn serve(args: &RunArgs) -> anyhow::Result<Ended> {
             provider: Aws::NAME,
             cluster_name: args.aws.cluster_name.clone(),
             region: Some(provider.region().to_owned()),
+            scope: Some(scope),
         },
         provider,
         calls,

@@ -47,6 +47,17 @@ pub struct LoadBalancerSpec {
     /// Where it was made; a controller of another region leaves it alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub region: Option<String>,
+    /// `spec.controller` of the classes that it was made for; a controller of another name leaves it alone. Absent in what
+    /// an earlier version recorded, until it is served again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub controller_name: Option<String>,
+    /// The only namespace that its controller watches; absent where that is all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watch_namespace: Option<String>,
+    /// Value of the annotation `kubernetes.io/ingress.class` by which Ingresses of it are its controller's, where that
+    /// decides; a controller with another one leaves it alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ingress_class: Option<String>,
     /// As its class last said. With `Plan`, nothing of it is deleted when its last member goes.
     #[serde(default)]
     pub mode: Mode,

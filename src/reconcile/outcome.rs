@@ -168,6 +168,10 @@ pub enum Hold {
     ManyRuleDeletions,
     /// Nothing of the members can be served: what exists stays.
     NothingToServe,
+    /// Another controller of this cluster made it. That is told at its record, and not written into it.
+    AnotherController,
+    /// An earlier version made it, and Ingresses that it served are none of this controller's.
+    ControllerUnknown,
 }
 
 /// Annotation of a `LoadBalancer`: `"true"` stops changes to it.
@@ -227,6 +231,8 @@ impl Hold {
             Self::ManyDeletions => "ManyDeletions",
             Self::ManyRuleDeletions => "ManyRuleDeletions",
             Self::NothingToServe => "NothingToServe",
+            Self::AnotherController => "AnotherController",
+            Self::ControllerUnknown => "ControllerUnknown",
         }
     }
 
@@ -247,6 +253,12 @@ impl Hold {
                  confirm it"
             }
             Self::NothingToServe => "nothing of its Ingresses can be served: see the problems",
+            Self::AnotherController => "another controller serves it",
+            Self::ControllerUnknown => {
+                "an earlier version made it, and an Ingress that it served is none of this controller's: start with the \
+                 --controller-name, --ingress-class and --watch-namespace of then; or, if it is to go or to be served \
+                 without that Ingress, write this controller's name to spec.controllerName"
+            }
         }
     }
 }

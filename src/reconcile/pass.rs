@@ -8,6 +8,7 @@
 //! ```
 
 mod recall;
+mod scope;
 mod serve;
 mod withdraw;
 
@@ -95,6 +96,12 @@ pub async fn pass<P: Provider>(
     id: &LoadBalancerId,
     refused: Refused,
 ) -> Result<Outcome, Failure> {
+    if let Some((theirs, another)) = site.records.another(id) {
+        if is_held(&theirs) {
+            site.spanning.others(id).await;
+        }
+        return Ok(scope::of_another(id, &View::of(&site.index, id, None)?, &another));
+    }
     site.secrets.read(&site.index, id, &site.settings).await?;
     let record = site.records.get(id);
     let view = View::of(&site.index, id, record.as_deref())?;
@@ -102,6 +109,10 @@ pub async fn pass<P: Provider>(
     let mut outcome = Outcome::begin(&view, translation.balancer.as_ref(), translation.problems);
     let record = record.as_deref();
     outcome.recorded = told_codes(record, &outcome);
+    if record.is_some_and(|record| scope::is_unknown(record, &view)) {
+        scope::hold(&view, &mut outcome);
+        return Ok(outcome);
+    }
     let ended = match &translation.balancer {
         Some(desired) => {
             let how = (translation.mode, refused);
@@ -200,7 +211,8 @@ async fn look<P: Provider>(
 
 /// What all load balancers that may exist need of what spans them.
 fn demands<P: Provider>(site: &Site<P>, account: &P::Account) -> Asked<P> {
-    let (mut demands, mut silent) = (Demands::<P>::new(), BTreeSet::new());
+    let mut demands = Demands::<P>::new();
+    let mut silent: BTreeSet<LoadBalancerId> = site.records.held_by_others().into_iter().collect();
     for id in site.records.held_ids() {
         let Ok(view) = View::of(&site.index, &id, None) else {
             continue; // Every kind was listed before the first pass, and is known from then on.

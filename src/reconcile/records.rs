@@ -2,6 +2,7 @@
 //! of the world: made before the first change outside, removed after the last.
 
 pub mod follow;
+pub mod scope;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -13,6 +14,7 @@ use kube::{Api, Client, ResourceExt};
 use portcullis_model::{LoadBalancerId, ObjectName, OwnTargets};
 use serde_json::json;
 
+use self::scope::{Another, Naming, Scope};
 use crate::crd::Mode;
 use crate::crd::load_balancer::{
     FINALIZER, LoadBalancerResource, LoadBalancerSpec, LoadBalancerStatus, object_name,
@@ -29,11 +31,23 @@ pub struct Place {
     pub provider: &'static str,
     pub cluster_name: String,
     pub region: Option<String>,
+    /// None for who asks for all records of the cluster, whatever made them.
+    pub scope: Option<Scope>,
 }
 
 impl Place {
-    fn holds(&self, spec: &LoadBalancerSpec) -> bool {
+    fn is_here(&self, spec: &LoadBalancerSpec) -> bool {
         spec.provider == self.provider && spec.cluster_name == self.cluster_name && spec.region == self.region
+    }
+
+    /// What made it, where that is another controller of the same place.
+    fn another(&self, record: &LoadBalancerResource) -> Option<Another> {
+        let scope = self.scope.as_ref().filter(|_| self.is_here(&record.spec))?;
+        scope.another(record)
+    }
+
+    fn holds(&self, record: &LoadBalancerResource) -> bool {
+        self.is_here(&record.spec) && self.another(record).is_none()
     }
 }
 
@@ -59,6 +73,9 @@ pub enum RecordError {
         provider: String,
         cluster_name: String,
     },
+    /// A controller that answers for other Ingresses of this cluster has one.
+    #[error("loadbalancer {name}: {another}")]
+    Another { name: String, another: Another },
 }
 
 /// All records, as last read or written.
@@ -88,13 +105,30 @@ impl Records {
     /// Ours only.
     pub fn get(&self, id: &LoadBalancerId) -> Option<Arc<LoadBalancerResource>> {
         let record = self.held().get(&object_name(id)).cloned()?;
-        self.place.holds(&record.spec).then_some(record)
+        self.place.holds(&record).then_some(record)
+    }
+
+    /// The record, and what made it, where that is another controller of this cluster.
+    pub fn another(&self, id: &LoadBalancerId) -> Option<(Arc<LoadBalancerResource>, Another)> {
+        let record = self.held().get(&object_name(id)).cloned()?;
+        let another = self.place.another(&record)?;
+        Some((record, another))
+    }
+
+    /// Load balancers of other controllers of this cluster, of which something may exist.
+    pub fn held_by_others(&self) -> Vec<LoadBalancerId> {
+        let held = self.held();
+        let others = held.values().filter(|record| is_held(record));
+        let others = others.filter(|record| self.place.another(record).is_some());
+        others
+            .map(|record| LoadBalancerId::parse(&record.spec.id))
+            .collect()
     }
 
     /// Load balancers that have a record of ours.
     pub fn ids(&self) -> Vec<LoadBalancerId> {
         let held = self.held();
-        let ours = held.values().filter(|record| self.place.holds(&record.spec));
+        let ours = held.values().filter(|record| self.place.holds(record));
         ours.map(|record| LoadBalancerId::parse(&record.spec.id))
             .collect()
     }
@@ -105,7 +139,7 @@ impl Records {
         let held = self.held();
         let has_it = |record: &&Arc<LoadBalancerResource>| {
             let members = record.status.iter().flat_map(|status| &status.members.first);
-            self.place.holds(&record.spec) && members.into_iter().any(|member| *member == name)
+            self.place.holds(record) && members.into_iter().any(|member| *member == name)
         };
         let records = held.values().filter(has_it);
         records
@@ -118,7 +152,7 @@ impl Records {
         let held = self.held();
         let ours = held
             .values()
-            .filter(|record| self.place.holds(&record.spec) && is_held(record));
+            .filter(|record| self.place.holds(record) && is_held(record));
         ours.map(|record| LoadBalancerId::parse(&record.spec.id))
             .collect()
     }
@@ -127,20 +161,20 @@ impl Records {
     pub fn held_count(&self) -> usize {
         self.held()
             .values()
-            .filter(|record| self.place.holds(&record.spec) && is_held(record))
+            .filter(|record| self.place.holds(record) && is_held(record))
             .count()
     }
 
-    /// An object that came or changed. Answers whose it is, if it is ours and not known like this.
+    /// An object that came or changed. Answers whose it is, if it is of this place and not known like this.
     pub fn apply(&self, record: LoadBalancerResource) -> Option<LoadBalancerId> {
         let id = self
             .place
-            .holds(&record.spec)
+            .is_here(&record.spec)
             .then(|| LoadBalancerId::parse(&record.spec.id));
         self.keep(record).then_some(id).flatten()
     }
 
-    /// An object that went. Answers whose it was, if it was ours and is not forgotten yet.
+    /// An object that went. Answers whose it was, if it was of this place and is not forgotten yet.
     pub fn delete(&self, record: &LoadBalancerResource) -> Option<LoadBalancerId> {
         let mut held = self.held();
         let name = record.name_any();
@@ -150,7 +184,7 @@ impl Records {
         }
         let known = held.remove(&name)?;
         self.place
-            .holds(&known.spec)
+            .is_here(&known.spec)
             .then(|| LoadBalancerId::parse(&known.spec.id))
     }
 
@@ -173,22 +207,34 @@ impl Records {
         &self,
         id: &LoadBalancerId,
         mode: Mode,
+        naming: Naming,
+    ) -> Result<Arc<LoadBalancerResource>, RecordError> {
+        if let Some((record, another)) = self.another(id) {
+            let name = record.name_any();
+            return Err(RecordError::Another { name, another });
+        }
+        self.take_over(id, mode, naming).await
+    }
+
+    /// The same, also where another controller of this cluster made the record: it must not run any more.
+    pub async fn take_over(
+        &self,
+        id: &LoadBalancerId,
+        mode: Mode,
+        naming: Naming,
     ) -> Result<Arc<LoadBalancerResource>, RecordError> {
         let name = object_name(id);
-        if let Some(foreign) = self
-            .held()
-            .get(&name)
-            .filter(|record| !self.place.holds(&record.spec))
-        {
+        let known = self.held().get(&name).cloned();
+        if let Some(foreign) = known.as_ref().filter(|record| !self.place.is_here(&record.spec)) {
             return Err(RecordError::Foreign {
                 name,
                 provider: foreign.spec.provider.clone(),
                 cluster_name: foreign.spec.cluster_name.clone(),
             });
         }
-        let known = self.get(id);
         let held = known.as_deref().is_some_and(is_held);
-        let written = known.as_ref().is_some_and(|record| record.spec.mode == mode);
+        let spec = self.spec(id, mode, naming);
+        let written = known.as_ref().is_some_and(|record| record.spec == spec);
         if let Some(known) = known.filter(|_| written && (held || mode == Mode::Plan)) {
             return Ok(known);
         }
@@ -202,13 +248,7 @@ impl Records {
             "apiVersion": "portcullis.dev/v1alpha1",
             "kind": "LoadBalancer",
             "metadata": {"name": name, "finalizers": finalizers},
-            "spec": LoadBalancerSpec {
-                id: id.to_string(),
-                provider: self.place.provider.into(),
-                cluster_name: self.place.cluster_name.clone(),
-                region: self.place.region.clone(),
-                mode,
-            },
+            "spec": spec,
         });
         let params = PatchParams::apply(MANAGER).force();
         let record = self.api.patch(&name, &params, &Patch::Apply(&body)).await;
@@ -218,6 +258,27 @@ impl Records {
         })?;
         self.keep(record.clone());
         Ok(Arc::new(record))
+    }
+
+    fn spec(&self, id: &LoadBalancerId, mode: Mode, naming: Naming) -> LoadBalancerSpec {
+        let mut spec = LoadBalancerSpec {
+            id: id.to_string(),
+            provider: self.place.provider.into(),
+            cluster_name: self.place.cluster_name.clone(),
+            region: self.place.region.clone(),
+            mode,
+            ..LoadBalancerSpec::default()
+        };
+        if let Some(scope) = &self.place.scope {
+            scope.sign(&mut spec, naming);
+        }
+        spec
+    }
+
+    /// Whether it says that it is ours, as it is now.
+    pub fn is_signed(&self, record: &LoadBalancerResource, naming: Naming) -> bool {
+        let spec = self.spec(&LoadBalancerId::parse(&record.spec.id), record.spec.mode, naming);
+        record.spec == spec
     }
 
     /// From now on nobody may take what was last applied for what exists. What is about to be registered beside the

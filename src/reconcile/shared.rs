@@ -175,7 +175,20 @@ impl<P: Provider> Spanning<P> {
 
     /// Its record is gone, too.
     pub async fn released(&self, id: &LoadBalancerId) {
-        self.0.lock().await.left.remove(id);
+        let mut state = self.0.lock().await;
+        state.left.remove(id);
+        state.speaks(id);
+    }
+
+    /// Another controller has this one, and alone knows what it uses.
+    pub async fn others(&self, id: &LoadBalancerId) {
+        let mut state = self.0.lock().await;
+        if let Some(held) = &mut state.held {
+            held.remove(id);
+        }
+        if state.silent.insert(id.clone()) {
+            state.settled = None;
+        }
     }
 
     /// What would be changed for this load balancer, and what would exist then; changes nothing.
@@ -280,7 +293,7 @@ impl<P: Provider> State<P> {
     fn held(&mut self, all: impl FnOnce() -> Asked<P>) -> &mut Demands<P> {
         self.held.get_or_insert_with(|| {
             let Asked { demands, silent } = all();
-            self.silent = silent;
+            self.silent.extend(silent);
             demands
         })
     }

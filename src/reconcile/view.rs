@@ -6,6 +6,7 @@ use std::sync::Arc;
 use portcullis_model::{LoadBalancerId, ObjectName, Problem};
 
 use super::outcome::shows;
+use super::records::scope::Naming;
 use crate::cluster::index::NotSynced;
 use crate::cluster::membership::Membership;
 use crate::cluster::object::Ingress;
@@ -22,12 +23,16 @@ pub struct View {
     pub standing: BTreeMap<ObjectName, Vec<Problem>>,
     /// Recorded as members, and now refused, where nobody knows any more what was admitted of them.
     pub refused: Vec<(Arc<Ingress>, Vec<Problem>)>,
-    /// Recorded as members, and now somebody else's, but still showing the recorded address.
+    /// Recorded as members, and now somebody else's.
+    pub strangers: Vec<Arc<Ingress>>,
+    /// Those of them that still show the recorded address, and members of which nothing is served any more.
     pub left: Vec<Arc<Ingress>>,
     /// Being deleted, and held for this load balancer by the AWS Load Balancer Controller.
     pub leaving: Vec<Arc<Ingress>>,
     /// Whether the class of one of those only plans.
     pub leaving_plans_only: bool,
+    /// How members name their class.
+    pub naming: Naming,
 }
 
 impl View {
@@ -45,7 +50,20 @@ impl View {
             left: Vec::new(),
             leaving: Vec::new(),
             leaving_plans_only: false,
+            strangers: Vec::new(),
+            naming: Naming::Classes,
         };
+        let recorded = record.is_some_and(|record| record.spec.ingress_class.is_some());
+        let by_annotation = view.snapshot.members.iter().any(|member| {
+            match synced.ingress(&member.ingress.meta.name) {
+                Some((_, Membership::Member { class, .. })) => class.is_none(),
+                // Of one that is refused by now, what is recorded is the last word.
+                Some((_, Membership::Refused(_) | Membership::Foreign)) | None => recorded,
+            }
+        });
+        if by_annotation {
+            view.naming = Naming::Annotation;
+        }
         for (ingress, parameters) in synced.leaving(id) {
             view.leaving_plans_only |= match parameters {
                 Parameters::Found(parameters) => parameters.spec.mode == Mode::Plan,
@@ -53,7 +71,17 @@ impl View {
             };
             view.leaving.push(ingress);
         }
-        let Some(status) = record.and_then(|record| record.status.as_ref()) else {
+        let Some(record) = record else {
+            return Ok(view);
+        };
+        let lone = synced.ingress(&match id {
+            LoadBalancerId::Lone(name) => name.clone(),
+            LoadBalancerId::Group(name) => ObjectName::cluster(&**name),
+        });
+        if let Some((ingress, Membership::Foreign)) = lone.filter(|(ingress, _)| !ingress.meta.deleting) {
+            view.strangers.push(ingress.clone());
+        }
+        let Some(status) = &record.status else {
             return Ok(view);
         };
         for name in &status.members.first {
@@ -73,6 +101,9 @@ impl View {
                     view.refused.push((ingress.clone(), problems.clone()));
                 }
                 Some((ingress, Membership::Foreign)) => {
+                    if !ingress.meta.deleting && !view.strangers.contains(ingress) {
+                        view.strangers.push(ingress.clone());
+                    }
                     if status.address.is_some() && shows(ingress, &status.addresses()) {
                         view.left.push(ingress.clone());
                     }

@@ -12,6 +12,8 @@ use sha2::{Digest, Sha256};
 use crate::cluster::object::Ingress;
 use crate::reconcile::outcome::{Outcome, shows, text_of};
 
+/// The reason of what is told at a record of another controller; it is logged, too.
+pub const LEFT_ALONE: &str = "LeftAlone";
 /// Longest note the API server takes, in bytes.
 pub const NOTE: usize = 1024;
 /// Events at once, at most.
@@ -137,6 +139,16 @@ pub fn kept(record: Regarding) -> Note {
         text: "Ingresses ask for this load balancer, so it goes on serving and this record stays or is written anew; \
                delete them, or take them out of the group, and it is deleted with all that was made for it"
             .to_owned(),
+    }
+}
+
+/// What is told at the record of another controller of this cluster.
+pub fn left_alone(record: Regarding, why: String) -> Note {
+    Note {
+        regarding: record,
+        tone: Tone::Normal,
+        reason: LEFT_ALONE,
+        text: why,
     }
 }
 

@@ -81,6 +81,13 @@ impl Reporter {
             End::Resting | End::Waiting => return Ok(0),
             End::Settled { .. } | End::Held(_) | End::Incomplete(_) | End::Failed(_) | End::Gone => {}
         }
+        let source = Source::LoadBalancer(outcome.id.clone());
+        if let Some((record, another)) = records.another(&outcome.id) {
+            // It is another controller's to write.
+            let mut notes = events::notes(outcome, None);
+            notes.push(events::left_alone(regarding(&record), another.to_string()));
+            return Ok(self.tell(source, notes, now).await);
+        }
         let record = records.get(&outcome.id);
         // A pass that did not look knows no address; what members show stays.
         if outcome.seen.is_some() {
@@ -96,9 +103,7 @@ impl Reporter {
         }
         let regarding = record.as_deref().map(regarding);
         let notes = events::notes(outcome, regarding.as_ref());
-        let dropped = self
-            .tell(Source::LoadBalancer(outcome.id.clone()), notes, now)
-            .await;
+        let dropped = self.tell(source, notes, now).await;
         let before = record
             .as_ref()
             .and_then(|record| record.status.clone())
@@ -183,6 +188,9 @@ impl Reporter {
             .unwrap_or_else(PoisonError::into_inner)
             .news(source, notes, now);
         for note in news {
+            if note.reason == events::LEFT_ALONE {
+                warn!(record = %note.regarding.name, "left alone: {}", note.text);
+            }
             let event = self.event(&note);
             let namespace = event.metadata.namespace.clone().unwrap_or_default();
             let api: Api<Event> = Api::namespaced(self.client.clone(), &namespace);

@@ -10,6 +10,7 @@ use portcullis::controller::{self, Ended, Leadership, Serve, Setup};
 use portcullis::reconcile::brake::Brake;
 use portcullis::reconcile::queue::Pace;
 use portcullis::reconcile::records::Place;
+use portcullis::reconcile::records::scope::Scope;
 use portcullis::report::admin;
 use portcullis::translate::{ControllerName, Settings};
 use portcullis_aws::Aws;
@@ -270,21 +271,41 @@ impl World {
         leadership: Leadership,
         sync_period: Duration,
     ) -> Running {
+        let scope = Scope {
+            controller: ControllerName::OURS.into(),
+            namespace: None,
+            legacy_class: "portcullis".into(),
+        };
+        self.control_for(client, provider, leadership, sync_period, scope)
+            .await
+    }
+
+    /// The same, for the Ingresses of this scope.
+    pub(crate) async fn control_for<P: Provider>(
+        &self,
+        client: Client,
+        provider: P,
+        leadership: Leadership,
+        sync_period: Duration,
+        scope: Scope,
+    ) -> Running {
         let listener = admin::bind(([127, 0, 0, 1], 0).into())
             .await
             .expect("a port is free");
         let admin = listener.local_addr().expect("it is bound");
         let setup = Setup {
-            namespace: None,
+            namespace: scope.namespace.clone(),
             provider,
             settings: Settings {
                 provider: Some("aws"),
-                ..Settings::new(ControllerName::default())
+                legacy_class: scope.legacy_class.as_str().into(),
+                ..Settings::new(ControllerName::new(scope.controller.as_str()))
             },
             place: Place {
                 provider: "aws",
                 cluster_name: "demo".into(),
                 region: Some("us-east-1".into()),
+                scope: Some(scope),
             },
             calls: |_| Vec::new(),
             pace: Pace::default(),

@@ -111,14 +111,22 @@ fn settled(cluster: &Cluster, id: &LoadBalancerId) -> Result<(), String> {
     }
 }
 
-/// Forgets every load balancer. What exists stays as it is, with the tags by which the incumbent finds it.
-pub(super) async fn release(args: &AdoptArgs, client: &Client, place: Place) -> anyhow::Result<Steps> {
-    let mut steps = Steps::default();
+/// Why nothing may be taken from `portcullis run`, where it runs.
+pub(super) async fn serving(args: &AdoptArgs, client: &Client) -> anyhow::Result<Vec<String>> {
+    let mut obstacles = Vec::new();
     for lease in look::leases(client, &args.leader_election_id).await? {
         let state = look::watch(client, &lease).await?;
-        let obstacle = adopt::running("portcullis run", &lease.to_string(), &state);
-        steps.obstacles.extend(obstacle);
+        obstacles.extend(adopt::running("portcullis run", &lease.to_string(), &state));
     }
+    Ok(obstacles)
+}
+
+/// Forgets every load balancer. What exists stays as it is, with the tags by which the incumbent finds it.
+pub(super) async fn release(args: &AdoptArgs, client: &Client, place: Place) -> anyhow::Result<Steps> {
+    let mut steps = Steps {
+        obstacles: serving(args, client).await?,
+        ..Steps::default()
+    };
     if !steps.obstacles.is_empty() {
         return Ok(steps);
     }

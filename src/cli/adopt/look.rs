@@ -26,8 +26,10 @@ use crate::cluster::object::{Ingress, Object};
 use crate::cluster::watch::SharedIndex;
 use crate::crd::Mode;
 use crate::crd::load_balancer::LoadBalancerResource;
+use crate::reconcile::records::scope::Naming;
 use crate::reconcile::records::{Place, Records};
 use crate::reconcile::secrets::SecretReader;
+use crate::reconcile::view::View;
 use crate::translate::{self, Settings, Translation};
 
 /// A cluster as it was read.
@@ -35,6 +37,8 @@ pub(in crate::cli) struct Cluster {
     pub(in crate::cli) client: Client,
     pub(in crate::cli) records: Records,
     pub(in crate::cli) translations: BTreeMap<LoadBalancerId, Translation>,
+    /// How the members of each name their class.
+    naming: BTreeMap<LoadBalancerId, Naming>,
     /// Of Ingresses that are part of no load balancer.
     pub(in crate::cli) refused: Vec<Problem>,
     /// All Ingresses, of whatever class.
@@ -84,7 +88,13 @@ impl Cluster {
                 .context("failed to read the cluster")?;
         }
         let (translations, refused) = translated(&index, &settings)?;
+        let mut naming = BTreeMap::new();
+        for id in translations.keys() {
+            let view = View::of(&index, id, None).context("failed to read the cluster")?;
+            naming.insert(id.clone(), view.naming);
+        }
         Ok(Self {
+            naming,
             records: records(&client, place).await?,
             bindings: bindings(&client).await?,
             client,
@@ -104,6 +114,26 @@ impl Cluster {
         self.translations
             .get(id)
             .map_or(Mode::Apply, |translation| translation.mode)
+    }
+
+    pub(super) fn naming(&self, id: &LoadBalancerId) -> Naming {
+        self.naming.get(id).copied().unwrap_or(Naming::Classes)
+    }
+
+    /// Load balancers that other controller names have, with those of their recorded members that are still there.
+    fn elsewhere(&self) -> BTreeMap<LoadBalancerId, Vec<ObjectName>> {
+        let there = |name: &ObjectName| {
+            let mut ingresses = self.ingresses.iter();
+            ingresses.any(|ingress| ingress.meta.name == *name && !ingress.meta.deleting)
+        };
+        let of = |id: LoadBalancerId| {
+            let (record, _) = self.records.another(&id)?;
+            let members = record.status.iter().flat_map(|status| &status.members.first);
+            let members = members.filter_map(|name| name.split_once('/'));
+            let members = members.map(|(namespace, name)| ObjectName::new(namespace, name));
+            Some((id, members.filter(there).collect()))
+        };
+        self.records.held_by_others().into_iter().filter_map(of).collect()
     }
 
     /// Load balancers that only Ingresses being deleted wait for.
@@ -267,11 +297,20 @@ pub(super) async fn report(
 ) -> anyhow::Result<Report> {
     let incumbent = incumbent(cluster, lease).await?;
     let account = aws.account().await.context("failed to read the account")?;
-    let leaving = cluster.leaving();
+    let elsewhere = cluster.elsewhere();
+    let mut leaving = cluster.leaving();
+    leaving.retain(|id| !elsewhere.contains_key(id));
     let mut desired: BTreeMap<LoadBalancerId, Option<&LoadBalancer>> =
         leaving.iter().map(|id| (id.clone(), None)).collect();
     let asked = cluster.translations.keys();
     desired.extend(asked.filter_map(|id| Some((id.clone(), Some(cluster.asked(id)?)))));
+    let recorded: BTreeSet<LoadBalancerId> = cluster.records.held_ids().into_iter().collect();
+    // What these use is for others to say.
+    let mut others = recorded.iter().chain(elsewhere.keys());
+    let narrowing = match others.all(|id| desired.contains_key(id)) {
+        true => Narrowing::Planned,
+        false => Narrowing::Left,
+    };
     let mut ids = account.listing.stacks(&aws.settings().cluster);
     ids.extend(desired.keys().cloned());
     let ids: Vec<LoadBalancerId> = ids.into_iter().collect();
@@ -286,14 +325,8 @@ pub(super) async fn report(
         .observe_shared(&account)
         .await
         .context("failed to read what load balancers share")?;
-    let mut plan = portcullis_aws::plan_observed(
-        &desired,
-        aws.settings(),
-        &account,
-        &observed,
-        &shared,
-        Narrowing::Planned,
-    );
+    let mut plan =
+        portcullis_aws::plan_observed(&desired, aws.settings(), &account, &observed, &shared, narrowing);
     for preview in &mut plan.load_balancers {
         if let Some(translation) = cluster.translations.get(&preview.id) {
             preview.problems.extend(translation.problems.iter().cloned());
@@ -302,13 +335,13 @@ pub(super) async fn report(
         }
     }
     plan.problems.extend(cluster.refused.iter().cloned());
-    let recorded = cluster.records.held_ids().into_iter().collect();
     Ok(adopt::report(Read {
         incumbent,
         plan,
         observed: &observed,
         leaving: &leaving,
         recorded: &recorded,
+        elsewhere: &elsewhere,
         accept_changes,
     }))
 }

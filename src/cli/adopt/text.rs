@@ -92,6 +92,12 @@ fn load_balancer(text: &mut String, balancer: &Balancer) {
     let standing = match balancer.standing {
         Standing::Found => "exists, and becomes ours",
         Standing::Ours => "is ours",
+        Standing::Elsewhere => {
+            "is ours, for Ingresses of another controller name or ingress class, and stays so"
+        }
+        Standing::Moved => {
+            "is ours under another controller name or ingress class, and is recorded anew for this one"
+        }
         Standing::New => "does not exist yet",
         Standing::Leaving => "goes with its Ingresses, which are being deleted",
         Standing::Orphaned => "is asked for by no Ingress: see portcullis doctor --orphans",

@@ -52,9 +52,10 @@ pub(super) fn told(error: RecordError) -> Failure {
             message: format!("{error}, which says what is registered: {}", status.message),
             retry: Retry::Backoff,
         }),
-        RecordError::Read { .. } | RecordError::Write { .. } | RecordError::Foreign { .. } => {
-            Failure::Record(error)
-        }
+        RecordError::Read { .. }
+        | RecordError::Write { .. }
+        | RecordError::Foreign { .. }
+        | RecordError::Another { .. } => Failure::Record(error),
     }
 }
 

@@ -38,6 +38,10 @@ pub(super) async fn serve<P: Provider>(
     Box::pin(provider.consult(desired, &account)).await?;
     let demand = memory.look(id, |observed| provider.demand(desired, observed, &account));
     let fingerprint = fingerprint::of(&provider.fingerprint(desired, &account), mode, outcome);
+    // Whose it is must be known before anything rests on it.
+    if record.is_some_and(|record| !site.records.is_signed(record, view.naming)) {
+        site.records.intend(id, mode, view.naming).await?;
+    }
     let paused = record.is_some_and(is_paused);
     if !paused && rests(site, record, view, &fingerprint, &demand) {
         return Ok(End::Resting);
@@ -47,7 +51,7 @@ pub(super) async fn serve<P: Provider>(
         return Ok(End::Waiting);
     }
 
-    site.records.intend(id, mode).await?;
+    site.records.intend(id, mode, view.naming).await?;
     let (mut observed, account) = look(site, id).await?;
     // It may be another reading than before.
     Box::pin(provider.consult(desired, &account)).await?;

@@ -32,7 +32,7 @@ pub(super) async fn withdraw<P: Provider>(
         Some(_) | None
             if replaces_incumbent(site) && !view.leaving.is_empty() && !view.leaving_plans_only =>
         {
-            Some(site.records.intend(id, Mode::Apply).await?)
+            Some(site.records.intend(id, Mode::Apply, view.naming).await?)
         }
         Some(_) => {
             site.records.release(id).await?;
@@ -42,6 +42,7 @@ pub(super) async fn withdraw<P: Provider>(
         None => {
             // Nothing is made that was not recorded before.
             memory.forget(id);
+            spanning.released(id).await;
             return Ok(End::Gone);
         }
     };
