@@ -21,7 +21,8 @@ pub const PROBLEMS: usize = 200;
 /// Longest text within a status, in bytes. All lists full of the longest texts stay below 1 MiB.
 pub const TEXT: usize = 400;
 
-/// The status of a load balancer after a pass; none where the pass changed nothing of it.
+/// The status of a load balancer after a pass; none where the pass changed nothing of it. Where it rests, its members
+/// may have been edited all the same, and what they were admitted with is then what they say now.
 ///
 /// `before` is what is recorded, `now` the time of conditions that changed, as RFC 3339.
 pub fn load_balancer(
@@ -30,7 +31,14 @@ pub fn load_balancer(
     now: &str,
 ) -> Option<LoadBalancerStatus> {
     let fingerprint = match &outcome.end {
-        End::Resting | End::Waiting | End::Gone => return None,
+        End::Gone => return None,
+        End::Resting | End::Waiting => {
+            let news = !outcome.admitted.is_empty() && outcome.admitted != before.admitted;
+            return news.then(|| LoadBalancerStatus {
+                admitted: outcome.admitted.clone(),
+                ..before.clone()
+            });
+        }
         End::Settled { fingerprint } => Some(fingerprint.clone()),
         // Changes that were begun have taken it out of the record already.
         End::Held(_) | End::Incomplete(_) | End::Failed(_) => before.fingerprint.clone(),
@@ -484,6 +492,27 @@ mod tests {
                 None,
                 "{name}"
             );
+        }
+    }
+
+    #[test]
+    fn an_edit_that_changes_nothing_of_what_is_served_is_recorded_as_admitted() {
+        let before = load_balancer(&outcome(settled()), &LoadBalancerStatus::default(), "t").unwrap();
+        for end in [End::Resting, End::Waiting] {
+            let mut outcome = outcome(end);
+            let edited = AdmittedMember {
+                text: "2".into(),
+                parameters: None,
+            };
+            outcome.admitted.members.insert("shop/web".into(), edited);
+            let status = load_balancer(&outcome, &before, "t2").unwrap();
+            assert_eq!(status.admitted, outcome.admitted);
+            let unedited = LoadBalancerStatus {
+                admitted: before.admitted.clone(),
+                ..status.clone()
+            };
+            assert_eq!(unedited, before, "nothing else is said");
+            assert_eq!(load_balancer(&outcome, &status, "t3"), None, "it is said once");
         }
     }
 

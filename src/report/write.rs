@@ -78,7 +78,10 @@ impl Reporter {
             self.let_go(ingress, &outcome.id).await?;
         }
         match outcome.end {
-            End::Resting | End::Waiting => return Ok(0),
+            End::Resting | End::Waiting => {
+                write_down(records, outcome).await?;
+                return Ok(0);
+            }
             End::Settled { .. } | End::Held(_) | End::Incomplete(_) | End::Failed(_) | End::Gone => {}
         }
         let source = Source::LoadBalancer(outcome.id.clone());
@@ -104,14 +107,7 @@ impl Reporter {
         let regarding = record.as_deref().map(regarding);
         let notes = events::notes(outcome, regarding.as_ref());
         let dropped = self.tell(source, notes, now).await;
-        let before = record
-            .as_ref()
-            .and_then(|record| record.status.clone())
-            .unwrap_or_default();
-        let time = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-        if let Some(status) = status::load_balancer(outcome, &before, &time) {
-            records.report(&outcome.id, &status).await?;
-        }
+        write_down(records, outcome).await?;
         Ok(dropped)
     }
 
@@ -248,6 +244,19 @@ impl Reporter {
             ),
             ..Event::default()
         }
+    }
+}
+
+/// Writes what the pass says of its load balancer, where it says something.
+async fn write_down(records: &Records, outcome: &Outcome) -> Result<(), RecordError> {
+    let before = records
+        .get(&outcome.id)
+        .and_then(|record| record.status.clone())
+        .unwrap_or_default();
+    let time = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    match status::load_balancer(outcome, &before, &time) {
+        Some(status) => records.report(&outcome.id, &status).await,
+        None => Ok(()),
     }
 }
 

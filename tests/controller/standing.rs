@@ -54,6 +54,13 @@ fn shown(world: &World, name: &str) -> Option<(String, Vec<Option<String>>)> {
     ))
 }
 
+/// The digest of what this member was last admitted with.
+fn admitted(world: &World, name: &str) -> Option<String> {
+    let record = world.get(&format!("{RECORDS}/public"))?;
+    let text = &record["status"]["admitted"]["members"][format!("shop/{name}")]["text"];
+    text.as_str().map(str::to_owned)
+}
+
 /// Adds a path to the member that nothing happens to; so that what was done until then is known. Answers the writes but
 /// those that only make room in the order.
 async fn neighbour(world: &Arc<World>, paths: &'static [(&'static str, &'static str)]) -> Vec<String> {
@@ -131,9 +138,30 @@ async fn a_member_whose_class_vanishes_goes_on_as_it_was() {
         Some(vec![])
     );
 
-    // Edited since, and then nobody is left who knows what was admitted: it is withdrawn, alone.
+    // An edit that changes nothing of what is served was admitted as well.
+    let before = with(&world, |world| admitted(world, "lost")).await;
+    with(&world, |world| {
+        let mut body = member("lost", OTHER, &[("/", "api"), ("/new", "api")]);
+        body["metadata"]["annotations"]["alb.ingress.kubernetes.io/listen-ports"] = r#"[{"HTTP":80}]"#.into();
+        world.patch(&format!("{INGRESSES}/lost"), &body);
+    })
+    .await;
+    until(&world, "the edit is recorded", move |world| {
+        (admitted(world, "lost")? != *before.as_ref()?).then_some(())
+    })
+    .await;
     with(&world, |world| world.delete(&format!("{CLASSES}/{OTHER}"))).await;
     told(&world, "public", "ClassNotFound").await;
+    running.stop().await;
+    let running = world.control(world.aws().await).await;
+    let more = &[("/", "web"), ("/one", "web"), ("/two", "web"), ("/three", "web")];
+    assert_eq!(
+        neighbour(&world, more).await,
+        ["elbv2:CreateRule"],
+        "it is not withdrawn"
+    );
+
+    // Edited since, and then nobody is left who knows what was admitted: it is withdrawn, alone.
     running.stop().await;
     with(&world, |world| {
         world.patch(
