@@ -12,7 +12,7 @@ use tracing::error;
 
 use crate::counters::Counters;
 
-/// Tasks on the current thread. All end with the worker's `LocalSet`.
+/// Tasks on the current thread. All end with the worker's runtime.
 #[derive(Debug, Clone)]
 pub(crate) struct Tasks(Rc<Running>);
 

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
+use tokio::runtime::LocalOptions;
 use tokio::sync::watch;
-use tokio::task::LocalSet;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::access_log::{self, AccessLog, Lines};
@@ -83,13 +83,12 @@ pub(crate) struct Start {
 impl Start {
     /// Serves until the end; an error means that the worker cannot go on.
     pub(crate) fn run(self) -> io::Result<Drained> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_io()
-            .enable_time()
-            .build()?;
-        let tasks = LocalSet::new();
-        // What still runs afterwards is dropped with the set.
-        runtime.block_on(tasks.run_until(self.serve()))
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_io().enable_time();
+        // Tasks run in its own queue; a `LocalSet` would put a second one, with a lock, before it.
+        let runtime = builder.build_local(LocalOptions::default())?;
+        // What still runs afterwards is dropped with the runtime.
+        runtime.block_on(self.serve())
     }
 
     async fn serve(self) -> io::Result<Drained> {
