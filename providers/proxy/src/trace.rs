@@ -29,16 +29,17 @@ impl Ids {
             let is_one = second.is_none() && first.to_str().is_ok_and(is_one);
             is_one.then(|| first.clone())
         };
-        let value = |text: String| {
-            // Digits and dashes alone.
-            HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("0"))
-        };
-        let wide = || format!("{:016x}{:016x}", random.next(), random.next());
         Self {
-            request_id: given(&REQUEST_ID, is_request_id).unwrap_or_else(|| value(wide())),
-            // Its own id is never zero, and nobody asked for it to be recorded.
-            trace_parent: given(&TRACE_PARENT, is_trace_parent)
-                .unwrap_or_else(|| value(format!("00-{}-{:016x}-00", wide(), random.next() | 1))),
+            request_id: given(&REQUEST_ID, is_request_id)
+                .unwrap_or_else(|| value(&hex::<32>(&[random.next(), random.next()]))),
+            trace_parent: given(&TRACE_PARENT, is_trace_parent).unwrap_or_else(|| {
+                let (trace, parent) = ([random.next(), random.next()], random.next());
+                let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
+                text[3..35].copy_from_slice(&hex::<32>(&trace));
+                // Its own id is never zero, and nobody asked for it to be recorded.
+                text[36..52].copy_from_slice(&hex::<16>(&[parent | 1]));
+                value(&text)
+            }),
         }
     }
 
@@ -61,6 +62,24 @@ impl Ids {
         whole.split('-').nth(1).unwrap_or_default()
     }
 }
+
+/// Digits and dashes alone.
+fn value(text: &[u8]) -> HeaderValue {
+    HeaderValue::from_bytes(text).unwrap_or_else(|_| HeaderValue::from_static("0"))
+}
+
+/// Numbers as digits: written for every request, so without the machinery of `format!`.
+fn hex<const LENGTH: usize>(numbers: &[u64]) -> [u8; LENGTH] {
+    let mut text = [b'0'; LENGTH];
+    let bytes = numbers.iter().flat_map(|number| number.to_be_bytes());
+    for (pair, byte) in text.chunks_exact_mut(2).zip(bytes) {
+        pair[0] = DIGITS[usize::from(byte >> 4)];
+        pair[1] = DIGITS[usize::from(byte & 15)];
+    }
+    text
+}
+
+const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
 /// Nothing in it that a log or a header could take for its own.
 fn is_request_id(text: &str) -> bool {
