@@ -15,7 +15,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
 use http::header::{REFERER, USER_AGENT};
-use http::{HeaderMap, HeaderName, Request, StatusCode};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, StatusCode};
 use jiff::Timestamp;
 use tokio::time::Instant;
 use tracing::warn;
@@ -154,19 +155,16 @@ impl fmt::Debug for Noted {
 }
 
 impl Noted {
-    pub(crate) fn of<B>(
+    pub(crate) fn of(
         lines: &Rc<Lines>,
         random: &Random,
         peer: Peer,
         ids: &Ids,
-        request: &Request<B>,
+        request: &Parts,
     ) -> Box<Self> {
-        let headers = request.headers();
-        let target = request
-            .uri()
-            .path_and_query()
-            .map_or("/", |target| target.as_str());
-        let named = request.uri().authority().map(|authority| authority.as_str());
+        let headers = &request.headers;
+        let target = request.uri.path_and_query().map_or("/", |target| target.as_str());
+        let named = request.uri.authority().map(|authority| authority.as_str());
         let host = named
             .map(str::to_owned)
             .or_else(|| text(headers, &http::header::HOST));
@@ -178,10 +176,10 @@ impl Noted {
                 time: now(),
                 client: peer.address,
                 scheme: if peer.is_tls { "https" } else { "http" },
-                method: cut(request.method().as_str()),
+                method: cut(request.method.as_str()),
                 host: cut(&host.unwrap_or_default()),
                 target: cut(target),
-                protocol: format!("{:?}", request.version()),
+                protocol: format!("{:?}", request.version),
                 status: 0,
                 bytes: 0,
                 cut: false,

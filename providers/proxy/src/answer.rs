@@ -33,6 +33,11 @@ pub(crate) fn too_long() -> Failure {
     .closing()
 }
 
+/// A host that cannot stand in a request.
+pub(crate) fn no_host() -> Failure {
+    Failure::new(StatusCode::BAD_REQUEST, "the host cannot be passed on")
+}
+
 impl Failure {
     /// There is no room for the request now.
     pub(crate) fn overloaded(why: impl Into<String>) -> Self {

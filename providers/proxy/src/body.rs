@@ -176,10 +176,14 @@ impl RequestBody {
     }
 
     pub(crate) fn empty() -> Self {
+        thread_local! {
+            /// All that have nothing to come have come as far.
+            static COME: Rc<Progress> = Progress::new(true);
+        }
         Self {
             inner: None,
             is_http2: false,
-            progress: Progress::new(true),
+            progress: COME.with(Rc::clone),
             idle: Idle::new(Duration::MAX),
             left: None,
         }

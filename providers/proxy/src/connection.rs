@@ -47,8 +47,6 @@ use crate::worker::Worker;
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Enough for most heads of the PROXY protocol.
 const FIRST_HEAD: usize = 128;
-/// Enough for the head of most first requests.
-const FIRST_READ: usize = 4096;
 
 /// Serves a connection to its end. What is large is boxed where it begins: a connection's task is as large as the largest
 /// thing that it might do, and most of them wait.
@@ -132,12 +130,19 @@ async fn handshake<IO: AsyncRead + AsyncWrite + Unpin>(state: &ServingState, str
 }
 
 /// Clear-text HTTP/2 is known by its preface: an upgrade to it is not offered. Source: RFC 9113 §3.3.
-async fn serve_plain(worker: Rc<Worker>, mut stream: TcpStream, peer: Peer) -> Ended {
-    let mut first = BytesMut::with_capacity(FIRST_READ);
+async fn serve_plain(worker: Rc<Worker>, stream: TcpStream, peer: Peer) -> Ended {
+    let mut first = BytesMut::new();
     let begin = timeout(worker.settings.timeouts.head, async {
         while first.len() < PREFACE.len() && PREFACE.starts_with(&first) {
-            if stream.read_buf(&mut first).await? == 0 {
-                break;
+            // Nobody who says nothing holds memory for it.
+            stream.readable().await?;
+            if first.capacity() == 0 {
+                first = http1::take_buffer();
+            }
+            match stream.try_read_buf(&mut first) {
+                Ok(0) => break,
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
+                Ok(_) | Err(_) => {}
             }
         }
         io::Result::Ok(())
@@ -278,15 +283,9 @@ async fn answer(
     };
     let idle = worker.settings.timeouts.body;
     let most = worker.settings.limits.body_bytes;
-    let version = request.version();
-    let response = exchange(
-        worker,
-        peer,
-        shown,
-        request.map(|body| RequestBody::new(body.into(), version, idle, most)),
-        upgrade,
-    )
-    .await;
+    let (parts, body) = request.into_parts();
+    let body = RequestBody::new(body.into(), parts.version, idle, most);
+    let response = exchange(worker, peer, shown, Box::new(parts), body, upgrade).await;
     match is_websocket {
         true => websocket::translate_back(response),
         false => response,

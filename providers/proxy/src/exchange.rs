@@ -1,12 +1,14 @@
 //! One request in, one answer out: look it up, and redirect, answer or forward it.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use http::header::{CONNECTION, HeaderValue, UPGRADE};
 use http::request::Parts;
-use http::{HeaderMap, Request, Response, StatusCode, Version};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, Response, StatusCode, Version};
 use portcullis_model::{BackendVersion, Port, Rewrite};
 
 use crate::access_log::Noted;
@@ -45,7 +47,7 @@ pub(crate) struct Caller {
 
 impl Caller {
     /// Tells a backend who asks, at which port and host, in place of what the client says of itself.
-    pub(crate) fn introduce(&self, headers: &mut HeaderMap, port: Port, host: &str) {
+    pub(crate) fn introduce(&self, headers: &mut HeaderMap, port: Port, host: &HeaderValue) {
         let client = Client {
             address: self.asker.client.address,
             is_tls: self.asker.client.is_tls,
@@ -71,24 +73,26 @@ pub(crate) async fn exchange(
     worker: Rc<Worker>,
     peer: Peer,
     shown: Rc<Shown>,
-    request: Request<RequestBody>,
+    // Boxed, for it is handed on from one to the next.
+    parts: Box<Parts>,
+    body: RequestBody,
     upgrade: ClientSide,
 ) -> Response<ResponseBody> {
-    let is_grpc = answer::is_grpc(request.headers());
-    let is_http1 = request.version() <= Version::HTTP_11;
+    let is_grpc = answer::is_grpc(&parts.headers);
+    let is_http1 = parts.version <= Version::HTTP_11;
     // Once a request asks for another protocol, what follows it is not guarded any more: it is the last.
-    let mut closes = request.headers().contains_key(UPGRADE);
+    let mut closes = parts.headers.contains_key(UPGRADE);
     let asker = trust::asker(
         &worker.trusted,
         worker.settings.trusted_field,
         peer,
-        request.headers(),
+        &parts.headers,
     );
-    let ids = Ids::of(request.headers(), &worker.random);
+    let ids = Ids::of(&parts.headers, &worker.random);
     let mut noted = worker
         .log
         .as_ref()
-        .map(|lines| Noted::of(lines, &worker.random, asker.client, &ids, &request));
+        .map(|lines| Noted::of(lines, &worker.random, asker.client, &ids, &parts));
     // One state for all of this request.
     let state = worker.live.load_full();
     let caller = Caller {
@@ -98,6 +102,7 @@ pub(crate) async fn exchange(
         ids,
     };
     let mut after = None;
+    let request = (parts, body);
     let answered = answer(&worker, &state, caller, request, upgrade, &mut noted, &mut after).await;
     let (mut response, by) = match answered {
         Ok(answered) => answered,
@@ -130,12 +135,11 @@ async fn answer(
     worker: &Rc<Worker>,
     state: &ServingState,
     caller: Caller,
-    request: Request<RequestBody>,
+    (parts, body): (Box<Parts>, RequestBody),
     upgrade: ClientSide,
     noted: &mut Option<Box<Noted>>,
     after: &mut Option<After>,
 ) -> Result<(Response<ResponseBody>, By), Failure> {
-    let (parts, body) = request.into_parts();
     let client = caller.asker.client;
     let asked = head::read(&parts).map_err(Failure::closing)?;
     if body.is_too_long() {
@@ -145,7 +149,7 @@ async fn answer(
     let port = port.ok_or_else(|| Failure::new(StatusCode::NOT_FOUND, "nothing listens here"))?;
     let mut head = RequestHead {
         port,
-        host: &asked.host,
+        host: asked.host(),
         path: parts.uri.path(),
         query: parts.uri.query().unwrap_or_default(),
         method: parts.method.as_str(),
@@ -159,7 +163,7 @@ async fn answer(
     };
     if listener.https {
         let asks = route.map_or(0, |route| route.clients);
-        admit(state, &caller.shown, &asked.host, asks)?;
+        admit(state, &caller.shown, asked.host(), asks)?;
     }
     if let Some(admitted) = &listener.admitted
         && !admitted.iter().any(|range| range.contains(&client.address))
@@ -264,7 +268,7 @@ struct Call<'a> {
 impl Call<'_> {
     async fn forward(
         self,
-        mut parts: Parts,
+        mut parts: Box<Parts>,
         body: RequestBody,
         upgrade: ClientSide,
         noted: &mut Option<Box<Noted>>,
@@ -285,17 +289,20 @@ impl Call<'_> {
 
         let at = backend.sticky.as_ref();
         let before = at.and_then(|sticky| sticky.mark_of(&parts.headers));
-        let target = parts
-            .uri
-            .path_and_query()
-            .map_or("/", http::uri::PathAndQuery::as_str);
-        let rewritten = rewrite(self.rewrites, &self.asked.host, target);
-        let target = rewritten.target.parse();
-        let target = target.map_err(|_| {
+        let target = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+        let rewritten = rewrite(self.rewrites, self.asked.host(), target);
+        let invalid = |_| {
             let why = "the rewritten URL is not valid";
             Failure::new(StatusCode::INTERNAL_SERVER_ERROR, why)
-        })?;
-        let authority = rewritten.host.unwrap_or_else(|| self.asked.authority.clone());
+        };
+        let rewritten_target = match rewritten.target {
+            Cow::Borrowed(_) => None,
+            Cow::Owned(target) => Some(target.parse::<PathAndQuery>().map_err(invalid)?),
+        };
+        let authority = match rewritten.host {
+            Some(host) => HeaderValue::try_from(host).map_err(|_| answer::no_host())?,
+            None => self.asked.authority.clone(),
+        };
 
         let mut hop = fields::take_hop(&mut parts.headers);
         // With a body, or to a backend that cannot change protocol, it is an ordinary request.
@@ -314,11 +321,21 @@ impl Call<'_> {
             filters.change(&mut parts.headers, self.granted.as_deref());
         }
 
+        let target = match rewritten_target {
+            // As it came.
+            None if parts.uri.authority().is_none() => None,
+            None => {
+                let target = parts.uri.path_and_query().cloned();
+                Some(target.unwrap_or_else(|| PathAndQuery::from_static("/")))
+            }
+            Some(target) => Some(target),
+        };
+        if let Some(target) = target {
+            parts.uri = target.into();
+        }
         let ask = Ask {
-            method: parts.method,
-            target,
+            parts,
             authority,
-            headers: parts.headers,
             hop,
             body,
         };

@@ -10,12 +10,13 @@ use http::{HeaderMap, Version};
 use portcullis_model::Port;
 
 /// Of this hop alone, whether named by `Connection` or not. Source: RFC 9110 §7.6.1; RFC 7540 §3.2.1 (HTTP2-Settings).
+/// Those that the crate `http` has no number for stand last.
 static HOP_BY_HOP: [HeaderName; 6] = [
     CONNECTION,
-    HeaderName::from_static("proxy-connection"),
-    HeaderName::from_static("keep-alive"),
     TE,
     UPGRADE,
+    HeaderName::from_static("proxy-connection"),
+    HeaderName::from_static("keep-alive"),
     HeaderName::from_static("http2-settings"),
 ];
 
@@ -37,37 +38,95 @@ pub(crate) struct Hop {
 
 /// Removes what concerns the client's connection alone, and tells what it asked for.
 pub(crate) fn take_hop(headers: &mut HeaderMap) -> Hop {
-    let asks_upgrade = tokens(headers, &CONNECTION).any(|t| t.eq_ignore_ascii_case(b"upgrade"));
-    // An upgrade to clear-text HTTP/2 would carry requests past the rules.
-    let h2c = tokens(headers, &UPGRADE).any(|t| t.to_ascii_lowercase().starts_with(b"h2"));
-    let hop = Hop {
-        upgrade: headers.get(UPGRADE).filter(|_| asks_upgrade && !h2c).cloned(),
-        trailers: tokens(headers, &TE).any(|t| t.eq_ignore_ascii_case(b"trailers")),
-    };
-    strip_hop(headers);
-    headers.remove(TRANSFER_ENCODING);
-    // The proxy answers `100 Continue` itself, as soon as the backend's connection takes the body.
-    headers.remove(EXPECT);
+    let present = Present::of(headers);
+    let mut hop = Hop::default();
+    if present.has(UPGRADE_AT) {
+        let asks = tokens(headers, &CONNECTION).any(|t| t.eq_ignore_ascii_case(b"upgrade"));
+        // An upgrade to clear-text HTTP/2 would carry requests past the rules.
+        let h2c = tokens(headers, &UPGRADE).any(|t| t.to_ascii_lowercase().starts_with(b"h2"));
+        hop.upgrade = headers.get(UPGRADE).filter(|_| asks && !h2c).cloned();
+    }
+    if present.has(TE_AT) {
+        hop.trailers = tokens(headers, &TE).any(|t| t.eq_ignore_ascii_case(b"trailers"));
+    }
+    present.strip(headers);
+    if present.has(TRANSFER_ENCODING_AT) {
+        headers.remove(TRANSFER_ENCODING);
+    }
+    if present.has(EXPECT_AT) {
+        // The proxy answers `100 Continue` itself, as soon as the backend's connection takes the body.
+        headers.remove(EXPECT);
+    }
     hop
 }
 
 /// Removes what concerns the backend's connection alone.
 pub(crate) fn strip_response(headers: &mut HeaderMap) {
-    strip_hop(headers);
+    let present = Present::of(headers);
+    present.strip(headers);
     // The body is framed anew; beside a transfer coding, a length is not the body's. Source: RFC 9112 §6.3.
-    if headers.remove(TRANSFER_ENCODING).is_some() {
+    if present.has(TRANSFER_ENCODING_AT) {
+        headers.remove(TRANSFER_ENCODING);
         headers.remove(CONTENT_LENGTH);
     }
 }
 
-fn strip_hop(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = tokens(headers, &CONNECTION)
-        .filter_map(|token| HeaderName::from_bytes(token).ok())
-        // What frames and addresses the message is not the client's to take away.
-        .filter(|name| !matches!(*name, HOST | CONTENT_LENGTH | TRANSFER_ENCODING))
-        .collect();
-    for name in named.iter().chain(&HOP_BY_HOP) {
-        headers.remove(name);
+/// Places in `HOP_BY_HOP`, and behind it.
+const CONNECTION_AT: u8 = 0;
+const TE_AT: u8 = 1;
+const UPGRADE_AT: u8 = 2;
+const TRANSFER_ENCODING_AT: u8 = 6;
+const EXPECT_AT: u8 = 7;
+
+/// Which of the fields that concern one connection there are, found in one pass: mostly one or none is.
+#[derive(Clone, Copy)]
+struct Present(u8);
+
+impl Present {
+    fn of(headers: &HeaderMap) -> Self {
+        let mut present = 0;
+        for name in headers.keys() {
+            let at = match *name {
+                CONNECTION => CONNECTION_AT,
+                TE => TE_AT,
+                UPGRADE => UPGRADE_AT,
+                TRANSFER_ENCODING => TRANSFER_ENCODING_AT,
+                EXPECT => EXPECT_AT,
+                _ => match name.as_str() {
+                    "proxy-connection" => 3,
+                    "keep-alive" => 4,
+                    "http2-settings" => 5,
+                    _ => continue,
+                },
+            };
+            present |= 1 << at;
+        }
+        Self(present)
+    }
+
+    fn has(self, at: u8) -> bool {
+        self.0 & (1 << at) != 0
+    }
+
+    /// Removes what is of the hop alone.
+    fn strip(self, headers: &mut HeaderMap) {
+        if self.has(CONNECTION_AT) {
+            let named: Vec<HeaderName> = tokens(headers, &CONNECTION)
+                // Mostly there is nothing else, and these name no field but one that is removed anyway.
+                .filter(|token| !token.eq_ignore_ascii_case(b"keep-alive") && *token != b"close")
+                .filter_map(|token| HeaderName::from_bytes(token).ok())
+                // What frames and addresses the message is not the client's to take away.
+                .filter(|name| !matches!(*name, HOST | CONTENT_LENGTH | TRANSFER_ENCODING))
+                .collect();
+            for name in named {
+                headers.remove(name);
+            }
+        }
+        for (at, name) in (0..).zip(&HOP_BY_HOP) {
+            if self.has(at) {
+                headers.remove(name);
+            }
+        }
     }
 }
 
@@ -86,9 +145,15 @@ pub(crate) struct Client<'a> {
     /// The port it reached.
     pub(crate) port: Port,
     /// As it wrote it.
-    pub(crate) host: &'a str,
+    pub(crate) host: &'a HeaderValue,
     /// Whether a trusted peer stands between, whose own address follows the client's.
     pub(crate) behind: Option<IpAddr>,
+}
+
+impl Client<'_> {
+    fn scheme(&self) -> HeaderValue {
+        HeaderValue::from_static(if self.is_tls { "https" } else { "http" })
+    }
 }
 
 /// Replaces whatever the client says about itself by what the proxy knows. What a trusted peer says is kept, and its
@@ -99,51 +164,59 @@ pub(crate) fn set_forwarded(headers: &mut HeaderMap, client: &Client<'_>) {
     }
     let claimed: Vec<HeaderName> = headers
         .keys()
-        .filter(|name| is_claim(name.as_str()))
+        .filter(|name| **name == FORWARDED || is_claim(name.as_str()))
         .cloned()
         .collect();
     for name in claimed {
         headers.remove(name);
     }
-    headers.remove(FORWARDED);
-    let mut set = |name: &'static str, value: String| {
-        if let Ok(value) = HeaderValue::try_from(value) {
-            headers.insert(HeaderName::from_static(name), value);
-        }
-    };
-    set("x-forwarded-for", client.address.to_string());
-    set(
-        "x-forwarded-proto",
-        if client.is_tls { "https" } else { "http" }.to_owned(),
-    );
-    set("x-forwarded-port", client.port.to_string());
+    headers.insert(&FORWARDED_FOR, text(client.address));
+    headers.insert(&FORWARDED_PROTO, client.scheme());
+    headers.insert(&FORWARDED_PORT, client.port.get().into());
     if !client.host.is_empty() {
-        set("x-forwarded-host", client.host.to_owned());
+        headers.insert(&FORWARDED_HOST, client.host.clone());
     }
+}
+
+static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+static FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+static FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+static FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// An address as a value.
+fn text(address: IpAddr) -> HeaderValue {
+    // Written for every request, so without the machinery of `format!` for nearly all of them.
+    let IpAddr::V4(address) = address else {
+        return HeaderValue::try_from(address.to_string()).unwrap_or_else(|_| HeaderValue::from_static(""));
+    };
+    let (mut text, mut end) = ([b'.'; 15], 0);
+    for (place, byte) in address.octets().into_iter().enumerate() {
+        end += usize::from(place > 0);
+        for (digit, from) in [(byte / 100, 100), (byte / 10 % 10, 10), (byte % 10, 0)] {
+            if byte >= from {
+                text[end] = b'0' + digit;
+                end += 1;
+            }
+        }
+    }
+    HeaderValue::from_bytes(&text[..end]).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
 /// Adds what the trusted peer left out.
 fn add_forwarded(headers: &mut HeaderMap, client: &Client<'_>, peer: IpAddr) {
-    static FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-    let said: Vec<&[u8]> = headers.get_all(&FOR).iter().map(HeaderValue::as_bytes).collect();
-    let peer = peer.to_string();
-    let all: Vec<&[u8]> = said.into_iter().chain([peer.as_bytes()]).collect();
+    let said = headers.get_all(&FORWARDED_FOR).iter().map(HeaderValue::as_bytes);
+    let peer = text(peer);
+    let all: Vec<&[u8]> = said.chain([peer.as_bytes()]).collect();
     if let Ok(all) = HeaderValue::from_bytes(&all.join(&b", "[..])) {
-        headers.insert(&FOR, all);
+        headers.insert(&FORWARDED_FOR, all);
     }
-    let mut add = |name: &'static str, value: String| {
-        let name = HeaderName::from_static(name);
-        if let (false, Ok(value)) = (headers.contains_key(&name), HeaderValue::try_from(value)) {
-            headers.insert(name, value);
-        }
+    let mut add = |name, value| {
+        headers.entry(name).or_insert(value);
     };
-    add(
-        "x-forwarded-proto",
-        if client.is_tls { "https" } else { "http" }.to_owned(),
-    );
-    add("x-forwarded-port", client.port.to_string());
+    add(&FORWARDED_PROTO, client.scheme());
+    add(&FORWARDED_PORT, client.port.get().into());
     if !client.host.is_empty() {
-        add("x-forwarded-host", client.host.to_owned());
+        add(&FORWARDED_HOST, client.host.clone());
     }
     // CGI would make a variable of it (CVE-2016-5385); nobody in between has a use for it.
     headers.remove("proxy");
@@ -165,7 +238,8 @@ pub(crate) fn set_certificate(headers: &mut HeaderMap, fields: &[(HeaderName, He
 }
 
 fn is_claim(name: &str) -> bool {
-    NOT_FROM_CLIENTS.iter().any(|claim| is_of_family(name, claim))
+    // Mostly this is all that is looked at.
+    name.starts_with(['x', 'p']) && NOT_FROM_CLIENTS.iter().any(|claim| is_of_family(name, claim))
 }
 
 /// Backends behind CGI cannot tell `_` from `-` in a name, so neither do we.
@@ -308,7 +382,7 @@ mod tests {
             address: "192.0.2.7".parse().unwrap(),
             is_tls: true,
             port: Port::HTTPS,
-            host: "Shop.example.com:8443",
+            host: &HeaderValue::from_static("Shop.example.com:8443"),
             behind: None,
         };
         set_forwarded(&mut headers, &client);
@@ -344,7 +418,7 @@ mod tests {
             address: "198.51.100.1".parse().unwrap(),
             is_tls: true,
             port: Port::HTTP,
-            host: "shop.example.com",
+            host: &HeaderValue::from_static("shop.example.com"),
             behind: Some("10.0.0.1".parse().unwrap()),
         };
         set_forwarded(&mut headers, &client);
@@ -358,6 +432,27 @@ mod tests {
             ("proxy", None),
         ] {
             assert_eq!(values(&headers, name), Vec::from_iter(want), "{name}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_written_as_it_always_is() {
+        for address in [
+            "0.0.0.0",
+            "255.255.255.255",
+            "1.10.100.9",
+            "99.101.200.110",
+            "fd00::1",
+        ] {
+            assert_eq!(text(address.parse().unwrap()), address);
+        }
+    }
+
+    /// A claim that begins otherwise would be looked for in vain.
+    #[test]
+    fn every_claim_is_looked_for() {
+        for claim in NOT_FROM_CLIENTS {
+            assert!(is_claim(&format!("{}x", claim)) || is_claim(claim), "{claim}");
         }
     }
 

@@ -7,22 +7,23 @@
 
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE};
-use http::uri::PathAndQuery;
-use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
+use http::request::Parts;
+use http::uri::Authority;
+use http::{Request, Response, StatusCode, Uri, Version};
 use http_body::Body;
+use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
 use portcullis_model::BackendVersion;
-use tokio::time::timeout_at;
+use tokio::time::{Instant, timeout_at};
 
 use crate::answer::{self, Failure};
 use crate::balance::LiveBackend;
-use crate::body::{Progress, RequestBody, Source, Unfinished};
+use crate::body::{RequestBody, Source, Unfinished};
 use crate::fields::Hop;
-use crate::http1::{self, NoAnswer};
+use crate::http1::{self, Broke, NoAnswer, Patience};
 use crate::pools::{ConnectError, Key, Lease, Sender};
 use crate::target::{LiveTarget, UnderWay};
 use crate::worker::Worker;
@@ -32,12 +33,11 @@ const TARGETS_TRIED: usize = 3;
 
 /// What a backend is asked.
 pub(crate) struct Ask {
-    pub(crate) method: Method,
-    pub(crate) target: PathAndQuery,
+    /// Without the fields of the client's hop; the target is path and query alone. Boxed, for it is handed on from one to
+    /// the next.
+    pub(crate) parts: Box<Parts>,
     /// Empty where the client named none.
-    pub(crate) authority: String,
-    /// Without the fields of the client's hop.
-    pub(crate) headers: HeaderMap,
+    pub(crate) authority: HeaderValue,
     pub(crate) hop: Hop,
     pub(crate) body: RequestBody,
 }
@@ -53,7 +53,7 @@ pub(crate) struct Answered {
 pub(crate) async fn forward(
     worker: &Worker,
     backend: &LiveBackend,
-    ask: Ask,
+    mut ask: Ask,
     stuck: Option<u64>,
 ) -> Result<Answered, Failure> {
     let limit = backend.timeout.unwrap_or(worker.settings.timeouts.answer);
@@ -65,7 +65,13 @@ pub(crate) async fn forward(
     let target = target.or_else(|| choose(worker, backend, &tried));
     let mut target = target.ok_or_else(|| no_target(worker, backend))?;
     let named = !ask.authority.is_empty();
-    let (mut request, authority) = outgoing(ask, backend);
+    prepare(&mut ask, backend);
+    let Ask {
+        mut parts,
+        authority,
+        mut body,
+        ..
+    } = ask;
     let mut fresh = false;
     loop {
         let under_way = UnderWay::to(target.clone());
@@ -86,19 +92,20 @@ pub(crate) async fn forward(
             }
         };
         if named {
-            address(&mut request, backend, &authority)?;
+            address(&mut parts, backend, &authority)?;
         } else {
-            address(&mut request, backend, &target.address.to_string())?;
+            let own = HeaderValue::try_from(target.address.to_string());
+            address(&mut parts, backend, &own.map_err(|_| answer::no_host())?)?;
         }
-        let again = if lease.is_reused && !fresh {
-            copy(&request)
-        } else {
-            None
-        };
-        let progress = request.body().progress();
+        let may_repeat = lease.is_reused && parts.method.is_idempotent() && body.is_empty();
+        // hyper takes the head along.
+        let copy = (may_repeat && !lease.sender.is_own()).then(|| parts.clone());
+        let progress = body.progress();
         lease.progress = Some(progress.clone());
-        match send(&mut lease.sender, request, &progress, limit).await {
+        let patience = Patience { limit, progress };
+        match send(&mut lease.sender, &mut parts, &mut body, &patience).await {
             Ok(response) => {
+                http1::take_back(std::mem::take(&mut parts.headers));
                 return Ok(Answered {
                     response,
                     under_way,
@@ -109,11 +116,8 @@ pub(crate) async fn forward(
                 let why = format!("{} did not answer within {limit:?}", backend.id);
                 return Err(Failure::new(StatusCode::GATEWAY_TIMEOUT, why));
             }
-            Err(Unsent::Broken {
-                request: unsent,
-                error,
-            }) => {
-                match progress.failed() {
+            Err(Unsent::Broken { is_whole, error }) => {
+                match patience.progress.failed() {
                     None => {}
                     Some(Unfinished::Stalled) => {
                         let why = "the body of the request did not arrive";
@@ -125,12 +129,11 @@ pub(crate) async fn forward(
                         return Err(Failure::new(StatusCode::BAD_REQUEST, why).closing());
                     }
                 }
-                let again = unsent
-                    .map(|request| *request)
-                    .or(again.filter(|_| !error.is_parse()));
-                match again {
-                    Some(again) if !fresh => request = again,
-                    _ => return Err(broken(backend, &error)),
+                if fresh || !(is_whole || may_repeat && !error.is_parse()) {
+                    return Err(broken(backend, &error));
+                }
+                if let Some(copy) = copy.filter(|_| !is_whole) {
+                    parts = copy;
                 }
                 worker.counters.retried();
                 fresh = true;
@@ -184,79 +187,62 @@ fn broken(backend: &LiveBackend, error: &Lost) -> Failure {
     )
 }
 
-/// The request as the backend's version of HTTP wants it, but for the authority, which may depend on the target.
-fn outgoing(ask: Ask, backend: &LiveBackend) -> (Request<RequestBody>, String) {
-    let mut request = Request::new(ask.body);
-    *request.method_mut() = ask.method;
-    *request.headers_mut() = ask.headers;
-    *request.uri_mut() = Uri::from(ask.target);
-    let size_is_unknown = !request.body().is_empty() && request.body().size_hint().exact().is_none();
-    let headers = request.headers_mut();
+/// Makes of the request what the backend's version of HTTP wants, but for the authority, which may depend on the target.
+fn prepare(ask: &mut Ask, backend: &LiveBackend) {
+    let Ask { parts, hop, body, .. } = ask;
+    // Of the client's connection.
+    parts.extensions.clear();
     match backend.protocol.version {
         BackendVersion::Http1 => {
+            let size_is_unknown = !body.is_empty() && body.size_hint().exact().is_none();
             // hyper would leave a GET's body out; said outright, it is sent.
-            if size_is_unknown && !headers.contains_key(CONTENT_LENGTH) {
-                headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+            if size_is_unknown && !parts.headers.contains_key(CONTENT_LENGTH) {
+                parts
+                    .headers
+                    .insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
             }
-            if let Some(protocol) = ask.hop.upgrade {
-                headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-                headers.insert(UPGRADE, protocol);
+            if let Some(protocol) = hop.upgrade.take() {
+                parts
+                    .headers
+                    .insert(CONNECTION, HeaderValue::from_static("upgrade"));
+                parts.headers.insert(UPGRADE, protocol);
             }
-            *request.version_mut() = Version::HTTP_11;
+            parts.version = Version::HTTP_11;
         }
         BackendVersion::Http2 | BackendVersion::Grpc => {
-            if ask.hop.trailers || backend.protocol.version == BackendVersion::Grpc {
-                headers.insert(TE, HeaderValue::from_static("trailers"));
+            if hop.trailers || backend.protocol.version == BackendVersion::Grpc {
+                parts.headers.insert(TE, HeaderValue::from_static("trailers"));
             }
-            headers.remove(HOST);
-            *request.version_mut() = Version::HTTP_2;
+            parts.headers.remove(HOST);
+            parts.version = Version::HTTP_2;
         }
     }
-    (request, ask.authority)
 }
 
 /// Writes the authority where the backend's version of HTTP looks for it.
-fn address(
-    request: &mut Request<RequestBody>,
-    backend: &LiveBackend,
-    authority: &str,
-) -> Result<(), Failure> {
-    let bad = || Failure::new(StatusCode::BAD_REQUEST, "the host cannot be passed on");
+fn address(parts: &mut Parts, backend: &LiveBackend, authority: &HeaderValue) -> Result<(), Failure> {
     if backend.protocol.version == BackendVersion::Http1 {
-        let value = HeaderValue::from_str(authority).map_err(|_| bad())?;
-        request.headers_mut().insert(HOST, value);
+        parts.headers.insert(HOST, authority.clone());
         return Ok(());
     }
-    let mut parts = request.uri().clone().into_parts();
-    parts.scheme = Some(if backend.protocol.tls {
+    let mut uri = parts.uri.clone().into_parts();
+    uri.scheme = Some(if backend.protocol.tls {
         http::uri::Scheme::HTTPS
     } else {
         http::uri::Scheme::HTTP
     });
-    parts.authority = Some(authority.parse().map_err(|_| bad())?);
-    *request.uri_mut() = Uri::from_parts(parts).map_err(|_| bad())?;
+    let authority = Authority::try_from(authority.as_bytes());
+    uri.authority = Some(authority.map_err(|_| answer::no_host())?);
+    parts.uri = Uri::from_parts(uri).map_err(|_| answer::no_host())?;
     Ok(())
-}
-
-/// The same request once more, if it has no body and may be repeated.
-fn copy(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
-    if !request.method().is_idempotent() || !request.body().is_empty() {
-        return None;
-    }
-    let mut copy = Request::new(RequestBody::empty());
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.version_mut() = request.version();
-    *copy.headers_mut() = request.headers().clone();
-    Some(copy)
 }
 
 /// Why a request that was to be sent has no answer.
 enum Unsent {
     Timeout,
-    /// With the request, where nothing of it was sent.
     Broken {
-        request: Option<Box<Request<RequestBody>>>,
+        /// Whether nothing of it was sent, and it is still there.
+        is_whole: bool,
         error: Lost,
     },
 }
@@ -267,7 +253,7 @@ enum Lost {
     #[error("{0}")]
     Hyper(#[source] hyper::Error),
     #[error("{0}")]
-    Own(#[source] NoAnswer),
+    Own(#[source] Broke),
 }
 
 impl Lost {
@@ -280,51 +266,66 @@ impl Lost {
     }
 }
 
-/// Sends, and waits for the head of the answer. The time starts anew with every piece of the request's body, and does
-/// not pass while the client is the one to wait for: that is the body's own timeout.
+/// Sends, and waits for the head of the answer. Of a request without a body, what our own engine sends stays there.
 async fn send(
     sender: &mut Sender,
-    request: Request<RequestBody>,
-    progress: &Rc<Progress>,
-    limit: Duration,
+    parts: &mut Parts,
+    body: &mut RequestBody,
+    patience: &Patience,
 ) -> Result<Response<Source>, Unsent> {
-    let answer = async {
-        let lost = |mut error: hyper::client::conn::TrySendError<Request<RequestBody>>| Unsent::Broken {
-            request: error.take_message().map(Box::new),
-            error: Lost::Hyper(error.into_error()),
-        };
-        match sender {
-            Sender::Http1(sender) => {
-                let answered = sender.try_send_request(request).await;
-                answered.map(|answer| answer.map(Source::from)).map_err(lost)
-            }
-            Sender::Http2(sender) => {
-                let answered = sender.try_send_request(request).await;
-                answered.map(|answer| answer.map(Source::from)).map_err(lost)
-            }
-            Sender::Own(link) => match http1::ask(link, request).await {
-                Ok(answer) => Ok(answer.map(Source::from)),
-                Err(error) => Err(Unsent::Broken {
-                    request: None,
-                    error: Lost::Own(error),
-                }),
-            },
+    match sender {
+        Sender::Own(link) => match http1::ask(link, parts, body, patience).await {
+            Ok(answer) => Ok(answer.map(Source::from)),
+            Err(NoAnswer::Timeout) => Err(Unsent::Timeout),
+            Err(NoAnswer::Broken(error)) => Err(Unsent::Broken {
+                is_whole: false,
+                error: Lost::Own(error),
+            }),
+        },
+        // Apart, so that requests by our own engine carry nothing of it along.
+        Sender::Http1(sender) => {
+            let answer = sender.try_send_request(taken(parts, body));
+            Box::pin(by_hyper(answer, parts, body, patience)).await
         }
-    };
-    let mut answer = pin!(answer);
-    let mut deadline = tokio::time::Instant::now() + limit;
-    loop {
-        if let Ok(answered) = timeout_at(deadline, answer.as_mut()).await {
-            return answered;
+        Sender::Http2(sender) => {
+            let answer = sender.try_send_request(taken(parts, body));
+            Box::pin(by_hyper(answer, parts, body, patience)).await
         }
-        let since = if progress.waits_on_client() {
-            deadline
-        } else {
-            progress.last()
-        };
-        if since + limit <= deadline {
-            return Err(Unsent::Timeout);
-        }
-        deadline = since + limit;
     }
+}
+
+fn taken(parts: &mut Parts, body: &mut RequestBody) -> Request<RequestBody> {
+    let empty = Request::new(()).into_parts().0;
+    let body = std::mem::replace(body, RequestBody::empty());
+    Request::from_parts(std::mem::replace(parts, empty), body)
+}
+
+/// The request is given back, where nothing of it was sent.
+async fn by_hyper(
+    answer: impl Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>>,
+    parts: &mut Parts,
+    body: &mut RequestBody,
+    patience: &Patience,
+) -> Result<Response<Source>, Unsent> {
+    let mut answer = pin!(answer);
+    let mut deadline = Instant::now() + patience.limit;
+    let answered = loop {
+        if let Ok(answered) = timeout_at(deadline, answer.as_mut()).await {
+            break answered;
+        }
+        deadline = patience.goes_on(deadline).ok_or(Unsent::Timeout)?;
+    };
+    answered
+        .map(|answer| answer.map(Source::from))
+        .map_err(|mut error| {
+            let unsent = error.take_message();
+            let is_whole = unsent.is_some();
+            if let Some(unsent) = unsent {
+                (*parts, *body) = unsent.into_parts();
+            }
+            Unsent::Broken {
+                is_whole,
+                error: Lost::Hyper(error.into_error()),
+            }
+        })
 }

@@ -14,10 +14,30 @@ use crate::answer::Failure;
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Asked {
     /// As written; empty where HTTP/1.0 or an empty `Host` says nothing.
-    pub(crate) authority: String,
-    /// In the form that rules see.
-    pub(crate) host: String,
+    pub(crate) authority: HeaderValue,
+    host: Host,
     pub(crate) port: Option<u16>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Host {
+    /// The first so many bytes of the authority.
+    Within(usize),
+    Apart(String),
+}
+
+impl Asked {
+    /// In the form that rules see.
+    pub(crate) fn host(&self) -> &str {
+        match &self.host {
+            Host::Within(length) => self.authority().get(..*length).unwrap_or_default(),
+            Host::Apart(host) => host,
+        }
+    }
+
+    pub(crate) fn authority(&self) -> &str {
+        self.authority.to_str().unwrap_or_default()
+    }
 }
 
 /// Reads whom the request asks. A target in absolute form goes before `Host`, and `:authority` must agree with it.
@@ -30,7 +50,7 @@ pub(crate) fn read(parts: &Parts) -> Result<Asked, Failure> {
         ));
     }
     let mut hosts = parts.headers.get_all(header::HOST).iter();
-    let host = hosts.next();
+    let host_field = hosts.next();
     if hosts.next().is_some() {
         return Err(bad("more than one Host"));
     }
@@ -43,9 +63,9 @@ pub(crate) fn read(parts: &Parts) -> Result<Asked, Failure> {
     {
         return Err(bad("more than one Content-Length"));
     }
-    let host = host.map(text).transpose()?;
+    let text = host_field.map(text).transpose()?;
     let named = parts.uri.authority().map(Authority::as_str);
-    if parts.version == Version::HTTP_11 && host.is_none() {
+    if parts.version == Version::HTTP_11 && text.is_none() {
         return Err(bad("no Host"));
     }
     if named.is_some() && parts.version <= Version::HTTP_11 && parts.uri.scheme().is_none() {
@@ -59,22 +79,56 @@ pub(crate) fn read(parts: &Parts) -> Result<Asked, Failure> {
         return Err(bad("the scheme is neither http nor https"));
     }
     if parts.version == Version::HTTP_2
-        && let (Some(host), Some(named)) = (host, named)
+        && let (Some(host), Some(named)) = (text, named)
         && !host.eq_ignore_ascii_case(named)
     {
         return Err(bad("Host and :authority differ"));
     }
-    let authority = named.or(host).unwrap_or_default();
+    let authority = named.or(text).unwrap_or_default();
+    let (host, port) = match plain(authority) {
+        Some((length, port)) => (Host::Within(length), port),
+        None => {
+            let (host, port) = careful(authority)?;
+            (Host::Apart(host), port)
+        }
+    };
+    let authority = match (named, host_field) {
+        (None, Some(field)) => field.clone(),
+        (_, _) => HeaderValue::from_str(authority).map_err(|_| bad(NO_HOST))?,
+    };
+    Ok(Asked {
+        authority,
+        host,
+        port,
+    })
+}
+
+/// How long the host is, and the port, of what nearly every client sends: a name in lower case, or an address of IPv4.
+fn plain(authority: &str) -> Option<(usize, Option<u16>)> {
+    let is_plain = |b: u8| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.');
+    let end = authority.bytes().position(|b| !is_plain(b));
+    let (host, port) = match end {
+        None => (authority, None),
+        Some(end) => {
+            let (host, port) = authority.split_at(end);
+            let digits = port.strip_prefix(':')?;
+            // `parse` would take a sign.
+            if !digits.bytes().all(|b| b.is_ascii_digit()) {
+                return None;
+            }
+            (host, Some(digits.parse().ok()?))
+        }
+    };
+    let length = host.strip_suffix('.').unwrap_or(host).len();
+    (!host.is_empty()).then_some((length, port))
+}
+
+/// The same of whatever an authority may be.
+fn careful(authority: &str) -> Result<(String, Option<u16>), Failure> {
     if authority.is_empty() {
-        return Ok(Asked {
-            authority: String::new(),
-            host: String::new(),
-            port: None,
-        });
+        return Ok((String::new(), None));
     }
-    let parsed: Authority = authority
-        .parse()
-        .map_err(|_| bad("Host is not a host with an optional port"))?;
+    let parsed: Authority = authority.parse().map_err(|_| bad(NO_HOST))?;
     if authority.contains('@') {
         return Err(bad("Host holds user information"));
     }
@@ -83,17 +137,13 @@ pub(crate) fn read(parts: &Parts) -> Result<Asked, Failure> {
     if !digits.is_empty() && (digits.len() == port.len() || digits.parse::<u16>().is_err()) {
         return Err(bad("Host holds a port that is none"));
     }
-    Ok(Asked {
-        host: host::normalize(authority),
-        port: parsed.port_u16(),
-        authority: authority.to_owned(),
-    })
+    Ok((host::normalize(authority), parsed.port_u16()))
 }
 
+const NO_HOST: &str = "Host is not a host with an optional port";
+
 fn text(value: &HeaderValue) -> Result<&str, Failure> {
-    value
-        .to_str()
-        .map_err(|_| bad("Host is not a host with an optional port"))
+    value.to_str().map_err(|_| bad(NO_HOST))
 }
 
 fn bad(why: &'static str) -> Failure {
@@ -159,9 +209,21 @@ mod tests {
             let got = read(&request.body(()).unwrap().into_parts().0);
             let got = got
                 .as_ref()
-                .map(|a| (a.host.as_str(), a.port))
+                .map(|a| (a.host(), a.port))
                 .map_err(|f| f.status.as_u16());
             assert_eq!(got, want, "{version:?} {uri} {hosts:?}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_plain_host_is_read_as_any_other(
+            authority in "[a-z0-9.:-]{0,12}|[a-zA-Z0-9.:@%+_-]{0,8}|[a-z]{1,3}:[0-9+-]{0,7}|[0-9.]{1,9}",
+        ) {
+            if let Some((length, port)) = plain(&authority) {
+                let careful = careful(&authority).ok();
+                proptest::prop_assert_eq!(careful, Some((authority[..length].to_owned(), port)));
+            }
         }
     }
 

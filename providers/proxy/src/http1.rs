@@ -5,6 +5,7 @@
 //! type: a message is framed anew on each side, and what could be framed in two ways is refused.
 
 mod answer;
+mod buffers;
 mod chunks;
 mod decode;
 mod encode;
@@ -13,6 +14,8 @@ mod link;
 mod serve;
 mod wire;
 
-pub(crate) use link::{AnswerBody, Link, NoAnswer, ask};
+pub(crate) use buffers::take as take_buffer;
+pub(crate) use fields::take_back;
+pub(crate) use link::{AnswerBody, Broke, Link, NoAnswer, Patience, ask};
 pub(crate) use serve::{Ending, serve};
 pub(crate) use wire::{Body, Detached, Stream};

@@ -87,6 +87,7 @@ mod settings;
 mod tls;
 
 mod activity;
+mod alarm;
 mod connection;
 mod framing;
 mod guarded;

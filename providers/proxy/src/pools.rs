@@ -150,6 +150,12 @@ pub(crate) enum Sender {
     Http2(http2::SendRequest<RequestBody>),
 }
 
+impl Sender {
+    pub(crate) fn is_own(&self) -> bool {
+        matches!(self, Self::Own(_))
+    }
+}
+
 /// A stream under way on an HTTP/2 connection.
 struct Stream(Rc<Streams>);
 

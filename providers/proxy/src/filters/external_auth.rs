@@ -9,7 +9,7 @@ use http::header::{
     ACCEPT_ENCODING, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE,
 };
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use http_body::Body as _;
 use portcullis_model as model;
 use portcullis_model::BackendVersion;
@@ -95,11 +95,12 @@ impl ExternalAuth {
             let value = HeaderValue::from_str(value).map_err(|_| unasked("the URL cannot be passed on"))?;
             headers.insert(HeaderName::from_static(name), value);
         }
+        let mut parts = Request::new(()).into_parts().0;
+        parts.uri = self.path.clone().into();
+        parts.headers = headers;
         let ask = Ask {
-            method: Method::GET,
-            target: self.path.clone(),
-            authority: String::new(),
-            headers,
+            parts: Box::new(parts),
+            authority: HeaderValue::from_static(""),
             hop: fields::Hop::default(),
             body: RequestBody::empty(),
         };

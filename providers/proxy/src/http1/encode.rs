@@ -12,6 +12,7 @@ use http::{Method, StatusCode, Version};
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimePrinter;
 
+use super::buffers;
 use super::chunks::{length_of, only_trailers};
 use super::decode::number;
 
@@ -19,8 +20,6 @@ use super::decode::number;
 const COPIED: usize = 4096;
 /// With so much to be sent, no more of a body is asked for.
 const ENOUGH: usize = 128 * 1024;
-/// Room for most heads, with a small body.
-const ROOM: usize = 1024;
 /// Pieces given to the kernel at once.
 pub(super) const SLICES: usize = 16;
 
@@ -82,6 +81,12 @@ pub(crate) struct Out {
 #[error("the body is not as long as its head says")]
 pub(crate) struct WrongLength;
 
+impl Drop for Out {
+    fn drop(&mut self) {
+        buffers::give_back(std::mem::take(&mut self.tail));
+    }
+}
+
 impl Out {
     /// The head of an answer; `closes` says whether it is the last on its connection.
     pub(crate) fn head(
@@ -91,7 +96,7 @@ impl Out {
         framed: Framed,
         closes: bool,
     ) -> Self {
-        let mut tail = BytesMut::with_capacity(ROOM);
+        let mut tail = buffers::take();
         let is_old = asked.version == Version::HTTP_10;
         tail.extend_from_slice(if is_old { b"HTTP/1.0 " } else { b"HTTP/1.1 " });
         tail.extend_from_slice(status.as_str().as_bytes());
@@ -134,7 +139,7 @@ impl Out {
 
     /// The head of a request.
     pub(super) fn request(method: &Method, target: &str, fields: &HeaderMap, framed: Framed) -> Self {
-        let mut tail = BytesMut::with_capacity(ROOM);
+        let mut tail = buffers::take();
         tail.extend_from_slice(method.as_str().as_bytes());
         tail.extend_from_slice(b" ");
         tail.extend_from_slice(target.as_bytes());
@@ -232,13 +237,21 @@ impl Out {
             count -= first.len();
             self.pieces.pop_front();
         }
-        self.tail.advance(count.min(self.tail.len()));
+        if count < self.tail.len() {
+            self.tail.advance(count);
+        } else {
+            self.tail.clear();
+        }
     }
 }
 
 fn framing(to: &mut BytesMut, framed: Framed) {
     match framed {
-        Framed::Length(length) => field(to, "content-length", length.to_string().as_bytes()),
+        Framed::Length(length) => {
+            use std::fmt::Write as _;
+            // Memory is all that could lack.
+            let _ = write!(to, "content-length: {length}\r\n");
+        }
         Framed::Chunked => field(to, "transfer-encoding", b"chunked"),
         Framed::Nothing | Framed::Close => {}
     }

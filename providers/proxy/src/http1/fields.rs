@@ -1,9 +1,11 @@
 //! The bytes of a head in, where it ends and the fields in it out. Sans-io.
 
+use std::cell::RefCell;
 use std::mem::MaybeUninit;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{HeaderMap, HeaderName, HeaderValue};
+use memchr::memchr;
 
 use super::decode::Refused;
 
@@ -12,11 +14,11 @@ pub(super) const MOST: usize = 100;
 
 /// The length of the first line, without its end; `None` where the end has not come.
 pub(super) fn line(input: &[u8]) -> Result<Option<usize>, Refused> {
-    let Some(feed) = input.iter().position(|b| *b == b'\n') else {
+    let Some(feed) = memchr(b'\n', input) else {
         return Ok(None);
     };
     match input[..feed].split_last() {
-        Some((b'\r', line)) if !line.contains(&b'\r') => Ok(Some(feed - 1)),
+        Some((b'\r', line)) if memchr(b'\r', line).is_none() => Ok(Some(feed - 1)),
         Some(_) | None => Err(Refused::Malformed),
     }
 }
@@ -53,7 +55,8 @@ pub(super) fn parse(section: &Bytes) -> Result<HeaderMap, Refused> {
 
 /// Parsed fields as values that share the section's memory.
 pub(super) fn map(section: &Bytes, parsed: &[httparse::Header<'_>]) -> Result<HeaderMap, Refused> {
-    let mut fields = HeaderMap::with_capacity(parsed.len() + ROOM);
+    let mut fields = empty();
+    fields.reserve(parsed.len());
     for field in parsed {
         let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Refused::Malformed)?;
         let value = section.slice_ref(trim(field.value));
@@ -63,8 +66,35 @@ pub(super) fn map(section: &Bytes, parsed: &[httparse::Header<'_>]) -> Result<He
     Ok(fields)
 }
 
-/// For the fields that the proxy adds, so that the map does not grow for them.
-const ROOM: usize = 8;
+/// Fields that a spare map has room for: more than most messages have, with what the proxy adds.
+const ROOM: usize = 24;
+/// Maps that a thread keeps for the next message.
+const SPARE: usize = 32;
+
+thread_local! {
+    /// The memory of a map is asked for in large pieces, and every message has two of them.
+    static SPARES: RefCell<Vec<HeaderMap>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A map with room.
+fn empty() -> HeaderMap {
+    let spare = SPARES.with_borrow_mut(Vec::pop);
+    spare.unwrap_or_else(|| HeaderMap::with_capacity(ROOM))
+}
+
+/// Takes back a map that is not needed any more.
+pub(crate) fn take_back(mut fields: HeaderMap) {
+    // One that has grown is no spare, nor is one that never had room.
+    if !(ROOM..=2 * ROOM).contains(&fields.capacity()) {
+        return;
+    }
+    fields.clear();
+    SPARES.with_borrow_mut(|spares| {
+        if spares.len() < SPARE {
+            spares.push(fields);
+        }
+    });
+}
 
 /// Memory for fields that httparse fills.
 pub(super) fn uninit<'a>() -> [MaybeUninit<httparse::Header<'a>>; MOST] {

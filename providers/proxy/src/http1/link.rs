@@ -7,19 +7,24 @@ use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::header::CONTENT_LENGTH;
-use http::{Method, Request, Response};
+use http::request::Parts;
+use http::{Method, Response};
 use http_body::{Body as _, Frame, SizeHint};
 use tokio::io::{AsyncRead, ReadBuf};
+use tokio::time::Instant;
 
 use super::answer::{Piece, Reader};
+use super::buffers;
 use super::chunks::only_trailers;
 use super::decode::number;
 use super::encode::{Framed, Out};
 use super::wire::{BODY_READ, Broken, Detached, Stream, poll_fill, poll_send};
-use crate::body::{BodyError, RequestBody};
+use crate::alarm::Alarm;
+use crate::body::{BodyError, Progress, RequestBody};
 
 /// A connection to a backend, with at most one request on it.
 pub(crate) struct Link {
@@ -38,6 +43,8 @@ pub(crate) struct Link {
     /// Why no more can be sent; the answer may come all the same.
     unsent: Option<BodyError>,
     has_ended: bool,
+    /// When the answer must have begun.
+    alarm: Option<Alarm>,
 }
 
 impl fmt::Debug for Link {
@@ -49,14 +56,41 @@ impl fmt::Debug for Link {
 }
 
 /// Why there is no answer.
+#[derive(Debug)]
+pub(crate) enum NoAnswer {
+    Timeout,
+    /// Some of the request, or all, was sent.
+    Broken(Broke),
+}
+
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub(crate) struct NoAnswer(#[source] BodyError);
+pub(crate) struct Broke(#[source] BodyError);
 
-impl NoAnswer {
+impl Broke {
     /// Whether the backend has answered, but with no HTTP.
     pub(crate) fn is_parse(&self) -> bool {
         matches!(self.0.downcast_ref(), Some(Broken::Refused(_)))
+    }
+}
+
+/// How long an answer is waited for: the time starts anew with every piece of the request's body, and does not pass while the
+/// client is the one to wait for.
+#[derive(Debug)]
+pub(crate) struct Patience {
+    pub(crate) limit: Duration,
+    pub(crate) progress: Rc<Progress>,
+}
+
+impl Patience {
+    /// When it ends, if it does not now; `deadline` is when it was last thought to.
+    pub(crate) fn goes_on(&self, deadline: Instant) -> Option<Instant> {
+        let since = if self.progress.waits_on_client() {
+            deadline
+        } else {
+            self.progress.last()
+        };
+        Some(since + self.limit).filter(|end| *end > deadline)
     }
 }
 
@@ -73,6 +107,7 @@ impl Link {
             ahead: BODY_READ[0],
             unsent: None,
             has_ended: false,
+            alarm: None,
         }
     }
 
@@ -88,7 +123,11 @@ impl Link {
 
     /// Gives memory back while nobody uses it.
     pub(crate) fn rest(&mut self) {
-        self.input = BytesMut::new();
+        let input = std::mem::take(&mut self.input);
+        // One that large pieces were read into is no spare.
+        if self.ahead == BODY_READ[0] {
+            buffers::give_back(input);
+        }
         self.ahead = BODY_READ[0];
     }
 
@@ -103,10 +142,10 @@ impl Link {
         self.has_ended
     }
 
-    fn begin(&mut self, request: Request<RequestBody>) {
+    /// Takes the body along, if there is one.
+    fn begin(&mut self, head: &Parts, body: &mut RequestBody, limit: Duration) {
         self.turn += 1;
-        let (parts, body) = request.into_parts();
-        let given = parts
+        let given = head
             .headers
             .get(CONTENT_LENGTH)
             .and_then(|value| number(value.as_bytes()));
@@ -118,13 +157,20 @@ impl Link {
                 .or(body.size_hint().exact())
                 .map_or(Framed::Chunked, Framed::Length)
         };
-        let target = parts
+        let target = head
             .uri
             .path_and_query()
             .map_or("/", http::uri::PathAndQuery::as_str);
-        self.out = Some(Out::request(&parts.method, target, &parts.headers, framed));
-        self.body = Some(body).filter(|body| !body.is_empty());
-        self.reader = Reader::new(self.longest, parts.method == Method::HEAD);
+        self.out = Some(Out::request(&head.method, target, &head.headers, framed));
+        self.reader = Reader::new(self.longest, head.method == Method::HEAD);
+        if !body.is_empty() {
+            self.body = Some(std::mem::replace(body, RequestBody::empty()));
+        }
+        let until = Instant::now() + limit;
+        match &mut self.alarm {
+            Some(alarm) => alarm.set(until),
+            None => self.alarm = Some(Alarm::new(until)),
+        }
     }
 
     /// Sends as much as can be sent now.
@@ -155,18 +201,25 @@ impl Link {
         Poll::Ready(())
     }
 
-    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<http::response::Parts, NoAnswer>> {
+    fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        patience: &Patience,
+    ) -> Poll<Result<http::response::Parts, NoAnswer>> {
         let _ = self.poll_sending(cx);
         loop {
             match self.reader.head(&mut self.input) {
                 Ok(Some(parts)) => return Poll::Ready(Ok(parts)),
                 Ok(None) => {}
-                Err(refused) => return Poll::Ready(Err(NoAnswer(Broken::Refused(refused).into()))),
+                Err(refused) => {
+                    return Poll::Ready(Err(NoAnswer::Broken(Broke(Broken::Refused(refused).into()))));
+                }
             }
             // A body that broke off is told at once; for a connection that takes no more, the answer is looked for first.
             let filled = self.poll_fill(cx);
             if filled.is_pending() && self.unsent.is_none() {
-                return Poll::Pending;
+                ready!(self.poll_late(cx, patience));
+                return Poll::Ready(Err(NoAnswer::Timeout));
             }
             let filled = match filled {
                 Poll::Ready(filled) => filled,
@@ -178,7 +231,21 @@ impl Link {
                 Err(error) => self.unsent.take().unwrap_or_else(|| error.into()),
             };
             self.has_ended = true;
-            return Poll::Ready(Err(NoAnswer(error)));
+            return Poll::Ready(Err(NoAnswer::Broken(Broke(error))));
+        }
+    }
+
+    /// Ready once the answer has been waited for too long.
+    fn poll_late(&mut self, cx: &mut Context<'_>, patience: &Patience) -> Poll<()> {
+        let Some(alarm) = &mut self.alarm else {
+            return Poll::Ready(());
+        };
+        loop {
+            ready!(alarm.poll(cx));
+            match patience.goes_on(alarm.until()) {
+                Some(until) => alarm.set(until),
+                None => return Poll::Ready(()),
+            }
         }
     }
 
@@ -237,10 +304,12 @@ fn fill(out: &mut Out, body: &mut Option<RequestBody>, cx: &mut Context<'_>) -> 
 /// Sends a request; the head of its answer.
 pub(crate) async fn ask(
     link: &Rc<RefCell<Link>>,
-    request: Request<RequestBody>,
+    head: &Parts,
+    body: &mut RequestBody,
+    patience: &Patience,
 ) -> Result<Response<AnswerBody>, NoAnswer> {
-    link.borrow_mut().begin(request);
-    let parts = poll_fn(|cx| link.borrow_mut().poll_head(cx)).await?;
+    link.borrow_mut().begin(head, body, patience.limit);
+    let parts = poll_fn(|cx| link.borrow_mut().poll_head(cx, patience)).await?;
     let turn = link.borrow().turn;
     let link = link.clone();
     Ok(Response::from_parts(parts, AnswerBody { link, turn }))

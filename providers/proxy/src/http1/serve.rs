@@ -6,7 +6,7 @@
 
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::header::{CONNECTION, EXPECT, HeaderMap, UPGRADE};
 use http::request::Parts;
-use http::{Request, Response, StatusCode, Version};
+use http::{Response, StatusCode, Version};
 use http_body::Body as _;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep, timeout};
@@ -22,6 +22,7 @@ use tokio::time::{Instant, Sleep, timeout};
 use super::decode::{Event, Length, Refused};
 use super::encode::{Asked, Framed, Out, asked};
 use super::wire::{Body, Broken, Stream, Wire};
+use crate::alarm::Alarm;
 use crate::body::{BodyError, RequestBody, ResponseBody};
 use crate::exchange::{Peer, exchange};
 use crate::mutual::Shown;
@@ -71,7 +72,8 @@ pub(crate) async fn serve<F: Future<Output = ()>>(
             asked: asked(&parts.method, parts.version, &parts.headers),
             keeps: keeps(&parts),
         };
-        match call.answer(parts, length, peer, &shown, &waiting).await? {
+        // Boxed: a connection that waits takes no memory for it.
+        match Box::pin(call.answer(parts, length, peer, &shown, &waiting)).await? {
             After::Next => {}
             After::Switched(tell) => {
                 // Its body was empty, and nobody else holds it.
@@ -99,9 +101,7 @@ struct Waiting<F> {
     aged: Option<Instant>,
     is_ending: bool,
     /// When the next head must have come.
-    until: Instant,
-    /// Fires at `until` or before: it is not moved with every request.
-    timer: Option<Pin<Box<Sleep>>>,
+    alarm: Alarm,
     age: Option<Pin<Box<Sleep>>>,
 }
 
@@ -112,15 +112,15 @@ impl<F: Future<Output = ()>> Waiting<F> {
             aged: ending.aged,
             drained: Box::pin(ending.drained),
             is_ending: false,
-            until: Instant::now() + worker.settings.timeouts.head,
-            timer: None,
+            alarm: Alarm::new(Instant::now() + worker.settings.timeouts.head),
             worker,
         }
     }
 
     /// The last answer is sent.
     fn again(&mut self) {
-        self.until = Instant::now() + self.worker.settings.timeouts.head;
+        self.alarm
+            .set(Instant::now() + self.worker.settings.timeouts.head);
     }
 
     /// The head of the next request; `None` where there is to be none.
@@ -135,20 +135,10 @@ impl<F: Future<Output = ()>> Waiting<F> {
         }
         if wire.is_untouched() && !self.is_ending && self.poll_ending(cx).is_ready() {
             // A request may be on its way.
-            self.until = self.until.min(Instant::now() + self.worker.patience());
-            self.timer = None;
+            let until = Instant::now() + self.worker.patience();
+            self.alarm.set(self.alarm.until().min(until));
         }
-        loop {
-            let until = self.until;
-            let timer = self
-                .timer
-                .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
-            std::task::ready!(timer.as_mut().poll(cx));
-            if Instant::now() >= self.until {
-                return Poll::Ready(Ok(None));
-            }
-            timer.as_mut().reset(self.until);
-        }
+        self.alarm.poll(cx).map(|()| Ok(None))
     }
 
     fn poll_ending(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -229,16 +219,11 @@ impl Call<'_> {
                 settings.limits.body_bytes,
             )
         };
-        let request = Request::from_parts(*parts, body);
-        // Boxed: a connection that waits takes no memory for it.
-        let exchange = Box::pin(exchange(
-            self.worker.clone(),
-            peer,
-            shown.clone(),
-            request,
-            client,
-        ));
-        let Some(response) = self.answered(exchange).await else {
+        let response = {
+            let exchange = exchange(self.worker.clone(), peer, shown.clone(), parts, body, client);
+            self.answered(pin!(exchange)).await
+        };
+        let Some(response) = response else {
             return Ok(After::Gone);
         };
         let (parts, body) = response.into_parts();
@@ -258,7 +243,7 @@ impl Call<'_> {
     /// The answer; `None` where the client goes before.
     async fn answered(
         &self,
-        mut exchange: Pin<Box<impl Future<Output = Response<ResponseBody>>>>,
+        mut exchange: Pin<&mut impl Future<Output = Response<ResponseBody>>>,
     ) -> Option<Response<ResponseBody>> {
         let most = self.worker.settings.limits.head_bytes;
         poll_fn(|cx| {
@@ -306,6 +291,7 @@ impl Call<'_> {
         let framed = Framed::of(self.asked, parts.status, &parts.headers, exact);
         closes |= framed == Framed::Close;
         let mut out = Out::head(self.asked, parts.status, &parts.headers, framed, closes);
+        super::fields::take_back(parts.headers);
         let limit = self.worker.settings.timeouts.body;
         let most = self.worker.settings.limits.head_bytes;
         let mut is_whole = framed == Framed::Nothing;

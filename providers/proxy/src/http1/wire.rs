@@ -13,12 +13,13 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
 
+use super::buffers;
 use super::decode::{Decoder, Event, Length, Refused};
 use super::encode::{Out, SLICES};
 use crate::resumed::Resumed;
 
-/// How much of a head is read at once; from the stack, so that a connection that waits holds no memory for it.
-const HEAD_READ: usize = 4096;
+/// How much is read at once of what nobody wants.
+const DISCARDED: usize = 4096;
 /// The least and the most of a body that is read at once.
 pub(super) const BODY_READ: [usize; 2] = [8 * 1024, 256 * 1024];
 
@@ -101,14 +102,8 @@ impl Wire {
     }
 
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if self.decoder.is_between() {
-            if self.input.is_empty() {
-                // Gives the memory back while the connection waits.
-                self.input = BytesMut::new();
-            }
-            return poll_fill(&mut self.stream, &mut self.input, None, cx);
-        }
-        poll_fill(&mut self.stream, &mut self.input, Some(&mut self.ahead), cx)
+        let ahead = (!self.decoder.is_between()).then_some(&mut self.ahead);
+        poll_fill(&mut self.stream, &mut self.input, ahead, cx)
     }
 
     /// Ready once the client has gone. What it sends meanwhile is kept, up to `most`.
@@ -147,6 +142,9 @@ impl Wire {
         self.turn += 1;
         self.owner = None;
         self.ahead = BODY_READ[0];
+        if self.input.is_empty() {
+            buffers::give_back(std::mem::take(&mut self.input));
+        }
     }
 
     /// Whether all of the request has been read.
@@ -177,7 +175,7 @@ impl Wire {
     /// Reads something to throw it away; how much.
     pub(super) fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         self.input.clear();
-        let mut bytes = [const { std::mem::MaybeUninit::uninit() }; HEAD_READ];
+        let mut bytes = [const { std::mem::MaybeUninit::uninit() }; DISCARDED];
         let mut buffer = ReadBuf::uninit(&mut bytes);
         ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
         Poll::Ready(Ok(buffer.filled().len()))
@@ -200,11 +198,23 @@ pub(super) fn poll_fill(
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<usize>> {
     let Some(ahead) = ahead else {
-        let mut bytes = [const { std::mem::MaybeUninit::uninit() }; HEAD_READ];
-        let mut buffer = ReadBuf::uninit(&mut bytes);
-        ready!(Pin::new(stream).poll_read(cx, &mut buffer))?;
-        input.extend_from_slice(buffer.filled());
-        return Poll::Ready(Ok(buffer.filled().len()));
+        // A connection that waits holds no memory for what may come.
+        let mut buffer = buffers::take();
+        let filled = pin!(stream.read_buf(&mut buffer)).poll(cx);
+        if let Poll::Ready(Ok(1..)) = filled
+            && input.is_empty()
+        {
+            std::mem::swap(input, &mut buffer);
+        } else {
+            input.extend_from_slice(&buffer);
+        }
+        buffers::give_back(buffer);
+        if filled.is_pending() && !input.is_empty() && input.capacity() >= buffers::ROOM / 2 {
+            // Nor more than has come of a head.
+            let come = BytesMut::from(&input[..]);
+            buffers::give_back(std::mem::replace(input, come));
+        }
+        return filled;
     };
     input.reserve(*ahead);
     let room = input.capacity() - input.len();
