@@ -24,6 +24,11 @@ impl Default for Activity {
 }
 
 impl Activity {
+    /// Whether a request is under way.
+    pub(crate) fn is_any(&self) -> bool {
+        self.open.get() > 0
+    }
+
     /// Ready once nothing has been under way for so long.
     pub(crate) async fn none_for(&self, limit: Duration) {
         loop {

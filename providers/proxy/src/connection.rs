@@ -30,6 +30,7 @@ use tracing::debug;
 use crate::activity::{Activity, Open};
 use crate::body::{RequestBody, ResponseBody};
 use crate::exchange::{Peer, exchange};
+use crate::gathered::gathered;
 use crate::guarded::Guarded;
 use crate::http1::{self, Stream};
 use crate::mutual::Shown;
@@ -257,16 +258,18 @@ where
             Ok::<_, Infallible>(response.map(|body| body.holding(open)))
         }
     });
+    let (io, sending) = gathered(io);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service));
+    let expects = || activity.is_any();
     tokio::select! {
-        ended = connection.as_mut() => return Ok(ended?),
+        ended = sending.drive(connection.as_mut(), expects) => return ended,
         () = drained(&worker) => {}
         () = activity.none_for(worker.settings.timeouts.head) => {}
         () = aged(&worker) => {}
     }
     // GOAWAY, and the streams under way go on.
     connection.as_mut().graceful_shutdown();
-    Ok(connection.await?)
+    sending.drive(connection.as_mut(), expects).await
 }
 
 async fn answer(

@@ -90,6 +90,7 @@ mod activity;
 mod alarm;
 mod connection;
 mod framing;
+mod gathered;
 mod guarded;
 mod handover;
 mod http1;
