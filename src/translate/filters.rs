@@ -5,6 +5,7 @@
 mod basic_auth;
 mod compression;
 mod cors;
+mod error_pages;
 mod external_auth;
 mod headers;
 mod rate_limit;
@@ -61,6 +62,7 @@ pub(super) fn read<'a>(
         request_headers: request_headers.given(),
         response_headers: response_headers.given(),
         compression: compression::read(part, problems).given(),
+        error_pages: error_pages::read(part, problems).given(),
     };
     match closed {
         Some(name) => Filtered::Closed(name),

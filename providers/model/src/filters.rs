@@ -3,6 +3,7 @@
 mod basic_auth;
 mod compression;
 mod cors;
+mod error_pages;
 mod external_auth;
 mod headers;
 mod rate_limit;
@@ -17,6 +18,7 @@ use crate::origin::Origin;
 pub use self::basic_auth::{BasicAuth, NotARealm};
 pub use self::compression::{Coding, Compression};
 pub use self::cors::{Cors, NotAnOrigin, WebOrigin, WebOrigins};
+pub use self::error_pages::{ErrorPage, ErrorPages, NotAPage};
 pub use self::external_auth::{ExternalAuth, NotAnAuthority};
 pub use self::headers::{Direction, HeaderChanges, HeaderText, NotAChange, is_trust};
 pub use self::rate_limit::{NotARateLimit, Period, RateLimit};
@@ -40,6 +42,8 @@ pub struct Filters {
     pub response_headers: Option<HeaderChanges>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compression: Option<Compression>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error_pages: Option<ErrorPages>,
 }
 
 /// What becomes of a rule where one of its filters cannot be had.
@@ -71,6 +75,7 @@ impl Filters {
             request_headers,
             response_headers,
             compression,
+            error_pages,
         } = self;
         let closed = |what, origin| Filter {
             what,
@@ -101,6 +106,9 @@ impl Filters {
         let compression = compression
             .as_ref()
             .map(|f| served("compress answers", &f.origin));
+        let error_pages = error_pages
+            .as_ref()
+            .map(|f| served("show pages for errors", &f.origin));
         [
             rate_limit,
             cors,
@@ -109,6 +117,7 @@ impl Filters {
             request_headers,
             response_headers,
             compression,
+            error_pages,
         ]
         .into_iter()
         .flatten()
@@ -135,6 +144,7 @@ impl fmt::Display for Filters {
             request_headers,
             response_headers,
             compression,
+            error_pages,
         } = self;
         let parts = [
             rate_limit.as_ref().map(RateLimit::to_string),
@@ -148,6 +158,7 @@ impl fmt::Display for Filters {
                 .as_ref()
                 .map(|changes| format!("response {changes}")),
             compression.as_ref().map(Compression::to_string),
+            error_pages.as_ref().map(ErrorPages::to_string),
         ];
         f.write_str(&parts.into_iter().flatten().collect::<Vec<_>>().join(", "))
     }

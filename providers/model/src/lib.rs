@@ -49,8 +49,8 @@ pub use balancer::{
 pub use condition::{Condition, HeaderName, Method, QueryMatch};
 pub use diff::{Difference, diff};
 pub use filters::{
-    BasicAuth, Coding, Compression, Cors, Direction, ExternalAuth, Filter, Filters, HeaderChanges,
-    HeaderText, Period, RateLimit, WebOrigin, WebOrigins, Without,
+    BasicAuth, Coding, Compression, Cors, Direction, ErrorPage, ErrorPages, ExternalAuth, Filter, Filters,
+    HeaderChanges, HeaderText, Period, RateLimit, WebOrigin, WebOrigins, Without,
 };
 pub use glob::Glob;
 pub use host::{HostMatch, HostName};

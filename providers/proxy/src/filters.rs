@@ -5,6 +5,7 @@
 pub(crate) mod basic_auth;
 pub(crate) mod compression;
 mod cors;
+mod error_pages;
 mod external_auth;
 mod headers;
 pub(crate) mod htpasswd;
@@ -22,6 +23,7 @@ use portcullis_model::{BackendId, Coding, Port};
 use self::basic_auth::BasicAuth;
 use self::compression::Compression;
 use self::cors::Cors;
+use self::error_pages::ErrorPages;
 use self::external_auth::ExternalAuth;
 use self::headers::Changes;
 use self::rate_limit::RateLimit;
@@ -43,6 +45,7 @@ pub(crate) struct Filters {
     request_headers: Option<Changes>,
     response_headers: Option<Changes>,
     compression: Option<Compression>,
+    error_pages: Option<ErrorPages>,
 }
 
 impl fmt::Display for Filters {
@@ -102,6 +105,7 @@ impl Filters {
             request_headers,
             response_headers,
             compression,
+            error_pages,
         } = &**filters;
         let changes = |asked: &Option<model::HeaderChanges>| match asked {
             None => Some(None),
@@ -115,6 +119,10 @@ impl Filters {
             None => None,
             Some(asked) => Some(ExternalAuth::new(asked, *backends.get(&asked.backend)?)?),
         };
+        let error_pages = match error_pages {
+            None => None,
+            Some(asked) => Some(ErrorPages::new(asked)?),
+        };
         Some(Self {
             asked: filters.clone(),
             rate_limit: rate_limit.as_ref().map(RateLimit::new),
@@ -124,6 +132,7 @@ impl Filters {
             request_headers: changes(request_headers)?,
             response_headers: changes(response_headers)?,
             compression: compression.as_ref().map(Compression::new),
+            error_pages,
         })
     }
 
@@ -190,6 +199,9 @@ impl Filters {
 
 impl After {
     pub(crate) fn finish(&self, response: &mut Response<ResponseBody>) {
+        if let Some(pages) = &self.filters.error_pages {
+            pages.finish(response);
+        }
         if let Some(compression) = &self.filters.compression {
             compression.finish(response, self.coding);
         }

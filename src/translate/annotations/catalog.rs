@@ -184,6 +184,8 @@ catalog! {
         "What is changed of the fields that backends see: JSON with `set` and `add`, from names to values, and `remove`, a list; nothing of framing, nor of who the client is.";
     "response-headers" Filter Ours Built "The same of every answer's fields.";
     "compression" Filter Ours Built "How answers are compressed for clients that take it: `br`, `zstd`, `gzip`, in order of preference.";
+    "error-pages" Filter Ours Built
+        "What is shown in place of errors, whoever answers with them: JSON, a list of `statuses`, such as `404` or `500-599`, `contentType` and `body`.";
 }
 
 /// The entry of a name without prefix.

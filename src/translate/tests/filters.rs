@@ -186,6 +186,15 @@ fn answers_are_compressed_as_asked_or_left_as_they_are() {
 }
 
 #[test]
+fn errors_are_shown_as_asked_or_as_they_are() {
+    let page = r#"[{"statuses":["404","500-599"],"contentType":"text/html","body":"<h1>Sorry</h1>"}]"#;
+    check(&[
+        (&[("error-pages", page)], "pages for 404 and 500-599", &[]),
+        (&[("error-pages", "/sorry.html")], "-", &[Code::AnnotationInvalid]),
+    ]);
+}
+
+#[test]
 fn fields_are_changed_as_asked_or_nobody_passes() {
     check(&[
         (

@@ -110,7 +110,7 @@ pub(super) fn may_be_told(name: &str) -> bool {
 }
 
 impl HeaderText {
-    fn parse(text: &str) -> Option<Self> {
+    pub(super) fn parse(text: &str) -> Option<Self> {
         let inner = |b: u8| b.is_ascii_graphic() || b == b' ' || b == b'\t';
         let fits = text.len() <= LONGEST && text.bytes().all(inner) && text.trim() == text;
         fits.then(|| Self(text.into()))

@@ -20,6 +20,7 @@ mod keeping;
 mod limits;
 mod mutual;
 mod observing;
+mod pages;
 mod passwords;
 mod proxied;
 mod rates;

@@ -9,7 +9,7 @@ use hyper::Request;
 use portcullis_model::{BasicAuth, Code, Filters, LoadBalancer, ObjectName, Problem, Sealed};
 use portcullis_proxy::{Handle, Material, ServedPorts, Server, ServerConfig, ServingState};
 
-use crate::balancer::{KeyPairs, backend, empty, filtered, origin, rule, to};
+use crate::balancer::{KeyPairs, backend, empty, engine, filtered, origin, rule, to};
 use crate::client::{Answer, Client, Sent};
 use crate::echo::Echo;
 
@@ -60,11 +60,12 @@ fn build(
 }
 
 fn serve(balancer: &LoadBalancer, users: &Users) -> (Handle, SocketAddr, Vec<Problem>) {
-    let server = Server::bind(&ServerConfig {
+    let mut config = ServerConfig {
         http: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
         ..ServerConfig::default()
-    })
-    .unwrap();
+    };
+    config.settings.http1_engine = engine();
+    let server = Server::bind(&config).unwrap();
     let address = server.http_addr().unwrap();
     let (state, problems) = build(balancer, users, None);
     (server.start(state).unwrap(), address, problems)

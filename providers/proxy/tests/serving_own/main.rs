@@ -39,6 +39,8 @@ mod limits;
 mod mutual;
 #[path = "../serving/observing.rs"]
 mod observing;
+#[path = "../serving/pages.rs"]
+mod pages;
 #[path = "../serving/passwords.rs"]
 mod passwords;
 #[path = "../serving/proxied.rs"]
