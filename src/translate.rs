@@ -6,7 +6,7 @@
 //! The way of the data: [`class`] says which Ingresses are one load balancer; `member` reads each and puts them in
 //! order; `reach`, `protection` and `standing` decide who gets to their rules, what stands before these and at which
 //! ports; `rules`, with `conditions`, `actions`, `auth`, `filters` and `backends`, drafts their rules; `ownership` takes away what
-//! belongs to another namespace; `defaults` and `certificates` complete the listeners; `precedence` makes one list of
+//! belongs to another namespace; `canary` gives canaries their share; `defaults` and `certificates` complete the listeners; `precedence` makes one list of
 //! all.
 
 mod actions;
@@ -15,6 +15,7 @@ pub mod annotations;
 mod auth;
 mod backends;
 mod bindings;
+mod canary;
 mod certificates;
 pub mod class;
 mod conditions;
@@ -98,6 +99,7 @@ fn balancer<'a>(
     let reach = reach::decide(parts, settings, problems);
     let mut protection = protection::decide(parts, settings, problems);
     let ports = standing::decide(parts, settings, problems);
+    let roles = canary::roles(parts, problems);
     let parts = &*parts;
     let semantics = parts[0].semantics;
     let endpoints = Endpoints::new(snapshot, settings.addresses, semantics);
@@ -126,6 +128,7 @@ fn balancer<'a>(
     for (part, drafts) in parts.iter().zip(&mut drafts) {
         owners.enforce(part, drafts, problems);
     }
+    canary::share(parts, &roles, &mut drafts, problems);
     let defaults = defaults::read(parts, &ports, &filtered, &owners, &mut backends, problems);
     let (certificates, key_pairs) = certificates::read(snapshot, parts, &drafts, &owners, problems);
     let listeners = listeners(

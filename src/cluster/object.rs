@@ -30,6 +30,8 @@ impl Meta {
     pub fn keeps_annotation(key: &str) -> bool {
         key.starts_with("alb.ingress.kubernetes.io/")
             || key.starts_with("portcullis.dev/")
+            // What is read of ingress-nginx's begins so; its snippets may be long.
+            || key.starts_with("nginx.ingress.kubernetes.io/canary")
             || key == "kubernetes.io/ingress.class"
             || key == "ingressclass.kubernetes.io/is-default-class"
     }

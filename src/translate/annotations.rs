@@ -17,6 +17,9 @@ use crate::cluster::object::{ClassParameters, Meta};
 pub const ALB: &str = "alb.ingress.kubernetes.io/";
 /// Ours, for what means the same on every provider; wins where both are written.
 pub const PORTABLE: &str = "portcullis.dev/";
+/// ingress-nginx's, of which those in [`catalog::NGINX`] are read under Kubernetes semantics alone: the incumbent of the
+/// other does not know them.
+pub const NGINX: &str = "nginx.ingress.kubernetes.io/";
 
 /// One annotation as written, or as the parameters of the class say it.
 #[derive(Clone, Copy, Debug)]
@@ -67,6 +70,8 @@ pub(super) struct Annotations<'a> {
     by_name: BTreeMap<&'a str, Written<'a>>,
     /// What the parameters of the class say; wins.
     by_class: BTreeMap<&'a str, Written<'a>>,
+    /// By ingress-nginx's names.
+    by_nginx: BTreeMap<&'a str, Written<'a>>,
 }
 
 impl<'a> Annotations<'a> {
@@ -90,11 +95,18 @@ impl<'a> Annotations<'a> {
                 }
             }
         }
+        let nginx = meta.annotations.iter().filter_map(|(key, value)| {
+            let name = key.strip_prefix(NGINX)?;
+            catalog::own_name(name)?;
+            let class = None;
+            Some((name, Written { key, value, class }))
+        });
         Self {
             kind,
             meta,
             by_name,
             by_class: BTreeMap::new(),
+            by_nginx: nginx.collect(),
         }
     }
 
@@ -119,6 +131,11 @@ impl<'a> Annotations<'a> {
 
     pub(super) fn get(&self, name: &str) -> Option<Written<'a>> {
         self.class(name).or_else(|| self.own(name))
+    }
+
+    /// What the object says by a name of ingress-nginx's.
+    pub(super) fn nginx(&self, name: &str) -> Option<Written<'a>> {
+        self.by_nginx.get(name).copied()
     }
 
     /// What the object itself says.
@@ -224,9 +241,19 @@ impl<'a> Annotations<'a> {
         parse: impl FnOnce(&str) -> Result<T, String>,
         problems: &mut Vec<Problem>,
     ) -> Setting<T> {
-        let Some(written) = self.get(name) else {
-            return Setting::Absent;
-        };
+        match self.get(name) {
+            Some(written) => self.read_written(written, parse, problems),
+            None => Setting::Absent,
+        }
+    }
+
+    /// The same of one that was found.
+    pub(super) fn read_written<T>(
+        &self,
+        written: Written<'_>,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+        problems: &mut Vec<Problem>,
+    ) -> Setting<T> {
         match parse(written.value) {
             Ok(value) => Setting::Given(value),
             Err(why) => {
@@ -238,13 +265,15 @@ impl<'a> Annotations<'a> {
 
     /// Takes away those that are not admitted; answers their names and where they stand.
     pub(super) fn withhold(&mut self, admits: impl Fn(&str) -> bool) -> Vec<(&'a str, Origin)> {
-        let all = self.by_name.iter();
+        let own = |name: &str| catalog::own_name(name).unwrap_or_default();
+        let nginx = self.by_nginx.iter().filter(|(name, _)| !admits(own(name)));
+        let all = self.by_name.iter().filter(|(name, _)| !admits(name));
         let withheld: Vec<_> = all
-            .filter(|(name, _)| !admits(name))
+            .chain(nginx)
             .map(|(name, written)| (*name, self.origin(*written)))
             .collect();
-        self.by_name
-            .retain(|name, _| !withheld.iter().any(|(own, _)| own == name));
+        self.by_name.retain(|name, _| admits(name));
+        self.by_nginx.retain(|name, _| admits(own(name)));
         withheld
     }
 

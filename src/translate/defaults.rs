@@ -40,6 +40,11 @@ pub(super) fn read<'a>(
             continue;
         };
         let at = part.origin("spec.defaultBackend");
+        if part.is_canary {
+            let message = "a canary has no default backend: it is left out";
+            problems.push(Problem::new(Code::SettingConflict, at, message));
+            continue;
+        }
         if !owners.may_have_default(part, problems) {
             continue;
         }
@@ -139,6 +144,7 @@ fn by_default(member: usize, port: Port, condition: Option<Condition>, answer: A
             piece: 0,
         },
         kind: PathKind::Default,
+        piece_of: None,
     }
 }
 

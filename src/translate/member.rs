@@ -46,6 +46,8 @@ pub(super) struct Part<'a> {
     pub(super) closed: BTreeSet<Port>,
     /// Why none of its rules may be served.
     pub(super) refusal: Option<&'static str>,
+    /// Whether its Services have but a share of others' rules.
+    pub(super) is_canary: bool,
     /// What another namespace has the say in.
     pub(super) foreign: Foreign<'a>,
 }
@@ -91,6 +93,14 @@ impl<'a> Part<'a> {
     /// Its annotations as far as the load balancer as a whole heeds them.
     pub(super) fn whole(&self) -> &Annotations<'a> {
         self.foreign.whole.as_deref().unwrap_or(&self.annotations)
+    }
+
+    /// What it says by a name of ingress-nginx's.
+    pub(super) fn nginx(&self, name: &str) -> Option<Written<'a>> {
+        match self.semantics {
+            Semantics::Kubernetes => self.annotations.nginx(name),
+            Semantics::AwsLoadBalancerController => None,
+        }
     }
 
     /// Its annotation of a listener, as far as the listener heeds it.
@@ -272,6 +282,7 @@ fn read_one<'a>(
         clients: ClientCertificates::Off,
         closed: BTreeSet::new(),
         refusal,
+        is_canary: false,
         foreign: Foreign::default(),
         annotations,
     }

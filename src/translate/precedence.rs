@@ -21,6 +21,8 @@ pub(super) struct Draft {
     pub(super) rule: Rule,
     pub(super) place: Written,
     pub(super) kind: PathKind,
+    /// Of a rule that a canary has a share of: how many conditions that one has.
+    pub(super) piece_of: Option<usize>,
 }
 
 /// Where a rule was written.
@@ -89,7 +91,7 @@ impl Precedence {
                     PathRank::of(draft.rule.paths.first())
                 }
             },
-            conditions: Reverse(draft.rule.conditions.len()),
+            conditions: Reverse(draft.piece_of.unwrap_or(draft.rule.conditions.len())),
             written: draft.place,
         }
     }

@@ -31,6 +31,9 @@ enum PathMeaning {
     Unknown,
 }
 
+/// Room for the rules that one becomes of which a canary has a share: at most five.
+const PIECES: usize = 8;
+
 /// What one Ingress adds.
 #[derive(Debug, Default)]
 pub(super) struct Drafts {
@@ -231,7 +234,7 @@ impl Reader<'_, '_> {
                 member: self.member,
                 rule,
                 path: place,
-                piece: piece * 2,
+                piece: piece * 2 * PIECES,
             };
             let rule = Rule {
                 hosts,
@@ -289,6 +292,7 @@ impl Reader<'_, '_> {
                     rule,
                     place: Written { piece, ..place },
                     kind,
+                    piece_of: None,
                 });
             }
         };
@@ -334,7 +338,7 @@ impl Reader<'_, '_> {
                 guarded.conditions.push(guard);
                 put(guarded, place.piece);
             }
-            put(answering(guarded, standing::turned_away()), place.piece + 1);
+            put(answering(guarded, standing::turned_away()), place.piece + PIECES);
         }
         put(
             Rule {

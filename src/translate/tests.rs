@@ -2,6 +2,7 @@
 
 mod auth;
 mod backends;
+mod canaries;
 mod classes;
 mod constraints;
 mod defaults;

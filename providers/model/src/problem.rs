@@ -80,6 +80,7 @@ codes! {
     HostNotAdmitted, User, "Use a host that the class grants to the namespace, or ask the operator to grant it.";
     RuleShadowed, User, "Remove one of the two; the first in order answers.";
     DefaultBackendConflict, User, "Keep one default backend; the first in order serves.";
+    CanaryAlone, User, "Give an Ingress of the same namespace and load balancer the same hosts and paths, or leave the annotation out.";
     PatternInvalid, User, "Correct the regular expression or glob.";
     ResourceBackendUnsupported, User, "Use a Service as the backend.";
     BackendMissing, User, "Name a Service as the backend.";

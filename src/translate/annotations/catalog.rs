@@ -186,6 +186,32 @@ catalog! {
     "compression" Filter Ours Built "How answers are compressed for clients that take it: `br`, `zstd`, `gzip`, in order of preference.";
     "error-pages" Filter Ours Built
         "What is shown in place of errors, whoever answers with them: JSON, a list of `statuses`, such as `404` or `500-599`, `contentType` and `body`.";
+    "canary" Filter Ours Built
+        "Whether the Ingress's Services are canaries: they get some of the requests of the Ingress of the namespace that has the same hosts and paths. All else is said there.";
+    "canary-by-header" Filter Ours Built
+        "Field of requests that decides first: `always` leads to the canary, `never` does not.";
+    "canary-by-header-value" Filter Ours Built "The value that leads to the canary, in place of `always`; none keeps from it.";
+    "canary-by-header-pattern" Filter Ours Built "The same as a regular expression that part of the value matches.";
+    "canary-by-cookie" Filter Ours Built "Cookie that decides next: `always` leads to the canary, `never` does not.";
+    "canary-weight" Filter Ours Built "Share of all other requests that the canary gets, 0 where absent.";
+    "canary-weight-total" Filter Ours Built "What the share is of; 100 where absent.";
+}
+
+/// Names of ingress-nginx's that are read, and ours that say the same. Source: ingress-nginx, Annotations.
+pub const NGINX: &[(&str, &str)] = &[
+    ("canary", "canary"),
+    ("canary-by-cookie", "canary-by-cookie"),
+    ("canary-by-header", "canary-by-header"),
+    ("canary-by-header-pattern", "canary-by-header-pattern"),
+    ("canary-by-header-value", "canary-by-header-value"),
+    ("canary-weight", "canary-weight"),
+    ("canary-weight-total", "canary-weight-total"),
+];
+
+/// Ours that says what one of ingress-nginx's does.
+pub fn own_name(nginx: &str) -> Option<&'static str> {
+    let known = NGINX.iter().find(|(name, _)| *name == nginx);
+    known.map(|(_, own)| *own)
 }
 
 /// The entry of a name without prefix.
@@ -207,6 +233,7 @@ pub(super) fn is_off(name: &str, value: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::object::Meta;
 
     #[test]
     fn names_are_unique_and_described() {
@@ -218,6 +245,15 @@ mod tests {
                 "{}",
                 known.name
             );
+        }
+    }
+
+    #[test]
+    fn what_is_read_of_ingress_nginx_is_ours_too() {
+        for (nginx, own) in NGINX {
+            assert!(find(own).is_some_and(Known::is_ours), "{nginx}: {own}");
+            let key = format!("{}{nginx}", crate::translate::annotations::NGINX);
+            assert!(Meta::keeps_annotation(&key), "{nginx}");
         }
     }
 

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use crate::translate::annotations::catalog::{ALL, Reach, Scope, Support};
+use crate::translate::annotations::catalog::{ALL, NGINX, Reach, Scope, Support};
 
 const OPENING: &str = "# Annotations
 
@@ -61,6 +61,12 @@ fn document() -> String {
             let means = known.means.replace('|', "\\|");
             writeln!(out, "| `{}{rest}` | {portable} | {means} | {state} |", known.name).unwrap();
         }
+    }
+    out.push_str(
+        "\n## Of ingress-nginx\n\nRead under `nginx.ingress.kubernetes.io/`, by Ingresses under Kubernetes semantics alone. Ours win where both are written.\n\n| annotation | ours |\n|---|---|\n",
+    );
+    for (nginx, own) in NGINX {
+        writeln!(out, "| `{nginx}` | `{own}` |").unwrap();
     }
     out
 }

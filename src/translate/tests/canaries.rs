@@ -1,0 +1,203 @@
+//! Ingresses with canaries beside them in, which Service gets which request out.
+
+use super::*;
+
+const PORTABLE: &str = "portcullis.dev/";
+const NGINX: &str = "nginx.ingress.kubernetes.io/";
+
+fn annotations(prefix: &str, pairs: &[(&str, &str)]) -> Value {
+    let mut all = json!({ "alb.ingress.kubernetes.io/group.name": "shop" });
+    for (name, value) in pairs {
+        all[format!("{prefix}{name}")] = json!(value);
+    }
+    all
+}
+
+/// `a.com/` leads to `stable`, beside a canary of these annotations.
+fn world(prefix: &str, canary: &[(&str, &str)]) -> World {
+    let rules = |service| json!({ "rules": [rule("a.com", json!([path("Prefix", "/", service)]))] });
+    with_services(World::new(), &["shop/stable", "shop/next"])
+        .aged("shop/web", 2, annotations("", &[]), rules("stable"))
+        .aged("shop/canary", 1, annotations(prefix, canary), rules("next"))
+}
+
+/// Who is asked, with the shares where there are several.
+fn asked(served: &Served, headers: &[(&str, &str)]) -> String {
+    let mut request = Request::get(Port::HTTP, "a.com", "/x");
+    let headers = headers.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned()));
+    request.headers = headers.collect();
+    match resolve(&served.balancer, &request).action() {
+        Some(Action::Forward(forward)) if forward.backends.len() > 1 => {
+            let shares = forward.backends.iter().map(|share| {
+                let name = &served.balancer.backends[&share.backend].service.name.name;
+                format!("{name} {}", share.weight.get())
+            });
+            shares.collect::<Vec<_>>().join(", ")
+        }
+        _ => served.ask(&request),
+    }
+}
+
+#[test]
+fn a_field_decides_before_a_cookie_and_a_cookie_before_the_weight() {
+    let (stable, next, shared) = ("shop/stable", "shop/next", "stable 9, next 1");
+    type Row<'r> = (&'r [(&'r str, &'r str)], &'r [(&'r str, &'r str)], &'r str);
+    let all = [
+        ("canary", "true"),
+        ("canary-by-header", "X-Canary"),
+        ("canary-by-cookie", "can.ary"),
+        ("canary-weight", "10"),
+    ];
+    let by_value = [
+        ("canary", "true"),
+        ("canary-by-header", "X-Canary"),
+        ("canary-by-header-value", "v2.*"),
+    ];
+    let by_pattern = [
+        ("canary", "true"),
+        ("canary-by-header", "X-Canary"),
+        ("canary-by-header-pattern", "v[23]"),
+        ("canary-weight", "1"),
+        ("canary-weight-total", "2"),
+    ];
+    let rows: &[Row<'_>] = &[
+        (&all, &[], shared),
+        (&all, &[("x-canary", "always")], next),
+        (&all, &[("x-canary", "never")], stable),
+        (&all, &[("x-canary", "sometimes")], shared),
+        (&all, &[("cookie", "can.ary=always")], next),
+        (&all, &[("cookie", "a=b; can.ary=never; c=d")], stable),
+        (&all, &[("cookie", "canXary=always")], shared),
+        (&all, &[("cookie", "can.ary=alwayss")], shared),
+        (
+            &all,
+            &[("x-canary", "never"), ("cookie", "can.ary=always")],
+            stable,
+        ),
+        (&all, &[("x-canary", "always"), ("cookie", "can.ary=never")], next),
+        (&by_value, &[], stable),
+        (&by_value, &[("x-canary", "v2.*")], next),
+        (&by_value, &[("x-canary", "v2.1")], stable),
+        (&by_value, &[("x-canary", "always")], stable),
+        (&by_pattern, &[("x-canary", "is v3")], next),
+        (&by_pattern, &[("x-canary", "v1")], "stable 1, next 1"),
+        (
+            &[("canary", "true"), ("canary-weight", "100")],
+            &[],
+            "stable 0, next 1",
+        ),
+        (&[("canary", "true")], &[("x-canary", "always")], stable),
+        (&[("canary", "false")], &[], "shop/next"),
+    ];
+    for (canary, headers, want) in rows {
+        for prefix in [PORTABLE, NGINX] {
+            for settings in [ours(), Settings::for_serving(ControllerName::default())] {
+                let served = world(prefix, canary).one(&settings);
+                assert_eq!(asked(&served, headers), *want, "{prefix} {canary:?} {headers:?}");
+                if canary[0].1 == "true" {
+                    assert_eq!(served.codes(), [], "{prefix} {canary:?}: {:?}", served.problems);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_canary_that_cannot_be_read_or_is_alone_changes_nothing() {
+    for (canary, code) in [
+        (&[("canary", "yes")][..], Code::AnnotationInvalid),
+        (
+            &[("canary", "true"), ("canary-weight", "a")],
+            Code::AnnotationInvalid,
+        ),
+        (
+            &[("canary", "true"), ("canary-by-header", "X Y")],
+            Code::AnnotationInvalid,
+        ),
+        (
+            &[("canary", "true"), ("canary-by-cookie", "a=b")],
+            Code::AnnotationInvalid,
+        ),
+        // Its own restriction would not hold.
+        (
+            &[("canary", "true"), ("canary-weight", "10"), ("rate-limit", "1/s")],
+            Code::CanaryAlone,
+        ),
+        (
+            &[
+                ("canary", "true"),
+                ("canary-weight", "10"),
+                ("inbound-cidrs", "10.0.0.0/8"),
+            ],
+            Code::CanaryAlone,
+        ),
+    ] {
+        let settings = Settings::for_serving(ControllerName::default());
+        let served = world(PORTABLE, canary).one(&settings);
+        assert_eq!(asked(&served, &[]), "shop/stable", "{canary:?}");
+        assert!(
+            served.codes().contains(&code),
+            "{canary:?}: {:?}",
+            served.problems
+        );
+    }
+    let rules =
+        |host: &str, kind, service| json!({ "rules": [rule(host, json!([path(kind, "/", service)]))] });
+    let canary = [("canary", "true"), ("canary-weight", "50")];
+    for (name, host, kind) in [
+        ("shop/canary", "b.com", "Prefix"),
+        ("shop/canary", "a.com", "Exact"),
+        ("other/canary", "a.com", "Prefix"),
+    ] {
+        let served = with_services(World::new(), &["shop/stable", "shop/next", "other/next"])
+            .aged(
+                "shop/web",
+                1,
+                annotations("", &[]),
+                rules("a.com", "Prefix", "stable"),
+            )
+            .aged(name, 2, annotations(PORTABLE, &canary), rules(host, kind, "next"))
+            .one(&ours());
+        assert_eq!(served.get("a.com/"), "shop/stable", "{name} {host} {kind}");
+        assert_eq!(served.get("b.com/"), "404", "{name} {host} {kind}");
+        assert_eq!(served.balancer.rules.len(), 1, "{:?}", served.rules());
+    }
+}
+
+#[test]
+fn under_the_semantics_of_the_incumbent_names_of_ingress_nginx_say_nothing() {
+    let canary = [("canary", "true"), ("canary-weight", "10")];
+    let served = world(NGINX, &canary).one(&theirs());
+    assert_eq!(asked(&served, &[]), "shop/next");
+    let served = world(PORTABLE, &canary).one(&theirs());
+    assert_eq!(asked(&served, &[]), "stable 9, next 1");
+}
+
+#[test]
+fn a_canary_has_no_more_than_the_rule_it_stands_beside() {
+    // Of two rules with conditions, those of the canary are asked together with those of its own rule.
+    let conditions =
+        r#"[{"field":"http-header","httpHeaderConfig":{"httpHeaderName":"X-A","values":["1"]}}]"#;
+    let rules = |service| json!({ "rules": [rule("a.com", json!([path("Prefix", "/", service)]))] });
+    let mut narrow = annotations("", &[]);
+    narrow["alb.ingress.kubernetes.io/conditions.narrow"] = json!(conditions);
+    let canary = [("canary", "true"), ("canary-by-header", "X-Canary")];
+    let served = with_services(World::new(), &["shop/stable", "shop/narrow", "shop/next"])
+        .aged("shop/web", 1, annotations("", &[]), rules("stable"))
+        .aged("shop/narrow", 3, narrow, rules("narrow"))
+        .aged("shop/canary", 2, annotations(PORTABLE, &canary), rules("next"))
+        .one(&ours());
+    for (headers, want) in [
+        (&[("x-canary", "always")][..], "shop/next"),
+        (&[("x-a", "1"), ("x-canary", "always")], "shop/narrow"),
+        (&[("x-a", "1")], "shop/narrow"),
+        (&[], "shop/stable"),
+    ] {
+        assert_eq!(
+            asked(&served, headers),
+            want,
+            "{headers:?}: {:#?}",
+            served.rules()
+        );
+    }
+}
