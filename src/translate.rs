@@ -275,7 +275,8 @@ fn name_served_ports(drafts: &mut [Draft], parts: &[Part<'_>], settings: &Settin
 fn used(rules: &[Rule], listeners: &BTreeMap<Port, Listener>) -> BTreeSet<BackendId> {
     let actions = rules.iter().map(|rule| &rule.action);
     let defaults = listeners.values().map(|listener| &listener.default_action);
-    let asked = rules.iter().filter_map(|rule| rule.filters.as_ref()?.backend());
+    let filters = rules.iter().filter_map(|rule| rule.filters.as_ref());
+    let asked = filters.flat_map(|filters| filters.backends());
     actions
         .chain(defaults)
         .flat_map(|action| match action {

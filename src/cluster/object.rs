@@ -32,6 +32,7 @@ impl Meta {
             || key.starts_with("portcullis.dev/")
             // What is read of ingress-nginx's begins so; its snippets may be long.
             || key.starts_with("nginx.ingress.kubernetes.io/canary")
+            || key.starts_with("nginx.ingress.kubernetes.io/proxy-")
             || key == "kubernetes.io/ingress.class"
             || key == "ingressclass.kubernetes.io/is-default-class"
     }

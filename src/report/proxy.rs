@@ -66,6 +66,16 @@ fn text(totals: &Totals, version: u64) -> String {
             totals.limited,
         ),
         (
+            "mirrored",
+            "Copies of requests that another Service has answered",
+            totals.mirrored,
+        ),
+        (
+            "unmirrored",
+            "Requests that were to be copied, and could not be",
+            totals.unmirrored,
+        ),
+        (
             "connections_opened",
             "Connections from clients",
             totals.connections_opened,

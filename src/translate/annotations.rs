@@ -57,6 +57,15 @@ impl<T> Setting<T> {
         }
     }
 
+    /// The same with what is made of the value.
+    pub(super) fn map<U>(self, made: impl FnOnce(T) -> U) -> Setting<U> {
+        match self {
+            Self::Absent => Setting::Absent,
+            Self::Given(value) => Setting::Given(made(value)),
+            Self::Invalid => Setting::Invalid,
+        }
+    }
+
     pub(super) fn is_invalid(&self) -> bool {
         matches!(self, Self::Invalid)
     }

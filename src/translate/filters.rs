@@ -2,12 +2,15 @@
 //!
 //! What cannot be read closes the rules where without it more would be open than was asked for.
 
+mod answers;
 mod basic_auth;
+mod bodies;
 mod compression;
 mod cors;
 mod error_pages;
 mod external_auth;
 mod headers;
+mod mirror;
 mod rate_limit;
 
 use std::sync::Arc;
@@ -21,6 +24,7 @@ use super::standing::Standing;
 
 pub(super) use self::basic_auth::secret;
 pub(super) use self::external_auth::service;
+pub(super) use self::mirror::service as mirror_service;
 
 /// The filters of a member's rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +57,8 @@ pub(super) fn read<'a>(
     needed("request-headers", request_headers.is_invalid());
     let response_headers = headers::read(part, "response-headers", Direction::Response, problems);
     needed("response-headers", response_headers.is_invalid());
+    let cookie_rewrites = answers::cookies(part, problems);
+    needed(answers::COOKIES, cookie_rewrites.is_invalid());
     let filters = Filters {
         rate_limit: rate_limit.given(),
         // Unread, it grants nothing to anybody.
@@ -63,6 +69,11 @@ pub(super) fn read<'a>(
         response_headers: response_headers.given(),
         compression: compression::read(part, problems).given(),
         error_pages: error_pages::read(part, problems).given(),
+        location_rewrites: answers::locations(part, problems).given(),
+        cookie_rewrites: cookie_rewrites.given(),
+        body_limit: bodies::limit(part, problems).given(),
+        buffering: bodies::buffering(part, problems).given(),
+        mirror: mirror::read(part, backends, problems).given(),
     };
     match closed {
         Some(name) => Filtered::Closed(name),

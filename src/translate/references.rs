@@ -59,6 +59,10 @@ pub fn references(ingress: &Ingress) -> Names {
     if let Some(service) = asked.and_then(|written| filters::service(written.value)) {
         names.services.insert(named(&service));
     }
+    let copied_to = annotations.get("mirror");
+    if let Some(service) = copied_to.and_then(|written| filters::mirror_service(written.value)) {
+        names.services.insert(named(&service));
+    }
     if let Some(written) = annotations.get("auth-idp-oidc")
         && let Ok(value) = json::read::<Value>(written.value)
     {

@@ -1,11 +1,14 @@
 //! What is done with requests and their answers beside the action: limits, checks and changes in, one value for a rule out.
 
+mod answers;
 mod basic_auth;
+mod bodies;
 mod compression;
 mod cors;
 mod error_pages;
 mod external_auth;
 mod headers;
+mod mirror;
 mod rate_limit;
 
 use std::fmt;
@@ -15,12 +18,15 @@ use serde::Serialize;
 use crate::backend::BackendId;
 use crate::origin::Origin;
 
+pub use self::answers::{CookieRewrites, LocationRewrites, NotAReplacement, Replacement};
 pub use self::basic_auth::{BasicAuth, NotARealm};
+pub use self::bodies::{BodyLimit, Buffering};
 pub use self::compression::{Coding, Compression};
 pub use self::cors::{Cors, NotAnOrigin, WebOrigin, WebOrigins};
 pub use self::error_pages::{ErrorPage, ErrorPages, NotAPage};
 pub use self::external_auth::{ExternalAuth, NotAnAuthority};
 pub use self::headers::{Direction, HeaderChanges, HeaderText, NotAChange, is_trust};
+pub use self::mirror::{Mirror, NotAShare};
 pub use self::rate_limit::{NotARateLimit, Period, RateLimit};
 
 /// All of it for one rule. Each comes where the field stands: what turns requests away before what changes them.
@@ -44,6 +50,16 @@ pub struct Filters {
     pub compression: Option<Compression>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error_pages: Option<ErrorPages>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub location_rewrites: Option<LocationRewrites>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cookie_rewrites: Option<CookieRewrites>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub body_limit: Option<BodyLimit>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub buffering: Option<Buffering>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mirror: Option<Mirror>,
 }
 
 /// What becomes of a rule where one of its filters cannot be had.
@@ -76,6 +92,11 @@ impl Filters {
             response_headers,
             compression,
             error_pages,
+            location_rewrites,
+            cookie_rewrites,
+            body_limit,
+            buffering,
+            mirror,
         } = self;
         let closed = |what, origin| Filter {
             what,
@@ -109,6 +130,21 @@ impl Filters {
         let error_pages = error_pages
             .as_ref()
             .map(|f| served("show pages for errors", &f.origin));
+        let location_rewrites = location_rewrites
+            .as_ref()
+            .map(|f| served("rewrite where answers redirect to", &f.origin));
+        // A cookie that was to be narrowed would be sent to others.
+        let cookie_rewrites = cookie_rewrites
+            .as_ref()
+            .map(|f| closed("rewrite where cookies are sent to", &f.origin));
+        // It keeps nobody out: whoever may pass may send as much in several requests.
+        let body_limit = body_limit
+            .as_ref()
+            .map(|f| served("limit how long bodies are by rule", &f.origin));
+        let buffering = buffering.as_ref().map(|f| served("read bodies ahead", &f.origin));
+        let mirror = mirror
+            .as_ref()
+            .map(|f| served("copy requests to another Service", &f.origin));
         [
             rate_limit,
             cors,
@@ -118,14 +154,21 @@ impl Filters {
             response_headers,
             compression,
             error_pages,
+            location_rewrites,
+            cookie_rewrites,
+            body_limit,
+            buffering,
+            mirror,
         ]
         .into_iter()
         .flatten()
     }
 
-    /// The backend that is asked who may pass.
-    pub fn backend(&self) -> Option<&BackendId> {
-        self.external_auth.as_ref().map(|asked| &asked.backend)
+    /// The backends that are asked who may pass, or get copies.
+    pub fn backends(&self) -> impl Iterator<Item = &BackendId> {
+        let asked = self.external_auth.as_ref().map(|asked| &asked.backend);
+        let copied_to = self.mirror.as_ref().map(|mirror| &mirror.backend);
+        asked.into_iter().chain(copied_to)
     }
 
     /// Whether there are none.
@@ -145,6 +188,11 @@ impl fmt::Display for Filters {
             response_headers,
             compression,
             error_pages,
+            location_rewrites,
+            cookie_rewrites,
+            body_limit,
+            buffering,
+            mirror,
         } = self;
         let parts = [
             rate_limit.as_ref().map(RateLimit::to_string),
@@ -159,6 +207,11 @@ impl fmt::Display for Filters {
                 .map(|changes| format!("response {changes}")),
             compression.as_ref().map(Compression::to_string),
             error_pages.as_ref().map(ErrorPages::to_string),
+            location_rewrites.as_ref().map(LocationRewrites::to_string),
+            cookie_rewrites.as_ref().map(CookieRewrites::to_string),
+            body_limit.as_ref().map(BodyLimit::to_string),
+            buffering.as_ref().map(Buffering::to_string),
+            mirror.as_ref().map(Mirror::to_string),
         ];
         f.write_str(&parts.into_iter().flatten().collect::<Vec<_>>().join(", "))
     }

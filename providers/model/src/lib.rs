@@ -49,8 +49,9 @@ pub use balancer::{
 pub use condition::{Condition, HeaderName, Method, QueryMatch};
 pub use diff::{Difference, diff};
 pub use filters::{
-    BasicAuth, Coding, Compression, Cors, Direction, ErrorPage, ErrorPages, ExternalAuth, Filter, Filters,
-    HeaderChanges, HeaderText, Period, RateLimit, WebOrigin, WebOrigins, Without,
+    BasicAuth, BodyLimit, Buffering, Coding, Compression, CookieRewrites, Cors, Direction, ErrorPage,
+    ErrorPages, ExternalAuth, Filter, Filters, HeaderChanges, HeaderText, LocationRewrites, Mirror, Period,
+    RateLimit, Replacement, WebOrigin, WebOrigins, Without,
 };
 pub use glob::Glob;
 pub use host::{HostMatch, HostName};

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use portcullis_model::{Redirect, Request};
 
-use crate::body::ResponseBody;
+use crate::body::{ResponseBody, Unfinished};
 use crate::lookup::RequestHead;
 use crate::table::Page;
 
@@ -31,6 +31,21 @@ pub(crate) fn too_long() -> Failure {
         "the body of the request is too long",
     )
     .closing()
+}
+
+impl From<Unfinished> for Failure {
+    fn from(unfinished: Unfinished) -> Self {
+        match unfinished {
+            Unfinished::Stalled => Self::new(
+                StatusCode::REQUEST_TIMEOUT,
+                "the body of the request did not arrive",
+            ),
+            Unfinished::TooLong => too_long(),
+            Unfinished::Broken => {
+                Self::new(StatusCode::BAD_REQUEST, "the body of the request cannot be read").closing()
+            }
+        }
+    }
 }
 
 /// A host that cannot stand in a request.

@@ -1,5 +1,7 @@
 //! Bodies as hyper reads them in, bodies that keep time and give their connection back out.
 
+mod ahead;
+
 use std::cell::Cell;
 use std::error::Error;
 use std::fmt;
@@ -17,11 +19,14 @@ use tokio::time::{Instant, Sleep};
 
 use crate::access_log::Noted;
 use crate::activity::Open;
-use crate::answer;
+use crate::answer::{self, Failure};
 use crate::filters::compression::Packed;
 use crate::http1;
 use crate::pools::Lease;
 use crate::target::UnderWay;
+
+pub(crate) use self::ahead::{Ahead, finish};
+use self::ahead::{Copying, Held};
 
 pub(crate) type BodyError = Box<dyn Error + Send + Sync>;
 type Frames = Option<Result<Frame<Bytes>, BodyError>>;
@@ -97,6 +102,8 @@ pub(crate) struct RequestBody {
     idle: Idle,
     /// Bytes that may still come.
     left: Option<u64>,
+    /// Somebody else gets all of it, too.
+    copying: Option<Box<Copying>>,
 }
 
 /// More came than a body may have.
@@ -111,6 +118,8 @@ pub(crate) enum Source {
     Own(http1::Body),
     /// Of a backend, by our own engine.
     Answer(http1::AnswerBody),
+    /// Some of it has been read ahead.
+    Held(Box<Held>),
 }
 
 impl From<Incoming> for Source {
@@ -137,6 +146,7 @@ impl Source {
             Self::Hyper(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
             Self::Own(body) => body.poll_frame(cx).map_err(Into::into),
             Self::Answer(body) => body.poll_frame(cx).map_err(Into::into),
+            Self::Held(body) => body.poll_frame(cx),
         }
     }
 
@@ -145,6 +155,7 @@ impl Source {
             Self::Hyper(body) => body.is_end_stream(),
             Self::Own(body) => body.is_end_stream(),
             Self::Answer(body) => body.is_end_stream(),
+            Self::Held(body) => body.is_end_stream(),
         }
     }
 
@@ -153,6 +164,7 @@ impl Source {
             Self::Hyper(body) => body.size_hint(),
             Self::Own(body) => body.size_hint(),
             Self::Answer(body) => body.size_hint(),
+            Self::Held(body) => body.size_hint(),
         }
     }
 }
@@ -167,6 +179,7 @@ impl RequestBody {
             is_http2: version == Version::HTTP_2,
             idle: Idle::new(idle),
             left: most,
+            copying: None,
         }
     }
 
@@ -186,6 +199,7 @@ impl RequestBody {
             progress: COME.with(Rc::clone),
             idle: Idle::new(Duration::MAX),
             left: None,
+            copying: None,
         }
     }
 
@@ -234,8 +248,12 @@ impl Body for RequestBody {
                 }
             }
         }
-        if frame.is_none() || this.is_end_stream() {
+        let is_over = frame.is_none() || this.is_end_stream();
+        if is_over {
             this.progress.finished.set(true);
+        }
+        if let Some(copying) = this.copying.take() {
+            this.copying = copying.take(&frame, is_over);
         }
         if matches!(frame, Some(Err(_))) {
             this.progress.failed.set(Some(Unfinished::Broken));

@@ -14,6 +14,8 @@ pub(crate) struct Counters {
     unreached: AtomicU64,
     overloaded: AtomicU64,
     limited: AtomicU64,
+    mirrored: AtomicU64,
+    unmirrored: AtomicU64,
     opened: AtomicU64,
     closed: AtomicU64,
     panics: AtomicU64,
@@ -45,6 +47,14 @@ impl Counters {
 
     pub(crate) fn limited(&self) {
         self.limited.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn mirrored(&self) {
+        self.mirrored.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn unmirrored(&self) {
+        self.unmirrored.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn opened(&self) {
@@ -80,6 +90,10 @@ pub struct Totals {
     pub overloaded: u64,
     /// Requests of clients that had as many answers as they may.
     pub limited: u64,
+    /// Copies of requests that another backend has answered.
+    pub mirrored: u64,
+    /// Requests that were to be copied, and could not be.
+    pub unmirrored: u64,
     pub connections_opened: u64,
     pub connections_open: u64,
     /// Connections that ended in a fault of the proxy.
@@ -99,6 +113,8 @@ impl Totals {
         self.unreached += get(&counters.unreached);
         self.overloaded += get(&counters.overloaded);
         self.limited += get(&counters.limited);
+        self.mirrored += get(&counters.mirrored);
+        self.unmirrored += get(&counters.unmirrored);
         self.panics += get(&counters.panics);
         self.lines_lost += get(&counters.lines_lost);
         // Closed is read first: an open connection may be missed, none is counted below zero.

@@ -135,7 +135,7 @@ async fn answer(
     worker: &Rc<Worker>,
     state: &ServingState,
     caller: Caller,
-    (parts, body): (Box<Parts>, RequestBody),
+    (parts, mut body): (Box<Parts>, RequestBody),
     upgrade: ClientSide,
     noted: &mut Option<Box<Noted>>,
     after: &mut Option<After>,
@@ -180,6 +180,7 @@ async fn answer(
     let mut granted = None;
     if let Some(filters) = filters {
         let after = after.insert(filters.after(&parts));
+        filters.bound(&mut body)?;
         let asking = Asking {
             worker,
             state,
@@ -333,12 +334,16 @@ impl Call<'_> {
         if let Some(target) = target {
             parts.uri = target.into();
         }
-        let ask = Ask {
+        let mut ask = Ask {
             parts,
             authority,
             hop,
             body,
         };
+        if let Some(filters) = self.filters {
+            filters.copy(self.worker, self.state, &mut ask);
+            filters.gather(self.worker, &mut ask).await?;
+        }
         let answered = forward(self.worker, backend, ask, before).await?;
         let answering = answered.under_way.target();
         let (address, target) = (answering.address, answering.mark);
@@ -359,6 +364,9 @@ impl Call<'_> {
             } = answered;
             let (mut parts, body) = response.into_parts();
             fields::strip_response(&mut parts.headers);
+            if let Some(filters) = self.filters {
+                filters.answered(&mut parts.headers);
+            }
             let body = BackendBody::new(body, timeouts.body, under_way, lease, to_grpc);
             Response::from_parts(parts, ResponseBody::backend(body))
         };

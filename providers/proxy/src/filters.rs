@@ -9,10 +9,13 @@ mod error_pages;
 mod external_auth;
 mod headers;
 pub(crate) mod htpasswd;
+mod mirror;
 pub(crate) mod rate_limit;
+mod rewrites;
 
 use std::collections::HashMap;
 use std::fmt;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use http::request::Parts;
@@ -26,10 +29,12 @@ use self::cors::Cors;
 use self::error_pages::ErrorPages;
 use self::external_auth::ExternalAuth;
 use self::headers::Changes;
+use self::mirror::Mirror;
 use self::rate_limit::RateLimit;
-use crate::answer::Failure;
-use crate::body::ResponseBody;
+use crate::answer::{self, Failure};
+use crate::body::{RequestBody, ResponseBody};
 use crate::exchange::Caller;
+use crate::forward::Ask;
 use crate::head::Asked;
 use crate::serving::ServingState;
 use crate::worker::Worker;
@@ -46,6 +51,8 @@ pub(crate) struct Filters {
     response_headers: Option<Changes>,
     compression: Option<Compression>,
     error_pages: Option<ErrorPages>,
+    /// None also where whom copies were to go to does not exist: that closes nothing.
+    mirror: Option<Mirror>,
 }
 
 impl fmt::Display for Filters {
@@ -106,6 +113,11 @@ impl Filters {
             response_headers,
             compression,
             error_pages,
+            location_rewrites: _,
+            cookie_rewrites: _,
+            body_limit: _,
+            buffering: _,
+            mirror,
         } = &**filters;
         let changes = |asked: &Option<model::HeaderChanges>| match asked {
             None => Some(None),
@@ -133,12 +145,26 @@ impl Filters {
             response_headers: changes(response_headers)?,
             compression: compression.as_ref().map(Compression::new),
             error_pages,
+            mirror: mirror
+                .as_ref()
+                .and_then(|asked| Some(Mirror::new(asked, *backends.get(&asked.backend)?))),
         })
     }
 
     /// Whether requests are counted.
     pub(crate) fn counts(&self) -> bool {
         self.rate_limit.is_some()
+    }
+
+    /// Bounds the request's body.
+    pub(crate) fn bound(&self, body: &mut RequestBody) -> Result<(), Failure> {
+        if let Some(limit) = &self.asked.body_limit {
+            body.bound(limit.bytes);
+            if body.is_too_long() {
+                return Err(answer::too_long());
+            }
+        }
+        Ok(())
     }
 
     /// What is to be done to the answer of a request.
@@ -193,6 +219,33 @@ impl Filters {
         }
         if let Some(changes) = &self.request_headers {
             changes.apply(headers);
+        }
+    }
+
+    /// Waits for as much of the body as is to have come before a backend is asked.
+    pub(crate) async fn gather(&self, worker: &Worker, ask: &mut Ask) -> Result<(), Failure> {
+        if let Some(buffering) = &self.asked.buffering
+            && !ask.body.is_empty()
+        {
+            Box::pin(ask.body.gather(&worker.ahead, buffering.bytes)).await?;
+        }
+        Ok(())
+    }
+
+    /// Lets a copy of the request go to another backend.
+    pub(crate) fn copy(&self, worker: &Rc<Worker>, state: &ServingState, ask: &mut Ask) {
+        if let Some(mirror) = &self.mirror {
+            mirror.copy(worker, state, ask);
+        }
+    }
+
+    /// Changes what the backend has answered.
+    pub(crate) fn answered(&self, headers: &mut HeaderMap) {
+        if let Some(asked) = &self.asked.location_rewrites {
+            rewrites::locations(headers, asked);
+        }
+        if let Some(asked) = &self.asked.cookie_rewrites {
+            rewrites::cookies(headers, asked);
         }
     }
 }

@@ -8,6 +8,7 @@
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
@@ -21,7 +22,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::answer::{self, Failure};
 use crate::balance::LiveBackend;
-use crate::body::{RequestBody, Source, Unfinished};
+use crate::body::{RequestBody, Source};
 use crate::fields::Hop;
 use crate::http1::{self, Broke, NoAnswer, Patience};
 use crate::pools::{ConnectError, Key, Lease, Sender};
@@ -117,19 +118,11 @@ pub(crate) async fn forward(
                 return Err(Failure::new(StatusCode::GATEWAY_TIMEOUT, why));
             }
             Err(Unsent::Broken { is_whole, error }) => {
-                match patience.progress.failed() {
-                    None => {}
-                    Some(Unfinished::Stalled) => {
-                        let why = "the body of the request did not arrive";
-                        return Err(Failure::new(StatusCode::REQUEST_TIMEOUT, why));
-                    }
-                    Some(Unfinished::TooLong) => return Err(answer::too_long()),
-                    Some(Unfinished::Broken) => {
-                        let why = "the body of the request cannot be read";
-                        return Err(Failure::new(StatusCode::BAD_REQUEST, why).closing());
-                    }
+                if let Some(unfinished) = patience.progress.failed() {
+                    return Err(unfinished.into());
                 }
-                if fresh || !(is_whole || may_repeat && !error.is_parse()) {
+                let may_again = is_whole || may_repeat && !error.is_parse();
+                if fresh || !may_again {
                     return Err(broken(backend, &error));
                 }
                 if let Some(copy) = copy.filter(|_| !is_whole) {

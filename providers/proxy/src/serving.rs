@@ -204,6 +204,11 @@ impl ServingState {
         self.backends.get(place).map(|backend| &**backend)
     }
 
+    /// The same, to hold on to.
+    pub(crate) fn shared_backend(&self, number: u32) -> Option<&Arc<LiveBackend>> {
+        self.backends.get(usize::try_from(number).ok()?)
+    }
+
     /// Who may pass by password.
     pub(crate) fn users(&self, number: usize) -> Option<&Arc<UserList>> {
         self.users.get(number)?.as_ref()

@@ -46,6 +46,11 @@ impl Tasks {
         });
     }
 
+    /// How many run.
+    pub(crate) fn count(&self) -> usize {
+        self.0.count.get()
+    }
+
     /// Waits until no task runs.
     pub(crate) async fn ended(&self) {
         while self.0.count.get() > 0 {

@@ -15,6 +15,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::access_log::{self, AccessLog, Lines};
 use crate::balance::Random;
+use crate::body::Ahead;
 use crate::counters::Counters;
 use crate::filters::basic_auth::Verifying;
 use crate::listen::{self, Room};
@@ -42,6 +43,10 @@ pub(crate) struct Worker {
     pub(crate) room: Room,
     pub(crate) random: Random,
     pub(crate) verifying: Verifying,
+    /// Copies of requests; no drain waits for them.
+    pub(crate) mirrors: Tasks,
+    /// Bytes of bodies that are read ahead.
+    pub(crate) ahead: Ahead,
     /// Peers whose word about the client is taken.
     pub(crate) trusted: Arc<[IpNet]>,
     /// Peers whose connections begin with whom they speak for.
@@ -103,6 +108,8 @@ impl Start {
             settings,
             pools: pools.clone(),
             clients: Tasks::new(self.counters.clone()),
+            mirrors: Tasks::new(self.counters.clone()),
+            ahead: Ahead::default(),
             counters: self.counters,
             random: Random::new(),
             verifying: Verifying::default(),

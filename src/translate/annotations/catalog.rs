@@ -186,6 +186,16 @@ catalog! {
     "compression" Filter Ours Built "How answers are compressed for clients that take it: `br`, `zstd`, `gzip`, in order of preference.";
     "error-pages" Filter Ours Built
         "What is shown in place of errors, whoever answers with them: JSON, a list of `statuses`, such as `404` or `500-599`, `contentType` and `body`.";
+    "location-rewrites" Filter Ours Built
+        "What is replaced of URLs that backends redirect to, in `Location` and `Refresh`: JSON, a list of `from`, which they start with, and `to`.";
+    "cookie-rewrites" Filter Ours Built
+        "What is replaced of cookies that backends set: JSON with `domains` and `paths`, lists of `from` and `to`; paths start with `from`, and an empty `to` leaves a domain out.";
+    "max-request-body" Filter Ours Built
+        "Longest body of a request, such as `512`, `64k` or `8m`; a longer one is answered 413. `0` for none.";
+    "request-buffering" Filter Ours Built
+        "How much of a body has come before a Service is asked, at most `16m`; what is longer is passed on as it comes. `0` for none.";
+    "mirror" Filter Ours Built
+        "A Service of the namespace that gets copies of requests: JSON with `serviceName`, `servicePort` and `percent`, 1 to 100, all where absent. Nobody waits for it, and its answers are dropped.";
     "canary" Filter Ours Built
         "Whether the Ingress's Services are canaries: they get some of the requests of the Ingress of the namespace that has the same hosts and paths. All else is said there.";
     "canary-by-header" Filter Ours Built
@@ -206,6 +216,11 @@ pub const NGINX: &[(&str, &str)] = &[
     ("canary-by-header-value", "canary-by-header-value"),
     ("canary-weight", "canary-weight"),
     ("canary-weight-total", "canary-weight-total"),
+    ("proxy-body-size", "max-request-body"),
+    ("proxy-cookie-domain", "cookie-rewrites"),
+    ("proxy-cookie-path", "cookie-rewrites"),
+    ("proxy-redirect-from", "location-rewrites"),
+    ("proxy-redirect-to", "location-rewrites"),
 ];
 
 /// Ours that says what one of ingress-nginx's does.

@@ -195,6 +195,77 @@ fn errors_are_shown_as_asked_or_as_they_are() {
 }
 
 #[test]
+fn redirects_and_cookies_are_rewritten_as_asked() {
+    let locations = r#"[{"from":"http://inner/","to":"https://a.com/"}]"#;
+    let cookies = r#"{"domains":[{"from":"inner","to":"a.com"}],"paths":[{"from":"/one/","to":"/"}]}"#;
+    check(&[
+        (
+            &[("location-rewrites", locations), ("cookie-rewrites", cookies)],
+            "redirects http://inner/→https://a.com/, cookies domain inner→a.com path /one/→/",
+            &[],
+        ),
+        (&[("location-rewrites", "[]")], "-", &[Code::AnnotationInvalid]),
+        (&[("cookie-rewrites", "{}")], "", &[Code::AnnotationInvalid]),
+        (
+            &[("cookie-rewrites", r#"{"paths":[{"from":"one","to":"/"}]}"#)],
+            "",
+            &[Code::AnnotationInvalid],
+        ),
+    ]);
+    let rows: &[Row<'_>] = &[
+        (
+            &[
+                ("proxy-redirect-from", "http://inner/"),
+                ("proxy-redirect-to", "https://a.com/"),
+            ],
+            "redirects http://inner/→https://a.com/ → shop/s",
+            &[],
+        ),
+        (&[("proxy-redirect-from", "off")], "shop/s", &[]),
+        (
+            &[("proxy-redirect-from", "default"), ("proxy-redirect-to", "x")],
+            "shop/s",
+            &[Code::AnnotationInvalid],
+        ),
+        (
+            &[
+                ("proxy-redirect-from", "http://inner/"),
+                ("proxy-redirect-to", "$scheme://a.com/"),
+            ],
+            "shop/s",
+            &[Code::AnnotationInvalid],
+        ),
+        (
+            &[
+                ("proxy-cookie-domain", "inner a.com"),
+                ("proxy-cookie-path", "/one/ /"),
+            ],
+            "cookies domain inner→a.com path /one/→/ → shop/s",
+            &[],
+        ),
+        (
+            &[("proxy-cookie-path", "~*^/one/ /")],
+            "503",
+            &[Code::AnnotationInvalid],
+        ),
+        (&[("proxy-cookie-domain", "off")], "shop/s", &[]),
+    ];
+    for (annotations, want, codes) in rows {
+        let pairs = annotations
+            .iter()
+            .map(|(name, value)| (format!("nginx.ingress.kubernetes.io/{name}"), json!(value)));
+        let spec = json!({ "rules": [rule("a.com", json!([path("Prefix", "/", "s")]))] });
+        let world = World::new()
+            .service("shop/s")
+            .ingress("shop/web", Value::Object(pairs.collect()), spec);
+        let served = world.one(&ours());
+        assert_eq!(served.beside("a.com/"), *want, "{annotations:?}");
+        assert_eq!(served.codes(), *codes, "{annotations:?}: {:?}", served.problems);
+        assert_eq!(world.one(&theirs()).beside("a.com/"), "shop/s", "{annotations:?}");
+    }
+}
+
+#[test]
 fn fields_are_changed_as_asked_or_nobody_passes() {
     check(&[
         (

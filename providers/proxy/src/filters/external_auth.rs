@@ -1,27 +1,20 @@
 //! A request's head in, what a backend says of whether it may pass out.
 
 use std::collections::BTreeSet;
-use std::future::poll_fn;
-use std::pin::Pin;
 
-use bytes::Bytes;
 use http::header::{
     ACCEPT_ENCODING, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE,
 };
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
-use http_body::Body as _;
 use portcullis_model as model;
 use portcullis_model::BackendVersion;
 
 use super::{Asking, Passage};
 use crate::answer::Failure;
-use crate::body::{BackendBody, RequestBody, ResponseBody};
+use crate::body::{BackendBody, RequestBody, ResponseBody, finish};
 use crate::fields;
 use crate::forward::{Answered, Ask, forward};
-
-/// Of an answer that lets a request pass, so much is read for the connection's sake; with more it is closed.
-const MOST_READ: usize = 64 * 1024;
 
 /// Of the content, or of what of it is wanted: they are not the question.
 static ELSEWHERE: [HeaderName; 7] = [
@@ -142,17 +135,6 @@ impl ExternalAuth {
             for value in granted.into_iter().flat_map(|granted| granted.get_all(name)) {
                 headers.append(name, value.clone());
             }
-        }
-    }
-}
-
-/// Reads a body to its end, so that its connection can be used again.
-async fn finish(mut body: ResponseBody) {
-    let mut read = 0;
-    while let Some(Ok(frame)) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
-        read += frame.data_ref().map_or(0, Bytes::len);
-        if read > MOST_READ {
-            return;
         }
     }
 }

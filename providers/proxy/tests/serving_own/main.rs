@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 
 #[path = "../serving/balancer.rs"]
 mod balancer;
+#[path = "../serving/bodies.rs"]
+mod bodies;
 #[path = "../serving/changing.rs"]
 mod changing;
 #[path = "../serving/client.rs"]
@@ -35,6 +37,8 @@ mod hostile;
 mod keeping;
 #[path = "../serving/limits.rs"]
 mod limits;
+#[path = "../serving/mirrored.rs"]
+mod mirrored;
 #[path = "../serving/mutual.rs"]
 mod mutual;
 #[path = "../serving/observing.rs"]
@@ -47,6 +51,8 @@ mod passwords;
 mod proxied;
 #[path = "../serving/rates.rs"]
 mod rates;
+#[path = "../serving/redirected.rs"]
+mod redirected;
 #[path = "../serving/resets.rs"]
 mod resets;
 #[path = "../serving/routing.rs"]

@@ -1,0 +1,129 @@
+//! Requests that are copied to another backend in, what either backend sees and how long clients wait out.
+
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use portcullis_model::{Filters, LoadBalancer, Mirror};
+
+use crate::balancer::{backend, empty, filtered, id, origin, rule, serve, to};
+use crate::client::{Client, Sent, get, until};
+use crate::echo::Echo;
+
+type Seen = Arc<Mutex<Vec<String>>>;
+
+/// Notes what it is asked, and answers with a failure; nobody at all where it hangs.
+async fn shadow(seen: Seen, hangs: bool) -> Echo {
+    Echo::running(move |stream| {
+        let seen = seen.clone();
+        Box::pin(async move {
+            let service = service_fn(move |request: Request<Incoming>| {
+                let seen = seen.clone();
+                async move {
+                    let (parts, body) = request.into_parts();
+                    let body = body.collect().await?.to_bytes();
+                    let host = parts.headers["host"].to_str().unwrap().to_owned();
+                    let body = String::from_utf8_lossy(&body).into_owned();
+                    let line = format!("{} {host}{} {body}", parts.method, parts.uri);
+                    seen.lock().unwrap().push(line);
+                    if hangs {
+                        std::future::pending::<()>().await;
+                    }
+                    let answer = Response::builder().status(500);
+                    hyper::Result::Ok(answer.body(Full::<Bytes>::default()).unwrap())
+                }
+            });
+            let _ = http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
+        })
+    })
+    .await
+}
+
+fn balancer(echo: &Echo, shadow: Option<&Echo>) -> LoadBalancer {
+    let mut balancer = empty();
+    let one = backend("one", &[echo.address]);
+    balancer.backends.insert(one.id.clone(), one);
+    if let Some(shadow) = shadow {
+        let shadow = backend("shadow", &[shadow.address]);
+        balancer.backends.insert(shadow.id.clone(), shadow);
+    }
+    let filters = Filters {
+        mirror: Some(Mirror::new(id("shadow"), 100, origin()).unwrap()),
+        ..Filters::default()
+    };
+    balancer.rules = vec![
+        filtered(rule("a.com", "/", to("one")), filters),
+        rule("b.com", "/", to("one")),
+    ];
+    balancer
+}
+
+fn post(path: &str, body: &str) -> Request<Sent> {
+    Request::post(path)
+        .header("host", "a.com")
+        .body(Sent::from(body.to_owned()))
+        .unwrap()
+}
+
+#[tokio::test]
+async fn copies_go_to_another_backend_and_its_answers_to_nobody() {
+    let (echo, seen) = (Echo::http1("one").await, Seen::default());
+    let shadow = shadow(seen.clone(), false).await;
+    let proxy = serve(&balancer(&echo, Some(&shadow)));
+    let mut client = Client::http1(proxy.http).await;
+    let long = "x".repeat(64 * 1024 + 1);
+    for request in [
+        get("a.com", "/one?a=b"),
+        post("/two", "a body"),
+        // Longer than what is copied.
+        post("/long", &long),
+        get("b.com", "/elsewhere"),
+    ] {
+        let answer = client.send(request).await.unwrap();
+        assert_eq!((answer.status(), answer.header("x-backend")), (200, Some("one")));
+    }
+    let totals = || proxy.handle.totals();
+    until("two copies", || {
+        totals().mirrored == 2 && totals().unmirrored == 1
+    })
+    .await;
+    let mut seen = seen.lock().unwrap().clone();
+    seen.sort();
+    assert_eq!(seen, ["GET a.com/one?a=b ", "POST a.com/two a body"]);
+    // Over HTTP/2, and of no known length.
+    let mut client = Client::http2(proxy.http).await;
+    let request = Request::post("http://a.com/three")
+        .body(Sent::from("a body"))
+        .unwrap();
+    assert_eq!(client.send(request).await.unwrap().status(), 200);
+    until("another copy", || totals().mirrored == 3).await;
+}
+
+#[tokio::test]
+async fn a_backend_that_hangs_on_copies_holds_few_and_delays_nobody() {
+    let (echo, seen) = (Echo::http1("one").await, Seen::default());
+    let shadow = shadow(seen.clone(), true).await;
+    let proxy = serve(&balancer(&echo, Some(&shadow)));
+    let mut client = Client::http1(proxy.http).await;
+    for _ in 0..70 {
+        let answer = client.send(get("a.com", "/")).await.unwrap();
+        assert_eq!(answer.status(), 200);
+    }
+    until("all there is room for", || seen.lock().unwrap().len() == 64).await;
+    assert_eq!(proxy.handle.totals().unmirrored, 6);
+}
+
+#[tokio::test]
+async fn where_nobody_is_to_get_copies_requests_are_answered_all_the_same() {
+    let echo = Echo::http1("one").await;
+    let proxy = serve(&balancer(&echo, None));
+    let answer = Client::http1(proxy.http).await.send(get("a.com", "/")).await;
+    assert_eq!(answer.unwrap().status(), 200);
+}
