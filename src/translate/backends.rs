@@ -339,6 +339,7 @@ impl<'a> Backends<'a> {
             control_port: read.control_port,
             registrants: read.registrants,
             health,
+            is_checked: read.is_checked,
             drain_seconds: read.drain_seconds,
             timeout_seconds: read.timeout_seconds,
             ipv6: match read.kind {

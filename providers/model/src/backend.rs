@@ -204,6 +204,9 @@ pub struct Backend {
     #[serde(skip_serializing_if = "Registrants::is_alone")]
     pub registrants: Registrants,
     pub health: HealthCheck,
+    /// Whether targets are to be checked also by a provider that asks them nothing by itself.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub is_checked: bool,
     /// Longest time, in seconds, a removed target keeps its open connections; the provider's default where absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drain_seconds: Option<u32>,

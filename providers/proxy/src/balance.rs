@@ -15,9 +15,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis_model::{
-    Backend, BackendId, BackendProtocol, Code, Problem, Target, TargetAddress, TargetState,
+    Backend, BackendId, BackendProtocol, Code, HealthCheck, Problem, Target, TargetAddress, TargetState,
 };
 
+use crate::checks::Check;
 use crate::sticky::TargetSticky;
 use crate::table::{Choice, Forward};
 use crate::target::LiveTarget;
@@ -36,6 +37,8 @@ pub(crate) struct LiveBackend {
     pub(crate) timeout: Option<Duration>,
     /// None where a client may be sent to any target each time.
     pub(crate) sticky: Option<TargetSticky>,
+    /// None where targets are asked for nothing.
+    pub(crate) check: Option<Arc<Check>>,
     slow_start: Option<Duration>,
     /// Those that may have new requests.
     targets: Box<[Arc<LiveTarget>]>,
@@ -50,6 +53,8 @@ struct MadeOf {
     targets: Arc<[Target]>,
     attributes: BTreeMap<String, String>,
     timeout_seconds: Option<u32>,
+    /// Where targets are checked.
+    health: Option<HealthCheck>,
 }
 
 impl LiveBackend {
@@ -58,6 +63,10 @@ impl LiveBackend {
     pub(crate) fn build(backend: &Backend, targets: &mut Targets, is_new: bool) -> (Self, Vec<Problem>) {
         let mut problems = Vec::new();
         let sticky = TargetSticky::of(backend).unwrap_or_else(|why| {
+            problems.push(Problem::new(Code::OptionUnsupported, backend.origin.clone(), why));
+            None
+        });
+        let check = Check::of(backend).unwrap_or_else(|why| {
             problems.push(Problem::new(Code::OptionUnsupported, backend.origin.clone(), why));
             None
         });
@@ -88,6 +97,7 @@ impl LiveBackend {
             id: backend.id.clone(),
             protocol: backend.protocol.clone(),
             sticky,
+            check: check.map(Arc::new),
             slow_start,
             timeout: backend.timeout_seconds.map(|s| Duration::from_secs(s.into())),
             targets: serving.into(),
@@ -95,6 +105,7 @@ impl LiveBackend {
                 targets: backend.targets.clone(),
                 attributes: backend.attributes.clone(),
                 timeout_seconds: backend.timeout_seconds,
+                health: backend.is_checked.then(|| backend.health.clone()),
             },
             is_lacking: !problems.is_empty(),
         };
@@ -107,6 +118,7 @@ impl LiveBackend {
         self.id == backend.id
             && self.protocol == backend.protocol
             && made_of.timeout_seconds == backend.timeout_seconds
+            && made_of.health.as_ref() == backend.is_checked.then_some(&backend.health)
             && (Arc::ptr_eq(&made_of.targets, &backend.targets) || made_of.targets == backend.targets)
             && made_of.attributes == backend.attributes
             // What is wrong is told anew, where it is now.

@@ -259,6 +259,18 @@ impl Lost {
     }
 }
 
+/// Asks once on a connection; none where no answer comes in time.
+pub(crate) async fn ask(
+    sender: &mut Sender,
+    request: Request<RequestBody>,
+    limit: Duration,
+) -> Option<Response<Source>> {
+    let (mut parts, mut body) = request.into_parts();
+    let progress = body.progress();
+    let patience = Patience { limit, progress };
+    send(sender, &mut parts, &mut body, &patience).await.ok()
+}
+
 /// Sends, and waits for the head of the answer. Of a request without a body, what our own engine sends stays there.
 async fn send(
     sender: &mut Sender,

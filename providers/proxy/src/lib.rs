@@ -80,6 +80,7 @@ mod show;
 pub mod table;
 
 mod certificate;
+mod checks;
 mod clients;
 mod mutual;
 mod serving;

@@ -221,6 +221,7 @@ impl Server {
                 log: log.clone(),
                 swapped: swapped.subscribe(),
                 draining: draining.subscribe(),
+                checks: number == 0,
             };
             let failing = failing.clone();
             let (ending, ended) = oneshot::channel();

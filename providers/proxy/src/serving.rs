@@ -15,6 +15,7 @@ use thiserror::Error;
 
 use crate::balance::LiveBackend;
 use crate::certificate::{Certificates, KeyPairPem};
+use crate::checks::Check;
 use crate::clients::PolicyNumber;
 use crate::compile::{ServedPorts, compile};
 use crate::filters::basic_auth::{self, Lists};
@@ -209,6 +210,12 @@ impl ServingState {
         self.backends.get(usize::try_from(number).ok()?)
     }
 
+    /// The backends whose targets are checked, and how.
+    pub(crate) fn checked(&self) -> impl Iterator<Item = (&LiveBackend, &Arc<Check>)> {
+        let all = self.backends.iter();
+        all.filter_map(|backend| Some((&**backend, backend.check.as_ref()?)))
+    }
+
     /// Who may pass by password.
     pub(crate) fn users(&self, number: usize) -> Option<&Arc<UserList>> {
         self.users.get(number)?.as_ref()
@@ -245,7 +252,11 @@ impl ServingState {
         for backend in &self.backends {
             writeln!(f, "  {}", backend.id)?;
             for target in backend.targets() {
-                let rests = if target.rests() { ", rests" } else { "" };
+                let rests = match (target.is_ill(), target.rests()) {
+                    (true, _) => ", ill",
+                    (false, true) => ", rests",
+                    (false, false) => "",
+                };
                 let under_way = target.outstanding();
                 writeln!(f, "    {} {under_way} under way{rests}", target.address)?;
             }

@@ -34,6 +34,8 @@ pub(crate) struct LiveTarget {
     failures: AtomicU32,
     /// Milliseconds after `since` until which it rests; 0 where it does not.
     rests_until: AtomicU64,
+    /// Checks that find it ill.
+    ill: AtomicU32,
 }
 
 impl LiveTarget {
@@ -47,6 +49,7 @@ impl LiveTarget {
             is_new,
             failures: AtomicU32::new(0),
             rests_until: AtomicU64::new(0),
+            ill: AtomicU32::new(0),
         }
     }
 
@@ -63,9 +66,17 @@ impl LiveTarget {
 
     /// Whether it is passed over while another is not.
     pub(crate) fn rests(&self) -> bool {
+        if self.is_ill() {
+            return true;
+        }
         let until = self.rests_until.load(Ordering::Relaxed);
         // The clock is read only after a failure.
         until > 0 && milliseconds(self.since.elapsed()) < until
+    }
+
+    /// Whether any check finds it ill.
+    pub(crate) fn is_ill(&self) -> bool {
+        self.ill.load(Ordering::Relaxed) > 0
     }
 
     /// It took no connection.
@@ -103,6 +114,23 @@ fn share(passed: Duration, over: Duration) -> Option<u32> {
 
 fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// That a check finds a target ill, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Ill(Arc<LiveTarget>);
+
+impl Ill {
+    pub(crate) fn of(target: Arc<LiveTarget>) -> Self {
+        target.ill.fetch_add(1, Ordering::Relaxed);
+        Self(target)
+    }
+}
+
+impl Drop for Ill {
+    fn drop(&mut self) {
+        self.0.ill.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// A request under way to a target, or what it has become; it counts until this is dropped.

@@ -16,6 +16,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use crate::access_log::{self, AccessLog, Lines};
 use crate::balance::Random;
 use crate::body::Ahead;
+use crate::checks;
 use crate::counters::Counters;
 use crate::filters::basic_auth::Verifying;
 use crate::listen::{self, Room};
@@ -83,6 +84,8 @@ pub(crate) struct Start {
     pub(crate) log: Option<(AccessLog, SyncSender<Vec<u8>>)>,
     pub(crate) swapped: watch::Receiver<u64>,
     pub(crate) draining: watch::Receiver<Option<Instant>>,
+    /// Whether it checks targets, for all workers.
+    pub(crate) checks: bool,
 }
 
 impl Start {
@@ -122,6 +125,13 @@ impl Start {
             .sockets
             .into_iter()
             .map(|(socket, tls)| listen::accept(worker.clone(), socket, tls));
+        let (is_checking, swapped) = (self.checks, self.swapped.clone());
+        let checking = async {
+            match is_checking {
+                true => checks::run(worker.clone(), swapped).await,
+                false => std::future::pending().await,
+            }
+        };
         let working = async {
             futures::future::try_join_all(accepting).await?;
             let mut draining = self.draining;
@@ -142,6 +152,7 @@ impl Start {
             drained = working => drained,
             never = tend(&pools, self.swapped) => match never {},
             never = hand_over(lines) => match never {},
+            never = checking => match never {},
         }
     }
 }

@@ -31,6 +31,7 @@ pub(super) struct TargetSettings<'a> {
     pub(super) tags: BTreeMap<String, String>,
     pub(super) drain_seconds: Option<u32>,
     pub(super) timeout_seconds: Option<u32>,
+    pub(super) is_checked: bool,
 }
 
 impl<'a> TargetSettings<'a> {
@@ -55,6 +56,7 @@ impl<'a> TargetSettings<'a> {
             tags: BTreeMap::new(),
             drain_seconds: None,
             timeout_seconds: None,
+            is_checked: false,
         };
         let withheld = admission::withhold(&mut this.own, part.parameters, part.semantics, problems);
         let refused = this.own.review(problems).is_some() || withheld.is_some();
@@ -72,6 +74,8 @@ impl<'a> TargetSettings<'a> {
             problems,
         );
         this.timeout_seconds = timeout.given().and_then(|seconds| u32::try_from(seconds).ok());
+        let checked = this.setting("active-health-checks", value::boolean, problems);
+        this.is_checked = checked.given().unwrap_or(false);
         let shared = this.setting("multi-cluster-target-group", value::boolean, problems);
         if refused
             || kind.is_invalid()

@@ -13,9 +13,9 @@ Names and meanings are those of the AWS Load Balancer Controller, so that an Ing
 `alb.ingress.kubernetes.io/` alone.
 Under *Backends*, the Service's own value wins over the Ingress's.
 
-The proxy does not do yet: `auth-type` with its `auth-…` and `jwt-validation` (what asks for them answers 503); health checks
-(`healthcheck-…`, both thresholds, `success-codes`): it asks targets for nothing, takes them as ready when Kubernetes does, and
-leaves alone for a while those that take no connection.
+The proxy does not do yet: `auth-type` with its `auth-…` and `jwt-validation` (what asks for them answers 503). Health checks
+(`healthcheck-…`, both thresholds, `success-codes`) it makes with `active-health-checks` alone: else it asks targets for nothing,
+takes them as ready when Kubernetes does, and leaves alone for a while those that take no connection.
 
 Filters are read on an Ingress alone, and are the proxy's: AWS has none of them. There a rule with one answers 503 where without it more would be open than was
 asked for, and is told with `ActionUnsupported`; one that only adds comfort is told and left out.

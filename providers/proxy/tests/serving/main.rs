@@ -7,6 +7,7 @@ mod echo;
 
 mod bodies;
 mod changing;
+mod checked;
 mod compressed;
 mod conformance;
 mod consulting;

@@ -9,6 +9,8 @@ mod balancer;
 mod bodies;
 #[path = "../serving/changing.rs"]
 mod changing;
+#[path = "../serving/checked.rs"]
+mod checked;
 #[path = "../serving/client.rs"]
 mod client;
 #[path = "../serving/compressed.rs"]

@@ -1,0 +1,134 @@
+//! Targets that say how they are in, which of them get requests out.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use portcullis_model::{Backend, BackendVersion, HealthCheck};
+use portcullis_proxy::{ServedPorts, ServingState};
+
+use crate::balancer::{KeyPairs, all_to, backend, serve, speaking};
+use crate::client::{Client, get, until};
+use crate::echo::Echo;
+
+/// Answers `/well` with what it is told to, and all else with its name.
+async fn target(name: &'static str, says: Arc<AtomicU16>, is_http2: bool) -> Echo {
+    Echo::running(move |stream| {
+        let says = says.clone();
+        Box::pin(async move {
+            let service = service_fn(move |request: Request<Incoming>| {
+                let said = says.load(Ordering::SeqCst);
+                async move {
+                    let is_check = request.uri().path() == "/well";
+                    let status = if is_check && !is_http2 { said } else { 200 };
+                    let response = Response::builder()
+                        .status(status)
+                        .header("x-backend", name)
+                        .header("grpc-status", said.to_string());
+                    Ok::<_, Infallible>(response.body(Full::<Bytes>::default()).unwrap())
+                }
+            });
+            let io = TokioIo::new(stream);
+            match is_http2 {
+                true => {
+                    let builder = http2::Builder::new(TokioExecutor::new());
+                    let _ = builder.serve_connection(io, service).await;
+                }
+                false => {
+                    let _ = http1::Builder::new().serve_connection(io, service).await;
+                }
+            }
+        })
+    })
+    .await
+}
+
+fn checked(backend: Backend, codes: &str) -> Backend {
+    Backend {
+        health: HealthCheck {
+            path: "/well".into(),
+            interval_seconds: 1,
+            timeout_seconds: 1,
+            success_codes: codes.into(),
+            ..backend.health.clone()
+        },
+        is_checked: true,
+        ..backend
+    }
+}
+
+async fn who(client: &mut Client) -> String {
+    let answer = client.send(get("a", "/")).await.unwrap();
+    assert_eq!(answer.status(), 200);
+    answer.header("x-backend").unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_target_that_says_it_is_ill_gets_requests_only_where_all_are() {
+    let says = || Arc::new(AtomicU16::new(204));
+    let (one_says, two_says) = (says(), says());
+    let one = target("one", one_says.clone(), false).await;
+    let two = target("two", two_says.clone(), false).await;
+    let both = backend("both", &[one.address, two.address]);
+    let proxy = serve(&all_to(checked(both.clone(), "200-299")));
+    let view = proxy.handle.view();
+    let ill = |count| view.to_string().matches(", ill").count() == count;
+    let mut client = Client::http1(proxy.http).await;
+    assert!(ill(0), "{view}");
+
+    one_says.store(500, Ordering::SeqCst);
+    until("one is ill", || ill(1)).await;
+    for _ in 0..20 {
+        assert_eq!(who(&mut client).await, "two");
+    }
+    two_says.store(500, Ordering::SeqCst);
+    until("both are ill", || ill(2)).await;
+    let mut seen: Vec<String> = Vec::new();
+    for _ in 0..40 {
+        seen.push(who(&mut client).await);
+    }
+    seen.sort();
+    seen.dedup();
+    assert_eq!(seen, ["one", "two"]);
+    two_says.store(200, Ordering::SeqCst);
+    until("two is well", || ill(1)).await;
+    assert_eq!(who(&mut client).await, "two");
+
+    // Nobody asks any more: nobody is ill.
+    let ports = ServedPorts::default();
+    let (state, _) = ServingState::build(&all_to(both), &KeyPairs::new(), None, ports).unwrap();
+    proxy.handle.swap(state);
+    until("nobody is asked", || ill(0)).await;
+}
+
+#[tokio::test]
+async fn a_target_that_answers_nothing_is_ill_and_grpc_has_codes_of_its_own() {
+    let silent = Echo::running(|stream| {
+        Box::pin(async move {
+            let _open = stream;
+            std::future::pending::<()>().await;
+        })
+    })
+    .await;
+    let says = Arc::new(AtomicU16::new(12));
+    let grpc = target("grpc", says.clone(), true).await;
+    let mut balancer = all_to(checked(backend("silent", &[silent.address]), "200"));
+    let grpc = speaking(backend("grpc", &[grpc.address]), BackendVersion::Grpc, false);
+    let grpc = checked(grpc, "0,12");
+    balancer.backends.insert(grpc.id.clone(), grpc);
+    let proxy = serve(&balancer);
+    let view = proxy.handle.view();
+    let ill = |count| view.to_string().matches(", ill").count() == count;
+    until("the silent one is ill", || ill(1)).await;
+    says.store(13, Ordering::SeqCst);
+    until("the other is, too", || ill(2)).await;
+    says.store(0, Ordering::SeqCst);
+    until("the other is well", || ill(1)).await;
+}
