@@ -118,6 +118,7 @@ mod access_log;
 
 mod balance;
 mod body;
+mod budget;
 mod counters;
 mod forward;
 mod pools;
