@@ -124,5 +124,41 @@ pub fn main() -> ExitCode {
     reason = "the last word of a command that failed, also where logs are off"
 )]
 fn say_error(error: &anyhow::Error) {
-    eprintln!("portcullis: {error:#}");
+    eprintln!("portcullis: {}", words(error));
+}
+
+/// An error and what caused it, each once: some libraries write the cause into the text of its effect.
+fn words(error: &anyhow::Error) -> String {
+    let mut words = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !words.contains(&cause) {
+            words = format!("{words}: {cause}");
+        }
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+
+    use super::words;
+
+    #[test]
+    fn a_cause_is_told_once() {
+        for (effect, cause, told) in [
+            (
+                "cannot read a.yaml",
+                "no such file",
+                "cannot read a.yaml: no such file",
+            ),
+            (
+                "cannot read: no such file",
+                "no such file",
+                "cannot read: no such file",
+            ),
+        ] {
+            assert_eq!(words(&anyhow!(cause).context(effect)), told);
+        }
+    }
 }
