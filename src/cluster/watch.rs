@@ -201,8 +201,9 @@ where
                     if is_routine(&error) {
                         debug!(kind, error = %error, "the watch begins again");
                     } else {
-                        warn!(kind, error = &error as &dyn std::error::Error, "the watch failed");
-                        health.still_waits(kind, why(kind, &error));
+                        let why = why(kind, &error);
+                        warn!(kind, error = why, "the watch failed");
+                        health.still_waits(kind, why);
                     }
                     None
                 }
