@@ -10,6 +10,8 @@ mod imported;
 mod landslide;
 #[path = "controller/leaving.rs"]
 mod leaving;
+#[path = "controller/listing.rs"]
+mod listing;
 #[path = "controller/planned.rs"]
 mod planned;
 #[path = "controller/scoped.rs"]

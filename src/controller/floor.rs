@@ -334,7 +334,9 @@ impl<P: Provider> Shop<P> {
     /// One pass, and what is told of it.
     async fn turn(&self, id: LoadBalancerId, refused: Refused) -> Turn {
         let begun = now();
-        let outcome = match pass(&self.site, &id, refused).await {
+        let passed = pass(&self.site, &id, refused).await;
+        self.site.accounts.ended(&id).await;
+        let outcome = match passed {
             Ok(outcome) => outcome,
             Err(failure) => {
                 error!(

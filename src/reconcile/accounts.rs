@@ -1,6 +1,6 @@
 //! A provider's account in, one reading of it for all load balancers out: read once per interval, shared by passes.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,38 +11,32 @@ use tokio::sync::Mutex;
 /// otherwise make eight times the calls at the worst moment.
 const QUIET_AFTER_ERROR: Duration = Duration::from_secs(5);
 
-/// Most readings for the sake of one load balancer, of which a lost answer left open what exists. Each takes ten calls
-/// or more, and tells it of all others as well.
-const MOST_FOR_ONE: usize = 4;
-/// So many in this time.
-const WITHIN: Duration = Duration::from_secs(240);
+/// Shortest time between two readings out of turn, for the sake of what a lost answer left open. Each takes ten calls or
+/// more, and tells it of all load balancers at once.
+const INTERVAL: Duration = Duration::from_secs(60);
 
-/// When the last of them were, the newest last.
+/// When the last of them was begun.
 #[derive(Debug, Default)]
-struct ForOne(VecDeque<Instant>);
+struct OutOfTurn(Option<Instant>);
 
-impl ForOne {
+impl OutOfTurn {
     /// Begins one, or says how long it is put off: a cloud that loses answer after answer must not be asked for
     /// everything each time.
     fn begin(&mut self, now: Instant) -> Result<(), ProviderError> {
-        if self.0.len() >= MOST_FOR_ONE
-            && let Some(oldest) = self.0.front()
-        {
-            let wait = (*oldest + WITHIN).saturating_duration_since(now);
-            if !wait.is_zero() {
-                return Err(ProviderError {
-                    code: Code::Throttled,
-                    call: "account",
-                    message: format!(
-                        "what exists must be read again, as it was {MOST_FOR_ONE} times lately; put off for {} s",
-                        wait.as_secs_f64().ceil()
-                    ),
-                    retry: Retry::Later(wait),
-                });
-            }
-            self.0.pop_front();
+        let next = self.0.map(|last| last + INTERVAL);
+        let wait = next.map_or(Duration::ZERO, |next| next.saturating_duration_since(now));
+        if !wait.is_zero() {
+            return Err(ProviderError {
+                code: Code::Throttled,
+                call: "account",
+                message: format!(
+                    "what exists must be read again, as it was a moment ago; put off for {} s",
+                    wait.as_secs_f64().ceil()
+                ),
+                retry: Retry::Later(wait),
+            });
         }
-        self.0.push_back(now);
+        self.0 = Some(now);
         Ok(())
     }
 }
@@ -54,8 +48,12 @@ struct State<P: Provider> {
     account: Option<Arc<P::Account>>,
     /// Changed since that reading: its listing no longer says what exists of these.
     changed: BTreeSet<LoadBalancerId>,
+    /// Being changed: a listing that is read meanwhile does not say it, either.
+    under_way: BTreeSet<LoadBalancerId>,
+    /// Whether what spans load balancers was changed since that reading.
+    changed_across: bool,
     failed: Option<(Instant, ProviderError)>,
-    for_one: ForOne,
+    out_of_turn: OutOfTurn,
 }
 
 impl<P: Provider> std::fmt::Debug for Accounts<P> {
@@ -69,8 +67,10 @@ impl<P: Provider> Default for Accounts<P> {
         Self(Mutex::new(State {
             account: None,
             changed: BTreeSet::new(),
+            under_way: BTreeSet::new(),
+            changed_across: false,
             failed: None,
-            for_one: ForOne::default(),
+            out_of_turn: OutOfTurn::default(),
         }))
     }
 }
@@ -94,19 +94,36 @@ impl<P: Provider> Accounts<P> {
         now: Instant,
     ) -> Result<Arc<P::Account>, ProviderError> {
         let mut state = self.0.lock().await;
-        match &state.account {
-            Some(account) if !state.changed.contains(id) => Ok(account.clone()),
-            Some(_) => {
-                state.for_one.begin(now)?;
-                state.read(provider, now).await
-            }
-            None => state.read(provider, now).await,
+        // Asked by a pass that begins: one under way is one that nobody said the end of.
+        let unended = state.under_way.take(id);
+        state.changed.extend(unended);
+        let changed = state.changed.contains(id);
+        state.listing(provider, changed, now).await
+    }
+
+    /// The account with a listing that is true of what spans load balancers.
+    pub async fn listing_across(&self, provider: &P, now: Instant) -> Result<Arc<P::Account>, ProviderError> {
+        let mut state = self.0.lock().await;
+        let changed = state.changed_across;
+        state.listing(provider, changed, now).await
+    }
+
+    /// Something of this load balancer is about to be created or deleted, until [`Accounts::ended`].
+    pub async fn changed(&self, id: &LoadBalancerId) {
+        self.0.lock().await.under_way.insert(id.clone());
+    }
+
+    /// Nothing of it is changed any more. Whatever was read until now may have been read before the last change.
+    pub async fn ended(&self, id: &LoadBalancerId) {
+        let mut state = self.0.lock().await;
+        if let Some(id) = state.under_way.take(id) {
+            state.changed.insert(id);
         }
     }
 
-    /// Something of this load balancer is about to be created or deleted.
-    pub async fn changed(&self, id: &LoadBalancerId) {
-        self.0.lock().await.changed.insert(id.clone());
+    /// What spans load balancers was changed.
+    pub async fn changed_across(&self) {
+        self.0.lock().await.changed_across = true;
     }
 
     /// Reads anew. What was read before stays where that fails.
@@ -116,6 +133,21 @@ impl<P: Provider> Accounts<P> {
 }
 
 impl<P: Provider> State<P> {
+    /// As last read, or anew where what is asked about has changed since.
+    async fn listing(
+        &mut self,
+        provider: &P,
+        changed: bool,
+        now: Instant,
+    ) -> Result<Arc<P::Account>, ProviderError> {
+        match &self.account {
+            Some(account) if !changed => return Ok(account.clone()),
+            Some(_) => self.out_of_turn.begin(now)?,
+            None => {}
+        }
+        self.read(provider, now).await
+    }
+
     async fn read(&mut self, provider: &P, now: Instant) -> Result<Arc<P::Account>, ProviderError> {
         if let Some((at, error)) = &self.failed {
             let quiet = match error.retry {
@@ -131,6 +163,7 @@ impl<P: Provider> State<P> {
                 let account = Arc::new(account);
                 self.account = Some(account.clone());
                 self.changed.clear();
+                self.changed_across = false;
                 self.failed = None;
                 Ok(account)
             }
@@ -151,21 +184,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn readings_for_the_sake_of_one_are_few() {
+    fn a_reading_out_of_turn_is_begun_once_an_interval() {
         let start = Instant::now();
-        let mut readings = ForOne::default();
+        let mut readings = OutOfTurn::default();
         for (second, want) in [
             (0, None),
-            (1, None),
-            (2, None),
-            (100, None),
-            (101, Some(139)),
-            (239, Some(1)),
-            (240, None),
-            (240, Some(1)),
-            (241, None),
-            (242, None),
-            (243, Some(97)),
+            (0, Some(60)),
+            (1, Some(59)),
+            (59, Some(1)),
+            (60, None),
+            (61, Some(59)),
             (900, None),
         ] {
             let begun = readings.begin(start + Duration::from_secs(second));

@@ -49,14 +49,17 @@ impl<K: Ord + Clone> Backoff<K> {
     }
 
     pub fn failed(&mut self, key: &K, retry: Retry) -> Delay {
+        if let Retry::Later(asked) = retry {
+            // Put off, by us or by the provider: that it was asked about too early, also often, makes it no later.
+            return Delay::Soft(asked.max(FIRST));
+        }
         let delays = self
             .failed
             .entry(key.clone())
             .or_insert_with(|| self.builder.build());
         let delay = delays.next().unwrap_or(LONGEST);
         match retry {
-            Retry::Backoff | Retry::Observe => Delay::Soft(delay),
-            Retry::Later(asked) => Delay::Soft(asked.max(delay)),
+            Retry::Backoff | Retry::Observe | Retry::Later(_) => Delay::Soft(delay),
             // At least what was asked for, and not all at the same moment.
             Retry::After(asked) => Delay::Hard(asked.max(delay)),
             Retry::Never => Delay::Soft(delay.max(SELDOM)),
@@ -106,6 +109,13 @@ mod tests {
             Delay::Soft(asked),
             "what changes is looked at before"
         );
+        for _ in 0..20 {
+            assert_eq!(
+                backoff.failed(&"c", Retry::Later(asked)),
+                Delay::Soft(asked),
+                "what was put off is not tried more and more seldom"
+            );
+        }
         let never = backoff.failed(&"a", Retry::Never);
         assert!(
             matches!(never, Delay::Soft(delay) if delay >= SELDOM),

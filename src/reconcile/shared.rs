@@ -48,8 +48,6 @@ struct State<P: Provider> {
     /// Load balancers of which nothing exists any more, though their records may still be there.
     left: BTreeSet<LoadBalancerId>,
     observed: Option<P::Shared>,
-    /// Whether anything was changed since the account's listing was last read for this: it is then out of date.
-    changed: bool,
     /// The account for which nothing was left to do, and what could not be done.
     settled: Option<(Arc<P::Account>, Vec<Problem>)>,
     /// Calls that were refused, and the load balancer that was to be made room for: the others do without them.
@@ -80,7 +78,6 @@ impl<P: Provider> Default for Spanning<P> {
             coming: Demands::<P>::new(),
             left: BTreeSet::new(),
             observed: None,
-            changed: false,
             settled: None,
             refused: Vec::new(),
         }))
@@ -155,7 +152,7 @@ impl<P: Provider> Spanning<P> {
     pub async fn without(
         &self,
         provider: &P,
-        (accounts, account): (&Accounts<P>, &Arc<P::Account>),
+        accounts: &Accounts<P>,
         id: &LoadBalancerId,
         all: impl FnOnce() -> Asked<P> + Send,
     ) -> Result<Fit<P::Shared>, ProviderError> {
@@ -166,7 +163,7 @@ impl<P: Provider> Spanning<P> {
             state.settled = None;
         }
         Ok(Fit {
-            shared: state.look(provider, accounts, account).await?,
+            shared: state.look(provider, accounts).await?,
             changes: Vec::new(),
             refused: Vec::new(),
             failed: Vec::new(),
@@ -202,20 +199,15 @@ impl<P: Provider> Spanning<P> {
         let mut state = self.0.lock().await;
         let mut demands = state.held(all).clone();
         demands.insert(id.clone(), demand);
-        let mut shared = state.look(provider, accounts, account).await?;
+        let mut shared = state.look(provider, accounts).await?;
         let plan = state.plan(provider, &demands, account);
         let imagined = rounds::imagine::<P, _>(&mut shared, plan, P::fold_shared);
         Ok((shared, imagined))
     }
 
     /// What exists; changes nothing.
-    pub async fn look(
-        &self,
-        provider: &P,
-        accounts: &Accounts<P>,
-        account: &Arc<P::Account>,
-    ) -> Result<P::Shared, ProviderError> {
-        self.0.lock().await.look(provider, accounts, account).await
+    pub async fn look(&self, provider: &P, accounts: &Accounts<P>) -> Result<P::Shared, ProviderError> {
+        self.0.lock().await.look(provider, accounts).await
     }
 
     /// What is known may have drifted: it is read again when it is next needed.
@@ -241,7 +233,7 @@ impl<P: Provider> State<P> {
             self.refused.retain(|(of, _)| of != id);
             self.settled = None;
         }
-        let mut shared = self.look(provider, accounts, account).await?;
+        let mut shared = self.look(provider, accounts).await?;
         if let Some((known, refused)) = &self.settled
             && Arc::ptr_eq(known, account)
         {
@@ -263,7 +255,11 @@ impl<P: Provider> State<P> {
             refusals: P::refused_shared,
         };
         let made = rounds::make(provider, tenure, &mut shared, work).await;
-        self.changed |= made.result.is_err() || !made.changes.is_empty();
+        // Said when all is done: a listing read meanwhile need not hold it.
+        let mistaken = made.failed.iter().any(|error| error.retry == Retry::Observe);
+        if made.result.is_err() || mistaken || !made.changes.is_empty() {
+            accounts.changed_across().await;
+        }
         if let Err(error) = made.result {
             // Nothing was done that is not known.
             self.observed = (error.code == Code::Throttled).then_some(shared);
@@ -276,10 +272,8 @@ impl<P: Provider> State<P> {
         self.refused
             .extend(all.iter().map(|refused| (id.clone(), refused.clone())));
         // What was believed may be wrong.
-        if made.failed.iter().all(|error| error.retry != Retry::Observe) {
+        if !mistaken {
             self.observed = Some(shared.clone());
-        } else {
-            self.changed = true;
         }
         self.settled = Some((account.clone(), made.refused.clone()));
         Ok(Fit {
@@ -334,23 +328,13 @@ impl<P: Provider> State<P> {
         demands
     }
 
-    async fn look(
-        &mut self,
-        provider: &P,
-        accounts: &Accounts<P>,
-        account: &Arc<P::Account>,
-    ) -> Result<P::Shared, ProviderError> {
+    async fn look(&mut self, provider: &P, accounts: &Accounts<P>) -> Result<P::Shared, ProviderError> {
         if let Some(shared) = &self.observed {
             return Ok(shared.clone());
         }
-        let fresh = if self.changed {
-            accounts.refresh(provider, now()).await?
-        } else {
-            account.clone()
-        };
+        let fresh = accounts.listing_across(provider, now()).await?;
         let shared = Box::pin(provider.observe_shared(&fresh)).await?;
         self.observed = Some(shared.clone());
-        self.changed = false;
         self.settled = None;
         Ok(shared)
     }

@@ -216,11 +216,16 @@ impl World {
     }
 
     pub(crate) async fn aws_of(&self, settings: portcullis_aws::Settings) -> Aws {
+        self.aws_at(self.moto.endpoint(), settings).await
+    }
+
+    /// With AWS behind this endpoint.
+    pub(crate) async fn aws_at(&self, endpoint: String, settings: portcullis_aws::Settings) -> Aws {
         let keys = r#"echo '{"Version": 1, "AccessKeyId": "test", "SecretAccessKey": "test"}'"#;
         let credentials = CredentialProcessProvider::new(keys.to_owned());
         let config = aws_config::defaults(BehaviorVersion::latest())
             .region(Region::new("us-east-1"))
-            .endpoint_url(self.moto.endpoint())
+            .endpoint_url(endpoint)
             .credentials_provider(credentials)
             .load()
             .await;

@@ -78,10 +78,7 @@ pub(super) async fn serve<P: Provider>(
         let (shared, across) = if possible {
             spanning.imagine(provider, here, (id, demand), all).await?
         } else {
-            (
-                spanning.look(provider, accounts, &account).await?,
-                Imagined::nothing(),
-            )
+            (spanning.look(provider, accounts).await?, Imagined::nothing())
         };
         let plan = |o: &P::Observed| provider.plan(id, Some(desired), o, &shared, &account);
         let imagined = rounds::imagine::<P, _>(&mut observed.clone(), plan, P::fold);
@@ -105,7 +102,7 @@ pub(super) async fn serve<P: Provider>(
             .widen(provider, &site.tenure, here, (id, demand), all)
             .await
     } else {
-        spanning.without(provider, here, id, all).await
+        spanning.without(provider, accounts, id, all).await
     };
     let wide = keep(site, id, &observed, wide)?;
     outcome.made = wide.changes;

@@ -65,7 +65,7 @@ pub(super) async fn withdraw<P: Provider>(
 
     let (mut observed, account) = look(site, id).await?;
     outcome.seen = Some(Seen::of::<P>(&observed));
-    let shared = spanning.look(provider, &site.accounts, &account).await?;
+    let shared = spanning.look(provider, &site.accounts).await?;
     let plan = |o: &P::Observed| provider.plan(id, None, o, &shared, &account);
     let others = withdrawing(site, id);
     let hold = if is_paused(record) {
