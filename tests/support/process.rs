@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fs;
 use std::net::TcpListener;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -62,6 +63,8 @@ impl Process {
             .args(arguments);
         command
             .current_dir(&folder)
+            // Of a group of its own: who ends the group of the tests would else end the keeper, and not what it keeps.
+            .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
@@ -185,6 +188,61 @@ mod tests {
         drop(process);
         assert!(!lives(&pid), "{pid} still runs");
         assert!(!folder.exists(), "{} is still there", folder.display());
+    }
+
+    /// Says to another process of this test that it is to hold a process until it is killed, and in which file to say
+    /// which.
+    const HOLDS: &str = "PORTCULLIS_TEST_HOLDS";
+
+    #[test]
+    fn a_process_ends_however_who_holds_it_is_killed() {
+        if let Some(told) = std::env::var_os(HOLDS) {
+            // As a kube-apiserver does, it does not end at a signal before all that it serves has.
+            let stubborn = "trap '' TERM; echo started $$; while :; do sleep 1; done";
+            let arguments = ["-c".to_owned(), stubborn.to_owned()];
+            let process = Process::start("stubborn", folder("stubborn"), Path::new("sh"), &arguments);
+            fs::write(
+                &told,
+                format!("{} {}\n", pid(&process), process.folder().display()),
+            )
+            .unwrap();
+            loop {
+                std::thread::park();
+            }
+        }
+        for (what, signal, group) in [
+            ("it is killed", "-KILL", ""),
+            ("its group is told to end", "-TERM", "-"),
+            ("its group is killed", "-KILL", "-"),
+        ] {
+            let told = tempfile::NamedTempFile::new().unwrap();
+            let mut holder = Command::new(std::env::current_exe().unwrap())
+                .args([
+                    "--exact",
+                    "process::tests::a_process_ends_however_who_holds_it_is_killed",
+                ])
+                .env(HOLDS, told.path())
+                .process_group(0)
+                .stdout(Stdio::null())
+                .spawn()
+                .unwrap();
+            let within = Duration::from_secs(20);
+            let said = wait(&[], within, || {
+                let said = fs::read_to_string(told.path()).unwrap();
+                said.strip_suffix('\n').map(str::to_owned)
+            });
+            let said = said.unwrap();
+            let (pid, folder) = said.split_once(' ').unwrap();
+            assert!(lives(pid), "{pid} runs");
+            let whom = format!("{group}{}", holder.id());
+            let killed = Command::new("kill").args([signal, "--", &whom]).status();
+            assert!(killed.unwrap().success(), "{what}");
+            holder.wait().unwrap();
+            let gone = wait(&[], within, || {
+                (!lives(pid) && !Path::new(folder).exists()).then_some(())
+            });
+            gone.unwrap_or_else(|how| panic!("{what}: {how}"));
+        }
     }
 
     #[test]
