@@ -9,7 +9,9 @@ use portcullis_model::{
 
 use super::Context;
 use crate::account::{Fact, Late};
+use crate::change::Call;
 use crate::limits;
+use crate::observed::{LoadBalancerState, Looked};
 use crate::overlap::{Relation, relation};
 use crate::resource::{
     MutualAuthentication, MutualAuthenticationMode, RuleAction, RuleCondition, TargetGroupArn, TrustStoreArn,
@@ -278,6 +280,19 @@ pub(super) fn firewall(
         .is_some_and(|state| state.web_acl.at().is_some_and(Option::is_some));
     match found {
         Found::Is(arn) => {
+            let state = context.existing();
+            if let Some(error) = state.and_then(|state| not_put(context, state, &arn)) {
+                let message = format!(
+                    "web ACL {shown} was not put before the load balancer, so what relies on it and is not served yet \
+                     answers 503: {}",
+                    error.words()
+                );
+                problems.push(Problem::new(error.code, wanted.origin.clone(), message));
+                return missing(Closes::New, wanted, unprotected);
+            }
+            if state.is_some_and(|state| matches!(state.web_acl, Looked::Failed(_))) {
+                return missing(Closes::New, wanted, unprotected);
+            }
             if is_passed_by(context, &arn) {
                 rely(Closes::New, wanted, unprotected);
             }
@@ -317,6 +332,23 @@ fn rely(closes: Closes, wanted: &Firewall, unprotected: &mut Unprotected) {
     unprotected
         .everywhere
         .extend(relying.map(|member| (member.clone(), closes)));
+}
+
+/// Why this web ACL was not put before the load balancer, where that was tried in this pass. Others of its group must not
+/// wait for that; nor is anybody served past it.
+fn not_put<'a>(
+    context: &Context<'a>,
+    state: &LoadBalancerState,
+    wanted: &WebAclArn,
+) -> Option<&'a ProviderError> {
+    let mut refused = context.observed.refused.iter();
+    let one = refused.find(|one| {
+        let this = matches!(&one.change.call, Call::AssociateWebAcl { load_balancer, web_acl }
+            if *load_balancer == state.arn && web_acl == wanted);
+        // Else the load balancer is somebody else's: nothing is made there.
+        this && one.error.code != Code::NotOurs
+    });
+    one.map(|one| &one.error)
 }
 
 /// Whether the load balancer listens, and this web ACL does not stand before it yet.

@@ -6,7 +6,7 @@ use portcullis_model::{Code, LoadBalancerId, ObjectName, Origin, Problem, Refusa
 
 use super::{attributes, security_group};
 use crate::change::{Call, Change};
-use crate::compile::Desired;
+use crate::compile::{Desired, DesiredFirewall};
 use crate::resource::{Kind, Ref, RuleAction, RuleSpec, Source, TargetGroupArn, kind};
 
 /// A call that was refused.
@@ -100,10 +100,16 @@ pub(super) fn problems(
     // What AWS has not let go of yet is deleted later, and nobody needs to do anything about it. Where all of it is to
     // go, everybody waits for it.
     let waits = |one: &One| desired.is_none() || one.error.code != Code::StillInUse;
+    // Where the web ACL is asked for, with what comes of it.
+    let at_its_field = |one: &One| {
+        let firewall = desired.map(|desired| &desired.firewall);
+        firewall == Some(&DesiredFirewall::Missing) && matches!(one.change.call, Call::AssociateWebAcl { .. })
+    };
     let told = |one: &&One| {
         waits(one)
             && !attributes::is_told_by_parts(one, refused)
             && !security_group::is_told_by_parts(one, refused)
+            && !at_its_field(one)
     };
     for one in refused.iter().filter(told) {
         let origins = desired.map(|desired| origins(desired, one)).unwrap_or_default();

@@ -11,9 +11,10 @@ use portcullis_model::{
 };
 
 use super::build::*;
+use super::refused::pass as refusing;
 use super::settled::{made, rounds};
 use crate::account::{Account, Fact, LateFacts};
-use crate::change::Call;
+use crate::change::{Call, Change};
 use crate::compile::{Desired, DesiredFirewall, compile};
 use crate::fold::{fold, imagine};
 use crate::observed::{Looked, Observed, ProtectionState, Shared};
@@ -197,6 +198,60 @@ fn a_firewall_that_cannot_be_had_closes_those_who_ask_for_it_and_no_others() {
             assert_eq!(closed(&desired, 80), ["shop/web"], "{choice:?} {semantics:?}");
             let calls = rounds(Some(&balancer), &mut observed, &shared, account);
             assert_eq!(calls, Vec::<String>::new(), "{choice:?} {semantics:?}");
+        }
+    }
+}
+
+#[test]
+fn a_firewall_that_aws_refuses_to_put_there_keeps_no_neighbour_waiting() {
+    // What AWS says, and whether the load balancer is ours all the same.
+    for (code, ours) in [
+        (Code::AccessDenied, true),
+        (Code::RequestRefused, true),
+        (Code::NotOurs, false),
+    ] {
+        for semantics in [Semantics::Kubernetes, Semantics::AwsLoadBalancerController] {
+            let mut balancer = behind(FirewallChoice::Named("edge".into()));
+            balancer.semantics = semantics;
+            let (_, shared) = made(&balancer, &account());
+            let mut observed = nothing(&balancer);
+            let mut calls = 0;
+            let mut denied =
+                |change: &Change| matches!(change.call, Call::AssociateWebAcl { .. }).then_some(code);
+            // The second pass, which tries again, and one that knows no refusal.
+            for pass in ["first", "second"] {
+                let world = (&mut observed, &shared, &account());
+                let passed = refusing(Some(&balancer), world, &mut calls, &mut denied, |_, _| ());
+                let row = format!("{code} {semantics:?}, {pass} pass: {:?}", passed.problems);
+                if !ours {
+                    let state = observed.load_balancer();
+                    assert!(state.is_none_or(|state| state.listeners.is_empty()), "{row}");
+                    continue;
+                }
+                let told: Vec<_> = passed.problems.iter().map(|told| (told.code, &told.at)).collect();
+                assert_eq!(told, [(code, &origin("shop/web", "wafv2"))], "{row}");
+                let (desired, _) = compiled(&balancer, &account(), &observed);
+                assert_eq!(closed(&desired, 80), ["shop/web"], "{row}");
+                let rules = &observed.load_balancer().unwrap().listeners[&80].rules;
+                let open = rules
+                    .iter()
+                    .filter(|rule| !matches!(rule.spec.actions[0], RuleAction::FixedResponse { .. }));
+                assert_eq!((rules.len(), open.count()), (2, 1), "{row}");
+            }
+            if ours {
+                observed.refused.clear();
+                let calls = rounds(Some(&balancer), &mut observed, &shared, &account());
+                let names: Vec<&str> = calls.iter().map(|call| call.split(' ').next().unwrap()).collect();
+                assert_eq!(
+                    names,
+                    [
+                        "wafv2:AssociateWebACL",
+                        "elbv2:ModifyRule",
+                        "elbv2:ModifyListener"
+                    ],
+                    "{code} {semantics:?}"
+                );
+            }
         }
     }
 }

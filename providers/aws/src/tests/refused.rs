@@ -28,15 +28,15 @@ fn error(code: Code, words: &str) -> ProviderError {
 }
 
 /// What a pass comes to.
-struct Passed {
+pub(super) struct Passed {
     made: Vec<String>,
     refused: Vec<String>,
-    problems: Vec<Problem>,
+    pub(super) problems: Vec<Problem>,
 }
 
 /// One pass as the controller makes it: what `refuse` names is refused, and the rounds go on without it. `calls` counts
 /// across passes, so that no two resources have one ARN.
-fn pass(
+pub(super) fn pass(
     balancer: Option<&LoadBalancer>,
     (observed, shared, account): (&mut Observed, &Shared, &Account),
     calls: &mut usize,
