@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use kube::Client;
-use portcullis_model::Provider;
+use portcullis_model::{ObjectName, Provider};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
@@ -32,6 +32,7 @@ use crate::reconcile::bindings::{self, Bindings};
 use crate::reconcile::brake::Brake;
 use crate::reconcile::gates::keep::Keeper;
 use crate::reconcile::lease::keep::Lost;
+use crate::reconcile::lease::rival::{self, Rival};
 use crate::reconcile::lease::{Standing, Tenure};
 use crate::reconcile::memory::Memory;
 use crate::reconcile::pass::Site;
@@ -75,6 +76,8 @@ pub struct Setup<P> {
     /// The only one whose Ingresses are read; all where absent.
     pub namespace: Option<String>,
     pub leadership: Leadership,
+    /// Lease of a controller that does the same work: nothing is changed while it is renewed.
+    pub rival: Option<ObjectName>,
     /// Name of this process among all that ever run: for the lease and Events.
     pub identity: String,
     pub admin: Option<TcpListener>,
@@ -126,6 +129,18 @@ pub async fn run<P: Provider>(
         health.waits(kind.as_str(), "not listed yet".into());
     }
     let mut tasks: JoinSet<&'static str> = JoinSet::new();
+    let mut rival = match setup.rival {
+        Some(lease) => {
+            let (gone, rival) = Rival::unknown(&health, &lease);
+            let (client, health) = (client.clone(), health.clone());
+            tasks.spawn(async move {
+                rival::follow(client, lease, &health, gone).await;
+                "rival"
+            });
+            rival
+        }
+        None => Rival::none(),
+    };
     let (touched, mut touches) = mpsc::unbounded_channel();
     for kind in Kind::ALL.iter().copied().filter(|kind| *kind != Kind::Secret) {
         let (index, health, touched) = (index.clone(), health.clone(), touched.clone());
@@ -182,7 +197,7 @@ pub async fn run<P: Provider>(
             brake: setup.brake,
         },
     };
-    let mut floor = Floor::new(shop, setup.pace);
+    let mut floor = Floor::new(shop, setup.pace, rival.clone());
     let beat = Arc::new(AtomicU64::new(clock::seconds()));
     if let Some(listener) = setup.admin {
         let answers = answers(floor.shop(), setup.calls, &health, &beat);
@@ -217,6 +232,7 @@ pub async fn run<P: Provider>(
             }
             ended = tenancy.ended() => return Err(ended),
             () = tenure.changed() => {}
+            () = rival.changed() => {}
             _ = tick.tick() => {
                 beat.store(clock::seconds(), Ordering::Relaxed);
                 floor.measure();

@@ -11,6 +11,8 @@ mod world;
 use std::sync::Arc;
 use std::time::Duration;
 
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::Api;
 use portcullis::controller::{Ended, Leadership};
 use serde_json::{Value, json};
 
@@ -447,6 +449,10 @@ fn signing_in(name: &str) -> Value {
     });
     ingress
 }
+    let leases: Api<Lease> = Api::namespaced(client.clone(), "kube-system");
+    for (lease, may) in [("aws-load-balancer-controller-leader", true), ("another", false)] {
+        assert_eq!(leases.get_opt(lease).await.is_ok(), may, "{lease}");
+    }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_secret_is_read_when_it_moves_sent_once_and_shown_nowhere() {

@@ -5,6 +5,8 @@
 
 #[path = "takeover/world.rs"]
 mod recording;
+#[path = "takeover/rival.rs"]
+mod rival;
 #[path = "controller/world.rs"]
 mod world;
 

@@ -38,6 +38,9 @@ It refuses, with exit code 1, while the other controller renews its lease, and w
 Example:
   portcullis adopt --dry-run --cluster-name demo --aws-vpc-id vpc-0123456789abcdef0";
 
+/// Lease of the AWS Load Balancer Controller as its chart installs it.
+pub(super) const INCUMBENT_LEASE: &str = "kube-system/aws-load-balancer-controller-leader";
+
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLE)]
 pub(super) struct AdoptArgs {
@@ -73,7 +76,7 @@ pub(super) struct AdoptArgs {
     /// Lease of the AWS Load Balancer Controller
     #[arg(
         long, value_name = "NAMESPACE/NAME", value_parser = object_name,
-        default_value = "kube-system/aws-load-balancer-controller-leader"
+        default_value = INCUMBENT_LEASE
     )]
     incumbent_lease: ObjectName,
     /// Name of the lease of `portcullis run`, in any namespace: nobody may hold it for --release, and where a load
@@ -91,7 +94,7 @@ enum Output {
     Json,
 }
 
-fn object_name(text: &str) -> Result<ObjectName, String> {
+pub(super) fn object_name(text: &str) -> Result<ObjectName, String> {
     match text.split_once('/') {
         Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() && !name.contains('/') => {
             Ok(ObjectName::new(namespace, name))

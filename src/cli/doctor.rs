@@ -13,14 +13,16 @@ use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use kube::Client;
 use portcullis_aws::{Aws, Observed, inventory};
-use portcullis_model::LoadBalancerId;
+use portcullis_model::{LoadBalancerId, ObjectName};
 use serde::Serialize;
 
 use self::delete::{delete, unshare};
 use self::look::look;
+use super::adopt::{INCUMBENT_LEASE, look as incumbent, object_name};
 use super::aws::AwsArgs;
 use super::{Ended, run, serve};
-use crate::adopt::{Existing, Steps};
+use crate::adopt::lease::State;
+use crate::adopt::{self, Existing, Steps};
 
 const EXAMPLE: &str = "\
 An orphan has the ownership tags of this cluster, and there is no Ingress of any class, no LoadBalancer, no parameters of \
@@ -42,6 +44,9 @@ pub(super) struct DoctorArgs {
     /// Delete it
     #[arg(long)]
     delete: bool,
+    /// Lease of the AWS Load Balancer Controller
+    #[arg(long, value_name = "NAMESPACE/NAME", value_parser = object_name, default_value = INCUMBENT_LEASE)]
+    incumbent_lease: ObjectName,
     /// File that says where the cluster is [default: $KUBECONFIG, ~/.kube/config, or the pod's own]
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
@@ -60,9 +65,18 @@ enum Output {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Report {
+    incumbent: Lease,
     orphans: Vec<Orphan>,
     #[serde(flatten)]
     steps: Steps,
+}
+
+/// The AWS Load Balancer Controller's lease: while it is renewed, who takes that controller's place waits.
+#[derive(Debug, Serialize)]
+struct Lease {
+    lease: String,
+    #[serde(flatten)]
+    state: State,
 }
 
 #[derive(Debug, Serialize)]
@@ -78,9 +92,17 @@ pub(super) fn doctor(args: &DoctorArgs) -> anyhow::Result<Ended> {
         let aws = Aws::connect(args.aws.settings())
             .await
             .context("failed to make a client of AWS")?;
-        let first = look(&client, &aws).await?;
+        // At once: a holder that is gone is known by its silence alone.
+        let (state, first) = tokio::try_join!(
+            incumbent::watch(&client, &args.incumbent_lease),
+            look(&client, &aws)
+        )?;
         let orphans = first.orphans();
         let mut report = Report {
+            incumbent: Lease {
+                lease: args.incumbent_lease.to_string(),
+                state,
+            },
             orphans: orphans
                 .iter()
                 .map(|(id, observed)| orphan(id, observed))
@@ -132,6 +154,15 @@ fn print(args: &DoctorArgs, report: &Report) -> anyhow::Result<Ended> {
 
 fn text(args: &DoctorArgs, report: &Report) -> String {
     let mut lines = Vec::new();
+    let incumbent = &report.incumbent;
+    let running = adopt::running(
+        "the AWS Load Balancer Controller",
+        &incumbent.lease,
+        &incumbent.state,
+    );
+    lines.extend(
+        running.map(|running| format!("{running}; until then `portcullis run` changes nothing in its place")),
+    );
     for orphan in &report.orphans {
         lines.push(format!("Load balancer {} belongs to nobody", orphan.id));
         let resources = orphan.resources.iter();

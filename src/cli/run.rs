@@ -9,11 +9,12 @@ use clap::{ArgAction, Args, ValueEnum};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use portcullis_aws::Aws;
-use portcullis_model::{Provider as _, Semantics};
+use portcullis_model::{ObjectName, Provider as _, Semantics};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
 
 use super::Ended;
+use super::adopt::{INCUMBENT_LEASE, object_name};
 use super::aws::AwsArgs;
 use super::folder::ClassArgs;
 use crate::controller::{self, Leadership, Serve, Setup};
@@ -23,7 +24,7 @@ use crate::reconcile::records::Place;
 use crate::reconcile::records::scope::Scope;
 use crate::report::admin;
 use crate::report::metrics::CallCount;
-use crate::translate::Settings;
+use crate::translate::{ControllerName, Settings};
 
 const EXAMPLE: &str = "\
 Takes its rights from the pod it runs in, or from a kubeconfig; those on AWS as the SDK finds them. The definitions in \
@@ -63,6 +64,10 @@ pub(super) struct RunArgs {
     /// Namespace of the lease [default: the pod's]
     #[arg(long, value_name = "NAMESPACE")]
     leader_election_namespace: Option<String>,
+    /// Lease of the AWS Load Balancer Controller: in its place, with --controller-name ingress.k8s.aws/alb, nothing is changed
+    /// while it is renewed
+    #[arg(long, value_name = "NAMESPACE/NAME", value_parser = object_name, default_value = INCUMBENT_LEASE)]
+    incumbent_lease: ObjectName,
     /// Load balancers that are worked on at once
     #[arg(long, value_name = "N", default_value_t = Pace::default().concurrency, value_parser = at_least_one)]
     ingress_max_concurrent_reconciles: usize,
@@ -125,6 +130,7 @@ async fn serve(args: &RunArgs) -> anyhow::Result<Ended> {
         namespace: args.watch_namespace.clone(),
         legacy_class: settings.legacy_class.to_string(),
     };
+    let in_its_place = settings.controller.as_str() == ControllerName::INCUMBENT;
     let setup = Setup {
         namespace: args.watch_namespace.clone(),
         settings,
@@ -151,6 +157,7 @@ async fn serve(args: &RunArgs) -> anyhow::Result<Ended> {
         },
         health_interval: args.targetgroupbinding_requeue_duration,
         leadership: leadership(args, config)?,
+        rival: in_its_place.then(|| args.incumbent_lease.clone()),
         identity: identity(),
         admin: Some(admin),
     };

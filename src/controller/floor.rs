@@ -15,6 +15,7 @@ use crate::reconcile::backoff::{Backoff, Delay};
 use crate::reconcile::bindings::Bindings;
 use crate::reconcile::drift;
 use crate::reconcile::gates::keep::Keeper;
+use crate::reconcile::lease::rival::Rival;
 use crate::reconcile::outcome::End;
 use crate::reconcile::pass::{Refused, Site, pass};
 use crate::reconcile::queue::{Again, Next, Pace, Queue};
@@ -86,6 +87,8 @@ enum Bind {
 /// The loop's own state: whose turn it is.
 pub(super) struct Floor<P: Provider> {
     shop: Arc<Shop<P>>,
+    /// Whoever must have stopped before anything begins.
+    rival: Rival,
     queue: Queue<LoadBalancerId>,
     backoff: Backoff<LoadBalancerId>,
     /// When each that failed is tried again: what touches it before is no reason to repeat what was refused.
@@ -105,9 +108,10 @@ pub(super) struct Floor<P: Provider> {
 }
 
 impl<P: Provider> Floor<P> {
-    pub(super) fn new(shop: Shop<P>, pace: Pace) -> Self {
+    pub(super) fn new(shop: Shop<P>, pace: Pace, rival: Rival) -> Self {
         Self {
             shop: Arc::new(shop),
+            rival,
             queue: Queue::new(pace),
             backoff: Backoff::default(),
             again: BTreeMap::new(),
@@ -169,10 +173,13 @@ impl<P: Provider> Floor<P> {
         }
     }
 
-    /// Not from a partial view, and not while another leads.
+    /// Not from a partial view, and not while another leads or does the same work.
     fn may_begin(&self) -> bool {
         let site = &self.shop.site;
-        self.records_listed && site.tenure.standing().leads() && site.index.lock().synced().is_ok()
+        self.records_listed
+            && self.rival.is_gone()
+            && site.tenure.standing().leads()
+            && site.index.lock().synced().is_ok()
     }
 
     pub(super) fn touched(&mut self, touched: Touched) {

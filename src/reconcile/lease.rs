@@ -6,6 +6,8 @@
 
 #[cfg(feature = "cluster")]
 pub mod keep;
+#[cfg(feature = "cluster")]
+pub mod rival;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

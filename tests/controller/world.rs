@@ -320,6 +320,7 @@ impl World {
             bindings: Serve::Yes,
             health_interval: Duration::from_millis(200),
             leadership,
+            rival: None,
             identity: format!("test-{}", admin.port()),
             admin: Some(listener),
         };

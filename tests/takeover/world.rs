@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::sync::Arc;
@@ -184,6 +186,21 @@ impl Program {
 }
 
 impl Program {
+    /// What its admin address answers, once it has said which that is.
+    pub(crate) fn ask(log: &Path, path: &str) -> Option<String> {
+        let said = fs::read_to_string(log).unwrap();
+        let (_, rest) = said.split_once("admin=")?;
+        let mut stream = TcpStream::connect(rest.split_whitespace().next()?).unwrap();
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n"
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        Some(answer)
+    }
+
     /// Ends it with SIGTERM; answers the exit code.
     pub(crate) fn terminate(mut self) -> Option<i32> {
         let told = Command::new("kill")

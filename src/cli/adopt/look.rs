@@ -211,7 +211,7 @@ fn name_of<K>(object: &PartialObjectMeta<K>) -> ObjectName {
 }
 
 /// Looks at a lease until it is known whether its holder renews it.
-pub(super) async fn watch(client: &Client, name: &ObjectName) -> anyhow::Result<State> {
+pub(in crate::cli) async fn watch(client: &Client, name: &ObjectName) -> anyhow::Result<State> {
     let api: Api<Lease> = Api::namespaced(client.clone(), &name.namespace);
     let read = async || -> anyhow::Result<Option<Reading>> {
         let lease = api

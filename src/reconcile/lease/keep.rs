@@ -234,7 +234,7 @@ fn held(before: Option<&Lease>, name: &str, me: &str, was_mine: bool, time: Time
     lease
 }
 
-fn record(lease: &Lease) -> Record {
+pub(super) fn record(lease: &Lease) -> Record {
     let spec = lease.spec.as_ref();
     let seconds = spec.and_then(|spec| spec.lease_duration_seconds);
     Record {
@@ -251,7 +251,7 @@ fn record(lease: &Lease) -> Record {
 }
 
 /// A request within its time; errors as text, for the log.
-async fn within<T>(request: impl Future<Output = kube::Result<T>>) -> Result<T, String> {
+pub(super) async fn within<T>(request: impl Future<Output = kube::Result<T>>) -> Result<T, String> {
     match tokio::time::timeout(REQUEST_TIMEOUT, request).await {
         Ok(answer) => answer.map_err(|error| error.to_string()),
         Err(_) => Err(format!("no answer within {} s", REQUEST_TIMEOUT.as_secs())),
@@ -262,6 +262,6 @@ async fn within<T>(request: impl Future<Output = kube::Result<T>>) -> Result<T, 
     clippy::disallowed_methods,
     reason = "the keeper is the edge that tells the local time"
 )]
-fn now() -> Instant {
+pub(super) fn now() -> Instant {
     Instant::now()
 }
