@@ -36,6 +36,39 @@ pub enum BindingError {
     Provider(#[from] ProviderError),
     #[error("targetgroupbinding cannot be kept")]
     Kubernetes(#[from] kube::Error),
+    /// Where what is ours of a shared target group is kept.
+    #[error("configmap {name} cannot be {done}")]
+    Memory {
+        name: String,
+        done: &'static str,
+        #[source]
+        source: kube::Error,
+    },
+}
+
+impl BindingError {
+    /// What its owner is told. What comes right by itself when it is tried again is only logged.
+    fn problem(&self, binding: &Binding) -> Option<Problem> {
+        let denied = |source: &kube::Error| {
+            let kube::Error::Api(status) = source else {
+                return None;
+            };
+            (status.code == 403).then(|| status.message.clone())
+        };
+        let (code, field, message) = match self {
+            Self::Provider(error) => (error.code, "", error.words()),
+            Self::Kubernetes(source) => (Code::AccessDenied, "", denied(source)?),
+            Self::Memory { name, done, source } => {
+                let why = denied(source)?;
+                let message = format!(
+                    "ConfigMap {name}, which says what this cluster registered, may not be {done}, and what is \
+                     registered stays as it is: {why}"
+                );
+                (Code::AccessDenied, "spec.multiClusterTargetGroup", message)
+            }
+        };
+        Some(Problem::new(code, binding.at(field), message))
+    }
 }
 
 /// What came of a look at one binding.
@@ -142,11 +175,7 @@ impl<P: Provider> Bindings<P> {
                     known.extend(after.map(|after| (binding.name.clone(), after)));
                     (problems, None)
                 }
-                Err(BindingError::Provider(error)) => {
-                    let problem = Problem::new(error.code, binding.at(""), error.words());
-                    (vec![problem], Some(error.into()))
-                }
-                Err(error) => (Vec::new(), Some(error)),
+                Err(error) => (error.problem(&binding).into_iter().collect(), Some(error)),
             };
             out.push(Kept {
                 name: binding.name.clone(),
@@ -430,9 +459,14 @@ impl<P: Provider> Bindings<P> {
         (api, format!("aws-lbc-targets-{}", binding.name))
     }
 
-    async fn remembered(&self, binding: &ObjectName) -> Result<BTreeSet<String>, kube::Error> {
+    async fn remembered(&self, binding: &ObjectName) -> Result<BTreeSet<String>, BindingError> {
         let (api, name) = self.memory(binding);
-        let map = api.get_opt(&name).await?;
+        let map = api.get_opt(&name).await;
+        let map = map.map_err(|source| BindingError::Memory {
+            name,
+            done: "read",
+            source,
+        })?;
         let text = map
             .and_then(|map| map.data?.remove("targets"))
             .unwrap_or_default();
@@ -440,7 +474,7 @@ impl<P: Provider> Bindings<P> {
         Ok(items.map(str::to_owned).collect())
     }
 
-    async fn remember(&self, binding: &ObjectName, own: &BTreeSet<String>) -> Result<(), kube::Error> {
+    async fn remember(&self, binding: &ObjectName, own: &BTreeSet<String>) -> Result<(), BindingError> {
         let (api, name) = self.memory(binding);
         let targets: Vec<&str> = own.iter().map(String::as_str).collect();
         let body = json!({
@@ -448,8 +482,12 @@ impl<P: Provider> Bindings<P> {
             "data": {"targets": targets.join(",")},
         });
         let params = PatchParams::apply(MANAGER).force();
-        api.patch(&name, &params, &Patch::Apply(&body)).await?;
-        Ok(())
+        let written = api.patch(&name, &params, &Patch::Apply(&body)).await;
+        written.map(|_| ()).map_err(|source| BindingError::Memory {
+            name,
+            done: "written",
+            source,
+        })
     }
 }
 
