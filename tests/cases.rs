@@ -231,6 +231,7 @@ fn outcome(snapshot: &Snapshot, translation: &Translation, preview: Option<&Prev
             resources: Vec::new(),
         }),
         made: Vec::new(),
+        repaired: Vec::new(),
         pending: Vec::new(),
         problems: Vec::new(),
         standing: BTreeMap::new(),

@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a panic is a test's report")]
 #![expect(dead_code, reason = "the world has more to it than these need")]
 
+#[path = "guards/drift.rs"]
+mod drift;
 #[path = "guards/rights.rs"]
 mod rights;
 #[path = "controller/world.rs"]
@@ -60,28 +62,6 @@ fn resource(world: &World, name: &str, kind: &str) -> String {
         .find(|resource| resource["kind"] == kind)
         .unwrap();
     found["name"].as_str().unwrap().to_owned()
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_others_change_is_repaired() {
-    let world = Arc::new(World::start().await);
-    let often = Duration::from_secs(2);
-    let running = world
-        .control_as(world.aws().await, Leadership::Alone, often)
-        .await;
-    served(&world, "web").await;
-    with(&world, |world| {
-        let rule = resource(world, "shop.web", "ListenerRule");
-        let answer = world.moto.call("elbv2", "DeleteRule", &[("RuleArn", &rule)]);
-        assert_eq!(answer.status, 200, "{}", answer.text());
-        world.moto.record();
-    })
-    .await;
-    until(&world, "the rule is there again", |world| {
-        (world.writes() == ["elbv2:CreateRule"]).then_some(())
-    })
-    .await;
-    running.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -369,6 +349,10 @@ async fn the_documented_rights_are_all_it_needs() {
     let client = world
         .client_as(Some("system:serviceaccount:portcullis:portcullis"))
         .await;
+    let leases: Api<Lease> = Api::namespaced(client.clone(), "kube-system");
+    for (lease, may) in [("aws-load-balancer-controller-leader", true), ("another", false)] {
+        assert_eq!(leases.get_opt(lease).await.is_ok(), may, "{lease}");
+    }
     let leadership = Leadership::Lease {
         client: client.clone(),
         namespace: "portcullis".into(),
@@ -449,10 +433,6 @@ fn signing_in(name: &str) -> Value {
     });
     ingress
 }
-    let leases: Api<Lease> = Api::namespaced(client.clone(), "kube-system");
-    for (lease, may) in [("aws-load-balancer-controller-leader", true), ("another", false)] {
-        assert_eq!(leases.get_opt(lease).await.is_ok(), may, "{lease}");
-    }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_secret_is_read_when_it_moves_sent_once_and_shown_nowhere() {

@@ -364,6 +364,10 @@ impl<P: Provider> Shop<P> {
             (_, Some(retry)) => Went::InVain(retry),
             (_, None) => Went::Well,
         };
+        if !outcome.repaired.is_empty() {
+            let changes = outcome.repaired.len();
+            warn!(changes, "somebody else changed what was made; it was put back");
+        }
         match &outcome.end {
             End::Failed(failed) => {
                 warn!(took_ms, code = %failed.code, error = failed as &dyn std::error::Error, "the pass failed");

@@ -43,6 +43,8 @@ pub struct Outcome {
     pub seen: Option<Seen>,
     /// Changes made.
     pub made: Vec<ChangeSummary>,
+    /// Those of them that put back what somebody else had changed.
+    pub repaired: Vec<ChangeSummary>,
     /// Changes computed and not made.
     pub pending: Vec<ChangeSummary>,
     /// Sorted, without duplicates.
@@ -79,6 +81,7 @@ impl Outcome {
             secrets: desired.map(LoadBalancer::secrets).unwrap_or_default(),
             seen: None,
             made: Vec::new(),
+            repaired: Vec::new(),
             pending: Vec::new(),
             problems,
             own_targets: None,
@@ -94,6 +97,13 @@ impl Outcome {
         self.problems.extend(problems);
         self.problems.sort();
         self.problems.dedup();
+    }
+
+    /// The changes made since so many were only put back what somebody else had changed, if that is so.
+    pub fn put_back(&mut self, since: usize, is_so: bool) {
+        if is_so {
+            self.repaired.extend(self.made.iter().skip(since).cloned());
+        }
     }
 
     /// Ends with a call that failed, which is a problem of the load balancer as a whole.

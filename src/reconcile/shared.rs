@@ -45,11 +45,14 @@ struct State<P: Provider> {
     silent: BTreeSet<LoadBalancerId>,
     /// What passes under way, or that failed, were about to use as well.
     coming: Demands<P>,
-    /// Load balancers of which nothing exists any more, though their records may still be there.
+    /// Load balancers that are asked for no more, though their records may still be there, and of which it is known what
+    /// they use: nothing, or what stands all the same.
     left: BTreeSet<LoadBalancerId>,
     observed: Option<P::Shared>,
     /// The account for which nothing was left to do, and what could not be done.
     settled: Option<(Arc<P::Account>, Vec<Problem>)>,
+    /// All that is asked for was there once, and nothing else is asked for since: what differs, somebody else changed.
+    complete: bool,
     /// Calls that were refused, and the load balancer that was to be made room for: the others do without them.
     refused: Vec<(LoadBalancerId, Refused<P::Change>)>,
 }
@@ -62,6 +65,8 @@ pub struct Fit<S> {
     pub refused: Vec<Problem>,
     /// Calls that were refused for this load balancer.
     pub failed: Vec<ProviderError>,
+    /// Whether the changes only put back what somebody else changed.
+    pub repairs: bool,
 }
 
 impl<P: Provider> std::fmt::Debug for Spanning<P> {
@@ -79,6 +84,7 @@ impl<P: Provider> Default for Spanning<P> {
             left: BTreeSet::new(),
             observed: None,
             settled: None,
+            complete: false,
             refused: Vec::new(),
         }))
     }
@@ -101,11 +107,11 @@ impl<P: Provider> Spanning<P> {
         state.speaks(id);
         if held {
             if state.coming.remove(id).is_some() {
-                state.settled = None;
+                state.asks();
             }
         } else if state.coming.get(id) != Some(&demand) {
             state.coming.insert(id.clone(), demand);
-            state.settled = None;
+            state.asks();
         }
         state.fit(provider, tenure, accounts, account, id).await
     }
@@ -125,7 +131,7 @@ impl<P: Provider> Spanning<P> {
             && (came || held.get(id) != Some(&uses))
         {
             held.insert(id.clone(), uses);
-            state.settled = None;
+            state.asks();
         }
         state.fit(provider, tenure, accounts, account, id).await
     }
@@ -142,9 +148,21 @@ impl<P: Provider> Spanning<P> {
         state.coming.remove(id);
         state.speaks(id);
         state.refused.retain(|(of, _)| of != id);
-        state.settled = None;
+        state.asks();
         state.left.insert(id.clone());
         state.left.clone()
+    }
+
+    /// This load balancer is asked for no more and stands all the same: it uses this, and the others need not wait for it.
+    /// The next [`Spanning::narrow`] takes back the rest. `all` as there.
+    pub async fn stays(&self, id: &LoadBalancerId, uses: P::Demand, all: impl FnOnce() -> Asked<P> + Send) {
+        let mut state = self.0.lock().await;
+        let differs = state.held(all).insert(id.clone(), uses.clone()) != Some(uses);
+        if state.coming.remove(id).is_some() || differs {
+            state.asks();
+        }
+        state.speaks(id);
+        state.left.insert(id.clone());
     }
 
     /// What exists, for a load balancer that does not exist and cannot be made: it needs nothing. What it used stays until
@@ -160,13 +178,14 @@ impl<P: Provider> Spanning<P> {
         let held = state.held(all).remove(id).is_some();
         state.speaks(id);
         if state.coming.remove(id).is_some() || held {
-            state.settled = None;
+            state.asks();
         }
         Ok(Fit {
             shared: state.look(provider, accounts).await?,
             changes: Vec::new(),
             refused: Vec::new(),
             failed: Vec::new(),
+            repairs: false,
         })
     }
 
@@ -184,7 +203,7 @@ impl<P: Provider> Spanning<P> {
             held.remove(id);
         }
         if state.silent.insert(id.clone()) {
-            state.settled = None;
+            state.asks();
         }
     }
 
@@ -231,8 +250,9 @@ impl<P: Provider> State<P> {
         // Asked for again by whom it was asked for.
         if self.refused.iter().any(|(of, _)| of == id) {
             self.refused.retain(|(of, _)| of != id);
-            self.settled = None;
+            self.asks();
         }
+        let read_again = self.observed.is_none();
         let mut shared = self.look(provider, accounts).await?;
         if let Some((known, refused)) = &self.settled
             && Arc::ptr_eq(known, account)
@@ -242,9 +262,11 @@ impl<P: Provider> State<P> {
                 changes: Vec::new(),
                 refused: refused.clone(),
                 failed: Vec::new(),
+                repairs: false,
             });
         }
         self.settled = None;
+        let repairs = std::mem::take(&mut self.complete) && read_again;
         // After an error nobody knows what exists: it is read again.
         self.observed = None;
         let demands = self.all();
@@ -274,6 +296,7 @@ impl<P: Provider> State<P> {
         // What was believed may be wrong.
         if !mistaken {
             self.observed = Some(shared.clone());
+            self.complete = self.refused.is_empty() && self.coming.is_empty();
         }
         self.settled = Some((account.clone(), made.refused.clone()));
         Ok(Fit {
@@ -281,6 +304,7 @@ impl<P: Provider> State<P> {
             changes: made.changes,
             refused: made.refused,
             failed: made.failed,
+            repairs,
         })
     }
 
@@ -292,10 +316,16 @@ impl<P: Provider> State<P> {
         })
     }
 
+    /// Something else is asked for than before.
+    fn asks(&mut self) {
+        self.settled = None;
+        self.complete = false;
+    }
+
     /// It is known by now what this one uses.
     fn speaks(&mut self, id: &LoadBalancerId) {
         if self.silent.remove(id) && self.silent.is_empty() {
-            self.settled = None;
+            self.asks();
         }
     }
 

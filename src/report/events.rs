@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use portcullis_model::{LoadBalancerId, ObjectName, Problem};
+use portcullis_model::{ChangeSummary, LoadBalancerId, ObjectName, Problem};
 use sha2::{Digest, Sha256};
 
 use crate::cluster::object::Ingress;
@@ -130,6 +130,26 @@ pub fn refused(ingress: &Ingress, problems: &[Problem]) -> Vec<Note> {
         .collect()
 }
 
+/// What is told at the record of a load balancer that somebody else changed. With the time: who changes it the same way
+/// again is told of again.
+pub fn repaired(record: Regarding, changes: &[ChangeSummary], time: &str) -> Note {
+    let mut text =
+        format!("{time}: somebody else changed what was made for this load balancer, and it was put back: ");
+    for (place, change) in changes.iter().enumerate() {
+        let comma = if place == 0 { "" } else { "; " };
+        text.push_str(&format!("{comma}{} {} ({})", change.kind, change.id, change.call));
+        for field in &change.fields {
+            text.push_str(&format!(", {} was {}", field.field, field.from));
+        }
+    }
+    Note {
+        regarding: record,
+        tone: Tone::Warning,
+        reason: "DriftRepaired",
+        text: short(text),
+    }
+}
+
 /// What is told at a record that somebody deletes though Ingresses ask for the load balancer.
 pub fn kept(record: Regarding) -> Note {
     Note {
@@ -167,7 +187,16 @@ pub fn binding(name: &ObjectName, uid: &str, problems: &[Problem]) -> Vec<Note> 
 }
 
 fn warning(regarding: Regarding, problem: &Problem) -> Note {
-    let mut text = format!("{problem}. {}", problem.code.advice());
+    Note {
+        regarding,
+        tone: Tone::Warning,
+        reason: problem.code.as_str(),
+        text: short(format!("{problem}. {}", problem.code.advice())),
+    }
+}
+
+/// As much of it as the API server takes.
+fn short(mut text: String) -> String {
     if text.len() > NOTE {
         let mut end = NOTE - '…'.len_utf8();
         while !text.is_char_boundary(end) {
@@ -176,12 +205,7 @@ fn warning(regarding: Regarding, problem: &Problem) -> Note {
         text.truncate(end);
         text.push('…');
     }
-    Note {
-        regarding,
-        tone: Tone::Warning,
-        reason: problem.code.as_str(),
-        text,
-    }
+    text
 }
 
 /// Whose notes these are.
@@ -192,6 +216,8 @@ pub enum Source {
     Refused(ObjectName),
     /// A TargetGroupBinding.
     Binding(ObjectName),
+    /// A load balancer that somebody else changed.
+    Repair(LoadBalancerId),
     /// A record that somebody deletes though Ingresses ask for the load balancer.
     Deletion(LoadBalancerId),
 }
@@ -257,6 +283,8 @@ impl Told {
     reason = "an instant can only be had from the clock; all others are counted from it"
 )]
 mod tests {
+    use portcullis_model::{FieldChange, Verb};
+
     use super::*;
 
     fn note(text: &str) -> Note {
@@ -294,6 +322,43 @@ mod tests {
             let texts: Vec<&str> = news.iter().map(|note| note.text.as_str()).collect();
             assert_eq!((texts, dropped), (want, 0), "{name}");
         }
+    }
+
+    #[test]
+    fn a_repair_says_what_was_put_back_and_when() {
+        let change = |id: &str, fields: Vec<FieldChange>| ChangeSummary {
+            verb: Verb::Update,
+            kind: "Listener",
+            id: id.into(),
+            call: "elbv2:ModifyListener",
+            reason: "it differs".into(),
+            fields,
+        };
+        let field = FieldChange {
+            field: "SslPolicy".into(),
+            from: "\"old\"".into(),
+            to: "\"new\"".into(),
+        };
+        let regarding = note("").regarding;
+        let told = repaired(
+            regarding.clone(),
+            &[change("443", vec![field]), change("80", Vec::new())],
+            "10:00",
+        );
+        assert_eq!(
+            told.text,
+            "10:00: somebody else changed what was made for this load balancer, and it was put back: Listener 443 \
+             (elbv2:ModifyListener), SslPolicy was \"old\"; Listener 80 (elbv2:ModifyListener)"
+        );
+        let again = repaired(regarding.clone(), &[change("80", Vec::new())], "20:00");
+        assert_ne!(
+            again.name(),
+            repaired(regarding.clone(), &[change("80", Vec::new())], "10:00").name()
+        );
+        let many: Vec<_> = (0..200)
+            .map(|port| change(&port.to_string(), Vec::new()))
+            .collect();
+        assert!(repaired(regarding, &many, "10:00").text.len() <= NOTE);
     }
 
     #[test]

@@ -28,6 +28,11 @@ struct ChangeLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CallLabels {
+    call: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct CodeLabels {
     code: &'static str,
 }
@@ -47,6 +52,7 @@ pub struct Metrics {
     passes: Family<PassLabels, Counter>,
     seconds: Histogram,
     changes: Family<ChangeLabels, Counter>,
+    repairs: Family<CallLabels, Counter>,
     calls: Family<ChangeLabels, Counter>,
     problems: Family<CodeLabels, Gauge>,
     waiting: Gauge,
@@ -66,6 +72,7 @@ impl Default for Metrics {
         // 1 ms to 65 s: a pass that changes nothing, to one that creates everything.
         let seconds = Histogram::new(exponential_buckets(0.001, 4.0, 9));
         let changes = Family::default();
+        let repairs = Family::default();
         let calls = Family::default();
         let problems = Family::default();
         let (waiting, running, leading, balancers) = (
@@ -82,6 +89,11 @@ impl Default for Metrics {
             "changes",
             "Calls that change the provider's side, by outcome or error code",
             changes.clone(),
+        );
+        registry.register(
+            "repairs",
+            "Those of them that put back what somebody else had changed",
+            repairs.clone(),
         );
         registry.register(
             "calls",
@@ -124,6 +136,7 @@ impl Default for Metrics {
             passes,
             seconds,
             changes,
+            repairs,
             calls,
             problems,
             waiting,
@@ -167,6 +180,11 @@ impl Metrics {
         self.last_pass.set(at);
         for change in &outcome.made {
             self.change(change.call, "ok");
+        }
+        for change in &outcome.repaired {
+            self.repairs
+                .get_or_create(&CallLabels { call: change.call })
+                .inc();
         }
         match &outcome.end {
             End::Failed(error) => self.change(error.call, error.code.as_str()),
@@ -290,6 +308,7 @@ mod tests {
             secrets: Default::default(),
             seen: None,
             made: Vec::new(),
+            repaired: Vec::new(),
             pending: Vec::new(),
             problems: codes
                 .iter()

@@ -338,6 +338,7 @@ mod tests {
                 resources: vec![("LoadBalancer", "LoadBalancer".into(), "arn:aws:x".into())],
             }),
             made: Vec::new(),
+            repaired: Vec::new(),
             pending: Vec::new(),
             problems: Vec::new(),
             standing: Default::default(),
@@ -365,12 +366,8 @@ mod tests {
     }
 
     fn problem(name: &str, code: Code) -> Problem {
-        let object = ObjectName::new("shop", name);
-        Problem::new(
-            code,
-            Origin::new("ingress", object, "spec.rules[0]"),
-            "it is wrong",
-        )
+        let at = Origin::new("ingress", ObjectName::new("shop", name), "spec.rules[0]");
+        Problem::new(code, at, "it is wrong")
     }
 
     fn shown(status: &LoadBalancerStatus) -> String {

@@ -104,10 +104,15 @@ impl Reporter {
         for left in &outcome.left {
             self.ingress(left, &[]).await?;
         }
-        let regarding = record.as_deref().map(regarding);
-        let notes = events::notes(outcome, regarding.as_ref());
+        let place = record.as_deref().map(regarding);
+        let notes = events::notes(outcome, place.as_ref());
         let dropped = self.tell(source, notes, now).await;
         write_down(records, outcome).await?;
+        if let Some(place) = place.filter(|_| !outcome.repaired.is_empty()) {
+            let note = events::repaired(place, &outcome.repaired, &time());
+            let source = Source::Repair(outcome.id.clone());
+            return Ok(dropped + self.tell(source, vec![note], now).await);
+        }
         Ok(dropped)
     }
 
@@ -253,11 +258,16 @@ async fn write_down(records: &Records, outcome: &Outcome) -> Result<(), RecordEr
         .get(&outcome.id)
         .and_then(|record| record.status.clone())
         .unwrap_or_default();
-    let time = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let time = time();
     match status::load_balancer(outcome, &before, &time) {
         Some(status) => records.report(&outcome.id, &status).await,
         None => Ok(()),
     }
+}
+
+/// Of the clock, as objects have it.
+fn time() -> String {
+    Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 fn regarding(record: &LoadBalancerResource) -> Regarding {

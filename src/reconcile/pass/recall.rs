@@ -84,3 +84,9 @@ pub(super) fn told_codes(record: Option<&LoadBalancerResource>, outcome: &Outcom
     let code = |told: &ProblemRef| Code::ALL.iter().find(|code| code.as_str() == told.code).copied();
     others.filter_map(code).collect()
 }
+
+/// Whether the same was asked for when all of it last stood.
+pub(super) fn is_recorded(record: Option<&LoadBalancerResource>, fingerprint: &str) -> bool {
+    let status = record.and_then(|record| record.status.as_ref());
+    status.and_then(|status| status.fingerprint.as_deref()) == Some(fingerprint)
+}

@@ -2,7 +2,7 @@
 
 use portcullis_model::{Code, LoadBalancer, Provider, ProviderError, Retry};
 
-use super::recall::{applied, remembered, told};
+use super::recall::{applied, is_recorded, remembered, told};
 use super::{Failure, Refused, Site, annotation, demands, is_paused, keep, look, make, now, summaries};
 use crate::crd::Mode;
 use crate::crd::load_balancer::{LoadBalancerResource, LoadBalancerStatus};
@@ -106,6 +106,7 @@ pub(super) async fn serve<P: Provider>(
     };
     let wide = keep(site, id, &observed, wide)?;
     outcome.made = wide.changes;
+    outcome.put_back(0, wide.repairs);
     outcome.add(wide.refused);
     wide.failed.iter().for_each(|error| outcome.tell(error));
     let plan = |o: &P::Observed| provider.plan(id, Some(desired), o, &wide.shared, &account);
@@ -134,7 +135,9 @@ pub(super) async fn serve<P: Provider>(
             false => End::Incomplete(failed),
         });
     }
+    let own = outcome.made.len();
     let made = make(site, &mut observed, plan, outcome).await;
+    outcome.put_back(own, is_recorded(record, &fingerprint));
     let mut made = keep(site, id, &observed, made)?;
     let mut narrow_failed = Vec::new();
     // What was used until now may still be in use where something was refused.
