@@ -139,6 +139,10 @@ impl Provider for Faulty {
         self.inner.demand(desired, observed, account)
     }
 
+    fn uses(&self, observed: &Self::Observed) -> Self::Demand {
+        self.inner.uses(observed)
+    }
+
     fn plan_shared(
         &self,
         demands: &BTreeMap<LoadBalancerId, Self::Demand>,

@@ -13,6 +13,16 @@ pub struct Known<P: Provider> {
     pub settled: Option<(String, P::Demand)>,
 }
 
+impl<P: Provider> Known<P> {
+    /// Of which something may be left to do.
+    pub fn unsettled(observed: P::Observed) -> Self {
+        Self {
+            observed,
+            settled: None,
+        }
+    }
+}
+
 impl<P: Provider> fmt::Debug for Known<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Known")

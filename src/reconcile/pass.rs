@@ -10,6 +10,7 @@
 mod recall;
 mod scope;
 mod serve;
+mod stays;
 mod withdraw;
 
 use std::collections::BTreeSet;
@@ -183,11 +184,7 @@ fn keep<P: Provider, T>(
     result: Result<T, ProviderError>,
 ) -> Result<T, ProviderError> {
     if result.as_ref().is_err_and(|error| error.code == Code::Throttled) {
-        let known = Known {
-            observed: observed.clone(),
-            settled: None,
-        };
-        site.memory.put(id, known);
+        site.memory.put(id, Known::unsettled(observed.clone()));
     }
     result
 }

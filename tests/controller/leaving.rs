@@ -119,6 +119,38 @@ async fn what_a_standing_load_balancer_uses_is_not_taken_back() {
     with(&world, |world| world.delete(&format!("{INGRESSES}/stays"))).await;
     told("DeletionProtected").await;
     assert_eq!(with(&world, World::everything).await, before);
+
+    // Nor does it keep what others used, before a restart and after it.
+    let without = with(&world, opened).await;
+    let mut running = running;
+    let pairs: [&[(&str, u16)]; 2] = [
+        &[("one", 9001), ("two", 9002)],
+        &[("three", 9003), ("four", 9004)],
+    ];
+    for pair in pairs {
+        let (one, two) = (pair[0].0, pair[1].0);
+        let gone = async |name: &'static str| {
+            with(&world, move |world| world.delete(&format!("{INGRESSES}/{name}"))).await;
+            until(&world, "its record is gone", move |world| {
+                world
+                    .get(&format!("{RECORDS}/shop.{name}"))
+                    .is_none()
+                    .then_some(())
+            })
+            .await;
+        };
+        served_on(&world, pair).await;
+        gone(one).await;
+        running.stop().await;
+        running = world.control(world.aws().await).await;
+        gone(two).await;
+        until(&world, "what they used is taken back", {
+            let without = without.clone();
+            move |world| (opened(world) == without).then_some(())
+        })
+        .await;
+        assert_eq!(with(&world, World::everything).await, before);
+    }
     running.stop().await;
 }
 

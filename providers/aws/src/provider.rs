@@ -218,6 +218,10 @@ impl Provider for Aws {
         shared::demand(&self.settings, desired, observed, account)
     }
 
+    fn uses(&self, observed: &Observed) -> Demand {
+        shared::uses(observed)
+    }
+
     fn plan_shared(
         &self,
         demands: &BTreeMap<LoadBalancerId, Demand>,

@@ -108,17 +108,7 @@ pub fn demand(
         problems: Vec::new(),
     };
     match observed {
-        Some(observed) => {
-            let own = observed.security_groups.iter();
-            let mut own = own.filter(|owned| owned.resource() == names::MANAGED_SECURITY_GROUP);
-            out.own_group = own.next().map(|owned| owned.get().id.clone());
-            let all = observed.load_balancers.iter();
-            // What stands in front reaches no node.
-            let behind = all.filter(|owned| owned.resource() != names::FRONT);
-            out.standing = behind
-                .flat_map(|owned| owned.get().spec.security_groups.clone())
-                .collect();
-        }
+        Some(observed) => stands(observed, &mut out),
         None => listed(settings, &balancer.id, account, &mut out),
     }
     endpoints::open(settings, balancer, account, &mut out);
@@ -126,6 +116,42 @@ pub fn demand(
         out.problems.clear(); // who gives the groups opens the nodes
     }
     out
+}
+
+/// What a load balancer that nobody asks for any more uses while it stands. Which groups its targets are behind is not
+/// asked: nobody is shut out from their ports.
+pub fn uses(observed: &Observed) -> Demand {
+    let specs = observed.target_groups.iter().map(|owned| &owned.get().spec);
+    let ports = specs.flat_map(|spec| {
+        let traffic = spec.targets.iter().map(|target| target.port);
+        let health = spec.health.port.parse().ok();
+        traffic.chain(health).chain(spec.target_control_port)
+    });
+    let mut out = Demand {
+        // Of no account where nothing is opened.
+        semantics: Semantics::Kubernetes,
+        through: Through::Given,
+        own_group: None,
+        standing: BTreeSet::new(),
+        opened: BTreeMap::new(),
+        unresolved: ports.map(|port| (port, port)).collect(),
+        problems: Vec::new(),
+    };
+    stands(observed, &mut out);
+    out
+}
+
+/// The groups of what stands.
+fn stands(observed: &Observed, out: &mut Demand) {
+    let own = observed.security_groups.iter();
+    let mut own = own.filter(|owned| owned.resource() == names::MANAGED_SECURITY_GROUP);
+    out.own_group = own.next().map(|owned| owned.get().id.clone());
+    let all = observed.load_balancers.iter();
+    // What stands in front reaches no node.
+    let behind = all.filter(|owned| owned.resource() != names::FRONT);
+    out.standing = behind
+        .flat_map(|owned| owned.get().spec.security_groups.clone())
+        .collect();
 }
 
 fn listed(settings: &Settings, id: &LoadBalancerId, account: &Account, out: &mut Demand) {

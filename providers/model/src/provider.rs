@@ -260,6 +260,9 @@ pub trait Provider: Send + Sync + 'static {
         account: &Self::Account,
     ) -> Self::Demand;
 
+    /// Pure: what one that nobody asks for any more goes on using of what spans them all, where it stands all the same.
+    fn uses(&self, observed: &Self::Observed) -> Self::Demand;
+
     /// Pure: one round for what spans load balancers.
     fn plan_shared(
         &self,

@@ -2,6 +2,7 @@
 
 use portcullis_model::{LoadBalancerId, OwnTargets, Provider, Retry};
 
+use super::stays::stays;
 use super::{Failure, Site, annotation, demands, is_paused, keep, look, make, replaces_incumbent, summaries};
 use crate::crd::Mode;
 use crate::crd::load_balancer::LoadBalancerResource;
@@ -99,13 +100,14 @@ pub(super) async fn withdraw<P: Provider>(
     if !failed.is_empty() {
         // AWS lets go of some of it after minutes: what is left then need not be looked for each time.
         if failed.iter().all(|error| error.retry != Retry::Observe) {
-            let settled = None;
-            memory.put(id, Known { observed, settled });
+            stays(site, id, &observed, &account, outcome).await?;
+            memory.put(id, Known::unsettled(observed));
         }
         return Ok(End::Incomplete(failed));
     }
-    // One that is kept from being deleted serves, and uses what it used.
+    // One that is kept from being deleted serves.
     if P::address(&observed).is_some() {
+        stays(site, id, &observed, &account, outcome).await?;
         return Ok(End::Incomplete(vec![rounds::stands(id)]));
     }
     let left = spanning.leave(id, || demands(site, &account)).await;
