@@ -16,13 +16,14 @@ mod actions;
 mod guard;
 #[path = "chaos/program.rs"]
 mod program;
+#[path = "chaos/secured.rs"]
+mod secured;
 #[path = "chaos/told.rs"]
 mod told;
 #[path = "controller/world.rs"]
 mod world;
-#[path = "controller/written.rs"]
-mod written;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -71,7 +72,14 @@ fn storm(world: &Arc<World>, seed: u64, rounds: u64) {
     } else {
         (false, "10h")
     };
-    let mut program = Program::start(world, &faults, sync_period);
+    // One that stands by takes over from one that is killed.
+    let replicas = if (seed / 4).is_multiple_of(2) { 1 } else { 2 };
+    let start = || Program::start(world, &faults, sync_period, replicas > 1);
+    let mut programs: VecDeque<Program> = (0..replicas).map(|_| start()).collect();
+    let kill = |programs: &mut VecDeque<Program>| {
+        programs.pop_front().unwrap().kill();
+        programs.push_back(start());
+    };
     let mut actor = Actor::new(seed);
     // A killed program forgets what it believed wrongly: half of the seeds let it live.
     let killed = if (seed / 2).is_multiple_of(2) { 50 } else { 0 };
@@ -98,8 +106,7 @@ fn storm(world: &Arc<World>, seed: u64, rounds: u64) {
                 "{:6.1} s  round {round}: killed after {calls} calls or in peace, {permille} ‰ faults",
                 begun.elapsed().as_secs_f32()
             );
-            program.kill();
-            program = Program::start(world, &faults, sync_period);
+            kill(&mut programs);
         }
     }
     faults.follow(Script::Calm);
@@ -107,23 +114,22 @@ fn storm(world: &Arc<World>, seed: u64, rounds: u64) {
         // What failed is tried again more and more seldom, or as soon as something changes.
         actor.touch(world);
     } else {
-        program.kill();
-        program = Program::start(world, &faults, sync_period);
+        kill(&mut programs);
     }
-    converged(world, &faults, &program, seed, "all is as asked for", || {
+    converged(world, &faults, &programs, seed, "all is as asked for", || {
         unsettled(world).or_else(|| program::differs(world))
     });
     eprintln!("{:6.1} s  converged", begun.elapsed().as_secs_f32());
     for name in actor.ingresses() {
         world.delete(&format!("{INGRESSES}/{name}"));
     }
-    converged(world, &faults, &program, seed, "nothing is left", || {
+    converged(world, &faults, &programs, seed, "nothing is left", || {
         let records = world.get(RECORDS).unwrap();
         let left = records["items"].as_array().unwrap().len();
         (left > 0).then(|| format!("{left} records: {records:#}"))
     });
     eprintln!("{:6.1} s  gone", begun.elapsed().as_secs_f32());
-    program.kill();
+    programs.into_iter().for_each(Program::kill);
     assert_eq!(
         faults.broken(),
         [""; 0],
@@ -165,7 +171,7 @@ fn unsettled(world: &World) -> Option<String> {
 fn converged(
     world: &World,
     faults: &Faults,
-    program: &Program,
+    programs: &VecDeque<Program>,
     seed: u64,
     what: &str,
     wrong: impl Fn() -> Option<String>,
@@ -178,7 +184,11 @@ fn converged(
             panic!(
                 "seed {seed}: not within {CONVERGED_WITHIN:?}: {what}\n{how}\n--- calls:\n{}\n--- log:\n{}\n--- exists:\n{}",
                 calls[last..].join("\n"),
-                program.end_of_log(),
+                programs
+                    .iter()
+                    .map(Program::end_of_log)
+                    .collect::<Vec<_>>()
+                    .join("\n--- log:\n"),
                 world.everything().join("\n"),
             );
         }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use portcullis_test_support::random;
 use serde_json::{Value, json};
 
+use crate::secured::{self, LOGIN, SEALED, SEALED_HOST};
 use crate::world::{INGRESSES, SERVICES, SLICES, World, ingress};
 
 /// Services whose pods change, and one that never does.
@@ -16,10 +17,12 @@ pub(crate) const TIGHT: &str = "tight";
 pub(crate) const TIGHT_PORT: u16 = 8081;
 pub(crate) const TIGHT_RANGE: &str = "10.0.0.0/8";
 /// Ingresses that come and go, and the groups each may be of: none for itself.
-const COMING: [(&str, &[Option<&str>]); 5] = [
+const COMING: [(&str, &[Option<&str>]); 7] = [
     ("a", &[None]),
     ("b", &[None, Some("second")]),
     (TIGHT, &[None]),
+    (LOGIN, &[None]),
+    (SEALED, &[None]),
     ("c", &[Some("shared"), Some("shared"), Some("second")]),
     ("d", &[Some("shared"), Some("shared"), None]),
 ];
@@ -32,6 +35,7 @@ pub(crate) fn furnish(world: &World) {
     for (name, node, nth) in &PODS[2..] {
         world.pod(name, *node, *nth);
     }
+    secured::furnish(world);
 }
 
 /// The Services as each seed finds them.
@@ -89,9 +93,17 @@ impl Actor {
             world.post(INGRESSES, &steady);
             return "the steady one comes".into();
         }
-        match self.draw(10) {
+        match self.draw(12) {
             0..=5 => self.put(world),
             6 => self.delete(world),
+            7 => {
+                let edition = self.draw(3);
+                secured::rotate(world, edition)
+            }
+            8 => {
+                let edition = self.draw(28);
+                secured::renew(world, edition)
+            }
             _ => self.endpoints(world),
         }
     }
@@ -109,6 +121,7 @@ impl Actor {
         let (name, groups) = self.pick(&COMING);
         let group = self.pick(groups);
         let host = match self.draw(6) {
+            _ if name == SEALED => SEALED_HOST.to_owned(),
             0 => "any.shop.example.com".to_owned(),
             _ => format!("{name}.shop.example.com"),
         };
@@ -127,6 +140,7 @@ impl Actor {
         let mut wanted = ingress(name, &host, &paths);
         let annotations = self.annotations(name, group);
         wanted["metadata"]["annotations"] = annotations.clone();
+        wanted["spec"]["tls"] = secured::tls(name).unwrap_or_default();
         let at = format!("{INGRESSES}/{name}");
         if !self.ingresses.insert(name) {
             // A patch merges annotations: what is no more has to go by name.
@@ -152,7 +166,10 @@ impl Actor {
         if name == TIGHT {
             set("listen-ports", &format!("[{{\"HTTP\": {TIGHT_PORT}}}]"));
             set("inbound-cidrs", TIGHT_RANGE);
-        } else if group.is_none() {
+        }
+        let secured = secured::annotations(name);
+        secured.iter().for_each(|(key, value)| set(key, value));
+        if group.is_none() && name != TIGHT && secured.is_empty() {
             set(
                 "listen-ports",
                 self.pick(&[
@@ -162,6 +179,10 @@ impl Actor {
                     "[{\"HTTP\": 80}, {\"HTTPS\": 443}]",
                 ]),
             );
+        }
+        // Each change of it brings a second load balancer, and takes a while.
+        if let (None, "a" | "b", 0) = (group, name, self.draw(5)) {
+            set("scheme", "internet-facing");
         }
         if self.draw(5) == 0 {
             set("target-type", "instance");

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use portcullis_test_support::Call;
 
 use crate::actions::{STEADY, TIGHT_PORT, TIGHT_RANGE};
+use crate::secured::{self, texts};
 use crate::world::World;
 
 /// Checks after each write.
@@ -14,6 +15,9 @@ pub(crate) fn of(world: &Arc<World>) -> impl Fn(&Call) -> Result<(), String> + S
     let served = AtomicBool::new(false);
     move |call| {
         never_wider(call)?;
+        if call.service == "elbv2" && (call.action.ends_with("Listener") || call.action.contains("Rule")) {
+            secured::guarded(&world)?;
+        }
         // Until it is served, and once all are going, it need not be.
         let going = world
             .get(&format!("{}/{STEADY}", crate::world::INGRESSES))
@@ -78,15 +82,6 @@ fn steady(world: &World) -> Result<(), String> {
         }
     }
     Err("no rule sends it requests".into())
-}
-
-/// What stands in elements of this name.
-fn texts(xml: &str, name: &str) -> Vec<String> {
-    let (open, close) = (format!("<{name}>"), format!("</{name}>"));
-    let parts = xml.split(&open).skip(1);
-    parts
-        .filter_map(|part| Some(part.split_once(&close)?.0.to_owned()))
-        .collect()
 }
 
 #[test]

@@ -3,12 +3,12 @@
 use std::fs::{self, File};
 use std::process::{Child, Command};
 
+use portcullis::translate::ControllerName;
 use portcullis_test_support::Faults;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::world::World;
-use crate::written::write_out;
 
 /// `portcullis run`, on the far side of a network that fails.
 pub(crate) struct Program {
@@ -17,19 +17,27 @@ pub(crate) struct Program {
 }
 
 /// Our own limits would make the test wait for hours.
-const NO_LIMITS: &str = "Elastic Load Balancing v2:.*=1000:10000,EC2:.*=1000:10000,ACM:.*=1000:10000";
+const NO_LIMITS: &str =
+    "Elastic Load Balancing v2:.*=1000:10000,EC2:.*=1000:10000,ACM:.*=1000:10000,WAFV2:.*=1000:10000";
 
 impl Program {
-    /// Which looks so often for what was changed behind its back.
-    pub(crate) fn start(world: &World, faults: &Faults, sync_period: &str) -> Self {
+    /// Which looks so often for what was changed behind its back; with others beside it, or alone.
+    pub(crate) fn start(world: &World, faults: &Faults, sync_period: &str, others: bool) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let log = File::create(folder.path().join("log")).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_portcullis"))
             .args(["--log-level", "portcullis=debug,info", "run", "--provider", "aws"])
             .args(["--cluster-name", "demo", "--aws-vpc-id", &world.account.vpc])
-            // There is one process at a time, and waiting for the lease of a killed one is not what this is about.
-            .args(["--enable-leader-election", "false", "--admin", "127.0.0.1:0"])
+            // Alone it need not wait for the lease of one that was killed.
+            .args([
+                "--enable-leader-election",
+                &others.to_string(),
+                "--admin",
+                "127.0.0.1:0",
+            ])
             .args(["--sync-period", sync_period, "--aws-api-throttle", NO_LIMITS])
+            // All of them go at the end, and there is nobody to confirm it.
+            .args(["--most-deleted-at-once", "100"])
             .arg("--kubeconfig")
             .arg(world.server.kubeconfig())
             .envs(world.moto.environment())
@@ -66,32 +74,22 @@ impl Drop for Program {
     }
 }
 
-/// What a fresh look at the account would change, orphans included: the folder counts as the whole cluster.
+/// What a fresh look at cluster and account would change, and what belongs to nobody.
 pub(crate) fn differs(world: &World) -> Option<String> {
-    let folder = tempfile::tempdir().unwrap();
-    write_out(world, folder.path());
     let output = Command::new(env!("CARGO_BIN_EXE_portcullis"))
-        .args([
-            "plan",
-            "--observe",
-            "-o",
-            "json",
-            "--provider",
-            "aws",
-            "--cluster-name",
-            "demo",
-        ])
-        .args(["--aws-vpc-id", &world.account.vpc, "--manifests"])
-        .arg(folder.path())
+        .args(["adopt", "--dry-run", "-o", "json", "--cluster-name", "demo"])
+        .args(["--controller-name", ControllerName::OURS])
+        .args(["--aws-vpc-id", &world.account.vpc, "--kubeconfig"])
+        .arg(world.server.kubeconfig())
         .envs(world.moto.environment())
         .output()
         .unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{errors}");
-    let plan: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let calls = plan["summary"]["calls"].as_u64().unwrap();
-    let shared = plan["shared"]["changes"]
-        .as_array()
-        .is_some_and(|changes| !changes.is_empty());
-    (calls > 0 || shared).then(|| format!("{plan:#}"))
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let mut balancers = report["loadBalancers"].as_array().unwrap().iter();
+    let right = report["summary"]["calls"] == 0
+        && report["shared"]["changes"] == json!([])
+        && balancers.all(|balancer| balancer["standing"] == "Ours");
+    (!right).then(|| format!("{report:#}"))
 }

@@ -13,7 +13,7 @@ async fn an_error_of_aws_is_told_whole_with_a_code_and_made_up_for() {
     let world = Arc::new(World::start().await);
     let faults = Arc::new(Faults::before(&world.moto));
     let (place, network) = (world.clone(), faults.clone());
-    let program = with(&world, move |_| Program::start(&place, &network, "10h")).await;
+    let program = with(&world, move |_| Program::start(&place, &network, "10h", false)).await;
     let howl = format!("MoonIsFull: Howl (request {REQUEST}) [RequestRefused]");
     for (number, (call, status, error, message, want)) in [
         (
