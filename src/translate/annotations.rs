@@ -186,6 +186,25 @@ impl<'a> Annotations<'a> {
         all
     }
 
+    /// The same of tags; those that are not a user's to set are told and left out.
+    pub(super) fn read_tags<const N: usize>(
+        &self,
+        sources: [Option<Written<'_>>; N],
+        problems: &mut Vec<Problem>,
+    ) -> BTreeMap<String, String> {
+        for written in sources.into_iter().flatten() {
+            for key in value::map(written.value).unwrap_or_default().keys() {
+                if value::is_reserved_tag(key) {
+                    let message = format!("tag {} is reserved, and left out", value::shown(key));
+                    problems.push(Problem::new(written.invalid(), self.origin(written), message));
+                }
+            }
+        }
+        let mut all = self.read_maps(sources, problems);
+        all.retain(|key, _| !value::is_reserved_tag(key));
+        all
+    }
+
     /// The same of attributes; each that AWS would refuse is told and left out, also where an earlier source has it:
     /// what was meant to win is not there.
     pub(super) fn read_attributes<const N: usize>(

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use portcullis_model::{Action, Code, Condition, FixedResponse, LoadBalancerId, Origin, Port, Problem, Rule};
+use portcullis_model::{
+    Action, Code, Condition, FixedResponse, LoadBalancerId, Origin, Port, Problem, Rule, Semantics,
+};
 
 use super::auth::{self, Gate};
 use super::backends::Backends;
@@ -10,7 +12,7 @@ use super::filters::Filtered;
 use super::member::{Part, Wire};
 use super::ownership::Owners;
 use super::precedence::{Answer, Draft, Fallback, Fallbacks, PathKind, Written};
-use super::rules::refused_by;
+use super::rules::{refused_by, said_of_default};
 use super::standing::{self, Ports, Refused};
 use crate::cluster::object::IngressBackend;
 
@@ -174,6 +176,12 @@ fn answer_of<'a>(
 ) -> Answer {
     if let Some(refusal) = part.refusal {
         return Answer::of(refused_by(refusal));
+    }
+    // What restricts it, or changes what it sees, cannot be had of a default backend.
+    if part.semantics == Semantics::Kubernetes
+        && let Some((family, _)) = said_of_default(part).next()
+    {
+        return Answer::of(refused_by(family));
     }
     let authenticate = match backends.gate(part, backend, problems) {
         Gate::Closed(annotation) => return Answer::of(refused_by(annotation)),

@@ -60,11 +60,27 @@ pub(super) fn read(parts: &[Part<'_>], settings: &Settings, problems: &mut Vec<P
         security_groups: security_groups.given().unwrap_or_default(),
         addresses: addresses.given().unwrap_or_default(),
         attributes: attributes(parts, problems),
-        tags: agreed(parts, "frontend-nlb-tags", value::map, problems).given(),
+        tags: tags(parts, problems),
         ports: ports(parts, problems),
         stands: if refused { Stands::AsItIs } else { Stands::AsAsked },
         origin: by.annotation("enable-frontend-nlb"),
     })
+}
+
+/// Those of the first member that has any, without what is not a user's to set.
+fn tags(parts: &[Part<'_>], problems: &mut Vec<Problem>) -> Option<BTreeMap<String, String>> {
+    const NAME: &str = "frontend-nlb-tags";
+    let mut tags = agreed(parts, NAME, value::map, problems).given()?;
+    let by = parts
+        .iter()
+        .find_map(|part| Some((part, part.whole().get(NAME)?)));
+    if let Some((part, written)) = by {
+        // Told at the first that has any; others' are told to differ.
+        let annotations = part.whole();
+        annotations.read_tags([Some(written)], problems);
+    }
+    tags.retain(|key, _| !value::is_reserved_tag(key));
+    Some(tags)
 }
 
 /// Those of the first member that has any, without what AWS would refuse.

@@ -242,7 +242,7 @@ fn merged(parts: &[Part<'_>], name: &str, problems: &mut Vec<Problem>) -> BTreeM
         let sources = [annotations.own(name), by_class];
         let read = match name {
             "load-balancer-attributes" => annotations.read_attributes(Of::LoadBalancer, sources, problems),
-            _ => annotations.read_maps(sources, problems),
+            _ => annotations.read_tags(sources, problems),
         };
         for (key, value) in read {
             match all.get(&key) {

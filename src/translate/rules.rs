@@ -9,7 +9,7 @@ use portcullis_model::{
 };
 
 use super::actions;
-use super::annotations::{Setting, value};
+use super::annotations::{self, Setting, value};
 use super::auth::{self, Gate};
 use super::backends::Backends;
 use super::conditions::{self, Constraints};
@@ -18,7 +18,7 @@ use super::member::Part;
 use super::precedence::{Draft, NamedHost, PathKind, Written};
 use super::references::is_action;
 use super::standing::{self, Refused, Standing};
-use crate::cluster::object::{IngressBackend, IngressPath, IngressRule};
+use crate::cluster::object::{IngressBackend, IngressPath, IngressRule, PortRef};
 
 /// How ImplementationSpecific paths of an Ingress match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,9 +77,7 @@ impl Reader<'_, '_> {
         let meaning = self.meaning();
         let ports = self.standing.ports();
         let mut out = Drafts::default();
-        let mut names = BTreeSet::new();
         for (index, rule) in self.part.ingress.rules.iter().enumerate() {
-            names.extend(rule.paths.iter().filter_map(|path| name_of(&path.backend)));
             let Ok(host) = self.host(index, rule) else {
                 continue;
             };
@@ -95,20 +93,44 @@ impl Reader<'_, '_> {
                 self.path(index, place, path, host.as_ref(), meaning, &mut out);
             }
         }
-        names.extend(self.part.ingress.default_backend.as_ref().and_then(name_of));
-        self.report_unused(&names);
+        self.report_unused();
         out
     }
 
     /// Conditions under a name that no backend has constrain nothing: most likely one of the two is misspelt.
-    fn report_unused(&mut self, names: &BTreeSet<&str>) {
+    fn report_unused(&mut self) {
+        let names = names_in_rules(self.part);
+        let default = self.part.ingress.default_backend.as_ref().and_then(name_of);
         for family in ["actions.", "conditions.", "transforms."] {
             for (name, written) in self.part.annotations.family(family) {
-                if !names.contains(name) {
+                if !names.contains(name) && default != Some(name) {
                     let message = format!("no backend of this Ingress is named {}", value::shown(name));
                     let at = self.part.annotations.origin(written);
                     self.problems
                         .push(Problem::new(Code::AnnotationUnknown, at, message));
+                }
+            }
+        }
+        for (family, written) in said_of_default(self.part) {
+            let served = match self.part.semantics {
+                Semantics::Kubernetes => "it answers 503",
+                Semantics::AwsLoadBalancerController => "it is served without, as the incumbent does",
+            };
+            let message =
+                format!("a default backend has no {family}: {served}. Let a rule lead to it instead");
+            let at = self.part.annotations.origin(written);
+            self.problems
+                .push(Problem::new(Code::AnnotationUnsupported, at, message));
+        }
+        if let Some(ports) = ports_asked(self.part) {
+            for (name, written) in self.part.annotations.family("target-control-port.") {
+                if !ports.contains(name) {
+                    let why = "no backend of this Ingress is this Service and port";
+                    let problem = self.part.annotations.invalid_name(written, why);
+                    self.problems.push(Problem {
+                        code: Code::AnnotationUnknown,
+                        ..problem
+                    });
                 }
             }
         }
@@ -437,6 +459,63 @@ impl Reader<'_, '_> {
             ),
         }
     }
+}
+
+fn backends_in_rules<'p>(part: &'p Part<'_>) -> impl Iterator<Item = &'p IngressBackend> {
+    let paths = part.ingress.rules.iter().flat_map(|rule| &rule.paths);
+    paths.map(|path| &path.backend)
+}
+
+fn names_in_rules<'p>(part: &'p Part<'_>) -> BTreeSet<&'p str> {
+    backends_in_rules(part).filter_map(name_of).collect()
+}
+
+/// Conditions and transforms under the name of a default backend that no rule leads to: it can have neither.
+pub(super) fn said_of_default<'p, 'a>(
+    part: &'p Part<'a>,
+) -> impl Iterator<Item = (&'static str, annotations::Written<'a>)> + use<'p, 'a> {
+    let default = part.ingress.default_backend.as_ref().and_then(name_of);
+    let default = default.filter(|name| !names_in_rules(part).contains(name));
+    let said = move |family: &'static str| {
+        let written = part.annotations.get(&format!("{family}.{}", default?))?;
+        Some((family, written))
+    };
+    ["conditions", "transforms"].into_iter().filter_map(said)
+}
+
+/// Every Service and port that an Ingress leads to, as `service.port`; none where an action cannot be read.
+fn ports_asked(part: &Part<'_>) -> Option<BTreeSet<String>> {
+    let mut out = BTreeSet::new();
+    let mut put = |name: &str, port: &PortRef| {
+        out.insert(match port {
+            PortRef::Number(number) => format!("{name}.{number}"),
+            PortRef::Name(port) => format!("{name}.{port}"),
+            PortRef::Missing => format!("{name}."),
+        })
+    };
+    for backend in backends_in_rules(part).chain(&part.ingress.default_backend) {
+        let IngressBackend::Service { name, port } = backend else {
+            continue;
+        };
+        if !is_action(port) {
+            put(name, port);
+            continue;
+        }
+        let Some(written) = part.annotations.get(&format!("actions.{name}")) else {
+            continue;
+        };
+        match actions::parse(written.value).ok()? {
+            actions::Wanted::Forward { shares, .. } => {
+                for share in shares {
+                    if let actions::Destination::Service { name, port } = &share.to {
+                        put(name, port);
+                    }
+                }
+            }
+            actions::Wanted::Fixed(_) | actions::Wanted::Redirect(_) => {}
+        }
+    }
+    Some(out)
 }
 
 /// The name under which annotations speak of a backend: its Service's, or its action's.

@@ -50,6 +50,18 @@ pub(in crate::translate) fn map(text: &str) -> Result<BTreeMap<String, String>, 
     Ok(out)
 }
 
+/// Starts of tags that are not a user's to set: AWS's own, and those that say whose a resource is.
+const RESERVED_TAGS: [&str; 4] = ["aws:", "elbv2.k8s.aws/", "ingress.k8s.aws/", "portcullis.dev/"];
+
+/// Whether a tag is reserved; the case of letters is AWS's own to ignore.
+pub(in crate::translate) fn is_reserved_tag(key: &str) -> bool {
+    let starts = |start: &&str| {
+        let own = key.get(..start.len());
+        own.is_some_and(|own| own.eq_ignore_ascii_case(start))
+    };
+    RESERVED_TAGS.iter().any(starts)
+}
+
 /// Splits at a character that no backslash precedes; backslashes are kept.
 fn split_escaped(text: &str, at: char) -> Vec<String> {
     let mut parts = vec![String::new()];
@@ -150,6 +162,22 @@ mod tests {
         ] {
             let got = range(text).ok().map(|net| net.to_string());
             assert_eq!(got.as_deref(), want, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn tags_of_ownership_and_aws_are_reserved() {
+        for (key, want) in [
+            ("Team", false),
+            ("aws:x", true),
+            ("AWS:x", true),
+            ("awsx", false),
+            ("elbv2.k8s.aws/cluster", true),
+            ("ingress.k8s.aws/stack", true),
+            ("portcullis.dev/namespace", true),
+            ("kubernetes.io/cluster/demo", false),
+        ] {
+            assert_eq!(is_reserved_tag(key), want, "{key}");
         }
     }
 

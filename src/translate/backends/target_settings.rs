@@ -119,7 +119,7 @@ impl<'a> TargetSettings<'a> {
         }
         source.tell_at_odds(ATTRIBUTES, odd.into_values(), problems);
         this.attributes = attributes;
-        this.tags = this.merged("tags", problems);
+        this.tags = this.tags(problems);
         this.drain_seconds = this
             .attributes
             .get("deregistration_delay.timeout_seconds")
@@ -165,10 +165,10 @@ impl<'a> TargetSettings<'a> {
     }
 
     /// All merged; the class's values win over the Service's, and these over the Ingress's.
-    fn merged(&self, name: &str, problems: &mut Vec<Problem>) -> BTreeMap<String, String> {
-        let mut all = self.ingress.read_maps([self.ingress.own(name)], problems);
-        all.extend(self.own.read_maps([self.own.own(name)], problems));
-        all.extend(self.ingress.read_maps([self.ingress.class(name)], problems));
+    fn tags(&self, problems: &mut Vec<Problem>) -> BTreeMap<String, String> {
+        let mut all = self.ingress.read_tags([self.ingress.own("tags")], problems);
+        all.extend(self.own.read_tags([self.own.own("tags")], problems));
+        all.extend(self.ingress.read_tags([self.ingress.class("tags")], problems));
         all
     }
 

@@ -362,3 +362,45 @@ fn conditions_that_no_backend_has_are_told() {
         "ingress shop/web metadata.annotations[alb.ingress.kubernetes.io/conditions.admn]",
     );
 }
+
+#[test]
+fn what_is_said_of_a_default_backend_and_cannot_be_had_is_told() {
+    const CONDITIONS: &str = r#"[{"field":"source-ip","sourceIPConfig":{"values":["10.0.0.0/8"]}}]"#;
+    const TRANSFORMS: &str =
+        r#"[{"type":"url-rewrite","urlRewriteConfig":{"rewrites":[{"regex":"^/a","replace":"/b"}]}}]"#;
+    for (name, value) in [
+        ("conditions", CONDITIONS),
+        ("transforms", TRANSFORMS),
+        ("conditions", "["),
+    ] {
+        for (settings, want) in [(ours(), "503"), (theirs(), "shop/s")] {
+            let annotation = format!("{name}.s");
+            let world = with_services(World::new(), &["shop/s", "shop/other"]);
+            let alone = world.clone().ingress(
+                "shop/web",
+                alb(&[(&annotation, value)]),
+                json!({ "defaultBackend": to("s"), "rules": [rule("a.com", json!([path("Prefix", "/", "other")]))] }),
+            );
+            let served = alone.one(&settings);
+            let at = format!("ingress shop/web metadata.annotations[alb.ingress.kubernetes.io/{annotation}]");
+            served.told(Code::AnnotationUnsupported, &at);
+            assert_eq!(
+                (served.get("b.com/"), served.get("a.com/")),
+                (want.to_owned(), "shop/other".to_owned())
+            );
+            // Where a rule leads there, it has them.
+            let beside = world.ingress(
+                "shop/web",
+                alb(&[(&annotation, if value == "[" { "[]" } else { value })]),
+                json!({ "defaultBackend": to("s"), "rules": [rule("a.com", json!([path("Prefix", "/", "s")]))] }),
+            );
+            assert!(
+                !beside
+                    .one(&settings)
+                    .codes()
+                    .contains(&Code::AnnotationUnsupported),
+                "{annotation}"
+            );
+        }
+    }
+}

@@ -301,3 +301,78 @@ fn tags_without_room_are_told_at_their_member_and_cost_nobody_else_theirs() {
         assert_eq!(at.as_deref(), told, "{first} {second}");
     }
 }
+
+#[test]
+fn tags_that_are_not_a_user_s_to_set_are_told_and_left_out() {
+    for key in [
+        "aws:x",
+        "elbv2.k8s.aws/cluster",
+        "ingress.k8s.aws/stack",
+        "portcullis.dev/namespace",
+    ] {
+        let tags = format!("Team=core,{key}=mine");
+        let served = alone(&[("tags", &tags)], &ours());
+        let kept: Vec<&str> = served.balancer.options.tags.keys().map(String::as_str).collect();
+        assert_eq!(kept, ["Team"]);
+        served.told(Code::AnnotationInvalid, &at("tags"));
+        let backend = served.balancer.backends.values().next().unwrap();
+        assert_eq!(backend.tags.keys().collect::<Vec<_>>(), ["Team"]);
+
+        let front = [
+            ("enable-frontend-nlb", "true"),
+            ("frontend-nlb-tags", tags.as_str()),
+        ];
+        let served = alone(&front, &ours());
+        let tags = served
+            .balancer
+            .options
+            .front
+            .as_ref()
+            .unwrap()
+            .tags
+            .clone()
+            .unwrap();
+        assert_eq!(tags.keys().collect::<Vec<_>>(), ["Team"]);
+        served.told(Code::AnnotationInvalid, &at("frontend-nlb-tags"));
+
+        let world = World::new().annotated_service("shop/s", alb(&[("tags", "Team=x,aws:y=1")]));
+        let spec = json!({ "rules": [rule("a.com", json!([path("Prefix", "/", "s")]))] });
+        let served = world.ingress("shop/web", json!({}), spec).one(&ours());
+        served.told(
+            Code::AnnotationInvalid,
+            "service shop/s metadata.annotations[alb.ingress.kubernetes.io/tags]",
+        );
+    }
+}
+
+#[test]
+fn a_control_port_of_no_backend_is_told() {
+    let action = r#"{"type":"forward","forwardConfig":{"targetGroups":[
+        {"serviceName":"s","servicePort":"http","weight":1},{"serviceName":"t","servicePort":8080,"weight":1}]}}"#;
+    for (name, known) in [
+        ("s.80", true),
+        ("s.http", true),
+        ("t.8080", true),
+        ("s.8080", false),
+        ("web.80", false),
+        ("s", false),
+        ("split.use-annotation", false),
+    ] {
+        let name = format!("target-control-port.{name}");
+        let world = with_services(World::new(), &["shop/s", "shop/t"]);
+        let served = world
+            .ingress(
+                "shop/web",
+                alb(&[("actions.split", action), (&name, "3000")]),
+                json!({ "rules": [rule("a.com", json!([
+                    path("Prefix", "/", "s"),
+                    { "path": "/split", "pathType": "Prefix", "backend": to_action("split") },
+                ]))] }),
+            )
+            .one(&ours());
+        match known {
+            true => assert_eq!(served.problems, [], "{name}"),
+            false => served.told(Code::AnnotationUnknown, &at(&name)),
+        }
+    }
+}
