@@ -4,7 +4,9 @@
 //! Requests are not guessed: each comes from the hosts, paths and conditions of the rules themselves, and is told only
 //! if the reference resolver answers it differently in the two.
 
+mod expressions;
 mod requests;
+mod samples;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -60,9 +62,22 @@ pub struct Answered {
 
 /// What differs between now and then.
 pub fn compare(now: &LoadBalancer, then: &LoadBalancer) -> Comparison {
+    let shown = |balancer: &LoadBalancer| -> Vec<Rule> {
+        let rules = balancer.rules.iter();
+        rules
+            .map(|rule| expressions::as_shown(rule, balancer.semantics))
+            .collect()
+    };
+    // Between the same semantics expressions mean the same, anchored or not.
+    if now.semantics == then.semantics {
+        return Comparison {
+            rules: lines(&now.rules, &then.rules),
+            requests: examples(now, then),
+        };
+    }
     Comparison {
-        rules: lines(&now.rules, &then.rules),
-        requests: examples(now, then),
+        rules: lines(&shown(now), &shown(then)),
+        requests: examples(&expressions::as_meant(now), &expressions::as_meant(then)),
     }
 }
 

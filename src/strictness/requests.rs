@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
-use portcullis_model::{Condition, HostMatch, LoadBalancer, PathMatch, Port, Request, Rule};
+use portcullis_model::{Condition, HostMatch, LoadBalancer, PathMatch, Pattern, Port, Request, Rule};
+
+use super::samples::sample;
 
 /// A client of no range in particular (RFC 5737).
 pub(super) const ANYBODY: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
@@ -32,15 +34,18 @@ pub(super) fn candidates<'a>(
         .flat_map(hosts_of)
         .collect();
     hosts.insert(ELSEWHERE.to_owned());
-    let mut crafted: Vec<Option<&Rule>> = vec![None];
+    let mut crafted: Vec<Option<(&Rule, Edge)>> = vec![None];
     let mut seen = BTreeSet::new();
-    crafted.extend(
-        rules
-            .iter()
-            .copied()
-            .filter(|rule| !rule.conditions.is_empty())
-            .filter_map(|rule| seen.insert(rule.to_string()).then_some(Some(rule))),
-    );
+    for rule in &rules {
+        if rule.conditions.is_empty() || !seen.insert(rule.to_string()) {
+            continue;
+        }
+        crafted.push(Some((rule, Edge::Inside)));
+        let is_expression = |condition: &Condition| matches!(condition, Condition::HeaderRegex { .. });
+        if rule.conditions.iter().any(is_expression) {
+            crafted.push(Some((rule, Edge::Around)));
+        }
+    }
     let of_host = move |host: String| {
         let about = rules
             .iter()
@@ -61,7 +66,7 @@ pub(super) fn candidates<'a>(
                 let request = Request::get(port, &host, &path);
                 rule.map_or_else(
                     || request.clone(),
-                    |rule| meeting(&rule.conditions, request.clone()),
+                    |(rule, edge)| meeting(&rule.conditions, edge, request.clone()),
                 )
             })
         })
@@ -69,7 +74,20 @@ pub(super) fn candidates<'a>(
     all.take(MOST)
 }
 
-/// Hosts at the edges of what it matches. An expression is asked with the text before its first operator.
+/// How what an expression asks for is met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Edge {
+    Inside,
+    /// With more before and after.
+    Around,
+}
+
+/// A text that an expression matches, else what every such text begins with.
+fn text_of(pattern: &Pattern) -> String {
+    sample(pattern).unwrap_or_else(|| pattern.literal_prefix().to_owned())
+}
+
+/// Hosts at the edges of what it matches.
 fn hosts_of(host: &HostMatch) -> Vec<String> {
     match host {
         HostMatch::Exact(name) => vec![name.to_string()],
@@ -77,7 +95,10 @@ fn hosts_of(host: &HostMatch) -> Vec<String> {
         HostMatch::Glob(glob) => ["any", "two.labels"]
             .map(|star| filled(glob.as_str(), star))
             .to_vec(),
-        HostMatch::Regex(pattern) => vec![pattern.literal_prefix().to_owned()],
+        HostMatch::Regex(pattern) => {
+            let text = text_of(pattern);
+            vec![text.clone(), format!("any.{text}"), format!("{text}.more")]
+        }
     }
 }
 
@@ -100,7 +121,14 @@ fn paths_of(path: &PathMatch) -> Vec<String> {
         PathMatch::Glob(glob) => ["", "any", "any/more"]
             .map(|star| filled(glob.as_str(), star))
             .to_vec(),
-        PathMatch::Regex(pattern) => vec![pattern.literal_prefix().to_owned()],
+        PathMatch::Regex(pattern) => {
+            let text = text_of(pattern);
+            let text = match text.starts_with('/') {
+                true => text,
+                false => format!("/{text}"),
+            };
+            vec![text.clone(), format!("{text}/more"), format!("/any{text}")]
+        }
     }
     .into_iter()
     .filter(|path| path.starts_with('/'))
@@ -112,7 +140,7 @@ fn filled(glob: &str, star: &str) -> String {
 }
 
 /// The request, changed so that it meets these conditions as far as it can.
-fn meeting(conditions: &[Condition], mut request: Request) -> Request {
+fn meeting(conditions: &[Condition], edge: Edge, mut request: Request) -> Request {
     for condition in conditions {
         match condition {
             Condition::Method(methods) => {
@@ -127,7 +155,10 @@ fn meeting(conditions: &[Condition], mut request: Request) -> Request {
                     .extend(value.map(|value| (name.as_str().to_owned(), value)));
             }
             Condition::HeaderRegex { name, values } => {
-                let value = values.first().map(|pattern| pattern.literal_prefix().to_owned());
+                let value = values.first().map(|pattern| match edge {
+                    Edge::Inside => text_of(pattern),
+                    Edge::Around => format!("any {} more", text_of(pattern)),
+                });
                 request
                     .headers
                     .extend(value.map(|value| (name.as_str().to_owned(), value)));
