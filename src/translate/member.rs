@@ -236,8 +236,10 @@ fn read_one<'a>(
         .map(str::to_owned)
         .collect();
     let wants_tls = match semantics {
-        Semantics::Kubernetes => !certificates.is_empty() || !ingress.tls.is_empty(),
-        Semantics::AwsLoadBalancerController => !certificates.is_empty(),
+        _ if wants_issued(&annotations, problems) && certificates.is_empty() => Tls::Alone,
+        Semantics::Kubernetes if !certificates.is_empty() || !ingress.tls.is_empty() => Tls::BesidePlain,
+        Semantics::AwsLoadBalancerController if !certificates.is_empty() => Tls::Alone,
+        Semantics::Kubernetes | Semantics::AwsLoadBalancerController => Tls::None,
     };
     let ports = match annotations.read("listen-ports", listen_ports, problems) {
         Setting::Given(ports) => ports,
@@ -246,7 +248,7 @@ fn read_one<'a>(
                 // Its rules may have been meant for HTTPS alone.
                 refusal = Some("listen-ports");
             }
-            default_ports(semantics, wants_tls)
+            default_ports(wants_tls)
         }
     };
     if let Some(written) = annotations.get("security-groups")
@@ -296,14 +298,43 @@ pub(super) fn standard(wire: Wire) -> Port {
     }
 }
 
-fn default_ports(semantics: Semantics, wants_tls: bool) -> BTreeMap<Port, Wire> {
+/// Whether an Ingress that names no ports is served over TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tls {
+    None,
+    BesidePlain,
+    Alone,
+}
+
+fn default_ports(tls: Tls) -> BTreeMap<Port, Wire> {
     let http = (Port::HTTP, Wire::Http);
     let https = (Port::HTTPS, Wire::Https);
-    match (semantics, wants_tls) {
-        (_, false) => BTreeMap::from([http]),
-        (Semantics::Kubernetes, true) => BTreeMap::from([http, https]),
-        (Semantics::AwsLoadBalancerController, true) => BTreeMap::from([https]),
+    match tls {
+        Tls::None => BTreeMap::from([http]),
+        Tls::BesidePlain => BTreeMap::from([http, https]),
+        Tls::Alone => BTreeMap::from([https]),
     }
+}
+
+/// Whether a certificate is to be requested. None is: the ports are those it would serve, for what was to be encrypted
+/// must not go in clear. Where it cannot be read, it may have been meant.
+fn wants_issued(annotations: &Annotations<'_>, problems: &mut Vec<Problem>) -> bool {
+    match annotations.read("create-acm-cert", value::boolean, problems) {
+        Setting::Absent | Setting::Given(false) => return false,
+        Setting::Given(true) => {}
+        Setting::Invalid => return true,
+    }
+    // As with the incumbent, a certificate that is named stands instead.
+    let named = annotations.get("certificate-arn");
+    if let Some(written) = annotations.get("create-acm-cert")
+        && named.is_none_or(|named| value::list(named.value).is_empty())
+    {
+        let message = "no certificate is requested here: HTTPS is served with what ACM has for the hosts already; \
+                       name one in certificate-arn, or store one in the Secret that spec.tls names";
+        let at = annotations.origin(written);
+        problems.push(Problem::new(Code::AnnotationUnsupported, at, message));
+    }
+    true
 }
 
 fn port(text: &str) -> Result<Port, String> {

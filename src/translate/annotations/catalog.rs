@@ -132,8 +132,8 @@ catalog! {
         "What is asked of clients' certificates: JSON, a list with an entry for each port; left as it is where absent, so `off` switches it off. `trustStore` is AWS's name or ARN; to the proxy, `secret/NAME`: the key `ca.crt` of a Secret of the namespace.";
     "listener-attributes." Listener Aws Built
         "Attributes of the listener `HTTP-80`, `HTTPS-443` or the like by AWS's names, `key=value,…`.";
-    "create-acm-cert" Listener Aws Ignored
-        "Whether a certificate is requested for the hosts. None is: name one, have ACM hold one for the hosts, or store one in the Secret that `spec.tls` names.";
+    "create-acm-cert" Listener Aws Built
+        "Whether a certificate is requested for the hosts. None is, and it is told: HTTPS alone is served, with what ACM has for the hosts. Name one, or store one in the Secret that `spec.tls` names.";
     "acm-pca-arn" Listener Aws Ignored
         "Private authority that issues the requested certificate. None is requested.";
 

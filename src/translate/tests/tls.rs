@@ -36,6 +36,66 @@ fn spec(tls: Value) -> Value {
 }
 
 #[test]
+fn what_asks_for_a_certificate_that_nobody_issues_is_not_served_in_clear() {
+    let arn = ("certificate-arn", "arn:1");
+    let own = ("listen-ports", r#"[{"HTTP":80},{"HTTPS":443}]"#);
+    // annotations, ports, what is told
+    type Row<'a> = (&'a [(&'a str, &'a str)], &'a [&'a str], &'a [Code]);
+    let rows: [Row<'_>; 6] = [
+        (
+            &[("create-acm-cert", "true")],
+            &["HTTPS:443"],
+            &[Code::AnnotationUnsupported],
+        ),
+        (
+            &[("create-acm-cert", "T"), ("acm-pca-arn", "arn:pca")],
+            &["HTTPS:443"],
+            &[Code::AnnotationUnsupported, Code::AnnotationUnsupported],
+        ),
+        (
+            &[("create-acm-cert", "yes")],
+            &["HTTPS:443"],
+            &[Code::AnnotationInvalid],
+        ),
+        (
+            &[("create-acm-cert", "")],
+            &["HTTPS:443"],
+            &[Code::AnnotationInvalid],
+        ),
+        (
+            &[("create-acm-cert", "true"), own],
+            &["HTTP:80", "HTTPS:443"],
+            &[Code::AnnotationUnsupported],
+        ),
+        (
+            &[("acm-pca-arn", "arn:pca")],
+            &["HTTP:80"],
+            &[Code::AnnotationUnsupported],
+        ),
+    ];
+    for (annotations, want, told) in rows {
+        for settings in [ours(), theirs()] {
+            let world = World::new().service("shop/s");
+            let served = world
+                .ingress("shop/web", alb(annotations), spec(json!([])))
+                .one(&settings);
+            assert_eq!(ports(&served), want, "{annotations:?}");
+            assert_eq!(served.codes(), told, "{annotations:?}");
+        }
+    }
+    // A certificate that is named is there, and nothing is told.
+    let named = [("create-acm-cert", "true"), arn];
+    let world = World::new().service("shop/s");
+    let served = world
+        .ingress("shop/web", alb(&named), spec(json!([])))
+        .one(&theirs());
+    assert_eq!(
+        (ports(&served), served.codes()),
+        (vec!["HTTPS:443".to_owned()], vec![])
+    );
+}
+
+#[test]
 fn https_is_listened_on_as_its_semantics_say() {
     let tls = json!([{ "hosts": ["a.com"], "secretName": "cert" }]);
     let arns = [("certificate-arn", "arn:1, arn:2")];
@@ -66,6 +126,12 @@ fn https_is_listened_on_as_its_semantics_say() {
             tls.clone(),
             (&["HTTP:80", "HTTPS:443"], &["arn:1 ", "arn:2 "]),
             (&["HTTPS:443"], &["arn:1 ", "arn:2 "]),
+        ),
+        (
+            &[("create-acm-cert", "false")],
+            json!([]),
+            (&["HTTP:80"], &[]),
+            (&["HTTP:80"], &[]),
         ),
         (
             &both,
