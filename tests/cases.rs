@@ -26,6 +26,7 @@ use portcullis::cluster::object::Secret;
 use portcullis::cluster::snapshot::{Secrets, Snapshot};
 use portcullis::crd::Mode;
 use portcullis::reconcile::outcome::{End, Hold, Outcome, Seen};
+use portcullis::reconcile::rounds;
 use portcullis::translate::{ControllerName, Settings, Translation, membership, references, translate};
 use portcullis_aws::plan_offline;
 use portcullis_aws::preview::Preview;
@@ -199,6 +200,8 @@ impl Case {
 /// A pass that made all of the plan.
 fn outcome(snapshot: &Snapshot, translation: &Translation, preview: Option<&Preview>) -> Outcome {
     let shown_only = translation.mode == Mode::Plan;
+    let unmade = preview.filter(|preview| !preview.resources.iter().any(|one| one.kind == "LoadBalancer"));
+    let unmade = unmade.and_then(|preview| preview.problems.first());
     let (ports, end) = match &translation.balancer {
         None => (Vec::new(), End::Held(Hold::NothingToServe)),
         Some(balancer) if shown_only => (
@@ -207,8 +210,11 @@ fn outcome(snapshot: &Snapshot, translation: &Translation, preview: Option<&Prev
         ),
         Some(balancer) => (
             balancer.listeners.keys().copied().collect(),
-            End::Settled {
-                fingerprint: "f".to_owned(),
+            match unmade {
+                Some(why) => End::Incomplete(vec![rounds::cannot_be_made(why)]),
+                None => End::Settled {
+                    fingerprint: "f".to_owned(),
+                },
             },
         ),
     };

@@ -109,13 +109,13 @@ impl Provider for Faulty {
         Aws::recall(observed, own);
     }
 
-    fn can_be_made(
+    fn unmade(
         &self,
         desired: &LoadBalancer,
         observed: Option<&Self::Observed>,
         account: &Self::Account,
-    ) -> bool {
-        self.inner.can_be_made(desired, observed, account)
+    ) -> Option<Problem> {
+        self.inner.unmade(desired, observed, account)
     }
 
     fn routes(&self, desired: &LoadBalancer, observed: &Self::Observed, account: &Self::Account) -> Routes {

@@ -208,7 +208,20 @@ where
     made
 }
 
-/// A provider that left one out of its answer.
+/// What a load balancer that does not exist needs to be made is not there. Whoever provides it may do so out there, where
+/// no event tells.
+pub fn cannot_be_made(why: &Problem) -> ProviderError {
+    ProviderError {
+        code: why.code,
+        call: "plan",
+        message: format!("it cannot be made: {}", why.message),
+        retry: Retry::Later(UNMADE_DELAY),
+    }
+}
+
+/// After which it is looked for anew.
+const UNMADE_DELAY: Duration = Duration::from_secs(300);
+
 /// A load balancer that nobody asks for is kept from being deleted, which its problems say.
 pub fn stands(id: &LoadBalancerId) -> ProviderError {
     ProviderError {
@@ -229,6 +242,7 @@ pub fn waits_for_others(id: &LoadBalancerId) -> ProviderError {
     }
 }
 
+/// A provider that left one out of its answer.
 pub fn not_observed(id: &LoadBalancerId) -> ProviderError {
     ProviderError {
         code: Code::RequestRefused,

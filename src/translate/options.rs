@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use portcullis_model::{AddressFamily, AddressPools, Code, Firewall, Options, Origin, Port, Problem, Scheme};
+use portcullis_model::{
+    AddressFamily, AddressPools, Code, Firewall, ObjectName, Options, Origin, Port, Problem, Scheme,
+};
 
 use super::annotations::attributes::{Of, at_odds};
 use super::annotations::{Setting, value};
@@ -73,6 +75,10 @@ pub(super) fn read(
         firewall,
         attack_protection: agreed(parts, "shield-advanced-protection", value::boolean, problems).given(),
         origins: origins(parts),
+        relied_on_by: ["subnets", "security-groups"]
+            .into_iter()
+            .map(|name| (name, relying(parts, name)))
+            .collect(),
         origin,
     }
 }
@@ -102,6 +108,16 @@ fn origins(parts: &[Part<'_>]) -> BTreeMap<&'static str, Origin> {
     });
     let of_lists = listing.next().map(|by| (lists, by.annotation(lists)));
     SAID_BY_ONE.into_iter().filter_map(said).chain(of_lists).collect()
+}
+
+/// Who says anything in this option: what then holds is theirs, or they are told.
+fn relying(parts: &[Part<'_>], name: &str) -> BTreeSet<ObjectName> {
+    let says = |part: &&Part<'_>| {
+        let written = part.annotations.get(name);
+        written.is_some_and(|written| !value::list(written.value).is_empty())
+    };
+    let asking = parts.iter().filter(says);
+    asking.map(|part| part.ingress.meta.name.clone()).collect()
 }
 
 /// The tags by which the first class that does so chooses subnets.

@@ -205,7 +205,7 @@ fn backend_of(context: &Context<'_>, id: &BackendId) -> Result<Ref<kind::TargetG
     }
 }
 
-/// The desired resources; none where the load balancer does not exist and cannot be made, for which a problem says why.
+/// The desired resources; none where the load balancer does not exist and cannot be made: the first problem says why.
 pub fn compile(
     settings: &Settings,
     balancer: &LoadBalancer,
@@ -234,6 +234,7 @@ pub(crate) fn compile_as(
     let mut problems = Vec::new();
     let mut unprotected = Unprotected::default();
     let firewall = protection::firewall(&context, &mut unprotected, &mut problems);
+    load_balancer::close_unmet(&context, &mut unprotected);
     let mut imports = Imports::default();
     let mut listeners = listeners::compile(&context, &mut unprotected, &mut imports, &mut problems);
     let drafts = rules::compile(&context, &mut listeners, &unprotected, &mut problems);
@@ -275,6 +276,9 @@ pub(crate) fn compile_as(
         }
     }
     let load_balancer = load_balancer::compile(&context, &mut problems);
+    if load_balancer.is_none() {
+        problems.rotate_right(1);
+    }
     let protected = protection::protected(&context, &mut problems);
     unread(&context, &mut problems);
     if let Some(spec) = &load_balancer {

@@ -37,6 +37,10 @@ pub fn fingerprint(settings: &Settings, desired: &LoadBalancer, account: &Accoun
     let resources = compiled.as_ref().map(Desired::resources);
     // Maps are sorted and numbers are whole, so equal resources are equal bytes.
     let mut bytes = serde_json::to_vec(&resources).unwrap_or_default();
+    // Made of nothing it cannot be, but it may exist, and go on.
+    if compiled.is_none() {
+        bytes.extend(serde_json::to_vec(desired).unwrap_or_default());
+    }
     // Not part of any resource, but of what is done with its targets.
     for id in compiled.iter().flat_map(|compiled| compiled.joint.keys()) {
         bytes.extend(id.bytes());

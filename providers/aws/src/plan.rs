@@ -94,13 +94,13 @@ pub fn plan(
     (Plan { changes }, problems)
 }
 
-/// Whether it exists or can be made. Where nothing was observed yet, the account's listing says whether it exists.
-pub fn can_be_made(
+/// Why it neither exists nor can be made. Where nothing was observed yet, the account's listing says whether it exists.
+pub fn unmade(
     settings: &Settings,
     balancer: &LoadBalancer,
     observed: Option<&Observed>,
     account: &Account,
-) -> bool {
+) -> Option<Problem> {
     let owner = Owner::load_balancer(&settings.cluster, &balancer.id);
     let exists = match observed {
         Some(observed) => !observed.load_balancers.is_empty(),
@@ -109,8 +109,13 @@ pub fn can_be_made(
             listed.any(|state| Owned::read(&owner, &state.spec.tags, ()).is_some())
         }
     };
-    let nothing = Observed::nothing(owner);
-    exists || compile(settings, balancer, account, &nothing).0.is_some()
+    if exists {
+        return None;
+    }
+    match compile(settings, balancer, account, &Observed::nothing(owner)) {
+        (Some(_), _) => None,
+        (None, problems) => problems.into_iter().next(),
+    }
 }
 
 /// What every step of a round reads.

@@ -13,7 +13,7 @@ use crate::change::{Answer, Change};
 use crate::compile::compile;
 use crate::fold::{fold, fold_shared, imagine};
 use crate::observed::{Observed, Owner, Shared};
-use crate::plan::{can_be_made, plan};
+use crate::plan::{plan, unmade};
 use crate::settings::Settings;
 use crate::shared::{self, Demand, demand, plan_shared};
 
@@ -100,7 +100,7 @@ pub fn plan_observed(
     for balancer in desired.values().copied().flatten() {
         let nothing = Observed::nothing(Owner::load_balancer(&settings.cluster, &balancer.id));
         let observed = observed.get(&balancer.id).unwrap_or(&nothing);
-        if !can_be_made(settings, balancer, Some(observed), account) {
+        if unmade(settings, balancer, Some(observed), account).is_some() {
             continue;
         }
         let needs = demand(settings, balancer, Some(observed), account);

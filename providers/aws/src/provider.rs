@@ -195,8 +195,13 @@ impl Provider for Aws {
         observed.own_targets.clone_from(own);
     }
 
-    fn can_be_made(&self, desired: &LoadBalancer, observed: Option<&Observed>, account: &Account) -> bool {
-        plan::can_be_made(&self.settings, desired, observed, account)
+    fn unmade(
+        &self,
+        desired: &LoadBalancer,
+        observed: Option<&Observed>,
+        account: &Account,
+    ) -> Option<Problem> {
+        plan::unmade(&self.settings, desired, observed, account)
     }
 
     fn routes(&self, desired: &LoadBalancer, observed: &Observed, account: &Account) -> Routes {

@@ -23,3 +23,4 @@ mod shared;
 mod sharing;
 mod takeover;
 mod targets;
+mod unmade;

@@ -165,6 +165,9 @@ pub struct Options {
     /// Where those that one member says for all were said, by their names; see [`Options::said_at`].
     #[serde(skip)]
     pub origins: BTreeMap<&'static str, Origin>,
+    /// Of those, who said the one that holds, where without it less would be kept from the member than it asked for.
+    #[serde(skip)]
+    pub relied_on_by: BTreeMap<&'static str, BTreeSet<ObjectName>>,
 }
 
 impl Options {
@@ -190,6 +193,7 @@ impl Options {
             attack_protection: None,
             origin,
             origins: BTreeMap::new(),
+            relied_on_by: BTreeMap::new(),
         }
     }
 

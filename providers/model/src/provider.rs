@@ -235,14 +235,23 @@ pub trait Provider: Send + Sync + 'static {
     /// Pure: takes note of what is recorded of them.
     fn recall(observed: &mut Self::Observed, own: &OwnTargets);
 
-    /// Pure: whether it exists or can be made, else nothing is made for it of what spans load balancers. Where nothing was
-    /// observed of it yet, the account's listing says whether it exists.
+    /// Pure: why it neither exists nor can be made; none where it does or can. Where nothing was observed of it yet, the
+    /// account's listing says whether it exists.
+    fn unmade(
+        &self,
+        desired: &LoadBalancer,
+        observed: Option<&Self::Observed>,
+        account: &Self::Account,
+    ) -> Option<Problem>;
+    /// Pure: whether it exists or can be made, else nothing is made for it of what spans load balancers.
     fn can_be_made(
         &self,
         desired: &LoadBalancer,
         observed: Option<&Self::Observed>,
         account: &Self::Account,
-    ) -> bool;
+    ) -> bool {
+        self.unmade(desired, observed, account).is_none()
+    }
 
     /// Pure: how many of its routes would go.
     fn routes(&self, desired: &LoadBalancer, observed: &Self::Observed, account: &Self::Account) -> Routes;

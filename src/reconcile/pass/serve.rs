@@ -70,7 +70,8 @@ pub(super) async fn serve<P: Provider>(
         (false, Mode::Apply) => None,
     };
     // What spans load balancers is not changed for one that cannot be made.
-    let possible = provider.can_be_made(desired, Some(&observed), &account);
+    let unmade = provider.unmade(desired, Some(&observed), &account);
+    let possible = unmade.is_none();
     let demand = provider.demand(desired, Some(&observed), &account);
     let all = || demands(site, &account);
     let here = (accounts, &account);
@@ -159,7 +160,8 @@ pub(super) async fn serve<P: Provider>(
     // What the provider has not let go of yet is deleted later: what should exist does.
     let (left_over, made): (Vec<_>, Vec<_>) = made.into_iter().partition(is_left_over);
     outcome.left_over = !left_over.is_empty();
-    let failed = [wide.failed, made, narrow_failed].concat();
+    let unmade: Vec<_> = unmade.iter().map(rounds::cannot_be_made).collect();
+    let failed = [unmade, wide.failed, made, narrow_failed].concat();
     // What waits for its time is planned anew whenever somebody looks, also after a restart: then nothing rests on it.
     let waits = P::waits(&observed) || outcome.left_over;
     // Where what was believed may be wrong, it is read again.

@@ -5,13 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use ipnet::IpNet;
 use portcullis_model::{AddressFamily, Code, LoadBalancer, Problem, Scheme, Semantics};
 
+use super::protection::Unprotected;
 use super::subnets::{self, Placed};
 use super::{Context, Role, with_tags};
+use crate::account::Fact;
 use crate::limits;
 use crate::names;
 use crate::resource::{
     IpAddressType, IpamPools, LoadBalancerScheme, LoadBalancerSpec, Pairs, Permission, Ref, SecurityGroupId,
-    SecurityGroupSpec, Source, kind,
+    SecurityGroupSpec, Source, SubnetId, kind,
 };
 use crate::settings::BackendGroup;
 
@@ -23,7 +25,98 @@ pub(super) fn address_type(balancer: &LoadBalancer) -> IpAddressType {
     }
 }
 
-/// The load balancer; none where what it needs is missing and it does not exist yet.
+/// Closes what is new of members whose subnets or security groups are not there: it would be served from elsewhere, or
+/// to others, than they asked for.
+pub(super) fn close_unmet(context: &Context<'_>, unprotected: &mut Unprotected) {
+    let options = &context.balancer.options;
+    let relying = |name: &str| options.relied_on_by.get(name).into_iter().flatten().cloned();
+    let no_subnets = || matches!(subnets::named(context, &options.subnets), Placed::Refused(..));
+    if options.subnet_tags.is_empty() && !options.subnets.is_empty() && no_subnets() {
+        unprotected.close_new(relying("subnets"));
+    }
+    let mut groups = options.security_groups.iter();
+    if groups.any(|given| find_group(context, given).is_err()) {
+        unprotected.close_new(relying("security-groups"));
+    }
+}
+
+/// Whether there are members that did not ask for this, and are to have a load balancer without it.
+fn others_go_without(balancer: &LoadBalancer, name: &str) -> bool {
+    let asked = balancer.options.relied_on_by.get(name);
+    asked.is_some_and(|asked| balancer.members.iter().any(|member| !asked.contains(member)))
+}
+
+/// Where it stands and with which addresses; none where it does not exist and cannot be placed. Without IPv6 addresses
+/// it is reached by fewer; without public IPv4 ones it is never given them.
+fn place(
+    context: &Context<'_>,
+    scheme: LoadBalancerScheme,
+    refuse: &mut dyn FnMut(&str, Code, String),
+) -> Option<(Vec<SubnetId>, IpAddressType)> {
+    let (balancer, options) = (context.balancer, &context.balancer.options);
+    let wanted = address_type(balancer);
+    let existing = context.existing();
+    let mut placed = subnets::choose(context, scheme, wanted, &options.subnets);
+    if existing.is_none()
+        && others_go_without(balancer, "subnets")
+        && let Placed::Refused(code, message) = &placed
+    {
+        let found = subnets::choose(context, scheme, wanted, &[]);
+        if matches!(found, Placed::Subnets(_)) {
+            let message =
+                format!("{message}; what asks for them answers 503, the rest stands in those found");
+            refuse("subnets", *code, message);
+            placed = found;
+        }
+    }
+    let at = match options.subnets.is_empty() && wanted != IpAddressType::Ipv4 {
+        true => "ip-address-type",
+        false => "subnets",
+    };
+    match placed {
+        Placed::Subnets(subnets) => {
+            match lacks_ipv6(context, &subnets).filter(|_| wanted != IpAddressType::Ipv4) {
+                None => Some((subnets, wanted)),
+                Some(lacking) => {
+                    let message = format!("subnet {lacking} has no IPv6 range");
+                    refuse("ip-address-type", Code::SubnetsNotFound, message);
+                    let without = (wanted == IpAddressType::Dualstack).then_some(IpAddressType::Ipv4);
+                    let kept = existing.map(|state| state.spec.ip_address_type).or(without)?;
+                    Some((subnets, kept))
+                }
+            }
+        }
+        Placed::Refused(code, message) => {
+            if let Some(state) = existing {
+                refuse(at, code, message);
+                return Some((state.spec.subnets.clone(), wanted));
+            }
+            // Some subnets may fit but for IPv6.
+            let fewer = subnets::choose(context, scheme, IpAddressType::Ipv4, &options.subnets);
+            match (wanted, fewer) {
+                (IpAddressType::Dualstack, Placed::Subnets(subnets)) => {
+                    refuse(at, code, format!("{message}; it is made with IPv4 alone"));
+                    Some((subnets, IpAddressType::Ipv4))
+                }
+                _ => {
+                    refuse(at, code, message);
+                    None
+                }
+            }
+        }
+    }
+}
+
+/// A subnet without IPv6, where something is known of subnets.
+fn lacks_ipv6<'a>(context: &Context<'_>, subnets: &'a [SubnetId]) -> Option<&'a SubnetId> {
+    let Fact::Read(known) = &context.account.subnets else {
+        return None;
+    };
+    let lacking = |id: &&SubnetId| known.iter().any(|subnet| subnet.id == **id && !subnet.ipv6);
+    subnets.iter().find(lacking)
+}
+
+/// The load balancer; none where what it needs is missing and it does not exist yet: the last problem says why.
 pub(super) fn compile(
     context: &Context<'_>,
     problems: &mut Vec<Problem>,
@@ -66,23 +159,43 @@ pub(super) fn compile(
     };
     // AWS changes no scheme: another one takes its place.
     let scheme = existing.map_or(wanted, |state| state.spec.scheme);
-    let name = match &options.name {
-        Some(name) if limits::is_name(name) => name.clone(),
-        Some(name) => {
-            let message = format!(
-                "load balancer name {name:?} is not of at most 32 letters, digits and inner hyphens, or starts with internal-"
-            );
-            refuse("load-balancer-name", Code::NameInvalid, message);
-            existing.map(|state| state.spec.name.clone())?
-        }
-        None => names::load_balancer(&context.settings.cluster, &balancer.id, scheme),
-    };
-    if existing.is_none() && context.name_is_taken(&name) {
-        let message = format!(
+    let generated = names::load_balancer(&context.settings.cluster, &balancer.id, scheme);
+    let taken = |name: &str| existing.is_none() && context.name_is_taken(name);
+    let not_ours = |name: &str| {
+        format!(
             "a load balancer named {name} exists and has not the tags of {}",
             balancer.id
-        );
-        refuse("load-balancer-name", Code::NotOurs, message);
+        )
+    };
+    let given = match &options.name {
+        None => None,
+        Some(name) if limits::is_name(name) && !taken(name) => Some(name.clone()),
+        Some(name) => {
+            let (code, message) = match limits::is_name(name) {
+                true => (Code::NotOurs, not_ours(name)),
+                false => {
+                    let message = format!(
+                        "load balancer name {name:?} is not of at most 32 letters, digits and inner hyphens, or starts with internal-"
+                    );
+                    (Code::NameInvalid, message)
+                }
+            };
+            // A name is given once and for all: who is alone may still correct it, others do not wait for that.
+            let made = existing.is_none() && balancer.members.len() > 1 && !taken(&generated);
+            let message = match made {
+                true => format!("{message}; it is made as {generated}"),
+                false => message,
+            };
+            refuse("load-balancer-name", code, message);
+            match existing {
+                Some(state) => Some(state.spec.name.clone()),
+                None => made.then(|| generated.clone()).map(Some)?,
+            }
+        }
+    };
+    let name = given.unwrap_or(generated);
+    if taken(&name) {
+        refuse("load-balancer-name", Code::NotOurs, not_ours(&name));
         return None;
     }
 
@@ -105,18 +218,7 @@ pub(super) fn compile(
             })?
         }
     };
-    let ip_address_type = address_type(balancer);
-    let subnets = match subnets::choose(context, scheme, ip_address_type) {
-        Placed::Subnets(subnets) => subnets,
-        Placed::Refused(code, message) => {
-            let at = match options.subnets.is_empty() && ip_address_type != IpAddressType::Ipv4 {
-                true => "ip-address-type",
-                false => "subnets",
-            };
-            refuse(at, code, message);
-            existing.map(|state| state.spec.subnets.clone())?
-        }
-    };
+    let (subnets, ip_address_type) = place(context, scheme, &mut refuse)?;
     let had_pools = || existing.and_then(|state| state.spec.ipam_pools.clone());
     let ipam_pools = match &options.pools.public {
         None => None,
@@ -204,6 +306,10 @@ fn groups(context: &Context<'_>) -> Result<Vec<Ref<kind::SecurityGroup>>, String
 pub(super) fn find_group(context: &Context<'_>, given: &str) -> Result<SecurityGroupId, String> {
     if given.starts_with("sg-") {
         return Ok(SecurityGroupId::new(given));
+    }
+    // Offline nothing was looked at, so nothing can be said to be missing.
+    if matches!(context.account.subnets, Fact::Symbolic) {
+        return Ok(SecurityGroupId::symbolic(&format!("Name={given}")));
     }
     let listed = &context.account.listing.security_groups;
     let mut named = listed

@@ -35,6 +35,13 @@ enum Closes {
 }
 
 impl Unprotected {
+    /// What these add is closed; what serves already goes on.
+    pub(super) fn close_new(&mut self, members: impl IntoIterator<Item = ObjectName>) {
+        for member in members {
+            self.everywhere.entry(member).or_insert(Closes::New);
+        }
+    }
+
     /// Whether what comes from there is kept from being served at this port: a rule with these conditions, else what
     /// answers where no rule does.
     pub(super) fn closes(

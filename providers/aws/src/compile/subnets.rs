@@ -18,11 +18,14 @@ pub(super) enum Placed {
 /// A subnet with fewer free addresses is not taken. Source: ELBv2, "Subnets for your load balancer".
 const FREE_ADDRESSES: u32 = 8;
 
-pub(super) fn choose(context: &Context<'_>, scheme: LoadBalancerScheme, family: IpAddressType) -> Placed {
-    let (given, tags) = (
-        &context.balancer.options.subnets,
-        &context.balancer.options.subnet_tags,
-    );
+/// Those given, else those with the class's tags, else those found.
+pub(super) fn choose(
+    context: &Context<'_>,
+    scheme: LoadBalancerScheme,
+    family: IpAddressType,
+    given: &[String],
+) -> Placed {
+    let tags = &context.balancer.options.subnet_tags;
     if !tags.is_empty() {
         return by_tags(context, tags, family);
     }

@@ -128,8 +128,9 @@ fn nothing_is_shared_with_a_load_balancer_that_cannot_be_made() {
     ] {
         account.listing.load_balancers = is_listed.then(|| listed.clone()).into_iter().collect();
         let (settings, balancer) = (settings("demo"), simple());
-        let possible = crate::plan::can_be_made(&settings, &balancer, observed, &account);
-        assert_eq!(possible, want, "{what}");
+        let why = crate::plan::unmade(&settings, &balancer, observed, &account);
+        let why = why.map(|problem| problem.code);
+        assert_eq!(why, (!want).then_some(Code::SubnetsNotFound), "{what}");
         let Some(observed) = observed else { continue };
         let document = crate::plan_observed(
             &[(balancer.id.clone(), Some(&balancer))].into(),

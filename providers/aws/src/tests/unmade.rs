@@ -1,0 +1,210 @@
+//! What one member asks of the whole load balancer and cannot have in, what is made for its neighbours all the same out.
+
+use std::collections::BTreeSet;
+
+use portcullis_model::{AddressFamily, Code, LoadBalancer, ObjectName, Problem, Semantics};
+
+use super::build::*;
+use super::settled::{made, rounds};
+use crate::account::{Account, Fact, Reach, Subnet, ZoneKind};
+use crate::compile::{Desired, compile};
+use crate::observed::{Observed, Owner};
+use crate::resource::{IpAddressType, RuleAction};
+
+/// Members `a/web` and `b/web`, each with a host; what is asked of the whole is `a/web`'s.
+fn group() -> LoadBalancer {
+    let mut out = balancer("public", Semantics::Kubernetes);
+    http(&mut out, 80, not_found());
+    out.members = ["a/web", "b/web"].map(object).to_vec();
+    for (number, owner) in ["a/web", "b/web"].into_iter().enumerate() {
+        let address = format!("10.0.16.1{number}");
+        let web = backend(&mut out, owner, "web", "80", 8080, Where::Pods(&[&address]));
+        let host = format!("{}.example.com", &owner[..1]);
+        out.rules
+            .push(rule(owner, &[80], &host, "prefix:/", forward(&web)));
+    }
+    for name in [
+        "load-balancer-name",
+        "subnets",
+        "security-groups",
+        "ip-address-type",
+    ] {
+        out.options.origins.insert(name, origin("a/web", name));
+    }
+    out
+}
+
+fn alone() -> LoadBalancer {
+    let mut out = group();
+    out.members.truncate(1);
+    out.rules.truncate(1);
+    out
+}
+
+/// Two subnets of two zones.
+fn account(ipv6: bool) -> Account {
+    let mut account = Account::offline(Some("vpc-1"));
+    let subnet = |id: &str, zone: &str| Subnet {
+        id: crate::resource::Id::new(id),
+        zone: zone.into(),
+        kind: ZoneKind::AvailabilityZone,
+        free_addresses: 99,
+        ipv6,
+        tags: [("kubernetes.io/role/internal-elb".to_owned(), "1".to_owned())].into(),
+        reach: Some(Reach::Private),
+    };
+    account.subnets = Fact::Read(vec![subnet("subnet-a", "z1"), subnet("subnet-b", "z2")]);
+    account
+}
+
+fn compiled(balancer: &LoadBalancer, account: &Account) -> (Option<Desired>, Vec<Problem>) {
+    let nothing = Observed::nothing(Owner::load_balancer("demo", &balancer.id));
+    compile(&settings("demo"), balancer, account, &nothing)
+}
+
+fn at(problems: &[Problem]) -> Vec<(Code, String)> {
+    problems.iter().map(|p| (p.code, p.at.to_string())).collect()
+}
+
+/// Whether each rule forwards.
+fn forwards(desired: &Desired) -> Vec<bool> {
+    let rules = desired.listeners[&80].rules.iter();
+    rules
+        .map(|rule| matches!(rule.spec.actions[..], [RuleAction::Forward { .. }]))
+        .collect()
+}
+
+fn relying(names: &[&str]) -> BTreeSet<ObjectName> {
+    names.iter().map(|name| object(name)).collect()
+}
+
+#[test]
+fn a_name_that_cannot_be_had_keeps_nobody_else_from_being_served() {
+    let mut taken = account(false);
+    let mut other = group();
+    other.options.name = Some("taken".into());
+    let (observed, _) = made(&other, &Account::offline(None));
+    let mut state = observed.load_balancer().unwrap().clone();
+    state.spec.tags = [("Team", "other")].into_iter().collect();
+    taken.listing.load_balancers.push(state);
+    for (name, code) in [("no_name", Code::NameInvalid), ("taken", Code::NotOurs)] {
+        let with = |mut balancer: LoadBalancer| {
+            balancer.options.name = Some(name.into());
+            balancer
+        };
+        let told = [(code, "ingress a/web load-balancer-name".to_owned())];
+        let (desired, problems) = compiled(&with(group()), &taken);
+        let desired = desired.unwrap();
+        assert!(desired.load_balancer.name.starts_with("k8s-public-"), "{name}");
+        assert_eq!(forwards(&desired), [true, true], "{name}");
+        assert_eq!(at(&problems), told, "{name}");
+        // Who is alone can still correct it: a name is given at creation alone.
+        let (desired, problems) = compiled(&with(alone()), &taken);
+        assert!(desired.is_none(), "{name}");
+        assert_eq!(at(&problems), told, "{name}");
+    }
+}
+
+#[test]
+fn without_ipv6_it_is_made_with_ipv4_and_no_public_address_is_added() {
+    let told = [(Code::SubnetsNotFound, "ingress a/web ip-address-type".to_owned())];
+    for subnets in [vec![], vec!["subnet-a".to_owned(), "subnet-b".to_owned()]] {
+        let mut balancer = group();
+        balancer.options.address_family = AddressFamily::Dualstack;
+        balancer.options.subnets = subnets;
+        let (desired, problems) = compiled(&balancer, &account(false));
+        let desired = desired.unwrap();
+        assert_eq!(desired.load_balancer.ip_address_type, IpAddressType::Ipv4);
+        assert_eq!(
+            (at(&problems), forwards(&desired)),
+            (told.to_vec(), vec![true, true])
+        );
+
+        // It stays so until there is IPv6.
+        let offline = Account::offline(None);
+        let (_, shared) = made(&group(), &offline);
+        let mut observed = Observed::nothing(Owner::load_balancer("demo", &balancer.id));
+        rounds(Some(&balancer), &mut observed, &shared, &account(false));
+        let more = rounds(Some(&balancer), &mut observed, &shared, &account(true));
+        assert_eq!(more, ["elbv2:SetIpAddressType LoadBalancer"]);
+
+        balancer.options.address_family = AddressFamily::DualstackWithoutPublicIpv4;
+        let (desired, problems) = compiled(&balancer, &account(false));
+        assert!(desired.is_none());
+        assert_eq!(at(&problems), told);
+    }
+}
+
+#[test]
+fn who_asks_for_subnets_that_are_not_there_is_closed_and_the_others_are_served() {
+    let mut balancer = group();
+    balancer.options.subnets = vec!["private".into()];
+    balancer.options.relied_on_by = [("subnets", relying(&["a/web"]))].into();
+    let told = [(Code::SubnetsNotFound, "ingress a/web subnets".to_owned())];
+    let (desired, problems) = compiled(&balancer, &account(false));
+    assert_eq!(
+        (at(&problems), forwards(&desired.unwrap())),
+        (told.to_vec(), vec![false, true])
+    );
+
+    // No later pass opens it.
+    let (_, shared) = made(&group(), &Account::offline(None));
+    let mut observed = Observed::nothing(Owner::load_balancer("demo", &balancer.id));
+    rounds(Some(&balancer), &mut observed, &shared, &account(false));
+    let (desired, problems) = compile(&settings("demo"), &balancer, &account(false), &observed);
+    assert_eq!(
+        (at(&problems), forwards(&desired.unwrap())),
+        (told.to_vec(), vec![false, true])
+    );
+
+    // Where everybody asks for them, there is nobody to make it for.
+    balancer.options.relied_on_by = [("subnets", relying(&["a/web", "b/web"]))].into();
+    let (desired, problems) = compiled(&balancer, &account(false));
+    assert!(desired.is_none());
+    assert_eq!(at(&problems), told);
+}
+
+#[test]
+fn a_load_balancer_is_not_made_in_front_of_other_groups_than_were_asked_for() {
+    let mut balancer = group();
+    balancer.options.security_groups = vec!["office".into()];
+    balancer.options.relied_on_by = [("security-groups", relying(&["a/web"]))].into();
+    let told = [(
+        Code::OptionUnsupported,
+        "ingress a/web security-groups".to_owned(),
+    )];
+    let (desired, problems) = compiled(&balancer, &account(false));
+    assert!(desired.is_none());
+    assert_eq!(at(&problems), told);
+
+    // What serves goes on; what is new of who asks for them is closed.
+    let mut before = group();
+    let own = before.rules[0].clone();
+    let (observed, _) = made(&before, &Account::offline(None));
+    let more = rule("a/web", &[80], "more.example.com", "prefix:/", own.action.clone());
+    balancer.rules.push(more.clone());
+    let (desired, problems) = compile(&settings("demo"), &balancer, &account(false), &observed);
+    assert_eq!(
+        (at(&problems), forwards(&desired.unwrap())),
+        (told.to_vec(), vec![true, true, false])
+    );
+    before.rules.push(more);
+    let (desired, _) = compile(&settings("demo"), &before, &account(false), &observed);
+    assert_eq!(forwards(&desired.unwrap()), [true, true, true]);
+}
+
+#[test]
+fn offline_nothing_is_said_to_be_missing() {
+    let mut balancer = group();
+    balancer.options.security_groups = vec!["office".into(), "sg-1".into()];
+    let (desired, problems) = compiled(&balancer, &Account::offline(None));
+    assert_eq!(problems, []);
+    let groups: Vec<String> = desired
+        .unwrap()
+        .load_balancer
+        .security_groups
+        .iter()
+        .map(|group| format!("{group:?}"))
+        .collect();
+    assert!(groups[0].contains("${SecurityGroup/Name=office}"), "{groups:?}");
+}
