@@ -342,10 +342,7 @@ impl<'a> Backends<'a> {
             is_checked: read.is_checked,
             drain_seconds: read.drain_seconds,
             timeout_seconds: read.timeout_seconds,
-            ipv6: match read.kind {
-                TargetKind::Pod => self.endpoints.family(service) == IpFamily::V6,
-                TargetKind::Node => service.families.first() == Some(&IpFamily::V6),
-            },
+            ipv6: found.family.as_ref().or(service.families.first()) == Some(&IpFamily::V6),
             attributes: read.attributes,
             tags: read.tags,
             targets: found.targets.clone(),

@@ -19,6 +19,8 @@ use crate::cluster::snapshot::Snapshot;
 #[derive(Clone, Debug)]
 pub(super) struct Found {
     pub(super) targets: Arc<[Target]>,
+    /// The one family of them; none where they are nodes.
+    pub(super) family: Option<IpFamily>,
     pub(super) refused: Vec<Refused>,
 }
 
@@ -85,20 +87,6 @@ impl<'a> Endpoints<'a> {
         }
     }
 
-    /// The family that the targets of a Service have: its first, else the one there are endpoints of.
-    pub(super) fn family(&self, service: &Service) -> IpFamily {
-        let has = |family: IpFamily| {
-            self.slices(service)
-                .iter()
-                .any(|slice| &*slice.address_type == type_of(family))
-        };
-        match service.families.first() {
-            Some(family) => *family,
-            None if !has(IpFamily::V4) && has(IpFamily::V6) => IpFamily::V6,
-            None => IpFamily::V4,
-        }
-    }
-
     fn slices(&self, service: &Service) -> &'a [Arc<EndpointSlice>] {
         self.snapshot
             .slices
@@ -113,8 +101,8 @@ impl<'a> Endpoints<'a> {
         let mut targets = BTreeSet::new();
         let mut last_resort = BTreeSet::new();
         let mut refused = Vec::new();
-        let family = self.family(service);
         let slices = self.slices(service);
+        let mut family = listed_family(service, port, slices);
         for slice in slices.iter().filter(|s| &*s.address_type == type_of(family)) {
             let Some(number) = slice_port(slice, port) else {
                 continue;
@@ -145,13 +133,20 @@ impl<'a> Endpoints<'a> {
             }
         }
         if slices.is_empty() {
-            self.stand_ins(service, port, family, &mut targets);
+            for candidate in in_order(service) {
+                self.stand_ins(service, port, *candidate, &mut targets);
+                if !targets.is_empty() {
+                    family = *candidate;
+                    break;
+                }
+            }
         }
         if !targets.iter().any(|target| target.state == TargetState::Ready) {
             targets.extend(last_resort);
         }
         Found {
             targets: one_per_address(targets),
+            family: Some(family),
             refused,
         }
     }
@@ -242,6 +237,7 @@ impl<'a> Endpoints<'a> {
         let targets: BTreeSet<Target> = instances.into_iter().map(target).collect();
         Found {
             targets: targets.into_iter().collect(),
+            family: None,
             refused: Vec::new(),
         }
     }
@@ -423,6 +419,33 @@ fn family_of(address: IpAddr) -> IpFamily {
         IpAddr::V4(_) => IpFamily::V4,
         IpAddr::V6(_) => IpFamily::V6,
     }
+}
+
+/// The families that a Service may have endpoints of, the preferred one first.
+fn in_order(service: &Service) -> &[IpFamily] {
+    match &*service.families {
+        [] => &[IpFamily::V4, IpFamily::V6],
+        families => families,
+    }
+}
+
+/// The first family of a Service that slices list endpoints of for a port, ready or not; else its first. Of one alone,
+/// for a pod with an address of each would be there twice.
+fn listed_family(service: &Service, port: &ServicePort, slices: &[Arc<EndpointSlice>]) -> IpFamily {
+    let families = in_order(service);
+    let lists = |slice: &EndpointSlice, family: IpFamily| {
+        let endpoints = || {
+            slice
+                .endpoints
+                .iter()
+                .any(|endpoint| !endpoint.addresses.is_empty())
+        };
+        &*slice.address_type == type_of(family) && slice_port(slice, port).is_some() && endpoints()
+    };
+    let listed = families
+        .iter()
+        .find(|family| slices.iter().any(|slice| lists(slice, **family)));
+    listed.or(families.first()).copied().unwrap_or(IpFamily::V4)
 }
 
 /// The number that a slice gives a Service port: they share its name.

@@ -140,12 +140,12 @@ fn endpoints_serve_drain_or_are_not_there() {
 
 #[test]
 fn a_service_has_the_targets_of_its_family() {
-    let slice = |name: &str, kind: &str, address: &str| {
+    let slice = |name: &str, kind: &str, endpoints: &Value| {
         json!({
             "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
             "metadata": { "namespace": "shop", "name": name, "labels": { "kubernetes.io/service-name": "s" } },
             "addressType": kind, "ports": [{ "name": "", "port": 3000 }],
-            "endpoints": [{ "addresses": [address] }],
+            "endpoints": endpoints,
         })
     };
     for (families, slices, want, ipv6) in [
@@ -159,6 +159,26 @@ fn a_service_has_the_targets_of_its_family() {
             true,
         ),
         (json!(["IPv4"]), vec!["IPv6"], vec![], false),
+        (
+            json!(["IPv4", "IPv6"]),
+            vec!["IPv4", "IPv6"],
+            vec!["10.0.0.1:3000"],
+            false,
+        ),
+        // A real cluster has a slice for each family, if need be one without endpoints.
+        (
+            json!(["IPv4", "IPv6"]),
+            vec!["none", "IPv6"],
+            vec!["2001:db8::1:3000"],
+            true,
+        ),
+        (
+            json!(["IPv6", "IPv4"]),
+            vec!["IPv4"],
+            vec!["10.0.0.1:3000"],
+            false,
+        ),
+        (json!(["IPv6", "IPv4"]), vec![], vec![], true),
         (json!([]), vec!["FQDN"], vec![], false),
     ] {
         let mut world = World::new().with(json!({
@@ -166,12 +186,13 @@ fn a_service_has_the_targets_of_its_family() {
             "spec": { "ipFamilies": families, "ports": [{ "port": 80, "targetPort": 3000 }] },
         }));
         for kind in &slices {
-            let address = match *kind {
-                "IPv4" => "10.0.0.1",
-                "IPv6" => "2001:db8::1",
-                _ => "db.example.com",
+            let (kind, endpoints) = match *kind {
+                "none" => ("IPv4", json!([])),
+                "IPv4" => ("IPv4", json!([{ "addresses": ["10.0.0.1"] }])),
+                "IPv6" => ("IPv6", json!([{ "addresses": ["2001:db8::1"] }])),
+                _ => ("FQDN", json!([{ "addresses": ["db.example.com"] }])),
             };
-            world = world.with(slice(&kind.to_lowercase(), kind, address));
+            world = world.with(slice(&kind.to_lowercase(), kind, &endpoints));
         }
         let served = asking(world, json!({}), to("s")).one(&ours());
         assert_eq!(targets(backend(&served, "s")), want, "{families} {slices:?}");
@@ -328,6 +349,38 @@ fn pods_stand_in_where_a_service_has_no_slice() {
         let wanted = json!({ "service": { "name": "s", "port": { "number": port } } });
         let served = asking(world, json!({}), wanted).one(&ours());
         assert_eq!(targets(backend(&served, "s")), [want], "{port}");
+    }
+}
+
+#[test]
+fn pods_stand_in_with_addresses_of_one_family() {
+    for (families, addresses, want) in [
+        (
+            json!(["IPv4", "IPv6"]),
+            vec!["10.0.0.5", "fd00::5"],
+            "10.0.0.5:3000",
+        ),
+        (
+            json!(["IPv6", "IPv4"]),
+            vec!["10.0.0.5", "fd00::5"],
+            "fd00::5:3000",
+        ),
+        (json!(["IPv4", "IPv6"]), vec!["fd00::5"], "fd00::5:3000"),
+        (json!([]), vec!["fd00::5"], "fd00::5:3000"),
+    ] {
+        let mut pod = pod("mine", "shop", addresses[0]);
+        pod["status"]["podIPs"] = addresses.iter().map(|ip| json!({ "ip": ip })).collect();
+        let world = World::new().with(pod).with(json!({
+            "apiVersion": "v1", "kind": "Service", "metadata": { "namespace": "shop", "name": "s" },
+            "spec": {
+                "ipFamilies": families, "selector": { "app": "s" },
+                "ports": [{ "port": 80, "targetPort": 3000 }],
+            },
+        }));
+        let served = asking(world, json!({}), to("s")).one(&ours());
+        let backend = backend(&served, "s");
+        assert_eq!(targets(backend), [want], "{families} {addresses:?}");
+        assert_eq!(backend.ipv6, want.starts_with('f'), "{families} {addresses:?}");
     }
 }
 
