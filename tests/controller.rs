@@ -12,6 +12,8 @@ mod landslide;
 mod leaving;
 #[path = "controller/listing.rs"]
 mod listing;
+#[path = "controller/mistakes.rs"]
+mod mistakes;
 #[path = "controller/planned.rs"]
 mod planned;
 #[path = "controller/scoped.rs"]
