@@ -109,18 +109,29 @@ fn the_route_table_of_the_proxy_agrees() {
 
 #[test]
 fn the_running_proxy_agrees() {
-    // Each request is a connection of its own: an eighth of the usual number of load balancers.
+    // Each load balancer is put in place of the one before: an eighth of the usual number, and more requests of each,
+    // thousands in all.
     let running = Running::start(&generate::without_rules());
+    let (served, asked) = (Cell::new(0), Cell::new(0));
+    let more = vec(generate::request(), 96);
     holds(
         "tests/regressions/running.txt",
         8,
-        &cases(),
-        |Case { balancer, requests }| {
+        &(cases(), more),
+        |(Case { balancer, requests }, more)| {
             let addresses = running.serve(balancer.clone());
-            for mut request in requests {
+            served.set(served.get() + 1);
+            let ports: Vec<Port> = balancer.listeners.keys().copied().collect();
+            let more = more.into_iter().zip(ports.iter().cycle());
+            let more = more.map(|(request, port)| Request {
+                port: *port,
+                ..request
+            });
+            for mut request in requests.into_iter().chain(more) {
                 let Some(listener) = balancer.listeners.get(&request.port) else {
                     continue;
                 };
+                asked.set(asked.get() + 1);
                 if !request.source.is_loopback() || request.source.is_ipv6() {
                     request.source = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 3));
                 }
@@ -170,6 +181,7 @@ fn the_running_proxy_agrees() {
             Ok(())
         },
     );
+    assert!(asked.get() >= served.get() * 96, "{asked:?} of {served:?}");
 }
 
 /// Who answers, by what the Ingresses were translated to.
