@@ -251,6 +251,17 @@ impl<'a> Backends<'a> {
             let message = format!("Service {service_name} is of type ExternalName");
             return fail(Code::ServiceTypeUnsupported, field("name"), message, NOT_SERVED);
         }
+        // An API server lets neither the Ingress nor the Service name it; a folder of manifests may.
+        if let PortRef::Number(number) = port
+            && let Err(error) = Port::new(*number)
+        {
+            return fail(
+                Code::ServicePortNotFound,
+                field("port"),
+                error.to_string(),
+                NO_PORT,
+            );
+        }
         let Some((index, service_port)) = find_port(service, port) else {
             let message = format!("Service {service_name} has no TCP port {}", shown_port(port));
             return fail(Code::ServicePortNotFound, field("port"), message, NO_PORT);

@@ -40,6 +40,10 @@ fn a_backend_that_cannot_be_resolved_answers_503_at_its_own_path() {
         "apiVersion": "v1", "kind": "Service", "metadata": { "namespace": "shop", "name": "ext" },
         "spec": { "type": "ExternalName", "externalName": "169.254.169.254" },
     });
+    let odd = json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": { "namespace": "shop", "name": "odd" },
+        "spec": { "ports": [{ "port": 99999, "targetPort": 3000 }] },
+    });
     let port = |service: &str, port: Value| json!({ "service": { "name": service, "port": port } });
     for (wanted, code, field) in [
         (
@@ -58,6 +62,12 @@ fn a_backend_that_cannot_be_resolved_answers_503_at_its_own_path() {
             ".service.port",
         ),
         (port("s", json!({})), Code::ServicePortNotFound, ".service.port"),
+        // The Service has it, too.
+        (
+            port("odd", json!({ "number": 99999 })),
+            Code::ServicePortNotFound,
+            ".service.port",
+        ),
         (
             port("ext", json!({ "number": 80 })),
             Code::ServiceTypeUnsupported,
@@ -67,6 +77,7 @@ fn a_backend_that_cannot_be_resolved_answers_503_at_its_own_path() {
         (json!({}), Code::BackendMissing, ""),
     ] {
         let world = World::new().service("shop/s").with(external.clone());
+        let world = world.with(odd.clone());
         let served = asking(world, json!({}), wanted.clone()).one(&ours());
         served.told(
             code,
