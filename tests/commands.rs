@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "all of it is a test: a panic is the report")]
 
+#[path = "commands/certificates.rs"]
+mod certificates;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;

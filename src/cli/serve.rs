@@ -34,7 +34,8 @@ use crate::translate;
 
 const EXAMPLE: &str = "\
 All HTTP listeners are served at --http, all HTTPS listeners at --https, and redirects name these ports. The folder is \
-followed: a change is served from the next request on; a broken file keeps its last good content and is reported. \
+followed: a change is served from the next request on; a broken file keeps its last good content and is reported, \
+and so does a TLS Secret whose certificate and key cannot be used. \
 Endpoints on loopback are allowed, because files and machine are the user's own. SIGTERM and SIGINT end it once \
 requests under way have finished.
 

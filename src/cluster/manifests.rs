@@ -1,5 +1,5 @@
 //! Files of manifests in, objects and problems out. A broken file keeps its last good content, and a broken
-//! object its own.
+//! object its own; so does a Secret that was a usable certificate with its key and is none any more.
 
 pub(super) mod document;
 
@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use portcullis_model::{Code, ObjectName, Origin, Problem};
 
 use self::document::{Document, documents};
+use super::key_pair::Unusable;
 use super::object::{Kind, Object, ObjectKey};
 use super::wire::{self, Read, ReadError};
 
@@ -121,6 +122,18 @@ impl File {
                         let message = format!("Kubernetes has no such field ({place})");
                         Problem::new(Code::FieldUnknown, key.kind.at(&key.name, field), message)
                     }));
+                    let spoilt = held
+                        .get(&key)
+                        .and_then(|before| spoilt(&before.object, &read.object));
+                    if let Some((code, why)) = spoilt {
+                        self.entries.extend(held.remove(&key));
+                        let message = format!(
+                            "{why}; the pair read before is used until this is corrected or removed ({place})"
+                        );
+                        let at = key.kind.at(&key.name, "");
+                        self.problems.push(Problem::new(code, at, message));
+                        continue;
+                    }
                     self.entries.push(Entry {
                         object: read.object,
                         line,
@@ -147,6 +160,24 @@ impl File {
             }
         };
         self.problems.push(problem);
+    }
+}
+
+/// What is wrong with a Secret that was a certificate with its key and is written as one that cannot be used. The API
+/// server takes any bytes there, but to serve them would end HTTPS for the host.
+fn spoilt(before: &Object, now: &Object) -> Option<Unusable> {
+    let (Object::Secret(before), Object::Secret(now)) = (before, now) else {
+        return None;
+    };
+    let is_pair = &*now.kind == "kubernetes.io/tls" || now.certificate.is_some() || now.key.is_some();
+    // Reading a pair takes a millisecond, and most Secrets of a file are as they were.
+    let is_same = (&now.certificate, &now.key) == (&before.certificate, &before.key);
+    if !is_pair || is_same {
+        return None;
+    }
+    match (now.key_pair(), before.key_pair()) {
+        (Err(unusable), Ok(_)) => Some(unusable.clone()),
+        (Ok(_), _) | (_, Err(_)) => None,
     }
 }
 

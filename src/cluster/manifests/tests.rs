@@ -1,5 +1,7 @@
 //! Files as people and editors leave them in, what is told and kept of them out.
 
+use serde_json::{Value, json};
+
 use super::*;
 
 const INGRESS: &str = "\
@@ -302,5 +304,82 @@ fn a_misspelt_constraint_is_refused_and_other_unknown_fields_are_told() {
         assert_eq!(keys(&manifests), kept, "{what}");
         let told = problems(&manifests);
         assert!(told.len() == 1 && told[0].contains(want), "{what}: {told:?}");
+    }
+}
+
+#[test]
+fn a_secret_is_kept_while_it_was_a_usable_pair_and_is_none_now() {
+    let made = || {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let params = rcgen::CertificateParams::new(vec!["a.io".to_owned()]).unwrap();
+        (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
+    };
+    let ((certificate, key), (other, other_key)) = (made(), made());
+    let secret = |kind: &str, data: Value| {
+        let meta = json!({"name": "tls", "namespace": "shop"});
+        let secret =
+            json!({"apiVersion": "v1", "kind": "Secret", "metadata": meta, "type": kind, "stringData": data});
+        secret.to_string()
+    };
+    let tls = |certificate: &str, key: &str| {
+        secret(
+            "kubernetes.io/tls",
+            json!({"tls.crt": certificate, "tls.key": key}),
+        )
+    };
+    let good = tls(&certificate, &key);
+    for (what, now, kept, told) in [
+        (
+            "garbage",
+            tls("plain", &key),
+            true,
+            Some("secret shop/tls: has a tls.crt that holds no PEM certificate; "),
+        ),
+        (
+            "a key of another",
+            tls(&certificate, &other_key),
+            true,
+            Some("secret shop/tls: has a tls.key that is not the key"),
+        ),
+        (
+            "half of it",
+            secret("Opaque", json!({"tls.crt": certificate})),
+            true,
+            Some("secret shop/tls: has no tls.key; "),
+        ),
+        ("another pair", tls(&other, &other_key), false, None),
+        (
+            "no pair any more",
+            secret("Opaque", json!({"clientID": "me"})),
+            false,
+            None,
+        ),
+    ] {
+        let mut manifests = read(&[("a.yaml", &good)]);
+        let before = manifests.objects();
+        // As often as it is read: what is kept is what was good.
+        for _ in 0..2 {
+            manifests.update("a.yaml", now.as_bytes());
+            assert_eq!(manifests.objects() == before, kept, "{what}");
+            let problems = problems(&manifests);
+            assert_eq!(
+                problems.len(),
+                usize::from(told.is_some()),
+                "{what}: {problems:?}"
+            );
+            assert!(
+                problems.iter().all(|p| p.starts_with(told.unwrap_or_default())),
+                "{what}: {problems:?}"
+            );
+        }
+        // What was never good replaces what was not either, and a removed one goes.
+        manifests.update("a.yaml", b"");
+        assert!(manifests.objects().is_empty(), "{what}");
+        manifests.update("a.yaml", now.as_bytes());
+        assert_eq!(
+            (manifests.objects().len(), manifests.problems().len()),
+            (1, 0),
+            "{what}"
+        );
     }
 }
