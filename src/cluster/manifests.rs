@@ -12,6 +12,9 @@ use super::key_pair::Unusable;
 use super::object::{Kind, Object, ObjectKey};
 use super::wire::{self, Read, ReadError};
 
+/// What is said of a field that [`may_narrow`].
+const NARROWING: &str = "Kubernetes has no such field; what it was meant to narrow is not served without it";
+
 /// What the files of a folder say, by their names relative to it.
 #[derive(Clone, Debug, Default)]
 pub struct Manifests {
@@ -118,10 +121,7 @@ impl File {
             match wire::from_manifest(value).and_then(as_kubernetes_takes_it) {
                 Ok(read) => {
                     let key = read.object.key();
-                    self.problems.extend(read.unknown.iter().map(|field| {
-                        let message = format!("Kubernetes has no such field ({place})");
-                        Problem::new(Code::FieldUnknown, key.kind.at(&key.name, field), message)
-                    }));
+                    self.tell_unknown(&key, &read.unknown, &place);
                     let spoilt = held
                         .get(&key)
                         .and_then(|before| spoilt(&before.object, &read.object));
@@ -144,6 +144,18 @@ impl File {
         }
     }
 
+    /// Tells fields that Kubernetes lacks, each as what it is, so that all can be corrected in one go.
+    fn tell_unknown(&mut self, key: &ObjectKey, fields: &[String], place: &str) {
+        self.problems.extend(fields.iter().map(|field| {
+            let (code, message) = match may_narrow(key.kind, field) {
+                true => (Code::ObjectInvalid, NARROWING),
+                false => (Code::FieldUnknown, "Kubernetes has no such field"),
+            };
+            let at = key.kind.at(&key.name, field);
+            Problem::new(code, at, format!("{message} ({place})"))
+        }));
+    }
+
     /// Tells an object that cannot be read, and keeps the one it was.
     fn refuse(&mut self, name: &str, line: usize, error: ReadError, held: &mut BTreeMap<ObjectKey, Entry>) {
         let problem = match error {
@@ -153,9 +165,16 @@ impl File {
             ReadError::Nameless(message) => {
                 Problem::new(Code::ObjectInvalid, at_line(name, Some(line)), message)
             }
-            ReadError::Invalid { key, field, message } => {
+            ReadError::Invalid {
+                key,
+                field,
+                message,
+                unknown,
+            } => {
                 self.entries.extend(held.remove(&key));
-                let message = format!("{message} ({name} line {line})");
+                let place = format!("{name} line {line}");
+                self.tell_unknown(&key, &unknown, &place);
+                let message = format!("{message} ({place})");
                 Problem::new(Code::ObjectInvalid, key.kind.at(&key.name, &field), message)
             }
         };
@@ -184,24 +203,27 @@ fn spoilt(before: &Object, now: &Object) -> Option<Unusable> {
 /// Refuses what the API server or `kubectl` refuses and what would otherwise be served as something else.
 fn as_kubernetes_takes_it(read: Read) -> Result<Read, ReadError> {
     let key = read.object.key();
-    let narrowing = read.unknown.iter().find(|field| may_narrow(key.kind, field));
-    let (field, message) = match (&read.object, narrowing) {
-        (_, Some(field)) => (
-            field.clone(),
-            "Kubernetes has no such field; what it was meant to narrow is not served without it",
+    let narrowing = read.unknown.iter().position(|field| may_narrow(key.kind, field));
+    let is_empty = matches!(&read.object, Object::Ingress(ingress) if ingress.rules.is_empty() && ingress.default_backend.is_none());
+    let mut unknown = read.unknown;
+    let (field, message) = match narrowing {
+        Some(first) => (unknown.remove(first), NARROWING),
+        None if is_empty => (
+            "spec".to_owned(),
+            "has neither rules nor a default backend; Kubernetes asks for one of them",
         ),
-        (Object::Ingress(ingress), None) if ingress.rules.is_empty() && ingress.default_backend.is_none() => {
-            (
-                "spec".to_owned(),
-                "has neither rules nor a default backend; Kubernetes asks for one of them",
-            )
+        None => {
+            return Ok(Read {
+                object: read.object,
+                unknown,
+            });
         }
-        (_, None) => return Ok(read),
     };
     Err(ReadError::Invalid {
         key,
         field,
         message: message.to_owned(),
+        unknown,
     })
 }
 

@@ -46,6 +46,8 @@ pub enum ReadError {
         key: ObjectKey,
         field: String,
         message: String,
+        /// Other fields that Kubernetes lacks, as far as it was read.
+        unknown: Vec<String>,
     },
 }
 
@@ -61,6 +63,8 @@ impl Kind {
 struct Invalid {
     field: String,
     message: String,
+    /// Fields that Kubernetes lacks, as far as the object was read.
+    unknown: Vec<String>,
 }
 
 impl Invalid {
@@ -68,6 +72,7 @@ impl Invalid {
         Self {
             field: field.into(),
             message: message.into(),
+            unknown: Vec::new(),
         }
     }
 
@@ -127,6 +132,7 @@ impl Invalid {
             key: ObjectKey { kind, name },
             field: self.field,
             message: self.message,
+            unknown: self.unknown,
         }
     }
 }
@@ -159,14 +165,17 @@ fn read<W: Wire>(kind: Kind, value: Value, source: Source) -> Result<Read, Inval
         Source::Manifest => path::read_strictly::<W>(kind, value, W::UNREAD)?,
     };
     let meta = wire.metadata();
-    if source == Source::Manifest {
-        meta.validate()?;
+    let judged = match source {
+        Source::Api => Ok(()),
+        Source::Manifest => meta.validate(),
+    };
+    let object = judged
+        .and_then(|()| meta.trim(kind))
+        .and_then(|meta| wire.trim(meta));
+    match object {
+        Ok(object) => Ok(Read { object, unknown }),
+        Err(invalid) => Err(Invalid { unknown, ..invalid }),
     }
-    let meta = meta.trim(kind)?;
-    Ok(Read {
-        object: wire.trim(meta)?,
-        unknown,
-    })
 }
 
 /// Which kind a manifest says it is, by its group and kind, whatever the version.

@@ -383,3 +383,49 @@ fn a_secret_is_kept_while_it_was_a_usable_pair_and_is_none_now() {
         );
     }
 }
+
+#[test]
+fn all_fields_that_kubernetes_lacks_are_told_at_once() {
+    let misspelt = INGRESS
+        .replace("  rules:", "  ruless: []\n  rules:")
+        .replace("host:", "hostt:")
+        .replace("pathType:", "pathTyp:");
+    let no_rules = INGRESS.replace("  rules:", "  ruless:");
+    let of_another_type = INGRESS.replace(
+        "  rules:",
+        "  ingresClassName: a\n  ingressClassName: [a]\n  rules:",
+    );
+    for (what, text, want) in [
+        (
+            "several",
+            misspelt,
+            vec![
+                ("spec.ruless", Code::FieldUnknown),
+                ("spec.rules[0].hostt", Code::ObjectInvalid),
+                ("spec.rules[0].http.paths[0].pathTyp", Code::ObjectInvalid),
+            ],
+        ),
+        (
+            "what else is wrong",
+            no_rules,
+            vec![("spec.ruless", Code::FieldUnknown), ("spec", Code::ObjectInvalid)],
+        ),
+        (
+            "before one of another type",
+            of_another_type,
+            vec![
+                ("spec.ingresClassName", Code::FieldUnknown),
+                ("spec.ingressClassName", Code::ObjectInvalid),
+            ],
+        ),
+    ] {
+        let manifests = read(&[("a.yaml", &text)]);
+        assert_eq!(keys(&manifests), Vec::<String>::new(), "{what}");
+        let problems = manifests.problems();
+        let mut told: Vec<(&str, Code)> = problems.iter().map(|p| (&*p.at.field, p.code)).collect();
+        told.sort();
+        let mut want = want;
+        want.sort();
+        assert_eq!(told, want, "{what}");
+    }
+}

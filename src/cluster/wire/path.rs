@@ -53,8 +53,13 @@ pub(super) fn read_strictly<T: DeserializeOwned>(
         }
     };
     let deserializer = serde_ignored::Deserializer::new(value, &mut note);
-    let read = serde_path_to_error::deserialize(deserializer).map_err(|error| invalid(kind, &error))?;
-    Ok((read, unknown))
+    match serde_path_to_error::deserialize(deserializer) {
+        Ok(read) => Ok((read, unknown)),
+        Err(error) => Err(Invalid {
+            unknown,
+            ..invalid(kind, &error)
+        }),
+    }
 }
 
 fn invalid(kind: Kind, error: &serde_path_to_error::Error<serde_json::Error>) -> Invalid {
