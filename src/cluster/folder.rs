@@ -27,6 +27,9 @@ const LONGEST: Duration = Duration::from_secs(1);
 /// Time between looks without a notice: network file systems send none, nor do targets of links elsewhere.
 const UNASKED: Duration = Duration::from_secs(5);
 
+/// What is said of a link whose target is missing.
+const DANGLING: &str = "it is a link to a file that does not exist";
+
 /// A folder and what was last read of it.
 #[derive(Debug)]
 pub struct Folder {
@@ -93,22 +96,27 @@ impl Folder {
             }
         }
         for name in names {
-            let read = read(&self.path.join(&name));
+            let path = self.path.join(&name);
+            let read = read(&path);
             let now = match &read {
                 Ok(bytes) => {
                     let mut hash = DefaultHasher::new();
                     hash.write(bytes);
                     Seen::Content(hash.finish())
                 }
-                // Renamed or deleted since it was listed; the next look tells.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => match fs::symlink_metadata(&path) {
+                    Ok(found) if found.is_symlink() => Seen::Unreadable(DANGLING.to_owned()),
+                    // Renamed or deleted since it was listed; the next look tells.
+                    Ok(_) | Err(_) => continue,
+                },
                 Err(error) => Seen::Unreadable(error.to_string()),
             };
             if self.seen.get(&name) != Some(&now) {
-                match read {
-                    Ok(bytes) => self.manifests.update(&name, &bytes),
-                    Err(error) => self.manifests.unreadable(&name, &error.to_string()),
-                };
+                match (&now, read) {
+                    (Seen::Unreadable(why), _) => _ = self.manifests.unreadable(&name, why),
+                    (Seen::Content(_), Ok(bytes)) => _ = self.manifests.update(&name, &bytes),
+                    (Seen::Content(_), Err(_)) => {}
+                }
                 self.seen.insert(name, now);
                 changed = true;
             }
@@ -299,6 +307,40 @@ mod tests {
         let problems = folder.manifests().problems();
         assert_eq!(problems.len(), 1, "{problems:?}");
         assert!(problems[0].message.contains("no regular file"), "{problems:?}");
+    }
+
+    #[test]
+    fn a_link_to_nothing_is_told_and_keeps_what_was_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path();
+        fs::write(path.join("target"), SHOP).unwrap();
+        for (target, link) in [("target", "a.yaml"), ("nothing", "b.yaml"), ("nothing", "c.txt")] {
+            std::os::unix::fs::symlink(target, path.join(link)).unwrap();
+        }
+        let mut folder = Folder::open(path).unwrap();
+        let told = |folder: &Folder| -> Vec<String> {
+            let problems = folder.manifests().problems();
+            problems.iter().map(ToString::to_string).collect()
+        };
+        let of = |name| format!("file {name}: it is a link to a file that does not exist [FileUnreadable]");
+        assert_eq!(
+            (keys(&folder), told(&folder)),
+            (vec!["shop".to_owned()], vec![of("b.yaml")])
+        );
+        assert!(!folder.refresh().unwrap(), "told once");
+
+        fs::remove_file(path.join("target")).unwrap();
+        assert!(folder.refresh().unwrap());
+        assert_eq!(keys(&folder), ["shop"]);
+        assert_eq!(told(&folder), [of("a.yaml"), of("b.yaml")]);
+
+        fs::write(path.join("nothing"), SHOP.replace("shop", "blog")).unwrap();
+        fs::remove_file(path.join("a.yaml")).unwrap();
+        assert!(folder.refresh().unwrap());
+        assert_eq!(
+            (keys(&folder), told(&folder)),
+            (vec!["blog".to_owned()], Vec::new())
+        );
     }
 
     #[test]
