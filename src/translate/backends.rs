@@ -268,7 +268,10 @@ impl<'a> Backends<'a> {
         };
 
         let read = TargetSettings::read(part, service, port_text, self.settings, problems);
-        let Some(read) = read else { return Err(NOT_SERVED) };
+        if read.is_refused {
+            read.health(service, service_port, problems);
+            return Err(NOT_SERVED);
+        }
         let port_number = match read.kind {
             TargetKind::Pod => match &service_port.target {
                 PortRef::Number(number) => Port::new(*number).ok(),

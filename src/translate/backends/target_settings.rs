@@ -32,18 +32,22 @@ pub(super) struct TargetSettings<'a> {
     pub(super) drain_seconds: Option<u32>,
     pub(super) timeout_seconds: Option<u32>,
     pub(super) is_checked: bool,
+    /// How targets are spoken to, or which they are, cannot be told: a guess could send in the clear what was to be
+    /// encrypted, or to nodes that were not meant. Everything else is read all the same, so that it is told.
+    pub(super) is_refused: bool,
+    kind_is_known: bool,
+    version_is_known: bool,
 }
 
 impl<'a> TargetSettings<'a> {
-    /// None where how targets are spoken to, or which they are, cannot be told: a guess could send in the clear what
-    /// was to be encrypted, or to nodes that were not meant. `port` as the Ingress names it.
+    /// `port` as the Ingress names it.
     pub(super) fn read(
         part: &'a Part<'_>,
         service: &'a Service,
         port: &str,
         settings: &Settings,
         problems: &mut Vec<Problem>,
-    ) -> Option<Self> {
+    ) -> Self {
         let mut this = Self {
             own: Annotations::of("service", &service.meta),
             ingress: &part.annotations,
@@ -57,6 +61,9 @@ impl<'a> TargetSettings<'a> {
             drain_seconds: None,
             timeout_seconds: None,
             is_checked: false,
+            is_refused: false,
+            kind_is_known: true,
+            version_is_known: true,
         };
         let withheld = admission::withhold(&mut this.own, part.parameters, part.semantics, problems);
         let refused = this.own.review(problems).is_some() || withheld.is_some();
@@ -77,14 +84,13 @@ impl<'a> TargetSettings<'a> {
         let checked = this.setting("active-health-checks", value::boolean, problems);
         this.is_checked = checked.given().unwrap_or(false);
         let shared = this.setting("multi-cluster-target-group", value::boolean, problems);
-        if refused
+        this.kind_is_known = !kind.is_invalid();
+        this.version_is_known = !version.is_invalid();
+        this.is_refused = refused
             || kind.is_invalid()
             || protocol.is_invalid()
             || version.is_invalid()
-            || labels.is_invalid()
-        {
-            return None;
-        }
+            || labels.is_invalid();
         this.kind = match (settings.targets, kind.given()) {
             (Targets::Pods, _) => TargetKind::Pod,
             (Targets::Default(_), Some(kind)) => kind,
@@ -94,7 +100,9 @@ impl<'a> TargetSettings<'a> {
             version: version.given().unwrap_or_default(),
             tls: protocol.given().unwrap_or(false),
         };
-        this.control_port = this.control_port(service, port, problems)?.given();
+        let control_port = this.control_port(service, port, problems);
+        this.is_refused |= control_port.is_invalid();
+        this.control_port = control_port.given();
         if this.kind == TargetKind::Node {
             this.node_labels = labels.given().unwrap_or_default();
         }
@@ -124,7 +132,7 @@ impl<'a> TargetSettings<'a> {
             .attributes
             .get("deregistration_delay.timeout_seconds")
             .and_then(|text| text.parse().ok());
-        Some(this)
+        this
     }
 
     fn setting<T>(
@@ -145,23 +153,19 @@ impl<'a> TargetSettings<'a> {
         }
     }
 
-    /// Read from the Ingress alone. None where it is written, but cannot be had.
-    fn control_port(
-        &self,
-        service: &Service,
-        port: &str,
-        problems: &mut Vec<Problem>,
-    ) -> Option<Setting<Port>> {
+    /// Read from the Ingress alone.
+    fn control_port(&self, service: &Service, port: &str, problems: &mut Vec<Problem>) -> Setting<Port> {
         let name = format!("target-control-port.{}.{port}", service.meta.name.name);
         let read = |text: &str| match self.kind {
-            TargetKind::Pod => {
+            TargetKind::Node if self.kind_is_known => {
+                Err("only target type ip has a control port".to_owned())
+            }
+            TargetKind::Pod | TargetKind::Node => {
                 let number = value::integer(text, 1, 65_535)?;
                 Port::new(number).map_err(|error| error.to_string())
             }
-            TargetKind::Node => Err("only target type ip has a control port".to_owned()),
         };
-        let read = self.ingress.read(&name, read, problems);
-        (!read.is_invalid()).then_some(read)
+        self.ingress.read(&name, read, problems)
     }
 
     /// All merged; the class's values win over the Service's, and these over the Ingress's.
@@ -208,17 +212,24 @@ impl<'a> TargetSettings<'a> {
         health.tls = tls.given().unwrap_or(health.tls);
         let path = self.setting("healthcheck-path", health_path, problems);
         health.path = path.given().unwrap_or(health.path);
-        let known = match self.protocol.version {
-            BackendVersion::Http1 | BackendVersion::Http2 => HTTP_CODES,
-            BackendVersion::Grpc => GRPC_CODES,
+        let codes = |text: &str| match self.protocol.version {
+            // What is right for one of the versions may be right.
+            _ if !self.version_is_known => success_codes(text, HTTP_CODES)
+                .or_else(|why| success_codes(text, GRPC_CODES).map_err(|_| why)),
+            BackendVersion::Http1 | BackendVersion::Http2 => success_codes(text, HTTP_CODES),
+            BackendVersion::Grpc => success_codes(text, GRPC_CODES),
         };
-        let codes = self.setting("success-codes", |text| success_codes(text, known), problems);
+        let codes = self.setting("success-codes", codes, problems);
         health.success_codes = codes.given().unwrap_or(health.success_codes);
-        let at = self.setting(
-            "healthcheck-port",
-            |text| health_port(text, self.kind, service, port),
-            problems,
-        );
+        let at = |text: &str| {
+            let read = |kind| health_port(text, kind, service, port);
+            match self.kind_is_known {
+                true => read(self.kind),
+                // What is right for one of the kinds may be right.
+                false => read(TargetKind::Pod).or_else(|why| read(TargetKind::Node).map_err(|_| why)),
+            }
+        };
+        let at = self.setting("healthcheck-port", at, problems);
         health.port = at.given().unwrap_or_default();
         health
     }

@@ -1,5 +1,7 @@
 //! Services, EndpointSlices, Pods and Nodes in, backends and targets out.
 
+use std::collections::BTreeSet;
+
 use portcullis_model::{Backend, BackendVersion, HealthPort, TargetKind, TargetState};
 
 use super::*;
@@ -542,6 +544,43 @@ fn settings_of_targets_that_cannot_be_read_are_told_and_never_weaken() {
             &format!("ingress shop/web metadata.annotations[alb.ingress.kubernetes.io/{name}]"),
         );
         assert_eq!(served.get("a.com/x"), answer, "{name}: {value}");
+    }
+}
+
+#[test]
+fn what_refuses_the_targets_hides_no_other_mistake() {
+    for refusing in [
+        ("target-type", "nonsense"),
+        ("backend-protocol", "https"),
+        ("backend-protocol-version", "HTTP3"),
+        ("target-node-labels", "="),
+        ("target-control-port.s.80", "0"),
+    ] {
+        let others = [
+            ("healthcheck-interval-seconds", "abc"),
+            ("healthcheck-path", "health"),
+            ("healthcheck-port", "70000"),
+            ("success-codes", "ok"),
+            ("target-group-attributes", "a"),
+        ];
+        let annotations = alb(&[&[refusing], &others[..]].concat());
+        let served = asking(World::new().service("shop/s"), annotations, to("s")).one(&ours());
+        let told: BTreeSet<String> = served.problems.iter().map(|p| p.at.field.to_string()).collect();
+        let names = [&[refusing], &others[..]].concat();
+        let want = names
+            .iter()
+            .map(|(name, _)| format!("metadata.annotations[alb.ingress.kubernetes.io/{name}]"));
+        assert_eq!(told, want.collect(), "{refusing:?}");
+        assert_eq!(served.get("a.com/x"), "503", "{refusing:?}");
+    }
+    // Right for one kind of target, or for one version: nothing is wrong but what refuses.
+    for (refusing, other) in [
+        (("backend-protocol-version", "HTTP3"), ("success-codes", "0-5")),
+        (("target-type", "nonsense"), ("target-control-port.s.80", "3000")),
+    ] {
+        let annotations = alb(&[refusing, other]);
+        let served = asking(World::new().service("shop/s"), annotations, to("s")).one(&ours());
+        assert_eq!(served.codes(), [Code::AnnotationInvalid], "{other:?}");
     }
 }
 
