@@ -22,6 +22,7 @@ async fn lost_answers_cost_one_reading_of_the_account_an_interval() {
         Faults::before(&world.moto)
     })
     .await;
+    let begun = tokio::time::Instant::now();
     faults.follow(Script::Always("elbv2:CreateRule", Fault::CutAfter));
     let limits = ["Elastic Load Balancing v2:.*=1000:1000", "EC2:.*=1000:1000"];
     let settings = world.aws_settings(&limits);
@@ -56,6 +57,9 @@ async fn lost_answers_cost_one_reading_of_the_account_an_interval() {
     let calls = calls(&world).await;
     // Once for all of each reading.
     let readings = calls.iter().filter(|call| *call == "elbv2:DescribeAccountLimits");
-    assert_eq!(readings.count(), 2, "the first, and one out of turn");
+    let readings = readings.count();
+    // The first and one out of turn; a slow machine sees intervals pass.
+    let most = 2 + begun.elapsed().as_secs() / 60;
+    assert!((2..=most).contains(&(readings as u64)), "{readings} of {most}");
     running.stop().await;
 }
