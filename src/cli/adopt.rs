@@ -115,7 +115,7 @@ pub(super) fn adopt(args: &AdoptArgs) -> anyhow::Result<Ended> {
             cluster_name: args.aws.cluster_name.clone(),
             region: Some(aws.region().to_owned()),
             // What is given back, or is ours for good, is so whatever serves it.
-            scope: (!args.release && !args.finish).then(|| args.scope()),
+            scope: (!args.release && !args.finish).then(|| Scope::of(&args.settings(), None)),
         };
         if args.release {
             let steps = finish::release(args, &client, place).await?;
@@ -174,15 +174,6 @@ impl AdoptArgs {
         settings.provider = Some(Aws::NAME);
         self.aws.assume(&mut settings);
         settings
-    }
-
-    fn scope(&self) -> Scope {
-        let settings = self.settings();
-        Scope {
-            controller: self.controller_name.clone(),
-            namespace: None,
-            legacy_class: settings.legacy_class.to_string(),
-        }
     }
 
     /// Prints it. What was refused is a failure, but not of a dry run.

@@ -24,7 +24,7 @@ use crate::reconcile::records::Place;
 use crate::reconcile::records::scope::Scope;
 use crate::report::admin;
 use crate::report::metrics::CallCount;
-use crate::translate::{ControllerName, Settings};
+use crate::translate::Settings;
 
 const EXAMPLE: &str = "\
 Takes its rights from the pod it runs in, or from a kubeconfig; those on AWS as the SDK finds them. The definitions in \
@@ -125,12 +125,8 @@ async fn serve(args: &RunArgs) -> anyhow::Result<Ended> {
     settings.provider = Some(Aws::NAME);
     args.aws.assume(&mut settings);
     let semantics = settings.controller.semantics();
-    let scope = Scope {
-        controller: settings.controller.as_str().to_owned(),
-        namespace: args.watch_namespace.clone(),
-        legacy_class: settings.legacy_class.to_string(),
-    };
-    let in_its_place = settings.controller.as_str() == ControllerName::INCUMBENT;
+    let scope = Scope::of(&settings, args.watch_namespace.clone());
+    let in_its_place = settings.controller.is_incumbents();
     let setup = Setup {
         namespace: args.watch_namespace.clone(),
         settings,

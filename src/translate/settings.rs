@@ -22,9 +22,14 @@ impl ControllerName {
         &self.0
     }
 
+    /// Whether the incumbent's classes are served, in its place.
+    pub fn is_incumbents(&self) -> bool {
+        &*self.0 == Self::INCUMBENT
+    }
+
     /// What classes of this controller mean unless their parameters say otherwise.
     pub fn semantics(&self) -> Semantics {
-        if &*self.0 == Self::INCUMBENT {
+        if self.is_incumbents() {
             Semantics::AwsLoadBalancerController
         } else {
             Semantics::Kubernetes

@@ -6,6 +6,7 @@
 use std::fmt;
 
 use crate::crd::load_balancer::{LoadBalancerResource, LoadBalancerSpec};
+use crate::translate::Settings;
 
 /// Which Ingresses a controller answers for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +40,15 @@ pub enum Another {
 }
 
 impl Scope {
+    /// Of a controller started so, which sees the Ingresses of this namespace, or of all.
+    pub fn of(settings: &Settings, namespace: Option<String>) -> Self {
+        Self {
+            controller: settings.controller.as_str().to_owned(),
+            namespace,
+            legacy_class: settings.legacy_class.to_string(),
+        }
+    }
+
     /// What made a record, if another did. One that does not say it is of an earlier version, and taken for ours.
     pub fn another(&self, record: &LoadBalancerResource) -> Option<Another> {
         let spec = &record.spec;
