@@ -10,7 +10,6 @@
 mod recall;
 mod scope;
 mod serve;
-mod stays;
 mod withdraw;
 
 use std::collections::BTreeSet;
@@ -31,13 +30,13 @@ use super::outcome::{End, Outcome, PAUSED, Seen};
 use super::records::{RecordError, Records, is_held};
 use super::rounds;
 use super::secrets::{SecretError, SecretReader};
-use super::shared::{Asked, Demands, Spanning};
+use super::shared::{Asked, Demands, Fit, Spanning};
 use super::standing;
 use super::view::View;
 use crate::cluster::index::{NotSynced, Touched};
 use crate::cluster::watch::SharedIndex;
 use crate::crd::load_balancer::LoadBalancerResource;
-use crate::translate::{ControllerName, Settings, translate};
+use crate::translate::{Settings, translate};
 
 /// All that passes of one provider share.
 #[derive(Debug)]
@@ -161,9 +160,24 @@ async fn make<P: Provider>(
     made.result.map(|()| made.failed)
 }
 
+/// Takes back what no load balancer uses of what spans them, now that this one uses that.
+async fn narrow<P: Provider>(
+    site: &Site<P>,
+    account: &Arc<P::Account>,
+    uses: (&LoadBalancerId, Option<P::Demand>),
+    outcome: &mut Outcome,
+) -> Result<Fit<P::Shared>, ProviderError> {
+    let here = (&site.accounts, account);
+    let spanning = &site.spanning;
+    let fit = spanning.narrow(&site.provider, &site.tenure, here, uses).await?;
+    outcome.made.extend(fit.changes.iter().cloned());
+    fit.failed.iter().for_each(|error| outcome.tell(error));
+    Ok(fit)
+}
+
 /// Whether Ingresses of the incumbent's classes are served here, in its place.
 fn replaces_incumbent<P: Provider>(site: &Site<P>) -> bool {
-    site.settings.controller.as_str() == ControllerName::INCUMBENT
+    site.settings.controller.is_incumbents()
 }
 
 /// Whether Ingresses being deleted, which the incumbent holds, are let go: none of their rules stand any more, and what

@@ -3,7 +3,9 @@
 use portcullis_model::{Code, LoadBalancer, Provider, ProviderError, Retry};
 
 use super::recall::{applied, is_recorded, remembered, told};
-use super::{Failure, Refused, Site, annotation, demands, is_paused, keep, look, make, now, summaries};
+use super::{
+    Failure, Refused, Site, annotation, demands, is_paused, keep, look, make, narrow, now, summaries,
+};
 use crate::crd::Mode;
 use crate::crd::load_balancer::{LoadBalancerResource, LoadBalancerStatus};
 use crate::reconcile::brake;
@@ -85,13 +87,7 @@ pub(super) async fn serve<P: Provider>(
         let imagined = rounds::imagine::<P, _>(&mut observed.clone(), plan, P::fold);
         outcome.pending = summaries::<P>(across.changes.iter().chain(&imagined.changes));
         outcome.add(across.refused.into_iter().chain(imagined.refused));
-        memory.put(
-            id,
-            Known {
-                observed,
-                settled: None,
-            },
-        );
+        memory.put(id, Known::unsettled(observed));
         return Ok(End::Held(hold));
     }
 
@@ -128,30 +124,27 @@ pub(super) async fn serve<P: Provider>(
         let imagined = rounds::imagine::<P, _>(&mut observed.clone(), plan, P::fold);
         outcome.pending = summaries::<P>(&imagined.changes);
         if failed.iter().all(|error| error.retry != Retry::Observe) {
-            let settled = None;
-            memory.put(id, Known { observed, settled });
+            memory.put(id, Known::unsettled(observed));
         }
         return Ok(match failed.is_empty() {
             true => End::Held(Hold::ManyRuleDeletions),
             false => End::Incomplete(failed),
         });
     }
-    let own = outcome.made.len();
+    let before = outcome.made.len();
     let made = make(site, &mut observed, plan, outcome).await;
-    outcome.put_back(own, is_recorded(record, &fingerprint));
+    outcome.put_back(before, is_recorded(record, &fingerprint));
     let mut made = keep(site, id, &observed, made)?;
     let mut narrow_failed = Vec::new();
     // What was used until now may still be in use where something was refused.
     if wide.failed.is_empty() && made.iter().all(is_left_over) {
         // What it uses now, such as a group that was made since.
         let uses = possible.then(|| provider.demand(desired, Some(&observed), &account));
-        let narrow = spanning.narrow(provider, &site.tenure, here, (id, uses)).await;
+        let narrow = narrow(site, &account, (id, uses), outcome).await;
         let narrow = keep(site, id, &observed, narrow)?;
-        narrow.failed.iter().for_each(|error| outcome.tell(error));
         narrow_failed = narrow.failed;
         // What nodes do not let in any more can go.
         if !narrow.changes.is_empty() {
-            outcome.made.extend(narrow.changes);
             let plan = |o: &P::Observed| provider.plan(id, Some(desired), o, &narrow.shared, &account);
             let rest = make(site, &mut observed, plan, outcome).await;
             made.extend(keep(site, id, &observed, rest)?);
@@ -204,7 +197,7 @@ fn rests<P: Provider>(
         .conditions
         .iter()
         .any(|condition| condition.kind == "Settled" && condition.status == "True");
-    let recorded = status.fingerprint.as_deref() == Some(fingerprint) && told && is_held(record);
+    let recorded = is_recorded(Some(record), fingerprint) && told && is_held(record);
     let settled = site
         .memory
         .settled_at(&view.snapshot.id, fingerprint, demand)

@@ -1,9 +1,12 @@
 //! A load balancer that nobody asks for any more in, what exists of it removed, and then its record.
 
-use portcullis_model::{LoadBalancerId, OwnTargets, Provider, Retry};
+use std::sync::Arc;
 
-use super::stays::stays;
-use super::{Failure, Site, annotation, demands, is_paused, keep, look, make, replaces_incumbent, summaries};
+use portcullis_model::{LoadBalancerId, OwnTargets, Provider, ProviderError, Retry};
+
+use super::{
+    Failure, Site, annotation, demands, is_paused, keep, look, make, narrow, replaces_incumbent, summaries,
+};
 use crate::crd::Mode;
 use crate::crd::load_balancer::LoadBalancerResource;
 use crate::reconcile::brake;
@@ -83,13 +86,7 @@ pub(super) async fn withdraw<P: Provider>(
     if let Some(hold) = hold {
         let imagined = rounds::imagine::<P, _>(&mut observed.clone(), plan, P::fold);
         outcome.pending = summaries::<P>(&imagined.changes);
-        memory.put(
-            id,
-            Known {
-                observed,
-                settled: None,
-            },
-        );
+        memory.put(id, Known::unsettled(observed));
         return Ok(End::Held(hold));
     }
 
@@ -115,10 +112,7 @@ pub(super) async fn withdraw<P: Provider>(
     // What spans load balancers may still be in use by those that go as well: the last one narrows it, unless something
     // waits for that. Those that go at the same time may still have their records, but they have left.
     if waits || withdrawing(site, id).iter().all(|other| left.contains(other)) {
-        let here = (&site.accounts, &account);
-        let narrow = spanning.narrow(provider, &site.tenure, here, (id, None)).await?;
-        outcome.made.extend(narrow.changes);
-        narrow.failed.iter().for_each(|error| outcome.tell(error));
+        let narrow = narrow(site, &account, (id, None), outcome).await?;
         let mut failed = narrow.failed;
         if failed.is_empty() && waits {
             let plan = |o: &P::Observed| provider.plan(id, None, o, &narrow.shared, &account);
@@ -136,6 +130,24 @@ pub(super) async fn withdraw<P: Provider>(
     spanning.released(id).await;
     memory.gone(id, observed);
     Ok(End::Gone)
+}
+
+/// Where it stands all the same, it uses what it used; what nobody else uses is taken back.
+async fn stays<P: Provider>(
+    site: &Site<P>,
+    id: &LoadBalancerId,
+    observed: &P::Observed,
+    account: &Arc<P::Account>,
+    outcome: &mut Outcome,
+) -> Result<(), ProviderError> {
+    if P::address(observed).is_none() {
+        return Ok(());
+    }
+    let uses = site.provider.uses(observed);
+    let all = || demands(site, account);
+    site.spanning.stays(id, uses.clone(), all).await;
+    narrow(site, account, (id, Some(uses)), outcome).await?;
+    Ok(())
 }
 
 /// Others that are recorded as existing, but asked for by nobody.
