@@ -97,26 +97,27 @@ impl Folder {
         }
         for name in names {
             let path = self.path.join(&name);
-            let read = read(&path);
+            let read = match read(&path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => match fs::symlink_metadata(&path) {
+                    Ok(found) if found.is_symlink() => Err(DANGLING.to_owned()),
+                    // Renamed or deleted since it was listed; the next look tells.
+                    Ok(_) | Err(_) => continue,
+                },
+                read => read.map_err(|error| error.to_string()),
+            };
             let now = match &read {
                 Ok(bytes) => {
                     let mut hash = DefaultHasher::new();
                     hash.write(bytes);
                     Seen::Content(hash.finish())
                 }
-                Err(error) if error.kind() == io::ErrorKind::NotFound => match fs::symlink_metadata(&path) {
-                    Ok(found) if found.is_symlink() => Seen::Unreadable(DANGLING.to_owned()),
-                    // Renamed or deleted since it was listed; the next look tells.
-                    Ok(_) | Err(_) => continue,
-                },
-                Err(error) => Seen::Unreadable(error.to_string()),
+                Err(why) => Seen::Unreadable(why.clone()),
             };
             if self.seen.get(&name) != Some(&now) {
-                match (&now, read) {
-                    (Seen::Unreadable(why), _) => _ = self.manifests.unreadable(&name, why),
-                    (Seen::Content(_), Ok(bytes)) => _ = self.manifests.update(&name, &bytes),
-                    (Seen::Content(_), Err(_)) => {}
-                }
+                match read {
+                    Ok(bytes) => self.manifests.update(&name, &bytes),
+                    Err(why) => self.manifests.unreadable(&name, &why),
+                };
                 self.seen.insert(name, now);
                 changed = true;
             }
