@@ -98,67 +98,56 @@ impl Filters {
             buffering,
             mirror,
         } = self;
-        let closed = |what, origin| Filter {
-            what,
-            without: Without::Closed,
-            origin,
+        let filter = |without| {
+            move |origin: Option<_>, what| {
+                origin.map(|origin| Filter {
+                    what,
+                    without,
+                    origin,
+                })
+            }
         };
-        let served = |what, origin| Filter {
-            what,
-            without: Without::Served,
-            origin,
-        };
-        let rate_limit = rate_limit.as_ref().map(|f| closed("limit rates", &f.origin));
-        let cors = cors
-            .as_ref()
-            .map(|f| served("tell browsers whose scripts may read answers", &f.origin));
-        let basic_auth = basic_auth
-            .as_ref()
-            .map(|f| closed("ask for a password", &f.origin));
-        let external_auth = external_auth
-            .as_ref()
-            .map(|f| closed("ask a Service who may pass", &f.origin));
-        let request_headers = request_headers
-            .as_ref()
-            .map(|f| closed("change fields of requests", &f.origin));
-        let response_headers = response_headers
-            .as_ref()
-            .map(|f| closed("change fields of answers by rule", &f.origin));
-        let compression = compression
-            .as_ref()
-            .map(|f| served("compress answers", &f.origin));
-        let error_pages = error_pages
-            .as_ref()
-            .map(|f| served("show pages for errors", &f.origin));
-        let location_rewrites = location_rewrites
-            .as_ref()
-            .map(|f| served("rewrite where answers redirect to", &f.origin));
-        // A cookie that was to be narrowed would be sent to others.
-        let cookie_rewrites = cookie_rewrites
-            .as_ref()
-            .map(|f| closed("rewrite where cookies are sent to", &f.origin));
-        // It keeps nobody out: whoever may pass may send as much in several requests.
-        let body_limit = body_limit
-            .as_ref()
-            .map(|f| served("limit how long bodies are by rule", &f.origin));
-        let buffering = buffering.as_ref().map(|f| served("read bodies ahead", &f.origin));
-        let mirror = mirror
-            .as_ref()
-            .map(|f| served("copy requests to another Service", &f.origin));
+        let (closed, served) = (filter(Without::Closed), filter(Without::Served));
         [
-            rate_limit,
-            cors,
-            basic_auth,
-            external_auth,
-            request_headers,
-            response_headers,
-            compression,
-            error_pages,
-            location_rewrites,
-            cookie_rewrites,
-            body_limit,
-            buffering,
-            mirror,
+            closed(rate_limit.as_ref().map(|f| &f.origin), "limit rates"),
+            served(
+                cors.as_ref().map(|f| &f.origin),
+                "tell browsers whose scripts may read answers",
+            ),
+            closed(basic_auth.as_ref().map(|f| &f.origin), "ask for a password"),
+            closed(
+                external_auth.as_ref().map(|f| &f.origin),
+                "ask a Service who may pass",
+            ),
+            closed(
+                request_headers.as_ref().map(|f| &f.origin),
+                "change fields of requests",
+            ),
+            closed(
+                response_headers.as_ref().map(|f| &f.origin),
+                "change fields of answers by rule",
+            ),
+            served(compression.as_ref().map(|f| &f.origin), "compress answers"),
+            served(error_pages.as_ref().map(|f| &f.origin), "show pages for errors"),
+            served(
+                location_rewrites.as_ref().map(|f| &f.origin),
+                "rewrite where answers redirect to",
+            ),
+            // A cookie that was to be narrowed would be sent to others.
+            closed(
+                cookie_rewrites.as_ref().map(|f| &f.origin),
+                "rewrite where cookies are sent to",
+            ),
+            // It keeps nobody out: whoever may pass may send as much in several requests.
+            served(
+                body_limit.as_ref().map(|f| &f.origin),
+                "limit how long bodies are by rule",
+            ),
+            served(buffering.as_ref().map(|f| &f.origin), "read bodies ahead"),
+            served(
+                mirror.as_ref().map(|f| &f.origin),
+                "copy requests to another Service",
+            ),
         ]
         .into_iter()
         .flatten()
