@@ -4,7 +4,6 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
@@ -13,7 +12,7 @@ use portcullis::cluster::object::{
     Endpoint, EndpointPort, EndpointSlice, Ingress, IngressBackend, IngressClass, IngressPath, IngressRule,
     IpFamily, Meta, Object, Pod, PortRef, Service, ServicePort, ServiceType,
 };
-use portcullis::translate::{Merge, Settings, membership, references, translate};
+use portcullis::translate::{self, Merge, Settings, translate};
 use portcullis_model::ObjectName;
 
 /// Ready pods behind each Service: 100,000 endpoints at 10,000 Services.
@@ -148,12 +147,7 @@ fn cluster(ingresses: usize) -> Vec<Object> {
 }
 
 fn empty() -> Index {
-    let settings = Arc::new(Settings::default());
-    Index::new(
-        Box::new(move |candidate| membership(&settings, candidate)),
-        Box::new(references),
-        SecretsMode::NotRead,
-    )
+    translate::index(&Settings::default(), SecretsMode::NotRead)
 }
 
 /// From the first listing of every kind to an index that can be read.
@@ -216,16 +210,11 @@ fn translate_everything(bencher: Bencher<'_, '_>, ingresses: usize) {
 /// All Ingresses as one load balancer, as one process serves them.
 #[divan::bench(args = [100, 1_000, 10_000], sample_count = 10, sample_size = 1)]
 fn translate_as_one(bencher: Bencher<'_, '_>, ingresses: usize) {
-    let settings = Arc::new(Settings {
+    let settings = Settings {
         merge: Merge::OneLoadBalancer,
         ..Settings::default()
-    });
-    let decide = settings.clone();
-    let mut index = Index::new(
-        Box::new(move |candidate| membership(&decide, candidate)),
-        Box::new(references),
-        SecretsMode::NotRead,
-    );
+    };
+    let mut index = translate::index(&settings, SecretsMode::NotRead);
     index.reset_all(cluster(ingresses));
     let synced = index.synced().expect("every kind was listed");
     let ids = synced.ids();

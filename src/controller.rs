@@ -24,7 +24,7 @@ pub use self::tenancy::Leadership;
 
 use self::floor::{Floor, Shop};
 use self::tenancy::Tenancy;
-use crate::cluster::index::{Index, SecretsMode};
+use crate::cluster::index::SecretsMode;
 use crate::cluster::object::Kind;
 use crate::cluster::watch::{self as follow, Health, SharedIndex};
 use crate::reconcile::accounts::Accounts;
@@ -43,7 +43,7 @@ use crate::reconcile::shared::Spanning;
 use crate::report::admin::{self, Answers};
 use crate::report::metrics::{CallCount, Metrics};
 use crate::report::write::Reporter;
-use crate::translate::{Settings, membership, references};
+use crate::translate::{self, Settings};
 
 /// Longest time passes under way may take to end once told to stop; the kubelet waits 30 seconds before it kills.
 const GRACE: Duration = Duration::from_secs(20);
@@ -110,10 +110,8 @@ pub async fn run<P: Provider>(
 ) -> Result<(), Ended> {
     let health = Arc::new(Health::default());
     let records = Arc::new(Records::new(client.clone(), setup.place));
-    let decide = setup.settings.clone();
-    let index = Arc::new(SharedIndex::new(Index::new(
-        Box::new(move |candidate| membership(&decide, candidate)),
-        Box::new(references),
+    let index = Arc::new(SharedIndex::new(translate::index(
+        &setup.settings,
         SecretsMode::NotRead,
     )));
 

@@ -43,12 +43,12 @@ use portcullis_model::{
 };
 
 pub use self::bindings::service_targets;
-pub use self::class::membership;
 pub use self::group::own_group;
-pub use self::references::{references, secrets_of};
+pub use self::references::secrets_of;
 pub use self::settings::{AddressPolicy, ControllerName, Merge, Settings, Targets, WithoutClass};
 
 use self::backends::Backends;
+use self::class::membership;
 use self::defaults::Defaults;
 use self::endpoints::Endpoints;
 use self::filters::Filtered;
@@ -56,8 +56,10 @@ use self::member::{Part, Wire};
 use self::options::tell_conflict;
 use self::ownership::Owners;
 use self::precedence::{Answer, Draft};
+use self::references::references;
 use self::rules::{Drafts, Reader};
 use self::standing::Ports;
+use crate::cluster::index::{Index, SecretsMode};
 use crate::cluster::snapshot::Snapshot;
 use crate::crd::Mode;
 
@@ -70,6 +72,16 @@ pub struct Translation {
     pub mode: Mode,
     /// Sorted, without duplicates.
     pub problems: Vec<Problem>,
+}
+
+/// An index that has seen nothing yet, of objects as this controller takes them.
+pub fn index(settings: &Settings, secrets: SecretsMode) -> Index {
+    let settings = settings.clone();
+    Index::new(
+        Box::new(move |candidate| membership(&settings, candidate)),
+        Box::new(references),
+        secrets,
+    )
 }
 
 /// Translates; pure.

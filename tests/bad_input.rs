@@ -2,11 +2,10 @@
 #![expect(clippy::unwrap_used, reason = "all of it is a test: a panic is the report")]
 
 use std::fmt::Write;
-use std::sync::Arc;
 
-use portcullis::cluster::index::{Index, SecretsMode};
+use portcullis::cluster::index::SecretsMode;
 use portcullis::cluster::manifests::Manifests;
-use portcullis::translate::{ControllerName, Settings, membership, references, translate};
+use portcullis::translate::{self, ControllerName, Settings, translate};
 use portcullis_aws::plan_offline;
 use portcullis_model::{Code, LoadBalancer, LoadBalancerId, Port, Problem, Request, resolve};
 use portcullis_proxy::{Found, RequestHead, ServedPorts, compile};
@@ -38,12 +37,7 @@ endpoints: [{addresses: [10.0.0.1]}]
 fn read(text: &str, settings: &Settings) -> (Vec<LoadBalancer>, Vec<Problem>) {
     let mut manifests = Manifests::default();
     manifests.update("web.yaml", text.as_bytes());
-    let decide = Arc::new(settings.clone());
-    let mut index = Index::new(
-        Box::new(move |candidate| membership(&decide, candidate)),
-        Box::new(references),
-        SecretsMode::NotRead,
-    );
+    let mut index = translate::index(settings, SecretsMode::NotRead);
     index.reset_all(manifests.objects());
     let synced = index.synced().unwrap();
     let mut problems = manifests.problems();

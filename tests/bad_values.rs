@@ -4,11 +4,10 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
-use std::sync::Arc;
 
-use portcullis::cluster::index::{Index, SecretsMode};
+use portcullis::cluster::index::SecretsMode;
 use portcullis::cluster::manifests::Manifests;
-use portcullis::translate::{ControllerName, Settings, membership, references, translate};
+use portcullis::translate::{self, ControllerName, Settings, translate};
 use portcullis_aws::plan_offline;
 use portcullis_aws::preview::{Document, Preview};
 use portcullis_model::{LoadBalancerId, Problem};
@@ -258,12 +257,7 @@ fn planned(annotations: &[(&str, &str)], controller: &str) -> (Document, Vec<Pro
     let settings = Settings::for_files(ControllerName::new(controller));
     let mut manifests = Manifests::default();
     manifests.update("all.yaml", text.as_bytes());
-    let decide = Arc::new(settings.clone());
-    let mut index = Index::new(
-        Box::new(move |candidate| membership(&decide, candidate)),
-        Box::new(references),
-        SecretsMode::NotRead,
-    );
+    let mut index = translate::index(&settings, SecretsMode::NotRead);
     index.reset_all(manifests.objects());
     let synced = index.synced().unwrap();
     let mut problems = manifests.problems();

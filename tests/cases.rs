@@ -18,7 +18,6 @@ mod status;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use portcullis::cluster::index::{Index, SecretsMode, Synced};
 use portcullis::cluster::manifests::Manifests;
@@ -27,7 +26,7 @@ use portcullis::cluster::snapshot::{Secrets, Snapshot};
 use portcullis::crd::Mode;
 use portcullis::reconcile::outcome::{End, Hold, Outcome, Seen};
 use portcullis::reconcile::rounds;
-use portcullis::translate::{ControllerName, Settings, Translation, membership, references, translate};
+use portcullis::translate::{self, ControllerName, Settings, Translation, translate};
 use portcullis_aws::plan_offline;
 use portcullis_aws::preview::Preview;
 use portcullis_model::{Address, Code, ObjectName, Problem, Sealed};
@@ -77,12 +76,7 @@ impl Case {
     }
 
     fn index(&self, settings: &Settings, secrets: SecretsMode) -> Index {
-        let settings = Arc::new(settings.clone());
-        let mut index = Index::new(
-            Box::new(move |candidate| membership(&settings, candidate)),
-            Box::new(references),
-            secrets,
-        );
+        let mut index = translate::index(settings, secrets);
         index.reset_all(self.manifests.objects());
         index
     }

@@ -12,7 +12,7 @@ use kube::api::{Patch, PatchParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::runtime::watcher::{Config, Event};
 use kube::{Api, Client, ResourceExt};
-use portcullis::cluster::index::{Index, SecretsMode};
+use portcullis::cluster::index::SecretsMode;
 use portcullis::cluster::object::Kind;
 use portcullis::cluster::watch::{Health, SharedIndex, events, follow};
 use portcullis::crd::Mode;
@@ -21,7 +21,7 @@ use portcullis::reconcile::lease::keep::Keeper;
 use portcullis::reconcile::lease::{Standing, Tenure};
 use portcullis::reconcile::records::scope::Naming;
 use portcullis::reconcile::records::{Place, RecordError, Records, is_held};
-use portcullis::translate::{Settings, membership, references};
+use portcullis::translate::{self, Settings};
 use portcullis_model::{LoadBalancerId, ObjectName};
 use portcullis_test_support::ApiServer;
 use serde_json::{Value, json};
@@ -317,12 +317,7 @@ struct Following {
 }
 
 fn follow_all(client: &Client) -> Following {
-    let settings = Settings::default();
-    let index = Index::new(
-        Box::new(move |candidate| membership(&settings, candidate)),
-        Box::new(references),
-        SecretsMode::NotRead,
-    );
+    let index = translate::index(&Settings::default(), SecretsMode::NotRead);
     let mut following = Following {
         index: Arc::new(SharedIndex::new(index)),
         health: Arc::default(),

@@ -2,12 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use clap::Args;
 use portcullis_model::{LoadBalancerId, Problem};
 
-use crate::cluster::index::{Index, SecretsMode};
+use crate::cluster::index::SecretsMode;
 use crate::cluster::object::Object;
 use crate::cluster::snapshot::Snapshot;
 use crate::translate::{self, ControllerName, Settings, Translation};
@@ -58,12 +57,7 @@ pub(super) struct Translated {
 }
 
 pub(super) fn translate(objects: Vec<Object>, settings: &Settings, secrets: SecretsMode) -> Translated {
-    let decide = Arc::new(settings.clone());
-    let mut index = Index::new(
-        Box::new(move |candidate| translate::membership(&decide, candidate)),
-        Box::new(translate::references),
-        secrets,
-    );
+    let mut index = translate::index(settings, secrets);
     index.reset_all(objects);
     // A folder is read as a whole: there is nothing to wait for.
     let Ok(synced) = index.synced() else {

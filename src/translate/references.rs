@@ -16,7 +16,7 @@ use crate::cluster::snapshot::{Member, Parameters, Snapshot};
 pub(super) const USE_ANNOTATION: &str = "use-annotation";
 
 /// What an Ingress names, whether it exists or not; pure.
-pub fn references(ingress: &Ingress) -> Names {
+pub(super) fn references(ingress: &Ingress) -> Names {
     let namespace = &ingress.meta.name.namespace;
     let named = |name: &str| ObjectName::new(namespace.clone(), name);
     let mut names = Names::default();

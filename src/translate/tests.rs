@@ -143,12 +143,7 @@ impl World {
     }
 
     fn index(&self, settings: &Settings) -> Index {
-        let decide = settings.clone();
-        let mut index = Index::new(
-            Box::new(move |candidate| membership(&decide, candidate)),
-            Box::new(references),
-            self.secrets,
-        );
+        let mut index = index(settings, self.secrets);
         index.reset_all(self.objects.clone());
         index
     }

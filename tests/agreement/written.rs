@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-use portcullis::cluster::index::{Index, SecretsMode};
+use portcullis::cluster::index::SecretsMode;
 use portcullis::cluster::object::{
     Endpoint, EndpointPort, EndpointSlice, Ingress, IngressBackend, IngressPath, IngressRule, IpFamily, Meta,
     Object, PortRef, Service, ServicePort, ServiceType,
 };
-use portcullis::translate::{ControllerName, Settings, Translation, membership, references, translate};
+use portcullis::translate::{self, ControllerName, Settings, Translation, translate};
 use portcullis_model::{LoadBalancerId, ObjectName, Port, Request};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -175,12 +175,7 @@ pub(crate) fn translated(all: &[Written]) -> Translation {
 /// As the controller translates them where it answers to this name.
 pub(crate) fn translated_by(all: &[Written], controller: &str) -> Translation {
     let settings = Settings::for_files(ControllerName::new(controller));
-    let decide = settings.clone();
-    let mut index = Index::new(
-        Box::new(move |candidate| membership(&decide, candidate)),
-        Box::new(references),
-        SecretsMode::NotRead,
-    );
+    let mut index = translate::index(&settings, SecretsMode::NotRead);
     index.reset_all(objects(all));
     let synced = index.synced().expect("every kind was listed");
     translate(&synced.snapshot(&LoadBalancerId::parse("shared")), &settings)

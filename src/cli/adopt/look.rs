@@ -20,7 +20,7 @@ use crate::adopt::lease::{self, Reading, State, Verdict};
 use crate::adopt::webhooks::{self, Webhook};
 use crate::adopt::{self, Bindings, Incumbent, Read, Report};
 use crate::cluster::incumbent::{self, Binding};
-use crate::cluster::index::{Index, SecretsMode};
+use crate::cluster::index::SecretsMode;
 use crate::cluster::list;
 use crate::cluster::object::{Ingress, Object};
 use crate::cluster::watch::SharedIndex;
@@ -70,12 +70,7 @@ impl Cluster {
                 ingresses.push(ingress.clone());
             }
         }
-        let decide = settings.clone();
-        let mut index = Index::new(
-            Box::new(move |candidate| translate::membership(&decide, candidate)),
-            Box::new(translate::references),
-            SecretsMode::NotRead,
-        );
+        let mut index = translate::index(&settings, SecretsMode::NotRead);
         index.reset_all(objects);
         let index = SharedIndex::new(index);
         let secrets = SecretReader::new(client.clone());

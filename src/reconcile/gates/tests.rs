@@ -4,9 +4,9 @@ use portcullis_model::{LoadBalancer, LoadBalancerId};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::cluster::index::{Index, SecretsMode};
+use crate::cluster::index::SecretsMode;
 use crate::cluster::wire::from_manifest;
-use crate::translate::{ControllerName, Settings, membership, references, translate};
+use crate::translate::{self, ControllerName, Settings, translate};
 
 const GROUP: &str = "k8s-shop-web-0123456789";
 
@@ -57,12 +57,7 @@ fn cluster(service: &str, pods: &[Value]) -> (Option<LoadBalancer>, Vec<Arc<Pod>
     ];
     objects.extend(pods.iter().cloned());
     let settings = Settings::for_files(ControllerName::default());
-    let decide = settings.clone();
-    let mut index = Index::new(
-        Box::new(move |candidate| membership(&decide, candidate)),
-        Box::new(references),
-        SecretsMode::NotRead,
-    );
+    let mut index = translate::index(&settings, SecretsMode::NotRead);
     let read = |object| from_manifest(object).unwrap().object;
     index.reset_all(objects.into_iter().map(read).collect());
     let synced = index.synced().unwrap();
