@@ -45,14 +45,7 @@ async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Inf
 }
 
 async fn running() -> Echo {
-    Echo::running(|stream| {
-        Box::pin(async move {
-            let _ = hyper::server::conn::http1::Builder::new()
-                .serve_connection(TokioIo::new(stream), service_fn(answer))
-                .await;
-        })
-    })
-    .await
+    Echo::answering(answer).await
 }
 
 fn balancer(echo: &Echo) -> LoadBalancer {

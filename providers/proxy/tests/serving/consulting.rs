@@ -5,10 +5,7 @@ use std::convert::Infallible;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
 use hyper::{Request, Response};
-use hyper_util::rt::TokioIo;
 use portcullis_model::{Code, ExternalAuth, Filters, HeaderName, LoadBalancer};
 
 use crate::balancer::{backend, empty, filtered, id, origin, rule, serve, to};
@@ -67,14 +64,7 @@ async fn authority(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, 
 }
 
 async fn running() -> Echo {
-    Echo::running(|stream| {
-        Box::pin(async move {
-            let _ = http1::Builder::new()
-                .serve_connection(TokioIo::new(stream), service_fn(authority))
-                .await;
-        })
-    })
-    .await
+    Echo::answering(authority).await
 }
 
 fn consulting(name: &str) -> Filters {

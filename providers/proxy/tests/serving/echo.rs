@@ -1,13 +1,14 @@
 //! A name in, a real HTTP server on loopback that tells what it was asked out.
 
 use std::convert::Infallible;
+use std::error::Error;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
@@ -53,17 +54,29 @@ impl Echo {
         }
     }
 
-    /// Speaks HTTP/1.1 and tells what it was asked.
-    pub(crate) async fn http1(name: &'static str) -> Self {
+    /// Speaks HTTP/1.1 and answers so.
+    pub(crate) async fn answering<F, B, E>(
+        answer: impl Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = Result<Response<B>, E>> + Send + 'static,
+        B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
+        E: Into<Box<dyn Error + Send + Sync>> + 'static,
+    {
         Self::running(move |stream| {
+            let service = service_fn(answer.clone());
             Box::pin(async move {
-                let service = service_fn(move |request| echo(name, request));
                 let _ = http1::Builder::new()
                     .serve_connection(TokioIo::new(stream), service)
                     .await;
             })
         })
         .await
+    }
+
+    /// Speaks HTTP/1.1 and tells what it was asked.
+    pub(crate) async fn http1(name: &'static str) -> Self {
+        Self::answering(move |request| echo(name, request)).await
     }
 
     /// The same with prior knowledge of HTTP/2.

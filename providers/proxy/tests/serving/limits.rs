@@ -1,9 +1,6 @@
 //! More than there is room for in; who waits, who is refused and who does not notice out.
 
 use hyper::Request;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
 use portcullis_proxy::Settings;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -42,20 +39,12 @@ async fn a_connection_beyond_the_bound_waits_for_one_to_end() {
 
 /// Answers nobody until it is told to.
 async fn hanging(held: watch::Receiver<bool>) -> Echo {
-    Echo::running(move |stream| {
-        let held = held.clone();
-        Box::pin(async move {
-            let service = service_fn(move |request| {
-                let mut held = held.clone();
-                async move {
-                    let _ = held.wait_for(|released| *released).await;
-                    echo("slow", request).await
-                }
-            });
-            let _ = http1::Builder::new()
-                .serve_connection(TokioIo::new(stream), service)
-                .await;
-        })
+    Echo::answering(move |request| {
+        let mut held = held.clone();
+        async move {
+            let _ = held.wait_for(|released| *released).await;
+            echo("slow", request).await
+        }
     })
     .await
 }

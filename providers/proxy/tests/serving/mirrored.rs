@@ -5,10 +5,7 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
 use hyper::{Request, Response};
-use hyper_util::rt::TokioIo;
 use portcullis_model::{Filters, LoadBalancer, Mirror};
 
 use crate::balancer::{backend, empty, filtered, id, origin, rule, serve, to};
@@ -19,29 +16,21 @@ type Seen = Arc<Mutex<Vec<String>>>;
 
 /// Notes what it is asked, and answers with a failure; nobody at all where it hangs.
 async fn shadow(seen: Seen, hangs: bool) -> Echo {
-    Echo::running(move |stream| {
+    Echo::answering(move |request: Request<Incoming>| {
         let seen = seen.clone();
-        Box::pin(async move {
-            let service = service_fn(move |request: Request<Incoming>| {
-                let seen = seen.clone();
-                async move {
-                    let (parts, body) = request.into_parts();
-                    let body = body.collect().await?.to_bytes();
-                    let host = parts.headers["host"].to_str().unwrap().to_owned();
-                    let body = String::from_utf8_lossy(&body).into_owned();
-                    let line = format!("{} {host}{} {body}", parts.method, parts.uri);
-                    seen.lock().unwrap().push(line);
-                    if hangs {
-                        std::future::pending::<()>().await;
-                    }
-                    let answer = Response::builder().status(500);
-                    hyper::Result::Ok(answer.body(Full::<Bytes>::default()).unwrap())
-                }
-            });
-            let _ = http1::Builder::new()
-                .serve_connection(TokioIo::new(stream), service)
-                .await;
-        })
+        async move {
+            let (parts, body) = request.into_parts();
+            let body = body.collect().await?.to_bytes();
+            let host = parts.headers["host"].to_str().unwrap().to_owned();
+            let body = String::from_utf8_lossy(&body).into_owned();
+            let line = format!("{} {host}{} {body}", parts.method, parts.uri);
+            seen.lock().unwrap().push(line);
+            if hangs {
+                std::future::pending::<()>().await;
+            }
+            let answer = Response::builder().status(500);
+            hyper::Result::Ok(answer.body(Full::<Bytes>::default()).unwrap())
+        }
     })
     .await
 }

@@ -5,10 +5,7 @@ use std::convert::Infallible;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
 use hyper::{Request, Response};
-use hyper_util::rt::TokioIo;
 use portcullis_model::{ErrorPage, ErrorPages, Filters, LoadBalancer};
 
 use crate::balancer::{backend, empty, filtered, origin, rule, serve, to};
@@ -52,14 +49,7 @@ fn balancer(echo: &Echo) -> LoadBalancer {
 
 #[tokio::test]
 async fn errors_are_shown_as_the_page_of_the_rule() {
-    let echo = Echo::running(|stream| {
-        Box::pin(async move {
-            let _ = http1::Builder::new()
-                .serve_connection(TokioIo::new(stream), service_fn(answer))
-                .await;
-        })
-    })
-    .await;
+    let echo = Echo::answering(answer).await;
     let proxy = serve(&balancer(&echo));
     let mut client = Client::http1(proxy.http).await;
     let theirs = "said by the backend";

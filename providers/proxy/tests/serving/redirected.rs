@@ -5,10 +5,7 @@ use std::convert::Infallible;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
 use hyper::{Request, Response};
-use hyper_util::rt::TokioIo;
 use portcullis_model::{CookieRewrites, Filters, LocationRewrites, Replacement};
 
 use crate::balancer::{backend, empty, filtered, origin, rule, serve, to};
@@ -27,14 +24,7 @@ async fn answer(_: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallibl
 
 #[tokio::test]
 async fn backends_redirect_and_set_cookies_for_where_clients_are() {
-    let echo = Echo::running(|stream| {
-        Box::pin(async move {
-            let _ = http1::Builder::new()
-                .serve_connection(TokioIo::new(stream), service_fn(answer))
-                .await;
-        })
-    })
-    .await;
+    let echo = Echo::answering(answer).await;
     let mut balancer = empty();
     let backend = backend("one", &[echo.address]);
     balancer.backends.insert(backend.id.clone(), backend);

@@ -83,19 +83,12 @@ async fn a_client_stays_at_its_target_until_the_target_leaves() {
 async fn with_a_cookie_of_the_application_a_client_stays_while_it_carries_it() {
     // Begins a session where the client asks for one.
     let app = |name: &'static str| {
-        Echo::running(move |stream| {
-            Box::pin(async move {
-                let service = service_fn(move |request: Request<Incoming>| async move {
-                    let mut response = Response::builder().header("x-backend", name);
-                    if request.uri().path() == "/login" {
-                        response = response.header("set-cookie", "session=1; Path=/");
-                    }
-                    Ok::<_, Infallible>(response.body(Sent::default()).unwrap())
-                });
-                let _ = http1::Builder::new()
-                    .serve_connection(TokioIo::new(stream), service)
-                    .await;
-            })
+        Echo::answering(move |request: Request<Incoming>| async move {
+            let mut response = Response::builder().header("x-backend", name);
+            if request.uri().path() == "/login" {
+                response = response.header("set-cookie", "session=1; Path=/");
+            }
+            Ok::<_, Infallible>(response.body(Sent::default()).unwrap())
         })
     };
     let (one, two) = (app("one").await, app("two").await);
