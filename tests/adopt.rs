@@ -269,13 +269,9 @@ fn moves(world: &World) {
 
 /// Makes it in moto; answers the first of these elements.
 fn make(world: &World, action: &str, parameters: &[(&str, &str)], element: &str) -> String {
-    let answer = world.moto.call("elbv2", action, parameters).text();
-    let (open, close) = (format!("<{element}>"), format!("</{element}>"));
-    let value = answer
-        .split(&open)
-        .nth(1)
-        .and_then(|rest| rest.split(&close).next());
-    value.unwrap_or_else(|| panic!("{action}: {answer}")).to_owned()
+    let answer = world.moto.call("elbv2", action, parameters);
+    let value = answer.texts(element).into_iter().next();
+    value.unwrap_or_else(|| panic!("{action}: {}", answer.text()))
 }
 
 /// A load balancer as somebody made it by hand, with one rule to the pods of `web`.

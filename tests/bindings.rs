@@ -61,15 +61,9 @@ fn registered(world: &World, arn: &str) -> Vec<String> {
 }
 
 fn registered_as(world: &World, key: &str, arn: &str) -> Vec<String> {
-    let text = world
-        .moto
-        .call_as(key, "elbv2", "DescribeTargetHealth", &[("TargetGroupArn", arn)])
-        .text();
-    let ids = text
-        .split("<Id>")
-        .skip(1)
-        .map(|rest| rest.split('<').next().unwrap_or_default().to_owned());
-    let mut ids: Vec<String> = ids.collect();
+    let asked = [("TargetGroupArn", arn)];
+    let answer = world.moto.call_as(key, "elbv2", "DescribeTargetHealth", &asked);
+    let mut ids = answer.texts("Id");
     ids.sort();
     ids
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use portcullis_test_support::Call;
 
 use crate::actions::{STEADY, TIGHT_PORT, TIGHT_RANGE};
-use crate::secured::{self, texts};
+use crate::secured;
 use crate::world::World;
 
 /// Checks after each write.
@@ -54,34 +54,27 @@ fn never_wider(call: &Call) -> Result<(), String> {
 
 /// The steady Ingress has a rule, and the target group behind it both its pods.
 fn steady(world: &World) -> Result<(), String> {
-    let groups = world.moto.call("elbv2", "DescribeTargetGroups", &[]).text();
-    let group = texts(&groups, "TargetGroupArn")
+    let groups = world.moto.call("elbv2", "DescribeTargetGroups", &[]);
+    let group = groups
+        .texts("TargetGroupArn")
         .into_iter()
         .find(|arn| arn.contains(&format!("-{STEADY}-")) || arn.contains(STEADY))
         .ok_or("no target group")?;
     let health = [("TargetGroupArn", group.as_str())];
-    let health = world.moto.call("elbv2", "DescribeTargetHealth", &health).text();
-    let healthy = texts(&health, "State")
-        .iter()
-        .filter(|state| *state == "healthy")
-        .count();
+    let health = world.moto.call("elbv2", "DescribeTargetHealth", &health);
+    let states = health.texts("State");
+    let healthy = states.iter().filter(|state| *state == "healthy").count();
     if healthy != 2 {
-        return Err(format!("{healthy} of its targets have requests: {health}"));
+        return Err(format!(
+            "{healthy} of its targets have requests: {}",
+            health.text()
+        ));
     }
-    let balancers = world.moto.call("elbv2", "DescribeLoadBalancers", &[]).text();
-    for balancer in texts(&balancers, "LoadBalancerArn") {
-        let of = [("LoadBalancerArn", balancer.as_str())];
-        let listeners = world.moto.call("elbv2", "DescribeListeners", &of).text();
-        for listener in texts(&listeners, "ListenerArn") {
-            let of = [("ListenerArn", listener.as_str())];
-            let rules = world.moto.call("elbv2", "DescribeRules", &of).text();
-            let serves = |rule: &str| rule.contains("steady.example.com") && rule.contains(&group);
-            if rules.split("<RuleArn>").any(serves) {
-                return Ok(());
-            }
-        }
+    let serves = |rule: &str| rule.contains("steady.example.com") && rule.contains(&group);
+    match world.moto.rules(|_| true).any(|(_, rule)| serves(&rule)) {
+        true => Ok(()),
+        false => Err("no rule sends it requests".into()),
     }
-    Err("no rule sends it requests".into())
 }
 
 #[test]

@@ -98,28 +98,19 @@ pub(crate) fn tls(name: &str) -> Option<Value> {
 
 /// Nobody reaches a target past the web ACL or without signing in.
 pub(crate) fn guarded(world: &World) -> Result<(), String> {
-    let balancers = world.moto.call("elbv2", "DescribeLoadBalancers", &[]).text();
-    for balancer in texts(&balancers, "LoadBalancerArn") {
-        let of = |name: &str| balancer.contains(&format!("/k8s-shop-{name}-"));
-        if !of(TIGHT) && !of(LOGIN) {
+    let is_of = |balancer: &str, name| balancer.contains(&format!("/k8s-shop-{name}-"));
+    let rules = world
+        .moto
+        .rules(|balancer| is_of(balancer, TIGHT) || is_of(balancer, LOGIN));
+    for (balancer, rule) in rules {
+        if !rule.contains("<Type>forward</Type>") {
             continue;
         }
-        let asked = [("LoadBalancerArn", balancer.as_str())];
-        let listeners = world.moto.call("elbv2", "DescribeListeners", &asked).text();
-        for listener in texts(&listeners, "ListenerArn") {
-            let asked = [("ListenerArn", listener.as_str())];
-            let rules = world.moto.call("elbv2", "DescribeRules", &asked).text();
-            for rule in texts(&rules, "Actions") {
-                if !rule.contains("<Type>forward</Type>") {
-                    continue;
-                }
-                if of(LOGIN) && !rule.contains("<Type>authenticate-oidc</Type>") {
-                    return Err(format!("a rule of {LOGIN} lets in who has not signed in: {rule}"));
-                }
-                if of(TIGHT) && !stands(world, &balancer) {
-                    return Err(format!("{TIGHT} is served past its web ACL: {rule}"));
-                }
-            }
+        if is_of(&balancer, LOGIN) && !rule.contains("<Type>authenticate-oidc</Type>") {
+            return Err(format!("a rule of {LOGIN} lets in who has not signed in: {rule}"));
+        }
+        if is_of(&balancer, TIGHT) && !stands(world, &balancer) {
+            return Err(format!("{TIGHT} is served past its web ACL: {rule}"));
         }
     }
     Ok(())
@@ -130,13 +121,4 @@ fn stands(world: &World, balancer: &str) -> bool {
     let asked = json!({"ResourceArn": balancer}).to_string();
     let answer = world.moto.json("wafv2", "GetWebACLForResource", &asked).json();
     answer["WebACL"]["Name"] == WEB_ACL
-}
-
-/// What stands in elements of this name.
-pub(crate) fn texts(xml: &str, name: &str) -> Vec<String> {
-    let (open, close) = (format!("<{name}>"), format!("</{name}>"));
-    let parts = xml.split(&open).skip(1);
-    parts
-        .filter_map(|part| Some(part.split_once(&close)?.0.to_owned()))
-        .collect()
 }

@@ -60,37 +60,13 @@ fn mended() -> Value {
     grouped("bad", "bad.example.com", &paths, &annotation)
 }
 
-/// The values of the elements of this name.
-fn texts(answer: &str, element: &str) -> Vec<String> {
-    let open = format!("<{element}>");
-    let rest = answer.split(&open).skip(1);
-    let texts = rest.map(|rest| rest.split('<').next().unwrap_or_default());
-    texts.map(str::to_owned).collect()
-}
-
-/// The rules that AWS has, each as it is described.
-fn rules(world: &World) -> Vec<String> {
-    let mut rules = Vec::new();
-    let balancers = world.moto.call("elbv2", "DescribeLoadBalancers", &[]).text();
-    for balancer in texts(&balancers, "LoadBalancerArn") {
-        let of = [("LoadBalancerArn", balancer.as_str())];
-        let listeners = world.moto.call("elbv2", "DescribeListeners", &of).text();
-        for listener in texts(&listeners, "ListenerArn") {
-            let of = [("ListenerArn", listener.as_str())];
-            let text = world.moto.call("elbv2", "DescribeRules", &of).text();
-            rules.extend(text.split("<RuleArn>").skip(1).map(str::to_owned));
-        }
-    }
-    rules
-}
-
 /// What the rule for a host and path does, if there is one.
 fn action(world: &World, host: &str, path: &str) -> Option<String> {
     let value = |text: &str| format!("<member>{text}</member>");
-    let rules = rules(world);
-    let rule = rules
-        .iter()
-        .find(|rule| rule.contains(&value(host)) && rule.contains(&value(path)))?;
+    let (_, rule) = world
+        .moto
+        .rules(|_| true)
+        .find(|(_, rule)| rule.contains(&value(host)) && rule.contains(&value(path)))?;
     ["forward", "fixed-response"]
         .into_iter()
         .find(|kind| rule.contains(&format!("<Type>{kind}</Type>")))
@@ -181,8 +157,11 @@ async fn of_three_mistakes_each_is_told_and_all_else_is_served() {
         Some("fixed-response")
     );
     assert_eq!(served("good.example.com", "/*").await.as_deref(), Some("forward"));
-    let all = with(&world, rules).await;
-    assert!(!all.iter().any(|rule| rule.contains(&long_host())), "{all:?}");
+    let all: Vec<_> = with(&world, |world| world.moto.rules(|_| true).collect()).await;
+    assert!(
+        !all.iter().any(|(_, rule)| rule.contains(&long_host())),
+        "{all:?}"
+    );
 
     // While the mistakes stand, the neighbour is followed.
     change(&world, "shared", "a path of the neighbour", |world| {

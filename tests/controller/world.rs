@@ -345,11 +345,8 @@ impl World {
             ("ec2", "DescribeSecurityGroups", "groupName"),
             ("ec2", "DescribeSecurityGroupRules", "fromPort"),
         ] {
-            let text = self.moto.call(service, action, &[]).text();
-            let open = format!("<{tag}>");
-            let values = text.split(&open).skip(1);
-            let values = values.map(|rest| rest.split('<').next().unwrap_or_default());
-            found.extend(values.map(|value| format!("{action} {value}")));
+            let values = self.moto.call(service, action, &[]).texts(tag);
+            found.extend(values.iter().map(|value| format!("{action} {value}")));
         }
         let keys = r#"{"Includes": {"keyTypes": ["EC_prime256v1", "EC_secp384r1"]}}"#;
         let listed = self.moto.json("acm", "ListCertificates", keys).json();

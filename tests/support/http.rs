@@ -17,6 +17,16 @@ impl Response {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
+    /// What stands in the body's elements of this name, in their order, as XML.
+    pub fn texts(&self, element: &str) -> Vec<String> {
+        let (open, close) = (format!("<{element}>"), format!("</{element}>"));
+        let text = self.text();
+        let parts = text.split(&open).skip(1);
+        parts
+            .filter_map(|part| Some(part.split_once(&close)?.0.to_owned()))
+            .collect()
+    }
+
     /// The body as JSON. Panics when it isn't.
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error} in {}", self.text()))

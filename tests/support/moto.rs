@@ -139,6 +139,27 @@ impl Moto {
         self.call_as("test", service, action, parameters)
     }
 
+    /// Each rule of the load balancers of these ARNs, behind the ARN, as `DescribeRules` describes it. Asked for one by one.
+    pub fn rules(&self, of: impl Fn(&str) -> bool) -> impl Iterator<Item = (String, String)> {
+        let mut balancers = self
+            .call("elbv2", "DescribeLoadBalancers", &[])
+            .texts("LoadBalancerArn");
+        balancers.retain(|balancer| of(balancer));
+        balancers.into_iter().flat_map(move |balancer| {
+            let asked = [("LoadBalancerArn", balancer.as_str())];
+            let listeners = self
+                .call("elbv2", "DescribeListeners", &asked)
+                .texts("ListenerArn");
+            listeners.into_iter().flat_map(move |listener| {
+                let asked = [("ListenerArn", listener.as_str())];
+                let text = self.call("elbv2", "DescribeRules", &asked).text();
+                let rules = text.split("<RuleArn>").skip(1);
+                let rules = rules.map(|rule| (balancer.clone(), rule.to_owned()));
+                rules.collect::<Vec<_>>()
+            })
+        })
+    }
+
     /// The same with this access key, such as that of a role of another account.
     pub fn call_as(&self, key: &str, service: &str, action: &str, parameters: &[(&str, &str)]) -> Response {
         let (scope, version) = match service {
