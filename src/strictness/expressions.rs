@@ -24,12 +24,12 @@ pub(super) fn as_shown(rule: &Rule, semantics: Semantics) -> Rule {
     match semantics {
         Semantics::AwsLoadBalancerController => rule.clone(),
         Semantics::Kubernetes => with_expressions(rule, |text| {
-            let inner = text.strip_prefix('^').unwrap_or(text);
-            match inner.strip_suffix('$').filter(|rest| !rest.ends_with('\\')) {
-                _ if text.contains('|') => format!("^(?:{text})$"),
-                Some(inner) => format!("^{inner}$"),
-                None => format!("^{inner}$"),
+            if text.contains('|') {
+                return format!("^(?:{text})$");
             }
+            let inner = text.strip_prefix('^').unwrap_or(text);
+            let anchored = inner.strip_suffix('$').filter(|rest| !rest.ends_with('\\'));
+            format!("^{}$", anchored.unwrap_or(inner))
         }),
     }
 }

@@ -167,9 +167,13 @@ pub(super) fn compile(
             balancer.id
         )
     };
-    let given = match &options.name {
-        None => None,
-        Some(name) if limits::is_name(name) && !taken(name) => Some(name.clone()),
+    let name = match &options.name {
+        None if taken(&generated) => {
+            refuse("load-balancer-name", Code::NotOurs, not_ours(&generated));
+            return None;
+        }
+        None => generated,
+        Some(name) if limits::is_name(name) && !taken(name) => name.clone(),
         Some(name) => {
             let (code, message) = match limits::is_name(name) {
                 true => (Code::NotOurs, not_ours(name)),
@@ -188,16 +192,12 @@ pub(super) fn compile(
             };
             refuse("load-balancer-name", code, message);
             match existing {
-                Some(state) => Some(state.spec.name.clone()),
-                None => made.then(|| generated.clone()).map(Some)?,
+                Some(state) => state.spec.name.clone(),
+                None if made => generated,
+                None => return None,
             }
         }
     };
-    let name = given.unwrap_or(generated);
-    if taken(&name) {
-        refuse("load-balancer-name", Code::NotOurs, not_ours(&name));
-        return None;
-    }
 
     let security_groups = match groups(context) {
         Ok(groups) => groups,
