@@ -4,10 +4,10 @@
 //! An error never opens what a right value would have closed, and never changes what another Ingress is answered.
 //!
 //! The way of the data: [`class`] says which Ingresses are one load balancer; `member` reads each and puts them in
-//! order; `reach`, `protection` and `standing` decide who gets to their rules, what stands before these and at which
-//! ports; `rules`, with `conditions`, `actions`, `auth`, `filters` and `backends`, drafts their rules; `ownership` takes away what
-//! belongs to another namespace; `canary` gives canaries their share; `defaults` and `certificates` complete the listeners; `precedence` makes one list of
-//! all.
+//! order; `moved` closes what came from elsewhere and cannot be had here; `reach`, `protection` and `standing` decide
+//! who gets to their rules, what stands before these and at which ports; `rules`, with `conditions`, `actions`, `auth`,
+//! `filters` and `backends`, drafts their rules; `ownership` takes away what belongs to another namespace; `canary` gives
+//! canaries their share; `defaults` and `certificates` complete the listeners; `precedence` makes one list of all.
 
 mod actions;
 mod admission;
@@ -25,6 +25,7 @@ mod filters;
 mod front;
 mod group;
 mod member;
+mod moved;
 mod options;
 mod ownership;
 mod precedence;
@@ -107,11 +108,12 @@ fn balancer<'a>(
     parts: &mut [Part<'a>],
     problems: &mut Vec<Problem>,
 ) -> LoadBalancer {
+    let roles = canary::roles(parts, problems);
+    moved::review(parts, problems);
     ownership::settings(parts, problems);
     let reach = reach::decide(parts, settings, problems);
     let mut protection = protection::decide(parts, settings, problems);
     let ports = standing::decide(parts, settings, problems);
-    let roles = canary::roles(parts, problems);
     let parts = &*parts;
     let semantics = parts[0].semantics;
     let endpoints = Endpoints::new(snapshot, settings.addresses, semantics);

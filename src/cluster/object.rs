@@ -30,11 +30,19 @@ impl Meta {
     pub fn keeps_annotation(key: &str) -> bool {
         key.starts_with("alb.ingress.kubernetes.io/")
             || key.starts_with("portcullis.dev/")
-            // What is read of ingress-nginx's begins so; its snippets may be long.
-            || key.starts_with("nginx.ingress.kubernetes.io/canary")
-            || key.starts_with("nginx.ingress.kubernetes.io/proxy-")
+            // Also those that are not read: each is told.
+            || key.starts_with("nginx.ingress.kubernetes.io/")
             || key == "kubernetes.io/ingress.class"
             || key == "ingressclass.kubernetes.io/is-default-class"
+    }
+
+    /// What is kept of the value. ingress-nginx's snippets may be long, and are read nowhere: that there is one matters.
+    pub fn kept_value(key: &str, value: Arc<str>) -> Arc<str> {
+        let is_snippet = key.starts_with("nginx.ingress.kubernetes.io/") && key.ends_with("-snippet");
+        match is_snippet && !value.trim().is_empty() {
+            true => "…".into(),
+            false => value,
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 pub(super) mod attributes;
 pub mod catalog;
 pub(super) mod json;
+pub mod nginx;
 pub(super) mod value;
 
 use std::collections::BTreeMap;
@@ -11,14 +12,14 @@ use portcullis_model::{Code, Origin, Problem};
 
 use self::attributes::Of;
 use self::catalog::{Known, Scope, Support};
+use self::nginx::Fate;
 use crate::cluster::object::{ClassParameters, Meta};
 
 /// The incumbent's prefix.
 pub const ALB: &str = "alb.ingress.kubernetes.io/";
 /// Ours, for what means the same on every provider; wins where both are written.
 pub const PORTABLE: &str = "portcullis.dev/";
-/// ingress-nginx's, of which those in [`catalog::NGINX`] are read under Kubernetes semantics alone: the incumbent of the
-/// other does not know them.
+/// ingress-nginx's, read under Kubernetes semantics alone: the incumbent of the other does not know them.
 pub const NGINX: &str = "nginx.ingress.kubernetes.io/";
 
 /// One annotation as written, or as the parameters of the class say it.
@@ -106,7 +107,7 @@ impl<'a> Annotations<'a> {
         }
         let nginx = meta.annotations.iter().filter_map(|(key, value)| {
             let name = key.strip_prefix(NGINX)?;
-            catalog::own_name(name)?;
+            nginx::find(name).filter(|theirs| theirs.fate == Fate::Read)?;
             let class = None;
             Some((name, Written { key, value, class }))
         });
@@ -293,7 +294,7 @@ impl<'a> Annotations<'a> {
 
     /// Takes away those that are not admitted; answers their names and where they stand.
     pub(super) fn withhold(&mut self, admits: impl Fn(&str) -> bool) -> Vec<(&'a str, Origin)> {
-        let own = |name: &str| catalog::own_name(name).unwrap_or_default();
+        let own = |name: &str| nginx::find(name).map_or("", |theirs| theirs.own);
         let nginx = self.by_nginx.iter().filter(|(name, _)| !admits(own(name)));
         let all = self.by_name.iter().filter(|(name, _)| !admits(name));
         let withheld: Vec<_> = all

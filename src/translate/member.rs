@@ -8,7 +8,7 @@ use portcullis_model::{
 };
 
 use super::admission;
-use super::annotations::{Annotations, Setting, Written, value};
+use super::annotations::{Annotations, Setting, Written, nginx, value};
 use super::group::group_of;
 use super::settings::{Merge, Settings};
 use crate::cluster::object::{ClassParameters, Ingress};
@@ -95,11 +95,13 @@ impl<'a> Part<'a> {
         self.foreign.whole.as_deref().unwrap_or(&self.annotations)
     }
 
-    /// What it says by a name of ingress-nginx's.
+    /// What it says by a name of ingress-nginx's. As there, a canary has all else from the Ingress it stands beside.
     pub(super) fn nginx(&self, name: &str) -> Option<Written<'a>> {
         match self.semantics {
-            Semantics::Kubernetes => self.annotations.nginx(name),
-            Semantics::AwsLoadBalancerController => None,
+            Semantics::Kubernetes if !self.is_canary || nginx::is_canary(name) => {
+                self.annotations.nginx(name)
+            }
+            Semantics::Kubernetes | Semantics::AwsLoadBalancerController => None,
         }
     }
 

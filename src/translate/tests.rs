@@ -13,6 +13,7 @@ mod hosts;
 mod imports;
 mod incumbent;
 mod isolation;
+mod moved;
 mod options;
 mod parameters;
 mod paths;

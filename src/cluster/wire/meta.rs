@@ -74,7 +74,10 @@ impl MetaWire {
                 .unwrap_or_default()
                 .into_iter()
                 .filter(|(key, _)| Meta::keeps_annotation(key))
-                .map(|(key, value)| (key, value.unwrap_or_default()))
+                .map(|(key, value)| {
+                    let value = Meta::kept_value(&key, value.unwrap_or_default());
+                    (key, value)
+                })
                 .collect(),
         })
     }

@@ -209,28 +209,6 @@ catalog! {
     "canary-weight-total" Filter Ours Built "What the share is of; 100 where absent.";
 }
 
-/// Names of ingress-nginx's that are read, and ours that say the same. Source: ingress-nginx, Annotations.
-pub const NGINX: &[(&str, &str)] = &[
-    ("canary", "canary"),
-    ("canary-by-cookie", "canary-by-cookie"),
-    ("canary-by-header", "canary-by-header"),
-    ("canary-by-header-pattern", "canary-by-header-pattern"),
-    ("canary-by-header-value", "canary-by-header-value"),
-    ("canary-weight", "canary-weight"),
-    ("canary-weight-total", "canary-weight-total"),
-    ("proxy-body-size", "max-request-body"),
-    ("proxy-cookie-domain", "cookie-rewrites"),
-    ("proxy-cookie-path", "cookie-rewrites"),
-    ("proxy-redirect-from", "location-rewrites"),
-    ("proxy-redirect-to", "location-rewrites"),
-];
-
-/// Ours that says what one of ingress-nginx's does.
-pub fn own_name(nginx: &str) -> Option<&'static str> {
-    let known = NGINX.iter().find(|(name, _)| *name == nginx);
-    known.map(|(_, own)| *own)
-}
-
 /// The entry of a name without prefix.
 pub fn find(name: &str) -> Option<&'static Known> {
     ALL.iter().find(|known| match known.name.as_bytes().last() {
@@ -250,7 +228,6 @@ pub(super) fn is_off(name: &str, value: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::object::Meta;
 
     #[test]
     fn names_are_unique_and_described() {
@@ -262,15 +239,6 @@ mod tests {
                 "{}",
                 known.name
             );
-        }
-    }
-
-    #[test]
-    fn what_is_read_of_ingress_nginx_is_ours_too() {
-        for (nginx, own) in NGINX {
-            assert!(find(own).is_some_and(Known::is_ours), "{nginx}: {own}");
-            let key = format!("{}{nginx}", crate::translate::annotations::NGINX);
-            assert!(Meta::keeps_annotation(&key), "{nginx}");
         }
     }
 

@@ -3,7 +3,9 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use crate::translate::annotations::catalog::{ALL, NGINX, Reach, Scope, Support};
+use crate::translate::annotations::catalog::{self, ALL, Reach, Scope, Support};
+use crate::translate::annotations::nginx::{self, Fate};
+use crate::translate::annotations::{ALB, PORTABLE};
 
 const OPENING: &str = "# Annotations
 
@@ -24,7 +26,20 @@ Known, but not built yet: *ignored* ones are reported with `AnnotationUnsupporte
 restrict who may pass: what they constrain answers 503 rather than being served without them. A value that cannot be
 read is reported with `AnnotationInvalid`, a name that is not known with `AnnotationUnknown`.
 
-Generated from `src/translate/annotations/catalog.rs`: `PORTCULLIS_BLESS=1 cargo test --lib annotations`.
+Generated from `src/translate/annotations/catalog.rs` and `nginx.rs`: `PORTCULLIS_BLESS=1 cargo test --lib annotations`.
+";
+
+const OF_NGINX: &str = "
+## Of ingress-nginx
+
+Under `nginx.ingress.kubernetes.io/`, for Ingresses under Kubernetes semantics alone. Those that are *read* mean what ours in their place do, which win where both
+are written. Those that are *told* have no effect, and let nobody further than with them. Those that are *closed* restrict who or what gets through, and cannot be
+had as they are written: what they constrain answers 503 until ours is written in their place, or they are removed. Told and closed ones are reported with
+`AnnotationUnsupported`, others under the prefix with `AnnotationUnknown`. Values that ask for nothing are not. On a canary those of canaries alone count, as with
+ingress-nginx.
+
+| annotation | | in its place | asks for nothing | |
+|---|---|---|---|---|
 ";
 
 fn document() -> String {
@@ -62,11 +77,29 @@ fn document() -> String {
             writeln!(out, "| `{}{rest}` | {portable} | {means} | {state} |", known.name).unwrap();
         }
     }
-    out.push_str(
-        "\n## Of ingress-nginx\n\nRead under `nginx.ingress.kubernetes.io/`, by Ingresses under Kubernetes semantics alone. Ours win where both are written.\n\n| annotation | ours |\n|---|---|\n",
-    );
-    for (nginx, own) in NGINX {
-        writeln!(out, "| `{nginx}` | `{own}` |").unwrap();
+    out.push_str(OF_NGINX);
+    for theirs in nginx::ALL {
+        let fate = match theirs.fate {
+            Fate::Read => "read",
+            Fate::Told => "told",
+            Fate::Closed => "closed",
+        };
+        let own = match theirs.own {
+            "" => String::new(),
+            own => match catalog::find(own) {
+                Some(known) if known.is_ours() => format!("`{PORTABLE}{own}`"),
+                Some(_) => format!("`{ALB}{own}`"),
+                None => format!("`{PORTABLE}{own}…`"),
+            },
+        };
+        let nothing: Vec<String> = theirs
+            .nothing
+            .iter()
+            .take(1)
+            .map(|value| format!("`{value}`"))
+            .collect();
+        let (name, nothing, says) = (theirs.name(), nothing.join(""), theirs.says);
+        writeln!(out, "| `{name}` | {fate} | {own} | {nothing} | {says} |").unwrap();
     }
     out
 }
