@@ -57,12 +57,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
         None => {
             step::run(&mut step::cargo(&[
                 "build",
-                "--release",
+                "--profile",
+                "dist",
                 "--quiet",
                 "--bin",
                 "portcullis",
             ]))?;
-            files::root().join("target/release/portcullis")
+            files::root().join("target/dist/portcullis")
         }
     };
     let mut table = Vec::new();
