@@ -4,7 +4,7 @@
 //! An error never opens what a right value would have closed, and never changes what another Ingress is answered.
 //!
 //! The way of the data: [`class`] says which Ingresses are one load balancer; `member` reads each and puts them in
-//! order; `moved` closes what came from elsewhere and cannot be had here; `reach`, `protection` and `standing` decide
+//! order; `moved` reads what they say as ingress-nginx does, and closes what cannot be had; `reach`, `protection` and `standing` decide
 //! who gets to their rules, what stands before these and at which ports; `rules`, with `conditions`, `actions`, `auth`,
 //! `filters` and `backends`, drafts their rules; `ownership` takes away what belongs to another namespace; `canary` gives
 //! canaries their share; `defaults` and `certificates` complete the listeners; `precedence` makes one list of all.
@@ -109,7 +109,7 @@ fn balancer<'a>(
     problems: &mut Vec<Problem>,
 ) -> LoadBalancer {
     let roles = canary::roles(parts, problems);
-    moved::review(parts, problems);
+    moved::read(parts, problems);
     ownership::settings(parts, problems);
     let reach = reach::decide(parts, settings, problems);
     let mut protection = protection::decide(parts, settings, problems);

@@ -31,6 +31,11 @@ pub(super) struct Written<'a> {
 }
 
 impl Written<'_> {
+    /// Without prefix.
+    pub(super) fn name(&self) -> &str {
+        self.key.split_once('/').map_or(self.key, |(_, name)| name)
+    }
+
     /// What it means that the value cannot be read.
     fn invalid(&self) -> Code {
         match self.class {

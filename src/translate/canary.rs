@@ -216,11 +216,12 @@ pub(super) fn share(parts: &[Part<'_>], roles: &[Role], drafts: &mut [Drafts], p
 /// Whether a canary's rule asks for the same requests, and restricts nothing that the other would not.
 fn stands_beside(canary: &Draft, main: &Draft) -> bool {
     let (own, other) = (&canary.rule, &main.rule);
+    let unguarded = &other.conditions[..other.conditions.len() - main.guards];
     main.piece_of.is_none()
         && matches!(other.action, Action::Forward(_))
         && own.hosts == other.hosts
         && own.paths == other.paths
-        && own.conditions == other.conditions
+        && (own.conditions == other.conditions || own.conditions == unguarded)
         && (own.clients.is_off() || own.clients == other.clients)
         && (own.authenticate.is_none() || own.authenticate == other.authenticate)
         && own.filters.is_none()

@@ -13,7 +13,7 @@ use super::member::{Part, Wire};
 use super::ownership::Owners;
 use super::precedence::{Answer, Draft, Fallback, Fallbacks, PathKind, Written};
 use super::rules::{refused_by, said_of_default};
-use super::standing::{self, Ports, Refused};
+use super::standing::{self, Guards, Ports, Refused};
 use crate::cluster::object::IngressBackend;
 
 /// What answers where no rule does, and the rules it takes where not everybody may have it.
@@ -68,10 +68,9 @@ pub(super) fn read<'a>(
             }
             let fallback = fallback(part, ports, member, port, answer);
             if !out.fallbacks.by_port.contains_key(&port) {
-                if let Some((condition, answer)) = &fallback.guarded {
-                    let condition = Some(condition.clone());
-                    out.drafts
-                        .push(by_default(member, port, condition, answer.clone(), &at));
+                for (conditions, answer) in &fallback.guarded {
+                    let guarded = by_default(member, port, conditions.clone(), answer.clone(), &at);
+                    out.drafts.push(guarded);
                 }
                 let mut here = fallback.clone();
                 // What a listener answers by itself asks nothing of clients and has no filters: a rule does, in its
@@ -84,7 +83,7 @@ pub(super) fn read<'a>(
                     };
                     let closed = Answer::of(closed);
                     let answer = std::mem::replace(&mut here.answer, closed);
-                    out.drafts.push(by_default(member, port, None, answer, &at));
+                    out.drafts.push(by_default(member, port, Vec::new(), answer, &at));
                 }
                 out.fallbacks.by_port.insert(port, here);
                 out.origins.insert(port, at.clone());
@@ -105,7 +104,7 @@ pub(super) fn read<'a>(
         }
     }
     let none = || Fallback {
-        guarded: None,
+        guarded: Vec::new(),
         answer: Answer::of(Action::Fixed(FixedResponse::not_found())),
     };
     for port in ports.wires.keys() {
@@ -113,7 +112,7 @@ pub(super) fn read<'a>(
     }
     for (key, to) in redirecting(parts, ports) {
         let redirect = to.map(|to| Fallback {
-            guarded: None,
+            guarded: Vec::new(),
             answer: Answer::of(standing::to_https(to)),
         });
         out.fallbacks
@@ -125,13 +124,13 @@ pub(super) fn read<'a>(
 }
 
 /// A default backend's answer as a rule.
-fn by_default(member: usize, port: Port, condition: Option<Condition>, answer: Answer, at: &Origin) -> Draft {
+fn by_default(member: usize, port: Port, conditions: Vec<Condition>, answer: Answer, at: &Origin) -> Draft {
     Draft {
         rule: Rule {
             ports: [port].into(),
             hosts: Vec::new(),
             paths: Vec::new(),
-            conditions: condition.into_iter().collect(),
+            conditions,
             clients: answer.clients,
             authenticate: answer.authenticate,
             filters: answer.filters,
@@ -146,7 +145,9 @@ fn by_default(member: usize, port: Port, condition: Option<Condition>, answer: A
             piece: 0,
         },
         kind: PathKind::Default,
-        piece_of: None,
+        guards: 0,
+        // In the order of the fallback, whatever they ask.
+        piece_of: Some(0),
     }
 }
 
@@ -202,7 +203,7 @@ fn answer_of<'a>(
 fn fallback(part: &Part<'_>, ports: &Ports, member: usize, port: Port, answer: Answer) -> Fallback {
     let standing = &ports.standings[member];
     let unguarded = |action: Action| Fallback {
-        guarded: None,
+        guarded: Vec::new(),
         answer: Answer::of(action),
     };
     if let Some(to) = standing.redirected.get(&port) {
@@ -214,14 +215,18 @@ fn fallback(part: &Part<'_>, ports: &Ports, member: usize, port: Port, answer: A
     if answer.authenticate.is_some() && standing.closes_plain(part, port) {
         return unguarded(standing::refused(Refused::PlainHttp));
     }
-    if standing.guarded.contains(&port) {
-        return Fallback {
-            guarded: standing::guard(part).map(|guard| (guard, answer)),
-            answer: Answer::of(standing::turned_away()),
-        };
-    }
-    Fallback {
-        guarded: None,
-        answer,
-    }
+    let turned_away = || Answer::of(standing::turned_away());
+    let Guards { denied, asked } = standing::guards(part, standing.guarded.contains(&port));
+    let mut guarded: Vec<_> = denied
+        .into_iter()
+        .map(|denied| (vec![denied], turned_away()))
+        .collect();
+    let answer = match asked {
+        Some(asked) if asked.is_empty() => answer,
+        asked => {
+            guarded.extend(asked.map(|asked| (asked, answer)));
+            turned_away()
+        }
+    };
+    Fallback { guarded, answer }
 }

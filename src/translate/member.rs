@@ -44,6 +44,8 @@ pub(super) struct Part<'a> {
     pub(super) clients: ClientCertificates,
     /// HTTPS ports at which none of its rules may be served: what they ask of clients cannot be had.
     pub(super) closed: BTreeSet<Port>,
+    /// Whom its rules turn away by themselves, whatever the port lets in.
+    pub(super) own_ranges: OwnRanges,
     /// Why none of its rules may be served.
     pub(super) refusal: Option<&'static str>,
     /// Whether its Services have but a share of others' rules.
@@ -67,6 +69,15 @@ pub(super) struct Ranges {
     pub(super) sources: Sources,
     /// Some could not be read: the rest says less than was meant.
     pub(super) broken: bool,
+}
+
+/// Who may have a member's rules, beside those whom its ports let in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct OwnRanges {
+    /// These alone; all where absent.
+    pub(super) allowed: Option<BTreeSet<IpNet>>,
+    /// Not these, though they be among the others.
+    pub(super) denied: BTreeSet<IpNet>,
 }
 
 /// Where clients may be.
@@ -285,6 +296,7 @@ fn read_one<'a>(
         certificates,
         clients: ClientCertificates::Off,
         closed: BTreeSet::new(),
+        own_ranges: OwnRanges::default(),
         refusal,
         is_canary: false,
         foreign: Foreign::default(),

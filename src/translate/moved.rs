@@ -1,17 +1,88 @@
-//! Members that say what they want by ingress-nginx's annotations in, the same without those that are read nowhere out.
+//! Members that say what they want by ingress-nginx's annotations in, the same with what these say of whole members out.
+//!
+//! What is said of single rules, filters and backends is read where ours of the same meaning are.
 
-use portcullis_model::{Problem, Semantics};
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 
-use super::annotations::nginx;
-use super::member::Part;
+use ipnet::IpNet;
+use portcullis_model::{Port, Problem, Semantics};
 
-/// Tells what is not read, and closes what would be more open than it was there.
-pub(super) fn review(parts: &mut [Part<'_>], problems: &mut Vec<Problem>) {
+use super::annotations::{Setting, Written, nginx, value};
+use super::member::{Part, Wire};
+
+/// Reads them; what is not read is told, and closes what would be more open than it was there.
+pub(super) fn read(parts: &mut [Part<'_>], problems: &mut Vec<Problem>) {
     for part in parts {
         if part.semantics != Semantics::Kubernetes || part.is_canary {
             continue;
         }
         let closed = nginx::review(&part.annotations, problems);
         part.refusal = part.refusal.or(closed);
+        own_ranges(part, problems);
+        if part.redirect == Setting::Absent {
+            part.redirect = redirect(part, problems);
+        }
     }
+}
+
+/// Of one Ingress's rules alone, where `inbound-cidrs` is of the port that others share. As there, what cannot be read
+/// closes them.
+fn own_ranges(part: &mut Part<'_>, problems: &mut Vec<Problem>) {
+    let allowed = ["allowlist-source-range", "whitelist-source-range"];
+    let allowed = allowed.into_iter().find_map(|name| part.nginx(name));
+    let allowed = allowed.filter(|_| part.annotations.own("inbound-cidrs").is_none());
+    if let Some(written) = allowed {
+        part.own_ranges.allowed = ranges(part, written, problems);
+    }
+    if let Some(written) = part.nginx("denylist-source-range") {
+        part.own_ranges.denied = ranges(part, written, problems).unwrap_or_default();
+    }
+}
+
+fn ranges(part: &mut Part<'_>, written: Written<'_>, problems: &mut Vec<Problem>) -> Option<BTreeSet<IpNet>> {
+    let range = |text: &str| match text.parse::<IpAddr>() {
+        Ok(address) => Ok(IpNet::from(address)),
+        Err(_) => value::range(text),
+    };
+    let parse = |text: &str| match value::list(text).as_slice() {
+        [] => Err("it names nobody, and counts as not set".to_owned()),
+        named => named
+            .iter()
+            .map(|text| range(text))
+            .collect::<Result<BTreeSet<_>, _>>(),
+    };
+    let is_empty = value::list(written.value).is_empty();
+    match part.annotations.read_written(written, parse, problems) {
+        Setting::Given(nets) => Some(nets),
+        Setting::Absent => None,
+        Setting::Invalid => {
+            if !is_empty {
+                part.refusal.get_or_insert(nginx::key(written.name()));
+            }
+            None
+        }
+    }
+}
+
+/// To HTTPS at 443, or at the first port that speaks it. As there, `ssl-redirect` is for Ingresses with TLS alone.
+fn redirect(part: &Part<'_>, problems: &mut Vec<Problem>) -> Setting<Port> {
+    let mut asks = |name| match part.nginx(name) {
+        Some(written) => part.annotations.read_written(written, value::boolean, problems),
+        None => Setting::Absent,
+    };
+    let (forced, asked) = (asks("force-ssl-redirect"), asks("ssl-redirect"));
+    let is_asked = match (forced, asked) {
+        (Setting::Invalid, _) | (_, Setting::Invalid) => return Setting::Invalid,
+        (Setting::Given(true), _) => true,
+        (_, Setting::Given(true)) => !part.ingress.tls.is_empty(),
+        (_, _) => false,
+    };
+    if !is_asked {
+        return Setting::Absent;
+    }
+    let mut secure = part.asked.iter().filter(|(_, wire)| **wire == Wire::Https);
+    let first = secure.next().map(|(port, _)| *port);
+    let is_standard = part.asked.get(&Port::HTTPS) == Some(&Wire::Https);
+    Setting::Given(first.filter(|_| !is_standard).unwrap_or(Port::HTTPS))
 }

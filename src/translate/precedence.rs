@@ -21,7 +21,9 @@ pub(super) struct Draft {
     pub(super) rule: Rule,
     pub(super) place: Written,
     pub(super) kind: PathKind,
-    /// Of a rule that a canary has a share of: how many conditions that one has.
+    /// How many of its conditions, the last, only say whom it is for.
+    pub(super) guards: usize,
+    /// Of a rule that was parted, as by a canary: how many conditions that one has.
     pub(super) piece_of: Option<usize>,
 }
 

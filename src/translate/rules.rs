@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use portcullis_model::{
-    Action, Authenticate, Code, ExactPath, Filters, FixedResponse, Glob, HostMatch, Origin, PathMatch,
-    PathPrefix, Pattern, Port, Problem, Rewrite, Rule, Semantics,
+    Action, Authenticate, Code, Condition, ExactPath, Filters, FixedResponse, Glob, HostMatch, Origin,
+    PathMatch, PathPrefix, Pattern, Port, Problem, Rewrite, Rule, Semantics,
 };
 
 use super::actions;
@@ -17,7 +17,7 @@ use super::filters::Filtered;
 use super::member::Part;
 use super::precedence::{Draft, NamedHost, PathKind, Written};
 use super::references::is_action;
-use super::standing::{self, Refused, Standing};
+use super::standing::{self, Guards, Refused, Standing};
 use crate::cluster::object::{IngressBackend, IngressPath, IngressRule, PortRef};
 
 /// How ImplementationSpecific paths of an Ingress match.
@@ -308,16 +308,18 @@ impl Reader<'_, '_> {
 
     /// Stands a rule at the ports of its member, with what becomes of it there.
     fn stand(&self, rule: &Rule, place: Written, kind: PathKind, out: &mut Drafts) {
-        let mut put = |rule: Rule, piece: usize| {
+        let mut put_guarded = |rule: Rule, piece: usize, guards: usize, piece_of: Option<usize>| {
             if !rule.ports.is_empty() {
                 out.drafts.push(Draft {
                     rule,
                     place: Written { piece, ..place },
                     kind,
-                    piece_of: None,
+                    guards,
+                    piece_of,
                 });
             }
         };
+        let mut put = |rule: Rule, piece: usize| put_guarded(rule, piece, 0, None);
         let answering = |ports: BTreeSet<Port>, action: Action| Rule {
             ports,
             authenticate: None,
@@ -351,24 +353,35 @@ impl Reader<'_, '_> {
             answering(closed, standing::refused(Refused::PlainHttp)),
             place.piece,
         );
-        if !guarded.is_empty() {
-            if let Some(guard) = standing::guard(self.part) {
-                let mut guarded = Rule {
-                    ports: guarded.clone(),
+        for (ports, of_port) in [(guarded, true), (open, false)] {
+            let Guards { denied, asked } = standing::guards(self.part, of_port);
+            let asking = |conditions: &[Condition], mut rule: Rule| {
+                rule.conditions.extend_from_slice(conditions);
+                rule
+            };
+            let count = asked.as_ref().map_or(0, Vec::len);
+            if let Some(denied) = denied {
+                let turned = answering(ports.clone(), standing::turned_away());
+                // As early as what it is taken from.
+                let place_of = Some(rule.conditions.len() + count.max(1));
+                put_guarded(asking(&[denied], turned), place.piece, 0, place_of);
+            }
+            if let Some(asked) = &asked {
+                let rule = Rule {
+                    ports: ports.clone(),
                     ..rule.clone()
                 };
-                guarded.conditions.push(guard);
-                put(guarded, place.piece);
+                put_guarded(asking(asked, rule), place.piece, count, None);
             }
-            put(answering(guarded, standing::turned_away()), place.piece + PIECES);
+            if asked.is_none_or(|asked| !asked.is_empty()) {
+                put_guarded(
+                    answering(ports, standing::turned_away()),
+                    place.piece + PIECES,
+                    0,
+                    None,
+                );
+            }
         }
-        put(
-            Rule {
-                ports: open,
-                ..rule.clone()
-            },
-            place.piece,
-        );
     }
 
     /// None, and told, where the path cannot be read: then no request is known that it takes.

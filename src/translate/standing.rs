@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ipnet::IpNet;
 use portcullis_model::{
     Action, Code, Condition, FixedResponse, LoadBalancerId, Port, Problem, Redirect, Semantics,
 };
@@ -200,7 +201,8 @@ fn plain(parts: &[Part<'_>], settings: &Settings, problems: &mut Vec<Problem>) -
                 })
             }
             Setting::Given(to) => {
-                if let Some(written) = part.annotations.get("ssl-redirect") {
+                let moved = || part.nginx("force-ssl-redirect").or(part.nginx("ssl-redirect"));
+                if let Some(written) = part.annotations.get("ssl-redirect").or_else(moved) {
                     let why = format!("port {to} is not listened on with HTTPS; plain HTTP answers 503");
                     problems.push(part.annotations.invalid(written, why));
                 }
@@ -303,11 +305,29 @@ fn admitted(parts: &[Part<'_>], problems: &mut Vec<Problem>) -> BTreeMap<Port, S
         .collect()
 }
 
-/// What a guarded rule asks beside its own conditions; nothing can meet it where no range could be read. A rule cannot
-/// ask for lists that only the provider knows: who is on them alone is turned away.
-pub(super) fn guard(part: &Part<'_>) -> Option<Condition> {
-    let nets = &part.ranges.as_ref()?.sources.nets;
-    (!nets.is_empty()).then(|| Condition::Source(nets.iter().copied().collect()))
+/// What a rule asks of where clients are, beside its own conditions.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Guards {
+    /// Who meets this is turned away first.
+    pub(super) denied: Option<Condition>,
+    /// Who meets all of these has the rule, and who does not is turned away; none where nobody can meet them.
+    pub(super) asked: Option<Vec<Condition>>,
+}
+
+/// Where the port lets in more than the member does (`guarded`), what is asked for that reason, too; nothing can meet it
+/// where no range could be read. A rule cannot ask for lists that only the provider knows: who is on them alone is turned
+/// away.
+pub(super) fn guards(part: &Part<'_>, guarded: bool) -> Guards {
+    let source = |nets: &BTreeSet<IpNet>| {
+        (!nets.is_empty()).then(|| Condition::Source(nets.iter().copied().collect()))
+    };
+    let of_port = part.ranges.as_ref().filter(|_| guarded);
+    let all = of_port.map(|ranges| &ranges.sources.nets).into_iter();
+    let all = all.chain(&part.own_ranges.allowed);
+    Guards {
+        denied: source(&part.own_ranges.denied),
+        asked: all.map(source).collect(),
+    }
 }
 
 /// What a guarded rule answers to those it does not let in.

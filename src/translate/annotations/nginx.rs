@@ -63,7 +63,7 @@ theirs! {
     "affinity" Told "target-group-attributes" ANY, "Write `stickiness.enabled=true` with its type and duration there.";
     "affinity-canary-behavior" Told "" ANY, "A client is kept at its target, not at a canary.";
     "affinity-mode" Told "" ANY, "A client is given another target only when its own has left.";
-    "allowlist-source-range" Closed "inbound-cidrs" ANY, "Write the ranges there.";
+    "allowlist-source-range" Read "inbound-cidrs" ANY, "Addresses or ranges; of the Ingress's own rules, whatever its neighbours let in. Others are answered 403.";
     "app-root" Told "actions." ANY, "Let the path `/` lead to an action that redirects.";
     "auth-always-set-cookie" Told "" FALSE, "Cookies of the Service that is asked are not passed on.";
     "auth-cache-duration" Told "" ANY, "The Service is asked about every request.";
@@ -110,7 +110,7 @@ theirs! {
     "custom-headers" Closed "response-headers" ANY, "ConfigMaps are not read, and fields may protect who reads the answers: write them there.";
     "custom-http-errors" Told "error-pages" ANY, "Errors of backends are passed on as they are, or shown as written there.";
     "default-backend" Told "" ANY, "A Service without endpoints answers 503.";
-    "denylist-source-range" Closed "" ANY, "Let in who is to get in with `inbound-cidrs`, and remove it.";
+    "denylist-source-range" Read "inbound-cidrs" ANY, "Addresses or ranges that are answered 403, also beside `inbound-cidrs`.";
     "disable-proxy-intercept-errors" Told "" ANY, "Errors of backends are passed on as they are.";
     "enable-access-log" Told "" TRUE, "What is logged is said when the proxy is started.";
     "enable-cors" Told "cors" FALSE, "Write it there.";
@@ -123,7 +123,7 @@ theirs! {
     "enable-rewrite-log" Told "" FALSE, "There is no such log.";
     "fastcgi-index" Told "" ANY, "FastCGI is not spoken.";
     "fastcgi-params-configmap" Told "" ANY, "FastCGI is not spoken.";
-    "force-ssl-redirect" Closed "ssl-redirect" FALSE, "Write the port there: `443`.";
+    "force-ssl-redirect" Read "ssl-redirect" FALSE, "To port 443, or the first that speaks HTTPS, with 301; where none does, plain HTTP answers 503.";
     "from-to-www-redirect" Told "" FALSE, "Write a rule for the other host, with an action that redirects.";
     "global-rate-limit" Closed "rate-limit" &["0"], "Each replica counts by itself: write what one of them lets through there.";
     "global-rate-limit-ignored-cidrs" Told "" ANY, "All clients are counted.";
@@ -200,7 +200,7 @@ theirs! {
     "ssl-ciphers" Told "" ANY, "TLS 1.2 and 1.3 with sound ciphers alone are spoken.";
     "ssl-passthrough" Closed "" FALSE, "TLS ends at the load balancer: a backend that asks for certificates by itself would see none.";
     "ssl-prefer-server-ciphers" Told "" ANY, "TLS 1.2 and 1.3 with sound ciphers alone are spoken.";
-    "ssl-redirect" Closed "ssl-redirect" FALSE, "Write the port there: `443`.";
+    "ssl-redirect" Read "ssl-redirect" FALSE, "For Ingresses with TLS: to port 443, or the first that speaks HTTPS, with 301. Where it is absent nothing is redirected.";
     "stream-snippet" Told "" ANY, "It is about connections that are no HTTP.";
     "temporal-redirect" Closed "actions." ANY, "Let the paths lead to an action that redirects.";
     "temporal-redirect-code" Told "actions." ANY, "Write it in the action.";
@@ -210,13 +210,18 @@ theirs! {
     "upstream-vhost" Closed "transforms." ANY, "Write what the host is rewritten to there.";
     "use-port-in-redirects" Told "" FALSE, "Redirects name the port they lead to.";
     "use-regex" Closed "path-match" FALSE, "Write `regex` there; expressions then match whole paths.";
-    "whitelist-source-range" Closed "inbound-cidrs" ANY, "Write the ranges there.";
+    "whitelist-source-range" Read "inbound-cidrs" ANY, "As `allowlist-source-range`, which wins.";
     "x-forwarded-prefix" Told "" ANY, "Which prefix a request had is not told to backends.";
 }
 
 /// The entry of a name without prefix.
 pub fn find(name: &str) -> Option<&'static Theirs> {
     ALL.iter().find(|theirs| theirs.name() == name)
+}
+
+/// The same with prefix.
+pub(in crate::translate) fn key(name: &str) -> &'static str {
+    find(name).map_or("", |theirs| theirs.key)
 }
 
 /// Whether it is one of those that say which canary gets which requests.

@@ -44,8 +44,8 @@ impl Answer {
 /// What answers at a port of a load balancer where no rule does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::translate) struct Fallback {
-    /// Answers those who meet the condition, before the other answers the rest.
-    pub(in crate::translate) guarded: Option<(Condition, Answer)>,
+    /// Each answers those who meet its conditions, before the next; the other answers the rest.
+    pub(in crate::translate) guarded: Vec<(Vec<Condition>, Answer)>,
     pub(in crate::translate) answer: Answer,
 }
 
@@ -263,8 +263,8 @@ impl Named<'_> {
                 action: answer.action.clone(),
                 origin: origin.clone(),
             };
-            if let Some((condition, answer)) = &fallback.guarded {
-                rules.push(rule(vec![condition.clone()], answer));
+            for (conditions, answer) in &fallback.guarded {
+                rules.push(rule(conditions.clone(), answer));
             }
             rules.push(rule(Vec::new(), &fallback.answer));
         }

@@ -59,6 +59,7 @@ fn draft() -> impl Strategy<Value = Draft> {
                 path: place,
                 piece: 0,
             },
+            guards: 0,
             piece_of: None,
             kind: if exact {
                 PathKind::Exact

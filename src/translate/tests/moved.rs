@@ -121,3 +121,162 @@ fn a_canary_has_all_else_from_the_ingress_it_stands_beside() {
     }
     assert!(find("canary").is_some());
 }
+
+fn from(served: &Served, address: &str) -> String {
+    let mut request = Request::get(Port::HTTP, "a.com", "/x");
+    request.source = address.parse().unwrap();
+    served.ask(&request)
+}
+
+#[test]
+fn ranges_are_of_the_ingress_s_own_rules() {
+    type Row<'r> = (&'r [(&'r str, &'r str)], [&'r str; 4]);
+    let (s, no, closed) = ("shop/s", "403", "503");
+    let addresses = ["10.1.0.1", "10.2.0.1", "192.0.2.1", "2001:db8::1"];
+    let rows: &[Row<'_>] = &[
+        (&[("whitelist-source-range", "10.0.0.0/8")], [s, s, no, no]),
+        (
+            &[("allowlist-source-range", "10.1.0.0/16, 192.0.2.1,2001:db8::/32")],
+            [s, no, s, s],
+        ),
+        (
+            &[
+                ("allowlist-source-range", "10.1.0.1"),
+                ("whitelist-source-range", "0.0.0.0/0"),
+            ],
+            [s, no, no, no],
+        ),
+        (
+            &[("denylist-source-range", "10.1.0.0/16,2001:db8::1")],
+            [no, s, s, no],
+        ),
+        (
+            &[
+                ("denylist-source-range", "10.1.0.0/16"),
+                ("whitelist-source-range", "10.0.0.0/8"),
+            ],
+            [no, s, no, no],
+        ),
+        // Ours win, of who may have it; who may not is said nowhere else.
+        (
+            &[
+                ("portcullis.dev/inbound-cidrs", "192.0.2.0/24"),
+                ("whitelist-source-range", "10.0.0.0/8"),
+            ],
+            [no, no, s, no],
+        ),
+        (
+            &[
+                ("portcullis.dev/inbound-cidrs", "10.0.0.0/8"),
+                ("denylist-source-range", "10.1.0.0/16"),
+            ],
+            [no, s, no, no],
+        ),
+        (&[("whitelist-source-range", "10.0.0.0/8,office")], [closed; 4]),
+        (&[("denylist-source-range", "10.0.0.0/33")], [closed; 4]),
+    ];
+    for (annotations, want) in rows {
+        let served = world(annotations).one(&serving());
+        for (address, want) in addresses.iter().zip(want) {
+            assert_eq!(from(&served, address), *want, "{annotations:?} {address}");
+        }
+        assert_eq!(served.get("b.com/x"), "shop/t", "{annotations:?}");
+        let is_closed = want.contains(&closed);
+        let told: &[Code] = if is_closed {
+            &[Code::AnnotationInvalid]
+        } else {
+            &[]
+        };
+        assert_eq!(served.codes(), told, "{annotations:?}");
+    }
+}
+
+#[test]
+fn ranges_hold_for_default_backends_and_in_a_group_for_nobody_else() {
+    let ranges = nginx(&[
+        ("denylist-source-range", "10.1.0.0/16"),
+        ("whitelist-source-range", "10.0.0.0/8"),
+        ("alb.ingress.kubernetes.io/group.name", "g"),
+    ]);
+    let of_group = nginx(&[("alb.ingress.kubernetes.io/group.name", "g")]);
+    let b = json!({ "rules": [rule("b.com", json!([path("Prefix", "/", "t")]))] });
+    for settings in [ours(), serving()] {
+        let served = with_services(World::new(), &["shop/s", "shop/t"])
+            .ingress("shop/web", ranges.clone(), json!({ "defaultBackend": to("s") }))
+            .ingress("shop/neighbour", of_group.clone(), b.clone())
+            .one(&settings);
+        for (address, want) in [("10.1.0.1", "403"), ("10.2.0.1", "shop/s"), ("192.0.2.1", "403")] {
+            assert_eq!(from(&served, address), want, "{address}");
+        }
+        assert_eq!(served.get("b.com/x"), "shop/t");
+        assert!(served.balancer.options.admitted.is_empty());
+    }
+}
+
+#[test]
+fn a_canary_has_its_share_of_what_is_guarded() {
+    let spec = |service: &str| json!({ "rules": [rule("a.com", json!([path("Prefix", "/", service)]))] });
+    let served = with_services(World::new(), &["shop/s", "shop/next"])
+        .aged(
+            "shop/web",
+            2,
+            nginx(&[("whitelist-source-range", "10.0.0.0/8")]),
+            spec("s"),
+        )
+        .aged(
+            "shop/canary",
+            1,
+            nginx(&[("canary", "true"), ("canary-weight", "50")]),
+            spec("next"),
+        )
+        .one(&serving());
+    assert_eq!(from(&served, "10.0.0.1"), "shop/s + shop/next");
+    assert_eq!(from(&served, "192.0.2.1"), "403");
+    assert_eq!(served.codes(), []);
+}
+
+#[test]
+fn plain_http_is_redirected_as_ingress_nginx_does() {
+    let tls = json!([{ "hosts": ["a.com"], "secretName": "cert" }]);
+    let listening = r#"[{"HTTP":80},{"HTTPS":8443}]"#;
+    let alb = "alb.ingress.kubernetes.io/listen-ports";
+    type Row<'r> = (&'r [(&'r str, &'r str)], bool, &'r str);
+    let rows: &[Row<'_>] = &[
+        (&[], true, "shop/s"),
+        (&[("ssl-redirect", "true")], true, "https://a.com/x"),
+        (&[("ssl-redirect", "true")], false, "shop/s"),
+        (&[("ssl-redirect", "false")], true, "shop/s"),
+        (&[("ssl-redirect", "yes")], true, "503"),
+        (&[("force-ssl-redirect", "true")], true, "https://a.com/x"),
+        (&[("force-ssl-redirect", "true")], false, "503"),
+        (
+            &[("force-ssl-redirect", "true"), (alb, listening)],
+            false,
+            "https://a.com:8443/x",
+        ),
+        (
+            &[
+                ("ssl-redirect", "true"),
+                ("portcullis.dev/ssl-redirect", "8443"),
+                (alb, listening),
+            ],
+            true,
+            "https://a.com:8443/x",
+        ),
+    ];
+    for (annotations, with_tls, want) in rows {
+        let mut spec = json!({ "rules": [rule("a.com", json!([path("Prefix", "/", "s")]))] });
+        if *with_tls {
+            spec["tls"] = tls.clone();
+        }
+        let served = with_services(World::new(), &["shop/s"])
+            .ingress("shop/web", nginx(annotations), spec)
+            .one(&ours());
+        let request = Request::get(Port::HTTP, "a.com", "/x");
+        let got = match resolve(&served.balancer, &request).action() {
+            Some(Action::Redirect(redirect)) => redirect.location(&request, false),
+            _ => served.get("a.com/x"),
+        };
+        assert_eq!(got, *want, "{annotations:?} {with_tls}");
+    }
+}
