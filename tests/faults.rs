@@ -74,6 +74,10 @@ impl Provider for Faulty {
         self.inner.consult(desired, account).await
     }
 
+    fn absent_lists(&self, desired: &LoadBalancer, account: &Self::Account) -> BTreeSet<String> {
+        self.inner.absent_lists(desired, account)
+    }
+
     async fn look_closer(
         &self,
         desired: &LoadBalancer,

@@ -104,7 +104,13 @@ pub(super) fn plan(args: &PlanArgs) -> anyhow::Result<Ended> {
     let document = if args.observe {
         #[cfg(feature = "aws")]
         {
-            observe::plan(&read.balancers, &read.held, aws)?
+            loop {
+                match observe::plan(&read.balancers, &read.held, aws.clone())? {
+                    Ok(document) => break document,
+                    Err(absent) => settings.absent_lists.extend(absent),
+                }
+                read = self::read(&args.folder.manifests, &settings)?;
+            }
         }
         #[cfg(not(feature = "aws"))]
         return Ok(super::lacking::explain("plan --observe", "aws"));

@@ -36,7 +36,7 @@ use super::view::View;
 use crate::cluster::index::{NotSynced, Touched};
 use crate::cluster::watch::SharedIndex;
 use crate::crd::load_balancer::LoadBalancerResource;
-use crate::translate::{Settings, translate};
+use crate::translate::{Settings, Translation, translate};
 
 /// All that passes of one provider share.
 #[derive(Debug)]
@@ -105,7 +105,7 @@ pub async fn pass<P: Provider>(
     site.secrets.read(&site.index, id, &site.settings).await?;
     let record = site.records.get(id);
     let view = View::of(&site.index, id, record.as_deref())?;
-    let translation = translate(&view.snapshot, &site.settings);
+    let translation = translated(site, &view).await;
     let mut outcome = Outcome::begin(&view, translation.balancer.as_ref(), translation.problems);
     let record = record.as_deref();
     outcome.recorded = told_codes(record, &outcome);
@@ -139,6 +139,28 @@ pub async fn pass<P: Provider>(
         }
     }
     Ok(outcome)
+}
+
+/// What should exist; worked out once more where a prefix list that it names turns out not to be there. That nobody could
+/// look is told by whoever asks next.
+async fn translated<P: Provider>(site: &Site<P>, view: &View) -> Translation {
+    let mut translation = translate(&view.snapshot, &site.settings);
+    let mut settings = None;
+    while let Some(desired) = &translation.balancer
+        && !desired.options.admitted_lists.is_empty()
+        && let Ok(account) = site.accounts.current(&site.provider, now()).await
+        && Box::pin(site.provider.consult(desired, &account)).await.is_ok()
+    {
+        let absent = site.provider.absent_lists(desired, &account);
+        if absent.is_empty() {
+            break;
+        }
+        // Members of whom nothing counted so far may name others.
+        let without = settings.get_or_insert_with(|| site.settings.clone());
+        without.absent_lists.extend(absent);
+        translation = translate(&view.snapshot, without);
+    }
+    translation
 }
 
 /// Makes every round of one load balancer. Answers the calls that were refused, which the outcome tells.

@@ -270,7 +270,7 @@ fn read_one<'a>(
         problems.push(annotations.invalid(written, "it names no security group"));
         refusal = Some("security-groups");
     }
-    let mut ranges = ranges(&annotations, semantics, problems);
+    let mut ranges = ranges(&annotations, semantics, &settings.absent_lists, problems);
     if let (Merge::OneLoadBalancer, Some(written)) =
         (settings.merge, annotations.get("security-group-prefix-lists"))
         && !value::list(written.value).is_empty()
@@ -388,6 +388,7 @@ fn listen_ports(text: &str) -> Result<BTreeMap<Port, Wire>, String> {
 fn ranges(
     annotations: &Annotations<'_>,
     semantics: Semantics,
+    absent: &BTreeSet<String>,
     problems: &mut Vec<Problem>,
 ) -> Option<Ranges> {
     let mut nets = annotations.get("inbound-cidrs");
@@ -414,23 +415,28 @@ fn ranges(
         sources: Sources::default(),
         broken: false,
     };
-    let mut told = |written: Written<'_>, why: String| {
-        problems.push(annotations.invalid(written, why));
+    let mut told = |problem: Problem| {
+        problems.push(problem);
         ranges.broken = true;
     };
     if let Some(written) = nets {
         for item in value::list(written.value) {
             match value::range(item) {
                 Ok(net) => _ = ranges.sources.nets.insert(net),
-                Err(why) => told(written, why),
+                Err(why) => told(annotations.invalid(written, why)),
             }
         }
     }
     if let Some(written) = lists {
         for item in value::list(written.value) {
             match value::prefix_list(item) {
+                Ok(list) if absent.contains(&list) => {
+                    let message = format!("the provider has no prefix list {list}: nobody is let in by it");
+                    let at = annotations.origin(written);
+                    told(Problem::new(Code::ResourceNotFound, at, message));
+                }
                 Ok(list) => _ = ranges.sources.lists.insert(list),
-                Err(why) => told(written, why),
+                Err(why) => told(annotations.invalid(written, why)),
             }
         }
     }

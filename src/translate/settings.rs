@@ -1,5 +1,6 @@
 //! How a controller was started in, what translation assumes where objects say nothing out.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -103,6 +104,8 @@ pub struct Settings {
     pub scheme: Scheme,
     pub targets: Targets,
     pub addresses: AddressPolicy,
+    /// Prefix lists that the provider was found to lack when an Ingress asked for them.
+    pub absent_lists: BTreeSet<String>,
 }
 
 impl Settings {
@@ -122,6 +125,7 @@ impl Settings {
             scheme: Scheme::Internal,
             targets: Targets::Default(kind),
             addresses: AddressPolicy::Pods,
+            absent_lists: BTreeSet::new(),
         }
     }
 

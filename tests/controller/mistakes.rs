@@ -199,3 +199,52 @@ async fn of_three_mistakes_each_is_told_and_all_else_is_served() {
     assert_eq!(with(&world, World::everything).await, nothing);
     running.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_member_names_and_aws_lacks_closes_it_alone() {
+    let world = Arc::new(World::start().await);
+    let nothing = with(&world, World::everything).await;
+    let running = world.control(world.aws().await).await;
+    let closed = |world: &World| {
+        (
+            action(world, "bad.example.com", "/*").as_deref() == Some("fixed-response"),
+            action(world, "good.example.com", "/*").as_deref() == Some("forward"),
+        )
+    };
+    for (name, value, code) in [
+        (
+            "security-group-prefix-lists",
+            "pl-0123456789abcdef0",
+            "ResourceNotFound",
+        ),
+        ("security-groups", "sg-0123456789abcdef0", "OptionUnsupported"),
+        ("security-groups", "office", "OptionUnsupported"),
+    ] {
+        with(&world, move |world| {
+            let annotation = json!({format!("alb.ingress.kubernetes.io/{name}"): value});
+            let bad = grouped("bad", "bad.example.com", &[("/", "web")], &annotation);
+            world.post(INGRESSES, &bad);
+            let good = grouped("good", "good.example.com", &[("/", "web")], &json!({}));
+            world.post(INGRESSES, &good);
+        })
+        .await;
+        until(&world, value, move |world| {
+            let settled = world.settled("shared") && world.hostname("good").is_some();
+            (settled && closed(world) == (true, true)).then_some(())
+        })
+        .await;
+        let told = until(&world, "it is told", |world| {
+            warnings(world, "bad").filter(|told| !told.is_empty())
+        })
+        .await;
+        assert!(
+            told.iter()
+                .any(|(reason, note)| reason == code && note.contains(value)),
+            "{told:?}"
+        );
+        assert_eq!(with(&world, |world| shown_error(world, "good")).await, None);
+        remove_all(&world, &["bad", "good"]).await;
+        assert_eq!(with(&world, World::everything).await, nothing, "{value}");
+    }
+    running.stop().await;
+}

@@ -28,6 +28,7 @@ from moto.acm.models import AWSCertificateManagerBackend, CertBundle
 from moto.core.responses import ActionResult
 from moto.ec2.exceptions import DependencyViolationError, EC2ClientError
 from moto.ec2.models import EC2Backend
+from moto.ec2.responses import EC2Response
 from moto.elbv2.exceptions import ELBClientError
 from moto.elbv2.models import (
     ELBv2Backend,
@@ -1414,6 +1415,14 @@ def security_groups_in_use_stay(moto, self, name=None, group_id=None):
     if group_id and users:
         raise DependencyViolationError(f"resource {group_id} has a dependent object")
     return moto(self, name, group_id)
+
+
+def describe_security_group_vpc_associations(self):
+    """Not in moto (EC2 API, DescribeSecurityGroupVpcAssociations): no group of another VPC is associated with one."""
+    return ActionResult({"SecurityGroupVpcAssociations": []})
+
+
+EC2Response.describe_security_group_vpc_associations = describe_security_group_vpc_associations
 
 
 # --- WAF and Shield -----------------------------------------------------------------------------

@@ -845,6 +845,10 @@ class Corrected(unittest.TestCase):
             else:
                 self.ec2.authorize_security_group_ingress(**given)
 
+    def test_no_security_group_is_associated_with_another_vpc(self):
+        listed = self.ec2.describe_security_group_vpc_associations()
+        self.assertEqual(listed["SecurityGroupVpcAssociations"], [])
+
     def test_certificates_are_listed_with_their_names(self):
         listed = self.acm.list_certificates(CertificateStatuses=["ISSUED"])["CertificateSummaryList"]
         names = {each["DomainName"]: each["SubjectAlternativeNameSummaries"] for each in listed}

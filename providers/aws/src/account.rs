@@ -202,6 +202,11 @@ pub struct LateFacts {
     pub web_acls: Late<BTreeMap<WebAclArn, String>>,
     /// Whether the subscription to AWS Shield Advanced is active.
     pub shield: Late<bool>,
+    /// Ids of the Region's prefix lists, AWS's own and those that others share.
+    pub prefix_lists: Late<BTreeSet<String>>,
+    /// Security groups that load balancers of the VPC may have, of it or associated with it, as they are when one is named
+    /// that the listing lacks.
+    pub usable_groups: Late<BTreeSet<SecurityGroupId>>,
 }
 
 impl LateFacts {
@@ -211,6 +216,8 @@ impl LateFacts {
             trust_stores: OnceLock::from(Ok(Fact::Symbolic)),
             web_acls: OnceLock::from(Ok(Fact::Symbolic)),
             shield: OnceLock::from(Ok(Fact::Symbolic)),
+            prefix_lists: OnceLock::from(Ok(Fact::Symbolic)),
+            usable_groups: OnceLock::from(Ok(Fact::Symbolic)),
         }
     }
 }

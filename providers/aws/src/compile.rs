@@ -27,13 +27,13 @@ use portcullis_model::{
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::account::Account;
+use crate::account::{Account, Fact};
 use crate::limits;
 use crate::names;
 pub(crate) use crate::names::Role;
 use crate::observed::{LoadBalancerState, Looked, Observed, Owned, Owner, TargetGroupState};
 use crate::resource::{
-    CertificateArn, Kind, ListenerSpec, LoadBalancerSpec, Pairs, Ref, RuleSpec, SecurityGroupSpec,
+    CertificateArn, Kind, ListenerSpec, LoadBalancerSpec, Pairs, Ref, RuleSpec, SecurityGroupSpec, Source,
     TargetDescription, TargetGroupArn, TargetGroupSpec, kind,
 };
 use crate::settings::Settings;
@@ -341,6 +341,48 @@ fn aliases_of(
         .keys()
         .map(|id| (id.clone(), context.sharing.aliases(id).to_vec()))
         .collect()
+}
+
+/// Prefix lists that are named and were looked for in vain. One that a security group of ours lets in already is there,
+/// though its owner may not show it any more.
+pub fn absent_lists(settings: &Settings, balancer: &LoadBalancer, account: &Account) -> BTreeSet<String> {
+    let Some(Ok(Fact::Read(known))) = account.late.prefix_lists.get() else {
+        return BTreeSet::new();
+    };
+    let owner = Owner::load_balancer(&settings.cluster, &balancer.id);
+    let groups = account.listing.security_groups.iter();
+    let own = groups.filter(|state| Owned::read(&owner, &state.spec.tags, ()).is_some());
+    let sources = own.flat_map(|state| state.spec.permissions.iter().map(|permission| &permission.source));
+    let let_in: BTreeSet<&str> = sources
+        .filter_map(|source| match source {
+            Source::PrefixList(list) => Some(list.as_str()),
+            Source::Range(_) | Source::Group(_) => None,
+        })
+        .collect();
+    let named = balancer.options.admitted_lists.values().flatten();
+    // What is no id of a list is told where it is compiled.
+    let absent = named.filter(|list| {
+        limits::is_prefix_list_id(list) && !known.contains(*list) && !let_in.contains(list.as_str())
+    });
+    absent.cloned().collect()
+}
+
+/// Whether it is to stand behind security groups that were asked for.
+pub(crate) fn stands_behind_given(
+    settings: &Settings,
+    balancer: &LoadBalancer,
+    account: &Account,
+    observed: &Observed,
+) -> bool {
+    let context = Context {
+        settings,
+        balancer,
+        account,
+        observed,
+        sharing: Sharing::of(balancer),
+        role: None,
+    };
+    !load_balancer::asked_groups(&context).is_empty()
 }
 
 /// What this cluster registers where others register, too.

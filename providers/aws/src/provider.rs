@@ -160,6 +160,10 @@ impl Provider for Aws {
         observe::consult(&self.client, &self.settings, desired, account).await
     }
 
+    fn absent_lists(&self, desired: &LoadBalancer, account: &Account) -> BTreeSet<String> {
+        crate::compile::absent_lists(&self.settings, desired, account)
+    }
+
     async fn look_closer(
         &self,
         desired: &LoadBalancer,

@@ -16,6 +16,7 @@ pub use round::plan_shared;
 pub use shown::resources;
 
 use crate::account::Account;
+use crate::compile::stands_behind_given;
 use crate::names;
 use crate::observed::{Observed, Owned, Owner, Shared};
 use crate::resource::{Permission, SecurityGroupId};
@@ -93,7 +94,17 @@ pub fn demand(
     account: &Account,
 ) -> Demand {
     let options = &balancer.options;
-    let given = !options.security_groups.is_empty() && !options.open_nodes;
+    let listed;
+    let observed = match observed {
+        Some(observed) => observed,
+        None => {
+            listed = self::listed(settings, &balancer.id, account);
+            &listed
+        }
+    };
+    let given = !options.open_nodes
+        && !options.security_groups.is_empty()
+        && stands_behind_given(settings, balancer, account, observed);
     let mut out = Demand {
         semantics: balancer.semantics,
         through: match &settings.backend_group {
@@ -107,10 +118,7 @@ pub fn demand(
         unresolved: BTreeSet::new(),
         problems: Vec::new(),
     };
-    match observed {
-        Some(observed) => stands(observed, &mut out),
-        None => listed(settings, &balancer.id, account, &mut out),
-    }
+    stands(observed, &mut out);
     endpoints::open(settings, balancer, account, &mut out);
     if given {
         out.problems.clear(); // who gives the groups opens the nodes
@@ -154,18 +162,17 @@ fn stands(observed: &Observed, out: &mut Demand) {
         .collect();
 }
 
-fn listed(settings: &Settings, id: &LoadBalancerId, account: &Account, out: &mut Demand) {
+/// What the account's listing shows of it.
+fn listed(settings: &Settings, id: &LoadBalancerId, account: &Account) -> Observed {
     let owner = Owner::load_balancer(&settings.cluster, id);
+    let mut out = Observed::nothing(owner);
     let groups = account.listing.security_groups.iter();
-    let owned = groups.filter_map(|state| Owned::read(&owner, &state.spec.tags, state));
-    let mut own = owned.filter(|owned| owned.resource() == names::MANAGED_SECURITY_GROUP);
-    out.own_group = own.next().map(|owned| owned.get().id.clone());
+    let groups = groups.filter_map(|state| Owned::read(&out.owner, &state.spec.tags, state.clone()));
+    out.security_groups = groups.collect();
     let balancers = account.listing.load_balancers.iter();
-    let owned = balancers.filter_map(|state| Owned::read(&owner, &state.spec.tags, &state.spec));
-    let behind = owned.filter(|owned| owned.resource() != names::FRONT);
-    out.standing = behind
-        .flat_map(|owned| owned.get().security_groups.clone())
-        .collect();
+    let balancers = balancers.filter_map(|state| Owned::read(&out.owner, &state.spec.tags, state.clone()));
+    out.load_balancers = balancers.collect();
+    out
 }
 
 /// A symbolic id names its logical one: `${SecurityGroup/nodes}` is `nodes`.

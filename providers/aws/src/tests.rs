@@ -1,5 +1,6 @@
 //! Load balancers by hand and accounts as recorded in, what is compiled and planned for them checked.
 
+mod admitted;
 mod auth;
 mod build;
 mod compiled;

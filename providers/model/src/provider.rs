@@ -201,6 +201,10 @@ pub trait Provider: Send + Sync + 'static {
         account: &Self::Account,
     ) -> impl Future<Output = Result<(), ProviderError>> + Send;
 
+    /// Pure: prefix lists that this load balancer names and that the provider was found to lack. What names one is
+    /// translated as if it were not readable, so that nobody else's port is closed for it.
+    fn absent_lists(&self, desired: &LoadBalancer, account: &Self::Account) -> BTreeSet<String>;
+
     /// Reads of what exists what only this load balancer's settings ask for; no call where all of that is known.
     /// Comes before each plan for what is observed. What cannot be read is told by `plan`, and left as it is.
     fn look_closer(

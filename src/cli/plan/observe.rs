@@ -10,12 +10,13 @@ use portcullis_model::{LoadBalancer, LoadBalancerId, Provider as _};
 use crate::cli::serve;
 
 /// Reads the account and plans; changes nothing. The folder counts as the whole cluster: what has the cluster's tags and
-/// is of no load balancer here would be deleted; but not what is `held`, for Ingresses that are refused.
+/// is of no load balancer here would be deleted; but not what is `held`, for Ingresses that are refused. Where the account
+/// lacks prefix lists that are named, these instead: the folder is to be translated without them.
 pub(super) fn plan(
     balancers: &[LoadBalancer],
     held: &BTreeSet<LoadBalancerId>,
     settings: Settings,
-) -> anyhow::Result<Document> {
+) -> anyhow::Result<Result<Document, BTreeSet<String>>> {
     serve::runtime()?.block_on(async {
         let aws = Aws::connect(settings).await?;
         let account = aws.account().await.context("failed to read the account")?;
@@ -42,17 +43,24 @@ pub(super) fn plan(
         aws.complete(balancers, &account, &mut observed)
             .await
             .context("failed to read what exists")?;
+        let absent: BTreeSet<String> = balancers
+            .iter()
+            .flat_map(|balancer| aws.absent_lists(balancer, &account))
+            .collect();
+        if !absent.is_empty() {
+            return Ok(Err(absent));
+        }
         let shared = aws
             .observe_shared(&account)
             .await
             .context("failed to read what load balancers share")?;
-        Ok(portcullis_aws::plan_observed(
+        Ok(Ok(portcullis_aws::plan_observed(
             &desired,
             aws.settings(),
             &account,
             &observed,
             &shared,
             narrowing,
-        ))
+        )))
     })
 }

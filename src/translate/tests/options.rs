@@ -110,15 +110,31 @@ fn a_member_with_other_prefix_lists_lets_in_nobody_whom_it_keeps_out() {
         fn given(lists: Option<&str>) -> Vec<(&'static str, &str)> {
             lists.map(|lists| (LISTS, lists)).into_iter().collect()
         }
-        for settings in [ours(), theirs()] {
+        // One that the provider lacks is no better than one that cannot be read.
+        let absent = |list: Option<&str>| list.map(|list| list.replace("office", "pl-9"));
+        let (a9, b9) = (absent(a), absent(b));
+        for (a, b, mut settings) in [
+            (a, b, ours()),
+            (a, b, theirs()),
+            (a9.as_deref(), b9.as_deref(), ours()),
+            (a9.as_deref(), b9.as_deref(), theirs()),
+        ] {
+            settings.absent_lists = ["pl-9".to_owned()].into();
             let served = two_under(&settings, &given(a), &given(b));
             let got = ["a.com/", "b.com/"].map(|url| served.get(url));
             assert_eq!(got, want, "{a:?} {b:?}");
             let sound: Vec<&str> = [a, b]
                 .into_iter()
                 .flatten()
-                .filter(|l| !l.contains("office"))
+                .filter(|l| !l.contains("office") && !l.contains("pl-9"))
                 .collect();
+            for (name, _) in [("a", a), ("b", b)]
+                .into_iter()
+                .filter(|(_, l)| l.is_some_and(|l| l.contains("pl-9")))
+            {
+                let at = at(LISTS).replace("web", name);
+                served.told(Code::ResourceNotFound, &at);
+            }
             let lists = served.balancer.options.admitted_lists.get(&Port::HTTP);
             let lists = lists.map(|lists| lists.iter().cloned().collect::<Vec<_>>().join(","));
             assert_eq!(lists.as_deref(), sound.first().copied(), "{a:?} {b:?}");

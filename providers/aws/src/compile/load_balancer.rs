@@ -11,6 +11,7 @@ use super::{Context, Role, with_tags};
 use crate::account::Fact;
 use crate::limits;
 use crate::names;
+use crate::observed::LoadBalancerState;
 use crate::resource::{
     IpAddressType, IpamPools, LoadBalancerScheme, LoadBalancerSpec, Pairs, Permission, Ref, SecurityGroupId,
     SecurityGroupSpec, Source, SubnetId, kind,
@@ -34,9 +35,40 @@ pub(super) fn close_unmet(context: &Context<'_>, unprotected: &mut Unprotected) 
     if options.subnet_tags.is_empty() && !options.subnets.is_empty() && no_subnets() {
         unprotected.close_new(relying("subnets"));
     }
-    let mut groups = options.security_groups.iter();
-    if groups.any(|given| find_group(context, given).is_err()) {
+    let behind = |state: &LoadBalancerState| {
+        let mut asked = options.security_groups.iter();
+        asked.all(|given| {
+            find_group(context, given).is_ok_and(|group| state.spec.security_groups.contains(&group))
+        })
+    };
+    // What it does not stand behind yet it may be refused.
+    if missing_groups(context).is_some() || context.existing().is_some_and(|state| !behind(state)) {
         unprotected.close_new(relying("security-groups"));
+    }
+}
+
+/// Why a security group that is asked for cannot be had.
+fn missing_groups(context: &Context<'_>) -> Option<String> {
+    let mut groups = context.balancer.options.security_groups.iter();
+    groups.find_map(|given| find_group(context, given).err())
+}
+
+/// The security groups asked for; none where they are not there and members who did not ask for them have a load balancer
+/// all the same, behind one of its own: what asked for them is closed.
+pub(super) fn asked_groups<'a>(context: &Context<'a>) -> &'a [String] {
+    let asked = context.balancer.options.security_groups.as_slice();
+    let without = match context.existing() {
+        None => others_go_without(context.balancer, "security-groups"),
+        Some(state) => {
+            let own = context.observed.security_groups.iter();
+            let mut own = own.filter(|owned| owned.resource() == names::MANAGED_SECURITY_GROUP);
+            own.any(|owned| state.spec.security_groups.contains(&owned.get().id))
+        }
+    };
+    if without && missing_groups(context).is_some() {
+        &[]
+    } else {
+        asked
     }
 }
 
@@ -199,6 +231,13 @@ pub(super) fn compile(
         }
     };
 
+    if let Some(message) = missing_groups(context).filter(|_| asked_groups(context).is_empty()) {
+        let message = format!(
+            "{message}; meanwhile it stands behind a group of its own, and what asks for another and is not served \
+             yet answers 503"
+        );
+        refuse("security-groups", Code::OptionUnsupported, message);
+    }
     let security_groups = match groups(context) {
         Ok(groups) => groups,
         Err(message) => {
@@ -282,12 +321,13 @@ fn groups(context: &Context<'_>) -> Result<Vec<Ref<kind::SecurityGroup>>, String
         BackendGroup::Given(id) => Some(Ref::Known(id.clone())),
         BackendGroup::Off => None,
     };
-    if options.security_groups.is_empty() {
+    let asked = asked_groups(context);
+    if asked.is_empty() {
         let managed = Ref::logical(names::MANAGED_SECURITY_GROUP);
         return Ok([managed].into_iter().chain(backend).collect());
     }
     let mut out = Vec::new();
-    for given in &options.security_groups {
+    for given in asked {
         out.push(Ref::Known(find_group(context, given)?));
     }
     if options.open_nodes {
@@ -303,9 +343,29 @@ fn groups(context: &Context<'_>) -> Result<Vec<Ref<kind::SecurityGroup>>, String
     Ok(out)
 }
 
+/// Whether a load balancer of the VPC may have this security group, as far as is known.
+fn may_be_had(context: &Context<'_>, id: &SecurityGroupId) -> bool {
+    let mut listed = context.account.listing.security_groups.iter();
+    let has_it = |state: &LoadBalancerState| state.spec.security_groups.contains(id);
+    match context.account.late.usable_groups.get() {
+        Some(Ok(Fact::Read(usable))) => {
+            usable.contains(id)
+                || listed.any(|state| state.id == *id)
+                || context.existing().is_some_and(has_it)
+        }
+        Some(Ok(Fact::Symbolic) | Err(_)) | None => true,
+    }
+}
+
 pub(super) fn find_group(context: &Context<'_>, given: &str) -> Result<SecurityGroupId, String> {
     if given.starts_with("sg-") {
-        return Ok(SecurityGroupId::new(given));
+        let id = SecurityGroupId::new(given);
+        return match may_be_had(context, &id) {
+            true => Ok(id),
+            false => Err(format!(
+                "no security group {given} is of the VPC, or associated with it"
+            )),
+        };
     }
     // Offline nothing was looked at, so nothing can be said to be missing.
     if matches!(context.account.subnets, Fact::Symbolic) {
@@ -331,7 +391,7 @@ pub(super) fn managed_group(
     problems: &mut Vec<Problem>,
 ) -> Option<SecurityGroupSpec> {
     let options = &context.balancer.options;
-    if !options.security_groups.is_empty() {
+    if !asked_groups(context).is_empty() {
         return None;
     }
     let dualstack = address_type(context.balancer) != IpAddressType::Ipv4;

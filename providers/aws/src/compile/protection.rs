@@ -8,14 +8,15 @@ use portcullis_model::{
 };
 
 use super::Context;
+use super::actions::DesiredAction;
 use crate::account::{Fact, Late};
 use crate::change::Call;
 use crate::limits;
 use crate::observed::{LoadBalancerState, Looked};
 use crate::overlap::{Relation, relation};
 use crate::resource::{
-    MutualAuthentication, MutualAuthenticationMode, RuleAction, RuleCondition, TargetGroupArn, TrustStoreArn,
-    WebAclArn,
+    MutualAuthentication, MutualAuthenticationMode, Ref, RuleAction, RuleCondition, RuleSpec, TargetGroupArn,
+    TrustStoreArn, WebAclArn,
 };
 use crate::settings::Switch;
 
@@ -42,27 +43,27 @@ impl Unprotected {
         }
     }
 
-    /// Whether what comes from there is kept from being served at this port: a rule with these conditions, else what
-    /// answers where no rule does.
+    /// Whether what comes from there is kept from being served at this port: a rule with these conditions and this action,
+    /// else what answers where no rule does.
     pub(super) fn closes(
         &self,
         context: &Context<'_>,
         port: u16,
         origin: &Origin,
-        conditions: Option<&[RuleCondition]>,
+        rule: Option<(&[RuleCondition], &DesiredAction)>,
     ) -> bool {
         let at = self.at.get(&port);
         let at = at.and_then(|at| at.get(&origin.object));
         let mut all = self.everywhere.get(&origin.object).into_iter().chain(at);
         all.any(|closes| match closes {
             Closes::All => true,
-            Closes::New => !serves(context, port, conditions),
+            Closes::New => !serves(context, port, rule),
         })
     }
 }
 
 /// Whether this is served as things are. That it was closed before does not open it.
-fn serves(context: &Context<'_>, port: u16, conditions: Option<&[RuleCondition]>) -> bool {
+fn serves(context: &Context<'_>, port: u16, rule: Option<(&[RuleCondition], &DesiredAction)>) -> bool {
     let Some(listener) = context.existing().and_then(|state| state.listeners.get(&port)) else {
         return false;
     };
@@ -72,18 +73,33 @@ fn serves(context: &Context<'_>, port: u16, conditions: Option<&[RuleCondition]>
             |action| matches!(action, RuleAction::FixedResponse { config } if config.status_code == "503"),
         )
     };
-    let Some(conditions) = conditions else {
+    let Some((conditions, action)) = rule else {
         return open(&listener.spec.default_actions);
     };
-    // Rules are merged under our own semantics alone.
+    // Rules are merged under our own semantics alone, and only with those that do the same: a wider one of a neighbour's
+    // does not serve this.
     let merged = context.balancer.semantics == Semantics::Kubernetes;
-    let takes = |had: &[RuleCondition]| match relation(had, conditions) {
+    let takes = |had: &RuleSpec<TargetGroupArn>| match relation(&had.conditions, conditions) {
         Some(Relation::Same) => true,
-        Some(Relation::Wider) => merged,
+        Some(Relation::Wider) => merged && leads_where(context, &had.actions, action),
         Some(Relation::Narrower) | None => false,
     };
-    let mut rules = listener.rules.iter();
-    rules.any(|rule| takes(&rule.spec.conditions) && open(&rule.spec.actions))
+    // The first that takes it answers.
+    let first = listener.rules.iter().find(|rule| takes(&rule.spec));
+    first.is_some_and(|rule| open(&rule.spec.actions))
+}
+
+/// Whether actions as they stand forward to each target group that this one is to forward to.
+fn leads_where(context: &Context<'_>, had: &[RuleAction<TargetGroupArn>], wanted: &DesiredAction) -> bool {
+    let uses = |arn: &TargetGroupArn| {
+        let mut used = had.iter().flat_map(RuleAction::target_groups);
+        used.any(|group| group == arn)
+    };
+    let mut groups = wanted.target_groups();
+    groups.all(|group| match group {
+        Ref::Known(arn) => uses(arn),
+        Ref::Logical(id) => context.existing_target_groups(id).any(|state| uses(&state.arn)),
+    })
 }
 
 /// The web ACL that is to be before a load balancer.

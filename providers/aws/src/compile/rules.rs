@@ -63,7 +63,8 @@ pub(super) fn compile<'a>(
         }
     }
     for draft in &mut drafts {
-        if unprotected.closes(context, draft.port, &draft.rule.origin, Some(&draft.conditions)) {
+        let rule = Some((draft.conditions.as_slice(), &draft.action));
+        if unprotected.closes(context, draft.port, &draft.rule.origin, rule) {
             draft.step = None;
             draft.action = actions::unavailable(Code::ResourceNotFound.as_str());
             draft.transforms.clear();

@@ -1,17 +1,19 @@
 //! What a load balancer is to be in, what it names in the account and nobody named before it out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 
 use aws_sdk_shield::types::SubscriptionState;
 use aws_sdk_wafv2::types::Scope;
+use futures::try_join;
 use portcullis_model::{
     ClientCertificates, Code, FirewallChoice, LoadBalancer, Protocol, ProviderError, TrustStore,
 };
 
+use super::account::in_vpc;
 use crate::account::{Account, Fact, Late};
 use crate::client::Client;
-use crate::resource::{TrustStoreArn, WebAclArn};
+use crate::resource::{SecurityGroupId, TrustStoreArn, WebAclArn};
 use crate::settings::{Settings, Switch};
 
 /// Web ACLs of one page. Source: WAFV2 API, ListWebACLs.Limit.
@@ -35,7 +37,20 @@ pub(crate) async fn consult(
     if desired.options.attack_protection == Some(true) && settings.shield == Switch::On {
         fill(&late.shield, subscribed(client)).await?;
     }
+    if !desired.options.admitted_lists.is_empty() {
+        fill(&late.prefix_lists, prefix_lists(client)).await?;
+    }
+    let unlisted = |given: &String| !is_listed(account, given);
+    if desired.options.security_groups.iter().any(unlisted) {
+        fill(&late.usable_groups, usable_groups(client, account)).await?;
+    }
     Ok(())
+}
+
+/// Whether a security group given by id is of the VPC; names are looked for there alone.
+fn is_listed(account: &Account, given: &str) -> bool {
+    let mut groups = account.listing.security_groups.iter();
+    !given.starts_with("sg-") || groups.any(|state| state.id.as_str() == given)
 }
 
 fn names_a_trust_store(desired: &LoadBalancer) -> bool {
@@ -111,4 +126,45 @@ async fn subscribed(client: &Client) -> Result<bool, ProviderError> {
         .read("shield:GetSubscriptionState", || request.clone().send())
         .await?;
     Ok(answer.subscription_state == SubscriptionState::Active)
+}
+
+async fn prefix_lists(client: &Client) -> Result<BTreeSet<String>, ProviderError> {
+    let all = client
+        .pages(
+            "ec2:DescribeManagedPrefixLists",
+            |token| {
+                let request = client.ec2.describe_managed_prefix_lists();
+                request.set_next_token(token).send()
+            },
+            |page| (page.prefix_lists, page.next_token),
+        )
+        .await?;
+    Ok(all.into_iter().filter_map(|sdk| sdk.prefix_list_id).collect())
+}
+
+async fn usable_groups(
+    client: &Client,
+    account: &Account,
+) -> Result<BTreeSet<SecurityGroupId>, ProviderError> {
+    let own = client.pages(
+        "ec2:DescribeSecurityGroups",
+        |token| {
+            let request = client.ec2.describe_security_groups();
+            request.filters(in_vpc(&account.vpc)).set_next_token(token).send()
+        },
+        |page| (page.security_groups, page.next_token),
+    );
+    let associated = client.pages(
+        "ec2:DescribeSecurityGroupVpcAssociations",
+        |token| {
+            let request = client.ec2.describe_security_group_vpc_associations();
+            request.filters(in_vpc(&account.vpc)).set_next_token(token).send()
+        },
+        |page| (page.security_group_vpc_associations, page.next_token),
+    );
+    let (own, associated) = try_join!(own, associated)?;
+    let own = own.into_iter().filter_map(|sdk| sdk.group_id);
+    // One that is about to be associated, or not any more, is for AWS to judge.
+    let associated = associated.into_iter().filter_map(|sdk| sdk.group_id);
+    Ok(own.chain(associated).map(SecurityGroupId::new).collect())
 }

@@ -30,10 +30,10 @@ use self::held::Held;
 use super::listeners::{self, NewDefault};
 use super::{Round, change, field};
 use crate::change::{Call, Change};
-use crate::compile::{DesiredRule, unavailable};
+use crate::compile::{DesiredListener, DesiredRule, unavailable};
 use crate::observed::{ListenerState, RuleState};
 use crate::overlap::{Relation, may_overlap, relation};
-use crate::resource::{Applied, Ref, RuleCondition, RuleSpec, TargetGroupArn, agree, kind};
+use crate::resource::{Applied, Ref, RuleAction, RuleCondition, RuleSpec, TargetGroupArn, agree, kind};
 
 /// The highest priority. Source: ELBv2 API, RulePriority.
 const LAST_PRIORITY: u32 = 50_000;
@@ -75,6 +75,41 @@ pub(super) fn arrange(round: &Round<'_>, changes: &mut Vec<Change>, waiting: &mu
         }
         changes.extend(one_listener(round, *port, listener, &held, default, &mut room));
     }
+}
+
+/// Whether a rule that is to keep somebody out does not stand yet, at this port or, where it is none that is listened on,
+/// at any: until then nobody else is let in.
+pub(super) fn awaits_guards(round: &Round<'_>, port: u16) -> bool {
+    let Some(state) = round.observed.load_balancer() else {
+        return false;
+    };
+    let of_port = |own: &u16| *own == port || !state.listeners.contains_key(&port);
+    let mut listeners = state.listeners.iter().filter(|(own, _)| of_port(own));
+    listeners.any(|(own, listener)| {
+        let desired = round.desired.listeners.get(own);
+        desired
+            .is_some_and(|desired| desired.rules.iter().any(keeps_out) && !stands(round, desired, listener))
+    })
+}
+
+/// Whether it asks where clients are, or turns them away.
+fn keeps_out(rule: &DesiredRule) -> bool {
+    let mut conditions = rule.spec.conditions.iter();
+    let mut actions = rule.spec.actions.iter();
+    conditions.any(|condition| matches!(condition, RuleCondition::SourceIp { .. }))
+        || actions.any(
+            |action| matches!(action, RuleAction::FixedResponse { config } if config.status_code == "403"),
+        )
+}
+
+/// Whether a listener has the desired rules in their order and no others.
+fn stands(round: &Round<'_>, desired: &DesiredListener, listener: &ListenerState) -> bool {
+    let find = |reference: &Ref<kind::TargetGroup>| round.target_group(reference);
+    let is = |(rule, had): (&DesiredRule, &RuleState)| {
+        let wanted = Wanted::resolve(round, rule, &find).or_else(|| Wanted::closed(round, rule));
+        wanted.is_some_and(|wanted| wanted.is(had))
+    };
+    desired.rules.len() == listener.rules.len() && desired.rules.iter().zip(&listener.rules).all(is)
 }
 
 /// A desired rule with known target groups.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use portcullis_model::{Code, Refusals};
 
 use super::refused::One;
-use super::{Round, change};
+use super::{Round, change, rules};
 use crate::change::{Call, Change};
 use crate::names;
 use crate::resource::{Permission, SecurityGroupId, Source, kind};
@@ -55,7 +55,8 @@ pub(super) fn create(round: &Round<'_>, changes: &mut Vec<Change>) {
         ));
         return;
     };
-    let missing = without(&desired.permissions, &state.spec.permissions);
+    let mut missing = without(&desired.permissions, &state.spec.permissions);
+    missing.retain(|permission| !awaits_guards(round, permission));
     for permissions in parts(&round.observed.refused, &state.id, missing) {
         let call = Call::AuthorizeSecurityGroupIngress {
             group: state.id.clone(),
@@ -67,6 +68,13 @@ pub(super) fn create(round: &Round<'_>, changes: &mut Vec<Change>) {
             "clients are admitted to the ports listened on",
         ));
     }
+}
+
+/// Whether rules would let in whom this permission lets in, and are not to.
+fn awaits_guards(round: &Round<'_>, permission: &Permission) -> bool {
+    permission
+        .ports
+        .is_some_and(|(port, _)| rules::awaits_guards(round, port))
 }
 
 /// What is let in by one call each: EC2 takes all permissions of a call or none. Where it refused one for the sake of
@@ -134,7 +142,10 @@ pub(super) fn revoke(round: &Round<'_>, changes: &mut Vec<Change>) {
     let kept = round.desired.security_group.as_ref().zip(round.managed_group());
     if let Some((desired, state)) = kept {
         let mut permissions = without(&state.spec.permissions, &desired.permissions);
-        let waiting = waiting_ports(&round.observed.refused, &state.id, &state.spec.permissions);
+        let had = &state.spec.permissions;
+        let mut waiting = waiting_ports(&round.observed.refused, &state.id, had);
+        let missing = without(&desired.permissions, had).into_iter();
+        waiting.extend(missing.filter(|it| awaits_guards(round, it)).map(|it| it.ports));
         permissions.retain(|permission| !waiting.contains(&permission.ports));
         if !permissions.is_empty() {
             let call = Call::RevokeSecurityGroupIngress {

@@ -50,6 +50,7 @@ fn account() -> Account {
             .into(),
         ),
         shield: read(true),
+        ..LateFacts::default()
     };
     Account {
         late,

@@ -5,8 +5,10 @@ use std::collections::BTreeSet;
 use portcullis_model::{AddressFamily, Code, LoadBalancer, ObjectName, Problem, Semantics};
 
 use super::build::*;
+use super::refused::pass;
 use super::settled::{made, rounds};
 use crate::account::{Account, Fact, Reach, Subnet, ZoneKind};
+use crate::change::Change;
 use crate::compile::{Desired, compile};
 use crate::observed::{Observed, Owner};
 use crate::resource::{IpAddressType, RuleAction};
@@ -164,8 +166,120 @@ fn who_asks_for_subnets_that_are_not_there_is_closed_and_the_others_are_served()
     assert_eq!(at(&problems), told);
 }
 
+/// An account in which only `sg-1` may be had.
+fn account_with_groups() -> Account {
+    let mut account = account(false);
+    account.late.usable_groups = Ok(Fact::Read([crate::resource::Id::new("sg-1")].into())).into();
+    account
+}
+
 #[test]
-fn a_load_balancer_is_not_made_in_front_of_other_groups_than_were_asked_for() {
+fn who_asks_for_security_groups_that_are_not_there_is_closed_and_the_others_are_served() {
+    let told = [(
+        Code::OptionUnsupported,
+        "ingress a/web security-groups".to_owned(),
+    )];
+    let account = account_with_groups();
+    for missing in [&["office"][..], &["sg-9"], &["sg-1", "sg-9"]] {
+        let mut balancer = group();
+        balancer.options.security_groups = missing.iter().map(|name| (*name).to_owned()).collect();
+        balancer.options.relied_on_by = [("security-groups", relying(&["a/web"]))].into();
+        let (desired, problems) = compiled(&balancer, &account);
+        let desired = desired.unwrap();
+        assert_eq!(
+            (at(&problems), forwards(&desired)),
+            (told.to_vec(), vec![false, true]),
+            "{missing:?}"
+        );
+        assert_eq!(desired.load_balancer.security_groups.len(), 2, "{missing:?}");
+        let demand = crate::demand(&settings("demo"), &balancer, None, &account);
+        assert_eq!(demand.through, crate::shared::Through::Backend, "{missing:?}");
+
+        // No later pass opens it, and what its neighbour does is followed.
+        let (_, shared) = made(&group(), &Account::offline(None));
+        let mut observed = Observed::nothing(Owner::load_balancer("demo", &balancer.id));
+        rounds(Some(&balancer), &mut observed, &shared, &account);
+        let demand = crate::demand(&settings("demo"), &balancer, Some(&observed), &account);
+        assert_eq!(demand.through, crate::shared::Through::Backend, "{missing:?}");
+        http(&mut balancer, 81, not_found());
+        let calls = rounds(Some(&balancer), &mut observed, &shared, &account);
+        assert_eq!(
+            calls,
+            [
+                "ec2:AuthorizeSecurityGroupIngress ManagedLBSecurityGroup",
+                "elbv2:CreateListener 81"
+            ],
+            "{missing:?}"
+        );
+        let (desired, problems) = compile(&settings("demo"), &balancer, &account, &observed);
+        let forwards = forwards(&desired.unwrap());
+        assert_eq!(
+            (at(&problems), forwards),
+            (told.to_vec(), vec![false, true]),
+            "{missing:?}"
+        );
+
+        // Where everybody asks for them, there is nobody to make it for.
+        balancer.options.relied_on_by = [("security-groups", relying(&["a/web", "b/web"]))].into();
+        let (desired, problems) = compiled(&balancer, &account);
+        assert!(desired.is_none(), "{missing:?}");
+        assert_eq!(at(&problems), told, "{missing:?}");
+    }
+}
+
+#[test]
+fn security_groups_that_come_to_be_there_are_taken() {
+    let mut account = account_with_groups();
+    let mut balancer = group();
+    balancer.options.security_groups = vec!["sg-9".into()];
+    balancer.options.relied_on_by = [("security-groups", relying(&["a/web"]))].into();
+    let (_, shared) = made(&group(), &Account::offline(None));
+    let mut observed = Observed::nothing(Owner::load_balancer("demo", &balancer.id));
+    rounds(Some(&balancer), &mut observed, &shared, &account);
+    account.late.usable_groups = Ok(Fact::Read([crate::resource::Id::new("sg-9")].into())).into();
+    let calls = rounds(Some(&balancer), &mut observed, &shared, &account);
+    assert_eq!(calls[0], "elbv2:SetSecurityGroups LoadBalancer");
+    for then in [
+        "elbv2:ModifyRule 80:1",
+        "ec2:DeleteSecurityGroup ManagedLBSecurityGroup",
+    ] {
+        assert!(calls.iter().any(|call| call == then), "{then}: {calls:?}");
+    }
+    assert_eq!(calls.len(), 5, "{calls:?}");
+    // One that it has stays, whatever the account shows of it.
+    account.late.usable_groups = Ok(Fact::Read([].into())).into();
+    let calls = rounds(Some(&balancer), &mut observed, &shared, &account);
+    assert_eq!(calls, Vec::<String>::new());
+}
+
+#[test]
+fn nothing_is_opened_before_the_security_groups_it_asks_for_stand_before_it() {
+    let mut account = account_with_groups();
+    let mut balancer = group();
+    balancer.options.security_groups = vec!["sg-9".into()];
+    balancer.options.relied_on_by = [("security-groups", relying(&["a/web"]))].into();
+    let (_, shared) = made(&group(), &Account::offline(None));
+    let mut observed = Observed::nothing(Owner::load_balancer("demo", &balancer.id));
+    rounds(Some(&balancer), &mut observed, &shared, &account);
+    account.late.usable_groups = Ok(Fact::Read([crate::resource::Id::new("sg-9")].into())).into();
+    let world = (&mut observed, &shared, &account);
+    let refuse =
+        |change: &Change| (change.call.name() == "elbv2:SetSecurityGroups").then_some(Code::AccessDenied);
+    pass(Some(&balancer), world, &mut 1000, refuse, |_, _| {});
+    let (desired, _) = compile(&settings("demo"), &balancer, &account, &observed);
+    assert_eq!(forwards(&desired.unwrap()), [false, true]);
+
+    // That a neighbour's rule takes its requests meanwhile does not make it one that serves.
+    let mut before = group();
+    before.rules.remove(0);
+    before.rules[0].hosts.clear();
+    let (observed, _) = made(&before, &Account::offline(None));
+    let (desired, _) = compile(&settings("demo"), &balancer, &account, &observed);
+    assert_eq!(forwards(&desired.unwrap()), [false, true]);
+}
+
+#[test]
+fn what_serves_goes_on_where_security_groups_are_not_there() {
     let mut balancer = group();
     balancer.options.security_groups = vec!["office".into()];
     balancer.options.relied_on_by = [("security-groups", relying(&["a/web"]))].into();
@@ -173,21 +287,25 @@ fn a_load_balancer_is_not_made_in_front_of_other_groups_than_were_asked_for() {
         Code::OptionUnsupported,
         "ingress a/web security-groups".to_owned(),
     )];
-    let (desired, problems) = compiled(&balancer, &account(false));
-    assert!(desired.is_none());
-    assert_eq!(at(&problems), told);
-
-    // What serves goes on; what is new of who asks for them is closed.
     let mut before = group();
     let own = before.rules[0].clone();
-    let (observed, _) = made(&before, &Account::offline(None));
     let more = rule("a/web", &[80], "more.example.com", "prefix:/", own.action.clone());
     balancer.rules.push(more.clone());
-    let (desired, problems) = compile(&settings("demo"), &balancer, &account(false), &observed);
-    assert_eq!(
-        (at(&problems), forwards(&desired.unwrap())),
-        (told.to_vec(), vec![true, true, false])
-    );
+    before.options.security_groups = vec!["sg-1".into()];
+    for given in [Vec::new(), vec!["sg-1".to_owned()]] {
+        before.options.security_groups = given.clone();
+        let (observed, _) = made(&before, &Account::offline(None));
+        let (desired, problems) = compile(&settings("demo"), &balancer, &account(false), &observed);
+        let desired = desired.unwrap();
+        assert_eq!(
+            (at(&problems), forwards(&desired)),
+            (told.to_vec(), vec![true, true, false]),
+            "{given:?}"
+        );
+        // Its own group is kept up only where it stands behind that.
+        assert_eq!(desired.security_group.is_some(), given.is_empty(), "{given:?}");
+    }
+    let (observed, _) = made(&before, &Account::offline(None));
     before.rules.push(more);
     let (desired, _) = compile(&settings("demo"), &before, &account(false), &observed);
     assert_eq!(forwards(&desired.unwrap()), [true, true, true]);
