@@ -1,8 +1,8 @@
 //! Two rules' conditions in, whether one request could meet both, and whether one takes all that the other takes, out.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use crate::resource::{QueryStringValue, RuleCondition, Values};
+use crate::resource::{RuleCondition, Values};
 
 /// False only where it is plain that no request meets both.
 pub(crate) fn may_overlap(left: &[RuleCondition], right: &[RuleCondition]) -> bool {
@@ -88,20 +88,63 @@ pub(crate) enum Relation {
     Wider,
 }
 
-/// Plain where both ask about the same things and one allows the more values of each; none elsewhere.
+/// Plain where both ask about the same things and one allows the more values of each; none elsewhere. Asked for every two
+/// rules of a load balancer, so that it allocates nothing.
 pub(crate) fn relation(left: &[RuleCondition], right: &[RuleCondition]) -> Option<Relation> {
-    let (left, right) = (asked(left)?, asked(right)?);
-    if !left.keys().eq(right.keys()) {
+    if left.len() != right.len() || !asks_once(left) || !asks_once(right) {
         return None;
     }
-    let all = |within: fn(&BTreeSet<String>, &BTreeSet<String>) -> bool| {
-        left.values().zip(right.values()).all(|(l, r)| within(l, r))
-    };
-    match (all(BTreeSet::is_subset), all(BTreeSet::is_superset)) {
-        (true, true) => Some(Relation::Same),
-        (true, false) => Some(Relation::Narrower),
-        (false, true) => Some(Relation::Wider),
-        (false, false) => None,
+    let (mut narrower, mut wider) = (true, true);
+    for l in left {
+        let subject = Subject::of(l);
+        let r = right.iter().find(|r| Subject::of(r) == subject)?;
+        narrower &= allows_all(r, l);
+        wider &= allows_all(l, r);
+        if !narrower && !wider {
+            return None;
+        }
+    }
+    Some(match (narrower, wider) {
+        (true, true) => Relation::Same,
+        (true, false) => Relation::Narrower,
+        (false, _) => Relation::Wider,
+    })
+}
+
+/// That each asks about something of its own, and all are known.
+fn asks_once(conditions: &[RuleCondition]) -> bool {
+    let mut rest = conditions;
+    while let [first, others @ ..] = rest {
+        let subject = Subject::of(first);
+        if subject.is_none() || others.iter().any(|other| Subject::of(other) == subject) {
+            return false;
+        }
+        rest = others;
+    }
+    true
+}
+
+/// That each value of the one is a value of the other, which asks about the same.
+fn allows_all(wide: &RuleCondition, narrow: &RuleCondition) -> bool {
+    fn all<T: PartialEq>(wide: &[T], narrow: &[T]) -> bool {
+        narrow.iter().all(|value| wide.contains(value))
+    }
+    match (wide, narrow) {
+        (RuleCondition::QueryString { config: wide }, RuleCondition::QueryString { config: narrow }) => {
+            all(&wide.values, &narrow.values)
+        }
+        _ => all(texts(wide), texts(narrow)),
+    }
+}
+
+/// The values of a condition whose values are texts.
+fn texts(condition: &RuleCondition) -> &[String] {
+    match condition {
+        RuleCondition::HostHeader { config } | RuleCondition::PathPattern { config } => config.list(),
+        RuleCondition::HttpHeader { config } => config.values.list(),
+        RuleCondition::HttpRequestMethod { config } => &config.values,
+        RuleCondition::SourceIp { config } => &config.values,
+        RuleCondition::QueryString { .. } | RuleCondition::Foreign { .. } => &[],
     }
 }
 
@@ -112,75 +155,62 @@ pub(crate) fn united(left: &[RuleCondition], right: &[RuleCondition]) -> Option<
     if left.len() != right.len() {
         return None;
     }
-    let (all_left, all_right) = (asked(left)?, asked(right)?);
-    if !all_left.keys().eq(all_right.keys()) {
+    if !asks_once(left) || !asks_once(right) {
         return None;
     }
-    let mut differing = all_left
-        .iter()
-        .zip(all_right.values())
-        .filter(|((_, l), r)| l != r)
-        .map(|((subject, l), r)| (subject, l.union(r).cloned().collect::<Vec<_>>()));
-    let (subject, values) = differing.next()?;
-    if differing.next().is_some() {
-        return None;
-    }
-    let config = match subject.regex {
-        true => Values::Regexes(values),
-        false => Values::Globs(values),
-    };
-    let replaced = match subject.field {
-        "host" => RuleCondition::HostHeader { config },
-        "path" => RuleCondition::PathPattern { config },
-        _ => return None,
-    };
-    let same = |had: &RuleCondition| std::mem::discriminant(had) == std::mem::discriminant(&replaced);
-    Some(
-        left.iter()
-            .map(|had| if same(had) { replaced.clone() } else { had.clone() })
-            .collect(),
-    )
-}
-
-/// What a condition asks about.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Subject {
-    field: &'static str,
-    /// Of a header.
-    name: String,
-    regex: bool,
-}
-
-/// By what they ask about, the values of conditions; none where one asks twice about the same, or is not known.
-fn asked(conditions: &[RuleCondition]) -> Option<BTreeMap<Subject, BTreeSet<String>>> {
-    let mut out = BTreeMap::new();
-    for condition in conditions {
-        let of = |field, name: &str, values: &Values| {
-            let regex = matches!(values, Values::Regexes(_));
-            let name = name.to_owned();
-            (
-                Subject { field, name, regex },
-                values.list().iter().cloned().collect::<BTreeSet<_>>(),
-            )
-        };
-        let plain = |field, values: Vec<String>| of(field, "", &Values::Globs(values));
-        let (subject, values) = match condition {
-            RuleCondition::HostHeader { config } => of("host", "", config),
-            RuleCondition::PathPattern { config } => of("path", "", config),
-            RuleCondition::HttpHeader { config } => of("header", &config.name, &config.values),
-            RuleCondition::HttpRequestMethod { config } => plain("method", config.values.clone()),
-            RuleCondition::QueryString { config } => {
-                let value = |q: &QueryStringValue| format!("{:?}={}", q.key, q.value);
-                plain("query", config.values.iter().map(value).collect())
-            }
-            RuleCondition::SourceIp { config } => plain("source", config.values.clone()),
-            RuleCondition::Foreign { .. } => return None,
-        };
-        if out.insert(subject, values).is_some() {
+    let mut differing = None;
+    for (at, l) in left.iter().enumerate() {
+        let subject = Subject::of(l);
+        let r = right.iter().find(|r| Subject::of(r) == subject)?;
+        if allows_all(l, r) && allows_all(r, l) {
+            continue;
+        }
+        if differing.replace((at, r)).is_some() {
             return None;
         }
     }
+    let (at, other) = differing?;
+    let mut out = left.to_vec();
+    let (RuleCondition::HostHeader { config } | RuleCondition::PathPattern { config }) = &mut out[at] else {
+        return None;
+    };
+    let values: BTreeSet<String> = texts(other).iter().chain(config.list()).cloned().collect();
+    let values = values.into_iter().collect();
+    *config = match config {
+        Values::Regexes(_) => Values::Regexes(values),
+        Values::Globs(_) => Values::Globs(values),
+    };
     Some(out)
+}
+
+/// What a condition asks about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Subject<'a> {
+    Host { regex: bool },
+    Path { regex: bool },
+    Header { name: &'a str, regex: bool },
+    Method,
+    Query,
+    Source,
+}
+
+impl<'a> Subject<'a> {
+    /// None where it is not known.
+    fn of(condition: &'a RuleCondition) -> Option<Self> {
+        let regex = |values: &Values| matches!(values, Values::Regexes(_));
+        Some(match condition {
+            RuleCondition::HostHeader { config } => Self::Host { regex: regex(config) },
+            RuleCondition::PathPattern { config } => Self::Path { regex: regex(config) },
+            RuleCondition::HttpHeader { config } => Self::Header {
+                name: &config.name,
+                regex: regex(&config.values),
+            },
+            RuleCondition::HttpRequestMethod { .. } => Self::Method,
+            RuleCondition::QueryString { .. } => Self::Query,
+            RuleCondition::SourceIp { .. } => Self::Source,
+            RuleCondition::Foreign { .. } => return None,
+        })
+    }
 }
 
 #[cfg(test)]
