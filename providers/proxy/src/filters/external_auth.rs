@@ -81,11 +81,22 @@ impl ExternalAuth {
             .introduce(&mut headers, asking.served, &asking.asked.authority);
         asking.caller.ids.clone().set(&mut headers);
         let target = request.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+        let authority = asking.asked.authority.to_str().unwrap_or_default();
+        let scheme = match asking.caller.asker.client.is_tls {
+            true => "https",
+            false => "http",
+        };
+        let method = request.method.as_str();
+        // Of the last three a Service decides that ingress-nginx asked.
         for (name, value) in [
-            ("x-forwarded-method", request.method.as_str()),
+            ("x-forwarded-method", method),
             ("x-forwarded-uri", target),
+            ("x-original-method", method),
+            ("x-original-url", &format!("{scheme}://{authority}{target}")),
+            ("x-auth-request-redirect", target),
         ] {
             let value = HeaderValue::from_str(value).map_err(|_| unasked("the URL cannot be passed on"))?;
+            forget(&mut headers, name);
             headers.insert(HeaderName::from_static(name), value);
         }
         let mut parts = Request::new(()).into_parts().0;
@@ -124,17 +135,19 @@ impl ExternalAuth {
     /// Puts what was told of the client in place of what it says of itself.
     pub(crate) fn tell(&self, headers: &mut HeaderMap, granted: Option<&HeaderMap>) {
         for (name, form) in &self.told {
-            let claimed: Vec<HeaderName> = headers
-                .keys()
-                .filter(|claimed| claimed.as_str().replace('_', "-") == *form)
-                .cloned()
-                .collect();
-            for claimed in claimed {
-                headers.remove(claimed);
-            }
+            forget(headers, form);
             for value in granted.into_iter().flat_map(|granted| granted.get_all(name)) {
                 headers.append(name, value.clone());
             }
         }
+    }
+}
+
+/// Takes away what a client says in a field, in whichever form CGI would take for its name.
+fn forget(headers: &mut HeaderMap, form: &str) {
+    let claims = |claimed: &&HeaderName| claimed.as_str().replace('_', "-") == form;
+    let claimed: Vec<HeaderName> = headers.keys().filter(claims).cloned().collect();
+    for claimed in claimed {
+        headers.remove(claimed);
     }
 }

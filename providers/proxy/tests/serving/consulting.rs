@@ -34,7 +34,7 @@ async fn authority(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, 
         )
     };
     let asked = format!(
-        "{} {} {is_empty} {} {} {} {} {}",
+        "{} {} {is_empty} {} {} {} {} {} {} {} {} {}",
         parts.method,
         parts.uri,
         field("x-forwarded-method"),
@@ -42,6 +42,10 @@ async fn authority(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, 
         field("x-forwarded-for"),
         field("content-type"),
         field("range"),
+        field("x-original-method"),
+        field("x-original-url"),
+        field("x_original_url"),
+        field("x-auth-request-redirect"),
     );
     let mut response = Response::builder().status(status).header("x-asked", asked);
     if status == 200 {
@@ -106,6 +110,8 @@ async fn ask(client: &mut Client, host: &str, token: &str) -> Answer {
         .header("content-type", "text/plain")
         .header("range", "bytes=0-1")
         .header("x-forwarded-uri", "/forged")
+        .header("x-original-url", "http://a.com/forged")
+        .header("x_original_url", "http://a.com/forged")
         // What only the authority may say.
         .header("x-user", "root")
         .header("x_user", "root")
@@ -141,7 +147,8 @@ async fn who_is_let_pass_is_told_of_and_nobody_says_it_of_themselves() {
         assert_eq!(answer.seen("x-secret"), [""; 0], "{token}");
         assert_eq!(answer.seen("content-type"), ["text/plain"], "{token}");
         assert!(answer.body.ends_with("\n\nhello"), "{token}: {}", answer.body);
-        let asked = "GET /verify?for=shop true POST /cart?item=1 127.0.0.1 - -";
+        let asked = "GET /verify?for=shop true POST /cart?item=1 127.0.0.1 - - \
+                     POST http://a.com/cart?item=1 - /cart?item=1";
         assert_eq!(answer.seen("x-asked"), [asked], "{token}");
         assert_eq!(answer.header("x-asked"), None, "{token}");
     }
