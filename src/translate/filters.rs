@@ -12,6 +12,7 @@ mod external_auth;
 mod headers;
 mod mirror;
 mod rate_limit;
+mod url;
 
 use std::sync::Arc;
 
@@ -44,7 +45,7 @@ pub(super) fn read<'a>(
     let mut closed = None;
     let mut needed = |name: &'static str, invalid: bool| {
         if invalid {
-            closed.get_or_insert(name);
+            closed.get_or_insert(part.said_by(name));
         }
     };
     let rate_limit = rate_limit::read(part, problems);

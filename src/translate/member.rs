@@ -116,6 +116,19 @@ impl<'a> Part<'a> {
         }
     }
 
+    /// The annotation that says what ours of this name does: one of ingress-nginx's only where ours is absent.
+    pub(super) fn said_by(&self, own: &'static str) -> &'static str {
+        let theirs = || {
+            let theirs = nginx::ALL.iter().filter(|theirs| theirs.own == own);
+            // The last, such as `auth-type` and `auth-url`, says the most.
+            theirs.rev().find(|theirs| self.nginx(theirs.name()).is_some())
+        };
+        match self.annotations.get(own) {
+            Some(_) => own,
+            None => theirs().map_or(own, |theirs| theirs.key),
+        }
+    }
+
     /// Its annotation of a listener, as far as the listener heeds it.
     pub(super) fn of_listener(&self, port: Port, name: &str) -> Option<Written<'a>> {
         match self.foreign.ports.contains(&port) {

@@ -55,12 +55,9 @@ pub(super) fn references(ingress: &Ingress) -> Names {
     }
     names.secrets.extend(protection::secrets(&annotations, namespace));
     names.secrets.extend(filters::secret(&annotations, namespace));
-    let asked = annotations.get("external-auth");
-    if let Some(service) = asked.and_then(|written| filters::service(written.value)) {
-        names.services.insert(named(&service));
-    }
-    let copied_to = annotations.get("mirror");
-    if let Some(service) = copied_to.and_then(|written| filters::mirror_service(written.value)) {
+    let asked = filters::service(&annotations, namespace);
+    let copied_to = filters::mirror_service(&annotations, namespace);
+    for service in asked.into_iter().chain(copied_to) {
         names.services.insert(named(&service));
     }
     if let Some(written) = annotations.get("auth-idp-oidc")

@@ -1,34 +1,49 @@
-//! `basic-auth-secret` and `basic-auth-realm` in, who may pass by password out.
+//! `basic-auth-secret` and `basic-auth-realm`, or ingress-nginx's in their place, in, who may pass by password out.
 
 use std::sync::Arc;
 
 use portcullis_model::{BasicAuth, Code, ObjectName, Port, Problem};
 
 use super::Setting;
-use crate::translate::annotations::{Annotations, value};
+use crate::translate::annotations::{Annotations, Written, value};
 use crate::translate::member::Part;
 use crate::translate::standing::Standing;
 
 const SECRET: &str = "basic-auth-secret";
 const REALM: &str = "basic-auth-realm";
 
+/// Of the annotation's value and the Ingress's namespace.
+type ReadName = fn(&str, &str) -> Result<String, String>;
+
 pub(super) fn read(part: &Part<'_>, standing: &Standing, problems: &mut Vec<Problem>) -> Setting<BasicAuth> {
     let annotations = &part.annotations;
-    let Some(written) = annotations.get(SECRET) else {
-        let Some(realm) = annotations.get(REALM) else {
-            return Setting::Absent;
-        };
-        problems.push(annotations.invalid(realm, "it needs annotation basic-auth-secret, which is absent"));
-        return Setting::Invalid;
+    let namespace = &part.ingress.meta.name.namespace;
+    let (written, realm, parse): (_, _, ReadName) = match annotations.get(SECRET) {
+        Some(written) => (written, None, |text, _| name(text).map(str::to_owned)),
+        None => match moved(part, problems) {
+            Setting::Given(written) => (written, part.nginx("auth-realm"), name_in),
+            Setting::Invalid => return Setting::Invalid,
+            Setting::Absent => {
+                let Some(realm) = annotations.get(REALM) else {
+                    return Setting::Absent;
+                };
+                let why = "it needs annotation basic-auth-secret, which is absent";
+                problems.push(annotations.invalid(realm, why));
+                return Setting::Invalid;
+            }
+        },
     };
-    let secret = match annotations.read(SECRET, |text| name(text).map(str::to_owned), problems) {
-        Setting::Given(name) => ObjectName::new(part.ingress.meta.name.namespace.clone(), name.as_str()),
+    let secret = match annotations.read_written(written, |text| parse(text, namespace), problems) {
+        Setting::Given(name) => ObjectName::new(namespace.clone(), name.as_str()),
         Setting::Absent | Setting::Invalid => return Setting::Invalid,
     };
     let origin = annotations.origin(written);
     let asked = |realm: &str| BasicAuth::new(secret.clone(), realm, origin.clone());
-    let read = match annotations.get(REALM) {
-        Some(_) => annotations.read(REALM, |text| asked(text).map_err(|why| why.to_string()), problems),
+    let realm = annotations.get(REALM).or(realm);
+    let read = match realm.filter(|realm| !realm.value.is_empty()) {
+        Some(realm) => {
+            annotations.read_written(realm, |text| asked(text).map_err(|why| why.to_string()), problems)
+        }
         None => asked("Restricted").map_or(Setting::Invalid, Setting::Given),
     };
     let ports = standing.ports();
@@ -44,14 +59,57 @@ pub(super) fn read(part: &Part<'_>, standing: &Standing, problems: &mut Vec<Prob
     read
 }
 
+/// Which Secret ingress-nginx's annotations name. As there, nobody is asked for a password without `auth-type`.
+fn moved<'a>(part: &Part<'a>, problems: &mut Vec<Problem>) -> Setting<Written<'a>> {
+    let annotations = &part.annotations;
+    let (kind, secret) = (part.nginx("auth-type"), part.nginx("auth-secret"));
+    let Some(kind) = kind.filter(|kind| !kind.value.is_empty()) else {
+        if let Some(secret) = secret {
+            let message = "nobody is asked for a password without auth-type, here as with ingress-nginx";
+            problems.push(Problem::new(
+                Code::AnnotationInvalid,
+                annotations.origin(secret),
+                message,
+            ));
+        }
+        return Setting::Absent;
+    };
+    let mut refuse = |written, why: &str| {
+        problems.push(annotations.invalid(written, why));
+        Setting::Invalid
+    };
+    let form = part.nginx("auth-secret-type");
+    match (
+        kind.value,
+        form.filter(|form| !matches!(form.value, "" | "auth-file")),
+        secret,
+    ) {
+        ("basic", None, Some(secret)) => Setting::Given(secret),
+        ("basic", None, None) => refuse(kind, "it needs annotation auth-secret, which is absent"),
+        ("basic", Some(form), _) => refuse(form, "the Secret must hold lines of htpasswd under its key auth"),
+        (_, _, _) => refuse(kind, "passwords are asked for by basic authentication alone"),
+    }
+}
+
+/// As ingress-nginx has it, with the namespace or without; but of no other namespace.
+fn name_in(text: &str, namespace: &str) -> Result<String, String> {
+    match text.split_once('/') {
+        Some((own, rest)) if own == namespace => name(rest).map(str::to_owned),
+        Some(_) => Err("a Secret of another namespace is not read: copy it into the Ingress's".to_owned()),
+        None => name(text).map(str::to_owned),
+    }
+}
+
 /// The Secret that an Ingress names, whether it exists or not.
 pub(in crate::translate) fn secret(
     annotations: &Annotations<'_>,
     namespace: &Arc<str>,
 ) -> Option<ObjectName> {
-    let written = annotations.get(SECRET)?;
-    let name = name(written.value).ok()?;
-    Some(ObjectName::new(namespace.clone(), name))
+    let name = match annotations.get(SECRET) {
+        Some(written) => name(written.value).map(str::to_owned),
+        None => name_in(annotations.nginx("auth-secret")?.value, namespace),
+    };
+    Some(ObjectName::new(namespace.clone(), name.ok()?))
 }
 
 /// It becomes part of a path of the Kubernetes API.

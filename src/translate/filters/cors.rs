@@ -1,11 +1,12 @@
-//! `cors` in, what scripts of other origins may do out.
+//! `cors`, or ingress-nginx's in its place, in, what scripts of other origins may do out.
 
 use std::collections::BTreeSet;
 
-use portcullis_model::{Cors, HeaderName, Method, Origin, Problem, WebOrigin, WebOrigins};
+use portcullis_model::{Code, Cors, HeaderName, Method, Origin, Problem, WebOrigin, WebOrigins};
 use serde::Deserialize;
 
 use super::Setting;
+use crate::translate::annotations::value;
 use crate::translate::member::Part;
 
 /// Longest time a browser is told to remember, in seconds: a day. None remembers longer.
@@ -28,15 +29,82 @@ struct CorsText {
 
 pub(super) fn read(part: &Part<'_>, problems: &mut Vec<Problem>) -> Setting<Cors> {
     let Some(written) = part.annotations.get("cors") else {
-        return Setting::Absent;
+        return moved(part, problems);
     };
     let origin = part.annotations.origin(written);
     part.annotations
         .read("cors", |text| parse(text, origin), problems)
 }
 
+/// Where ingress-nginx is told no more. Source: ingress-nginx, Annotations, "Enable CORS".
+const THEIR_METHODS: &str = "GET, PUT, POST, DELETE, PATCH, OPTIONS";
+const THEIR_HEADERS: &str = "DNT,Keep-Alive,User-Agent,X-Requested-With,If-Modified-Since,Cache-Control,Content-Type,\
+                             Range,Authorization";
+
+/// ingress-nginx's. Beside `*` it would let credentials in, which no browser then sends.
+fn moved(part: &Part<'_>, problems: &mut Vec<Problem>) -> Setting<Cors> {
+    let annotations = &part.annotations;
+    let Some(written) = part.nginx("enable-cors") else {
+        return Setting::Absent;
+    };
+    match annotations.read_written(written, value::boolean, problems) {
+        Setting::Given(true) => {}
+        Setting::Absent | Setting::Given(false) => return Setting::Absent,
+        Setting::Invalid => return Setting::Invalid,
+    }
+    let named = |name| {
+        let written = part
+            .nginx(name)
+            .filter(|written| !written.value.trim().is_empty());
+        written.map(|written| value::list(written.value))
+    };
+    let all = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect::<Vec<_>>();
+    let origins = all(named("cors-allow-origin").unwrap_or_else(|| vec!["*"]));
+    let any = origins.iter().any(|origin| origin == "*");
+    let credentials = match part.nginx("cors-allow-credentials") {
+        Some(written) => annotations.read_written(written, value::boolean, problems),
+        None => Setting::Given(true),
+    };
+    let age = match part.nginx("cors-max-age") {
+        Some(written) => annotations.read_written(
+            written,
+            |text| value::integer(text, 0, i64::from(u32::MAX)),
+            problems,
+        ),
+        None => Setting::Given(i64::from(LONGEST_AGE)),
+    };
+    let (Setting::Given(credentials), Setting::Given(age)) = (credentials, age) else {
+        return Setting::Invalid;
+    };
+    let read = CorsText {
+        allow_origins: if any { vec!["*".to_owned()] } else { origins },
+        allow_methods: Some(all(
+            named("cors-allow-methods").unwrap_or_else(|| value::list(THEIR_METHODS))
+        )),
+        allow_headers: Some(all(
+            named("cors-allow-headers").unwrap_or_else(|| value::list(THEIR_HEADERS))
+        )),
+        expose_headers: all(named("cors-expose-headers").unwrap_or_default()),
+        allow_credentials: credentials && !any,
+        // No browser remembers longer.
+        max_age: u32::try_from(age).ok().map(|age| age.min(LONGEST_AGE)),
+    };
+    let origin = annotations.origin(written);
+    match compiled(&read, origin.clone()) {
+        Ok(cors) => Setting::Given(cors),
+        Err(why) => {
+            problems.push(Problem::new(Code::AnnotationInvalid, origin, why));
+            Setting::Invalid
+        }
+    }
+}
+
 fn parse(text: &str, origin: Origin) -> Result<Cors, String> {
     let read: CorsText = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    compiled(&read, origin)
+}
+
+fn compiled(read: &CorsText, origin: Origin) -> Result<Cors, String> {
     let names = |names: &[String]| -> Result<BTreeSet<HeaderName>, String> {
         let parsed = names
             .iter()
@@ -54,7 +122,7 @@ fn parse(text: &str, origin: Origin) -> Result<Cors, String> {
         return Err(format!("maxAge is more than {LONGEST_AGE} seconds"));
     }
     Ok(Cors {
-        origins: origins(&read)?,
+        origins: origins(read)?,
         methods: methods.map_err(|why| why.to_string())?,
         request_headers: match read.allow_headers.as_deref() {
             None => None,

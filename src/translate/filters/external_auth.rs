@@ -1,4 +1,4 @@
-//! `external-auth` in, whom the proxy asks about each request out.
+//! `external-auth`, or ingress-nginx's in its place, in, whom the proxy asks about each request out.
 
 use std::collections::BTreeSet;
 
@@ -6,8 +6,10 @@ use portcullis_model::{ExternalAuth, HeaderName, Problem};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::Setting;
+use super::{Setting, url};
+use crate::cluster::object::PortRef;
 use crate::translate::actions;
+use crate::translate::annotations::{Annotations, value};
 use crate::translate::backends::Backends;
 use crate::translate::member::Part;
 
@@ -31,25 +33,63 @@ pub(super) fn read<'a>(
     problems: &mut Vec<Problem>,
 ) -> Setting<ExternalAuth> {
     let annotations = &part.annotations;
-    let Some(written) = annotations.get(NAME) else {
+    let theirs = || {
+        part.nginx("auth-url")
+            .filter(|written| !written.value.trim().is_empty())
+    };
+    let own = annotations.get(NAME);
+    let Some(written) = own.or_else(theirs) else {
         return Setting::Absent;
     };
     let origin = annotations.origin(written);
-    let parse = |text: &str| -> Result<_, String> {
-        let read: ExternalAuthText = serde_json::from_str(text).map_err(|error| error.to_string())?;
-        let port = actions::port(Some(read.service_port.clone()))?;
-        let told = read.response_headers.iter().map(|name| HeaderName::parse(name));
-        let told: BTreeSet<HeaderName> = told.collect::<Result<_, _>>().map_err(|why| why.to_string())?;
-        Ok((read, port, told))
+    let names = |names: &mut dyn Iterator<Item = &str>| {
+        let told = names.map(HeaderName::parse);
+        let told: Result<BTreeSet<HeaderName>, _> = told.collect();
+        told.map_err(|why| why.to_string())
     };
-    let Setting::Given((text, port, told)) = annotations.read(NAME, parse, problems) else {
+    let asked = match own {
+        Some(_) => annotations.read(
+            NAME,
+            |text| {
+                let read: ExternalAuthText = serde_json::from_str(text).map_err(|error| error.to_string())?;
+                let port = actions::port(Some(read.service_port.clone()))?;
+                let told = names(&mut read.response_headers.iter().map(String::as_str))?;
+                Ok((read.service_name, port, read.path, told))
+            },
+            problems,
+        ),
+        None => {
+            let told = match part.nginx("auth-response-headers") {
+                Some(told) => {
+                    annotations.read_written(told, |text| names(&mut value::list(text).into_iter()), problems)
+                }
+                None => Setting::Given(BTreeSet::new()),
+            };
+            let namespace = &part.ingress.meta.name.namespace;
+            let parse = |text: &str| {
+                let url = url::of_service(text, namespace)?;
+                Ok((
+                    url.service.to_owned(),
+                    PortRef::Number(url.port),
+                    url.path.to_owned(),
+                ))
+            };
+            match (annotations.read_written(written, parse, problems), told) {
+                (Setting::Given((service, port, path)), Setting::Given(told)) => {
+                    Setting::Given((service, port, path, told))
+                }
+                (_, _) => Setting::Invalid,
+            }
+        }
+    };
+    let Setting::Given((service, port, path, told)) = asked else {
         return Setting::Invalid;
     };
     // What is wrong with the Service has been told.
-    let Ok(backend) = backends.backend(part, &text.service_name, &port, &origin, problems) else {
+    let Ok(backend) = backends.backend(part, &service, &port, &origin, problems) else {
         return Setting::Invalid;
     };
-    match ExternalAuth::new(backend, &text.path, told, origin) {
+    match ExternalAuth::new(backend, &path, told, origin) {
         Ok(asked) => Setting::Given(asked),
         Err(why) => {
             problems.push(annotations.invalid(written, why));
@@ -58,8 +98,12 @@ pub(super) fn read<'a>(
     }
 }
 
-/// The name of the Service that an annotation asks, whether it exists or not.
-pub(in crate::translate) fn service(text: &str) -> Option<String> {
-    let read: ExternalAuthText = serde_json::from_str(text).ok()?;
+/// The name of the Service that an Ingress asks, whether it exists or not.
+pub(in crate::translate) fn service(annotations: &Annotations<'_>, namespace: &str) -> Option<String> {
+    let Some(written) = annotations.get(NAME) else {
+        let url = annotations.nginx("auth-url")?.value;
+        return Some(url::of_service(url, namespace).ok()?.service.to_owned());
+    };
+    let read: ExternalAuthText = serde_json::from_str(written.value).ok()?;
     Some(read.service_name)
 }

@@ -1,4 +1,5 @@
-//! `rate-limit` and `rate-limit-burst` in, how many requests of a client are answered out.
+//! `rate-limit` and `rate-limit-burst`, or ingress-nginx's in their place, in, how many requests of a client are answered
+//! out.
 
 use portcullis_model::{Period, Problem, RateLimit};
 
@@ -16,6 +17,10 @@ pub(super) fn read(part: &Part<'_>, problems: &mut Vec<Problem>) -> Setting<Rate
         problems,
     );
     let Some(written) = annotations.get("rate-limit") else {
+        let theirs = moved(part, problems);
+        if theirs != Setting::Absent {
+            return theirs;
+        }
         if let Some(burst) = annotations.get("rate-limit-burst") {
             problems.push(annotations.invalid(burst, "it needs annotation rate-limit, which is absent"));
             return Setting::Invalid;
@@ -36,6 +41,53 @@ pub(super) fn read(part: &Part<'_>, problems: &mut Vec<Problem>) -> Setting<Rate
         Setting::Invalid => Setting::Invalid,
         Setting::Absent | Setting::Given(_) => limit,
     }
+}
+
+/// How many more than its rate ingress-nginx lets come at once, in multiples of it.
+const BURST: u32 = 5;
+
+/// ingress-nginx's: its burst comes beside the request that the rate lets pass.
+fn moved(part: &Part<'_>, problems: &mut Vec<Problem>) -> Setting<RateLimit> {
+    let annotations = &part.annotations;
+    let mut number = |name| match part.nginx(name) {
+        Some(written) => {
+            let parse = |text: &str| {
+                let number = value::integer(text, 0, i64::from(u32::MAX))?;
+                u32::try_from(number).map_err(|error| error.to_string())
+            };
+            annotations.read_written(written, parse, problems)
+        }
+        None => Setting::Absent,
+    };
+    let (seconds, minutes) = (number("limit-rps"), number("limit-rpm"));
+    let multiplier = number("limit-burst-multiplier");
+    let some = |rate: Setting<u32>, name| match rate {
+        Setting::Given(0) | Setting::Absent => Ok(None),
+        Setting::Given(rate) => Ok(part.nginx(name).map(|written| (rate, written))),
+        Setting::Invalid => Err(()),
+    };
+    let both = (some(seconds, "limit-rps"), some(minutes, "limit-rpm"));
+    let ((rate, written), period) = match both {
+        (Ok(None), Ok(None)) => return Setting::Absent,
+        (Ok(Some(rate)), Ok(None)) => (rate, Period::Second),
+        (Ok(None), Ok(Some(rate))) => (rate, Period::Minute),
+        (Ok(Some(_)), Ok(Some((_, written)))) => {
+            problems.push(annotations.invalid(written, "of limit-rps and limit-rpm one alone is read"));
+            return Setting::Invalid;
+        }
+        (_, _) => return Setting::Invalid,
+    };
+    let multiplier = match multiplier {
+        Setting::Absent | Setting::Given(0) => BURST,
+        Setting::Given(multiplier) => multiplier,
+        Setting::Invalid => return Setting::Invalid,
+    };
+    let burst = rate.saturating_mul(multiplier).saturating_add(1);
+    let parse = |_: &str| {
+        let limit = RateLimit::new(rate, period, Some(burst), annotations.origin(written));
+        limit.map_err(|why| why.to_string())
+    };
+    annotations.read_written(written, parse, problems)
 }
 
 /// `10/s`, `100/m` or `1000/h`.

@@ -23,7 +23,7 @@ fn world(annotations: &[(&str, &str)]) -> World {
 
 impl Served {
     /// What is done beside what is answered, before it: `at most 1/s of a client, 1 at once → shop/s`.
-    fn beside(&self, url: &str) -> String {
+    pub(super) fn beside(&self, url: &str) -> String {
         let (host, _) = url.split_once('/').unwrap();
         let request = Request::get(Port::HTTP, host, &url[host.len()..]);
         match resolve(&self.balancer, &request) {

@@ -280,3 +280,279 @@ fn plain_http_is_redirected_as_ingress_nginx_does() {
         assert_eq!(got, *want, "{annotations:?} {with_tls}");
     }
 }
+
+/// Annotations, what is done beside forwarding to `shop/s` (empty where the answer is 503), and what is told.
+type Filtered<'r> = (&'r [(&'r str, &'r str)], &'r str, &'r [Code]);
+
+fn check(rows: &[Filtered<'_>]) {
+    for (annotations, want, codes) in rows {
+        let served = world(annotations).service("shop/auth").one(&serving());
+        let want = match *want {
+            "" => "503".to_owned(),
+            "-" => "shop/s".to_owned(),
+            filters => format!("{filters} → shop/s"),
+        };
+        assert_eq!(
+            served.beside("a.com/"),
+            want,
+            "{annotations:?} {:?}",
+            served.problems
+        );
+        assert_eq!(served.beside("b.com/"), "shop/t", "{annotations:?}");
+        assert_eq!(served.codes(), *codes, "{annotations:?}: {:?}", served.problems);
+    }
+}
+
+#[test]
+fn who_is_let_in_by_password_is_let_in_so_here() {
+    use Code::{AnnotationInvalid, AuthenticationNeedsHttps};
+    let asked = "users of secret/shop/users";
+    let plain = &[AuthenticationNeedsHttps][..];
+    check(&[
+        (&[("auth-type", "basic"), ("auth-secret", "users")], asked, plain),
+        (
+            &[
+                ("auth-type", "basic"),
+                ("auth-secret", "shop/users"),
+                ("auth-realm", "Staff"),
+            ],
+            asked,
+            plain,
+        ),
+        (
+            &[
+                ("auth-type", "basic"),
+                ("auth-secret", "users"),
+                ("auth-secret-type", "auth-file"),
+            ],
+            asked,
+            plain,
+        ),
+        (
+            &[
+                ("auth-type", "basic"),
+                ("auth-secret", "users"),
+                ("auth-secret-type", "auth-map"),
+            ],
+            "",
+            &[AnnotationInvalid],
+        ),
+        (
+            &[("auth-type", "digest"), ("auth-secret", "users")],
+            "",
+            &[AnnotationInvalid],
+        ),
+        (
+            &[("auth-type", "basic"), ("auth-secret", "other/users")],
+            "",
+            &[AnnotationInvalid],
+        ),
+        (
+            &[("auth-type", "basic"), ("auth-secret", "shop/a/b")],
+            "",
+            &[AnnotationInvalid],
+        ),
+        (
+            &[
+                ("auth-type", "basic"),
+                ("auth-secret", "users"),
+                ("auth-realm", "a\"b"),
+            ],
+            "",
+            &[AnnotationInvalid, AuthenticationNeedsHttps],
+        ),
+        (&[("auth-type", "basic")], "", &[AnnotationInvalid]),
+        (&[("auth-secret", "users")], "-", &[AnnotationInvalid]),
+        (
+            &[
+                ("auth-type", "digest"),
+                ("portcullis.dev/basic-auth-secret", "users"),
+            ],
+            asked,
+            plain,
+        ),
+    ]);
+}
+
+#[test]
+fn a_service_is_asked_as_ingress_nginx_asks_it() {
+    use Code::{AnnotationInvalid, AnnotationUnsupported, ServiceNotFound};
+    let url = "http://auth.shop.svc.cluster.local/verify";
+    let asked = "if shop/web-auth:80 lets it pass";
+    check(&[
+        (&[("auth-url", url)], asked, &[]),
+        (
+            &[("auth-url", url), ("auth-response-headers", "X-User, X-Mail")],
+            asked,
+            &[],
+        ),
+        (&[("auth-url", url), ("auth-method", "GET")], asked, &[]),
+        (
+            &[("auth-url", url), ("auth-signin", "https://a.com/in")],
+            asked,
+            &[AnnotationUnsupported],
+        ),
+        (
+            &[("auth-url", url), ("auth-method", "POST")],
+            "",
+            &[AnnotationUnsupported],
+        ),
+        (
+            &[("auth-url", url), ("auth-snippet", "deny all;")],
+            "",
+            &[AnnotationUnsupported],
+        ),
+        (
+            &[("auth-url", url), ("auth-response-headers", "Host")],
+            "",
+            &[AnnotationInvalid],
+        ),
+        (
+            &[("auth-url", "https://$host/oauth2/auth")],
+            "",
+            &[AnnotationInvalid],
+        ),
+        (
+            &[("auth-url", "http://auth.other.svc.cluster.local/")],
+            "",
+            &[AnnotationInvalid],
+        ),
+        (
+            &[("auth-url", "http://gone.shop.svc.cluster.local/")],
+            "",
+            &[ServiceNotFound],
+        ),
+        (
+            &[
+                ("auth-url", "https://$host/oauth2/auth"),
+                ("auth-method", "POST"),
+                (
+                    "portcullis.dev/external-auth",
+                    r#"{"serviceName":"auth","servicePort":80,"path":"/"}"#,
+                ),
+            ],
+            asked,
+            &[],
+        ),
+    ]);
+}
+
+#[test]
+fn rates_are_ingress_nginx_s() {
+    use Code::AnnotationInvalid;
+    check(&[
+        (
+            &[("limit-rps", "10")],
+            "at most 10/s of a client, 51 at once",
+            &[],
+        ),
+        (
+            &[("limit-rpm", "100"), ("limit-burst-multiplier", "2")],
+            "at most 100/m of a client, 201 at once",
+            &[],
+        ),
+        (
+            &[("limit-rps", "0"), ("limit-rpm", "6")],
+            "at most 6/m of a client, 31 at once",
+            &[],
+        ),
+        (&[("limit-rps", "0")], "-", &[]),
+        (
+            &[("limit-rps", "10"), ("limit-rpm", "100")],
+            "",
+            &[AnnotationInvalid],
+        ),
+        (&[("limit-rps", "ten")], "", &[AnnotationInvalid]),
+        (&[("limit-rps", "5000")], "", &[AnnotationInvalid]),
+        (
+            &[("limit-rps", "1"), ("limit-burst-multiplier", "-1")],
+            "",
+            &[AnnotationInvalid],
+        ),
+    ]);
+}
+
+#[test]
+fn scripts_may_do_what_ingress_nginx_let_them() {
+    use Code::AnnotationInvalid;
+    check(&[
+        (&[("enable-cors", "true")], "for scripts of all origins", &[]),
+        (
+            &[("enable-cors", "false"), ("cors-allow-origin", "https://x.com")],
+            "-",
+            &[],
+        ),
+        (&[("cors-allow-origin", "https://x.com")], "-", &[]),
+        (
+            &[
+                ("enable-cors", "true"),
+                ("cors-allow-origin", "https://x.com, https://*.y.com:8443"),
+            ],
+            "for scripts of https://x.com and https://*.y.com:8443 with credentials",
+            &[],
+        ),
+        (
+            &[
+                ("enable-cors", "true"),
+                ("cors-allow-origin", "https://x.com"),
+                ("cors-allow-credentials", "false"),
+                ("cors-allow-headers", "X-A, X_B"),
+                ("cors-expose-headers", "*"),
+                ("cors-max-age", "600"),
+            ],
+            "for scripts of https://x.com",
+            &[],
+        ),
+        (
+            &[("enable-cors", "true"), ("cors-allow-origin", "x.com")],
+            "-",
+            &[AnnotationInvalid],
+        ),
+        (
+            &[("enable-cors", "true"), ("cors-max-age", "long")],
+            "-",
+            &[AnnotationInvalid],
+        ),
+    ]);
+    let served = world(&[("enable-cors", "true")]).one(&serving());
+    let filters = served
+        .balancer
+        .rules
+        .iter()
+        .find_map(|rule| rule.filters.clone())
+        .unwrap();
+    let cors = filters.cors.as_ref().unwrap();
+    assert_eq!((cors.methods.len(), cors.max_age), (6, Some(86_400)));
+    assert_eq!(cors.request_headers.as_ref().map(BTreeSet::len), Some(9));
+}
+
+#[test]
+fn copies_go_where_they_went() {
+    use Code::AnnotationInvalid;
+    let rows: &[Filtered<'_>] = &[
+        (
+            &[("mirror-target", "http://auth.shop.svc.cluster.local$request_uri")],
+            "100% copied to shop/web-auth:80",
+            &[],
+        ),
+        (
+            &[("mirror-target", "https://test.example.com$request_uri")],
+            "-",
+            &[AnnotationInvalid],
+        ),
+        (
+            &[(
+                "mirror-target",
+                "http://auth.shop.svc.cluster.local/x$request_uri",
+            )],
+            "-",
+            &[AnnotationInvalid],
+        ),
+        (
+            &[("mirror-target", "http://auth.shop.svc.cluster.local")],
+            "-",
+            &[AnnotationInvalid],
+        ),
+    ];
+    check(rows);
+}
