@@ -153,6 +153,11 @@ impl State {
 impl Head {
     fn line(mut self, line: &[u8]) -> Option<Self> {
         if !self.is_begun {
+            // hyper would leave a fragment out, and `#` is a valid character of methods.
+            let target = line.splitn(2, |b| *b == b' ').nth(1).unwrap_or_default();
+            if target.contains(&b'#') {
+                return None;
+            }
             self.is_begun = true;
             self.is_old = line.ends_with(b" HTTP/1.0");
             self.changes = line.starts_with(b"CONNECT ");
@@ -283,6 +288,7 @@ mod tests {
             (head("X-A: 1\rX-B: 2\r\n"), false),
             (head("no colon\r\n"), false),
             ("GET / HTTP/1.1\n\n".to_owned(), false),
+            ("GET /a#b HTTP/1.1\r\n\r\n".to_owned(), false),
             (chunked("5\nhello\r\n"), false),
             (chunked("5\r\nhello\n0\r\n\r\n"), false),
             (chunked("5\r\nhello!\r\n"), false),

@@ -6,6 +6,7 @@ use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, Uri, Version};
+use memchr::memchr;
 
 use super::chunks::{Chunks, length_of, take};
 use super::fields;
@@ -159,6 +160,10 @@ fn head(bytes: &Bytes) -> Result<(Parts, Length), Refused> {
     let target = parsed.path.ok_or(Refused::Malformed)?.as_bytes();
     if target.len() > LONGEST_TARGET {
         return Err(Refused::LongTarget);
+    }
+    // A fragment is for clients alone: some take it for a part of the path, others leave it out. Source: RFC 9112 §3.2.
+    if memchr(b'#', target).is_some() {
+        return Err(Refused::Malformed);
     }
     parts.uri = Uri::from_maybe_shared(bytes.slice_ref(target)).map_err(|_| Refused::Malformed)?;
     parts.version = match parsed.version {

@@ -34,6 +34,7 @@ async fn what_could_be_read_in_two_ways_is_refused() {
             "400",
         ),
         ("CONNECT", "CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n", "405"),
+        ("a fragment", "GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n", "400"),
         (
             "another scheme",
             "GET ftp://a/ HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -162,12 +163,12 @@ async fn odd_paths_are_matched_and_passed_on_as_they_came() {
         "/a%2fb",
         "/a%2F..%2Fb",
         "/%00",
-        "/a?b?c#",
+        "/a?b?c",
         "/;a=b",
     ] {
         let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
         let answer = raw(proxy.http, request.as_bytes()).await;
-        let want = format!("\none\nGET {} HTTP/1.1\n", path.trim_end_matches('#'));
+        let want = format!("\none\nGET {path} HTTP/1.1\n");
         assert!(answer.contains(&want), "{path}: {answer}");
     }
 }

@@ -147,6 +147,7 @@ fn a_stream_means_one_thing_or_is_refused() {
         "GET / HTTP/1.2\r\nHost: a\r\n\r\n".to_owned(),
         "GET  / HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(),
         "G(T / HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(),
+        "GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(),
         "GET /a b HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(),
         "GET /\u{7f} HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(),
         chunked("5\nhello\r\n"),
