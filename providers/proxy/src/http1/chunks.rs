@@ -8,7 +8,7 @@ use http::HeaderMap;
 use super::decode::{Event, Refused};
 use super::fields;
 
-/// Longest line with a chunk's size. Extensions are of no use to anybody, and a body is not to hide in them.
+/// Longest line with a chunk's size, in bytes, with its end. Extensions are of no use to anybody, and a body is not to hide in them.
 const LONGEST_SIZE_LINE: usize = 4096;
 
 /// How far a chunked body is read.
@@ -43,9 +43,13 @@ impl Chunks {
         loop {
             match self.state {
                 State::Size => {
-                    let Some(length) = fields::line(input)? else {
-                        let is_long = input.len() > LONGEST_SIZE_LINE;
-                        return if is_long { Err(Refused::TooLarge) } else { Ok(None) };
+                    let line = fields::line(input)?;
+                    // Too long is too long, whether or not its end has come with it.
+                    if line.map_or(input.len(), |length| length + 2) > LONGEST_SIZE_LINE {
+                        return Err(Refused::TooLarge);
+                    }
+                    let Some(length) = line else {
+                        return Ok(None);
                     };
                     let size = size(&input[..length]).ok_or(Refused::Malformed)?;
                     input.advance(length + 2);
@@ -76,9 +80,12 @@ impl Chunks {
                     [..] => return Err(Refused::Malformed),
                 },
                 State::Trailers => {
-                    let Some(end) = fields::end(input, 0)? else {
-                        let is_long = input.len() > self.longest;
-                        return if is_long { Err(Refused::TooLarge) } else { Ok(None) };
+                    let end = fields::end(input, 0)?;
+                    if end.unwrap_or(input.len()) > self.longest {
+                        return Err(Refused::TooLarge);
+                    }
+                    let Some(end) = end else {
+                        return Ok(None);
                     };
                     let section = input.split_to(end).freeze();
                     let trailers = fields::parse(&section)?;
@@ -102,8 +109,9 @@ pub(super) fn length_of(data: &[u8]) -> u64 {
 /// The size of a chunk, before any extension.
 fn size(line: &[u8]) -> Option<u64> {
     let digits = line.split(|b| *b == b';').next()?;
-    // White space before an extension is bad, and told from nothing. Source: RFC 9112 §7.1.1.
-    let digits = fields::trim(digits);
+    // White space is bad, and read over where an extension may follow it. Source: RFC 9112 §7.1.1.
+    let end = digits.iter().rposition(|b| !matches!(b, b' ' | b'\t'))?;
+    let digits = &digits[..=end];
     if digits.is_empty() || digits.len() > 16 {
         return None;
     }

@@ -158,6 +158,7 @@ fn a_stream_means_one_thing_or_is_refused() {
         chunked("-1\r\n"),
         chunked("+1\r\n"),
         chunked("0x1\r\n"),
+        chunked(" 1\r\nx\r\n0\r\n\r\n"),
         chunked("fffffffffffffffff\r\n"),
         chunked("00000000000000001\r\n"),
         chunked("5;a\rb\r\nhello\r\n"),
@@ -190,7 +191,9 @@ fn what_is_too_large_is_refused_before_it_is_whole() {
         "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1;{}",
         "x".repeat(4096)
     );
-    for bytes in [many, long, trailers, size] {
+    let whole_trailers = format!("{trailers}\r\n");
+    let whole_size = format!("{size}\r\nx\r\n0\r\n\r\n");
+    for bytes in [many, long, trailers, size, whole_trailers, whole_size] {
         for piece in [1, 7, bytes.len()] {
             let got = read(bytes.as_bytes(), piece).refused;
             assert_eq!(got, Some(Refused::TooLarge), "in pieces of {piece}: {bytes:?}");
