@@ -135,12 +135,13 @@ async fn answer(
     worker: &Rc<Worker>,
     state: &ServingState,
     caller: Caller,
-    (parts, mut body): (Box<Parts>, RequestBody),
+    (mut parts, mut body): (Box<Parts>, RequestBody),
     upgrade: ClientSide,
     noted: &mut Option<Box<Noted>>,
     after: &mut Option<After>,
 ) -> Result<(Response<ResponseBody>, By), Failure> {
     let client = caller.asker.client;
+    head::give_path(&mut parts);
     let asked = head::read(&parts).map_err(Failure::closing)?;
     if body.is_too_long() {
         return Err(answer::too_long());

@@ -5,7 +5,7 @@
 
 use http::request::Parts;
 use http::uri::Authority;
-use http::{HeaderValue, Method, StatusCode, Version, header};
+use http::{HeaderValue, Method, StatusCode, Uri, Version, header};
 use portcullis_model::host;
 
 use crate::answer::Failure;
@@ -40,8 +40,27 @@ impl Asked {
     }
 }
 
-/// Reads whom the request asks. A target in absolute form goes before `Host`, and `:authority` must agree with it.
-/// Source: RFC 9112 §3.2, RFC 9113 §8.3.1.
+/// Gives a target that has none a path, such as `http://a?b`: what begins with `?` is no target by itself.
+/// Source: RFC 9110 §4.2.3.
+pub(crate) fn give_path(parts: &mut Parts) {
+    let is_query = parts
+        .uri
+        .path_and_query()
+        .is_some_and(|target| target.as_str().starts_with('?'));
+    if is_query {
+        let mut uri = std::mem::take(&mut parts.uri).into_parts();
+        let target = uri
+            .path_and_query
+            .take()
+            .map(|target| format!("/{}", target.as_str()));
+        // A valid target stays one behind a slash, and so does a URI with it.
+        uri.path_and_query = target.and_then(|target| target.parse().ok());
+        parts.uri = Uri::from_parts(uri).unwrap_or_default();
+    }
+}
+
+/// Reads whom the request asks. A target in absolute form and `:authority` must agree with `Host`: others look at one
+/// alone, and not all at the same. Source: RFC 9112 §3.2, RFC 9113 §8.3.1.
 pub(crate) fn read(parts: &Parts) -> Result<Asked, Failure> {
     if parts.method == Method::CONNECT {
         return Err(Failure::new(
@@ -78,13 +97,12 @@ pub(crate) fn read(parts: &Parts) -> Result<Asked, Failure> {
     {
         return Err(bad("the scheme is neither http nor https"));
     }
-    if parts.version == Version::HTTP_2
-        && let (Some(host), Some(named)) = (text, named)
+    if let (Some(host), Some(named)) = (text, named)
         && !host.eq_ignore_ascii_case(named)
     {
-        return Err(bad("Host and :authority differ"));
+        return Err(bad("Host and the authority of the target differ"));
     }
-    let authority = named.or(text).unwrap_or_default();
+    let authority = text.or(named).unwrap_or_default();
     let (host, port) = match plain(authority) {
         Some((length, port)) => (Host::Within(length), port),
         None => {
@@ -92,9 +110,9 @@ pub(crate) fn read(parts: &Parts) -> Result<Asked, Failure> {
             (Host::Apart(host), port)
         }
     };
-    let authority = match (named, host_field) {
-        (None, Some(field)) => field.clone(),
-        (_, _) => HeaderValue::from_str(authority).map_err(|_| bad(NO_HOST))?,
+    let authority = match host_field {
+        Some(field) => field.clone(),
+        None => HeaderValue::from_str(authority).map_err(|_| bad(NO_HOST))?,
     };
     Ok(Asked {
         authority,
@@ -120,7 +138,7 @@ fn plain(authority: &str) -> Option<(usize, Option<u16>)> {
         }
     };
     let length = host.strip_suffix('.').unwrap_or(host).len();
-    (!host.is_empty()).then_some((length, port))
+    (length > 0).then_some((length, port))
 }
 
 /// The same of whatever an authority may be.
@@ -137,7 +155,11 @@ fn careful(authority: &str) -> Result<(String, Option<u16>), Failure> {
     if !digits.is_empty() && (digits.len() == port.len() || digits.parse::<u16>().is_err()) {
         return Err(bad("Host holds a port that is none"));
     }
-    Ok((host::normalize(authority), parsed.port_u16()))
+    let host = host::normalize(authority);
+    if host.is_empty() {
+        return Err(bad(NO_HOST));
+    }
+    Ok((host, parsed.port_u16()))
 }
 
 const NO_HOST: &str = "Host is not a host with an optional port";
@@ -173,10 +195,21 @@ mod tests {
             (v11, "/", &["a/b"], Err(400)),
             (v11, "/", &["user@a"], Err(400)),
             (v11, "/", &["a:b"], Err(400)),
+            (v11, "/", &["."], Err(400)),
+            (v11, "/", &[":80"], Err(400)),
+            (v11, "http://b.example.com/x", &["a.example.com"], Err(400)),
+            (v11, "http://b.example.com:81/x", &["b.example.com"], Err(400)),
+            (v11, "http://b.example.com/x", &[""], Err(400)),
             (
                 v11,
+                "http://B.example.com/x",
+                &["b.example.com"],
+                Ok(("b.example.com", None)),
+            ),
+            (
+                Version::HTTP_10,
                 "http://b.example.com/x",
-                &["a.example.com"],
+                &[],
                 Ok(("b.example.com", None)),
             ),
             (v11, "ftp://b.example.com/x", &["b.example.com"], Err(400)),
@@ -224,6 +257,23 @@ mod tests {
                 let careful = careful(&authority).ok();
                 proptest::prop_assert_eq!(careful, Some((authority[..length].to_owned(), port)));
             }
+        }
+    }
+
+    #[test]
+    fn a_target_has_a_path() {
+        for (uri, want) in [
+            ("http://a?b=c", "http://a/?b=c"),
+            ("http://a:80?", "http://a:80/?"),
+            ("http://a", "http://a/"),
+            ("http://a/?b", "http://a/?b"),
+            ("/?b", "/?b"),
+            ("*", "*"),
+            ("a:80", "a:80"),
+        ] {
+            let mut parts = Request::builder().uri(uri).body(()).unwrap().into_parts().0;
+            give_path(&mut parts);
+            assert_eq!(parts.uri.to_string(), want, "{uri}");
         }
     }
 

@@ -62,9 +62,14 @@ async fn both_engines_see_the_same_requests_or_refuse() {
             &["200"; 2],
         ),
         (
-            "GET http://b:81/x?y HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(),
+            "GET http://a:81/x?y HTTP/1.1\r\nHost: a:81\r\n\r\n".to_owned(),
             &["200"; 2],
         ),
+        (
+            "GET http://a?y HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(),
+            &["200"; 2],
+        ),
+        ("GET http://b/ HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), &["400"]),
         (
             "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(),
             &["404", "200"],

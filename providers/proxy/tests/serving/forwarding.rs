@@ -167,18 +167,18 @@ async fn fields_of_one_hop_stay_there() {
 }
 
 #[tokio::test]
-async fn a_target_in_absolute_form_goes_before_host() {
+async fn a_target_in_absolute_form_agrees_with_host() {
     let echo = Echo::http1("one").await;
     let proxy = serve(&all_to(backend("one", &[echo.address])));
-    let answer = raw(
-        proxy.http,
-        b"GET http://b.example.com/x?y HTTP/1.1\r\nHost: a.example.com\r\nConnection: close\r\n\r\n",
-    )
-    .await;
+    let ask =
+        |host| format!("GET http://b.example.com/x?y HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    let answer = raw(proxy.http, ask("b.example.com").as_bytes()).await;
     assert!(
         answer.contains("\r\n\r\none\nGET /x?y HTTP/1.1\nhost: b.example.com\n"),
         "{answer}"
     );
+    let answer = raw(proxy.http, ask("a.example.com").as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
 }
 
 #[tokio::test]
