@@ -63,16 +63,18 @@ impl Reader {
                 return Ok(None);
             };
             *seen = 0;
-            let parts = head(&input.split_to(end).freeze())?;
+            let mut parts = head(&input.split_to(end).freeze())?;
             let is_switch = parts.status == StatusCode::SWITCHING_PROTOCOLS;
             if parts.status.is_informational() && !is_switch {
                 continue;
             }
             self.keeps = keeps(&parts);
+            // Though an answer to HEAD has no body, its fields go on to the client.
+            let length = length(&mut parts)?;
             self.state = if is_switch || self.is_head || has_no_body(parts.status) {
                 State::Over
             } else {
-                match length(&parts)? {
+                match length {
                     Some(Length::Known(0)) => State::Over,
                     Some(Length::Known(length)) => State::Body(length),
                     Some(Length::Chunked) => State::Chunks(Chunks::new(self.longest)),
@@ -171,12 +173,24 @@ fn has_no_body(status: StatusCode) -> bool {
 }
 
 /// How the body is framed; `None` where it ends with the connection. Source: RFC 9112 §6.3.
-fn length(parts: &Parts) -> Result<Option<Length>, Refused> {
+pub(crate) fn length(parts: &mut Parts) -> Result<Option<Length>, Refused> {
     let mut lengths = parts.headers.get_all(CONTENT_LENGTH).iter();
-    let mut codings = parts.headers.get_all(TRANSFER_ENCODING).iter();
-    let (length, coding) = (lengths.next(), codings.next());
+    let length = lengths.next();
+    let again = lengths.next();
+    let mut others = again.into_iter().chain(lengths);
+    if others.any(|other| Some(other) != length) {
+        return Err(Refused::Malformed);
+    }
     // The same twice is one length, for it is written once to the client.
-    if lengths.any(|other| Some(other) != length) || codings.next().is_some() {
+    if again.is_some()
+        && let Some(length) = length.cloned()
+    {
+        parts.headers.insert(CONTENT_LENGTH, length);
+    }
+    let length = parts.headers.get(CONTENT_LENGTH);
+    let mut codings = parts.headers.get_all(TRANSFER_ENCODING).iter();
+    let coding = codings.next();
+    if codings.next().is_some() {
         return Err(Refused::Malformed);
     }
     match (length, coding) {
@@ -229,6 +243,13 @@ mod tests {
         }
         // What comes behind an answer is nobody's.
         Ok((text, reader.keeps() && input.is_empty()))
+    }
+
+    #[test]
+    fn the_same_length_twice_goes_on_once() {
+        let mut input = BytesMut::from("HTTP/1.1 200 OK\r\nContent-Length: 5\r\ncontent-length: 5\r\n\r\n");
+        let parts = Reader::new(1024, true).head(&mut input).unwrap().unwrap();
+        assert_eq!(parts.headers.get_all(CONTENT_LENGTH).iter().count(), 1);
     }
 
     #[test]
@@ -307,6 +328,21 @@ mod tests {
             ),
             (
                 ok("Content-Length: 5\r\nContent-Length: 6\r\n\r\n"),
+                false,
+                Err(()),
+            ),
+            (
+                ok("Content-Length: 5\r\nContent-Length: 6\r\n\r\n"),
+                true,
+                Err(()),
+            ),
+            (
+                ok("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n"),
+                true,
+                Err(()),
+            ),
+            (
+                "HTTP/1.1 304 No\r\nContent-Length: 5, 6\r\n\r\n".to_owned(),
                 false,
                 Err(()),
             ),
