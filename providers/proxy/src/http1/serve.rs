@@ -296,11 +296,14 @@ impl Call<'_> {
         let most = self.worker.settings.limits.head_bytes;
         let mut is_whole = framed == Framed::Nothing;
         let mut stalled: Option<Pin<Box<Sleep>>> = None;
+        let mut broken: Option<BodyError> = None;
         poll_fn(|cx| {
             loop {
-                while !is_whole && !out.is_enough() {
+                while !is_whole && broken.is_none() && !out.is_enough() {
                     match Pin::new(&mut body).poll_frame(cx) {
-                        Poll::Ready(Some(frame)) => take(&mut out, &mut is_whole, frame?)?,
+                        // What came before it breaks off is sent all the same.
+                        Poll::Ready(Some(Err(error))) => broken = Some(error),
+                        Poll::Ready(Some(Ok(frame))) => take(&mut out, &mut is_whole, frame)?,
                         Poll::Ready(None) => {
                             is_whole = true;
                             out.end(None)?;
@@ -312,6 +315,9 @@ impl Call<'_> {
                 if out.is_empty() {
                     if is_whole {
                         return Poll::Ready(Ok(()));
+                    }
+                    if let Some(error) = broken.take() {
+                        return Poll::Ready(Err(error));
                     }
                     if wire.is_read() {
                         return wire

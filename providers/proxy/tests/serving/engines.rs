@@ -271,3 +271,21 @@ async fn a_client_that_ends_its_direction_is_given_up() {
         assert_eq!(soon("the backend is let go", told.recv()).await, Some("gone"));
     }
 }
+
+#[tokio::test]
+async fn what_comes_before_an_answer_breaks_off_reaches_the_client() {
+    let breaking = Echo::running(|mut stream| {
+        Box::pin(async move {
+            read_until(&mut stream, "\r\n\r\n").await;
+            stream
+                .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhel")
+                .await
+                .unwrap();
+        })
+    })
+    .await;
+    let proxy = serve(&all_to(backend("b", &[breaking.address])));
+    let answer = raw(proxy.http, LAST.as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    assert!(answer.ends_with("\r\n\r\nhel"), "{answer}");
+}
