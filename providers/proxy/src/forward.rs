@@ -249,6 +249,9 @@ enum Lost {
     Hyper(#[source] hyper::Error),
     #[error("{0}")]
     Own(#[source] Broke),
+    /// hyper takes what can be framed in two ways.
+    #[error("{0}")]
+    Refused(#[source] http1::Refused),
 }
 
 impl Lost {
@@ -257,6 +260,7 @@ impl Lost {
         match self {
             Self::Hyper(error) => error.is_parse(),
             Self::Own(error) => error.is_parse(),
+            Self::Refused(_) => true,
         }
     }
 }
@@ -292,7 +296,15 @@ async fn send(
         // Apart, so that requests by our own engine carry nothing of it along.
         Sender::Http1(sender) => {
             let answer = sender.try_send_request(taken(parts, body));
-            Box::pin(by_hyper(answer, parts, body, patience)).await
+            let answer = Box::pin(by_hyper(answer, parts, body, patience)).await?;
+            let (mut head, body) = answer.into_parts();
+            match http1::length(&mut head) {
+                Ok(_) => Ok(Response::from_parts(head, body)),
+                Err(refused) => Err(Unsent::Broken {
+                    is_whole: false,
+                    error: Lost::Refused(refused),
+                }),
+            }
         }
         Sender::Http2(sender) => {
             let answer = sender.try_send_request(taken(parts, body));

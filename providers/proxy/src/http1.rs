@@ -14,7 +14,9 @@ mod link;
 mod serve;
 mod wire;
 
+pub(crate) use answer::length;
 pub(crate) use buffers::take as take_buffer;
+pub(crate) use decode::Refused;
 pub(crate) use fields::take_back;
 pub(crate) use link::{AnswerBody, Broke, Link, NoAnswer, Patience, ask};
 pub(crate) use serve::{Ending, serve};
