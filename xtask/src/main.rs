@@ -4,6 +4,7 @@ mod bench;
 mod cache;
 mod chaos;
 mod cluster;
+mod corpus;
 mod deny;
 mod files;
 mod go;
@@ -35,6 +36,8 @@ enum Task {
     Test(test::Arguments),
     /// Runs the controller under changes, faults of AWS and kills; then all must be as asked for
     Chaos(chaos::Arguments),
+    /// Records what nginx and HAProxy, which must be installed, make of providers/proxy/tests/corpus: two minutes
+    Corpus,
     /// Measures, and fails where a goal is missed
     Bench(bench::Arguments),
     /// Runs moto (the AWS API in memory) with our corrections, until it is interrupted
@@ -47,6 +50,7 @@ Examples:
   cargo xtask test prefix_matches      set-up and only the tests whose name holds `prefix_matches`
   cargo xtask setup                    afterwards a plain `cargo test` finds what it needs
   cargo xtask chaos --seed 7           the same faults each time; prints how to have them again
+  cargo xtask corpus                   after a case of the corpus is added; then read the difference
   cargo xtask bench aws-calls          calls of the AWS API, against goals
   cargo xtask bench proxy              processor time of the proxy, against HAProxy and nginx
   cargo xtask moto --port 5000         then: export AWS_ENDPOINT_URL=http://127.0.0.1:5000
@@ -62,6 +66,7 @@ fn main() -> ExitCode {
         Task::Setup => setup::run().map(|_| ()),
         Task::Test(arguments) => test::run(&arguments),
         Task::Chaos(arguments) => chaos::run(&arguments),
+        Task::Corpus => corpus::run(),
         Task::Bench(arguments) => bench::run(&arguments),
         Task::Moto(arguments) => moto::run(&arguments),
     };
