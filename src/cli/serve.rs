@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::fs::File;
 use std::io::Write as _;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
@@ -16,8 +16,8 @@ use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use ipnet::IpNet;
 use portcullis_proxy::{
-    AccessLog, Drained, Handle, Http1Engine, Limits, LogFormat, Predecessor, Server, ServerConfig, Settings,
-    Sink, Successors, Timeouts, TrustedField, View, take_over,
+    AccessLog, Drained, Handle, Http1Engine, Limits, LogFormat, Outbound, Predecessor, Server, ServerConfig,
+    Settings, Sink, Successors, Timeouts, TrustedField, View, take_over,
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
@@ -36,7 +36,7 @@ const EXAMPLE: &str = "\
 All HTTP listeners are served at --http, all HTTPS listeners at --https, and redirects name these ports. The folder is \
 followed: a change is served from the next request on; a broken file keeps its last good content and is reported, \
 and so does a TLS Secret whose certificate and key cannot be used. \
-Endpoints on loopback are allowed, because files and machine are the user's own. SIGTERM and SIGINT end it once \
+Endpoints and identity providers on loopback are allowed, because files and machine are the user's own. SIGTERM and SIGINT end it once \
 requests under way have finished.
 
 Example:
@@ -191,6 +191,13 @@ pub(super) fn serve(args: &ServeArgs) -> anyhow::Result<Ended> {
         proxy_protocol: args.proxy_protocol_from.clone(),
         access_log: args.log()?,
         settings: args.settings(workers),
+        outbound: Outbound {
+            allowed: vec![
+                IpNet::new_assert(Ipv4Addr::LOCALHOST.into(), 8),
+                IpNet::new_assert(Ipv6Addr::LOCALHOST.into(), 128),
+            ],
+            ..Outbound::default()
+        },
     };
     let settings = args.folder.class.settings(translate::Settings::for_serving);
     let runtime = runtime()?;
@@ -232,7 +239,7 @@ pub(super) fn serve(args: &ServeArgs) -> anyhow::Result<Ended> {
                 }
             }
         }
-        info!("endpoints on loopback are allowed");
+        info!("endpoints and identity providers on loopback are allowed");
         say_ready(&served, watched);
         let grace = Duration::from_secs(args.drain_seconds);
         follow(served, watch, signals, grace, watching, successors).await

@@ -1,6 +1,7 @@
 //! A load balancer, its Secrets and requests in; the proxy's route table and what it answers, as text, out.
 
 use portcullis_model::{Decision, LoadBalancer, Port, Problem, Request, resolve};
+use portcullis_proxy::table::Action;
 use portcullis_proxy::{Found, Material, RequestHead, ServedPorts, ServingState};
 
 use crate::model::{line, show_backend};
@@ -55,7 +56,10 @@ fn answer(balancer: &LoadBalancer, state: &ServingState, text: &str) -> String {
         (Decision::Rule(i, rule), Found::Rule(j, ..)) => {
             assert_eq!(i, j, "{text}: the table chooses another rule than the resolver");
             match &rule.authenticate {
-                Some(step) => format!("rule {i}: 503, for {step} is not supported"),
+                Some(step) => match found.action() {
+                    Some(Action::Refused(_)) => format!("rule {i}: 503, for {step} cannot be had"),
+                    _ => format!("rule {i}: {step}, then {}", rule.action),
+                },
                 None => format!("rule {i}: {}", rule.action),
             }
         }

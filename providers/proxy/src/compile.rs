@@ -16,6 +16,8 @@ use portcullis_model::{
 
 use crate::clients::{ClientBuilder, ClientTable, unknown};
 use crate::filters::Filters;
+use crate::identity::Gate;
+use crate::identity::outside::Endpoint;
 use crate::sticky::Sticky;
 use crate::table::{
     Action, Choice, Forward, HostIndex, ListenerTable, Page, PathIndex, Route, RouteTable, RuleIndex,
@@ -51,6 +53,8 @@ pub fn compile(balancer: &LoadBalancer, served: ServedPorts) -> (RouteTable, Vec
         clients: ClientBuilder::new(balancer, base),
         users: Vec::new(),
         filters: HashMap::new(),
+        gates: HashMap::new(),
+        key_sources: HashMap::new(),
         problems: Vec::new(),
     };
     let mut hosts = HostBuilder::default();
@@ -74,6 +78,7 @@ pub fn compile(balancer: &LoadBalancer, served: ServedPorts) -> (RouteTable, Vec
         hosts: hosts.build(),
         clients,
         users: compiler.users.into(),
+        key_sources: by_number(compiler.key_sources),
         routes: routes.into(),
         backends: balancer.backends.keys().cloned().collect(),
     };
@@ -124,13 +129,16 @@ struct Compiler<'a> {
     /// By the address of what they are compiled from: the rules of an object share it.
     users: Vec<BasicAuth>,
     filters: HashMap<*const model::Filters, Option<Arc<Filters>>>,
+    gates: HashMap<&'a Authenticate, Result<Arc<Gate>, String>>,
+    /// With their numbers.
+    key_sources: HashMap<Endpoint, usize>,
     problems: Vec<Problem>,
 }
 
 impl<'a> Compiler<'a> {
     /// `base` is what is asked of all clients that speak TLS.
-    fn listener(&mut self, listener: &Listener, base: &ClientCertificates) -> ListenerTable {
-        let default = self.after(
+    fn listener(&mut self, listener: &'a Listener, base: &ClientCertificates) -> ListenerTable {
+        let (gate, default) = self.after(
             listener.authenticate.as_ref(),
             &listener.default_action,
             &listener.origin,
@@ -161,6 +169,7 @@ impl<'a> Compiler<'a> {
             served: self.served.of(listener),
             refusal,
             admitted: admitted.map(|ranges| ranges.iter().copied().collect()),
+            gate,
             default,
         }
     }
@@ -170,7 +179,7 @@ impl<'a> Compiler<'a> {
         let ports = ports
             .or_insert_with(|| rule.ports.iter().copied().collect())
             .clone();
-        let mut action = self.after(rule.authenticate.as_ref(), &rule.action, &rule.origin);
+        let (gate, mut action) = self.after(rule.authenticate.as_ref(), &rule.action, &rule.origin);
         let listeners = &self.balancer.listeners;
         let mut at = rule.ports.iter().filter_map(|port| listeners.get(port));
         let clients = match (at.any(Listener::is_https), unknown(&rule.clients)) {
@@ -196,6 +205,7 @@ impl<'a> Compiler<'a> {
             clients,
             conditions: rule.conditions.as_slice().into(),
             filters,
+            gate,
             rewrites: rule.rewrites.as_slice().into(),
             action,
         }
@@ -208,17 +218,28 @@ impl<'a> Compiler<'a> {
             .clone()
     }
 
-    /// The action, unless somebody would have to be asked who they are before it.
-    fn after(&mut self, step: Option<&Authenticate>, action: &model::Action, at: &Origin) -> Action {
+    /// The action, and what comes before it. Where nobody can be asked who they are, there is no action.
+    fn after(
+        &mut self,
+        step: Option<&'a Authenticate>,
+        action: &model::Action,
+        at: &Origin,
+    ) -> (Option<Arc<Gate>>, Action) {
         let Some(step) = step else {
-            return self.action(action, at);
+            return (None, self.action(action, at));
         };
-        self.problem(
-            Code::ActionUnsupported,
-            at,
-            format!("authentication ({step}) is not supported by the proxy: it answers 503"),
-        );
-        Action::Refused("authentication is not supported here".into())
+        let gate = self.gates.entry(step);
+        let gate = gate
+            .or_insert_with(|| Gate::new(step, self.balancer.semantics, &mut self.key_sources).map(Arc::new));
+        match gate.clone() {
+            Ok(gate) => (Some(gate), self.action(action, at)),
+            Err(why) => {
+                let message = format!("authentication ({step}) cannot be had: {why}: it answers 503");
+                self.problem(Code::ActionUnsupported, at, message);
+                let refused = Action::Refused("authentication cannot be had here".into());
+                (None, refused)
+            }
+        }
     }
 
     fn action(&mut self, action: &model::Action, at: &Origin) -> Action {
@@ -309,6 +330,13 @@ impl<'a> Compiler<'a> {
     fn problem(&mut self, code: Code, at: &Origin, message: impl Into<String>) {
         self.problems.push(Problem::new(code, at.clone(), message));
     }
+}
+
+/// In the order of their numbers, which leave none out.
+fn by_number<T>(numbered: HashMap<T, usize>) -> Box<[T]> {
+    let mut all: Vec<(T, usize)> = numbered.into_iter().collect();
+    all.sort_unstable_by_key(|(_, number)| *number);
+    all.into_iter().map(|(one, _)| one).collect()
 }
 
 /// A number for a name that stays the same as long as the name does.

@@ -195,6 +195,14 @@ async fn answer(
             Passage::Answered(response) => return Ok((*response, By::Proxy)),
         }
     }
+    if let Some(gate) = route.map_or(&listener.gate, |route| &route.gate) {
+        if listener.https {
+            // Apart, so that requests without it carry nothing of it along.
+            Box::pin(gate.admit(worker, state, &parts)).await?;
+        } else {
+            gate.admit_plainly()?;
+        }
+    }
     match route.map_or(&listener.default, |route| &route.action) {
         Action::Fixed(page) => Ok((answer::fixed(page), By::Proxy)),
         Action::Refused(why) => Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, &**why)),

@@ -21,6 +21,7 @@
 //! lookup      the first rule that takes it, else the listener's default ── nobody listens: 404
 //! exchange    not admitted: 403; what cannot be done: 503
 //! filters     who has had too many answers: 429
+//! identity    who cannot show who they are: 401 ── they cannot be asked: 500, over plain HTTP 503
 //! answer      redirect or fixed response, and done
 //! balance     backend by cookie or weight ── all weights 0: 503
 //! rewrite     path and host ── no valid URL: 500
@@ -41,7 +42,7 @@
 //! - All HTTP listeners of the model share one socket, all HTTPS listeners another. A request belongs to the listener
 //!   whose port it names beside its host, else to the one with the lowest port.
 //! - Paths are matched and passed on raw: `//`, dot segments and encoded slashes are characters like any other.
-//! - What a rule or a listener asks for and the proxy cannot do (authentication, a trust store of AWS) is a problem
+//! - What a rule or a listener asks for and the proxy cannot do (Cognito, a trust store of AWS) is a problem
 //!   at compile time and 503 at exactly that rule or listener.
 //! - What is asked of clients' certificates depends on the server name of the handshake. A request for a host under
 //!   which another thing is asked gets 421; a rule that asks for more than was asked answers 503.
@@ -108,6 +109,7 @@ mod exchange;
 mod fields;
 mod filters;
 mod head;
+mod identity;
 mod rewrite;
 mod sticky;
 mod trace;
@@ -133,6 +135,7 @@ pub use certificate::KeyPairPem;
 pub use compile::{ServedPorts, compile};
 pub use counters::Totals;
 pub use handover::{Predecessor, Sockets, Successor, Successors, take_over};
+pub use identity::outside::Outbound;
 pub use lookup::{Fields, Found, RequestHead};
 pub use server::{BindError, Drained, Handle, Server, WorkerFailure};
 pub use serving::{Material, ServingState, TlsUnavailable};

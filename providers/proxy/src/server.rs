@@ -19,6 +19,7 @@ use crate::access_log::{self, AccessLog};
 use crate::compile::ServedPorts;
 use crate::counters::{Counters, Totals};
 use crate::handover::Sockets;
+use crate::identity::outside::{Outbound, Outside};
 use crate::listen;
 use crate::serving::ServingState;
 use crate::settings::{ServerConfig, Settings};
@@ -35,6 +36,7 @@ pub struct Server {
     trusted: Arc<[IpNet]>,
     proxy_protocol: Arc<[IpNet]>,
     access_log: Option<AccessLog>,
+    outbound: Outbound,
     http: Option<SocketAddr>,
     https: Option<SocketAddr>,
     /// By worker: its sockets, and whether each speaks TLS.
@@ -110,6 +112,7 @@ impl Server {
             trusted: config.trusted.clone().into(),
             proxy_protocol: config.proxy_protocol.clone().into(),
             access_log: config.access_log.clone(),
+            outbound: config.outbound.clone(),
             http,
             https,
             sockets,
@@ -197,6 +200,7 @@ impl Server {
 
     /// Starts the workers.
     pub fn start(self, initial: ServingState) -> io::Result<Handle> {
+        let outside = Arc::new(Outside::new(self.outbound, initial.provider().clone()));
         let live = Arc::new(ArcSwap::from_pointee(initial));
         let (swapped, _) = watch::channel(0);
         let (draining, _) = watch::channel(None);
@@ -216,6 +220,7 @@ impl Server {
                 settings: self.settings,
                 live: live.clone(),
                 counters: counted,
+                outside: outside.clone(),
                 trusted: self.trusted.clone(),
                 proxy_protocol: self.proxy_protocol.clone(),
                 log: log.clone(),
@@ -380,6 +385,7 @@ mod tests {
             trusted: Arc::default(),
             proxy_protocol: Arc::default(),
             access_log: None,
+            outbound: Outbound::default(),
             http: None,
             https: None,
             sockets,

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use portcullis_model::{Listener, LoadBalancer, ObjectName, Options, Port, Problem, Rule, Sealed};
+use portcullis_model::{Listener, LoadBalancer, ObjectName, Options, Port, Problem, Rule, Sealed, Semantics};
 use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::default_provider;
@@ -21,6 +21,8 @@ use crate::compile::{ServedPorts, compile};
 use crate::filters::basic_auth::{self, Lists};
 use crate::filters::htpasswd::UserList;
 use crate::filters::rate_limit::Rates;
+use crate::identity;
+use crate::identity::keys::KeySet;
 use crate::mutual::{self, ClientPolicy};
 use crate::table::RouteTable;
 use crate::targets::Targets;
@@ -44,6 +46,8 @@ pub struct ServingState {
     rates: Option<Arc<Rates>>,
     /// By the numbers of the table; none where they cannot be had.
     users: Lists,
+    /// By the numbers of the table; what is known of them is kept from state to state.
+    key_sets: Box<[Arc<KeySet>]>,
     /// Kept from state to state, so that clients resume sessions across changes.
     shared: Shared,
 }
@@ -55,6 +59,7 @@ struct Compiled {
     rules: Vec<Rule>,
     listeners: BTreeMap<Port, Listener>,
     options: Options,
+    semantics: Semantics,
     served: ServedPorts,
 }
 
@@ -67,6 +72,7 @@ impl Compiled {
             rules: balancer.rules.clone(),
             listeners: balancer.listeners.clone(),
             options: balancer.options.clone(),
+            semantics: balancer.semantics,
             served,
         }
     }
@@ -74,6 +80,7 @@ impl Compiled {
     /// Whether it would be the same; the table names the backends in their order.
     fn is_of(&self, balancer: &LoadBalancer, served: ServedPorts) -> bool {
         self.served == served
+            && self.semantics == balancer.semantics
             && self.table.backends.len() == balancer.backends.len()
             && self.table.backends.iter().eq(balancer.backends.keys())
             && self.listeners == balancer.listeners
@@ -169,6 +176,8 @@ impl ServingState {
         let before = previous.map_or(&[][..], |p| &p.users);
         let (users, more) = basic_auth::users(&table.users, users, before);
         problems.extend(more);
+        let before = previous.map_or(&[][..], |p| &p.key_sets);
+        let key_sets = identity::key_sets(&table.key_sources, before);
         let before = previous.and_then(|previous| previous.rates.clone());
         let rates = table.counts().then(|| before.unwrap_or_else(Rates::new));
         let ports = |https: bool| {
@@ -191,6 +200,7 @@ impl ServingState {
             certificates,
             rates,
             users,
+            key_sets,
             shared,
         };
         Ok((state, problems))
@@ -219,6 +229,11 @@ impl ServingState {
     /// Who may pass by password.
     pub(crate) fn users(&self, number: usize) -> Option<&Arc<UserList>> {
         self.users.get(number)?.as_ref()
+    }
+
+    /// The keys that tokens are signed by.
+    pub(crate) fn key_set(&self, number: usize) -> Option<&Arc<KeySet>> {
+        self.key_sets.get(number)
     }
 
     /// What clients have used of their limits.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::access_log::AccessLog;
+use crate::identity::outside::Outbound;
 
 /// Where a proxy listens and how it behaves; independent of what it serves.
 #[derive(Clone, Debug)]
@@ -25,6 +26,8 @@ pub struct ServerConfig {
     pub proxy_protocol: Vec<IpNet>,
     /// None is written by default.
     pub access_log: Option<AccessLog>,
+    /// How identity providers are reached.
+    pub outbound: Outbound,
 }
 
 impl Default for ServerConfig {
@@ -37,6 +40,7 @@ impl Default for ServerConfig {
             trusted: Vec::new(),
             proxy_protocol: Vec::new(),
             access_log: None,
+            outbound: Outbound::default(),
         }
     }
 }

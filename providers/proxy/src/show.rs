@@ -78,12 +78,11 @@ impl fmt::Display for Shown<'_, ListenerTable> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(table, listener) = self;
         let protocol = if listener.https { "https" } else { "http" };
-        write!(
-            f,
-            "{protocol}, served at {}, else {}",
-            listener.served,
-            Shown(table, &listener.default)
-        )?;
+        write!(f, "{protocol}, served at {}, else ", listener.served,)?;
+        if let Some(gate) = &listener.gate {
+            write!(f, "({gate}) ")?;
+        }
+        write!(f, "{}", Shown(table, &listener.default))?;
         if let Some(refusal) = &listener.refusal {
             write!(f, "; answers 503: {refusal}")?;
         }
@@ -109,6 +108,9 @@ impl fmt::Display for Shown<'_, Route> {
         }
         if let Some(filters) = &route.filters {
             write!(f, " ({filters})")?;
+        }
+        if let Some(gate) = &route.gate {
+            write!(f, " ({gate})")?;
         }
         write!(f, " {}", Shown(table, &route.action))
     }

@@ -10,6 +10,8 @@ use portcullis_model::{BackendId, BasicAuth, Condition, HostMatch, PathMatch, Po
 
 use crate::clients::{ClientTable, PolicyNumber};
 use crate::filters::Filters;
+use crate::identity::Gate;
+use crate::identity::outside::Endpoint;
 use crate::sticky::Sticky;
 
 /// A rule's place in the load balancer's list. Lower is earlier, and the first that takes a request answers it.
@@ -23,6 +25,8 @@ pub struct RouteTable {
     pub(crate) clients: ClientTable,
     /// Who may pass by password, by the number that filters hold.
     pub(crate) users: Box<[BasicAuth]>,
+    /// Where the keys of tokens are published, by the number that gates hold.
+    pub(crate) key_sources: Box<[Endpoint]>,
     /// By rule index.
     pub(crate) routes: Box<[Route]>,
     /// By the number that a [`Choice`] holds.
@@ -39,6 +43,8 @@ pub struct ListenerTable {
     pub refusal: Option<Arc<str>>,
     /// Who may ask; everybody where absent.
     pub admitted: Option<Box<[IpNet]>>,
+    /// What comes before the default action.
+    pub(crate) gate: Option<Arc<Gate>>,
     pub default: Action,
 }
 
@@ -51,6 +57,8 @@ pub struct Route {
     pub(crate) clients: PolicyNumber,
     pub conditions: Box<[Condition]>,
     pub(crate) filters: Option<Arc<Filters>>,
+    /// What comes before the action.
+    pub(crate) gate: Option<Arc<Gate>>,
     pub rewrites: Box<[Rewrite]>,
     pub action: Action,
 }

@@ -7,7 +7,10 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::version::{TLS12, TLS13};
-use rustls::{ClientConfig, DigitallySignedStruct, ServerConfig, SignatureScheme, SupportedProtocolVersion};
+use rustls::{
+    ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme,
+    SupportedProtocolVersion,
+};
 
 use crate::certificate::Certificates;
 use crate::mutual::ClientPolicy;
@@ -78,6 +81,22 @@ pub(crate) fn client(provider: &Arc<CryptoProvider>, http2: bool) -> Result<Clie
     let protocol = if http2 { ALPN_H2 } else { ALPN_H1 };
     config.alpn_protocols = vec![protocol.to_vec()];
     Ok(config)
+}
+
+/// How connections to whoever is no target are encrypted: certificates are verified. None without a usable authority.
+pub(crate) fn verified(
+    provider: &Arc<CryptoProvider>,
+    authorities: Vec<CertificateDer<'static>>,
+) -> Option<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(authorities);
+    if roots.is_empty() {
+        return None;
+    }
+    let builder = ClientConfig::builder_with_provider(provider.clone()).with_protocol_versions(&VERSIONS);
+    let mut config = builder.ok()?.with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = vec![ALPN_H1.to_vec()];
+    Some(config)
 }
 
 /// Accepts every certificate; that the target holds its key is checked all the same.

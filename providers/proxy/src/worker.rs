@@ -20,6 +20,7 @@ use crate::budget::Budget;
 use crate::checks;
 use crate::counters::Counters;
 use crate::filters::basic_auth::Verifying;
+use crate::identity::outside::Outside;
 use crate::listen::{self, Room};
 use crate::pools::Pools;
 use crate::server::Drained;
@@ -49,6 +50,10 @@ pub(crate) struct Worker {
     pub(crate) verifying: Verifying,
     /// Copies of requests; no drain waits for them.
     pub(crate) mirrors: Tasks,
+    /// What several requests wait for, each of which may leave; no drain waits for it either.
+    pub(crate) apart: Tasks,
+    /// The way to identity providers.
+    pub(crate) outside: Arc<Outside>,
     /// Bytes of bodies that are read ahead.
     pub(crate) ahead: Ahead,
     /// Peers whose word about the client is taken.
@@ -81,6 +86,7 @@ pub(crate) struct Start {
     pub(crate) settings: Settings,
     pub(crate) live: Arc<ArcSwap<ServingState>>,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) outside: Arc<Outside>,
     pub(crate) trusted: Arc<[IpNet]>,
     pub(crate) proxy_protocol: Arc<[IpNet]>,
     /// How to log, and where lines are handed over.
@@ -115,6 +121,8 @@ impl Start {
             pools: pools.clone(),
             clients: Tasks::new(self.counters.clone()),
             mirrors: Tasks::new(self.counters.clone()),
+            apart: Tasks::new(self.counters.clone()),
+            outside: self.outside,
             ahead: Ahead::default(),
             counters: self.counters,
             random: Random::new(),

@@ -4,6 +4,7 @@
 mod balancer;
 mod client;
 mod echo;
+mod provider;
 
 mod bodies;
 mod changing;
@@ -33,4 +34,5 @@ mod routing;
 mod secure;
 mod streaming;
 mod targets;
+mod tokens;
 mod websockets;

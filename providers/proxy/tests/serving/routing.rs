@@ -152,7 +152,7 @@ async fn what_cannot_be_done_is_refused_at_its_own_rule() {
     let mut guarded = rule("*", "/admin", to("one"));
     guarded.authenticate = Some(Authenticate::Jwt {
         issuer: "https://id.example.com".into(),
-        key_set: "https://id.example.com/keys".into(),
+        key_set: "http://id.example.com/keys".into(),
         claims: Vec::<JwtClaim>::new(),
         origin: origin(),
     });

@@ -49,6 +49,8 @@ mod observing;
 mod pages;
 #[path = "../serving/passwords.rs"]
 mod passwords;
+#[path = "../serving/provider.rs"]
+mod provider;
 #[path = "../serving/proxied.rs"]
 mod proxied;
 #[path = "../serving/rates.rs"]
@@ -65,6 +67,8 @@ mod secure;
 mod streaming;
 #[path = "../serving/targets.rs"]
 mod targets;
+#[path = "../serving/tokens.rs"]
+mod tokens;
 #[path = "../serving/websockets.rs"]
 mod websockets;
 

@@ -1,0 +1,139 @@
+//! Where a provider publishes its keys in, the keys out: asked for when they are needed, kept, and asked for again.
+//!
+//! One request at a time asks, apart from the requests that wait for it, so that no client who leaves undoes it. What
+//! is known is used while it is asked for anew; what could not be had is not asked for again at once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use http::{Request, StatusCode};
+use tokio::sync::{Mutex, Semaphore, oneshot};
+use tokio::time::Instant;
+use tracing::warn;
+
+use super::jwk::Keys;
+use super::outside::{Endpoint, Outside};
+use crate::answer::Failure;
+use crate::worker::Worker;
+
+/// For so long, nobody looks for newer keys.
+const FRESH: Duration = Duration::from_secs(300);
+/// For so long, keys count where no newer ones can be had.
+const LAST: Duration = Duration::from_secs(3600);
+/// Requests that may wait for the keys; more are told to come again.
+const WAITING: usize = 256;
+
+/// The keys of one provider, shared by all workers and kept from state to state.
+#[derive(Debug)]
+pub(crate) struct KeySet {
+    source: Endpoint,
+    known: ArcSwapOption<Known>,
+    /// When they were last asked for; held by who asks.
+    asked: Mutex<Option<Instant>>,
+    places: Semaphore,
+}
+
+/// Keys as they were at an instant.
+#[derive(Debug)]
+pub(crate) struct Known {
+    pub(crate) keys: Keys,
+    at: Instant,
+}
+
+impl KeySet {
+    pub(crate) fn new(source: Endpoint) -> Self {
+        Self {
+            source,
+            known: ArcSwapOption::empty(),
+            asked: Mutex::new(None),
+            places: Semaphore::new(WAITING),
+        }
+    }
+
+    pub(crate) fn source(&self) -> &Endpoint {
+        &self.source
+    }
+
+    /// The keys, at most so old as they may be.
+    pub(crate) async fn keys(self: &Arc<Self>, worker: &Worker) -> Result<Arc<Known>, Failure> {
+        let usable = |known: &Arc<Known>| known.at.elapsed() < LAST;
+        match self.known.load_full().filter(usable) {
+            Some(known) if known.at.elapsed() < FRESH => return Ok(known),
+            Some(known) => {
+                if self
+                    .asked
+                    .try_lock()
+                    .is_ok_and(|asked| worker.outside.may_again(*asked))
+                {
+                    self.begin(worker);
+                }
+                return Ok(known);
+            }
+            None => self.wait(worker).await?,
+        }
+        self.known.load_full().filter(usable).ok_or_else(|| {
+            let why = "the keys that tokens are signed by could not be had";
+            Failure::new(StatusCode::INTERNAL_SERVER_ERROR, why)
+        })
+    }
+
+    /// Others than these, where there may be any.
+    pub(crate) async fn newer(
+        self: &Arc<Self>,
+        worker: &Worker,
+        than: &Arc<Known>,
+    ) -> Result<Option<Arc<Known>>, Failure> {
+        if !worker.outside.may_again(Some(than.at)) {
+            return Ok(None);
+        }
+        self.wait(worker).await?;
+        let known = self.known.load_full();
+        Ok(known.filter(|known| !Arc::ptr_eq(known, than)))
+    }
+
+    async fn wait(self: &Arc<Self>, worker: &Worker) -> Result<(), Failure> {
+        let place = self.places.try_acquire();
+        let _place = place.map_err(|_| Failure::overloaded("too many wait for the keys of tokens"))?;
+        // An error means that it has ended, too.
+        let _ = self.begin(worker).await;
+        Ok(())
+    }
+
+    /// Lets a task ask, and tells its end.
+    fn begin(self: &Arc<Self>, worker: &Worker) -> oneshot::Receiver<()> {
+        let (ending, ended) = oneshot::channel();
+        let (own, outside) = (self.clone(), worker.outside.clone());
+        worker.apart.spawn(async move {
+            own.ask(&outside).await;
+            // Whoever waited may have left.
+            let _ = ending.send(());
+        });
+        ended
+    }
+
+    async fn ask(&self, outside: &Outside) {
+        let mut asked = self.asked.lock().await;
+        // Who waited for another to ask is content with what that one was told.
+        if !outside.may_again(*asked) {
+            return;
+        }
+        match self.fetch(outside).await {
+            Ok(keys) => {
+                let at = Instant::now();
+                self.known.store(Some(Arc::new(Known { keys, at })));
+            }
+            Err(why) => warn!(from = %self.source, "the keys of an identity provider cannot be had: {why}"),
+        }
+        *asked = Some(Instant::now());
+    }
+
+    async fn fetch(&self, outside: &Outside) -> Result<Keys, String> {
+        let answer = outside.ask(&self.source, Request::default()).await;
+        let answer = answer.map_err(|error| error.to_string())?;
+        if answer.status != StatusCode::OK {
+            return Err(format!("it answered {}", answer.status.as_u16()));
+        }
+        Keys::parse(&answer.body)
+    }
+}
