@@ -353,6 +353,7 @@ impl<'a> Backends<'a> {
             control_port: read.control_port,
             registrants: read.registrants,
             health,
+            proxy_protocol: read.proxy_protocol,
             is_checked: read.is_checked,
             drain_seconds: read.drain_seconds,
             timeout_seconds: read.timeout_seconds,

@@ -222,6 +222,7 @@ fn backend(id: &BackendId, owner: &ObjectName) -> Backend {
         registrants: Default::default(),
         drain_seconds: None,
         timeout_seconds: None,
+        proxy_protocol: false,
         is_checked: false,
         ipv6: false,
         attributes: BTreeMap::new(),

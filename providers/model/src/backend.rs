@@ -204,6 +204,9 @@ pub struct Backend {
     #[serde(skip_serializing_if = "Registrants::is_alone")]
     pub registrants: Registrants,
     pub health: HealthCheck,
+    /// Whether connections to targets begin with whom they are for: PROXY protocol, version 2.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub proxy_protocol: bool,
     /// Whether targets are to be checked also by a provider that asks them nothing by itself.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub is_checked: bool,

@@ -62,6 +62,7 @@ fn backend(number: usize, turn: usize) -> Backend {
         registrants: Default::default(),
         drain_seconds: None,
         timeout_seconds: None,
+        proxy_protocol: false,
         is_checked: false,
         ipv6: false,
         attributes: BTreeMap::new(),

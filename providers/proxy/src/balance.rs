@@ -33,6 +33,8 @@ const SLOW_START: &str = "slow_start.duration_seconds";
 pub(crate) struct LiveBackend {
     pub(crate) id: BackendId,
     pub(crate) protocol: BackendProtocol,
+    /// Whether connections begin with whom they are for.
+    pub(crate) proxy_protocol: bool,
     /// Longest time until it has answered; the proxy's default where absent.
     pub(crate) timeout: Option<Duration>,
     /// None where a client may be sent to any target each time.
@@ -96,6 +98,7 @@ impl LiveBackend {
         let live = Self {
             id: backend.id.clone(),
             protocol: backend.protocol.clone(),
+            proxy_protocol: backend.proxy_protocol,
             sticky,
             check: check.map(Arc::new),
             slow_start,
@@ -117,6 +120,7 @@ impl LiveBackend {
         let made_of = &self.made_of;
         self.id == backend.id
             && self.protocol == backend.protocol
+            && self.proxy_protocol == backend.proxy_protocol
             && made_of.timeout_seconds == backend.timeout_seconds
             && made_of.health.as_ref() == backend.is_checked.then_some(&backend.health)
             && (Arc::ptr_eq(&made_of.targets, &backend.targets) || made_of.targets == backend.targets)

@@ -24,6 +24,7 @@ use tokio::time::{sleep, timeout};
 use crate::body::{RequestBody, Source};
 use crate::forward;
 use crate::pools::Key;
+use crate::proxy_protocol;
 use crate::target::{Ill, LiveTarget};
 use crate::worker::Worker;
 
@@ -39,6 +40,7 @@ pub(crate) struct Check {
     protocol: BackendProtocol,
     target: PathAndQuery,
     codes: Box<[RangeInclusive<u16>]>,
+    proxy_protocol: bool,
 }
 
 impl Check {
@@ -62,6 +64,7 @@ impl Check {
             protocol,
             target,
             codes,
+            proxy_protocol: backend.proxy_protocol,
         }))
     }
 
@@ -119,7 +122,14 @@ impl Check {
             // share one.
             let is_http1 = self.protocol.version == BackendVersion::Http1;
             let key = Key::new(address, &self.protocol);
-            let mut lease = worker.pools.acquire(key, is_http1).await.ok()?;
+            let lease = match self.proxy_protocol {
+                false => worker.pools.acquire(key, is_http1).await,
+                true => {
+                    let head = proxy_protocol::head(None, address);
+                    worker.pools.acquire_for(key, &head).await
+                }
+            };
+            let mut lease = lease.ok()?;
             let answer = forward::ask(&mut lease.sender, request, limit).await?;
             let status = answer.status().as_u16();
             let code = match self.is_grpc() {

@@ -348,6 +348,7 @@ impl Call<'_> {
             authority,
             hop,
             body,
+            client: asker.client.address,
         };
         if let Some(filters) = self.filters {
             filters.copy(self.worker, self.state, &mut ask);

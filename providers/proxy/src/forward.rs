@@ -5,7 +5,7 @@
 //! before and closed without an answer: if hyper still had all of the request, or if it has no body and may be
 //! repeated (RFC 9110 §9.2.2). Of all that a worker is asked, a fifth may be tried again so, and ten a second always.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +26,7 @@ use crate::body::{RequestBody, Source};
 use crate::fields::Hop;
 use crate::http1::{self, Broke, NoAnswer, Patience};
 use crate::pools::{ConnectError, Key, Lease, Sender};
+use crate::proxy_protocol;
 use crate::target::{LiveTarget, UnderWay};
 use crate::worker::Worker;
 
@@ -41,6 +42,8 @@ pub(crate) struct Ask {
     pub(crate) authority: HeaderValue,
     pub(crate) hop: Hop,
     pub(crate) body: RequestBody,
+    /// Whom it is for.
+    pub(crate) client: IpAddr,
 }
 
 /// What a backend answered, with what is held until its body is over.
@@ -66,6 +69,7 @@ pub(crate) async fn forward(
         .filter(|t| !t.is_full(most));
     let target = target.or_else(|| choose(worker, backend, &tried));
     let mut target = target.ok_or_else(|| no_target(worker, backend))?;
+    let client = ask.client;
     let named = !ask.authority.is_empty();
     prepare(&mut ask, backend);
     let Ask {
@@ -78,7 +82,14 @@ pub(crate) async fn forward(
     loop {
         let under_way = UnderWay::to(target.clone());
         let key = Key::new(target.address, &backend.protocol);
-        let mut lease = match worker.pools.acquire(key, fresh).await {
+        let acquired = match backend.proxy_protocol {
+            false => worker.pools.acquire(key, fresh).await,
+            true => {
+                let head = proxy_protocol::head(Some(client), target.address);
+                Box::pin(worker.pools.acquire_for(key, &head)).await
+            }
+        };
+        let mut lease = match acquired {
             Ok(lease) => {
                 target.connected();
                 lease

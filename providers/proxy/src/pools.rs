@@ -17,7 +17,7 @@ use portcullis_model::{BackendProtocol, BackendVersion};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use thiserror::Error;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
@@ -137,6 +137,8 @@ pub(crate) struct Lease {
     pub(crate) sender: Sender,
     /// Counts on an HTTP/2 connection until the lease ends.
     _stream: Option<Stream>,
+    /// Whether it is for one client, and nobody after it.
+    is_personal: bool,
     /// Whether it served another request before.
     pub(crate) is_reused: bool,
     /// Of the request; without one the connection is not kept.
@@ -181,7 +183,7 @@ impl Lease {
 
     /// Keeps the connection for the next request, if this one's body and answer are over.
     pub(crate) fn give_back(self) {
-        if !self.progress.is_some_and(|progress| progress.is_finished()) {
+        if self.is_personal || !self.progress.is_some_and(|progress| progress.is_finished()) {
             return;
         }
         match self.sender {
@@ -220,6 +222,7 @@ impl Pools {
             key,
             sender,
             _stream: stream,
+            is_personal: false,
             is_reused,
             progress: None,
         };
@@ -230,8 +233,31 @@ impl Pools {
         if !fresh && let Some(sender) = self.kept(key) {
             return Ok(lease(sender, None, true));
         }
-        let sender = Box::pin(self.within_limit(self.open_http1(key))).await?;
+        let sender = Box::pin(self.within_limit(self.open_http1(key, &[]))).await?;
         Ok(lease(sender, None, false))
+    }
+
+    /// A connection to the target that begins with a head of its own, and that nobody else uses.
+    pub(crate) async fn acquire_for(self: &Rc<Self>, key: Key, head: &[u8]) -> Result<Lease, ConnectError> {
+        let opening = async {
+            match key.http2 {
+                false => Ok((self.open_http1(key, head).await?, None)),
+                true => {
+                    let (sender, stream) = self.open_http2(key, head).await?.stream();
+                    Ok((sender, Some(stream)))
+                }
+            }
+        };
+        let (sender, stream) = self.within_limit(opening).await?;
+        Ok(Lease {
+            pools: self.clone(),
+            key,
+            sender,
+            _stream: stream,
+            is_personal: true,
+            is_reused: false,
+            progress: None,
+        })
     }
 
     async fn within_limit<T>(
@@ -281,7 +307,7 @@ impl Pools {
             if !fresh && let Some((sender, stream)) = shared.stream() {
                 return Ok((sender, stream, true));
             }
-            let connection = self.open_http2(key).await?;
+            let connection = self.open_http2(key, &[]).await?;
             let (sender, stream) = connection.stream();
             shared.connections.borrow_mut().push(connection);
             Ok((sender, stream, false))
@@ -289,8 +315,8 @@ impl Pools {
         .await
     }
 
-    async fn open_http1(&self, key: Key) -> Result<Sender, ConnectError> {
-        let stream = connect(key.address).await?;
+    async fn open_http1(&self, key: Key, head: &[u8]) -> Result<Sender, ConnectError> {
+        let stream = connect(key.address, head).await?;
         if self.settings.http1_engine == Http1Engine::Own {
             let stream = if key.tls {
                 Socket::Tls(Box::new(self.encrypt(stream, key).await?.into()))
@@ -327,8 +353,8 @@ impl Pools {
         Ok(sender)
     }
 
-    async fn open_http2(&self, key: Key) -> Result<Multiplexed, ConnectError> {
-        let stream = connect(key.address).await?;
+    async fn open_http2(&self, key: Key, head: &[u8]) -> Result<Multiplexed, ConnectError> {
+        let stream = connect(key.address, head).await?;
         if key.tls {
             self.http2_over(self.encrypt(stream, key).await?).await
         } else {
@@ -429,8 +455,12 @@ impl Multiplexed {
     }
 }
 
-async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect(address).await?;
+/// What is sent first, before TLS, is mostly nothing.
+async fn connect(address: SocketAddr, head: &[u8]) -> io::Result<TcpStream> {
+    let mut stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
+    if !head.is_empty() {
+        stream.write_all(head).await?;
+    }
     Ok(stream)
 }

@@ -3,7 +3,7 @@
 //! Source: "The PROXY protocol", versions 1 and 2 (haproxy.org, `proxy-protocol.txt`). A peer that is listed must send a
 //! head, and one that is not must not: nobody guesses ("2. The PROXY protocol header").
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use thiserror::Error;
 
@@ -95,6 +95,35 @@ fn is_port(text: &str) -> bool {
         && text.parse::<u16>().is_ok()
 }
 
+/// The head of version 2 (§2.2) of a connection to a target, for a client; for nobody, it is our own word. The client's
+/// port is not told: behind another load balancer nobody knows it.
+pub(crate) fn head(client: Option<IpAddr>, target: SocketAddr) -> Vec<u8> {
+    let mut head = SIGNATURE.to_vec();
+    let Some(client) = client else {
+        head.extend([0x20, 0, 0, 0]);
+        return head;
+    };
+    match (client.to_canonical(), target.ip().to_canonical()) {
+        (IpAddr::V4(client), IpAddr::V4(target)) => {
+            head.extend([0x21, 0x11, 0, 12]);
+            head.extend(client.octets());
+            head.extend(target.octets());
+        }
+        (client, target) => {
+            let long = |ip| match ip {
+                IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+                IpAddr::V6(ip) => ip,
+            };
+            head.extend([0x21, 0x21, 0, 36]);
+            head.extend(long(client).octets());
+            head.extend(long(target).octets());
+        }
+    }
+    head.extend([0, 0]);
+    head.extend(target.port().to_be_bytes());
+    head
+}
+
 /// At least the fixed part is there.
 fn version2(bytes: &[u8]) -> Result<Head, Malformed> {
     let [kind, family, high, low] = bytes[SIGNATURE.len()..FIXED] else {
@@ -139,6 +168,23 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn what_is_written_is_read() {
+        for (client, target) in [
+            (Some("192.0.2.1"), "10.0.0.1:80"),
+            (Some("2001:db8::1"), "[fd00::1]:80"),
+            (Some("192.0.2.1"), "[fd00::1]:80"),
+            (Some("2001:db8::1"), "10.0.0.1:80"),
+            (Some("::ffff:192.0.2.1"), "10.0.0.1:80"),
+            (None, "10.0.0.1:80"),
+        ] {
+            let client: Option<IpAddr> = client.map(|text| text.parse().unwrap());
+            let written = super::head(client, target.parse().unwrap());
+            let want = client.map(|client| client.to_canonical());
+            assert_eq!(read(&written), Ok(Head::Done(want)), "{client:?} {target}");
+        }
+    }
 
     fn version2(kind: u8, family: u8, rest: &[u8]) -> Vec<u8> {
         let length = u16::try_from(rest.len()).unwrap().to_be_bytes();

@@ -151,6 +151,8 @@ catalog! {
     "success-codes" Backend Portable Built "Codes of a healthy answer, such as `200,202` or `200-299`.";
     "response-timeout-seconds" Backend Ours Built
         "Seconds until a target must have begun to answer, 1 to 86400; the proxy answers 504 then. On AWS, which has none by Service, it is told.";
+    "send-proxy-protocol" Backend Ours Built
+        "Whether connections to targets begin with whom they are for: `v2` of the PROXY protocol, or `none`. Each is for one request then. On AWS, which cannot, it is told.";
     "active-health-checks" Backend Ours Built
         "Whether the proxy checks targets, as `healthcheck-…` says, and passes over those that fail; AWS always does.";
     "target-node-labels" Backend Aws Built "Labels of the nodes that are targets.";

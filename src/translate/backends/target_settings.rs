@@ -31,6 +31,7 @@ pub(super) struct TargetSettings<'a> {
     pub(super) tags: BTreeMap<String, String>,
     pub(super) drain_seconds: Option<u32>,
     pub(super) timeout_seconds: Option<u32>,
+    pub(super) proxy_protocol: bool,
     pub(super) is_checked: bool,
     /// How targets are spoken to, or which they are, cannot be told: a guess could send in the clear what was to be
     /// encrypted, or to nodes that were not meant. Everything else is read all the same, so that it is told.
@@ -60,6 +61,7 @@ impl<'a> TargetSettings<'a> {
             tags: BTreeMap::new(),
             drain_seconds: None,
             timeout_seconds: None,
+            proxy_protocol: false,
             is_checked: false,
             is_refused: false,
             kind_is_known: true,
@@ -83,6 +85,7 @@ impl<'a> TargetSettings<'a> {
         this.timeout_seconds = timeout.given().and_then(|seconds| u32::try_from(seconds).ok());
         let checked = this.setting("active-health-checks", value::boolean, problems);
         this.is_checked = checked.given().unwrap_or(false);
+        let introduced = this.setting("send-proxy-protocol", proxy_protocol, problems);
         let shared = this.setting("multi-cluster-target-group", value::boolean, problems);
         this.kind_is_known = !kind.is_invalid();
         this.version_is_known = !version.is_invalid();
@@ -90,7 +93,8 @@ impl<'a> TargetSettings<'a> {
             || kind.is_invalid()
             || protocol.is_invalid()
             || version.is_invalid()
-            || labels.is_invalid();
+            || labels.is_invalid()
+            || introduced.is_invalid();
         this.kind = match (settings.targets, kind.given()) {
             (Targets::Pods, _) => TargetKind::Pod,
             (Targets::Default(_), Some(kind)) => kind,
@@ -100,6 +104,7 @@ impl<'a> TargetSettings<'a> {
             version: version.given().unwrap_or_default(),
             tls: protocol.given().unwrap_or(false),
         };
+        this.proxy_protocol = introduced.given().unwrap_or(false);
         let control_port = this.control_port(service, port, problems);
         this.is_refused |= control_port.is_invalid();
         this.control_port = control_port.given();
@@ -268,6 +273,15 @@ fn scheme(text: &str) -> Result<&str, String> {
     match text {
         "HTTP" | "HTTPS" => Ok(text),
         _ => Err("expected HTTP or HTTPS".to_owned()),
+    }
+}
+
+/// `v2`, or `none`.
+fn proxy_protocol(text: &str) -> Result<bool, String> {
+    match text {
+        "v2" => Ok(true),
+        "none" => Ok(false),
+        _ => Err("expected v2 or none".to_owned()),
     }
 }
 

@@ -382,3 +382,30 @@ fn a_service_may_say_how_long_it_takes() {
         assert_eq!(served.codes(), codes, "{ingress:?} {service:?}");
     }
 }
+
+#[test]
+fn a_service_may_ask_for_checks_and_for_the_proxy_protocol() {
+    for (annotations, want, codes) in [
+        (&[][..], Some((false, false)), &[][..]),
+        (&[("active-health-checks", "true")], Some((true, false)), &[]),
+        (&[("send-proxy-protocol", "v2")], Some((false, true)), &[]),
+        (&[("send-proxy-protocol", "none")], Some((false, false)), &[]),
+        (
+            &[("active-health-checks", "often")],
+            Some((false, false)),
+            &[Code::AnnotationInvalid],
+        ),
+        // Targets that wait for it would take the first bytes of a request for it.
+        (&[("send-proxy-protocol", "v1")], None, &[Code::AnnotationInvalid]),
+    ] {
+        let spec = json!({ "rules": [rule("a.com", json!([path("Prefix", "/", "s")]))] });
+        let served = World::new()
+            .annotated_service("shop/s", dev(annotations))
+            .ingress("shop/web", json!({}), spec)
+            .one(&ours());
+        let backend = served.balancer.backends.values().next();
+        let got = backend.map(|backend| (backend.is_checked, backend.proxy_protocol));
+        assert_eq!(got, want, "{annotations:?}");
+        assert_eq!(served.codes(), codes, "{annotations:?}: {:?}", served.problems);
+    }
+}

@@ -63,6 +63,14 @@ pub(super) fn compile(
                 message,
             ));
         }
+        if backend.proxy_protocol {
+            let message = format!("backend {id}: an ALB does not speak the PROXY protocol to targets");
+            problems.push(Problem::new(
+                Code::BackendUnsupported,
+                backend.origin.clone(),
+                message,
+            ));
+        }
         without_cross_zone(backend, &mut group.attributes, problems);
         let all = targets(context, backend, problems);
         let cap = context.settings.most_targets.unwrap_or(usize::MAX);

@@ -230,6 +230,7 @@ pub(super) fn backend(
         registrants: Default::default(),
         drain_seconds: None,
         timeout_seconds: None,
+        proxy_protocol: false,
         is_checked: false,
         ipv6: false,
         attributes: Default::default(),

@@ -273,6 +273,7 @@ pub(crate) fn backend(balancer: &mut LoadBalancer, service: &str, pods: &[String
         registrants: Default::default(),
         drain_seconds: None,
         timeout_seconds: None,
+        proxy_protocol: false,
         is_checked: false,
         ipv6: false,
         attributes: BTreeMap::new(),

@@ -107,6 +107,7 @@ impl ExternalAuth {
             authority: HeaderValue::from_static(""),
             hop: fields::Hop::default(),
             body: RequestBody::empty(),
+            client: asking.caller.asker.client.address,
         };
         let answered = forward(asking.worker, backend, ask, None).await;
         let Answered {

@@ -53,6 +53,7 @@ impl Mirror {
                 trailers: ask.hop.trailers,
             },
             body: RequestBody::empty(),
+            client: ask.client,
         };
         let (backend, own) = (backend.clone(), worker.clone());
         worker.mirrors.spawn(async move {

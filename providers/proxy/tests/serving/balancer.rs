@@ -101,6 +101,7 @@ pub(crate) fn backend(name: &str, targets: &[SocketAddr]) -> Backend {
         registrants: Default::default(),
         drain_seconds: None,
         timeout_seconds: None,
+        proxy_protocol: false,
         is_checked: false,
         ipv6: false,
         attributes: BTreeMap::new(),

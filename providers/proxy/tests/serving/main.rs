@@ -19,6 +19,7 @@ mod fields;
 mod forwarding;
 mod grpc;
 mod hostile;
+mod introduced;
 mod keeping;
 mod limits;
 mod mirrored;

@@ -35,6 +35,8 @@ mod forwarding;
 mod grpc;
 #[path = "../serving/hostile.rs"]
 mod hostile;
+#[path = "../serving/introduced.rs"]
+mod introduced;
 #[path = "../serving/keeping.rs"]
 mod keeping;
 #[path = "../serving/limits.rs"]
