@@ -7,6 +7,7 @@ mod cluster;
 mod corpus;
 mod deny;
 mod files;
+mod fuzz;
 mod go;
 mod h2spec;
 mod moto;
@@ -38,6 +39,8 @@ enum Task {
     Chaos(chaos::Arguments),
     /// Records what nginx and HAProxy, which must be installed, make of providers/proxy/tests/corpus: two minutes
     Corpus,
+    /// Tries messages that nobody wrote on the proxy's codec of HTTP/1.1; shows the smallest that breaks it
+    Fuzz(fuzz::Arguments),
     /// Measures, and fails where a goal is missed
     Bench(bench::Arguments),
     /// Runs moto (the AWS API in memory) with our corrections, until it is interrupted
@@ -51,6 +54,7 @@ Examples:
   cargo xtask setup                    afterwards a plain `cargo test` finds what it needs
   cargo xtask chaos --seed 7           the same faults each time; prints how to have them again
   cargo xtask corpus                   after a case of the corpus is added; then read the difference
+  cargo xtask fuzz --seconds 60        messages nobody wrote; prints the seed of one that fails
   cargo xtask bench aws-calls          calls of the AWS API, against goals
   cargo xtask bench proxy              processor time of the proxy, against HAProxy and nginx
   cargo xtask moto --port 5000         then: export AWS_ENDPOINT_URL=http://127.0.0.1:5000
@@ -67,6 +71,7 @@ fn main() -> ExitCode {
         Task::Test(arguments) => test::run(&arguments),
         Task::Chaos(arguments) => chaos::run(&arguments),
         Task::Corpus => corpus::run(),
+        Task::Fuzz(arguments) => fuzz::run(&arguments),
         Task::Bench(arguments) => bench::run(&arguments),
         Task::Moto(arguments) => moto::run(&arguments),
     };

@@ -10,6 +10,8 @@ mod chunks;
 mod decode;
 mod encode;
 mod fields;
+#[cfg(test)]
+mod fuzz;
 mod link;
 mod serve;
 mod wire;

@@ -366,7 +366,7 @@ fn take(out: &mut Out, is_whole: &mut bool, frame: http_body::Frame<Bytes>) -> R
 }
 
 /// Source: RFC 9112 §9.3.
-fn keeps(parts: &Parts) -> bool {
+pub(super) fn keeps(parts: &Parts) -> bool {
     let says = |token| super::fields::lists(&parts.headers, &CONNECTION, token);
     !says(b"close") && (parts.version == Version::HTTP_11 || says(b"keep-alive"))
 }
