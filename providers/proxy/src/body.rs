@@ -24,6 +24,7 @@ use crate::filters::compression::Packed;
 use crate::http1;
 use crate::pools::Lease;
 use crate::target::UnderWay;
+use crate::tasks::Tasks;
 
 pub(crate) use self::ahead::{Ahead, finish};
 use self::ahead::{Copying, Held};
@@ -311,10 +312,27 @@ impl ResponseBody {
 
     /// Sends on what is left of the request while the client takes nothing of the answer.
     pub(crate) fn poll_sending(&mut self, cx: &mut Context<'_>) {
-        if let Content::Backend(body) = &mut self.content
-            && let Source::Answer(answer) = &mut body.inner
-        {
+        if let Some(answer) = self.answer() {
             answer.poll_sending(cx);
+        }
+    }
+
+    /// The same by a task of its own, until it is sent or the answer is over: for an engine that asks for nothing while the
+    /// client takes nothing.
+    pub(crate) fn send_apart(&mut self, tasks: &Tasks) {
+        if let Some(sending) = self.answer().and_then(http1::AnswerBody::send_apart) {
+            tasks.spawn(sending);
+        }
+    }
+
+    /// Of a backend, by our own engine.
+    fn answer(&mut self) -> Option<&mut http1::AnswerBody> {
+        match &mut self.content {
+            Content::Backend(BackendBody {
+                inner: Source::Answer(answer),
+                ..
+            }) => Some(answer),
+            Content::Packed(_) | Content::Text(_) | Content::Backend(_) => None,
         }
     }
 

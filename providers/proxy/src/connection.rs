@@ -12,7 +12,7 @@ use std::rc::Rc;
 
 use bytes::BytesMut;
 use http::header::{CONNECTION, HeaderValue};
-use http::{Request, Response, StatusCode};
+use http::{Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::server::conn;
 use hyper::service::service_fn;
@@ -288,7 +288,12 @@ async fn answer(
     let most = worker.settings.limits.body_bytes;
     let (parts, body) = request.into_parts();
     let body = RequestBody::new(body.into(), parts.version, idle, most);
-    let response = exchange(worker, peer, shown, Box::new(parts), body, upgrade).await;
+    let is_http2 = parts.version == Version::HTTP_2;
+    let tasks = worker.clients.clone();
+    let mut response = exchange(worker, peer, shown, Box::new(parts), body, upgrade).await;
+    if is_http2 {
+        response.body_mut().send_apart(&tasks);
+    }
     match is_websocket {
         true => websocket::translate_back(response),
         false => response,

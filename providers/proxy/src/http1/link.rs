@@ -10,6 +10,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use futures::future::{AbortHandle, abortable};
 use http::header::CONTENT_LENGTH;
 use http::request::Parts;
 use http::{Method, Response};
@@ -43,6 +44,8 @@ pub(crate) struct Link {
     /// Why no more can be sent; the answer may come all the same.
     unsent: Option<BodyError>,
     has_ended: bool,
+    /// Whether a task does nothing but send: the wakers of both directions are its own then.
+    sends_apart: bool,
     /// When the answer must have begun.
     alarm: Option<Alarm>,
 }
@@ -107,6 +110,7 @@ impl Link {
             ahead: BODY_READ[0],
             unsent: None,
             has_ended: false,
+            sends_apart: false,
             alarm: None,
         }
     }
@@ -145,6 +149,7 @@ impl Link {
     /// Takes the body along, if there is one.
     fn begin(&mut self, head: &Parts, body: &mut RequestBody, limit: Duration) {
         self.turn += 1;
+        self.sends_apart = false;
         let given = head
             .headers
             .get(CONTENT_LENGTH)
@@ -250,7 +255,9 @@ impl Link {
     }
 
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Piece, Broken>> {
-        let _ = self.poll_sending(cx);
+        if !self.sends_apart {
+            let _ = self.poll_sending(cx);
+        }
         loop {
             if let Some(piece) = self.reader.piece(&mut self.input)? {
                 return Poll::Ready(Ok(piece));
@@ -312,7 +319,12 @@ pub(crate) async fn ask(
     let parts = poll_fn(|cx| link.borrow_mut().poll_head(cx, patience)).await?;
     let turn = link.borrow().turn;
     let link = link.clone();
-    Ok(Response::from_parts(parts, AnswerBody { link, turn }))
+    let body = AnswerBody {
+        link,
+        turn,
+        sending: None,
+    };
+    Ok(Response::from_parts(parts, body))
 }
 
 /// The body of an answer, read as it is asked for; what is left of the request is sent meanwhile.
@@ -320,6 +332,17 @@ pub(crate) async fn ask(
 pub(crate) struct AnswerBody {
     link: Rc<RefCell<Link>>,
     turn: u64,
+    /// Whoever sends apart.
+    sending: Option<AbortHandle>,
+}
+
+impl Drop for AnswerBody {
+    fn drop(&mut self) {
+        // Nobody waits for the backend any more.
+        if let Some(sending) = &self.sending {
+            sending.abort();
+        }
+    }
 }
 
 impl AnswerBody {
@@ -339,9 +362,31 @@ impl AnswerBody {
     /// Sends on while nobody takes the answer.
     pub(crate) fn poll_sending(&mut self, cx: &mut Context<'_>) {
         let mut link = self.link.borrow_mut();
-        if link.turn == self.turn {
+        if link.turn == self.turn && !link.sends_apart {
             let _ = link.poll_sending(cx);
         }
+    }
+
+    /// What sends the rest of the request from now on, if there is any, as long as this is held.
+    pub(crate) fn send_apart(&mut self) -> Option<impl Future + use<>> {
+        let (link, turn) = (self.link.clone(), self.turn);
+        {
+            let mut link = link.borrow_mut();
+            if link.turn != turn || link.out.is_none() {
+                return None;
+            }
+            link.sends_apart = true;
+        }
+        let (sending, handle) = abortable(poll_fn(move |cx| {
+            let mut link = link.borrow_mut();
+            if link.turn == turn {
+                link.poll_sending(cx)
+            } else {
+                Poll::Ready(())
+            }
+        }));
+        self.sending = Some(handle);
+        Some(sending)
     }
 
     pub(crate) fn is_end_stream(&self) -> bool {

@@ -1,5 +1,8 @@
 //! Bodies and tunnels that both sides use at the same time in, every byte in its order and in time out.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
 use http_body_util::{BodyExt, StreamBody};
@@ -8,16 +11,32 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use portcullis_model::BackendVersion;
+use portcullis_model::{BackendVersion, Coding, Compression, Filters, LoadBalancer};
 use portcullis_proxy::Settings;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 
-use crate::balancer::{KeyPairs, all_to, backend, serve, serve_with, speaking, with_certificates};
+use crate::balancer::{KeyPairs, all_to, backend, origin, serve, serve_with, speaking, with_certificates};
 use crate::client::{get_once, read_until, soon, tls};
 use crate::echo::Echo;
 use crate::secure::key_pair;
+
+/// The same, with answers compressed for whoever takes it.
+fn compressing(mut balancer: LoadBalancer) -> LoadBalancer {
+    let compression = Compression {
+        // The fastest without optimisation.
+        codings: vec![Coding::Zstd],
+        origin: origin(),
+    };
+    for rule in &mut balancer.rules {
+        rule.filters = Some(Arc::new(Filters {
+            compression: Some(compression.clone()),
+            ..Filters::default()
+        }));
+    }
+    balancer
+}
 
 /// Sends each piece of the request's body back as it comes.
 async fn mirror(version: BackendVersion) -> Echo {
@@ -91,6 +110,114 @@ async fn both_directions_stream_at_the_same_time() {
         while let Some(frame) = soon("the end", answer.frame()).await {
             assert_eq!(frame.unwrap().into_data().unwrap(), "", "{version:?}");
         }
+    }
+}
+
+/// Answers at once, with more than anybody reads ahead, and then takes the whole body of the request. Says when it has.
+async fn answers_early(kind: &'static str) -> (Echo, tokio::sync::mpsc::UnboundedReceiver<usize>) {
+    let (tell, told) = tokio::sync::mpsc::unbounded_channel();
+    let echo = Echo::running(move |stream| {
+        let tell = tell.clone();
+        Box::pin(async move {
+            let (mut read, mut write) = stream.into_split();
+            let head = read_until(&mut read, "\r\n\r\n").await;
+            assert!(head.contains("content-length: "), "{head}");
+            let answering = async {
+                let head = format!(
+                    "HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\r\n",
+                    LARGE
+                );
+                let _ = write.write_all(head.as_bytes()).await;
+                // Nothing that a coder could make small.
+                let mut state = 1_u32;
+                for _ in 0..LARGE / 65_536 {
+                    let piece = std::iter::repeat_with(|| {
+                        state ^= state << 13;
+                        state ^= state >> 17;
+                        state ^= state << 5;
+                        state.to_le_bytes()[0]
+                    });
+                    let piece: Vec<u8> = piece.take(65_536).collect();
+                    if write.write_all(&piece).await.is_err() {
+                        break;
+                    }
+                }
+            };
+            let taking = async {
+                let mut taken = 0;
+                let mut piece = vec![0; 65_536];
+                while taken < LARGE
+                    && let Ok(count) = read.read(&mut piece).await
+                    && count > 0
+                {
+                    taken += count;
+                }
+                let _ = tell.send(taken);
+            };
+            futures::join!(answering, taking);
+        })
+    })
+    .await;
+    (echo, told)
+}
+
+/// More than fits into sockets and windows.
+const LARGE: usize = 16 << 20;
+
+/// A connection of a client that has little room for answers.
+async fn narrow(address: SocketAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(16 << 10).unwrap();
+    socket.connect(address).await.unwrap()
+}
+
+#[tokio::test]
+async fn an_upload_goes_on_while_the_client_takes_nothing_of_the_answer() {
+    for kind in ["application/octet-stream"] {
+        let (early, mut told) = answers_early(kind).await;
+        let proxy = serve(&compressing(all_to(backend("b", &[early.address]))));
+
+        let mut stream = narrow(proxy.http).await;
+        let head =
+            format!("POST / HTTP/1.1\r\nHost: a\r\nAccept-Encoding: zstd\r\nContent-Length: {LARGE}\r\n\r\n");
+        soon(&format!("HTTP/1.1, {kind}"), async {
+            stream.write_all(head.as_bytes()).await.unwrap();
+            stream.write_all(&vec![b'x'; LARGE]).await.unwrap();
+            assert_eq!(told.recv().await, Some(LARGE), "{kind}");
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn over_http_2_an_upload_goes_on_while_the_client_takes_nothing_of_the_answer() {
+    for kind in ["application/octet-stream"] {
+        let (early, mut told) = answers_early(kind).await;
+        let proxy = serve(&compressing(all_to(backend("b", &[early.address]))));
+        let stream = narrow(proxy.http).await;
+        let (mut sender, connection) =
+            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+                .await
+                .unwrap();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            let _ = connection.await;
+        });
+        let body = http_body_util::Full::new(Bytes::from(vec![b'x'; LARGE]));
+        let request = Request::post("http://a/")
+            .header("accept-encoding", "zstd")
+            .body(body)
+            .unwrap();
+        let answer = soon("an answer", sender.send_request(request)).await.unwrap();
+        assert_eq!(
+            answer.headers().contains_key("content-encoding"),
+            kind == "text/plain"
+        );
+        assert_eq!(
+            soon(&format!("HTTP/2, {kind}"), told.recv()).await,
+            Some(LARGE),
+            "{kind}"
+        );
     }
 }
 
