@@ -332,7 +332,8 @@ impl ResponseBody {
                 inner: Source::Answer(answer),
                 ..
             }) => Some(answer),
-            Content::Packed(_) | Content::Text(_) | Content::Backend(_) => None,
+            Content::Packed(packed) => packed.inner().answer(),
+            Content::Text(_) | Content::Backend(_) => None,
         }
     }
 

@@ -274,6 +274,11 @@ impl Packed {
         self.is_over
     }
 
+    /// As the backend gives it.
+    pub(crate) fn inner(&mut self) -> &mut ResponseBody {
+        &mut self.inner
+    }
+
     pub(crate) fn poll_frame(
         &mut self,
         cx: &mut Context<'_>,
