@@ -33,6 +33,9 @@ pub struct ClassParametersSpec {
     /// Whether changes are made, or only computed and shown.
     #[serde(default)]
     pub mode: Mode,
+    /// What becomes of a load balancer when its last Ingress goes: `Delete` or `Retain`; as its Ingresses say where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deletion_policy: Option<DeletionPolicy>,
     /// Whose rules of precedence hold; by the class's controller name where absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub semantics: Option<SemanticsName>,
@@ -117,6 +120,16 @@ pub enum Mode {
     Apply,
     /// Compute and show; write nothing to the cloud.
     Plan,
+}
+
+/// What becomes of a load balancer that no Ingress asks for any more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "cluster", derive(schemars::JsonSchema))]
+pub enum DeletionPolicy {
+    #[default]
+    Delete,
+    /// It stays as it was last, and its record with it.
+    Retain,
 }
 
 /// Whose rules of precedence and strictness hold.

@@ -48,6 +48,7 @@ pub use self::group::own_group;
 pub use self::references::secrets_of;
 pub use self::settings::{AddressPolicy, ControllerName, Merge, Settings, Targets, WithoutClass};
 
+use self::annotations::Setting;
 use self::backends::Backends;
 use self::class::membership;
 use self::defaults::Defaults;
@@ -62,7 +63,8 @@ use self::rules::{Drafts, Reader};
 use self::standing::Ports;
 use crate::cluster::index::{Index, SecretsMode};
 use crate::cluster::snapshot::Snapshot;
-use crate::crd::Mode;
+use crate::crd::load_balancer::Terms;
+use crate::crd::{DeletionPolicy, Mode};
 
 /// What a snapshot asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +73,8 @@ pub struct Translation {
     pub balancer: Option<LoadBalancer>,
     /// Whether its class wants changes made; only shown where one member's class says so.
     pub mode: Mode,
+    /// What becomes of it when its last member goes.
+    pub deletion_policy: DeletionPolicy,
     /// Sorted, without duplicates.
     pub problems: Vec<Problem>,
 }
@@ -93,13 +97,42 @@ pub fn translate(snapshot: &Snapshot, settings: &Settings) -> Translation {
         .iter()
         .any(|part| part.parameters.is_some_and(|spec| spec.mode == Mode::Plan));
     let balancer = (!parts.is_empty()).then(|| balancer(snapshot, settings, &mut parts, &mut problems));
+    // Who has a say in it is known by now.
+    let deletion_policy = deletion_policy(&parts, &mut problems);
     problems.sort();
     problems.dedup();
     Translation {
         balancer,
         mode: if shown_only { Mode::Plan } else { Mode::Apply },
+        deletion_policy,
         problems,
     }
+}
+
+impl Translation {
+    pub fn terms(&self) -> Terms {
+        Terms {
+            mode: self.mode,
+            deletion_policy: self.deletion_policy,
+        }
+    }
+}
+
+/// Who wants it to stay is heeded, whoever else does not, and so is who cannot be understood: a mistake deletes nothing.
+fn deletion_policy(parts: &[Part<'_>], problems: &mut Vec<Problem>) -> DeletionPolicy {
+    let read = |part: &Part<'_>| {
+        let parse = |text: &str| match text {
+            "Delete" => Ok(DeletionPolicy::Delete),
+            "Retain" => Ok(DeletionPolicy::Retain),
+            _ => Err("expected Delete or Retain; it stays".to_owned()),
+        };
+        match part.whole().read("deletion-policy", parse, problems) {
+            Setting::Absent => DeletionPolicy::Delete,
+            Setting::Invalid => DeletionPolicy::Retain,
+            Setting::Given(policy) => policy,
+        }
+    };
+    parts.iter().map(read).max().unwrap_or_default()
 }
 
 fn balancer<'a>(

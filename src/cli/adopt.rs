@@ -22,7 +22,7 @@ use super::aws::AwsArgs;
 use super::run;
 use super::serve;
 use crate::adopt::{self, Standing, Steps, lease};
-use crate::crd::Mode;
+use crate::crd::load_balancer::Terms;
 use crate::reconcile::records::Place;
 use crate::reconcile::records::scope::Scope;
 use crate::translate::{ControllerName, Settings};
@@ -149,15 +149,15 @@ async fn take_over(args: &AdoptArgs, cluster: &Cluster, aws: &Aws) -> anyhow::Re
     let free = report.steps.obstacles.is_empty();
     for balancer in &report.load_balancers {
         let id = &balancer.id;
-        let mode = match balancer.standing {
-            Standing::Found | Standing::Moved => cluster.mode(id),
-            Standing::Leaving => Mode::Apply,
+        let terms = match balancer.standing {
+            Standing::Found | Standing::Moved => cluster.terms(id),
+            Standing::Leaving => Terms::default(),
             Standing::Ours | Standing::Elsewhere | Standing::New | Standing::Orphaned => continue,
         };
         if args.dry_run {
             report.steps.left.push(format!("{id} would be recorded as ours"));
         } else if free {
-            let recorded = cluster.records.take_over(id, mode, cluster.naming(id)).await;
+            let recorded = cluster.records.take_over(id, terms, cluster.naming(id)).await;
             recorded.with_context(|| format!("failed to record {id}"))?;
             report.steps.done.push(format!("{id} is recorded as ours"));
         }

@@ -86,6 +86,11 @@ impl ClassParametersSpec {
             "spec.group.name",
             self.group.as_ref().map(|group| group.name.clone()),
         );
+        put(
+            "deletion-policy",
+            "spec.deletionPolicy",
+            self.deletion_policy.map(|policy| format!("{policy:?}")),
+        );
         put("scheme", "spec.scheme", self.scheme.clone());
         put(
             "ip-address-type",

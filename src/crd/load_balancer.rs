@@ -6,7 +6,7 @@ use portcullis_model::LoadBalancerId;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::Mode;
+use super::{DeletionPolicy, Mode};
 
 /// Held while something of the load balancer may exist outside the cluster.
 pub const FINALIZER: &str = "portcullis.dev/load-balancer";
@@ -61,6 +61,35 @@ pub struct LoadBalancerSpec {
     /// As its class last said. With `Plan`, nothing of it is deleted when its last member goes.
     #[serde(default)]
     pub mode: Mode,
+    /// As its Ingresses and their class last said. With `Retain`, nothing of it is deleted when its last member goes, until
+    /// somebody writes `Delete` here.
+    #[serde(default)]
+    pub deletion_policy: DeletionPolicy,
+}
+
+/// What a record keeps of what its Ingresses and their class last said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Terms {
+    pub mode: Mode,
+    pub deletion_policy: DeletionPolicy,
+}
+
+impl LoadBalancerSpec {
+    pub fn terms(&self) -> Terms {
+        Terms {
+            mode: self.mode,
+            deletion_policy: self.deletion_policy,
+        }
+    }
+}
+
+impl From<Mode> for Terms {
+    fn from(mode: Mode) -> Self {
+        Self {
+            mode,
+            deletion_policy: DeletionPolicy::Delete,
+        }
+    }
 }
 
 /// `status` of a `LoadBalancer`: a hint for people and for restarts, never an authority. Long lists are cut.

@@ -172,6 +172,8 @@ pub enum Hold {
     Paused,
     /// All members are gone, but some only because they are refused: a mistake in a class deletes nothing.
     MembersRefused,
+    /// No Ingress asks for it any more, and it is to stay.
+    Retained,
     /// Too many load balancers would be deleted at once: see [`super::brake`].
     ManyDeletions,
     /// Too many rules would be deleted at once: see [`super::brake`]. Targets are followed all the same.
@@ -238,6 +240,7 @@ impl Hold {
             Self::PlanOnly => "PlanOnly",
             Self::Paused => "Paused",
             Self::MembersRefused => "MembersRefused",
+            Self::Retained => "Retained",
             Self::ManyDeletions => "ManyDeletions",
             Self::ManyRuleDeletions => "ManyRuleDeletions",
             Self::NothingToServe => "NothingToServe",
@@ -253,6 +256,10 @@ impl Hold {
             Self::MembersRefused => {
                 "its Ingresses are refused, not gone, and were edited since they were admitted: correct what refuses them, or \
                  delete them"
+            }
+            Self::Retained => {
+                "its Ingresses are gone and their deletion policy is Retain: it stays as it is, its targets included, until an \
+                 Ingress asks for it again, or spec.deletionPolicy of this object says Delete"
             }
             Self::ManyDeletions => {
                 "too many load balancers would be deleted at once: bring the Ingresses back, or confirm with the \

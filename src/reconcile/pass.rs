@@ -26,7 +26,7 @@ use super::accounts::Accounts;
 use super::brake::Brake;
 use super::lease::Tenure;
 use super::memory::{Known, Memory};
-use super::outcome::{End, Outcome, PAUSED, Seen};
+use super::outcome::{End, Hold, Outcome, PAUSED, Seen};
 use super::records::{RecordError, Records, is_held};
 use super::rounds;
 use super::secrets::{SecretError, SecretReader};
@@ -106,6 +106,7 @@ pub async fn pass<P: Provider>(
     let record = site.records.get(id);
     let view = View::of(&site.index, id, record.as_deref())?;
     let translation = translated(site, &view).await;
+    let terms = translation.terms();
     let mut outcome = Outcome::begin(&view, translation.balancer.as_ref(), translation.problems);
     let record = record.as_deref();
     outcome.recorded = told_codes(record, &outcome);
@@ -115,7 +116,7 @@ pub async fn pass<P: Provider>(
     }
     let ended = match &translation.balancer {
         Some(desired) => {
-            let how = (translation.mode, refused);
+            let how = (terms, refused);
             serve(site, record, &view, desired, how, &mut outcome).await
         }
         None => withdraw(site, record, &view, &mut outcome).await,
@@ -207,7 +208,8 @@ fn replaces_incumbent<P: Provider>(site: &Site<P>) -> bool {
 fn lets_go<P: Provider>(site: &Site<P>, record: Option<&LoadBalancerResource>, end: &End) -> bool {
     let ours = replaces_incumbent(site) || record.is_some_and(is_held);
     match end {
-        End::Resting | End::Settled { .. } | End::Gone => ours,
+        // It stays on purpose: nobody is to wait for its end.
+        End::Resting | End::Settled { .. } | End::Gone | End::Held(Hold::Retained) => ours,
         End::Waiting | End::Held(_) | End::Incomplete(_) | End::Failed(_) => false,
     }
 }

@@ -17,7 +17,7 @@ use serde_json::json;
 use self::scope::{Another, Naming, Scope};
 use crate::crd::Mode;
 use crate::crd::load_balancer::{
-    FINALIZER, LoadBalancerResource, LoadBalancerSpec, LoadBalancerStatus, object_name,
+    FINALIZER, LoadBalancerResource, LoadBalancerSpec, LoadBalancerStatus, Terms, object_name,
 };
 
 /// Field manager of `spec` and the finalizer. Never renamed: fields would lose their owner.
@@ -206,24 +206,24 @@ impl Records {
     pub async fn intend(
         &self,
         id: &LoadBalancerId,
-        mode: Mode,
+        terms: impl Into<Terms>,
         naming: Naming,
     ) -> Result<Arc<LoadBalancerResource>, RecordError> {
         if let Some((record, another)) = self.another(id) {
             let name = record.name_any();
             return Err(RecordError::Another { name, another });
         }
-        self.take_over(id, mode, naming).await
+        self.take_over(id, terms, naming).await
     }
 
     /// The same, also where another controller of this cluster made the record: it must not run any more.
     pub async fn take_over(
         &self,
         id: &LoadBalancerId,
-        mode: Mode,
+        terms: impl Into<Terms>,
         naming: Naming,
     ) -> Result<Arc<LoadBalancerResource>, RecordError> {
-        let name = object_name(id);
+        let (name, terms) = (object_name(id), terms.into());
         let known = self.held().get(&name).cloned();
         if let Some(foreign) = known.as_ref().filter(|record| !self.place.is_here(&record.spec)) {
             return Err(RecordError::Foreign {
@@ -233,13 +233,13 @@ impl Records {
             });
         }
         let held = known.as_deref().is_some_and(is_held);
-        let spec = self.spec(id, mode, naming);
+        let spec = self.spec(id, terms, naming);
         let written = known.as_ref().is_some_and(|record| record.spec == spec);
-        if let Some(known) = known.filter(|_| written && (held || mode == Mode::Plan)) {
+        if let Some(known) = known.filter(|_| written && (held || terms.mode == Mode::Plan)) {
             return Ok(known);
         }
         // What exists outside keeps its finalizer even where nothing is changed any more.
-        let finalizers: &[&str] = if held || mode == Mode::Apply {
+        let finalizers: &[&str] = if held || terms.mode == Mode::Apply {
             &[FINALIZER]
         } else {
             &[]
@@ -260,13 +260,14 @@ impl Records {
         Ok(Arc::new(record))
     }
 
-    fn spec(&self, id: &LoadBalancerId, mode: Mode, naming: Naming) -> LoadBalancerSpec {
+    fn spec(&self, id: &LoadBalancerId, terms: Terms, naming: Naming) -> LoadBalancerSpec {
         let mut spec = LoadBalancerSpec {
             id: id.to_string(),
             provider: self.place.provider.into(),
             cluster_name: self.place.cluster_name.clone(),
             region: self.place.region.clone(),
-            mode,
+            mode: terms.mode,
+            deletion_policy: terms.deletion_policy,
             ..LoadBalancerSpec::default()
         };
         if let Some(scope) = &self.place.scope {
@@ -277,7 +278,11 @@ impl Records {
 
     /// Whether it says that it is ours, as it is now.
     pub fn is_signed(&self, record: &LoadBalancerResource, naming: Naming) -> bool {
-        let spec = self.spec(&LoadBalancerId::parse(&record.spec.id), record.spec.mode, naming);
+        let spec = self.spec(
+            &LoadBalancerId::parse(&record.spec.id),
+            record.spec.terms(),
+            naming,
+        );
         record.spec == spec
     }
 

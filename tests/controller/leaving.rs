@@ -248,3 +248,101 @@ async fn a_record_deleted_in_the_foreground_goes_after_what_it_records() {
     assert_eq!(with(&world, World::everything).await, nothing);
     running.stop().await;
 }
+
+/// How the record stands that nobody asks for any more.
+async fn retained(world: &Arc<World>, record: &'static str) {
+    until(world, "it is retained", move |world| {
+        let record = world.get(&format!("{RECORDS}/{record}"))?;
+        let conditions = record["status"]["conditions"].as_array()?.clone();
+        let mut conditions = conditions.iter();
+        conditions
+            .any(|one| one["type"] == "Settled" && one["reason"] == "Retained")
+            .then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_to_be_retained_stays_with_all_that_it_uses() {
+    let world = Arc::new(World::start().await);
+    let nothing = with(&world, World::everything).await;
+    let mut running = world.control(world.aws().await).await;
+    change(&world, "shop.stays", "one that is to stay", |world| {
+        let mut stays = ingress("stays", "stays.example.com", &[("/", "web")]);
+        stays["metadata"]["annotations"] = json!({"portcullis.dev/deletion-policy": "Retain"});
+        world.post(INGRESSES, &stays);
+    })
+    .await;
+    let whole = with(&world, World::everything).await;
+    with(&world, |world| {
+        world.moto.record();
+        world.delete(&format!("{INGRESSES}/stays"));
+    })
+    .await;
+    retained(&world, "shop.stays").await;
+
+    // Nothing of it goes with others that use the same, before a restart and after it.
+    for (round, pair) in [["one", "two"], ["three", "four"]].into_iter().enumerate() {
+        let ports: &[(&str, u16)] =
+            &[[("one", 9001), ("two", 9002)], [("three", 9003), ("four", 9004)]][round];
+        served_on(&world, ports).await;
+        running.stop().await;
+        running = world.control(world.aws().await).await;
+        with(&world, move |world| {
+            for name in pair {
+                world.delete(&format!("{INGRESSES}/{name}"));
+            }
+        })
+        .await;
+        until(&world, "their records are gone", |world| {
+            let list = world.get(RECORDS)?;
+            (list["items"].as_array()?.len() == 1).then_some(())
+        })
+        .await;
+        until(&world, "what they used is taken back", {
+            let whole = whole.clone();
+            move |world| (world.everything() == whole).then_some(())
+        })
+        .await;
+        retained(&world, "shop.stays").await;
+    }
+
+    // Whoever asks for it again has it as it stands; who then says nothing lets it go.
+    with(&world, |world| world.moto.record()).await;
+    with(&world, |world| {
+        world.post(INGRESSES, &ingress("stays", "stays.example.com", &[("/", "web")]));
+    })
+    .await;
+    until(&world, "it is taken up", |world| {
+        world.settled("shop.stays").then_some(())
+    })
+    .await;
+    assert_eq!(with(&world, World::writes).await, [""; 0]);
+    with(&world, |world| {
+        let policy = json!({"metadata": {"annotations": {"portcullis.dev/deletion-policy": "retain"}}});
+        world.patch(&format!("{INGRESSES}/stays"), &policy);
+    })
+    .await;
+    // What cannot be read deletes nothing.
+    told(&world, "shop.stays", "AnnotationInvalid").await;
+    with(&world, |world| world.delete(&format!("{INGRESSES}/stays"))).await;
+    retained(&world, "shop.stays").await;
+    assert_eq!(with(&world, World::everything).await, whole);
+
+    with(&world, |world| {
+        world.patch(
+            &format!("{RECORDS}/shop.stays"),
+            &json!({"spec": {"deletionPolicy": "Delete"}}),
+        );
+    })
+    .await;
+    until(&world, "its record is gone", |world| {
+        world
+            .get(&format!("{RECORDS}/shop.stays"))
+            .is_none()
+            .then_some(())
+    })
+    .await;
+    assert_eq!(with(&world, World::everything).await, nothing);
+    running.stop().await;
+}

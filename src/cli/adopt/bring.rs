@@ -103,7 +103,7 @@ pub(super) async fn bring(
     // Recorded before the first write, as everything is.
     cluster
         .records
-        .intend(id, cluster.mode(id), cluster.naming(id))
+        .intend(id, cluster.terms(id), cluster.naming(id))
         .await
         .with_context(|| format!("failed to record {id}"))?;
     for mark in &marks {

@@ -24,8 +24,7 @@ use crate::cluster::index::SecretsMode;
 use crate::cluster::list;
 use crate::cluster::object::{Ingress, Object};
 use crate::cluster::watch::SharedIndex;
-use crate::crd::Mode;
-use crate::crd::load_balancer::LoadBalancerResource;
+use crate::crd::load_balancer::{LoadBalancerResource, Terms};
 use crate::reconcile::records::scope::Naming;
 use crate::reconcile::records::{Place, Records};
 use crate::reconcile::secrets::SecretReader;
@@ -104,11 +103,11 @@ impl Cluster {
         self.translations.get(id)?.balancer.as_ref()
     }
 
-    /// Whether its class only plans.
-    pub(super) fn mode(&self, id: &LoadBalancerId) -> Mode {
+    /// Whether its class only plans, and what becomes of it in the end.
+    pub(super) fn terms(&self, id: &LoadBalancerId) -> Terms {
         self.translations
             .get(id)
-            .map_or(Mode::Apply, |translation| translation.mode)
+            .map_or(Terms::default(), Translation::terms)
     }
 
     pub(super) fn naming(&self, id: &LoadBalancerId) -> Naming {

@@ -7,7 +7,7 @@ use super::{
     Failure, Refused, Site, annotation, demands, is_paused, keep, look, make, narrow, now, summaries,
 };
 use crate::crd::Mode;
-use crate::crd::load_balancer::{LoadBalancerResource, LoadBalancerStatus};
+use crate::crd::load_balancer::{LoadBalancerResource, LoadBalancerStatus, Terms};
 use crate::reconcile::brake;
 use crate::reconcile::fingerprint;
 use crate::reconcile::memory::Known;
@@ -25,7 +25,7 @@ pub(super) async fn serve<P: Provider>(
     record: Option<&LoadBalancerResource>,
     view: &View,
     desired: &LoadBalancer,
-    (mode, refused): (Mode, Refused),
+    (terms, refused): (Terms, Refused),
     outcome: &mut Outcome,
 ) -> Result<End, Failure> {
     let Site {
@@ -35,14 +35,17 @@ pub(super) async fn serve<P: Provider>(
         memory,
         ..
     } = site;
-    let id = &desired.id;
+    let (id, mode) = (&desired.id, terms.mode);
     let account = accounts.current(provider, now()).await?;
     Box::pin(provider.consult(desired, &account)).await?;
     let demand = memory.look(id, |observed| provider.demand(desired, observed, &account));
     let fingerprint = fingerprint::of(&provider.fingerprint(desired, &account), mode, outcome);
-    // Whose it is must be known before anything rests on it.
-    if record.is_some_and(|record| !site.records.is_signed(record, view.naming)) {
-        site.records.intend(id, mode, view.naming).await?;
+    // Whose it is, and whether it is to stay, must be known before anything rests on it.
+    let says = |record: &LoadBalancerResource| {
+        site.records.is_signed(record, view.naming) && record.spec.deletion_policy == terms.deletion_policy
+    };
+    if record.is_some_and(|record| !says(record)) {
+        site.records.intend(id, terms, view.naming).await?;
     }
     let paused = record.is_some_and(is_paused);
     if !paused && rests(site, record, view, &fingerprint, &demand) {
@@ -53,7 +56,7 @@ pub(super) async fn serve<P: Provider>(
         return Ok(End::Waiting);
     }
 
-    site.records.intend(id, mode, view.naming).await?;
+    site.records.intend(id, terms, view.naming).await?;
     let (mut observed, account) = look(site, id).await?;
     // It may be another reading than before.
     Box::pin(provider.consult(desired, &account)).await?;

@@ -7,8 +7,8 @@ use portcullis_model::{LoadBalancerId, OwnTargets, Provider, ProviderError, Retr
 use super::{
     Failure, Site, annotation, demands, is_paused, keep, look, make, narrow, replaces_incumbent, summaries,
 };
-use crate::crd::Mode;
 use crate::crd::load_balancer::LoadBalancerResource;
+use crate::crd::{DeletionPolicy, Mode};
 use crate::reconcile::brake;
 use crate::reconcile::memory::Known;
 use crate::reconcile::outcome::{End, Hold, Outcome, Seen};
@@ -76,8 +76,13 @@ pub(super) async fn withdraw<P: Provider>(
         Some(Hold::Paused)
     } else if record.spec.mode == Mode::Plan {
         Some(Hold::PlanOnly)
+    } else if is_retained(record) && !P::inventory(&observed).is_empty() {
+        Some(Hold::Retained)
     } else if !is_confirmed(record)
-        && (is_braked(record) || site.brake.holds(others.len() + 1, site.records.held_count()))
+        && (is_braked(record)
+            || site
+                .brake
+                .holds(going(site, &others) + 1, site.records.held_count()))
     {
         Some(Hold::ManyDeletions)
     } else {
@@ -86,6 +91,9 @@ pub(super) async fn withdraw<P: Provider>(
     if let Some(hold) = hold {
         let imagined = rounds::imagine::<P, _>(&mut observed.clone(), plan, P::fold);
         outcome.pending = summaries::<P>(&imagined.changes);
+        if hold == Hold::Retained {
+            stays(site, id, &observed, &account, outcome).await?;
+        }
         memory.put(id, Known::unsettled(observed));
         return Ok(End::Held(hold));
     }
@@ -160,6 +168,16 @@ fn withdrawing<P: Provider>(site: &Site<P>, id: &LoadBalancerId) -> Vec<LoadBala
     let mut others = site.records.held_ids();
     others.retain(|other| other != id && !wanted.contains(other));
     others
+}
+
+/// How many of these are to go: others stay.
+fn going<P: Provider>(site: &Site<P>, ids: &[LoadBalancerId]) -> usize {
+    let records = ids.iter().filter_map(|id| site.records.get(id));
+    records.filter(|record| !is_retained(record)).count()
+}
+
+fn is_retained(record: &LoadBalancerResource) -> bool {
+    record.spec.deletion_policy == DeletionPolicy::Retain
 }
 
 /// Whether it was held back with others before. That these were confirmed one by one, or a restart, does not confirm

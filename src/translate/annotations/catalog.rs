@@ -89,6 +89,8 @@ catalog! {
     "security-groups" LoadBalancer Aws Built "Security groups by id or name, instead of a managed one.";
     "manage-backend-security-group-rules" LoadBalancer Aws Built
         "With given security groups: whether nodes are opened for the load balancer.";
+    "deletion-policy" LoadBalancer Ours Built
+        "What becomes of it when its last Ingress goes: `Delete`, or `Retain`, which any one of a group says for all; the proxy has nothing to delete.";
     "load-balancer-attributes" LoadBalancer Aws Built "Attributes by AWS's names, `key=value,…`.";
     "tags" LoadBalancer Aws Built "Tags of all resources, `key=value,…`; on a Service, of its target groups.";
     "customer-owned-ipv4-pool" LoadBalancer Aws Built "Customer-owned IPv4 pool of an Outpost.";

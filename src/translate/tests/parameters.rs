@@ -371,3 +371,59 @@ fn a_class_by_the_old_annotation_has_no_parameters() {
     );
     assert_eq!(world.one(&theirs).balancer.options.scheme, Scheme::Internal);
 }
+
+#[test]
+fn a_load_balancer_is_to_stay_where_anybody_says_so() {
+    use DeletionPolicy::{Delete, Retain};
+    const POLICY: &str = "portcullis.dev/deletion-policy";
+    for (class, a, b, want, told) in [
+        (None, None, None, Delete, false),
+        (None, Some("Delete"), Some("Delete"), Delete, false),
+        (None, None, Some("Retain"), Retain, false),
+        (None, Some("Retain"), Some("Delete"), Retain, false),
+        // A mistake deletes nothing.
+        (None, Some("retain"), None, Retain, true),
+        (None, Some(""), None, Retain, true),
+        (Some("Retain"), None, None, Retain, false),
+        (Some("Delete"), Some("Retain"), None, Delete, false),
+    ] {
+        let parameters = class.map_or_else(|| json!({}), |policy| json!({ "deletionPolicy": policy }));
+        let mut world = World::new()
+            .class("c", ControllerName::OURS, true, Some("p"))
+            .parameters("p", parameters);
+        for (name, policy) in [("a", a), ("b", b)] {
+            let mut annotations = alb(&[("group.name", "g")]);
+            if let Some(policy) = policy {
+                annotations[POLICY] = policy.into();
+            }
+            world = world.ingress(&format!("shop/{name}"), annotations, json!({}));
+        }
+        let all = world.all(&Settings::default());
+        let row = (class, a, b);
+        assert_eq!(all["g"].deletion_policy, want, "{row:?}");
+        let codes: Vec<Code> = all["g"].problems.iter().map(|problem| problem.code).collect();
+        assert_eq!(
+            codes.contains(&Code::AnnotationInvalid),
+            told,
+            "{row:?}: {codes:?}"
+        );
+    }
+}
+
+#[test]
+fn who_has_no_say_in_a_load_balancer_does_not_make_it_stay() {
+    for (owner, want) in [
+        ("shop/a", DeletionPolicy::Retain),
+        ("blog/b", DeletionPolicy::Delete),
+    ] {
+        let mut world = World::new();
+        for (place, name) in [(1, "shop/a"), (2, "blog/b")] {
+            let mut annotations = alb(&[("group.name", "g")]);
+            if name == owner {
+                annotations["portcullis.dev/deletion-policy"] = "Retain".into();
+            }
+            world = world.aged(name, place, annotations, json!({}));
+        }
+        assert_eq!(world.all(&ours())["g"].deletion_policy, want, "{owner}");
+    }
+}
