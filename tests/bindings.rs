@@ -7,10 +7,12 @@
 mod world;
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use portcullis::controller::Leadership;
 use serde_json::{Value, json};
 
-use self::world::{SLICES, World, until, with};
+use self::world::{SLICES, World, names, until, with};
 
 const BINDINGS: &str = "/apis/elbv2.k8s.aws/v1beta1/namespaces/shop/targetgroupbindings";
 
@@ -202,6 +204,90 @@ async fn a_service_s_endpoints_are_kept_in_a_target_group_of_others() {
     })
     .await;
     assert_eq!(left, (Vec::new(), vec![foreign]));
+    running.stop().await;
+}
+
+/// Names of Events about a binding with this reason, and what they say.
+fn events(world: &World, name: &str, reason: &str) -> Vec<String> {
+    let list = world.get("/apis/events.k8s.io/v1/namespaces/shop/events");
+    let list = list.unwrap_or_default();
+    let all = list["items"].as_array().into_iter().flatten();
+    let own = all.filter(|event| event["regarding"]["name"] == name && event["reason"] == reason);
+    let notes = own.filter_map(|event| event["note"].as_str());
+    notes.map(str::to_owned).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_others_change_in_a_target_group_is_put_back_and_told() {
+    let world = Arc::new(World::start().await);
+    let pods: Vec<String> = [0, 1]
+        .map(|node| world.account.nodes[node].pods[0].clone())
+        .to_vec();
+    let arn = with(&world, |world| {
+        world.post(
+            "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
+            &definition(),
+        );
+        target_group(world, "mine", "shop")
+    })
+    .await;
+    until(&world, "the kind is served", |world| {
+        world.get(BINDINGS).map(drop)
+    })
+    .await;
+    // With no load balancer at all.
+    let running = world
+        .control_as(world.aws().await, Leadership::Alone, Duration::from_secs(1))
+        .await;
+    let (group, want) = (arn.clone(), pods.clone());
+    with(&world, move |world| {
+        world.post(BINDINGS, &binding("mine", &group, &json!({})))
+    })
+    .await;
+    let all_there = |what: &'static str| {
+        let (group, want) = (arn.clone(), want.clone());
+        until(&world, what, move |world| {
+            (registered(world, &group) == want).then_some(())
+        })
+    };
+    all_there("its pods are registered").await;
+
+    // Looks that find nothing change nothing.
+    with(&world, |world| world.moto.record()).await;
+    until(&world, "it is looked at three times", |world| {
+        let looks = names(&world.moto.calls());
+        let looks = looks.iter().filter(|call| *call == "elbv2:DescribeTargetHealth");
+        (looks.count() >= 3).then_some(())
+    })
+    .await;
+    let before = with(&world, |world| {
+        (world.writes(), events(world, "mine", "DriftRepaired"))
+    })
+    .await;
+    assert_eq!(before, (vec![], vec![]));
+
+    let stranger = world.account.nodes[1].pods[9].clone();
+    for (action, id, put_back) in [
+        ("DeregisterTargets", pods[0].clone(), "elbv2:RegisterTargets"),
+        ("RegisterTargets", stranger, "elbv2:DeregisterTargets"),
+    ] {
+        let group = arn.clone();
+        with(&world, move |world| {
+            let given = [
+                ("TargetGroupArn", group.as_str()),
+                ("Targets.member.1.Id", id.as_str()),
+                ("Targets.member.1.Port", "8080"),
+            ];
+            assert_eq!(world.moto.call("elbv2", action, &given).status, 200, "{action}");
+        })
+        .await;
+        until(&world, "it is told", move |world| {
+            let told = events(world, "mine", "DriftRepaired");
+            told.iter().any(|note| note.contains(put_back)).then_some(())
+        })
+        .await;
+        all_there(put_back).await;
+    }
     running.stop().await;
 }
 

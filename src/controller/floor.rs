@@ -272,8 +272,14 @@ impl<P: Provider> Floor<P> {
         ids.iter().for_each(|id| self.queue.touch(id, now));
     }
 
+    /// Whether there is nothing that the account is read for.
+    fn is_idle(&self) -> bool {
+        let bindings = self.shop.bindings.as_deref();
+        self.shop.site.records.ids().is_empty() && bindings.is_none_or(Bindings::is_empty)
+    }
+
     pub(super) fn refresh(&mut self) {
-        if !self.may_begin() || self.shop.site.records.ids().is_empty() {
+        if !self.may_begin() || self.is_idle() {
             return;
         }
         let shop = self.shop.clone();
@@ -284,12 +290,17 @@ impl<P: Provider> Floor<P> {
     }
 
     pub(super) fn look_again(&mut self) {
-        if !self.may_begin() || self.shop.site.records.ids().is_empty() {
+        if !self.may_begin() || self.is_idle() {
             return;
         }
         let shop = self.shop.clone();
-        self.chores
-            .spawn(async move { Chore::Refreshed(drift::look_again(&shop.site, now()).await) });
+        self.chores.spawn(async move {
+            let looked = drift::look_again(&shop.site, now()).await;
+            if let (Ok(()), Some(bindings)) = (&looked, &shop.bindings) {
+                bindings.doubt();
+            }
+            Chore::Refreshed(looked)
+        });
     }
 
     /// Something that TargetGroupBindings are made from may differ.
@@ -424,11 +435,15 @@ impl<P: Provider> Shop<P> {
                 );
                 looked = Looked::InVain;
             }
-            let problems = kept.problems.as_slice();
-            let dropped = self
-                .reporter
-                .binding(&kept.name, &kept.uid, problems, now())
-                .await;
+            if !kept.repaired.is_empty() {
+                let (binding, changes) = (kept.name.to_string(), kept.repaired.len());
+                warn!(
+                    binding,
+                    changes, "somebody else changed its targets; they were put back"
+                );
+                self.metrics.repaired(&kept.repaired);
+            }
+            let dropped = self.reporter.binding(&kept, now()).await;
             (0..dropped).for_each(|_| self.metrics.event_dropped());
         }
         looked

@@ -1,33 +1,28 @@
 //! TargetGroupBindings that users wrote in, the targets of their Services kept in target groups that exist by
 //! themselves.
 //!
-//! What is unchanged costs no call: what is registered is read once per process and binding, and remembered. Those with
+//! What is unchanged costs no call: what is registered is read once per process and binding, remembered, and read again
+//! when it is looked for what others changed. Those with
 //! labels are the AWS Load Balancer Controller's own, and are left alone.
 
 pub mod follow;
+mod held;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use k8s_openapi::api::core::v1::ConfigMap;
-use kube::api::{DynamicObject, Patch, PatchParams};
-use kube::{Api, Client, ResourceExt};
+use kube::Client;
 use portcullis_model::{
-    Bound, Code, ObjectName, Problem, Provider, ProviderError, Target, TargetKind, TargetState,
+    Bound, ChangeSummary, Code, ObjectName, Problem, Provider, ProviderError, Target, TargetKind, TargetState,
 };
-use serde_json::json;
 use tracing::info;
 
 use super::pass::Site;
 use super::rounds::claim_lost;
-use crate::cluster::binding::{Binding, BindingSpec, resource};
-use crate::cluster::{finalizer, incumbent};
+use crate::cluster::binding::{Binding, BindingSpec};
 use crate::translate::service_targets;
-
-/// Field manager of what is written for bindings. Never renamed: fields would lose their owner.
-const MANAGER: &str = "portcullis/bindings";
 
 /// Why a binding could not be kept; it is tried again.
 #[derive(Debug, thiserror::Error)]
@@ -77,6 +72,8 @@ pub struct Kept {
     pub name: ObjectName,
     pub uid: String,
     pub problems: Vec<Problem>,
+    /// Changes that put back what somebody else had changed.
+    pub repaired: Vec<ChangeSummary>,
     pub error: Option<BindingError>,
 }
 
@@ -101,11 +98,13 @@ pub enum Standing {
 enum Known<P: Provider> {
     Bound {
         spec: BindingSpec,
-        bound: Bound,
+        bound: Box<Bound>,
         /// None before the first look.
         targets: Option<Arc<[Target]>>,
         problems: Vec<Problem>,
         registered: BTreeSet<String>,
+        /// What was believed to be registered until it was read again.
+        believed: Option<BTreeSet<String>>,
         /// Of these, ours; none where all are.
         own: Option<BTreeSet<String>>,
     },
@@ -124,6 +123,8 @@ pub struct Bindings<P: Provider> {
     known: tokio::sync::Mutex<BTreeMap<ObjectName, Known<P>>>,
     /// Of what is known, what others ask for while a look is under way.
     served: Mutex<BTreeMap<ObjectName, Served>>,
+    /// Those of which somebody else may have changed what is registered: the next look reads it again.
+    doubted: Mutex<BTreeSet<ObjectName>>,
 }
 
 impl<P: Provider> fmt::Debug for Bindings<P> {
@@ -139,6 +140,7 @@ impl<P: Provider> Bindings<P> {
             all: Mutex::default(),
             known: tokio::sync::Mutex::default(),
             served: Mutex::default(),
+            doubted: Mutex::default(),
         }
     }
 
@@ -150,6 +152,28 @@ impl<P: Provider> Bindings<P> {
     fn served(&self) -> MutexGuard<'_, BTreeMap<ObjectName, Served>> {
         // As above.
         self.served.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn doubted(&self) -> MutexGuard<'_, BTreeSet<ObjectName>> {
+        // As above.
+        self.doubted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.all().is_empty()
+    }
+
+    /// What is registered may have drifted: the next look reads it again.
+    pub fn doubt(&self) {
+        let all = self.all().keys().cloned().collect();
+        *self.doubted() = all;
+    }
+
+    /// Another controller serves them: nothing is said of them here, and what it changes is read when it has gone.
+    pub fn stand_back(&self) {
+        self.doubt();
+        self.served().clear();
     }
 
     pub fn standing(&self, name: &ObjectName) -> Standing {
@@ -169,8 +193,20 @@ impl<P: Provider> Bindings<P> {
         let mut taken = BTreeMap::new();
         let mut out = Vec::new();
         for binding in all {
-            let before = known.remove(&binding.name);
-            let (problems, error) = match self.keep(site, &binding, before, &mut taken, now).await {
+            let mut before = known.remove(&binding.name);
+            let mut repaired = Vec::new();
+            let kept = match self.reread(site, &binding.name, &mut before).await {
+                Ok(()) => {
+                    self.keep(site, &binding, before, &mut taken, &mut repaired, now)
+                        .await
+                }
+                Err(error) => {
+                    // It is tried again: what is known still holds.
+                    known.extend(before.map(|before| (binding.name.clone(), before)));
+                    Err(error.into())
+                }
+            };
+            let (problems, error) = match kept {
                 Ok((after, problems)) => {
                     known.extend(after.map(|after| (binding.name.clone(), after)));
                     (problems, None)
@@ -181,6 +217,7 @@ impl<P: Provider> Bindings<P> {
                 name: binding.name.clone(),
                 uid: binding.uid.clone(),
                 problems,
+                repaired,
                 error,
             });
         }
@@ -192,7 +229,7 @@ impl<P: Provider> Bindings<P> {
             } => Some((
                 name.clone(),
                 Served {
-                    bound: bound.clone(),
+                    bound: Bound::clone(bound),
                     targets: targets.clone(),
                 },
             )),
@@ -202,12 +239,41 @@ impl<P: Provider> Bindings<P> {
         out
     }
 
+    /// Reads what is registered again where that is in doubt. Where AWS says no, nothing is known any more, and it is looked
+    /// for anew.
+    async fn reread(
+        &self,
+        site: &Site<P>,
+        name: &ObjectName,
+        known: &mut Option<Known<P>>,
+    ) -> Result<(), ProviderError> {
+        if !self.doubted().contains(name) {
+            return Ok(());
+        }
+        if let Some(Known::Bound {
+            bound,
+            registered,
+            believed,
+            ..
+        }) = known
+        {
+            match site.provider.registered_at_leisure(bound).await {
+                Ok(found) => *believed = Some(std::mem::replace(registered, found)),
+                Err(error) if error.is_refusal() => *known = None,
+                Err(error) => return Err(error),
+            }
+        }
+        self.doubted().remove(name);
+        Ok(())
+    }
+
     async fn keep(
         &self,
         site: &Site<P>,
         binding: &Binding,
         before: Option<Known<P>>,
         taken: &mut BTreeMap<String, (ObjectName, bool)>,
+        repaired: &mut Vec<ChangeSummary>,
         now: Instant,
     ) -> Result<(Option<Known<P>>, Vec<Problem>), BindingError> {
         if binding.deleting && !binding.held {
@@ -227,6 +293,7 @@ impl<P: Provider> Bindings<P> {
             mut targets,
             mut problems,
             mut registered,
+            believed,
             mut own,
             ..
         } = found
@@ -262,15 +329,25 @@ impl<P: Provider> Bindings<P> {
             wanted
         };
         if let Some(wanted) = wanted {
-            self.bring(
-                site,
-                binding,
-                &bound,
-                &wanted,
-                (&mut registered, &mut own),
-                &account,
-            )
-            .await?;
+            let plan = |had: &BTreeSet<String>| {
+                site.provider
+                    .plan_bound(&bound, &wanted, had, own.as_ref(), &account)
+            };
+            // As far as anybody knew, nothing was to do.
+            let drifted = believed.is_some_and(|believed| plan(&believed).is_empty());
+            let made = self
+                .bring(
+                    site,
+                    binding,
+                    &bound,
+                    &wanted,
+                    (&mut registered, &mut own),
+                    &account,
+                )
+                .await?;
+            if drifted {
+                repaired.extend(made);
+            }
             targets = Some(wanted);
         }
         if binding.deleting {
@@ -287,6 +364,7 @@ impl<P: Provider> Bindings<P> {
                 .filter(|problem| problem.code == Code::TargetGroupNotAdmitted)
                 .collect(),
             registered,
+            believed: None,
             own,
         };
         Ok((Some(after), told))
@@ -373,7 +451,8 @@ impl<P: Provider> Bindings<P> {
                 Some(true) => Some(self.remembered(&binding.name).await?),
                 Some(false) | None => None,
             },
-            bound,
+            believed: None,
+            bound: Box::new(bound),
             targets: None,
             problems,
         })
@@ -388,7 +467,7 @@ impl<P: Provider> Bindings<P> {
         wanted: &[Target],
         (registered, own): (&mut BTreeSet<String>, &mut Option<BTreeSet<String>>),
         account: &P::Account,
-    ) -> Result<(), BindingError> {
+    ) -> Result<Vec<ChangeSummary>, BindingError> {
         let plan = site
             .provider
             .plan_bound(bound, wanted, registered, own.as_ref(), account);
@@ -407,8 +486,9 @@ impl<P: Provider> Bindings<P> {
             Box::pin(site.provider.apply(&claim, change)).await?;
             info!(change = %change, binding = %binding.name, "changed");
         }
-        if plan.is_empty() {
-            return Ok(());
+        let made: Vec<ChangeSummary> = plan.changes.iter().map(P::summary).collect();
+        if made.is_empty() {
+            return Ok(made);
         }
         match own {
             None => *registered = keys,
@@ -419,75 +499,7 @@ impl<P: Provider> Bindings<P> {
                 self.remember(&binding.name, own).await?;
             }
         }
-        Ok(())
-    }
-
-    fn api(&self, binding: &ObjectName) -> Api<DynamicObject> {
-        Api::namespaced_with(self.client.clone(), &binding.namespace, &resource())
-    }
-
-    /// Holds it, with the incumbent's finalizer, until what is registered for it is taken out.
-    async fn hold(&self, binding: &Binding) -> Result<(), kube::Error> {
-        let api = self.api(&binding.name);
-        let name = &*binding.name.name;
-        let held = api.get_metadata(name).await?;
-        let mut finalizers = held.finalizers().to_vec();
-        if held.uid().as_deref() != Some(&*binding.uid)
-            || finalizers.iter().any(|one| one == incumbent::BINDING_FINALIZER)
-        {
-            return Ok(());
-        }
-        finalizers.push(incumbent::BINDING_FINALIZER.to_owned());
-        // With the version: a finalizer that somebody adds meanwhile must not be lost.
-        let body =
-            json!({"metadata": {"resourceVersion": held.resource_version(), "finalizers": finalizers}});
-        api.patch_metadata(name, &PatchParams::default(), &Patch::Merge(&body))
-            .await?;
-        Ok(())
-    }
-
-    async fn release(&self, binding: &Binding) -> Result<(), kube::Error> {
-        let api = self.api(&binding.name);
-        let ours = |finalizer: &str| finalizer == incumbent::BINDING_FINALIZER;
-        finalizer::remove(&api, &binding.name.name, &binding.uid, ours).await?;
-        Ok(())
-    }
-
-    /// Where the incumbent keeps what it registered beside the targets of other clusters, so that either can go on.
-    fn memory(&self, binding: &ObjectName) -> (Api<ConfigMap>, String) {
-        let api = Api::namespaced(self.client.clone(), &binding.namespace);
-        (api, format!("aws-lbc-targets-{}", binding.name))
-    }
-
-    async fn remembered(&self, binding: &ObjectName) -> Result<BTreeSet<String>, BindingError> {
-        let (api, name) = self.memory(binding);
-        let map = api.get_opt(&name).await;
-        let map = map.map_err(|source| BindingError::Memory {
-            name,
-            done: "read",
-            source,
-        })?;
-        let text = map
-            .and_then(|map| map.data?.remove("targets"))
-            .unwrap_or_default();
-        let items = text.split(',').filter(|item| !item.is_empty());
-        Ok(items.map(str::to_owned).collect())
-    }
-
-    async fn remember(&self, binding: &ObjectName, own: &BTreeSet<String>) -> Result<(), BindingError> {
-        let (api, name) = self.memory(binding);
-        let targets: Vec<&str> = own.iter().map(String::as_str).collect();
-        let body = json!({
-            "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name},
-            "data": {"targets": targets.join(",")},
-        });
-        let params = PatchParams::apply(MANAGER).force();
-        let written = api.patch(&name, &params, &Patch::Apply(&body)).await;
-        written.map(|_| ()).map_err(|source| BindingError::Memory {
-            name,
-            done: "written",
-            source,
-        })
+        Ok(made)
     }
 }
 

@@ -39,6 +39,16 @@ impl Regarding {
             uid: ingress.meta.uid.to_string(),
         }
     }
+
+    /// A TargetGroupBinding.
+    pub fn binding(name: &ObjectName, uid: &str) -> Self {
+        Self {
+            api_version: "elbv2.k8s.aws/v1beta1",
+            kind: "TargetGroupBinding",
+            name: name.clone(),
+            uid: uid.to_owned(),
+        }
+    }
 }
 
 /// How it is meant.
@@ -130,11 +140,14 @@ pub fn refused(ingress: &Ingress, problems: &[Problem]) -> Vec<Note> {
         .collect()
 }
 
-/// What is told at the record of a load balancer that somebody else changed. With the time: who changes it the same way
+/// What is told at the record of a load balancer, or a binding, that somebody else changed. With the time: who changes it the same way
 /// again is told of again.
 pub fn repaired(record: Regarding, changes: &[ChangeSummary], time: &str) -> Note {
-    let mut text =
-        format!("{time}: somebody else changed what was made for this load balancer, and it was put back: ");
+    let what = match record.kind {
+        "TargetGroupBinding" => "what this binding keeps registered",
+        _ => "what was made for this load balancer",
+    };
+    let mut text = format!("{time}: somebody else changed {what}, and it was put back: ");
     for (place, change) in changes.iter().enumerate() {
         let comma = if place == 0 { "" } else { "; " };
         text.push_str(&format!("{comma}{} {} ({})", change.kind, change.id, change.call));
@@ -173,13 +186,7 @@ pub fn left_alone(record: Regarding, why: String) -> Note {
 }
 
 /// What a TargetGroupBinding is told.
-pub fn binding(name: &ObjectName, uid: &str, problems: &[Problem]) -> Vec<Note> {
-    let regarding = Regarding {
-        api_version: "elbv2.k8s.aws/v1beta1",
-        kind: "TargetGroupBinding",
-        name: name.clone(),
-        uid: uid.to_owned(),
-    };
+pub fn binding(regarding: &Regarding, problems: &[Problem]) -> Vec<Note> {
     problems
         .iter()
         .map(|problem| warning(regarding.clone(), problem))
@@ -216,6 +223,8 @@ pub enum Source {
     Refused(ObjectName),
     /// A TargetGroupBinding.
     Binding(ObjectName),
+    /// One in whose target group somebody else changed targets.
+    BindingRepair(ObjectName),
     /// A load balancer that somebody else changed.
     Repair(LoadBalancerId),
     /// A record that somebody deletes though Ingresses ask for the load balancer.

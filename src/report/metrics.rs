@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use portcullis_model::{Code, LoadBalancerId, ObjectName, Problem};
+use portcullis_model::{ChangeSummary, Code, LoadBalancerId, ObjectName, Problem};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -181,11 +181,7 @@ impl Metrics {
         for change in &outcome.made {
             self.change(change.call, "ok");
         }
-        for change in &outcome.repaired {
-            self.repairs
-                .get_or_create(&CallLabels { call: change.call })
-                .inc();
-        }
+        self.repaired(&outcome.repaired);
         match &outcome.end {
             End::Failed(error) => self.change(error.call, error.code.as_str()),
             End::Incomplete(errors) => {
@@ -217,6 +213,14 @@ impl Metrics {
                 let codes: Vec<Code> = problems.map(|problem| problem.code).collect();
                 self.problems(whose(), &codes);
             }
+        }
+    }
+
+    /// These changes put back what somebody else had changed.
+    pub fn repaired(&self, changes: &[ChangeSummary]) {
+        for change in changes {
+            let labels = CallLabels { call: change.call };
+            self.repairs.get_or_create(&labels).inc();
         }
     }
 

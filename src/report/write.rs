@@ -20,6 +20,7 @@ use super::{events, status};
 use crate::cluster::object::{Ingress, IngressAddress};
 use crate::cluster::{finalizer, incumbent};
 use crate::crd::load_balancer::LoadBalancerResource;
+use crate::reconcile::bindings::Kept;
 use crate::reconcile::outcome::{End, Outcome};
 use crate::reconcile::records::{RecordError, Records};
 
@@ -150,10 +151,17 @@ impl Reporter {
         Ok(())
     }
 
-    /// Tells a TargetGroupBinding what is wrong with it.
-    pub async fn binding(&self, name: &ObjectName, uid: &str, problems: &[Problem], now: Instant) -> usize {
-        let notes = events::binding(name, uid, problems);
-        self.tell(Source::Binding(name.clone()), notes, now).await
+    /// Tells a TargetGroupBinding what is wrong with it, and what was put back.
+    pub async fn binding(&self, kept: &Kept, now: Instant) -> usize {
+        let regarding = Regarding::binding(&kept.name, &kept.uid);
+        let notes = events::binding(&regarding, &kept.problems);
+        let dropped = self.tell(Source::Binding(kept.name.clone()), notes, now).await;
+        if kept.repaired.is_empty() {
+            return dropped;
+        }
+        let note = events::repaired(regarding, &kept.repaired, &time());
+        let source = Source::BindingRepair(kept.name.clone());
+        dropped + self.tell(source, vec![note], now).await
     }
 
     async fn ingress(&self, ingress: &Ingress, want: &[IngressAddress]) -> Result<(), ReportError> {

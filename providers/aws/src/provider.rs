@@ -262,6 +262,10 @@ impl Provider for Aws {
         observe::registered(&client, bound).await
     }
 
+    async fn registered_at_leisure(&self, bound: &Bound) -> Result<BTreeSet<String>, ProviderError> {
+        at_leisure(self.registered(bound)).await
+    }
+
     fn plan_bound(
         &self,
         bound: &Bound,

@@ -301,6 +301,13 @@ pub trait Provider: Send + Sync + 'static {
         &self,
         bound: &Bound,
     ) -> impl Future<Output = Result<BTreeSet<String>, ProviderError>> + Send;
+    /// The same, for a look that nobody waits for.
+    fn registered_at_leisure(
+        &self,
+        bound: &Bound,
+    ) -> impl Future<Output = Result<BTreeSet<String>, ProviderError>> + Send {
+        self.registered(bound)
+    }
     /// Pure: what brings these targets there, and takes others out: all, or where other clusters register targets, too,
     /// those that are ours.
     fn plan_bound(
