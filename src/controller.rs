@@ -32,7 +32,7 @@ use crate::reconcile::bindings::{self, Bindings};
 use crate::reconcile::brake::Brake;
 use crate::reconcile::gates::keep::Keeper;
 use crate::reconcile::lease::keep::Lost;
-use crate::reconcile::lease::rival::{self, Rival};
+use crate::reconcile::lease::rival::{self, Contested, Rival};
 use crate::reconcile::lease::{Standing, Tenure};
 use crate::reconcile::memory::Memory;
 use crate::reconcile::pass::Site;
@@ -76,8 +76,8 @@ pub struct Setup<P> {
     /// The only one whose Ingresses are read; all where absent.
     pub namespace: Option<String>,
     pub leadership: Leadership,
-    /// Lease of a controller that does the same work: nothing is changed while it is renewed.
-    pub rival: Option<ObjectName>,
+    /// Lease of a controller that does the same work, and what is not changed while it is renewed.
+    pub rival: Option<(ObjectName, Contested)>,
     /// Name of this process among all that ever run: for the lease and Events.
     pub identity: String,
     pub admin: Option<TcpListener>,
@@ -127,18 +127,21 @@ pub async fn run<P: Provider>(
         health.waits(kind.as_str(), "not listed yet".into());
     }
     let mut tasks: JoinSet<&'static str> = JoinSet::new();
-    let mut rival = match setup.rival {
-        Some(lease) => {
-            let (gone, rival) = Rival::unknown(&health, &lease);
-            let (client, health) = (client.clone(), health.clone());
-            tasks.spawn(async move {
-                rival::follow(client, lease, &health, gone).await;
-                "rival"
-            });
-            rival
-        }
-        None => Rival::none(),
-    };
+    let (mut rival, mut of_bindings) = (Rival::none(), Rival::none());
+    if let Some((lease, contested)) = setup.rival {
+        // Who only serves no bindings is ready: Ingresses are.
+        let (health, waiting) = match contested {
+            Contested::Everything => (health.clone(), &mut rival),
+            Contested::TargetGroupBindings => (Arc::default(), &mut of_bindings),
+        };
+        let (gone, unknown) = Rival::unknown(&health, &lease);
+        *waiting = unknown;
+        let client = client.clone();
+        tasks.spawn(async move {
+            rival::follow(client, lease, contested, &health, gone).await;
+            "rival"
+        });
+    }
     let (touched, mut touches) = mpsc::unbounded_channel();
     for kind in Kind::ALL.iter().copied().filter(|kind| *kind != Kind::Secret) {
         let (index, health, touched) = (index.clone(), health.clone(), touched.clone());
@@ -195,7 +198,7 @@ pub async fn run<P: Provider>(
             brake: setup.brake,
         },
     };
-    let mut floor = Floor::new(shop, setup.pace, rival.clone());
+    let mut floor = Floor::new(shop, setup.pace, (rival.clone(), of_bindings.clone()));
     let beat = Arc::new(AtomicU64::new(clock::seconds()));
     if let Some(listener) = setup.admin {
         let answers = answers(floor.shop(), setup.calls, &health, &beat);
@@ -231,6 +234,7 @@ pub async fn run<P: Provider>(
             ended = tenancy.ended() => return Err(ended),
             () = tenure.changed() => {}
             () = rival.changed() => {}
+            () = of_bindings.changed() => floor.may_bind(),
             _ = tick.tick() => {
                 beat.store(clock::seconds(), Ordering::Relaxed);
                 floor.measure();

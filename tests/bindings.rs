@@ -10,9 +10,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis::controller::Leadership;
+use portcullis::reconcile::lease::rival::Contested;
+use portcullis::reconcile::records::scope::Scope;
+use portcullis::translate::ControllerName;
+use portcullis_model::ObjectName;
 use serde_json::{Value, json};
 
-use self::world::{SLICES, World, names, until, with};
+use self::world::{INGRESSES, SLICES, World, ingress, names, until, until_async, with};
 
 const BINDINGS: &str = "/apis/elbv2.k8s.aws/v1beta1/namespaces/shop/targetgroupbindings";
 
@@ -288,6 +292,73 @@ async fn what_others_change_in_a_target_group_is_put_back_and_told() {
         .await;
         all_there(put_back).await;
     }
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bindings_alone_wait_for_whom_they_were_served_by() {
+    const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases";
+    let world = Arc::new(World::start().await);
+    let arn = with(&world, |world| {
+        world.post(
+            "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
+            &definition(),
+        );
+        let spec = json!({"holderIdentity": "incumbent_1", "leaseDurationSeconds": 3600});
+        world.post(LEASES, &json!({"metadata": {"name": "incumbent"}, "spec": spec}));
+        target_group(world, "mine", "shop")
+    })
+    .await;
+    until(&world, "the kind is served", |world| {
+        world.get(BINDINGS).map(drop)
+    })
+    .await;
+    let scope = Scope {
+        controller: ControllerName::OURS.into(),
+        namespace: None,
+        legacy_class: "portcullis".into(),
+    };
+    let lease = ObjectName::new("kube-system", "incumbent");
+    let running = world
+        .control_beside(
+            world.client().await,
+            world.aws().await,
+            Leadership::Alone,
+            Duration::from_secs(3600),
+            scope,
+            Some((lease, Contested::TargetGroupBindings)),
+        )
+        .await;
+    let group = arn.clone();
+    with(&world, move |world| {
+        world.post(BINDINGS, &binding("mine", &group, &json!({})));
+        world.post(INGRESSES, &ingress("web", "web.example.com", &[("/", "web")]));
+    })
+    .await;
+    // Ingresses are served meanwhile, and nothing else.
+    until(&world, "the Ingress is served", |world| {
+        world.settled("shop.web").then_some(())
+    })
+    .await;
+    until_async("it is ready", async || {
+        (running.ask("/readyz").await.0 == 200).then_some(())
+    })
+    .await;
+    let group = arn.clone();
+    assert_eq!(
+        with(&world, move |world| registered(world, &group)).await,
+        [""; 0]
+    );
+
+    with(&world, |world| {
+        let given_back = json!({"spec": {"holderIdentity": ""}});
+        world.patch(&format!("{LEASES}/incumbent"), &given_back);
+    })
+    .await;
+    until(&world, "its pods are registered", move |world| {
+        (registered(world, &arn).len() == 2).then_some(())
+    })
+    .await;
     running.stop().await;
 }
 

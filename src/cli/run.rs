@@ -19,6 +19,7 @@ use super::aws::AwsArgs;
 use super::folder::ClassArgs;
 use crate::controller::{self, Leadership, Serve, Setup};
 use crate::reconcile::brake::Brake;
+use crate::reconcile::lease::rival::Contested;
 use crate::reconcile::queue::Pace;
 use crate::reconcile::records::Place;
 use crate::reconcile::records::scope::Scope;
@@ -64,8 +65,8 @@ pub(super) struct RunArgs {
     /// Namespace of the lease [default: the pod's]
     #[arg(long, value_name = "NAMESPACE")]
     leader_election_namespace: Option<String>,
-    /// Lease of the AWS Load Balancer Controller: in its place, with --controller-name ingress.k8s.aws/alb, nothing is changed
-    /// while it is renewed
+    /// Lease of the AWS Load Balancer Controller: while it is renewed, nothing is changed in its place, with
+    /// --controller-name ingress.k8s.aws/alb, and with any other name no TargetGroupBinding is served
     #[arg(long, value_name = "NAMESPACE/NAME", value_parser = object_name, default_value = INCUMBENT_LEASE)]
     incumbent_lease: ObjectName,
     /// Load balancers that are worked on at once
@@ -78,7 +79,7 @@ pub(super) struct RunArgs {
     /// deleted at once, a person must confirm it. 100: nobody need
     #[arg(long, value_name = "PERCENT", default_value_t = Brake::default().share, value_parser = clap::value_parser!(u8).range(..=100))]
     most_deleted_at_once: u8,
-    /// Whether TargetGroupBindings that users wrote are served: no other controller may [default: true with the AWS Load
+    /// Whether TargetGroupBindings that users wrote are served: no other controller may, and it is waited for [default: true with the AWS Load
     /// Balancer Controller's name]
     #[arg(long, value_name = "BOOL", action = ArgAction::Set)]
     serve_target_group_bindings: Option<bool>,
@@ -126,7 +127,15 @@ async fn serve(args: &RunArgs) -> anyhow::Result<Ended> {
     args.aws.assume(&mut settings);
     let semantics = settings.controller.semantics();
     let scope = Scope::of(&settings, args.watch_namespace.clone());
-    let in_its_place = settings.controller.is_incumbents();
+    let bindings = match (args.serve_target_group_bindings, semantics) {
+        (Some(true), _) | (None, Semantics::AwsLoadBalancerController) => Serve::Yes,
+        (Some(false), _) | (None, Semantics::Kubernetes) => Serve::No,
+    };
+    let contested = match (settings.controller.is_incumbents(), bindings) {
+        (true, _) => Some(Contested::Everything),
+        (false, Serve::Yes) => Some(Contested::TargetGroupBindings),
+        (false, Serve::No) => None,
+    };
     let setup = Setup {
         namespace: args.watch_namespace.clone(),
         settings,
@@ -147,13 +156,10 @@ async fn serve(args: &RunArgs) -> anyhow::Result<Ended> {
         brake: Brake {
             share: args.most_deleted_at_once,
         },
-        bindings: match (args.serve_target_group_bindings, semantics) {
-            (Some(true), _) | (None, Semantics::AwsLoadBalancerController) => Serve::Yes,
-            (Some(false), _) | (None, Semantics::Kubernetes) => Serve::No,
-        },
+        bindings,
         health_interval: args.targetgroupbinding_requeue_duration,
         leadership: leadership(args, config)?,
-        rival: in_its_place.then(|| args.incumbent_lease.clone()),
+        rival: contested.map(|contested| (args.incumbent_lease.clone(), contested)),
         identity: identity(),
         admin: Some(admin),
     };

@@ -89,6 +89,8 @@ pub(super) struct Floor<P: Provider> {
     shop: Arc<Shop<P>>,
     /// Whoever must have stopped before anything begins.
     rival: Rival,
+    /// The same, for TargetGroupBindings alone.
+    rival_of_bindings: Rival,
     queue: Queue<LoadBalancerId>,
     backoff: Backoff<LoadBalancerId>,
     /// When each that failed is tried again: what touches it before is no reason to repeat what was refused.
@@ -108,10 +110,11 @@ pub(super) struct Floor<P: Provider> {
 }
 
 impl<P: Provider> Floor<P> {
-    pub(super) fn new(shop: Shop<P>, pace: Pace, rival: Rival) -> Self {
+    pub(super) fn new(shop: Shop<P>, pace: Pace, (rival, rival_of_bindings): (Rival, Rival)) -> Self {
         Self {
             shop: Arc::new(shop),
             rival,
+            rival_of_bindings,
             queue: Queue::new(pace),
             backoff: Backoff::default(),
             again: BTreeMap::new(),
@@ -313,6 +316,13 @@ impl<P: Provider> Floor<P> {
     }
 
     pub(super) fn bind(&mut self) {
+        if !self.rival_of_bindings.is_gone() {
+            if let (Bind::No | Bind::At(_), Some(bindings)) = (self.bind, &self.shop.bindings) {
+                bindings.stand_back();
+                self.bind = Bind::Due;
+            }
+            return;
+        }
         let due = match self.bind {
             Bind::Due => true,
             Bind::At(at) => at <= now(),

@@ -8,6 +8,7 @@ use kube::Client;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use portcullis::controller::{self, Ended, Leadership, Serve, Setup};
 use portcullis::reconcile::brake::Brake;
+use portcullis::reconcile::lease::rival::Contested;
 use portcullis::reconcile::queue::Pace;
 use portcullis::reconcile::records::Place;
 use portcullis::reconcile::records::scope::Scope;
@@ -17,7 +18,7 @@ use portcullis_aws::Aws;
 use portcullis_aws::aws_config::credential_process::CredentialProcessProvider;
 use portcullis_aws::aws_config::{self, BehaviorVersion, Region};
 use portcullis_aws::throttle::Limit;
-use portcullis_model::Provider;
+use portcullis_model::{ObjectName, Provider};
 use portcullis_test_support::{Account, AccountSpec, ApiServer, Call, Moto};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
@@ -294,6 +295,20 @@ impl World {
         sync_period: Duration,
         scope: Scope,
     ) -> Running {
+        self.control_beside(client, provider, leadership, sync_period, scope, None)
+            .await
+    }
+
+    /// The same, while another controller may hold this lease.
+    pub(crate) async fn control_beside<P: Provider>(
+        &self,
+        client: Client,
+        provider: P,
+        leadership: Leadership,
+        sync_period: Duration,
+        scope: Scope,
+        rival: Option<(ObjectName, Contested)>,
+    ) -> Running {
         let listener = admin::bind(([127, 0, 0, 1], 0).into())
             .await
             .expect("a port is free");
@@ -320,7 +335,7 @@ impl World {
             bindings: Serve::Yes,
             health_interval: Duration::from_millis(200),
             leadership,
-            rival: None,
+            rival,
             identity: format!("test-{}", admin.port()),
             admin: Some(listener),
         };

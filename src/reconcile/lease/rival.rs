@@ -56,9 +56,33 @@ impl Rival {
     }
 }
 
+/// What must not be changed while another controller runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Contested {
+    Everything,
+    /// Those that users wrote; load balancers are told apart by their tags.
+    TargetGroupBindings,
+}
+
+impl Contested {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Everything => "nothing is changed",
+            Self::TargetGroupBindings => "no TargetGroupBinding is served",
+        }
+    }
+}
+
 /// Looks at the lease for as long as anybody listens. A lease that cannot be read counts as held until it was read once,
 /// and then as it was last.
-pub async fn follow(client: Client, lease: ObjectName, health: &Health, gone: watch::Sender<bool>) {
+pub async fn follow(
+    client: Client,
+    lease: ObjectName,
+    contested: Contested,
+    health: &Health,
+    gone: watch::Sender<bool>,
+) {
+    let idle = contested.as_str();
     let api: Api<Lease> = Api::namespaced(client, &lease.namespace);
     let mut seen: Option<(Lease, Instant)> = None;
     let mut runs: Option<String> = None;
@@ -85,10 +109,12 @@ pub async fn follow(client: Client, lease: ObjectName, health: &Health, gone: wa
                         let holder = holder.as_deref().unwrap_or_default().to_owned();
                         health.waits(
                             KIND,
-                            format!("{holder} holds its lease {lease}, and nothing is changed beside it: scale it to zero"),
+                            format!(
+                                "{holder} holds its lease {lease}, and {idle} beside it: scale it to zero"
+                            ),
                         );
                         if runs.as_ref() != Some(&holder) {
-                            warn!(%lease, holder, "the AWS Load Balancer Controller holds its lease: nothing is changed until that is given back or has run out");
+                            warn!(%lease, holder, "the AWS Load Balancer Controller holds its lease: {idle} until that is given back or has run out");
                             runs = Some(holder);
                         }
                         gone.send_if_modified(|gone| std::mem::replace(gone, false));
