@@ -19,4 +19,4 @@ pub use apiserver::ApiServer;
 pub use faults::{Fault, Faults, REQUEST, Script, random};
 pub use http::Response;
 pub use moto::{Call, Moto};
-pub use program::{h2spec, python};
+pub use program::{h2spec, openid_provider, python};

@@ -14,6 +14,12 @@ pub fn python() -> PathBuf {
     existing(variable("PORTCULLIS_MOTO_PYTHON"))
 }
 
+/// A Python that has an OpenID provider, and the script that runs it.
+pub fn openid_provider() -> (PathBuf, PathBuf) {
+    let script = Path::new(ROOT).join("tests/openid/provider.py");
+    (existing(variable("PORTCULLIS_OPENID_PYTHON")), existing(script))
+}
+
 /// The program that tries servers of HTTP/2.
 pub fn h2spec() -> PathBuf {
     existing(variable("PORTCULLIS_H2SPEC"))

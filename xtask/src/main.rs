@@ -31,7 +31,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Task {
-    /// Builds and installs what the tests need: kube-apiserver, etcd, moto, h2spec, cargo-deny
+    /// Builds and installs what the tests need: kube-apiserver, etcd, moto, an OpenID provider, h2spec, cargo-deny
     Setup,
     /// Sets up, formats, lints and runs every test: what CI does
     Test(test::Arguments),

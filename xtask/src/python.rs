@@ -1,4 +1,4 @@
-//! tests/moto/requirements.txt in, the Python of a virtual environment that has them out.
+//! A `requirements.txt` of the tests in, the Python of a virtual environment that has them out.
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -31,15 +31,27 @@ pub(crate) fn interpreter() -> Result<&'static str> {
     )
 }
 
+/// One that has moto.
 pub(crate) fn ensure(cache: &Cache) -> Result<PathBuf> {
-    let requirements = files::root().join("tests/moto/requirements.txt");
-    let text = fs::read_to_string(&requirements).context("reading tests/moto/requirements.txt")?;
+    environment(cache, "python", "moto")
+}
+
+/// One that has an OpenID provider.
+pub(crate) fn ensure_openid(cache: &Cache) -> Result<PathBuf> {
+    environment(cache, "openid", "openid")
+}
+
+/// `tests` names the folder with the requirements.
+fn environment(cache: &Cache, name: &str, tests: &str) -> Result<PathBuf> {
+    let requirements = files::root().join("tests").join(tests).join("requirements.txt");
+    let text = fs::read_to_string(&requirements);
+    let text = text.with_context(|| format!("reading {}", requirements.display()))?;
     let interpreter = interpreter()?;
     let version = step::output(Command::new(interpreter).arg("--version"));
     let mut hasher = DefaultHasher::new();
     (&text, version).hash(&mut hasher);
-    let folder = cache.folder(&format!("python-{:016x}", hasher.finish()), |folder| {
-        eprintln!("installing moto, once: about a minute");
+    let folder = cache.folder(&format!("{name}-{:016x}", hasher.finish()), |folder| {
+        eprintln!("installing what tests/{tests} needs, once: about a minute");
         step::run(Command::new(interpreter).args(["-m", "venv"]).arg(folder))?;
         let mut pip = Command::new(folder.join("bin/python"));
         pip.args([

@@ -15,6 +15,8 @@ pub(crate) struct Tools {
     pub(crate) cluster: PathBuf,
     /// A Python that has moto.
     pub(crate) python: PathBuf,
+    /// A Python that has an OpenID provider.
+    pub(crate) openid: PathBuf,
     /// The program that tries servers of HTTP/2.
     pub(crate) h2spec: PathBuf,
     pub(crate) deny: PathBuf,
@@ -22,10 +24,11 @@ pub(crate) struct Tools {
 
 impl Tools {
     /// The variables `tests/support` reads.
-    pub(crate) fn environment(&self) -> [(&'static str, &PathBuf); 3] {
+    pub(crate) fn environment(&self) -> [(&'static str, &PathBuf); 4] {
         [
             ("KUBEBUILDER_ASSETS", &self.cluster),
             ("PORTCULLIS_MOTO_PYTHON", &self.python),
+            ("PORTCULLIS_OPENID_PYTHON", &self.openid),
             ("PORTCULLIS_H2SPEC", &self.h2spec),
         ]
     }
@@ -37,6 +40,7 @@ pub(crate) fn run() -> Result<Tools> {
     let cache = Cache::open()?;
     let tools = Tools {
         python: python::ensure(&cache)?,
+        openid: python::ensure_openid(&cache)?,
         cluster: cluster::ensure(&cache)?,
         h2spec: h2spec::ensure(&cache)?,
         deny: deny::ensure(&cache)?,
@@ -44,6 +48,7 @@ pub(crate) fn run() -> Result<Tools> {
     remember(&tools)?;
     eprintln!("kube-apiserver and etcd: {}", tools.cluster.display());
     eprintln!("moto: {}", tools.python.display());
+    eprintln!("OpenID provider: {}", tools.openid.display());
     eprintln!("h2spec: {}", tools.h2spec.display());
     eprintln!("cargo-deny: {}", tools.deny.display());
     Ok(tools)

@@ -17,7 +17,7 @@ use portcullis_model::{
 use crate::clients::{ClientBuilder, ClientTable, unknown};
 use crate::filters::Filters;
 use crate::identity::Gate;
-use crate::identity::outside::Endpoint;
+use crate::identity::keys::Source;
 use crate::sticky::Sticky;
 use crate::table::{
     Action, Choice, Forward, HostIndex, ListenerTable, Page, PathIndex, Route, RouteTable, RuleIndex,
@@ -79,6 +79,7 @@ pub fn compile(balancer: &LoadBalancer, served: ServedPorts) -> (RouteTable, Vec
         clients,
         users: compiler.users.into(),
         key_sources: by_number(compiler.key_sources),
+        logins: logins(compiler.gates.into_values()),
         routes: routes.into(),
         backends: balancer.backends.keys().cloned().collect(),
     };
@@ -131,7 +132,7 @@ struct Compiler<'a> {
     filters: HashMap<*const model::Filters, Option<Arc<Filters>>>,
     gates: HashMap<&'a Authenticate, Result<Arc<Gate>, String>>,
     /// With their numbers.
-    key_sources: HashMap<Endpoint, usize>,
+    key_sources: HashMap<Source, usize>,
     problems: Vec<Problem>,
 }
 
@@ -330,6 +331,15 @@ impl<'a> Compiler<'a> {
     fn problem(&mut self, code: Code, at: &Origin, message: impl Into<String>) {
         self.problems.push(Problem::new(code, at.clone(), message));
     }
+}
+
+/// Those that users come back to, by their marks.
+fn logins(gates: impl Iterator<Item = Result<Arc<Gate>, String>>) -> HashMap<String, Arc<Gate>> {
+    let marked = gates.filter_map(|gate| {
+        let gate = gate.ok()?;
+        Some((gate.mark()?, gate))
+    });
+    marked.collect()
 }
 
 /// In the order of their numbers, which leave none out.

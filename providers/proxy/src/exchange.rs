@@ -19,6 +19,7 @@ use crate::fields::{self, Client};
 use crate::filters::{After, Asking, Filters, Passage};
 use crate::forward::{Answered, Ask, forward};
 use crate::head::{self, Asked};
+use crate::identity::{Admitted, CALLBACK, Identity};
 use crate::lookup::{Found, RequestHead};
 use crate::mutual::Shown;
 use crate::pools::Sender;
@@ -62,6 +63,13 @@ impl Caller {
     }
 }
 
+/// What is to be done to the answer, whoever gives it.
+#[derive(Default)]
+struct Afterwards {
+    filters: Option<After>,
+    identity: Option<Box<Identity>>,
+}
+
 /// Who gave the answer.
 enum By {
     Proxy,
@@ -101,9 +109,18 @@ pub(crate) async fn exchange(
         asker,
         ids,
     };
-    let mut after = None;
+    let mut afterwards = Afterwards::default();
     let request = (parts, body);
-    let answered = answer(&worker, &state, caller, request, upgrade, &mut noted, &mut after).await;
+    let answered = answer(
+        &worker,
+        &state,
+        caller,
+        request,
+        upgrade,
+        &mut noted,
+        &mut afterwards,
+    )
+    .await;
     let (mut response, by) = match answered {
         Ok(answered) => answered,
         Err(failure) => {
@@ -114,7 +131,10 @@ pub(crate) async fn exchange(
             (failure.response(is_grpc), By::Proxy)
         }
     };
-    if let Some(after) = after {
+    if let Some(identity) = afterwards.identity {
+        identity.finish(response.headers_mut());
+    }
+    if let Some(after) = afterwards.filters {
         after.finish(&mut response);
     }
     if closes && is_http1 && response.status() != StatusCode::SWITCHING_PROTOCOLS {
@@ -138,7 +158,7 @@ async fn answer(
     (mut parts, mut body): (Box<Parts>, RequestBody),
     upgrade: ClientSide,
     noted: &mut Option<Box<Noted>>,
-    after: &mut Option<After>,
+    afterwards: &mut Afterwards,
 ) -> Result<(Response<ResponseBody>, By), Failure> {
     let client = caller.asker.client;
     head::give_path(&mut parts);
@@ -177,10 +197,20 @@ async fn answer(
     if let Some(why) = &listener.refusal {
         return Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, &**why));
     }
+    if listener.https
+        && let Some(gate) = state.table().returns_to(&parts)
+    {
+        if let Some(noted) = noted {
+            // The rest is between the provider and us.
+            CALLBACK.clone_into(&mut noted.entry.target);
+        }
+        let response = Box::pin(gate.finish(worker, state, &asked, &parts)).await?;
+        return Ok((response, By::Proxy));
+    }
     let filters = route.and_then(|route| route.filters.as_ref());
     let mut granted = None;
     if let Some(filters) = filters {
-        let after = after.insert(filters.after(&parts));
+        let after = afterwards.filters.insert(filters.after(&parts));
         filters.bound(&mut body)?;
         let asking = Asking {
             worker,
@@ -198,7 +228,10 @@ async fn answer(
     if let Some(gate) = route.map_or(&listener.gate, |route| &route.gate) {
         if listener.https {
             // Apart, so that requests without it carry nothing of it along.
-            Box::pin(gate.admit(worker, state, &parts)).await?;
+            match Box::pin(gate.admit(worker, state, &asked, &parts)).await? {
+                Admitted::Passes(identity) => afterwards.identity = identity,
+                Admitted::Answered(response) => return Ok((*response, By::Proxy)),
+            }
         } else {
             gate.admit_plainly()?;
         }
@@ -220,6 +253,7 @@ async fn answer(
                 action,
                 filters: filters.map(Arc::as_ref),
                 granted,
+                identity: afterwards.identity.as_deref(),
                 rewrites: route.map_or(&[], |route| &route.rewrites),
                 asked: &asked,
             };
@@ -271,6 +305,8 @@ struct Call<'a> {
     filters: Option<&'a Filters>,
     /// The fields of whoever let it pass.
     granted: Option<Box<HeaderMap>>,
+    /// Whom its gate found.
+    identity: Option<&'a Identity>,
     rewrites: &'a [Rewrite],
     asked: &'a Asked,
 }
@@ -327,6 +363,9 @@ impl Call<'_> {
         caller.introduce(&mut parts.headers, self.listener.served, &self.asked.authority);
         let asker = caller.asker;
         caller.ids.set(&mut parts.headers);
+        if let Some(identity) = self.identity {
+            identity.introduce(&mut parts.headers);
+        }
         if let Some(filters) = self.filters {
             filters.change(&mut parts.headers, self.granted.as_deref());
         }

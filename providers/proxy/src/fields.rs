@@ -22,7 +22,10 @@ static HOP_BY_HOP: [HeaderName; 6] = [
 
 /// What a client must not say about itself: proxies before the backend do, or CGI makes a variable of it (`Proxy`:
 /// CVE-2016-5385). A trailing `-` stands for all names that start so.
-const NOT_FROM_CLIENTS: [&str; 5] = ["x-forwarded-", "x-real-ip", "x-amzn-oidc-", CERTIFICATE, "proxy"];
+const NOT_FROM_CLIENTS: [&str; 5] = ["x-forwarded-", "x-real-ip", IDENTITY, CERTIFICATE, "proxy"];
+
+/// What an ALB says of a user who is logged in.
+const IDENTITY: &str = "x-amzn-oidc-";
 
 /// What an ALB says of a client's certificate.
 const CERTIFICATE: &str = "x-amzn-mtls-";
@@ -224,9 +227,18 @@ fn add_forwarded(headers: &mut HeaderMap, client: &Client<'_>, peer: IpAddr) {
 
 /// Tells of the client's certificate what the connection has shown, and nothing that others say of it.
 pub(crate) fn set_certificate(headers: &mut HeaderMap, fields: &[(HeaderName, HeaderValue)]) {
+    set_family(headers, CERTIFICATE, fields);
+}
+
+/// Tells of the user what a login has shown, and nothing that others say of it.
+pub(crate) fn set_identity(headers: &mut HeaderMap, fields: &[(HeaderName, HeaderValue)]) {
+    set_family(headers, IDENTITY, fields);
+}
+
+fn set_family(headers: &mut HeaderMap, family: &str, fields: &[(HeaderName, HeaderValue)]) {
     let claimed: Vec<HeaderName> = headers
         .keys()
-        .filter(|name| is_of_family(name.as_str(), CERTIFICATE))
+        .filter(|name| is_of_family(name.as_str(), family))
         .cloned()
         .collect();
     for name in claimed {

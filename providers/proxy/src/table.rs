@@ -11,7 +11,7 @@ use portcullis_model::{BackendId, BasicAuth, Condition, HostMatch, PathMatch, Po
 use crate::clients::{ClientTable, PolicyNumber};
 use crate::filters::Filters;
 use crate::identity::Gate;
-use crate::identity::outside::Endpoint;
+use crate::identity::keys::Source;
 use crate::sticky::Sticky;
 
 /// A rule's place in the load balancer's list. Lower is earlier, and the first that takes a request answers it.
@@ -26,7 +26,9 @@ pub struct RouteTable {
     /// Who may pass by password, by the number that filters hold.
     pub(crate) users: Box<[BasicAuth]>,
     /// Where the keys of tokens are published, by the number that gates hold.
-    pub(crate) key_sources: Box<[Endpoint]>,
+    pub(crate) key_sources: Box<[Source]>,
+    /// Gates that users are sent away from and come back to, by their marks.
+    pub(crate) logins: HashMap<String, Arc<Gate>>,
     /// By rule index.
     pub(crate) routes: Box<[Route]>,
     /// By the number that a [`Choice`] holds.

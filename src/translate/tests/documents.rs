@@ -15,7 +15,7 @@ Names and meanings are those of the AWS Load Balancer Controller, so that an Ing
 `alb.ingress.kubernetes.io/` alone.
 Under *Backends*, the Service's own value wins over the Ingress's.
 
-The proxy does not do yet: `auth-type` with its `auth-…` (what asks for it answers 503). Health checks
+The proxy has no Cognito (what asks for it answers 503), and tells backends no `x-amzn-oidc-data`. Health checks
 (`healthcheck-…`, both thresholds, `success-codes`) it makes with `active-health-checks` alone: else it asks targets for nothing,
 takes them as ready when Kubernetes does, and leaves alone for a while those that take no connection.
 

@@ -24,6 +24,9 @@ pub(crate) enum Refused {
     UnknownKey,
     Signature,
     Issuer,
+    Audience,
+    Nonce,
+    Subject,
     Expired,
     NotYet,
     Claim,
@@ -37,6 +40,9 @@ impl Refused {
             Self::UnknownKey => "the token is signed by an unknown key",
             Self::Signature => "the token's signature does not fit",
             Self::Issuer => "the token is of another issuer",
+            Self::Audience => "the token is for somebody else",
+            Self::Nonce => "the token is of another login",
+            Self::Subject => "the token is of nobody",
             Self::Expired => "the token has expired",
             Self::NotYet => "the token is not valid yet",
             Self::Claim => "the token lacks a claim that is asked for",
@@ -117,6 +123,21 @@ impl Claims {
             }
         }
         Ok(())
+    }
+
+    /// Whether it was made for this client. Source: OpenID Connect Core 1.0 §3.1.3.7.
+    pub(crate) fn is_for(&self, client: &str) -> Result<(), Refused> {
+        let is_client = |value: &Value| value.as_str() == Some(client);
+        let party = self.0.get("azp");
+        let named = match self.0.get("aud") {
+            Some(Value::Array(all)) => all.iter().any(is_client) && (all.len() == 1 || party.is_some()),
+            Some(one) => is_client(one),
+            None => false,
+        };
+        match named && party.is_none_or(is_client) {
+            true => Ok(()),
+            false => Err(Refused::Audience),
+        }
     }
 
     /// Whether it carries the claim, with one of the values.

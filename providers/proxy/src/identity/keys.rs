@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
+use bytes::Bytes;
 use http::{Request, StatusCode};
+use serde::Deserialize;
 use tokio::sync::{Mutex, Semaphore, oneshot};
 use tokio::time::Instant;
 use tracing::warn;
@@ -24,10 +26,55 @@ const LAST: Duration = Duration::from_secs(3600);
 /// Requests that may wait for the keys; more are told to come again.
 const WAITING: usize = 256;
 
+/// Where keys are published.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Source {
+    /// A set of keys.
+    Keys(Endpoint),
+    /// What an issuer says of itself, and where its keys are. Source: OpenID Connect Discovery 1.0 §4.
+    Issuer { name: String, at: Endpoint },
+}
+
+impl Source {
+    /// The error ends a sentence that names the issuer.
+    pub(crate) fn issuer(name: &str) -> Result<Self, &'static str> {
+        let at = Endpoint::parse(&format!(
+            "{}/.well-known/openid-configuration",
+            name.trim_end_matches('/')
+        ))?;
+        Ok(Self::Issuer {
+            name: name.to_owned(),
+            at,
+        })
+    }
+
+    fn at(&self) -> &Endpoint {
+        match self {
+            Self::Keys(at) | Self::Issuer { at, .. } => at,
+        }
+    }
+}
+
+/// What an issuer says of itself.
+#[derive(Deserialize)]
+struct Document {
+    issuer: String,
+    jwks_uri: String,
+    token_endpoint_auth_methods_supported: Option<Vec<String>>,
+}
+
+impl Document {
+    fn takes_basic(&self) -> bool {
+        let methods = self.token_endpoint_auth_methods_supported.as_ref();
+        let takes = |way: &str| methods.is_some_and(|all| all.iter().any(|one| one == way));
+        takes("client_secret_basic") || !takes("client_secret_post")
+    }
+}
+
 /// The keys of one provider, shared by all workers and kept from state to state.
 #[derive(Debug)]
 pub(crate) struct KeySet {
-    source: Endpoint,
+    source: Source,
     known: ArcSwapOption<Known>,
     /// When they were last asked for; held by who asks.
     asked: Mutex<Option<Instant>>,
@@ -38,11 +85,13 @@ pub(crate) struct KeySet {
 #[derive(Debug)]
 pub(crate) struct Known {
     pub(crate) keys: Keys,
+    /// Whether clients give their secret in `Authorization`, as all can unless a provider says otherwise, or in a form.
+    pub(crate) takes_basic: bool,
     at: Instant,
 }
 
 impl KeySet {
-    pub(crate) fn new(source: Endpoint) -> Self {
+    pub(crate) fn new(source: Source) -> Self {
         Self {
             source,
             known: ArcSwapOption::empty(),
@@ -51,7 +100,7 @@ impl KeySet {
         }
     }
 
-    pub(crate) fn source(&self) -> &Endpoint {
+    pub(crate) fn source(&self) -> &Source {
         &self.source
     }
 
@@ -119,21 +168,43 @@ impl KeySet {
             return;
         }
         match self.fetch(outside).await {
-            Ok(keys) => {
-                let at = Instant::now();
-                self.known.store(Some(Arc::new(Known { keys, at })));
+            Ok(known) => self.known.store(Some(Arc::new(known))),
+            Err(why) => {
+                warn!(from = %self.source.at(), "the keys of an identity provider cannot be had: {why}");
             }
-            Err(why) => warn!(from = %self.source, "the keys of an identity provider cannot be had: {why}"),
         }
         *asked = Some(Instant::now());
     }
 
-    async fn fetch(&self, outside: &Outside) -> Result<Keys, String> {
-        let answer = outside.ask(&self.source, Request::default()).await;
-        let answer = answer.map_err(|error| error.to_string())?;
-        if answer.status != StatusCode::OK {
-            return Err(format!("it answered {}", answer.status.as_u16()));
-        }
-        Keys::parse(&answer.body)
+    async fn fetch(&self, outside: &Outside) -> Result<Known, String> {
+        let (keys, takes_basic) = match &self.source {
+            Source::Keys(at) => (read(outside, at).await?, true),
+            Source::Issuer { name, at } => {
+                let document = read(outside, at).await?;
+                let document: Document = serde_json::from_slice(&document)
+                    .map_err(|_| "it does not say what an issuer says of itself")?;
+                // Source: OpenID Connect Discovery 1.0 §4.3.
+                if document.issuer != *name {
+                    return Err("it is another issuer".to_owned());
+                }
+                let keys =
+                    Endpoint::parse(&document.jwks_uri).map_err(|why| format!("its jwks_uri {why}"))?;
+                (read(outside, &keys).await?, document.takes_basic())
+            }
+        };
+        Ok(Known {
+            keys: Keys::parse(&keys)?,
+            takes_basic,
+            at: Instant::now(),
+        })
+    }
+}
+
+async fn read(outside: &Outside, at: &Endpoint) -> Result<Bytes, String> {
+    let answer = outside.ask(at, Request::default()).await;
+    let answer = answer.map_err(|error| error.to_string())?;
+    match answer.status {
+        StatusCode::OK => Ok(answer.body),
+        status => Err(format!("it answered {}", status.as_u16())),
     }
 }

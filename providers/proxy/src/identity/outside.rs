@@ -29,6 +29,7 @@ use tokio::sync::OnceCell;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 
+use super::renewal::Renewals;
 use crate::tls;
 
 /// For all of it: the name, the connection, the answer.
@@ -144,6 +145,7 @@ pub(crate) struct Outside {
     provider: Arc<CryptoProvider>,
     /// Made when first needed: most proxies ask nobody.
     tls: OnceCell<Arc<ClientConfig>>,
+    pub(crate) renewals: Renewals,
 }
 
 impl Outside {
@@ -152,6 +154,7 @@ impl Outside {
             outbound,
             provider,
             tls: OnceCell::new(),
+            renewals: Renewals::default(),
         }
     }
 

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a panic in a test is the report")]
 
 mod balancer;
+mod browser;
 mod client;
 mod echo;
 mod provider;
@@ -16,15 +17,18 @@ mod cors;
 mod engines;
 mod failing;
 mod fields;
+mod forged;
 mod forwarding;
 mod grpc;
 mod hostile;
 mod introduced;
 mod keeping;
 mod limits;
+mod logins;
 mod mirrored;
 mod mutual;
 mod observing;
+mod openid;
 mod pages;
 mod passwords;
 mod proxied;

@@ -7,6 +7,8 @@ use std::collections::BTreeSet;
 mod balancer;
 #[path = "../serving/bodies.rs"]
 mod bodies;
+#[path = "../serving/browser.rs"]
+mod browser;
 #[path = "../serving/changing.rs"]
 mod changing;
 #[path = "../serving/checked.rs"]
@@ -29,6 +31,8 @@ mod engines;
 mod failing;
 #[path = "../serving/fields.rs"]
 mod fields;
+#[path = "../serving/forged.rs"]
+mod forged;
 #[path = "../serving/forwarding.rs"]
 mod forwarding;
 #[path = "../serving/grpc.rs"]
@@ -41,12 +45,16 @@ mod introduced;
 mod keeping;
 #[path = "../serving/limits.rs"]
 mod limits;
+#[path = "../serving/logins.rs"]
+mod logins;
 #[path = "../serving/mirrored.rs"]
 mod mirrored;
 #[path = "../serving/mutual.rs"]
 mod mutual;
 #[path = "../serving/observing.rs"]
 mod observing;
+#[path = "../serving/openid.rs"]
+mod openid;
 #[path = "../serving/pages.rs"]
 mod pages;
 #[path = "../serving/passwords.rs"]

@@ -1,0 +1,235 @@
+//! A sealed session in, the cookies that hold it out; and back. Source: RFC 6265bis.
+//!
+//! Their names begin with `__Host-`, so that browsers take them from this very host alone, over TLS, for all of it:
+//! no neighbour under the same domain can set one. Long ones are split, as an ALB's are.
+
+use http::header::{COOKIE, SET_COOKIE};
+use http::{HeaderMap, HeaderValue};
+
+use crate::fields;
+
+/// Bytes of a cookie, name and value, that every browser keeps. Source: RFC 6265bis §5.6: 4,096.
+const LONGEST: usize = 4_000;
+
+/// Cookies of a session. As many as an ALB has; more would not leave room for others in a head.
+const MOST: usize = 4;
+
+/// The cookies of sessions under one name.
+#[derive(Debug)]
+pub(crate) struct Cookies {
+    /// Up to the number.
+    name: String,
+    /// What a backend that was made for an ALB calls them.
+    theirs: String,
+}
+
+impl Cookies {
+    /// `name` is a token.
+    pub(crate) fn new(name: &str) -> Self {
+        Self {
+            name: format!("__Host-{name}-"),
+            theirs: format!("{name}-"),
+        }
+    }
+
+    /// What the request carries of a session.
+    pub(crate) fn session(&self, headers: &HeaderMap) -> Option<String> {
+        let part = |place: usize| fields::cookie(headers, &format!("{}{place}", self.name));
+        let first = part(0)?;
+        // How many there are, so that none of a longer one before is taken for a part.
+        let (count, text) = first.split_at_checked(1)?;
+        let count = count.parse().ok().filter(|count| (1..=MOST).contains(count))?;
+        let mut session = text.to_owned();
+        for place in 1..count {
+            session.push_str(part(place)?);
+        }
+        Some(session)
+    }
+
+    /// What has a browser keep the session for so many seconds; none where it is too long.
+    pub(crate) fn keep(&self, session: &str, seconds: i64) -> Option<Vec<HeaderValue>> {
+        let room = LONGEST
+            .checked_sub(self.name.len() + 3)
+            .filter(|room| *room > 0)?;
+        let count = session.len().div_ceil(room);
+        if count > MOST {
+            return None;
+        }
+        let parts = (0..).zip(session.as_bytes().chunks(room)).map(|(place, part)| {
+            let count = if place == 0 {
+                count.to_string()
+            } else {
+                String::new()
+            };
+            self.cookie(
+                &place.to_string(),
+                &format!("{count}{}", str::from_utf8(part).ok()?),
+                seconds,
+            )
+        });
+        parts.collect()
+    }
+
+    /// What has a browser forget the session that the request carries.
+    pub(crate) fn forget(&self, headers: &HeaderMap) -> Vec<HeaderValue> {
+        let carried = (0..MOST).map(|place| place.to_string());
+        let carried =
+            carried.filter(|place| fields::cookie(headers, &format!("{}{place}", self.name)).is_some());
+        carried.filter_map(|place| self.cookie(&place, "", 0)).collect()
+    }
+
+    /// What the browser keeps while its user logs in.
+    pub(crate) fn login<'a>(&self, headers: &'a HeaderMap) -> Option<&'a str> {
+        fields::cookie(headers, &format!("{}login", self.name))
+    }
+
+    /// Has a browser keep it, or forget it after 0 seconds.
+    pub(crate) fn keep_login(&self, value: &str, seconds: i64) -> Option<HeaderValue> {
+        self.cookie("login", value, seconds)
+    }
+
+    fn cookie(&self, place: &str, value: &str, seconds: i64) -> Option<HeaderValue> {
+        let name = &self.name;
+        let text =
+            format!("{name}{place}={value}; Path=/; Max-Age={seconds}; Secure; HttpOnly; SameSite=Lax");
+        let mut value = HeaderValue::try_from(text).ok()?;
+        value.set_sensitive(true);
+        Some(value)
+    }
+
+    /// Takes them out of what the backend is to see.
+    pub(crate) fn strip(&self, headers: &mut HeaderMap) {
+        let is_ours = |pair: &[u8]| is_of(pair.trim_ascii(), &self.name);
+        let all = || headers.get_all(COOKIE).iter();
+        if !all().any(|value| value.as_bytes().split(|b| *b == b';').any(is_ours)) {
+            return;
+        }
+        let rest: Vec<&[u8]> = all()
+            .flat_map(|value| value.as_bytes().split(|b| *b == b';'))
+            .filter(|pair| !is_ours(pair))
+            .map(<[u8]>::trim_ascii)
+            .collect();
+        match HeaderValue::from_bytes(&rest.join(&b"; "[..])) {
+            Ok(rest) if !rest.is_empty() => headers.insert(COOKIE, rest),
+            Ok(_) | Err(_) => headers.remove(COOKIE),
+        };
+    }
+
+    /// Whether a backend ends the session, as one that was made for an ALB does: by a cookie of the ALB's name. That
+    /// cookie is taken out.
+    pub(crate) fn is_ended(&self, headers: &mut HeaderMap) -> bool {
+        let is_theirs = |value: &HeaderValue| is_of(value.as_bytes(), &self.theirs);
+        if !headers.get_all(SET_COOKIE).iter().any(is_theirs) {
+            return false;
+        }
+        let all = headers.get_all(SET_COOKIE).iter();
+        let rest: Vec<HeaderValue> = all.filter(|value| !is_theirs(value)).cloned().collect();
+        headers.remove(SET_COOKIE);
+        for value in rest {
+            headers.append(SET_COOKIE, value);
+        }
+        true
+    }
+}
+
+/// Whether a cookie is one of a session's: the name, and its number or what a login is kept by.
+fn is_of(cookie: &[u8], name: &str) -> bool {
+    let place = cookie
+        .strip_prefix(name.as_bytes())
+        .and_then(|rest| rest.split(|b| *b == b'=').next());
+    place.is_some_and(|place| place == b"login" || !place.is_empty() && place.iter().all(u8::is_ascii_digit))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn carrying(values: &[HeaderValue]) -> HeaderMap {
+        let pairs = values.iter().map(|value| {
+            let text = value.to_str().unwrap();
+            text.split(';').next().unwrap().to_owned()
+        });
+        let pairs: Vec<String> = pairs.collect();
+        let mut headers = HeaderMap::new();
+        headers.insert(COOKIE, HeaderValue::try_from(pairs.join("; ")).unwrap());
+        headers
+    }
+
+    #[test]
+    fn a_long_session_is_split_and_put_together() {
+        let cookies = Cookies::new("shop");
+        for (length, count) in [(1, 1), (3_000, 1), (4_100, 2), (15_000, 4)] {
+            let session = "s".repeat(length);
+            let kept = cookies.keep(&session, 60).unwrap();
+            assert_eq!(kept.len(), count, "{length}");
+            for value in &kept {
+                let text = value.to_str().unwrap();
+                let (pair, attributes) = text.split_once("; ").unwrap();
+                assert!(
+                    pair.len() <= 4_096 && pair.starts_with("__Host-shop-"),
+                    "{}",
+                    pair.len()
+                );
+                assert_eq!(attributes, "Path=/; Max-Age=60; Secure; HttpOnly; SameSite=Lax");
+            }
+            let headers = carrying(&kept);
+            assert_eq!(cookies.session(&headers), Some(session), "{length}");
+            assert_eq!(cookies.forget(&headers).len(), count);
+            assert_eq!(Cookies::new("shop2").session(&headers), None);
+            // The last part of what is missing one is not made up.
+            let cut = cookies.session(&carrying(&kept[..count - 1]));
+            assert_eq!(cut, None, "{length}");
+        }
+        assert_eq!(cookies.keep(&"s".repeat(16_001), 60), None);
+        // What is left of a longer one is no part of a shorter one.
+        let (mut all, long) = (
+            cookies.keep("short", 60).unwrap(),
+            cookies.keep(&"s".repeat(9_000), 60).unwrap(),
+        );
+        all.extend_from_slice(&long[1..]);
+        assert_eq!(cookies.session(&carrying(&all)).as_deref(), Some("short"));
+    }
+
+    #[test]
+    fn backends_see_none_of_it_and_may_end_it() {
+        let cookies = Cookies::new("shop");
+        for (given, want) in [
+            (&["a=1; __Host-shop-0=x; b=2"][..], &["a=1; b=2"][..]),
+            (&["a=1", "__Host-shop-login=x", "b=2"], &["a=1; b=2"]),
+            (&["__Host-shop-0=x;__Host-shop-1=y"], &[]),
+            (&["a=1;b=2", "c=3"], &["a=1;b=2", "c=3"]),
+            (
+                &["shop-0=x; __Host-shop-cart=1"],
+                &["shop-0=x; __Host-shop-cart=1"],
+            ),
+        ] {
+            let mut headers = HeaderMap::new();
+            for value in given {
+                headers.append(COOKIE, HeaderValue::from_static(value));
+            }
+            cookies.strip(&mut headers);
+            let got: Vec<&str> = headers
+                .get_all(COOKIE)
+                .iter()
+                .map(|v| v.to_str().unwrap())
+                .collect();
+            assert_eq!(got, want, "{given:?}");
+        }
+        for (given, is_ended) in [
+            (&["a=1", "shop-0=; Max-Age=0"][..], true),
+            (&["a=1", "shopping-0=x"], false),
+            (&["a=1", "shop-cart=x"], false),
+            (&["a=1"], false),
+        ] {
+            let mut headers = HeaderMap::new();
+            for value in given {
+                headers.append(SET_COOKIE, HeaderValue::from_static(value));
+            }
+            assert_eq!(cookies.is_ended(&mut headers), is_ended, "{given:?}");
+            assert_eq!(
+                headers.get_all(SET_COOKIE).iter().count(),
+                given.len() - usize::from(is_ended)
+            );
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! Browsers and an identity provider in, who is logged in, for how long, and what backends and logs are told out.
+
+use std::sync::Arc;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use portcullis_proxy::ServerConfig;
+use serde_json::json;
+
+use crate::browser::{CLIENT, SECRET, World, back};
+use crate::client::{get_once, until};
+use crate::provider::encode;
+
+#[tokio::test]
+async fn who_logs_in_passes_and_backends_are_told_who_it_is() {
+    for protocol in ["http/1.1", "h2"] {
+        let world = World::start().await;
+        let mut browser = world.browser(protocol, "a.com").await;
+        browser.host = "A.com:8443".to_owned();
+        let away = browser.sent_away("/cart?item=1&x=%2F").await;
+        assert!(
+            away.url.starts_with(&world.provider.url("/oauth2/authorize?")),
+            "{}",
+            away.url
+        );
+        for (name, want) in [
+            ("response_type", "code"),
+            ("client_id", CLIENT),
+            ("scope", "openid email"),
+            ("redirect_uri", "https://a.com:8443/oauth2/idpresponse"),
+            ("code_challenge_method", "S256"),
+            ("login_hint", "a&b"),
+        ] {
+            assert_eq!(away.params[name], want, "{name}");
+        }
+        assert!(
+            browser
+                .set
+                .iter()
+                .all(|cookie| cookie.starts_with("__Host-shop-session-login="))
+        );
+        world.grant(&away, &json!({}));
+        let answer = browser.come_back(&away).await;
+        assert_eq!(answer.status(), 302, "{}", answer.body);
+        assert_eq!(
+            answer.header("location"),
+            Some("https://a.com:8443/cart?item=1&x=%2F")
+        );
+        assert_eq!(answer.header("cache-control"), Some("no-store"));
+        let kept = browser
+            .set
+            .iter()
+            .find(|cookie| cookie.starts_with("__Host-shop-session-0="))
+            .unwrap();
+        for attribute in [
+            "; Secure",
+            "; HttpOnly",
+            "; SameSite=Lax",
+            "; Path=/",
+            "; Max-Age=3600",
+        ] {
+            assert!(kept.contains(attribute), "{kept}");
+        }
+        assert!(!kept.contains("access-1") && !kept.contains("Domain"), "{kept}");
+        assert!(
+            !browser.cookies.contains_key("__Host-shop-session-login"),
+            "it is used up"
+        );
+
+        let asked = world.token_requests();
+        let [(headers, body)] = &asked[..] else {
+            panic!("{}", asked.len())
+        };
+        // RFC 6749 §2.3.1: each encoded by itself.
+        let basic = "Basic c2hvcCUyMGNsaWVudDphJTIwc2VjcmV0JTNBJTIwb2YlMjAxMjglMjBiaXRzJTIwJTI2JTIwbW9yZQ==";
+        assert_eq!(headers["authorization"], basic);
+        assert_eq!(headers["content-type"], "application/x-www-form-urlencoded");
+        let verifier = body
+            .split('&')
+            .find_map(|pair| pair.strip_prefix("code_verifier="))
+            .unwrap();
+        assert_eq!(
+            encode(digest(&SHA256, verifier.as_bytes())),
+            away.params["code_challenge"]
+        );
+        for pair in [
+            "grant_type=authorization_code",
+            "code=code-1",
+            "redirect_uri=https%3A%2F%2Fa.com%3A8443%2Foauth2%2Fidpresponse",
+        ] {
+            assert!(body.split('&').any(|own| own == pair), "{body}");
+        }
+
+        browser.cookies.insert("mine".to_owned(), "1".to_owned());
+        let forged = [
+            ("x-amzn-oidc-identity", "root"),
+            ("x_amzn_oidc_identity", "root"),
+            ("x-amzn-oidc-data", "e30.e30."),
+        ];
+        for path in ["/cart", "/deny", "/allow"] {
+            let answer = browser.get_with(path, &forged).await;
+            assert_eq!(answer.status(), 200, "{path}: {}", answer.body);
+            assert_eq!(answer.seen("x-amzn-oidc-identity"), ["ann"], "{path}");
+            assert_eq!(answer.seen("x-amzn-oidc-accesstoken"), ["access-1"], "{path}");
+            for name in ["x-amzn-oidc-data", "x_amzn_oidc_identity"] {
+                assert_eq!(answer.seen(name), [""; 0], "{path} {name}");
+            }
+            assert_eq!(answer.seen("cookie"), ["mine=1"], "{path}");
+            assert!(browser.set.is_empty(), "{path}");
+        }
+        assert_eq!(world.token_requests().len(), 1, "a session needs no provider");
+        // Another client's session is none.
+        let answer = browser.get("/other").await;
+        assert_eq!(answer.status(), 302);
+    }
+}
+
+#[tokio::test]
+async fn who_is_not_logged_in_is_turned_away_or_passes_as_nobody() {
+    let world = World::start().await;
+    let mut browser = world.browser("http/1.1", "a.com").await;
+    let forged = [("x-amzn-oidc-identity", "root"), ("x-amzn-oidc-accesstoken", "x")];
+    for (path, want) in [
+        ("/deny", 401),
+        ("/allow", 200),
+        ("/open", 200),
+        ("/oauth2/idpresponse", 302),
+    ] {
+        let answer = browser.get_with(path, &forged).await;
+        assert_eq!(answer.status(), want, "{path}");
+        assert_eq!(answer.seen("x-amzn-oidc-identity"), [""; 0], "{path}");
+        assert_eq!(answer.seen("x-amzn-oidc-accesstoken"), [""; 0], "{path}");
+    }
+    for path in ["/", "/deny", "/allow"] {
+        let answer = get_once(world.proxy.http, "a.com", path).await;
+        assert_eq!(answer.status(), 503, "{path}");
+    }
+    assert!(world.provider.asked().is_empty());
+}
+
+#[tokio::test]
+async fn users_are_brought_back_to_the_host_that_they_asked() {
+    let world = World::start().await;
+    let long = format!("/{}", "x".repeat(2_000));
+    for (path, want) in [
+        ("//evil.example/x", "https://a.com//evil.example/x"),
+        ("/\\evil.example", "https://a.com/\\evil.example"),
+        ("/@evil.example", "https://a.com/@evil.example"),
+        (
+            "/?x=https://evil.example",
+            "https://a.com/?x=https://evil.example",
+        ),
+        (&long, "https://a.com/"),
+    ] {
+        let mut browser = world.browser("http/1.1", "a.com").await;
+        let away = browser.sent_away(path).await;
+        world.grant(&away, &json!({}));
+        let answer = browser.come_back(&away).await;
+        assert_eq!(answer.header("location"), Some(want), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn an_expired_access_token_is_renewed_once_for_all_requests() {
+    let world = World::start().await;
+    let mut browser = world.browser("http/1.1", "a.com").await;
+    let away = browser.sent_away("/").await;
+    let id_token = world.signer.token(&world.claims(&away, &json!({})));
+    world.grant_as(
+        &id_token,
+        &json!({"expires_in": "0", "refresh_token": "refresh-1"}),
+    );
+    browser.come_back(&away).await;
+    let before = browser.cookies.clone();
+    let renewed = json!({"access_token": "access-2", "token_type": "bearer", "expires_in": 600, "refresh_token": "refresh-2"});
+    world.provider.say("/oauth2/token", 200, &renewed);
+    let mut tabs = Vec::new();
+    for _ in 0..4 {
+        let mut tab = world.browser("h2", "a.com").await;
+        tab.cookies.clone_from(&before);
+        tabs.push(tab);
+    }
+    let answers = futures::future::join_all(tabs.iter_mut().map(|tab| tab.get("/"))).await;
+    for answer in &answers {
+        assert_eq!(answer.seen("x-amzn-oidc-accesstoken"), ["access-2"]);
+        assert_eq!(answer.seen("x-amzn-oidc-identity"), ["ann"]);
+    }
+    let asked = world.token_requests();
+    assert_eq!(asked.len(), 2, "the code, and the refresh token once");
+    assert_eq!(asked[1].1, "grant_type=refresh_token&refresh_token=refresh-1");
+    assert_eq!(
+        tabs[0].get("/").await.seen("x-amzn-oidc-accesstoken"),
+        ["access-2"]
+    );
+    assert_eq!(world.token_requests().len(), 2, "the new one is kept");
+
+    for (name, status, granted, want) in [
+        ("ill", 500, json!({}), 500),
+        ("refused", 400, json!({"error": "invalid_grant"}), 302),
+        (
+            "of another",
+            200,
+            json!({"id_token": world.signer.token(&world.claims(&away, &json!({"sub": "bob"})))}),
+            302,
+        ),
+        ("as it was", 200, json!({"id_token": id_token}), 200),
+    ] {
+        let mut browser = world.browser("http/1.1", "a.com").await;
+        let away = browser.sent_away("/").await;
+        let own = world.signer.token(&world.claims(&away, &json!({})));
+        world.grant_as(
+            &own,
+            &json!({"expires_in": 0, "refresh_token": format!("refresh of {name}")}),
+        );
+        browser.come_back(&away).await;
+        let mut given = json!({"access_token": "access-3", "token_type": "Bearer"});
+        given
+            .as_object_mut()
+            .unwrap()
+            .extend(granted.as_object().unwrap().clone());
+        world.provider.say("/oauth2/token", status, &given);
+        assert_eq!(browser.get("/").await.status(), want, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_backend_ends_a_session_as_it_would_on_an_alb() {
+    let world = World::start().await;
+    let mut browser = world.browser("http/1.1", "a.com").await;
+    world.login(&mut browser, "/").await;
+    assert_eq!(browser.get("/").await.status(), 200);
+    assert_eq!(browser.get("/logout").await.status(), 200);
+    assert!(!browser.has_session());
+    assert_eq!(
+        browser.set.len(),
+        1,
+        "what it says itself is taken out: {:?}",
+        browser.set
+    );
+    assert_eq!(browser.get("/").await.status(), 302);
+}
+
+#[tokio::test]
+async fn long_tokens_are_kept_in_several_cookies_and_longer_ones_are_not() {
+    let world = World::start().await;
+    for (length, parts) in [(6_000, Some(3)), (30_000, None)] {
+        let mut browser = world.browser("http/1.1", "a.com").await;
+        let away = browser.sent_away("/").await;
+        let id_token = world.signer.token(&world.claims(&away, &json!({})));
+        let access = "x".repeat(length);
+        world.grant_as(&id_token, &json!({"access_token": access}));
+        let answer = browser.come_back(&away).await;
+        match parts {
+            Some(parts) => {
+                assert_eq!(browser.cookies.len(), parts, "{length}");
+                assert_eq!(browser.get("/").await.seen("x-amzn-oidc-accesstoken"), [access]);
+                // One part lost is all lost.
+                browser.cookies.remove("__Host-shop-session-1");
+                assert_eq!(browser.get("/").await.status(), 302);
+            }
+            None => assert_eq!((answer.status(), browser.has_session()), (500, false), "{length}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn nothing_of_a_login_is_logged() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("access.log");
+    let file = Arc::new(std::fs::File::create(&path).unwrap());
+    let world = World::with(|provider| ServerConfig {
+        access_log: Some(portcullis_proxy::AccessLog {
+            sink: portcullis_proxy::Sink::File(file),
+            format: portcullis_proxy::LogFormat::Json,
+            one_in: std::num::NonZeroU32::MIN,
+        }),
+        ..provider.reachable()
+    })
+    .await;
+    let mut browser = world.browser("http/1.1", "a.com").await;
+    world.login(&mut browser, "/cart").await;
+    let away = world.browser("http/1.1", "a.com").await.sent_away("/").await;
+    browser
+        .get(&back(
+            &away.params["state"],
+            "error=denied&error_description=code-1",
+        ))
+        .await;
+    browser.get("/last").await;
+    let read = || std::fs::read_to_string(&path).unwrap();
+    until("the log is written", || read().contains("/last")).await;
+    let log = read();
+    assert!(log.contains("\"target\":\"/oauth2/idpresponse\""), "{log}");
+    for secret in ["code-1", "state=", "access-1", SECRET, "__Host-"] {
+        assert!(!log.contains(secret), "{secret}: {log}");
+    }
+}
