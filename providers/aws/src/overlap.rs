@@ -149,9 +149,13 @@ fn texts(condition: &RuleCondition) -> &[String] {
 }
 
 /// Conditions that take what either list takes and nothing else; none where they differ in more than the values of
-/// one host or path condition. Values are sorted, so that the same ones are the same conditions however they came
+/// one host or path condition, or would have more than `most` in it. Values are sorted, so that the same ones are the same conditions however they came
 /// together.
-pub(crate) fn united(left: &[RuleCondition], right: &[RuleCondition]) -> Option<Vec<RuleCondition>> {
+pub(crate) fn united(
+    left: &[RuleCondition],
+    right: &[RuleCondition],
+    most: usize,
+) -> Option<Vec<RuleCondition>> {
     if left.len() != right.len() {
         return None;
     }
@@ -170,6 +174,12 @@ pub(crate) fn united(left: &[RuleCondition], right: &[RuleCondition]) -> Option<
         }
     }
     let (at, other) = differing?;
+    // Most pairs end here, and many are asked about: nothing is copied for them.
+    let had = texts(&left[at]);
+    let added = texts(other).iter().filter(|value| !had.contains(value));
+    if had.len() + added.count() > most {
+        return None;
+    }
     let mut out = left.to_vec();
     let (RuleCondition::HostHeader { config } | RuleCondition::PathPattern { config }) = &mut out[at] else {
         return None;
@@ -282,8 +292,9 @@ mod tests {
             (vec![host(&["a"])], vec![regex("a")], None),
             (vec![host(&["a"])], vec![host(&["a"])], None), // there is nothing to add
             (vec![host(&["a"])], vec![host(&["b"]), path(&["/"])], None),
+            (vec![host(&["a", "b"])], vec![host(&["c", "d"])], None), // four
         ] {
-            assert_eq!(united(&left, &right), want, "{left:?} and {right:?}");
+            assert_eq!(united(&left, &right, 3), want, "{left:?} and {right:?}");
         }
     }
 
