@@ -49,11 +49,24 @@ fn read(text: &str, settings: &Settings) -> (Vec<LoadBalancer>, Vec<Problem>) {
     (translated.collect(), problems)
 }
 
+/// Each with a host of its own.
 fn ten_thousand_rules() -> String {
     let mut text = "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: web, namespace: shop}\nspec:\n  rules:\n".to_owned();
     for i in 0..10_000 {
         writeln!(text, "  - host: host-{i}.example").unwrap();
         text.push_str("    http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: web, port: {number: 80}}}}]}\n");
+    }
+    text + NEIGHBOUR
+}
+
+fn ten_thousand_paths_of_one_host() -> String {
+    let mut text = "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: web, namespace: shop}\nspec:\n  rules:\n  - host: one.example\n    http:\n      paths:\n".to_owned();
+    for i in 0..10_000 {
+        writeln!(
+            text,
+            "      - {{path: /path-{i}, pathType: Prefix, backend: {{service: {{name: web, port: {{number: 80}}}}}}}}"
+        )
+        .unwrap();
     }
     text + NEIGHBOUR
 }
@@ -87,9 +100,15 @@ fn ten_thousand_rules_are_all_served_by_the_proxy() {
 #[test]
 fn what_is_beyond_the_limits_of_aws_is_told_and_the_neighbour_is_served() {
     let settings = Settings::for_files(ControllerName::default());
-    let (balancers, problems) = read(&ten_thousand_rules(), &settings);
-    assert_eq!(problems, []);
-    let document = plan_offline(&balancers, &portcullis_aws::Settings::default());
+    for rules in [ten_thousand_rules(), ten_thousand_paths_of_one_host()] {
+        let (balancers, problems) = read(&rules, &settings);
+        assert_eq!(problems, []);
+        told_and_no_neighbour_disturbed(&balancers);
+    }
+}
+
+fn told_and_no_neighbour_disturbed(balancers: &[LoadBalancer]) {
+    let document = plan_offline(balancers, &portcullis_aws::Settings::default());
     let of = |id: &str| {
         let id = LoadBalancerId::parse(id);
         document

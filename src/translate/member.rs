@@ -26,6 +26,8 @@ pub(super) enum Wire {
 #[derive(Debug)]
 pub(super) struct Part<'a> {
     pub(super) ingress: &'a Ingress,
+    /// Seconds since 1970; the same for all where one of them does not say when it was made, as files need not.
+    pub(super) created: i64,
     pub(super) parameters: Option<&'a ClassParametersSpec>,
     pub(super) annotations: Annotations<'a>,
     pub(super) semantics: Semantics,
@@ -168,6 +170,11 @@ pub(super) fn read<'a>(
     settings: &Settings,
     problems: &mut Vec<Problem>,
 ) -> Vec<Part<'a>> {
+    // A member without would count as the oldest, and take what is others'.
+    let has_ages = snapshot
+        .members
+        .iter()
+        .all(|member| member.ingress.meta.created != 0);
     let mut parts: Vec<(Place, Part<'a>)> = Vec::with_capacity(snapshot.members.len());
     for member in &snapshot.members {
         let parameters = match &member.parameters {
@@ -184,7 +191,10 @@ pub(super) fn read<'a>(
                 continue;
             }
         };
-        let part = read_one(member, parameters, settings, problems);
+        let mut part = read_one(member, parameters, settings, problems);
+        if !has_ages {
+            part.created = 0;
+        }
         let order = part
             .annotations
             .read("group.order", |text| value::integer(text, -1000, 1000), problems);
@@ -194,7 +204,7 @@ pub(super) fn read<'a>(
                 Setting::Given(order) => order,
                 Setting::Invalid => LAST,
             },
-            created: part.ingress.meta.created,
+            created: part.created,
             name: part.ingress.meta.name.clone(),
         };
         parts.push((place, part));
@@ -296,6 +306,7 @@ fn read_one<'a>(
     }
     Part {
         ingress,
+        created: ingress.meta.created,
         parameters,
         semantics,
         group: group_of(ingress, class).unwrap_or_else(|_| LoadBalancerId::Lone(ingress.meta.name.clone())),

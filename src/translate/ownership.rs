@@ -26,7 +26,7 @@ pub(super) struct Owners<'a> {
 pub(super) type Age<'a> = (i64, &'a ObjectName);
 
 pub(super) fn age<'a>(part: &Part<'a>) -> Age<'a> {
-    (part.ingress.meta.created, &part.ingress.meta.name)
+    (part.created, &part.ingress.meta.name)
 }
 
 impl<'a> Owners<'a> {
@@ -241,7 +241,7 @@ fn enforces(part: &Part<'_>) -> bool {
 /// known.
 fn before(other: Age<'_>, part: &Part<'_>) -> String {
     let (created, name) = other;
-    if created < part.ingress.meta.created {
+    if created < part.created {
         format!("{name} is older")
     } else {
         format!("{name} is as old, and comes first by name")
