@@ -6,10 +6,12 @@ use portcullis_model::{
     Action, Code, Condition, FixedResponse, LoadBalancerId, Origin, Port, Problem, Rule, Semantics,
 };
 
+use super::annotations::Setting;
 use super::auth::{self, Gate};
 use super::backends::Backends;
 use super::filters::Filtered;
 use super::member::{Part, Wire};
+use super::moved::redirects;
 use super::ownership::Owners;
 use super::precedence::{Answer, Draft, Fallback, Fallbacks, PathKind, Written};
 use super::rules::{refused_by, said_of_default};
@@ -184,6 +186,15 @@ fn answer_of<'a>(
     {
         return Answer::of(refused_by(family));
     }
+    let rewrites = ["upstream-vhost", "rewrite-target"];
+    if rewrites.into_iter().any(|name| part.nginx(name).is_some()) {
+        return Answer::of(refused_by(part.said_by("transforms.")));
+    }
+    let action = match redirects::redirect(part, problems) {
+        Setting::Absent => None,
+        Setting::Given(redirect) => Some(Action::Redirect(redirect)),
+        Setting::Invalid => return Answer::of(refused_by(part.said_by("actions."))),
+    };
     let authenticate = match backends.gate(part, backend, problems) {
         Gate::Closed(annotation) => return Answer::of(refused_by(annotation)),
         gate @ (Gate::Open | Gate::Guarded(_)) => gate.step(),
@@ -196,7 +207,7 @@ fn answer_of<'a>(
         clients: part.clients.clone(),
         authenticate,
         filters,
-        action: backends.action(part, backend, at, problems),
+        action: action.unwrap_or_else(|| backends.action(part, backend, at, problems)),
     }
 }
 

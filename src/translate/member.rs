@@ -111,7 +111,7 @@ impl<'a> Part<'a> {
     /// What it says by a name of ingress-nginx's. As there, a canary has all else from the Ingress it stands beside.
     pub(super) fn nginx(&self, name: &str) -> Option<Written<'a>> {
         match self.semantics {
-            Semantics::Kubernetes if !self.is_canary || nginx::is_canary(name) => {
+            Semantics::Kubernetes if !self.is_canary || nginx::counts_on_canaries(name) => {
                 self.annotations.nginx(name)
             }
             Semantics::Kubernetes | Semantics::AwsLoadBalancerController => None,

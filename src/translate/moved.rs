@@ -2,11 +2,15 @@
 //!
 //! What is said of single rules, filters and backends is read where ours of the same meaning are.
 
+pub(super) mod backends;
+pub(super) mod paths;
+pub(super) mod redirects;
+
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use portcullis_model::{Port, Problem, Semantics};
+use portcullis_model::{Code, Port, Problem, Semantics};
 
 use super::annotations::{Setting, Written, nginx, value};
 use super::member::{Part, Wire};
@@ -20,6 +24,9 @@ pub(super) fn read(parts: &mut [Part<'_>], problems: &mut Vec<Problem>) {
         let closed = nginx::review(&part.annotations, problems);
         part.refusal = part.refusal.or(closed);
         own_ranges(part, problems);
+        if part.refusal.is_none() {
+            part.refusal = unknown_path(part, problems);
+        }
         if part.redirect == Setting::Absent {
             part.redirect = redirect(part, problems);
         }
@@ -63,6 +70,25 @@ fn ranges(part: &mut Part<'_>, written: Written<'_>, problems: &mut Vec<Problem>
             None
         }
     }
+}
+
+/// The annotation that asks for paths of which one cannot be read.
+fn unknown_path(part: &Part<'_>, problems: &mut Vec<Problem>) -> Option<&'static str> {
+    let written = paths::asked(part)?;
+    let paths = part.ingress.rules.iter().flat_map(|rule| &rule.paths);
+    let texts = paths.map(|path| path.path.as_deref().unwrap_or_default());
+    let wrong = texts.filter_map(|text| Some((text, paths::route(part, text)?.err()?)));
+    let mut refusal = None;
+    for (text, why) in wrong {
+        let message = format!("path {}: {why}", value::shown(text));
+        problems.push(Problem::new(
+            Code::AnnotationUnsupported,
+            part.annotations.origin(written),
+            message,
+        ));
+        refusal = Some(nginx::key(written.name()));
+    }
+    refusal
 }
 
 /// To HTTPS at 443, or at the first port that speaks it. As there, `ssl-redirect` is for Ingresses with TLS alone.

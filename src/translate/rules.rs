@@ -19,6 +19,7 @@ use super::backends::Backends;
 use super::conditions::{self, Constraints};
 use super::filters::Filtered;
 use super::member::Part;
+use super::moved::{paths, redirects};
 use super::precedence::{Draft, NamedHost, PathKind, Written};
 use super::standing::{self, Guards, Refused, Standing};
 use crate::cluster::object::{IngressPath, IngressRule};
@@ -91,6 +92,9 @@ impl Reader<'_, '_> {
                     group: self.part.group.clone(),
                     origin: self.part.origin(format!("spec.rules[{index}].host")),
                 });
+            }
+            if !rule.paths.is_empty() {
+                self.root(index, host.as_ref(), &mut out);
             }
             for (place, path) in rule.paths.iter().enumerate() {
                 self.path(index, place, path, host.as_ref(), meaning, &mut out);
@@ -280,8 +284,20 @@ impl Reader<'_, '_> {
             Filtered::Closed(annotation) => return Said::only(refused_by(annotation)),
             Filtered::By(filters) => filters.clone(),
         };
-        let action = self.backends.action(self.part, &path.backend, at, self.problems);
+        let redirect = match by_annotation(&path.backend) {
+            true => Setting::Absent,
+            false => redirects::redirect(self.part, self.problems),
+        };
+        let action = match redirect {
+            Setting::Absent => self.backends.action(self.part, &path.backend, at, self.problems),
+            Setting::Given(redirect) => Action::Redirect(redirect),
+            Setting::Invalid => return Said::only(refused_by(self.part.said_by("actions."))),
+        };
         let rewrites = match self.rewrites(name_of(&path.backend)) {
+            Setting::Absent if matches!(action, Action::Forward(_)) => match self.moved_rewrites(path) {
+                Ok(rewrites) => rewrites,
+                Err(annotation) => return Said::only(refused_by(annotation)),
+            },
             Setting::Absent => Vec::new(),
             Setting::Given(rewrites) => rewrites,
             Setting::Invalid => return Said::only(refused_by("transforms")),
@@ -292,6 +308,48 @@ impl Reader<'_, '_> {
             action,
             rewrites,
         }
+    }
+
+    /// What ingress-nginx's annotations say backends see, or the one that cannot be read.
+    fn moved_rewrites(&mut self, path: &IngressPath) -> Result<Vec<Rewrite>, &'static str> {
+        let host = match redirects::host(self.part, self.problems) {
+            Setting::Absent => None,
+            Setting::Given(host) => Some(host),
+            Setting::Invalid => return Err(self.part.said_by("transforms.")),
+        };
+        let route = paths::route(self.part, path.path.as_deref().unwrap_or_default());
+        let url = route.and_then(Result::ok).and_then(|route| route.rewrite);
+        Ok(url.into_iter().chain(host).collect())
+    }
+
+    /// Where ingress-nginx's annotations say that `/` of a host leads elsewhere.
+    fn root(&mut self, index: usize, host: Option<&HostMatch>, out: &mut Drafts) {
+        let root = match self.part.refusal {
+            Some(_) => None,
+            None => redirects::root(self.part, self.problems),
+        };
+        let (Some((redirect, written)), Ok(path)) = (root, ExactPath::parse("/")) else {
+            return;
+        };
+        let rule = Rule {
+            ports: BTreeSet::new(),
+            hosts: host.cloned().into_iter().collect(),
+            paths: vec![PathMatch::Exact(path)],
+            conditions: Vec::new(),
+            clients: self.part.clients.clone(),
+            authenticate: None,
+            filters: None,
+            rewrites: Vec::new(),
+            action: Action::Redirect(redirect),
+            origin: self.part.annotations.origin(written),
+        };
+        let place = Written {
+            member: self.member,
+            rule: index,
+            path: 0,
+            piece: 0,
+        };
+        self.stand(&rule, place, PathKind::Exact, out);
     }
 
     /// Tells where what needs authentication stands at a port without it.
@@ -396,6 +454,9 @@ impl Reader<'_, '_> {
     ) -> Option<(PathKind, Option<PathMatch>)> {
         let text = path.path.as_deref().unwrap_or_default();
         let at = || format!("{field}.path");
+        if let Some(Ok(route)) = paths::route(self.part, text) {
+            return Some((PathKind::ImplementationSpecific, Some(route.path)));
+        }
         let specific = match &*path.path_type {
             "Exact" => {
                 return match ExactPath::parse(text) {

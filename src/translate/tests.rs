@@ -14,6 +14,7 @@ mod imports;
 mod incumbent;
 mod isolation;
 mod moved;
+mod moved_routes;
 mod options;
 mod parameters;
 mod paths;

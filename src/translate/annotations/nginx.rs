@@ -60,11 +60,11 @@ macro_rules! theirs {
 }
 
 theirs! {
-    "affinity" Told "target-group-attributes" ANY, "Write `stickiness.enabled=true` with its type and duration there.";
+    "affinity" Read "target-group-attributes" ANY, "`cookie`: a cookie of the load balancer's own.";
     "affinity-canary-behavior" Told "" ANY, "A client is kept at its target, not at a canary.";
     "affinity-mode" Told "" ANY, "A client is given another target only when its own has left.";
     "allowlist-source-range" Read "inbound-cidrs" ANY, "Addresses or ranges; of the Ingress's own rules, whatever its neighbours let in. Others are answered 403.";
-    "app-root" Told "actions." ANY, "Let the path `/` lead to an action that redirects.";
+    "app-root" Read "actions." ANY, "`/` of the Ingress's hosts is redirected with 302. No variables are read.";
     "auth-always-set-cookie" Told "" FALSE, "Cookies of the Service that is asked are not passed on.";
     "auth-cache-duration" Told "" ANY, "The Service is asked about every request.";
     "auth-cache-key" Told "" ANY, "The Service is asked about every request.";
@@ -90,7 +90,7 @@ theirs! {
     "auth-tls-verify-depth" Told "" ANY, "Chains may be as long as their authorities allow.";
     "auth-type" Read "basic-auth-secret" ANY, "`basic` alone: `digest` closes.";
     "auth-url" Read "external-auth" ANY, "A Service of the namespace by its name in the cluster, `http://auth.shop.svc.cluster.local/verify`, without variables; any other URL closes.";
-    "backend-protocol" Closed "backend-protocol" &["HTTP", "http"], "Write it there, with `backend-protocol-version` for gRPC.";
+    "backend-protocol" Read "backend-protocol" &["HTTP", "http"], "`HTTPS`, `GRPC` or `GRPCS`, of the Services that paths lead to; others close.";
     "canary" Read "canary" ANY, "";
     "canary-by-cookie" Read "canary-by-cookie" ANY, "";
     "canary-by-header" Read "canary-by-header" ANY, "";
@@ -153,8 +153,8 @@ theirs! {
     "opentelemetry-trust-incoming-span" Told "" TRUE, "The proxy passes trace contexts on.";
     "opentelemetry-trust-incoming-spans" Told "" TRUE, "The proxy passes trace contexts on.";
     "opentracing-trust-incoming-span" Told "" TRUE, "The proxy passes trace contexts on.";
-    "permanent-redirect" Closed "actions." ANY, "Let the paths lead to an action that redirects.";
-    "permanent-redirect-code" Told "actions." ANY, "Write it in the action.";
+    "permanent-redirect" Read "actions." ANY, "A URL, with `$request_uri` at its end at most; other variables close. It comes after authentication.";
+    "permanent-redirect-code" Read "actions." ANY, "301, 302, 303, 307 or 308; AWS has the first two.";
     "preserve-trailing-slash" Told "" TRUE, "Redirects to HTTPS keep the path as it is.";
     "proxy-body-size" Read "max-request-body" ANY, "";
     "proxy-buffer-size" Told "" ANY, "Buffers grow with what they hold.";
@@ -169,7 +169,7 @@ theirs! {
     "proxy-next-upstream" Told "" ANY, "What is safe to send again is tried elsewhere.";
     "proxy-next-upstream-timeout" Told "" ANY, "What is safe to send again is tried elsewhere.";
     "proxy-next-upstream-tries" Told "" ANY, "What is safe to send again is tried elsewhere.";
-    "proxy-read-timeout" Told "response-timeout-seconds" ANY, "Write how long the beginning of an answer may take there.";
+    "proxy-read-timeout" Read "response-timeout-seconds" ANY, "Until the answer begins: nothing bounds the time between two parts of it but the proxy's own.";
     "proxy-redirect-from" Read "location-rewrites" ANY, "Neither expressions nor variables are read.";
     "proxy-redirect-to" Read "location-rewrites" ANY, "Neither expressions nor variables are read.";
     "proxy-request-buffering" Told "request-buffering" &["off"], "Write how much of a body is to have come there.";
@@ -182,7 +182,7 @@ theirs! {
     "proxy-ssl-verify" Closed "" &["off"], "Certificates of targets are not compared with an authority.";
     "proxy-ssl-verify-depth" Told "" ANY, "Certificates of targets are not compared with an authority.";
     "relative-redirects" Told "" FALSE, "Redirects name the host.";
-    "rewrite-target" Closed "transforms." ANY, "Write what is rewritten there.";
+    "rewrite-target" Read "transforms." ANY, "For paths as `/name`, `/name(/|$)(.*)`, `/name/(.*)` and `/name/?(.*)`, to a path that may end in the group of the rest. They match to the letter, and in Kubernetes' order. Any other closes.";
     "satisfy" Told "" &["all"], "Who is let in must meet all that is asked for.";
     "server-alias" Told "" ANY, "Write rules for the other hosts.";
     "server-snippet" Closed "" ANY, "It may turn anybody away, and cannot be read: say by annotations what it says, and remove it.";
@@ -190,8 +190,8 @@ theirs! {
     "session-cookie-change-on-failure" Told "" ANY, "A client whose target has left is given another.";
     "session-cookie-conditional-samesite-none" Told "" ANY, "The cookie is the load balancer's own.";
     "session-cookie-domain" Told "" ANY, "The cookie is the load balancer's own.";
-    "session-cookie-expires" Told "target-group-attributes" ANY, "Write the duration there.";
-    "session-cookie-max-age" Told "target-group-attributes" ANY, "Write the duration there.";
+    "session-cookie-expires" Read "target-group-attributes" ANY, "As `session-cookie-max-age`, which wins.";
+    "session-cookie-max-age" Read "target-group-attributes" ANY, "A day where absent.";
     "session-cookie-name" Told "" ANY, "The cookie is the load balancer's own.";
     "session-cookie-partitioned" Told "" ANY, "The cookie is the load balancer's own.";
     "session-cookie-path" Told "" ANY, "The cookie is the load balancer's own.";
@@ -202,14 +202,14 @@ theirs! {
     "ssl-prefer-server-ciphers" Told "" ANY, "TLS 1.2 and 1.3 with sound ciphers alone are spoken.";
     "ssl-redirect" Read "ssl-redirect" FALSE, "For Ingresses with TLS: to port 443, or the first that speaks HTTPS, with 301. Where it is absent nothing is redirected.";
     "stream-snippet" Told "" ANY, "It is about connections that are no HTTP.";
-    "temporal-redirect" Closed "actions." ANY, "Let the paths lead to an action that redirects.";
-    "temporal-redirect-code" Told "actions." ANY, "Write it in the action.";
+    "temporal-redirect" Read "actions." ANY, "As `permanent-redirect`, before which it counts.";
+    "temporal-redirect-code" Read "actions." ANY, "As `permanent-redirect-code`.";
     "upstream-hash-by" Told "" ANY, "A client can be kept at its target by a cookie: `target-group-attributes`.";
     "upstream-hash-by-subset" Told "" FALSE, "A client can be kept at its target by a cookie: `target-group-attributes`.";
     "upstream-hash-by-subset-size" Told "" ANY, "A client can be kept at its target by a cookie: `target-group-attributes`.";
-    "upstream-vhost" Closed "transforms." ANY, "Write what the host is rewritten to there.";
+    "upstream-vhost" Read "transforms." ANY, "A host; variables close.";
     "use-port-in-redirects" Told "" FALSE, "Redirects name the port they lead to.";
-    "use-regex" Closed "path-match" FALSE, "Write `regex` there; expressions then match whole paths.";
+    "use-regex" Read "path-match" FALSE, "For the same paths; other expressions close. Ours follow a `/` and match whole paths: `//v[0-9]+/.*`.";
     "whitelist-source-range" Read "inbound-cidrs" ANY, "As `allowlist-source-range`, which wins.";
     "x-forwarded-prefix" Told "" ANY, "Which prefix a request had is not told to backends.";
 }
@@ -224,9 +224,11 @@ pub(in crate::translate) fn key(name: &str) -> &'static str {
     find(name).map_or("", |theirs| theirs.key)
 }
 
-/// Whether it is one of those that say which canary gets which requests.
-pub(in crate::translate) fn is_canary(name: &str) -> bool {
-    name == "canary" || name.starts_with("canary-")
+/// Whether it counts on a canary, too: it says which requests the canary gets, or how its own Service is spoken to.
+pub(in crate::translate) fn counts_on_canaries(name: &str) -> bool {
+    let named = ["affinity", "backend-protocol", "canary", "proxy-read-timeout"];
+    let families = ["canary-", "session-cookie-"];
+    named.contains(&name) || families.iter().any(|start| name.starts_with(start))
 }
 
 /// Tells those that are not read, and answers the name of one that what it constrains must not be served without.

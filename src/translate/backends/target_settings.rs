@@ -11,6 +11,7 @@ use crate::translate::admission;
 use crate::translate::annotations::attributes::{Of, at_odds};
 use crate::translate::annotations::{Annotations, Setting, value};
 use crate::translate::member::Part;
+use crate::translate::moved::backends;
 use crate::translate::settings::{Settings, Targets};
 
 const ATTRIBUTES: &str = "target-group-attributes";
@@ -82,6 +83,16 @@ impl<'a> TargetSettings<'a> {
             |text| value::integer(text, 1, 86_400),
             problems,
         );
+        // Ours of either object win.
+        let is_led_to = backends::leads_to(part, &service.meta.name.name);
+        let timeout = match timeout {
+            Setting::Absent if is_led_to => backends::timeout(part, problems),
+            timeout @ (Setting::Absent | Setting::Given(_) | Setting::Invalid) => timeout,
+        };
+        let moved = match (&protocol, &version) {
+            (Setting::Absent, Setting::Absent) if is_led_to => backends::protocol(part, problems),
+            (_, _) => Setting::Absent,
+        };
         this.timeout_seconds = timeout.given().and_then(|seconds| u32::try_from(seconds).ok());
         let checked = this.setting("active-health-checks", value::boolean, problems);
         this.is_checked = checked.given().unwrap_or(false);
@@ -93,6 +104,7 @@ impl<'a> TargetSettings<'a> {
             || kind.is_invalid()
             || protocol.is_invalid()
             || version.is_invalid()
+            || moved.is_invalid()
             || labels.is_invalid()
             || introduced.is_invalid();
         this.kind = match (settings.targets, kind.given()) {
@@ -100,10 +112,11 @@ impl<'a> TargetSettings<'a> {
             (Targets::Default(_), Some(kind)) => kind,
             (Targets::Default(kind), None) => kind,
         };
-        this.protocol = BackendProtocol {
+        let ours = BackendProtocol {
             version: version.given().unwrap_or_default(),
             tls: protocol.given().unwrap_or(false),
         };
+        this.protocol = moved.given().unwrap_or(ours);
         this.proxy_protocol = introduced.given().unwrap_or(false);
         let control_port = this.control_port(service, port, problems);
         this.is_refused |= control_port.is_invalid();
@@ -119,6 +132,9 @@ impl<'a> TargetSettings<'a> {
         // The Service's list stands for the Ingress's as a whole.
         let source = this.source(ATTRIBUTES);
         let mut attributes = source.read_attributes(Of::TargetGroup, [source.get(ATTRIBUTES)], problems);
+        if is_led_to && source.get(ATTRIBUTES).is_none() {
+            attributes = backends::stickiness(part, problems);
+        }
         let mut odd = at_odds(Of::TargetGroup, &mut attributes);
         // "If you have enabled target optimizer, the routing algorithm can only be round robin."
         let algorithm = attributes

@@ -35,8 +35,8 @@ const OF_NGINX: &str = "
 Under `nginx.ingress.kubernetes.io/`, for Ingresses under Kubernetes semantics alone. Those that are *read* mean what ours in their place do, which win where both
 are written. Those that are *told* have no effect, and let nobody further than with them. Those that are *closed* restrict who or what gets through, and cannot be
 had as they are written: what they constrain answers 503 until ours is written in their place, or they are removed. Told and closed ones are reported with
-`AnnotationUnsupported`, others under the prefix with `AnnotationUnknown`. Values that ask for nothing are not. On a canary those of canaries alone count, as with
-ingress-nginx.
+`AnnotationUnsupported`, others under the prefix with `AnnotationUnknown`. Values that ask for nothing are not. On a canary all
+but those of canaries and of its own Service are the Ingress's that it stands beside, as with ingress-nginx.
 
 | annotation | | in its place | asks for nothing | |
 |---|---|---|---|---|
@@ -98,7 +98,8 @@ fn document() -> String {
             .take(1)
             .map(|value| format!("`{value}`"))
             .collect();
-        let (name, nothing, says) = (theirs.name(), nothing.join(""), theirs.says);
+        let (name, nothing) = (theirs.name(), nothing.join(""));
+        let says = theirs.says.replace('|', "\\|");
         writeln!(out, "| `{name}` | {fate} | {own} | {nothing} | {says} |").unwrap();
     }
     out

@@ -4,7 +4,7 @@ use super::*;
 use crate::translate::annotations::nginx::{ALL, Fate, find};
 
 /// Annotations under ingress-nginx's prefix, unless they have one.
-fn nginx(pairs: &[(&str, &str)]) -> Value {
+pub(super) fn nginx(pairs: &[(&str, &str)]) -> Value {
     let key = |name: &str| match name.contains('/') {
         true => name.to_owned(),
         false => format!("nginx.ingress.kubernetes.io/{name}"),
@@ -14,7 +14,7 @@ fn nginx(pairs: &[(&str, &str)]) -> Value {
 }
 
 /// `a.com/` of `shop/web` leads to `s`, `b.com/` of its neighbour to `t`.
-fn world(annotations: &[(&str, &str)]) -> World {
+pub(super) fn world(annotations: &[(&str, &str)]) -> World {
     let to =
         |host: &str, service: &str| json!({ "rules": [rule(host, json!([path("Prefix", "/", service)]))] });
     with_services(World::new(), &["shop/s", "shop/t"])
@@ -23,7 +23,7 @@ fn world(annotations: &[(&str, &str)]) -> World {
 }
 
 /// Both Ingresses as one load balancer.
-fn serving() -> Settings {
+pub(super) fn serving() -> Settings {
     Settings::for_serving(ControllerName::default())
 }
 
@@ -79,7 +79,11 @@ fn ours_in_its_place_win() {
         ("shop/s", vec![])
     );
     // Another path's action says nothing of this one.
-    let served = world(&[("permanent-redirect", "$x"), ("portcullis.dev/actions.x", "{}")]).one(&serving());
+    let served = world(&[
+        ("permanent-redirect", "https://$x"),
+        ("portcullis.dev/actions.x", "{}"),
+    ])
+    .one(&serving());
     assert_eq!(served.get("a.com/x"), "503");
 }
 

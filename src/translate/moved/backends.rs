@@ -1,0 +1,94 @@
+//! ingress-nginx's annotations of an Ingress in, how the Services that its paths lead to are spoken to out.
+
+use std::collections::BTreeMap;
+
+use portcullis_model::{BackendProtocol, BackendVersion, Problem};
+
+use crate::cluster::object::IngressBackend;
+use crate::translate::annotations::{Setting, value};
+use crate::translate::member::Part;
+
+/// Whether an Ingress leads to a Service by itself: one that is only asked, or gets copies, is none of these.
+pub(in crate::translate) fn leads_to(part: &Part<'_>, service: &str) -> bool {
+    let paths = part.ingress.rules.iter().flat_map(|rule| &rule.paths);
+    let backends = paths
+        .map(|path| &path.backend)
+        .chain(&part.ingress.default_backend);
+    let mut services = backends.filter_map(|backend| match backend {
+        IngressBackend::Service { name, .. } => Some(&**name),
+        IngressBackend::Resource { .. } | IngressBackend::Missing => None,
+    });
+    services.any(|name| name == service)
+}
+
+pub(in crate::translate) fn protocol(
+    part: &Part<'_>,
+    problems: &mut Vec<Problem>,
+) -> Setting<BackendProtocol> {
+    let Some(written) = part
+        .nginx("backend-protocol")
+        .filter(|written| !written.value.is_empty())
+    else {
+        return Setting::Absent;
+    };
+    let parse = |text: &str| {
+        let (version, tls) = match text.to_ascii_uppercase().as_str() {
+            "HTTP" => (BackendVersion::Http1, false),
+            "HTTPS" => (BackendVersion::Http1, true),
+            "GRPC" => (BackendVersion::Grpc, false),
+            "GRPCS" => (BackendVersion::Grpc, true),
+            _ => return Err("of protocols HTTP, HTTPS, GRPC and GRPCS are spoken".to_owned()),
+        };
+        Ok(BackendProtocol { version, tls })
+    };
+    part.annotations.read_written(written, parse, problems)
+}
+
+/// In seconds.
+pub(in crate::translate) fn timeout(part: &Part<'_>, problems: &mut Vec<Problem>) -> Setting<i64> {
+    match part
+        .nginx("proxy-read-timeout")
+        .filter(|written| !written.value.is_empty())
+    {
+        Some(written) => {
+            let parse = |text: &str| value::integer(text, 1, 86_400);
+            part.annotations.read_written(written, parse, problems)
+        }
+        None => Setting::Absent,
+    }
+}
+
+/// Attributes that keep a client at its target.
+pub(in crate::translate) fn stickiness(
+    part: &Part<'_>,
+    problems: &mut Vec<Problem>,
+) -> BTreeMap<String, String> {
+    let said = |name| part.nginx(name).filter(|written| !written.value.is_empty());
+    let Some(written) = said("affinity") else {
+        return BTreeMap::new();
+    };
+    let parse = |text: &str| match text {
+        "cookie" => Ok(()),
+        _ => Err("clients are kept by cookie alone".to_owned()),
+    };
+    if part
+        .annotations
+        .read_written(written, parse, problems)
+        .is_invalid()
+    {
+        return BTreeMap::new();
+    }
+    let mut all = BTreeMap::from([
+        ("stickiness.enabled".to_owned(), "true".to_owned()),
+        ("stickiness.type".to_owned(), "lb_cookie".to_owned()),
+    ]);
+    if let Some(age) = said("session-cookie-max-age").or_else(|| said("session-cookie-expires")) {
+        // Longest of all: ELBv2 API, TargetGroupAttribute.
+        let parse = |text: &str| value::integer(text, 1, 604_800);
+        if let Setting::Given(seconds) = part.annotations.read_written(age, parse, problems) {
+            let key = "stickiness.lb_cookie.duration_seconds";
+            all.insert(key.to_owned(), seconds.to_string());
+        }
+    }
+    all
+}

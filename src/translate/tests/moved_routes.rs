@@ -1,0 +1,255 @@
+//! Ingresses with ingress-nginx's redirects, rewrites and settings of backends in, where requests go out.
+
+use portcullis_model::{BackendVersion, Decision};
+
+use super::moved::{nginx, serving, world};
+use super::*;
+
+/// Where `http://a.com/x?y=1` is redirected to, else what answers.
+fn redirected(annotations: &[(&str, &str)], url: &str) -> (String, Vec<Code>) {
+    let served = world(annotations).one(&serving());
+    let request = Request::get(Port::HTTP, "a.com", url);
+    let got = match resolve(&served.balancer, &request).action() {
+        Some(Action::Redirect(redirect)) => {
+            format!(
+                "{} {}",
+                redirect.status.code(),
+                redirect.location(&request, false)
+            )
+        }
+        _ => served.ask(&request),
+    };
+    assert_eq!(served.get("b.com/x"), "shop/t", "{annotations:?}");
+    (got, served.codes())
+}
+
+#[test]
+fn redirects_lead_where_they_led() {
+    type Row<'r> = (&'r [(&'r str, &'r str)], &'r str, &'r str, &'r [Code]);
+    let rows: &[Row<'_>] = &[
+        (
+            &[("permanent-redirect", "https://new.com")],
+            "/x?y=1",
+            "301 https://new.com/",
+            &[],
+        ),
+        (
+            &[
+                ("permanent-redirect", "https://new.com$request_uri"),
+                ("permanent-redirect-code", "308"),
+            ],
+            "/x?y=1",
+            "308 https://new.com/x?y=1",
+            &[],
+        ),
+        (
+            &[
+                ("temporal-redirect", "https://t.com"),
+                ("permanent-redirect", "https://p.com"),
+            ],
+            "/x",
+            "302 https://t.com/",
+            &[],
+        ),
+        (
+            &[("permanent-redirect", "https://$host")],
+            "/x",
+            "503",
+            &[Code::AnnotationInvalid],
+        ),
+        (
+            &[
+                ("permanent-redirect", "https://new.com"),
+                ("permanent-redirect-code", "300"),
+            ],
+            "/x",
+            "503",
+            &[Code::AnnotationInvalid],
+        ),
+        (&[("app-root", "/app?a=b")], "/", "302 http://a.com/app?a=b", &[]),
+        (&[("app-root", "/app?a=b")], "/x", "shop/s", &[]),
+        (&[("app-root", "app")], "/", "shop/s", &[Code::AnnotationInvalid]),
+        (&[("app-root", "/")], "/", "shop/s", &[Code::AnnotationInvalid]),
+    ];
+    for (annotations, url, want, codes) in rows {
+        let (got, told) = redirected(annotations, url);
+        assert_eq!(
+            (got.as_str(), told.as_slice()),
+            (*want, *codes),
+            "{annotations:?} {url}"
+        );
+    }
+}
+
+#[test]
+fn a_default_backend_redirects_as_the_paths_do() {
+    let served = with_services(World::new(), &["shop/s"])
+        .ingress(
+            "shop/web",
+            nginx(&[("permanent-redirect", "https://new.com")]),
+            json!({ "defaultBackend": to("s") }),
+        )
+        .one(&serving());
+    assert_eq!(served.get("a.com/x"), "→ 301");
+}
+
+#[test]
+fn paths_are_rewritten_as_they_were_or_closed() {
+    type Row<'r> = (&'r [(&'r str, &'r str)], &'r str, &'r str, &'r str, &'r [Code]);
+    let rest = "/foo(/|$)(.*)";
+    let cut = ("rewrite-target", "/$2");
+    let rows: &[Row<'_>] = &[
+        (&[cut], rest, "/foo/a?q=1", "shop/s /a?q=1", &[]),
+        (&[cut, ("use-regex", "true")], rest, "/foo", "shop/s /", &[]),
+        (&[cut], rest, "/foobar", "404 /foobar", &[]),
+        (
+            &[("rewrite-target", "/foo")],
+            "/foo",
+            "/foo/a",
+            "shop/s /foo/a",
+            &[],
+        ),
+        (&[("use-regex", "true")], "/foo", "/foobar", "shop/s /foobar", &[]),
+        (&[("use-regex", "false")], "/foo", "/foobar", "404 /foobar", &[]),
+        (
+            &[("use-regex", "true")],
+            "/v[0-9]",
+            "/v[0-9]",
+            "503 /v[0-9]",
+            &[Code::AnnotationUnsupported],
+        ),
+        (
+            &[cut],
+            "/(a|b)",
+            "/(a|b)",
+            "503 /(a|b)",
+            &[Code::AnnotationUnsupported],
+        ),
+        (
+            &[("use-regex", "true"), ("portcullis.dev/path-match", "regex")],
+            "//v[0-9]",
+            "/v1",
+            "shop/s /v1",
+            &[],
+        ),
+        (
+            &[cut, ("portcullis.dev/path-match", "regex")],
+            "//v1",
+            "/v1",
+            "503 /v1",
+            &[Code::AnnotationUnsupported],
+        ),
+    ];
+    for (annotations, text, url, want, codes) in rows {
+        let spec = json!({ "rules": [rule("a.com", json!([path("ImplementationSpecific", text, "s")]))] });
+        let served = with_services(World::new(), &["shop/s"])
+            .ingress("shop/web", nginx(annotations), spec)
+            .one(&serving());
+        let request = Request::get(Port::HTTP, "a.com", url);
+        let mut seen = (*url).to_owned();
+        if let Decision::Rule(_, rule) = resolve(&served.balancer, &request) {
+            for rewrite in &rule.rewrites {
+                seen = rewrite.pattern.replace(&seen, &rewrite.replacement);
+            }
+        }
+        let got = format!("{} {seen}", served.ask(&request));
+        assert_eq!(got, *want, "{annotations:?} {text} {url}");
+        assert_eq!(
+            served.codes(),
+            *codes,
+            "{annotations:?} {text}: {:?}",
+            served.problems
+        );
+    }
+}
+
+#[test]
+fn backends_are_spoken_to_as_they_were() {
+    type Row<'r> = (&'r [(&'r str, &'r str)], &'r str, &'r [Code]);
+    let rows: &[Row<'_>] = &[
+        (&[], "Http1 false None {}", &[]),
+        (&[("backend-protocol", "HTTPS")], "Http1 true None {}", &[]),
+        (&[("backend-protocol", "GRPC")], "Grpc false None {}", &[]),
+        (&[("backend-protocol", "GRPCS")], "Grpc true None {}", &[]),
+        (
+            &[("backend-protocol", "FCGI")],
+            "closed",
+            &[Code::AnnotationInvalid],
+        ),
+        (
+            &[
+                ("backend-protocol", "HTTPS"),
+                ("portcullis.dev/backend-protocol", "HTTP"),
+            ],
+            "Http1 false None {}",
+            &[],
+        ),
+        (&[("proxy-read-timeout", "120")], "Http1 false Some(120) {}", &[]),
+        (
+            &[("proxy-read-timeout", "2m")],
+            "Http1 false None {}",
+            &[Code::AnnotationInvalid],
+        ),
+        (
+            &[("affinity", "cookie"), ("session-cookie-max-age", "600")],
+            "Http1 false None {\"stickiness.enabled\": \"true\", \"stickiness.lb_cookie.duration_seconds\": \"600\", \
+             \"stickiness.type\": \"lb_cookie\"}",
+            &[],
+        ),
+        (
+            &[("affinity", "ip")],
+            "Http1 false None {}",
+            &[Code::AnnotationInvalid],
+        ),
+    ];
+    for (annotations, want, codes) in rows {
+        let served = world(annotations).one(&serving());
+        let backend = served
+            .balancer
+            .backends
+            .values()
+            .find(|backend| &*backend.service.name.name == "s");
+        let got = backend.map_or("closed".to_owned(), |backend| {
+            let (protocol, attributes) = (&backend.protocol, &backend.attributes);
+            format!(
+                "{:?} {} {:?} {attributes:?}",
+                protocol.version, protocol.tls, backend.timeout_seconds
+            )
+        });
+        assert_eq!(got, *want, "{annotations:?}");
+        assert_eq!(served.codes(), *codes, "{annotations:?}: {:?}", served.problems);
+    }
+}
+
+#[test]
+fn who_is_asked_is_not_spoken_to_as_backends_are() {
+    let url = "http://auth.shop.svc.cluster.local/";
+    let served = world(&[("auth-url", url), ("backend-protocol", "GRPCS")])
+        .service("shop/auth")
+        .one(&serving());
+    let backends = served.balancer.backends.values();
+    let spoken: BTreeMap<_, _> = backends
+        .map(|backend| (backend.service.name.name.to_string(), backend.protocol.clone()))
+        .collect();
+    assert!(spoken["s"].tls && spoken["s"].version == BackendVersion::Grpc);
+    assert!(!spoken["auth"].tls && spoken["auth"].version == BackendVersion::Http1);
+}
+
+#[test]
+fn a_host_of_its_own_is_what_backends_see() {
+    let served = world(&[("upstream-vhost", "inner.example")]).one(&serving());
+    let request = Request::get(Port::HTTP, "a.com", "/x");
+    let Decision::Rule(_, rule) = resolve(&served.balancer, &request) else {
+        panic!("no rule")
+    };
+    let [rewrite] = rule.rewrites.as_slice() else {
+        panic!("{:?}", rule.rewrites)
+    };
+    assert_eq!(
+        rewrite.pattern.replace("a.com", &rewrite.replacement),
+        "inner.example"
+    );
+    let served = world(&[("upstream-vhost", "$service_name")]).one(&serving());
+    assert_eq!(served.get("a.com/x"), "503");
+    assert_eq!(served.codes(), [Code::AnnotationInvalid]);
+}
