@@ -3,6 +3,7 @@
 //! What is said of single rules, filters and backends is read where ours of the same meaning are.
 
 pub(super) mod backends;
+pub(super) mod clients;
 pub(super) mod paths;
 pub(super) mod redirects;
 
@@ -100,6 +101,8 @@ fn redirect(part: &Part<'_>, problems: &mut Vec<Problem>) -> Setting<Port> {
     let (forced, asked) = (asks("force-ssl-redirect"), asks("ssl-redirect"));
     let is_asked = match (forced, asked) {
         (Setting::Invalid, _) | (_, Setting::Invalid) => return Setting::Invalid,
+        // There an Ingress with TLS is redirected unless it says no: in the clear nobody shows a certificate.
+        (_, Setting::Absent) if clients::asked(part).is_some() => true,
         (Setting::Given(true), _) => true,
         (_, Setting::Given(true)) => !part.ingress.tls.is_empty(),
         (_, _) => false,

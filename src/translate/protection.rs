@@ -13,8 +13,9 @@ use portcullis_model::{
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::annotations::{Annotations, Written, json, value};
+use super::annotations::{Annotations, Setting, Written, json, value};
 use super::member::{Part, Wire, standard};
+use super::moved::clients as clients_moved;
 use super::options::tell_conflict;
 use super::settings::{Merge, Settings};
 
@@ -112,6 +113,12 @@ fn clients(parts: &mut [Part<'_>], problems: &mut Vec<Problem>) -> BTreeMap<Port
             // It has no say, and nobody who has asks for any.
             if *asked != ClientCertificates::Off {
                 part.closed.insert(*port);
+                if let Some(written) = clients_moved::asked(part) {
+                    let message = "a listener asks all its clients, which is said in mutual-authentication: \
+                                   what relies on it answers 503";
+                    let at = part.annotations.origin(written);
+                    problems.push(Problem::new(Code::AnnotationUnsupported, at, message));
+                }
             }
             continue;
         };
@@ -132,6 +139,21 @@ fn clients(parts: &mut [Part<'_>], problems: &mut Vec<Problem>) -> BTreeMap<Port
         .collect()
 }
 
+/// The same as ingress-nginx's annotations ask for it.
+fn moved(part: &mut Part<'_>, problems: &mut Vec<Problem>) -> BTreeMap<Port, ClientCertificates> {
+    let asked = clients_moved::certificates(part, problems);
+    let secure = part.ports.iter().filter(|(_, wire)| **wire == Wire::Https);
+    let secure: Vec<Port> = secure.map(|(port, _)| *port).collect();
+    match asked {
+        Setting::Absent => BTreeMap::new(),
+        Setting::Given(asked) => secure.into_iter().map(|port| (port, asked.clone())).collect(),
+        Setting::Invalid => {
+            part.closed.extend(secure);
+            BTreeMap::new()
+        }
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "lowercase")]
 struct Entry {
@@ -145,7 +167,7 @@ struct Entry {
 /// which port is meant, every one that nothing else is said of.
 fn certificates(part: &mut Part<'_>, problems: &mut Vec<Problem>) -> BTreeMap<Port, ClientCertificates> {
     let Some(written) = part.annotations.get(CLIENTS) else {
-        return BTreeMap::new();
+        return moved(part, problems);
     };
     let served: BTreeMap<Port, Port> = part
         .asked
@@ -274,7 +296,10 @@ fn read_trust_store(text: String, namespace: &Arc<str>) -> Result<TrustStore, St
 /// The Secrets that an annotation's value names as trust stores, whether the rest of it is right or not.
 pub(super) fn secrets(annotations: &Annotations<'_>, namespace: &Arc<str>) -> BTreeSet<ObjectName> {
     let Some(written) = annotations.get(CLIENTS) else {
-        return BTreeSet::new();
+        let moved = clients_moved::secret(annotations, namespace).into_iter();
+        return moved
+            .map(|name| ObjectName::new(namespace.clone(), name))
+            .collect();
     };
     let entries = json::read::<Vec<Value>>(written.value).unwrap_or_default();
     let named = entries

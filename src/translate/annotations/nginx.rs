@@ -85,8 +85,8 @@ theirs! {
     "auth-tls-error-page" Told "" ANY, "Who has no right certificate does not get past the handshake.";
     "auth-tls-match-cn" Closed "" ANY, "Subjects are not compared: let an authority of their own issue the certificates.";
     "auth-tls-pass-certificate-to-upstream" Told "" FALSE, "Backends find it in `X-Amzn-Mtls-Clientcert-Leaf`.";
-    "auth-tls-secret" Closed "mutual-authentication" ANY, "Write mode `verify` with the trust store `secret/NAME` there.";
-    "auth-tls-verify-client" Closed "mutual-authentication" &["off"], "Write mode `verify` with the trust store `secret/NAME` there.";
+    "auth-tls-secret" Read "mutual-authentication" ANY, "A Secret of the namespace, as `shop/ca`, by the proxy; plain HTTP is redirected unless `ssl-redirect` says no. Backends are told `ssl-client-verify` alone, and the rest in `X-Amzn-Mtls-Clientcert-…`.";
+    "auth-tls-verify-client" Read "mutual-authentication" &["off"], "`on` alone: `optional` and `optional_no_ca` close, for backends were to decide.";
     "auth-tls-verify-depth" Told "" ANY, "Chains may be as long as their authorities allow.";
     "auth-type" Read "basic-auth-secret" ANY, "`basic` alone: `digest` closes.";
     "auth-url" Read "external-auth" ANY, "A Service of the namespace by its name in the cluster, `http://auth.shop.svc.cluster.local/verify`, without variables; any other URL closes.";

@@ -1,6 +1,6 @@
 //! Ingresses with ingress-nginx's redirects, rewrites and settings of backends in, where requests go out.
 
-use portcullis_model::{BackendVersion, Decision};
+use portcullis_model::{BackendVersion, ClientCertificates, Decision, TrustStore};
 
 use super::moved::{nginx, serving, world};
 use super::*;
@@ -252,4 +252,100 @@ fn a_host_of_its_own_is_what_backends_see() {
     let served = world(&[("upstream-vhost", "$service_name")]).one(&serving());
     assert_eq!(served.get("a.com/x"), "503");
     assert_eq!(served.codes(), [Code::AnnotationInvalid]);
+}
+
+#[test]
+fn clients_show_certificates_as_they_did_or_nobody_passes() {
+    type Row<'r> = (&'r [(&'r str, &'r str)], &'r str, &'r str, &'r [Code]);
+    let asks = "certificates of secret/shop/ca: shop/s";
+    let rows: &[Row<'_>] = &[
+        (&[("auth-tls-secret", "shop/ca")], "→ 301", asks, &[]),
+        (
+            &[("auth-tls-secret", "shop/ca"), ("auth-tls-verify-client", "on")],
+            "→ 301",
+            asks,
+            &[],
+        ),
+        (
+            &[("auth-tls-secret", "shop/ca"), ("auth-tls-verify-client", "off")],
+            "shop/s",
+            "shop/s",
+            &[],
+        ),
+        (
+            &[("auth-tls-secret", "shop/ca"), ("ssl-redirect", "false")],
+            "shop/s",
+            asks,
+            &[],
+        ),
+        (
+            &[
+                ("auth-tls-secret", "shop/ca"),
+                ("auth-tls-verify-client", "optional"),
+            ],
+            "→ 301",
+            "503",
+            &[Code::AnnotationInvalid],
+        ),
+        (
+            &[("auth-tls-secret", "other/ca")],
+            "→ 301",
+            "503",
+            &[Code::AnnotationInvalid],
+        ),
+        (
+            &[("auth-tls-secret", "ca")],
+            "→ 301",
+            "503",
+            &[Code::AnnotationInvalid],
+        ),
+        (
+            &[("auth-tls-secret", "shop/ca"), ("auth-tls-match-cn", "CN=ann")],
+            "→ 301",
+            "503",
+            &[Code::AnnotationUnsupported],
+        ),
+    ];
+    for (annotations, plain, secure, codes) in rows {
+        let spec = json!({
+            "rules": [rule("a.com", json!([path("Prefix", "/", "s")]))],
+            "tls": [{ "hosts": ["a.com"], "secretName": "cert" }],
+        });
+        let served = with_services(World::new(), &["shop/s"])
+            .ingress("shop/web", nginx(annotations), spec)
+            .one(&serving());
+        assert_eq!(served.get("a.com/x"), *plain, "{annotations:?}");
+        let request = Request::get(Port::HTTPS, "a.com", "/x");
+        let mut got = served.get_at(443, "a.com/x");
+        if let Decision::Rule(_, rule) = resolve(&served.balancer, &request)
+            && !rule.clients.is_off()
+            && got == "shop/s"
+        {
+            let filters = rule.filters.as_ref().map(|filters| filters.to_string());
+            let told = filters.unwrap_or_default();
+            assert!(
+                told.contains("=ssl-client-verify") && told.contains("-ssl-client-subject-dn"),
+                "{told}"
+            );
+            got = format!("certificates of {}: {got}", store(&rule.clients));
+        }
+        assert_eq!(got, *secure, "{annotations:?} {:?}", served.problems);
+        let codes_of_moved = served
+            .problems
+            .iter()
+            .filter(|problem| problem.at.to_string().contains("auth-tls"));
+        let told: Vec<Code> = codes_of_moved.map(|problem| problem.code).collect();
+        assert_eq!(told, *codes, "{annotations:?}: {:?}", served.problems);
+    }
+}
+
+fn store(clients: &ClientCertificates) -> String {
+    let ClientCertificates::Verify {
+        trust_store: TrustStore::Stored(name),
+        ..
+    } = clients
+    else {
+        panic!("{clients:?}")
+    };
+    format!("secret/{name}")
 }
