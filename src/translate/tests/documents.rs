@@ -36,7 +36,7 @@ Under `nginx.ingress.kubernetes.io/`, for Ingresses under Kubernetes semantics a
 are written. Those that are *told* have no effect, and let nobody further than with them. Those that are *closed* restrict who or what gets through, and cannot be
 had as they are written: what they constrain answers 503 until ours is written in their place, or they are removed. Told and closed ones are reported with
 `AnnotationUnsupported`, others under the prefix with `AnnotationUnknown`. Values that ask for nothing are not. On a canary all
-but those of canaries and of its own Service are the Ingress's that it stands beside, as with ingress-nginx.
+but those of canaries and of its own Service are the Ingress's that it stands beside, as with ingress-nginx. [from-ingress-nginx.md](from-ingress-nginx.md) tells the way.
 
 | annotation | | in its place | asks for nothing | |
 |---|---|---|---|---|
