@@ -98,7 +98,7 @@ codes! {
     ServicePortNotFound, User, "Name a port that the Service has; the path answers 503 until then.";
     ServiceTypeUnsupported, User, "Use a Service with pods; ExternalName is off.";
     ServiceHasNoNodePort, User, "Use a NodePort Service, or target type ip.";
-    EndpointsNotFound, User, "Start pods that the Service selects; the path answers 503 until then.";
+    EndpointsNotFound, User, "Start pods that the Service selects; the path answers 503 while none serves.";
     TargetRefused, User, "Let the Service's own pods serve; the address is outside what the class opens.";
     GracePeriodShort, User, "Give pods a longer terminationGracePeriodSeconds or a preStop hook that waits, or shorten the deregistration delay.";
     TargetZoneUncovered, Operator, "Give the load balancer a subnet in the zone that the message names.";
