@@ -1,5 +1,6 @@
 //! Small clusters in, what their load balancers answer out.
 
+mod ages;
 mod auth;
 mod backends;
 mod canaries;

@@ -113,7 +113,8 @@ pub(crate) fn ingresses() -> impl Strategy<Value = Vec<Written>> {
     let namespace = prop_oneof![3 => Just("shop"), 1 => Just("blog")];
     let one = (
         namespace,
-        0..3_i64,
+        // 0 says nothing of an age.
+        1..4_i64,
         0..3_i64,
         prop::bool::weighted(0.3),
         vec(rule, 0..4),
