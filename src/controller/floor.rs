@@ -209,15 +209,21 @@ impl<P: Provider> Floor<P> {
             }
             RecordNews::Changed(id) => {
                 self.queue.touch(&id, now);
-                let record = self.shop.site.records.get(&id);
-                if record.is_some_and(|record| record.metadata.deletion_timestamp.is_some()) {
-                    self.deleted.insert(id);
-                }
+                self.note_deletion(&id);
             }
         }
     }
 
+    fn note_deletion(&mut self, id: &LoadBalancerId) {
+        let record = self.shop.site.records.get(id);
+        if record.is_some_and(|record| record.metadata.deletion_timestamp.is_some()) {
+            self.deleted.insert(id.clone());
+        }
+    }
+
     pub(super) fn ended(&mut self, turn: &Turn) {
+        // The answer to a write of ours may be the first to say so; then the watch brings no news.
+        self.note_deletion(&turn.id);
         let again = match turn.went {
             Went::Well => {
                 self.backoff.succeeded(&turn.id);
