@@ -118,6 +118,11 @@ impl<'a> Part<'a> {
         }
     }
 
+    /// The same where it says something: as there, an empty value counts as not set.
+    pub(super) fn nginx_set(&self, name: &str) -> Option<Written<'a>> {
+        self.nginx(name).filter(|written| !written.value.is_empty())
+    }
+
     /// The annotation that says what ours of this name does: one of ingress-nginx's only where ours is absent.
     pub(super) fn said_by(&self, own: &'static str) -> &'static str {
         let theirs = || {

@@ -62,8 +62,8 @@ pub(super) fn read(part: &Part<'_>, standing: &Standing, problems: &mut Vec<Prob
 /// Which Secret ingress-nginx's annotations name. As there, nobody is asked for a password without `auth-type`.
 fn moved<'a>(part: &Part<'a>, problems: &mut Vec<Problem>) -> Setting<Written<'a>> {
     let annotations = &part.annotations;
-    let (kind, secret) = (part.nginx("auth-type"), part.nginx("auth-secret"));
-    let Some(kind) = kind.filter(|kind| !kind.value.is_empty()) else {
+    let (kind, secret) = (part.nginx_set("auth-type"), part.nginx("auth-secret"));
+    let Some(kind) = kind else {
         if let Some(secret) = secret {
             let message = "nobody is asked for a password without auth-type, here as with ingress-nginx";
             problems.push(Problem::new(

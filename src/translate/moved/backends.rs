@@ -25,10 +25,7 @@ pub(in crate::translate) fn protocol(
     part: &Part<'_>,
     problems: &mut Vec<Problem>,
 ) -> Setting<BackendProtocol> {
-    let Some(written) = part
-        .nginx("backend-protocol")
-        .filter(|written| !written.value.is_empty())
-    else {
+    let Some(written) = part.nginx_set("backend-protocol") else {
         return Setting::Absent;
     };
     let parse = |text: &str| {
@@ -46,10 +43,7 @@ pub(in crate::translate) fn protocol(
 
 /// In seconds.
 pub(in crate::translate) fn timeout(part: &Part<'_>, problems: &mut Vec<Problem>) -> Setting<i64> {
-    match part
-        .nginx("proxy-read-timeout")
-        .filter(|written| !written.value.is_empty())
-    {
+    match part.nginx_set("proxy-read-timeout") {
         Some(written) => {
             let parse = |text: &str| value::integer(text, 1, 86_400);
             part.annotations.read_written(written, parse, problems)
@@ -63,8 +57,7 @@ pub(in crate::translate) fn stickiness(
     part: &Part<'_>,
     problems: &mut Vec<Problem>,
 ) -> BTreeMap<String, String> {
-    let said = |name| part.nginx(name).filter(|written| !written.value.is_empty());
-    let Some(written) = said("affinity") else {
+    let Some(written) = part.nginx_set("affinity") else {
         return BTreeMap::new();
     };
     let parse = |text: &str| match text {
@@ -82,7 +75,10 @@ pub(in crate::translate) fn stickiness(
         ("stickiness.enabled".to_owned(), "true".to_owned()),
         ("stickiness.type".to_owned(), "lb_cookie".to_owned()),
     ]);
-    if let Some(age) = said("session-cookie-max-age").or_else(|| said("session-cookie-expires")) {
+    if let Some(age) = part
+        .nginx_set("session-cookie-max-age")
+        .or_else(|| part.nginx_set("session-cookie-expires"))
+    {
         // Longest of all: ELBv2 API, TargetGroupAttribute.
         let parse = |text: &str| value::integer(text, 1, 604_800);
         if let Setting::Given(seconds) = part.annotations.read_written(age, parse, problems) {

@@ -7,9 +7,7 @@ use crate::translate::member::Part;
 
 /// The annotation that asks for certificates, unless the other says that none are asked for.
 pub(in crate::translate) fn asked<'a>(part: &Part<'a>) -> Option<Written<'a>> {
-    let secret = part
-        .nginx("auth-tls-secret")
-        .filter(|written| !written.value.is_empty())?;
+    let secret = part.nginx_set("auth-tls-secret")?;
     let mode = part.nginx("auth-tls-verify-client");
     mode.is_none_or(|mode| mode.value != "off").then_some(secret)
 }
@@ -23,10 +21,7 @@ pub(in crate::translate) fn certificates(
         return Setting::Absent;
     };
     let annotations = &part.annotations;
-    if let Some(mode) = part
-        .nginx("auth-tls-verify-client")
-        .filter(|mode| !mode.value.is_empty())
-    {
+    if let Some(mode) = part.nginx_set("auth-tls-verify-client") {
         let parse = |text: &str| match text {
             "on" => Ok(()),
             _ => Err("whether a certificate is right is not left to backends: on alone is read".to_owned()),

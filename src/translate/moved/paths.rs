@@ -8,6 +8,9 @@ use portcullis_model::{Glob, PathMatch, PathPrefix, Pattern, Rewrite, RewritePar
 use crate::translate::annotations::{Written, value};
 use crate::translate::member::Part;
 
+const TARGET: &str = "rewrite-target";
+const REGEX: &str = "use-regex";
+
 /// What a path takes, and what becomes of its URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::translate) struct Route {
@@ -17,7 +20,7 @@ pub(in crate::translate) struct Route {
 
 /// None where the Ingress has neither annotation, or its paths are written as ours.
 pub(in crate::translate) fn route(part: &Part<'_>, path: &str) -> Option<Result<Route, String>> {
-    let (target, regex) = (target(part), use_regex(part));
+    let (target, regex) = (part.nginx_set(TARGET), part.nginx_set(REGEX));
     let said = |name| part.annotations.get(name).is_some();
     if said("path-match") || said("use-regex-path-match") {
         return target.map(|_| Err("beside path-match, write what is rewritten in transforms".to_owned()));
@@ -35,18 +38,9 @@ pub(in crate::translate) fn route(part: &Part<'_>, path: &str) -> Option<Result<
     }
 }
 
-fn target<'a>(part: &Part<'a>) -> Option<Written<'a>> {
-    part.nginx("rewrite-target")
-        .filter(|target| !target.value.is_empty())
-}
-
-fn use_regex<'a>(part: &Part<'a>) -> Option<Written<'a>> {
-    part.nginx("use-regex").filter(|regex| !regex.value.is_empty())
-}
-
 /// Which of the two annotations asks for it.
 pub(super) fn asked<'a>(part: &Part<'a>) -> Option<Written<'a>> {
-    target(part).or_else(|| use_regex(part))
+    part.nginx_set(TARGET).or_else(|| part.nginx_set(REGEX))
 }
 
 /// A path that is the same as an expression, but for dots, which there are any character.

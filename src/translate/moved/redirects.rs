@@ -101,9 +101,7 @@ pub(in crate::translate) fn root<'a>(
     part: &Part<'a>,
     problems: &mut Vec<Problem>,
 ) -> Option<(Redirect, Written<'a>)> {
-    let written = part
-        .nginx("app-root")
-        .filter(|written| !written.value.is_empty())?;
+    let written = part.nginx_set("app-root")?;
     let parse = |text: &str| {
         if !text.starts_with('/') || text.starts_with("//") || text.contains('$') {
             return Err("expected a path, without variables".to_owned());
@@ -128,8 +126,7 @@ pub(in crate::translate) fn root<'a>(
 
 /// The host that backends see.
 pub(in crate::translate) fn host(part: &Part<'_>, problems: &mut Vec<Problem>) -> Setting<Rewrite> {
-    let written = part.nginx("upstream-vhost");
-    let Some(written) = written.filter(|written| !written.value.is_empty()) else {
+    let Some(written) = part.nginx_set("upstream-vhost") else {
         return Setting::Absent;
     };
     let parse = |text: &str| {
