@@ -113,7 +113,24 @@ pub(crate) fn is_alias(resource: &str, aliases: &[String]) -> bool {
     aliases.iter().any(named)
 }
 
-impl Context<'_> {
+impl<'a> Context<'a> {
+    /// Of the load balancer that serves.
+    fn of(
+        settings: &'a Settings,
+        balancer: &'a LoadBalancer,
+        account: &'a Account,
+        observed: &'a Observed,
+    ) -> Self {
+        Self {
+            settings,
+            balancer,
+            account,
+            observed,
+            sharing: Sharing::of(balancer),
+            role: None,
+        }
+    }
+
     /// The load balancer as it exists.
     fn existing(&self) -> Option<&LoadBalancerState> {
         self.observed.load_balancer()
@@ -224,12 +241,8 @@ pub(crate) fn compile_as(
     role: Option<Role>,
 ) -> (Option<Desired>, Vec<Problem>) {
     let context = Context {
-        settings,
-        balancer,
-        account,
-        observed,
-        sharing: Sharing::of(balancer),
         role,
+        ..Context::of(settings, balancer, account, observed)
     };
     let mut problems = Vec::new();
     let mut unprotected = Unprotected::default();
@@ -374,27 +387,14 @@ pub(crate) fn stands_behind_given(
     account: &Account,
     observed: &Observed,
 ) -> bool {
-    let context = Context {
-        settings,
-        balancer,
-        account,
-        observed,
-        sharing: Sharing::of(balancer),
-        role: None,
-    };
+    let context = Context::of(settings, balancer, account, observed);
     !load_balancer::asked_groups(&context).is_empty()
 }
 
 /// What this cluster registers where others register, too.
 pub fn own_targets(settings: &Settings, balancer: &LoadBalancer, account: &Account) -> OwnTargets {
-    target_groups::own_targets(&Context {
-        settings,
-        balancer,
-        account,
-        observed: &Observed::nothing(Owner::load_balancer(&settings.cluster, &balancer.id)),
-        sharing: Sharing::of(balancer),
-        role: None,
-    })
+    let nothing = Observed::nothing(Owner::load_balancer(&settings.cluster, &balancer.id));
+    target_groups::own_targets(&Context::of(settings, balancer, account, &nothing))
 }
 
 /// The backend that a target group of this logical id stands for.

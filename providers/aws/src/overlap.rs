@@ -91,13 +91,12 @@ pub(crate) enum Relation {
 /// Plain where both ask about the same things and one allows the more values of each; none elsewhere. Asked for every two
 /// rules of a load balancer, so that it allocates nothing.
 pub(crate) fn relation(left: &[RuleCondition], right: &[RuleCondition]) -> Option<Relation> {
-    if left.len() != right.len() || !asks_once(left) || !asks_once(right) {
+    if !may_be_alike(left, right) {
         return None;
     }
     let (mut narrower, mut wider) = (true, true);
     for l in left {
-        let subject = Subject::of(l);
-        let r = right.iter().find(|r| Subject::of(r) == subject)?;
+        let r = counterpart(l, right)?;
         narrower &= allows_all(r, l);
         wider &= allows_all(l, r);
         if !narrower && !wider {
@@ -111,9 +110,13 @@ pub(crate) fn relation(left: &[RuleCondition], right: &[RuleCondition]) -> Optio
     })
 }
 
-/// That each asks about something of its own, and all are known.
-fn asks_once(conditions: &[RuleCondition]) -> bool {
-    let mut rest = conditions;
+/// That there are as many, and that each of the first asks about something of its own, which is known: if each has a
+/// counterpart, both ask about the same.
+fn may_be_alike(left: &[RuleCondition], right: &[RuleCondition]) -> bool {
+    if left.len() != right.len() {
+        return false;
+    }
+    let mut rest = left;
     while let [first, others @ ..] = rest {
         let subject = Subject::of(first);
         if subject.is_none() || others.iter().any(|other| Subject::of(other) == subject) {
@@ -122,6 +125,12 @@ fn asks_once(conditions: &[RuleCondition]) -> bool {
         rest = others;
     }
     true
+}
+
+/// What asks about the same.
+fn counterpart<'a>(condition: &RuleCondition, among: &'a [RuleCondition]) -> Option<&'a RuleCondition> {
+    let subject = Subject::of(condition);
+    among.iter().find(|other| Subject::of(other) == subject)
 }
 
 /// That each value of the one is a value of the other, which asks about the same.
@@ -149,23 +158,19 @@ fn texts(condition: &RuleCondition) -> &[String] {
 }
 
 /// Conditions that take what either list takes and nothing else; none where they differ in more than the values of
-/// one host or path condition, or would have more than `most` in it. Values are sorted, so that the same ones are the same conditions however they came
-/// together.
+/// one host or path condition, or would have more than `most` in it. Values are sorted, so that the same ones are the
+/// same conditions however they came together.
 pub(crate) fn united(
     left: &[RuleCondition],
     right: &[RuleCondition],
     most: usize,
 ) -> Option<Vec<RuleCondition>> {
-    if left.len() != right.len() {
-        return None;
-    }
-    if !asks_once(left) || !asks_once(right) {
+    if !may_be_alike(left, right) {
         return None;
     }
     let mut differing = None;
     for (at, l) in left.iter().enumerate() {
-        let subject = Subject::of(l);
-        let r = right.iter().find(|r| Subject::of(r) == subject)?;
+        let r = counterpart(l, right)?;
         if allows_all(l, r) && allows_all(r, l) {
             continue;
         }
