@@ -27,6 +27,21 @@ async fn made<P: Provider>(world: &Arc<World>, provider: P, names: &'static [&'s
     running
 }
 
+/// Deletes these Ingresses, until one record is left, which is another's.
+async fn leave_but_one(world: &Arc<World>, names: [&'static str; 2]) {
+    with(world, move |world| {
+        for name in names {
+            world.delete(&format!("{INGRESSES}/{name}"));
+        }
+    })
+    .await;
+    until(world, "their records are gone", |world| {
+        let list = world.get(RECORDS)?;
+        (list["items"].as_array()?.len() == 1).then_some(())
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn of_several_that_go_at_once_nothing_is_left() {
     let world = Arc::new(World::start().await);
@@ -67,17 +82,7 @@ async fn who_stays_loses_only_what_the_others_needed() {
     let alone = with(&world, opened).await;
     served_on(&world, &[("one", 9001), ("two", 9002)]).await;
     assert!(with(&world, opened).await.len() > alone.len());
-    with(&world, |world| {
-        for name in ["one", "two"] {
-            world.delete(&format!("{INGRESSES}/{name}"));
-        }
-    })
-    .await;
-    until(&world, "their records are gone", |world| {
-        let list = world.get(RECORDS)?;
-        (list["items"].as_array()?.len() == 1).then_some(())
-    })
-    .await;
+    leave_but_one(&world, ["one", "two"]).await;
     assert_eq!(with(&world, opened).await, alone);
     running.stop().await;
 }
@@ -288,17 +293,7 @@ async fn what_is_to_be_retained_stays_with_all_that_it_uses() {
         served_on(&world, ports).await;
         running.stop().await;
         running = world.control(world.aws().await).await;
-        with(&world, move |world| {
-            for name in pair {
-                world.delete(&format!("{INGRESSES}/{name}"));
-            }
-        })
-        .await;
-        until(&world, "their records are gone", |world| {
-            let list = world.get(RECORDS)?;
-            (list["items"].as_array()?.len() == 1).then_some(())
-        })
-        .await;
+        leave_but_one(&world, pair).await;
         until(&world, "what they used is taken back", {
             let whole = whole.clone();
             move |world| (world.everything() == whole).then_some(())

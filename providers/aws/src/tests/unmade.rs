@@ -10,7 +10,7 @@ use super::settled::{made, rounds};
 use crate::account::{Account, Fact, Reach, Subnet, ZoneKind};
 use crate::change::Change;
 use crate::compile::{Desired, compile};
-use crate::observed::{Observed, Owner};
+use crate::observed::{Observed, Owner, Shared};
 use crate::resource::{IpAddressType, RuleAction};
 
 /// Members `a/web` and `b/web`, each with a host; what is asked of the whole is `a/web`'s.
@@ -227,8 +227,8 @@ fn who_asks_for_security_groups_that_are_not_there_is_closed_and_the_others_are_
     }
 }
 
-#[test]
-fn security_groups_that_come_to_be_there_are_taken() {
+/// A load balancer of which one member asks for security group sg-9, made before that was there.
+fn group_that_comes_late() -> (Account, LoadBalancer, Shared, Observed) {
     let mut account = account_with_groups();
     let mut balancer = group();
     balancer.options.security_groups = vec!["sg-9".into()];
@@ -237,6 +237,12 @@ fn security_groups_that_come_to_be_there_are_taken() {
     let mut observed = Observed::nothing(Owner::load_balancer("demo", &balancer.id));
     rounds(Some(&balancer), &mut observed, &shared, &account);
     account.late.usable_groups = Ok(Fact::Read([crate::resource::Id::new("sg-9")].into())).into();
+    (account, balancer, shared, observed)
+}
+
+#[test]
+fn security_groups_that_come_to_be_there_are_taken() {
+    let (mut account, balancer, shared, mut observed) = group_that_comes_late();
     let calls = rounds(Some(&balancer), &mut observed, &shared, &account);
     assert_eq!(calls[0], "elbv2:SetSecurityGroups LoadBalancer");
     for then in [
@@ -254,14 +260,7 @@ fn security_groups_that_come_to_be_there_are_taken() {
 
 #[test]
 fn nothing_is_opened_before_the_security_groups_it_asks_for_stand_before_it() {
-    let mut account = account_with_groups();
-    let mut balancer = group();
-    balancer.options.security_groups = vec!["sg-9".into()];
-    balancer.options.relied_on_by = [("security-groups", relying(&["a/web"]))].into();
-    let (_, shared) = made(&group(), &Account::offline(None));
-    let mut observed = Observed::nothing(Owner::load_balancer("demo", &balancer.id));
-    rounds(Some(&balancer), &mut observed, &shared, &account);
-    account.late.usable_groups = Ok(Fact::Read([crate::resource::Id::new("sg-9")].into())).into();
+    let (account, balancer, shared, mut observed) = group_that_comes_late();
     let world = (&mut observed, &shared, &account);
     let refuse =
         |change: &Change| (change.call.name() == "elbv2:SetSecurityGroups").then_some(Code::AccessDenied);

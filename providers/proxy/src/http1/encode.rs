@@ -279,8 +279,25 @@ pub(crate) fn asked(method: &Method, version: Version, fields: &HeaderMap) -> As
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+
+    /// All that is to be sent, with a socket that takes at most so many bytes at once.
+    pub(in crate::http1) fn sent(mut out: Out, most: usize) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        while !out.is_empty() {
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let count = out.slices(&mut slices);
+            let taken: Vec<u8> = slices[..count]
+                .iter()
+                .flat_map(|s| s.iter().copied())
+                .take(most)
+                .collect();
+            out.sent(taken.len());
+            bytes.extend(taken);
+        }
+        bytes
+    }
 
     fn fields(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
         let pairs = pairs.iter();
@@ -448,18 +465,7 @@ mod tests {
             for piece in &pieces {
                 out.data(piece.clone().into()).unwrap();
             }
-            let mut got = Vec::new();
-            while !out.is_empty() {
-                let mut slices = [IoSlice::new(&[]); SLICES];
-                let count = out.slices(&mut slices);
-                let taken: Vec<u8> = slices[..count]
-                    .iter()
-                    .flat_map(|s| s.iter().copied())
-                    .take(most)
-                    .collect();
-                out.sent(taken.len());
-                got.extend(taken);
-            }
+            let got = sent(out, most);
             assert_eq!(got, [&head[..], &pieces.concat()].concat(), "{most}");
         }
     }

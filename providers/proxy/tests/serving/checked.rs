@@ -7,16 +7,14 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
-use hyper_util::rt::{TokioExecutor, TokioIo};
 use portcullis_model::{Backend, BackendVersion, HealthCheck};
 use portcullis_proxy::{ServedPorts, ServingState};
 
 use crate::balancer::{KeyPairs, all_to, backend, serve, speaking};
 use crate::client::{Client, get, until};
-use crate::echo::Echo;
+use crate::echo::{Echo, converse};
 
 /// Answers `/well` with what it is told to, and all else with its name.
 async fn target(name: &'static str, says: Arc<AtomicU16>, is_http2: bool) -> Echo {
@@ -35,16 +33,7 @@ async fn target(name: &'static str, says: Arc<AtomicU16>, is_http2: bool) -> Ech
                     Ok::<_, Infallible>(response.body(Full::<Bytes>::default()).unwrap())
                 }
             });
-            let io = TokioIo::new(stream);
-            match is_http2 {
-                true => {
-                    let builder = http2::Builder::new(TokioExecutor::new());
-                    let _ = builder.serve_connection(io, service).await;
-                }
-                false => {
-                    let _ = http1::Builder::new().serve_connection(io, service).await;
-                }
-            }
+            converse(stream, is_http2, service).await;
         })
     })
     .await

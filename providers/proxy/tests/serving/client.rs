@@ -1,11 +1,13 @@
 //! Requests in, responses out, over connections that tests control.
 
+use std::error::Error;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
+use hyper::body::Body;
 use hyper::client::conn::{http1, http2};
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -61,6 +63,23 @@ impl Answer {
 
 pub(crate) type Sent = Full<Bytes>;
 
+/// A connection of HTTP/2 for requests with bodies of any kind; one of the tasks drives it.
+pub(crate) async fn http2_over<B>(
+    io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    tasks: &mut JoinSet<()>,
+) -> http2::SendRequest<B>
+where
+    B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + Unpin + 'static,
+{
+    let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(io))
+        .await
+        .unwrap();
+    tasks.spawn(async move {
+        let _ = connection.await;
+    });
+    sender
+}
+
 /// A connection that speaks HTTP/1.1 or HTTP/2.
 pub(crate) struct Client {
     sender: Sender,
@@ -94,15 +113,9 @@ impl Client {
     }
 
     pub(crate) async fn http2_over(io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Self {
-        let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(io))
-            .await
-            .unwrap();
         let mut tasks = JoinSet::new();
-        tasks.spawn(async move {
-            let _ = connection.await;
-        });
         Self {
-            sender: Sender::Http2(sender),
+            sender: Sender::Http2(http2_over(io, &mut tasks).await),
             tasks,
         }
     }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
 use hyper::server::conn::{http1, http2};
-use hyper::service::service_fn;
+use hyper::service::{Service, service_fn};
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::{TcpListener, TcpStream};
@@ -30,6 +30,28 @@ pub(crate) trait Serve:
 {
 }
 impl<F: Fn(TcpStream) -> futures::future::BoxFuture<'static, ()> + Send + Sync + 'static> Serve for F {}
+
+/// Serves one connection, over HTTP/2 or HTTP/1.1.
+pub(crate) async fn converse<S>(stream: TcpStream, is_http2: bool, service: S)
+where
+    S: Service<
+            Request<Incoming>,
+            Response = Response<Full<Bytes>>,
+            Error = Infallible,
+            Future: Send + 'static,
+        >,
+{
+    let io = TokioIo::new(stream);
+    match is_http2 {
+        true => {
+            let builder = http2::Builder::new(TokioExecutor::new());
+            let _ = builder.serve_connection(io, service).await;
+        }
+        false => {
+            let _ = http1::Builder::new().serve_connection(io, service).await;
+        }
+    }
+}
 
 impl Echo {
     /// Runs any server.

@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use crate::balancer::{all_to, backend, serve, speaking};
-use crate::client::{Client, Sent, get, get_once, raw, read_until, soon};
+use crate::client::{Client, Sent, get, get_once, http2_over, raw, read_until, soon};
 use crate::echo::Echo;
 
 #[tokio::test]
@@ -263,14 +263,8 @@ async fn trailers_pass_both_ways() {
         false,
     )));
     let stream = TcpStream::connect(proxy.http).await.unwrap();
-    let (mut sender, connection) =
-        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
-            .await
-            .unwrap();
     let mut tasks = JoinSet::new();
-    tasks.spawn(async move {
-        let _ = connection.await;
-    });
+    let mut sender = http2_over(stream, &mut tasks).await;
     let mut fields = HeaderMap::new();
     fields.insert("x-sum", HeaderValue::from_static("42"));
     let body =

@@ -6,17 +6,15 @@ use std::net::Ipv4Addr;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
-use hyper_util::rt::{TokioExecutor, TokioIo};
 use portcullis_model::{Backend, BackendVersion, HealthCheck};
 use portcullis_proxy::{ServerConfig, Settings};
 use tokio::io::AsyncReadExt;
 
 use crate::balancer::{KeyPairs, all_to, backend, serve_as, speaking};
 use crate::client::{Client, get, until};
-use crate::echo::Echo;
+use crate::echo::{Echo, converse};
 
 /// Answers with whom its connection is said to be for; serves none that begins otherwise.
 async fn target(is_http2: bool) -> Echo {
@@ -47,16 +45,7 @@ async fn target(is_http2: bool) -> Echo {
                     )
                 }
             });
-            let io = TokioIo::new(stream);
-            match is_http2 {
-                true => {
-                    let builder = http2::Builder::new(TokioExecutor::new());
-                    let _ = builder.serve_connection(io, service).await;
-                }
-                false => {
-                    let _ = http1::Builder::new().serve_connection(io, service).await;
-                }
-            }
+            converse(stream, is_http2, service).await;
         })
     })
     .await

@@ -18,7 +18,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 
 use crate::balancer::{KeyPairs, all_to, backend, origin, serve, serve_with, speaking, with_certificates};
-use crate::client::{get_once, read_until, soon, tls};
+use crate::client::{get_once, http2_over, read_until, soon, tls};
 use crate::echo::Echo;
 use crate::secure::key_pair;
 
@@ -85,14 +85,8 @@ async fn both_directions_stream_at_the_same_time() {
 
         // HTTP/2: the same.
         let stream = TcpStream::connect(proxy.http).await.unwrap();
-        let (mut sender, connection) =
-            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
-                .await
-                .unwrap();
         let mut tasks = JoinSet::new();
-        tasks.spawn(async move {
-            let _ = connection.await;
-        });
+        let mut sender = http2_over(stream, &mut tasks).await;
         let (mut pieces, body) = futures::channel::mpsc::channel::<Bytes>(1);
         let body = StreamBody::new(body.map(|piece| Ok::<_, std::convert::Infallible>(Frame::data(piece))));
         let request = Request::post("http://a/").body(body).unwrap();
@@ -195,14 +189,8 @@ async fn over_http_2_an_upload_goes_on_while_the_client_takes_nothing_of_the_ans
         let (early, mut told) = answers_early(kind).await;
         let proxy = serve(&compressing(all_to(backend("b", &[early.address]))));
         let stream = narrow(proxy.http).await;
-        let (mut sender, connection) =
-            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
-                .await
-                .unwrap();
         let mut tasks = JoinSet::new();
-        tasks.spawn(async move {
-            let _ = connection.await;
-        });
+        let mut sender = http2_over(stream, &mut tasks).await;
         let body = http_body_util::Full::new(Bytes::from(vec![b'x'; LARGE]));
         let request = Request::post("http://a/")
             .header("accept-encoding", "zstd")

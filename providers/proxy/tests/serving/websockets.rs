@@ -12,7 +12,7 @@ use http_body_util::{BodyExt, Empty};
 use hyper::Request;
 use hyper::client::conn::http2;
 use hyper::ext::Protocol;
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::TokioIo;
 use portcullis_model::BackendVersion;
 use portcullis_proxy::Settings;
 use rustls::pki_types::CertificateDer;
@@ -24,7 +24,7 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use crate::balancer::{
     KeyPairs, Proxy, all_to, backend, empty, rule, serve, serve_with, speaking, to, with_certificates,
 };
-use crate::client::{read_until, soon, tls};
+use crate::client::{http2_over, read_until, soon, tls};
 use crate::echo::Echo;
 use crate::secure::key_pair;
 
@@ -289,16 +289,6 @@ fn extended_connect(fields: &[(&'static str, &str)]) -> Request<Empty<Bytes>> {
     request.body(Empty::new()).unwrap()
 }
 
-async fn sender(io: impl Io + 'static, tasks: &mut JoinSet<()>) -> http2::SendRequest<Empty<Bytes>> {
-    let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(io))
-        .await
-        .unwrap();
-    tasks.spawn(async move {
-        let _ = connection.await;
-    });
-    sender
-}
-
 /// Whether the proxy takes requests for WebSockets comes with its settings, which are there before any answer is.
 async fn settled(sender: &mut http2::SendRequest<Empty<Bytes>>) {
     let request = Request::get("http://nobody/").body(Empty::new()).unwrap();
@@ -311,7 +301,7 @@ async fn over_http2(
     fields: &[(&'static str, &str)],
     tasks: &mut JoinSet<()>,
 ) -> (Box<dyn Io>, HeaderMap) {
-    let mut sender = sender(io, tasks).await;
+    let mut sender = http2_over(io, tasks).await;
     settled(&mut sender).await;
     let mut response = soon("an answer", sender.send_request(extended_connect(fields)))
         .await
@@ -474,7 +464,7 @@ async fn a_websocket_over_http2_is_opened_by_nothing_but_a_change_of_protocol() 
         let proxy = serve(&all_to(backend));
         let mut tasks = JoinSet::new();
         let stream = TcpStream::connect(proxy.http).await.unwrap();
-        let mut sender = sender(stream, &mut tasks).await;
+        let mut sender = http2_over(stream, &mut tasks).await;
         let plain = Request::get("http://a.example.com/").body(Empty::new()).unwrap();
         soon("the settings", sender.send_request(plain)).await.unwrap();
         let answer = soon("an answer", sender.send_request(extended_connect(&[])))
@@ -505,7 +495,7 @@ async fn a_connection_of_http2_carries_requests_beside_websockets() {
     let server = parroting().await;
     let mut site = site(server.address);
     let stream = TcpStream::connect(site.proxy.http).await.unwrap();
-    let mut sender = sender(stream, &mut site.tasks).await;
+    let mut sender = http2_over(stream, &mut site.tasks).await;
     settled(&mut sender).await;
     let mut open = Vec::new();
     for _ in 0..3 {

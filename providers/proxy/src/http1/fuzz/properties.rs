@@ -6,7 +6,6 @@
 use std::cell::RefCell;
 use std::convert::Infallible;
 use std::fmt::Write as _;
-use std::io::IoSlice;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE, HOST, HeaderMap, HeaderName, TRANSFER_ENCODING};
@@ -22,7 +21,8 @@ use crate::head;
 use crate::http1::answer::{Piece, Reader};
 use crate::http1::chunks::only_trailers;
 use crate::http1::decode::{Decoder, Event};
-use crate::http1::encode::{Asked, Framed, Out, SLICES};
+use crate::http1::encode::tests::sent;
+use crate::http1::encode::{Asked, Framed, Out};
 use crate::http1::serve::keeps;
 
 pub(super) type Judge = fn(&[u8], Cuts<'_>) -> String;
@@ -248,29 +248,12 @@ fn read_answer(pieces: &[&[u8]], is_head: bool) -> Read {
     read
 }
 
-/// All that is to be sent, however little the socket takes.
-fn sent(mut out: Out) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    while !out.is_empty() {
-        let mut slices = [IoSlice::new(&[]); SLICES];
-        let count = out.slices(&mut slices);
-        let taken: Vec<u8> = slices[..count]
-            .iter()
-            .flat_map(|s| s.iter().copied())
-            .take(777)
-            .collect();
-        out.sent(taken.len());
-        bytes.extend(taken);
-    }
-    bytes
-}
-
 fn with_body(mut out: Out, message: &Message) -> Vec<u8> {
     for piece in message.body.chunks(100) {
         out.data(Bytes::copy_from_slice(piece)).unwrap();
     }
     out.end(message.trailers.clone()).unwrap();
-    sent(out)
+    sent(out, 777)
 }
 
 /// What is written of a request, with either framing, is read as that request.
