@@ -3,6 +3,7 @@
 //! One task follows each kind, one keeps the lease, one answers the admin address, and each pass is one. All are
 //! joined here; one that ends unasked ends the controller, for a controller that is half dead looks alive.
 
+mod aside;
 mod clock;
 mod floor;
 mod tenancy;

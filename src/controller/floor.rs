@@ -8,6 +8,7 @@ use portcullis_model::{Code, LoadBalancerId, ObjectName, Provider, ProviderError
 use tokio::task::JoinSet;
 use tracing::{Instrument, debug, error, info, info_span, warn};
 
+use super::aside::aside;
 use super::clock::{now, unix_time};
 use crate::cluster::index::Touched;
 use crate::cluster::membership::Membership;
@@ -167,8 +168,9 @@ impl<P: Provider> Floor<P> {
                         Some(at) if now() < *at => Refused::Wait,
                         Some(_) | None => Refused::TryAgain,
                     };
-                    self.turns
-                        .spawn(async move { shop.turn(id, refused).await }.instrument(span));
+                    self.turns.spawn(aside(
+                        async move { shop.turn(id, refused).await }.instrument(span),
+                    ));
                 }
                 Next::At(at) => return Some(at),
                 Next::Idle => return None,
