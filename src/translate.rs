@@ -43,7 +43,7 @@ use portcullis_model::{
     Problem, Protocol, Rule, Tls,
 };
 
-pub use self::bindings::service_targets;
+pub use self::bindings::{TargetsOf, service_targets};
 pub use self::group::own_group;
 pub use self::references::secrets_of;
 pub use self::settings::{AddressPolicy, ControllerName, Merge, Settings, Targets, WithoutClass};

@@ -43,12 +43,18 @@ fn element(text: &str, name: &str) -> String {
 
 /// A target group of pods, tagged for these namespaces; its ARN.
 fn target_group(world: &World, name: &str, namespaces: &str) -> String {
-    target_group_as(world, ("test", &world.account.vpc), name, namespaces)
+    target_group_as(world, ("test", &world.account.vpc, "ipv4"), name, namespaces)
 }
 
-/// The same, in the account and VPC of others.
-fn target_group_as(world: &World, (key, vpc): (&str, &str), name: &str, namespaces: &str) -> String {
+/// The same, in the account and VPC of others, of this address family.
+fn target_group_as(
+    world: &World,
+    (key, vpc, family): (&str, &str, &str),
+    name: &str,
+    namespaces: &str,
+) -> String {
     let given = [
+        ("IpAddressType", family),
         ("Name", name),
         ("Protocol", "HTTP"),
         ("Port", "80"),
@@ -296,6 +302,54 @@ async fn what_others_change_in_a_target_group_is_put_back_and_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_ipv6_target_group_has_the_ipv6_addresses_of_pods() {
+    const ADDRESS: &str = "2001:db8::17";
+    let world = Arc::new(World::start().await);
+    let [four, six] = with(&world, |world| {
+        world.post(
+            "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
+            &definition(),
+        );
+        let both = [&world.account.nodes[0].pods[0], ADDRESS].map(|ip| json!({"ip": ip}));
+        world.patch(
+            "/api/v1/namespaces/shop/pods/web-1/status",
+            &json!({"status": {"podIPs": both}}),
+        );
+        let mut endpoint = world.endpoints(&[("web-1", 0, 0)]);
+        endpoint[0]["addresses"] = json!([ADDRESS]);
+        world.post(
+            SLICES,
+            &json!({
+                "metadata": {"name": "web-6", "labels": {"kubernetes.io/service-name": "web"}},
+                "addressType": "IPv6", "ports": [{"port": 8080}], "endpoints": endpoint,
+            }),
+        );
+        ["ipv4", "ipv6"]
+            .map(|family| target_group_as(world, ("test", &world.account.vpc, family), family, "shop"))
+    })
+    .await;
+    until(&world, "the kind is served", |world| {
+        world.get(BINDINGS).map(drop)
+    })
+    .await;
+    let running = world.control(world.aws().await).await;
+    for (name, arn) in [("four", four.clone()), ("six", six.clone())] {
+        with(&world, move |world| {
+            world.post(BINDINGS, &binding(name, &arn, &json!({})))
+        })
+        .await;
+    }
+    let pods = [0, 1].map(|node| world.account.nodes[node].pods[0].clone());
+    for (arn, want) in [(four, pods.to_vec()), (six, vec![ADDRESS.to_owned()])] {
+        until(&world, "its pods are registered", move |world| {
+            (registered(world, &arn) == want).then_some(())
+        })
+        .await;
+    }
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn bindings_alone_wait_for_whom_they_were_served_by() {
     const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases";
     let world = Arc::new(World::start().await);
@@ -383,7 +437,7 @@ async fn a_target_group_of_another_account_is_reached_with_a_role_that_is_listed
             &world.moto.call_as(&key, "ec2", "CreateVpc", &asked).text(),
             "vpcId",
         );
-        let arn = target_group_as(world, (&key, &vpc), "abroad", "shop");
+        let arn = target_group_as(world, (&key, &vpc, "ipv4"), "abroad", "shop");
         assert!(arn.contains(":210987654321:"), "{arn}");
         world.moto.record();
         (key, arn)

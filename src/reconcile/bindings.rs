@@ -22,7 +22,8 @@ use tracing::info;
 use super::pass::Site;
 use super::rounds::claim_lost;
 use crate::cluster::binding::{Binding, BindingSpec};
-use crate::translate::service_targets;
+use crate::cluster::object::IpFamily;
+use crate::translate::{TargetsOf, service_targets};
 
 /// Why a binding could not be kept; it is tried again.
 #[derive(Debug, thiserror::Error)]
@@ -528,8 +529,12 @@ fn wanted<P: Provider>(
     let nodes = spec.node_selector.clone().unwrap_or_default();
     let at = |field: &str| binding.at(&format!("spec.serviceRef.{field}"));
     let asked = (&service, &spec.service_ref.port());
-    let (targets, mut problems) =
-        service_targets(&snapshot, &site.settings, asked, (bound.target_kind, &nodes), at);
+    let kind = match (bound.target_kind, bound.ipv6) {
+        (TargetKind::Pod, false) => TargetsOf::Pods(IpFamily::V4),
+        (TargetKind::Pod, true) => TargetsOf::Pods(IpFamily::V6),
+        (TargetKind::Node, _) => TargetsOf::Nodes(&nodes),
+    };
+    let (targets, mut problems) = service_targets(&snapshot, &site.settings, asked, kind, at);
     if let (Some(guest), Some(given)) = (&bound.guest, &spec.assume_role_external_id)
         && *given != guest.external_id
     {

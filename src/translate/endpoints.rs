@@ -98,11 +98,16 @@ impl<'a> Endpoints<'a> {
     /// left: then it is the news that is missing, and not the pods.
     /// Source: AWS Load Balancer Controller, `endpoint_resolver.go`, feature gate EndpointsFailOpen.
     pub(super) fn pods(&self, service: &Service, port: &ServicePort) -> Found {
+        self.pods_of(service, port, in_order(service))
+    }
+
+    /// The same, by addresses of the first of these families that has any.
+    pub(super) fn pods_of(&self, service: &Service, port: &ServicePort, families: &[IpFamily]) -> Found {
         let mut targets = BTreeSet::new();
         let mut last_resort = BTreeSet::new();
         let mut refused = Vec::new();
         let slices = self.slices(service);
-        let mut family = listed_family(service, port, slices);
+        let mut family = listed_family(families, port, slices);
         for slice in slices.iter().filter(|s| &*s.address_type == type_of(family)) {
             let Some(number) = slice_port(slice, port) else {
                 continue;
@@ -133,7 +138,7 @@ impl<'a> Endpoints<'a> {
             }
         }
         if slices.is_empty() {
-            for candidate in in_order(service) {
+            for candidate in families {
                 self.stand_ins(service, port, *candidate, &mut targets);
                 if !targets.is_empty() {
                     family = *candidate;
@@ -429,10 +434,9 @@ fn in_order(service: &Service) -> &[IpFamily] {
     }
 }
 
-/// The first family of a Service that slices list endpoints of for a port, ready or not; else its first. Of one alone,
-/// for a pod with an address of each would be there twice.
-fn listed_family(service: &Service, port: &ServicePort, slices: &[Arc<EndpointSlice>]) -> IpFamily {
-    let families = in_order(service);
+/// The first of the families that slices list endpoints of for a port, ready or not; else the first of all. Of one
+/// alone, for a pod with an address of each would be there twice.
+fn listed_family(families: &[IpFamily], port: &ServicePort, slices: &[Arc<EndpointSlice>]) -> IpFamily {
     let lists = |slice: &EndpointSlice, family: IpFamily| {
         let endpoints = || {
             slice

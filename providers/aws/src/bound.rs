@@ -115,6 +115,7 @@ mod tests {
                 handle: "arn:x".into(),
             },
             target_kind: TargetKind::Pod,
+            ipv6: false,
             guest: None,
             network,
         };

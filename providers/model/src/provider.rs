@@ -98,6 +98,8 @@ pub struct Existing {
 pub struct Bound {
     pub existing: Existing,
     pub target_kind: TargetKind,
+    /// Whether it takes IPv6 addresses, and no others; of pods.
+    pub ipv6: bool,
     /// Where it is another account's.
     pub guest: Option<Guest>,
     pub network: Network,

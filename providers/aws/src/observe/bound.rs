@@ -68,6 +68,7 @@ pub(crate) async fn bind(
         let message = format!("target group {name} belongs to a load balancer of Ingresses");
         return refuse(Code::NotOurs, message);
     }
+    let ipv6 = group.ip_address_type.as_ref().map(|family| family.as_str()) == Some("ipv6");
     let bound = Bound {
         existing: Existing {
             id: String::new(),
@@ -75,6 +76,7 @@ pub(crate) async fn bind(
             handle,
         },
         target_kind,
+        ipv6,
         guest: guest.cloned(),
         network,
     };
