@@ -9,6 +9,7 @@ use std::fs;
 use std::path::Path;
 
 use portcullis::translate::annotations::catalog::{self, Known, Support};
+use serde_json::Value;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const PAGE: &str = "docs/from-albc.md";
@@ -23,23 +24,6 @@ const PARTS: [&str; 4] = [
 
 fn read(path: &str) -> String {
     fs::read_to_string(Path::new(ROOT).join(path)).unwrap()
-}
-
-/// The text of every source file below a folder.
-fn sources(folder: &str) -> String {
-    fn below(folder: &Path, text: &mut String) {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                below(&path, text);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                text.push_str(&fs::read_to_string(path).unwrap());
-            }
-        }
-    }
-    let mut text = String::new();
-    below(&Path::new(ROOT).join(folder), &mut text);
-    text
 }
 
 /// Names of golden cases, in order.
@@ -103,11 +87,26 @@ fn snake(name: &str) -> String {
     out
 }
 
+/// The golden case in which an IngressClassParams has this field, such as `group.name`.
+fn case_of_field(field: &str, cases: &[String]) -> Option<String> {
+    let has = |case: &&String| {
+        let objects =
+            serde_saphyr::from_multiple::<Value>(&read(&format!("tests/cases/{case}/cluster.yaml")));
+        objects.unwrap_or_default().iter().any(|object| {
+            let pointer = format!("/spec/{}", field.replace('.', "/"));
+            object["kind"] == "IngressClassParams" && object.pointer(&pointer).is_some()
+        })
+    };
+    cases.iter().find(has).cloned()
+}
+
 /// What the state column says of a row, and the last column where it is generated.
 struct Truth {
     cases: Vec<String>,
-    /// What reads the cluster.
-    cluster: String,
+    /// What reads IngressClassParams.
+    parameters: String,
+    /// What reads TargetGroupBindings.
+    bindings: String,
     /// What reads the command line.
     flags: String,
 }
@@ -117,7 +116,8 @@ impl Truth {
         let text = |paths: &[&str]| paths.iter().map(|path| read(path)).collect::<Vec<_>>().join("\n");
         Self {
             cases: cases(),
-            cluster: read("src/crd.rs") + &sources("src/crd") + &sources("src/cluster"),
+            parameters: read("src/cluster/wire/class.rs"),
+            bindings: read("src/cluster/binding.rs"),
             flags: text(&["src/cli/run.rs", "src/cli/aws.rs", "src/cli/folder.rs"]),
         }
     }
@@ -136,13 +136,17 @@ impl Truth {
                 Support::Refused => "refused",
             },
             "IngressClassParams" => {
-                let field = format!(" {}:", snake(name.split('.').next().unwrap_or(name)));
-                let read = self.cluster.contains("\"IngressClassParams\"") && self.cluster.contains(&field);
-                either(read, "read", "not read")
+                let field = name.split('.').next().unwrap_or(name);
+                either(
+                    self.parameters.contains(&format!("\"{field}\"")),
+                    "read",
+                    "not read",
+                )
             }
             "TargetGroupBindings" => {
-                let field = format!(" {}:", snake(name));
-                let read = self.cluster.contains("\"TargetGroupBinding\"") && self.cluster.contains(&field);
+                let named = format!(" {}:", snake(name));
+                let renamed = format!("rename = \"{name}\"");
+                let read = [named, renamed].iter().any(|one| self.bindings.contains(one));
                 either(read, "read", "not read")
             }
             _ => either(
@@ -153,9 +157,13 @@ impl Truth {
         }
     }
 
-    fn case(&self, name: &str) -> String {
-        let known = catalog::ALL.iter().find(|known| known.name == name).unwrap();
-        match case_of(known, &self.cases) {
+    fn case(&self, part: &str, name: &str) -> String {
+        let known = catalog::ALL.iter().find(|known| known.name == name);
+        let case = match part {
+            "Annotations" => case_of(known.unwrap(), &self.cases),
+            _ => case_of_field(name, &self.cases),
+        };
+        match case {
             Some(case) => format!("[{case}](../tests/cases/{case}/cluster.yaml)"),
             None => String::new(),
         }
@@ -181,8 +189,8 @@ fn generated(page: &str, truth: &Truth) -> String {
             Some(name) => {
                 let mut cells: Vec<String> = line.split('|').map(|cell| cell.trim().to_owned()).collect();
                 cells[2] = truth.state(part, name).to_owned();
-                if part == "Annotations" {
-                    cells[4] = truth.case(name);
+                if ["Annotations", "IngressClassParams"].contains(&part) {
+                    cells[4] = truth.case(part, name);
                 }
                 let inner = &cells[1..cells.len() - 1];
                 out.push_str(&format!("| {} |", inner.join(" | ")));
@@ -235,6 +243,24 @@ fn every_built_annotation_has_a_golden_case() {
         .map(|known| known.name)
         .collect();
     assert_eq!(without, [""; 0], "add tests/cases/annotation-<name>/cluster.yaml");
+}
+
+#[test]
+fn every_field_that_is_read_has_a_golden_case() {
+    let (page, truth) = (read(PAGE), Truth::read());
+    let part = page
+        .split("\n## ")
+        .find(|part| part.starts_with("IngressClassParams\n"));
+    let fields: Vec<&str> = part.unwrap().lines().filter_map(name_of).collect();
+    assert!(fields.len() > 18, "{fields:?}");
+    for field in fields {
+        assert_eq!(truth.state("IngressClassParams", field), "read", "{field}");
+        let case = case_of_field(field, &truth.cases);
+        assert!(
+            case.is_some(),
+            "add {field} to a golden case with IngressClassParams"
+        );
+    }
 }
 
 #[test]
