@@ -10,7 +10,7 @@ use super::settings::{Merge, Settings, WithoutClass};
 use crate::cluster::labels::LabelSelector;
 use crate::cluster::membership::{Candidate, Membership};
 use crate::cluster::object::{IngressClass, Kind};
-use crate::crd::{Admission, ClassParametersSpec};
+use crate::crd::{Admission, ClassParametersSpec, NamespaceSelector};
 
 /// The annotation that named a class before there were IngressClasses. It wins over the field, as Kubernetes has it
 /// for objects from that time; the API server admits no new object with both.
@@ -174,23 +174,21 @@ fn not_admitted(settings: &Settings, candidate: Candidate<'_>, class: &IngressCl
             message,
         ));
     };
-    if !parameters.unread.is_empty() {
+    let invalid = |field: &str, message: String| {
+        let at = Origin::new(parameters.kind.origin(), parameters.meta.name.clone(), field);
+        Some(Problem::new(Code::ClassParametersInvalid, at, message))
+    };
+    if let Some(unread) = parameters.unread.first() {
         let message = format!(
             "class {name}: nothing is known here of {}, so nothing it restricts is served",
             parameters.unread.join(", ")
         );
-        let at = Origin::new(parameters.kind.origin(), parameters.meta.name.clone(), "spec");
-        return Some(Problem::new(Code::ClassParametersInvalid, at, message));
+        return invalid(&format!("spec.{unread}"), message);
     }
     let subnets = parameters.spec.subnets.as_ref();
     if subnets.is_some_and(|subnets| subnets.ids.is_empty() == subnets.tags.is_empty()) {
         let message = format!("class {name}: subnets are given either by ids or by tags");
-        let at = Origin::new(
-            parameters.kind.origin(),
-            parameters.meta.name.clone(),
-            "spec.subnets",
-        );
-        return Some(Problem::new(Code::ClassParametersInvalid, at, message));
+        return invalid("spec.subnets", message);
     }
     let ClassParametersSpec {
         provider, admission, ..
@@ -211,6 +209,18 @@ fn not_admitted(settings: &Settings, candidate: Candidate<'_>, class: &IngressCl
         .as_ref()
         .is_some_and(|admission| !admits(admission, candidate, namespace))
     {
+        let selector = admission
+            .as_ref()
+            .and_then(|admission| admission.namespaces.as_ref());
+        if let Some((place, why)) = selector.and_then(|selector| by_labels(selector).fault()) {
+            let selector = if parameters.kind == Kind::IncumbentParameters {
+                "spec.namespaceSelector"
+            } else {
+                "spec.admission.namespaces"
+            };
+            let message = format!("class {name}: {why}, so no namespace is admitted by its labels");
+            return invalid(&format!("{selector}.matchExpressions[{place}]"), message);
+        }
         let message = format!("class {name} does not admit namespace {namespace}");
         let at = Origin::new(
             "ingress",
@@ -230,12 +240,16 @@ fn admits(admission: &Admission, candidate: Candidate<'_>, namespace: &str) -> b
     let by_name = selector.names.iter().any(|name| name == namespace);
     let any = !selector.match_labels.is_empty() || !selector.match_expressions.is_empty();
     let by_label = any
-        && candidate.namespaces.get(namespace).is_some_and(|known| {
-            let asked = LabelSelector {
-                match_labels: selector.match_labels.clone(),
-                match_expressions: selector.match_expressions.clone(),
-            };
-            asked.selects(&known.labels)
-        });
+        && candidate
+            .namespaces
+            .get(namespace)
+            .is_some_and(|known| by_labels(selector).selects(&known.labels));
     by_name || by_label
+}
+
+fn by_labels(selector: &NamespaceSelector) -> LabelSelector {
+    LabelSelector {
+        match_labels: selector.match_labels.clone(),
+        match_expressions: selector.match_expressions.clone(),
+    }
 }
