@@ -1,0 +1,265 @@
+//! Bad values of annotations and fields that the AWS Load Balancer Controller refuses, and what each leaves.
+
+/// What a bad value leaves of its own Ingress.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Left {
+    /// It goes on as if the value were absent.
+    Served,
+    /// None of its rules leads to a backend that everybody reaches.
+    Closed,
+}
+use Left::{Closed, Served};
+
+/// Annotations of which the last has the bad value. Source: the validations of the AWS Load Balancer Controller 3.5.
+pub(crate) type Row = (&'static [(&'static str, &'static str)], Left);
+
+pub(crate) const OF_INGRESSES: &[Row] = &[
+    (&[("group.name", "Bad_Name")], Closed),
+    (&[("group.order", "1001")], Served),
+    (&[("group.order", "first")], Served),
+    (
+        &[("load-balancer-name", "a-name-of-more-than-thirty-two-characters")],
+        Served,
+    ),
+    (&[("tags", "x")], Served),
+    (&[("tags", "=x")], Served),
+    (&[("tags", "aws:x=y")], Served),
+    (&[("scheme", "public")], Served),
+    (&[("ip-address-type", "ipv5")], Served),
+    (&[("manage-backend-security-group-rules", "yes")], Served),
+    (&[("inbound-cidrs", "any")], Closed),
+    (&[("inbound-cidrs", "10.0.0.0/33")], Closed),
+    (&[("inbound-cidrs", "010.0.0.0/8")], Closed),
+    (&[("security-group-prefix-lists", "office")], Closed),
+    (&[("security-groups", ",")], Closed),
+    (&[("load-balancer-attributes", "x")], Served),
+    (&[("customer-owned-ipv4-pool", "")], Served),
+    (&[("minimum-load-balancer-capacity", "Units=1")], Served),
+    (
+        &[("minimum-load-balancer-capacity", "CapacityUnits=many")],
+        Served,
+    ),
+    (&[("ipam-ipv4-pool-id", "pool")], Served),
+    (&[("shield-advanced-protection", "yes")], Served),
+    (&[("wafv2-acl-arn", "")], Closed),
+    (&[("waf-acl-id", "x")], Closed),
+    (&[("listen-ports", "[]")], Closed),
+    (&[("listen-ports", "HTTP:80")], Closed),
+    (&[("listen-ports", r#"[{"HTTP":0}]"#)], Closed),
+    (&[("listen-ports", r#"[{"http":80}]"#)], Closed),
+    (&[("listen-ports", r#"[{"HTTP":"80"}]"#)], Closed),
+    (&[("listen-ports", r#"[{"HTTP":80},{"HTTPS":80}]"#)], Closed),
+    (&[("ssl-redirect", "yes")], Closed),
+    (&[("ssl-redirect", "443")], Closed),
+    (&[HTTPS, ("mutual-authentication", "{")], Closed),
+    (
+        &[HTTPS, ("mutual-authentication", r#"[{"port":0,"mode":"off"}]"#)],
+        Closed,
+    ),
+    (
+        &[
+            HTTPS,
+            ("mutual-authentication", r#"[{"port":443,"mode":"strict"}]"#),
+        ],
+        Closed,
+    ),
+    (
+        &[
+            HTTPS,
+            ("mutual-authentication", r#"[{"port":443,"mode":"verify"}]"#),
+        ],
+        Closed,
+    ),
+    (
+        &[
+            HTTPS,
+            (
+                "mutual-authentication",
+                r#"[{"port":443,"mode":"off","trustStore":"t"}]"#,
+            ),
+        ],
+        Closed,
+    ),
+    (&[("listener-attributes.HTTP-80", "x")], Served),
+    (&[("listener-attributes.TCP-80", "a=b")], Served),
+    (&[("create-acm-cert", "yes")], Served),
+    (&[("target-type", "pod")], Closed),
+    (&[("backend-protocol", "TCP")], Closed),
+    (&[("backend-protocol-version", "HTTP3")], Closed),
+    (&[("target-node-labels", "x")], Closed),
+    (&[("target-control-port.web.80", "0")], Closed),
+    (&[("target-control-port.wbe.80", "3000")], Served),
+    (&[("multi-cluster-target-group", "yes")], Served),
+    (&[("target-group-attributes", "x")], Served),
+    (&[("healthcheck-port", "no such port")], Served),
+    (&[("healthcheck-protocol", "TCP")], Served),
+    (&[("healthcheck-interval-seconds", "x")], Served),
+    (&[("healthcheck-timeout-seconds", "1.5")], Served),
+    (&[("healthy-threshold-count", "x")], Served),
+    (&[("unhealthy-threshold-count", "x")], Served),
+    (&[("use-regex-path-match", "yes")], Served),
+    (&[("actions.deny", "{")], Closed),
+    (&[("actions.deny", r#"{"type":"drop"}"#)], Closed),
+    (&[("actions.deny", r#"{"type":"redirect"}"#)], Closed),
+    (
+        &[(
+            "actions.deny",
+            r#"{"type":"forward","forwardConfig":{"targetGroups":[]}}"#,
+        )],
+        Closed,
+    ),
+    (
+        &[(
+            "actions.deny",
+            r#"{"type":"forward","forwardConfig":{"targetGroups":[{"serviceName":"web"}]}}"#,
+        )],
+        Closed,
+    ),
+    (
+        &[(
+            "actions.deny",
+            r#"{"type":"fixed-response","fixedResponseConfig":{"statusCode":""}}"#,
+        )],
+        Closed,
+    ),
+    (&[("conditions.web", "{")], Closed),
+    (&[("conditions.web", r#"[{"field":"sorce-ip"}]"#)], Closed),
+    (
+        &[(
+            "conditions.web",
+            r#"[{"field":"host-header","hostHeaderConfig":{"values":[]}}]"#,
+        )],
+        Closed,
+    ),
+    (
+        &[(
+            "conditions.web",
+            r#"[{"field":"path-pattern","pathPatternConfig":{}}]"#,
+        )],
+        Closed,
+    ),
+    (
+        &[(
+            "conditions.web",
+            r#"[{"field":"http-header","httpHeaderConfig":{"values":["x"]}}]"#,
+        )],
+        Closed,
+    ),
+    (
+        &[("conditions.web", r#"[{"field":"http-request-method"}]"#)],
+        Closed,
+    ),
+    (
+        &[(
+            "conditions.web",
+            r#"[{"field":"query-string","queryStringConfig":{"values":[{"key":"a"}]}}]"#,
+        )],
+        Closed,
+    ),
+    (
+        &[(
+            "conditions.web",
+            r#"[{"field":"source-ip","sourceIPConfig":{"values":["010.0.0.0/8"]}}]"#,
+        )],
+        Closed,
+    ),
+    (&[("transforms.web", "[{}]")], Closed),
+    (
+        &[(
+            "transforms.web",
+            r#"[{"type":"url-rewrite","urlRewriteConfig":{"rewrites":[{"regex":"("}]}}]"#,
+        )],
+        Closed,
+    ),
+    (&[("auth-type", "ldap")], Closed),
+    (&[("auth-type", "cognito"), ("auth-idp-cognito", "{}")], Closed),
+    (&[("auth-type", "oidc"), ("auth-idp-oidc", "{")], Closed),
+    (&[("jwt-validation", "{}")], Closed),
+    (&[("enable-frontend-nlb", "yes")], Served),
+    (
+        &[("enable-frontend-nlb", "true"), ("frontend-nlb-scheme", "public")],
+        Served,
+    ),
+    (
+        &[("enable-frontend-nlb", "true"), ("frontend-nlb-tags", "x")],
+        Served,
+    ),
+    (
+        &[("enable-frontend-nlb", "true"), ("frontend-nlb-attributes", "x")],
+        Served,
+    ),
+];
+
+const HTTPS: (&str, &str) = ("listen-ports", r#"[{"HTTPS":443}]"#);
+
+/// Annotations of a Service, which say the same of its targets as those of an Ingress and win over them.
+pub(crate) const OF_SERVICES: &[Row] = &[
+    (&[("target-type", "pod")], Closed),
+    (&[("backend-protocol", "TCP")], Closed),
+    (&[("backend-protocol-version", "HTTP3")], Closed),
+    (&[("target-node-labels", "x")], Closed),
+    (&[("multi-cluster-target-group", "yes")], Served),
+    (&[("target-group-attributes", "x")], Served),
+    (&[("tags", "x")], Served),
+    (&[("tags", "aws:x=y")], Served),
+    (&[("healthcheck-port", "no such port")], Served),
+    (&[("healthcheck-protocol", "TCP")], Served),
+    (&[("healthcheck-interval-seconds", "x")], Served),
+    (&[("healthcheck-timeout-seconds", "1.5")], Served),
+    (&[("healthy-threshold-count", "x")], Served),
+    (&[("unhealthy-threshold-count", "x")], Served),
+    (&[("success-codes", "many")], Served),
+    (&[("auth-type", "ldap")], Closed),
+    (&[("auth-type", "cognito"), ("auth-idp-cognito", "{}")], Closed),
+    (&[("auth-type", "oidc"), ("auth-idp-oidc", "{")], Closed),
+    (&[("jwt-validation", "{}")], Closed),
+];
+
+/// `spec` of IngressClassParams, the field that is told, and what is left of an Ingress of the class.
+pub(crate) const OF_CLASSES: &[(&str, &str, Left)] = &[
+    ("{scheme: public}", "spec.scheme", Served),
+    ("{ipAddressType: ipv5}", "spec.ipAddressType", Served),
+    (
+        "{loadBalancerName: a-name-of-more-than-thirty-two-characters}",
+        "spec.loadBalancerName",
+        Served,
+    ),
+    ("{inboundCIDRs: [any]}", "spec.inboundCIDRs", Closed),
+    ("{inboundCIDRs: [010.0.0.0/8]}", "spec.inboundCIDRs", Closed),
+    ("{prefixListsIDs: [office]}", "spec.prefixListsIDs", Closed),
+    ("{sslRedirectPort: secure}", "spec.sslRedirectPort", Closed),
+    ("{tags: [{key: 'aws:x', value: v}]}", "spec.tags", Served),
+    ("{targetType: pod}", "spec.targetType", Closed),
+    (
+        "{loadBalancerAttributes: [{key: '', value: x}]}",
+        "spec.loadBalancerAttributes",
+        Served,
+    ),
+    (
+        "{listeners: [{protocol: TCP, port: 80, listenerAttributes: [{key: a, value: b}]}]}",
+        "spec.listeners",
+        Served,
+    ),
+    (
+        "{minimumLoadBalancerCapacity: {capacityUnits: -1}}",
+        "spec.minimumLoadBalancerCapacity",
+        Served,
+    ),
+    (
+        "{ipamConfiguration: {ipv4IPAMPoolId: pool}}",
+        "spec.ipamConfiguration.ipv4IPAMPoolId",
+        Served,
+    ),
+    ("{wafv2AclArn: ''}", "spec.wafv2AclArn", Closed),
+    ("{subnets: {ids: [a], tags: {k: [v]}}}", "spec.subnets", Closed),
+    (
+        "{namespaceSelector: {matchExpressions: [{key: a, operator: Gt, values: ['1']}]}}",
+        "spec.namespaceSelector.matchExpressions[0]",
+        Closed,
+    ),
+    (
+        "{authenticationConfiguration: {type: oidc}}",
+        "spec.authenticationConfiguration",
+        Closed,
+    ),
+];
