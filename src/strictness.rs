@@ -11,7 +11,7 @@ mod samples;
 use std::collections::{BTreeMap, BTreeSet};
 
 use portcullis_model::{
-    Action, Decision, LoadBalancer, Port, Protocol, Request, Rule, ServiceRef, Target, resolve,
+    Action, Decision, LoadBalancer, Port, Protocol, Request, RewritePart, Rule, ServiceRef, Target, resolve,
 };
 use serde::Serialize;
 
@@ -55,6 +55,9 @@ pub struct Example {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Answered {
     pub action: String,
+    /// Host and URL that the backend sees, where the rule rewrites them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sent: Option<String>,
     /// The rule; none where the listener's default action answers, or nobody listens.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rule: Option<String>,
@@ -128,8 +131,11 @@ struct Effect<'a> {
     action: Option<Seen<'a>>,
     authenticate: Option<&'a portcullis_model::Authenticate>,
     filters: Option<&'a portcullis_model::Filters>,
-    rewrites: &'a [portcullis_model::Rewrite],
+    sent: Option<Sent>,
 }
+
+/// What backends see of a request: host and URL.
+type Sent = (String, String);
 
 #[derive(PartialEq, Eq)]
 enum Seen<'a> {
@@ -137,14 +143,10 @@ enum Seen<'a> {
     Other(&'a Action),
 }
 
-fn effect<'a>(balancer: &'a LoadBalancer, decision: Decision<'a>) -> Effect<'a> {
-    let (authenticate, filters, rewrites) = match decision {
-        Decision::Rule(_, rule) => (
-            rule.authenticate.as_ref(),
-            rule.filters.as_deref(),
-            rule.rewrites.as_slice(),
-        ),
-        Decision::Default(_) | Decision::NoListener => (None, None, &[][..]),
+fn effect<'a>(balancer: &'a LoadBalancer, decision: Decision<'a>, request: &Request) -> Effect<'a> {
+    let (authenticate, filters) = match decision {
+        Decision::Rule(_, rule) => (rule.authenticate.as_ref(), rule.filters.as_deref()),
+        Decision::Default(_) | Decision::NoListener => (None, None),
     };
     let action = decision.action().map(|action| match action {
         Action::Forward(forward) => {
@@ -160,8 +162,32 @@ fn effect<'a>(balancer: &'a LoadBalancer, decision: Decision<'a>) -> Effect<'a> 
         action,
         authenticate,
         filters,
-        rewrites,
+        sent: sent(decision, request),
     }
+}
+
+/// None where no backend is asked.
+fn sent(decision: Decision<'_>, request: &Request) -> Option<Sent> {
+    let Some(Action::Forward(_)) = decision.action() else {
+        return None;
+    };
+    let url = match request.query.as_str() {
+        "" => request.path.clone(),
+        query => format!("{}?{query}", request.path),
+    };
+    let mut sent = (request.host.clone(), url);
+    let rewrites = match decision {
+        Decision::Rule(_, rule) => rule.rewrites.as_slice(),
+        Decision::Default(_) | Decision::NoListener => &[],
+    };
+    for rewrite in rewrites {
+        let part = match rewrite.part {
+            RewritePart::Host => &mut sent.0,
+            RewritePart::Url => &mut sent.1,
+        };
+        *part = rewrite.pattern.replace(part, &rewrite.replacement);
+    }
+    Some(sent)
 }
 
 fn examples(now: &LoadBalancer, then: &LoadBalancer) -> Vec<Example> {
@@ -173,21 +199,26 @@ fn examples(now: &LoadBalancer, then: &LoadBalancer) -> Vec<Example> {
     for request in requests::candidates(now, then) {
         let (before, after) = (resolve(now, &request), resolve(then, &request));
         let key = (place(before), place(after));
-        if found.contains_key(&key) || effect(now, before) == effect(then, after) {
+        if found.contains_key(&key) || effect(now, before, &request) == effect(then, after, &request) {
             continue;
         }
         let example = Example {
             request: shown(&request, now, then),
-            now: answered(before),
-            then: answered(after),
+            now: answered(before, &request),
+            then: answered(after, &request),
         };
         found.insert(key, example);
     }
     found.into_values().collect()
 }
 
-fn answered(decision: Decision<'_>) -> Answered {
+fn answered(decision: Decision<'_>, request: &Request) -> Answered {
+    let rewritten = match decision {
+        Decision::Rule(_, rule) if !rule.rewrites.is_empty() => sent(decision, request),
+        Decision::Rule(..) | Decision::Default(_) | Decision::NoListener => None,
+    };
     Answered {
+        sent: rewritten.map(|(host, url)| format!("{host}{url}")),
         action: decision
             .action()
             .map_or_else(|| "nobody listens".to_owned(), Action::to_string),

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
-use portcullis_model::{Condition, HostMatch, LoadBalancer, PathMatch, Pattern, Port, Request, Rule};
+use portcullis_model::{
+    Condition, HostMatch, LoadBalancer, PathMatch, Pattern, Port, Request, RewritePart, Rule,
+};
 
 use super::samples::sample;
 
@@ -50,7 +52,21 @@ pub(super) fn candidates<'a>(
         let about = rules
             .iter()
             .filter(|rule| rule.hosts.is_empty() || rule.hosts.iter().any(|h| h.matches(&host)));
-        let mut paths: BTreeSet<String> = about.flat_map(|rule| &rule.paths).flat_map(paths_of).collect();
+        let mut paths = BTreeSet::new();
+        for rule in about {
+            let own: Vec<String> = rule.paths.iter().flat_map(paths_of).collect();
+            let urls = rule
+                .rewrites
+                .iter()
+                .filter(|rewrite| rewrite.part == RewritePart::Url);
+            for rewritten in urls.flat_map(|rewrite| paths_around(&rewrite.pattern)) {
+                let below = own
+                    .iter()
+                    .map(|path| format!("{}{rewritten}", path.trim_end_matches('/')));
+                paths.extend(below.chain([rewritten.clone()]));
+            }
+            paths.extend(own);
+        }
         paths.extend(["/".to_owned(), "/other".to_owned()]);
         paths
             .into_iter()
@@ -121,18 +137,21 @@ fn paths_of(path: &PathMatch) -> Vec<String> {
         PathMatch::Glob(glob) => ["", "any", "any/more"]
             .map(|star| filled(glob.as_str(), star))
             .to_vec(),
-        PathMatch::Regex(pattern) => {
-            let text = text_of(pattern);
-            let text = match text.starts_with('/') {
-                true => text,
-                false => format!("/{text}"),
-            };
-            vec![text.clone(), format!("{text}/more"), format!("/any{text}")]
-        }
+        PathMatch::Regex(pattern) => paths_around(pattern).to_vec(),
     }
     .into_iter()
     .filter(|path| path.starts_with('/'))
     .collect()
+}
+
+/// What it matches, and with more before or after.
+fn paths_around(pattern: &Pattern) -> [String; 3] {
+    let text = text_of(pattern);
+    let text = match text.starts_with('/') {
+        true => text,
+        false => format!("/{text}"),
+    };
+    [text.clone(), format!("{text}/more"), format!("/any{text}")]
 }
 
 fn filled(glob: &str, star: &str) -> String {

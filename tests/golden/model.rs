@@ -134,11 +134,7 @@ fn show_certificate(certificate: &Certificate) -> String {
 }
 
 pub(crate) fn show_rule(rule: &Rule) -> String {
-    let mut text = rule.to_string();
-    for rewrite in &rule.rewrites {
-        let _ = write!(text, ", rewrite {rewrite:?}");
-    }
-    format!("{text}    [{}]", rule.origin)
+    format!("{rule}    [{}]", rule.origin)
 }
 
 pub(crate) fn show_backend(out: &mut String, depth: usize, backend: &Backend) {

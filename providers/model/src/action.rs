@@ -168,6 +168,22 @@ pub struct Rewrite {
     pub replacement: String,
 }
 
+impl fmt::Display for Rewrite {
+    /// Such as `rewrite url ^/api/(.*)$ to /$1`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let part = match self.part {
+            RewritePart::Url => "url",
+            RewritePart::Host => "host",
+        };
+        write!(
+            f,
+            "rewrite {part} {} to {}",
+            self.pattern.as_str(),
+            self.replacement
+        )
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

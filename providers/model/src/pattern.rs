@@ -58,6 +58,11 @@ impl Pattern {
         &self.source
     }
 
+    /// How many groups a replacement may name, beside the whole.
+    pub fn groups(&self) -> usize {
+        self.regex.captures_len() - 1
+    }
+
     pub fn matches(&self, value: &str) -> bool {
         self.regex.is_match(value)
     }

@@ -79,6 +79,9 @@ impl fmt::Display for Rule {
         if let Some(filters) = &self.filters {
             write!(f, " → {filters}")?;
         }
+        for rewrite in &self.rewrites {
+            write!(f, " → {rewrite}")?;
+        }
         write!(f, " → {}", self.action)
     }
 }

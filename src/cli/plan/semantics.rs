@@ -92,9 +92,11 @@ pub(super) fn text(compared: &Compared, observed: bool) -> String {
             line(&mut text, format_args!("  ? {}", example.request));
             for (when, answered) in [("now", &example.now), ("then", &example.then)] {
                 let by = answered.rule.as_deref().unwrap_or("no rule");
+                let sent = answered.sent.as_ref().map(|sent| format!(" as {sent}"));
+                let sent = sent.unwrap_or_default();
                 line(
                     &mut text,
-                    format_args!("      {when}: {}, by {by}", answered.action),
+                    format_args!("      {when}: {}{sent}, by {by}", answered.action),
                 );
             }
         }
