@@ -161,6 +161,9 @@ pub struct Options {
     /// Whether the provider's paid protection against attacks is on; left as it is where absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attack_protection: Option<bool>,
+    /// Whether HTTPS listeners speak HTTP/3, too.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub http3: bool,
     pub origin: Origin,
     /// Where those that one member says for all were said, by their names; see [`Options::said_at`].
     #[serde(skip)]
@@ -191,6 +194,7 @@ impl Options {
             front: None,
             firewall: None,
             attack_protection: None,
+            http3: false,
             origin,
             origins: BTreeMap::new(),
             relied_on_by: BTreeMap::new(),

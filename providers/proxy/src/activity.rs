@@ -1,4 +1,4 @@
-//! Requests of one HTTP/2 connection in, when it has been without any for long out.
+//! Requests of one HTTP/2 or HTTP/3 connection in, when it has been without any for long out.
 
 use std::cell::Cell;
 use std::rc::Rc;

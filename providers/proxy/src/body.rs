@@ -22,6 +22,8 @@ use crate::activity::Open;
 use crate::answer::{self, Failure};
 use crate::filters::compression::Packed;
 use crate::http1;
+#[cfg(feature = "http3")]
+use crate::http3;
 use crate::pools::Lease;
 use crate::target::UnderWay;
 use crate::tasks::Tasks;
@@ -119,6 +121,8 @@ pub(crate) enum Source {
     Own(http1::Body),
     /// Of a backend, by our own engine.
     Answer(http1::AnswerBody),
+    #[cfg(feature = "http3")]
+    Http3(Box<http3::Body>),
     /// Some of it has been read ahead.
     Held(Box<Held>),
 }
@@ -141,12 +145,21 @@ impl From<http1::AnswerBody> for Source {
     }
 }
 
+#[cfg(feature = "http3")]
+impl From<Box<http3::Body>> for Source {
+    fn from(body: Box<http3::Body>) -> Self {
+        Self::Http3(body)
+    }
+}
+
 impl Source {
     pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Frames> {
         match self {
             Self::Hyper(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
             Self::Own(body) => body.poll_frame(cx).map_err(Into::into),
             Self::Answer(body) => body.poll_frame(cx).map_err(Into::into),
+            #[cfg(feature = "http3")]
+            Self::Http3(body) => body.poll_frame(cx),
             Self::Held(body) => body.poll_frame(cx),
         }
     }
@@ -156,6 +169,8 @@ impl Source {
             Self::Hyper(body) => body.is_end_stream(),
             Self::Own(body) => body.is_end_stream(),
             Self::Answer(body) => body.is_end_stream(),
+            #[cfg(feature = "http3")]
+            Self::Http3(body) => body.is_end_stream(),
             Self::Held(body) => body.is_end_stream(),
         }
     }
@@ -165,6 +180,8 @@ impl Source {
             Self::Hyper(body) => body.size_hint(),
             Self::Own(body) => body.size_hint(),
             Self::Answer(body) => body.size_hint(),
+            #[cfg(feature = "http3")]
+            Self::Http3(body) => body.size_hint(),
             Self::Held(body) => body.size_hint(),
         }
     }

@@ -23,6 +23,9 @@ use crate::table::{
     Action, Choice, Forward, HostIndex, ListenerTable, Page, PathIndex, Route, RouteTable, RuleIndex,
 };
 
+/// How long clients remember that HTTP/3 is to be had, in seconds: a day. Whom it fails goes on over TCP.
+const REMEMBERED: u32 = 86_400;
+
 /// The ports that clients reach the proxy at: all HTTP listeners share the first, all HTTPS listeners the second.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ServedPorts {
@@ -71,6 +74,14 @@ pub fn compile(balancer: &LoadBalancer, served: ServedPorts) -> (RouteTable, Vec
             (*port, compiler.listener(listener, base))
         })
         .collect();
+    if balancer.options.http3 && !cfg!(feature = "http3") {
+        let message = "this build has no HTTP/3: HTTPS is served over HTTP/1.1 and HTTP/2 alone. The feature `http3` has it";
+        compiler.problem(
+            Code::OptionUnsupported,
+            balancer.options.said_at("http3"),
+            message,
+        );
+    }
     let clients = compiler.clients.build();
     told_apart(balancer, &clients, &mut compiler.problems);
     let table = RouteTable {
@@ -169,10 +180,19 @@ impl<'a> Compiler<'a> {
             https: listener.is_https(),
             served: self.served.of(listener),
             refusal,
+            alternative: self.alternative(listener),
             admitted: admitted.map(|ranges| ranges.iter().copied().collect()),
             gate,
             default,
         }
+    }
+
+    fn alternative(&self, listener: &Listener) -> Option<HeaderValue> {
+        if !cfg!(feature = "http3") || !self.balancer.options.http3 || !listener.is_https() {
+            return None;
+        }
+        let port = self.served.of(listener);
+        HeaderValue::try_from(format!("h3=\":{port}\"; ma={REMEMBERED}")).ok()
     }
 
     fn route(&mut self, rule: &'a Rule) -> Route {

@@ -301,7 +301,7 @@ async fn answer(
 }
 
 /// Ready once the worker is to end.
-fn drained(worker: &Worker) -> impl Future<Output = ()> + 'static {
+pub(crate) fn drained(worker: &Worker) -> impl Future<Output = ()> + 'static {
     let mut draining = worker.draining.clone();
     async move {
         // An error means that nobody holds the proxy any more: it ends, too.
@@ -334,7 +334,7 @@ async fn farewell(worker: &Worker) {
 }
 
 /// Ready once a connection that begins now is to end for its age.
-fn aged(worker: &Worker) -> impl Future<Output = ()> + 'static {
+pub(crate) fn aged(worker: &Worker) -> impl Future<Output = ()> + 'static {
     let end = end_of_age(worker);
     async move {
         match end {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::header::{CONNECTION, HeaderValue, UPGRADE};
+use http::header::{ALT_SVC, CONNECTION, HeaderValue, UPGRADE};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Response, StatusCode, Version};
@@ -68,6 +68,8 @@ impl Caller {
 struct Afterwards {
     filters: Option<After>,
     identity: Option<Box<Identity>>,
+    /// How else the client may reach the listener.
+    alternative: Option<HeaderValue>,
 }
 
 /// Who gave the answer.
@@ -137,6 +139,12 @@ pub(crate) async fn exchange(
     if let Some(after) = afterwards.filters {
         after.finish(&mut response);
     }
+    // Who is sent away is not told the way back. Source: RFC 7838 §6.
+    if let Some(alternative) = afterwards.alternative
+        && response.status() != StatusCode::MISDIRECTED_REQUEST
+    {
+        response.headers_mut().insert(ALT_SVC, alternative);
+    }
     if closes && is_http1 && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         response
             .headers_mut()
@@ -182,6 +190,10 @@ async fn answer(
         Found::Default(listener) => (listener, None),
         Found::NoListener => return Err(Failure::new(StatusCode::NOT_FOUND, "nothing listens here")),
     };
+    // Clients of a load balancer in front reach that one.
+    if caller.peer.is_tls && !caller.asker.is_told && worker.speaks_http3.get() {
+        afterwards.alternative.clone_from(&listener.alternative);
+    }
     if listener.https {
         let asks = route.map_or(0, |route| route.clients);
         admit(state, &caller.shown, asked.host(), asks)?;
@@ -321,7 +333,7 @@ impl Call<'_> {
     ) -> Result<Response<ResponseBody>, Failure> {
         let timeouts = &self.worker.settings.timeouts;
         // A client of HTTP/1.1 takes no trailers for an end.
-        let to_grpc = parts.version == Version::HTTP_2 && answer::is_grpc(&parts.headers);
+        let to_grpc = parts.version >= Version::HTTP_2 && answer::is_grpc(&parts.headers);
         let sticky = self.action.sticky.as_ref();
         let mark = sticky.and_then(|sticky| sticky.mark_of(&parts.headers));
         let unavailable = |why: &str| Failure::new(StatusCode::SERVICE_UNAVAILABLE, why);

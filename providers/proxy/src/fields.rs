@@ -265,9 +265,9 @@ fn is_of_family(name: &str, claim: &str) -> bool {
     fits && name.bytes().zip(claim.bytes()).all(same)
 }
 
-/// One `Cookie` field from several: HTTP/2 may split it, HTTP/1.1 may not. Source: RFC 9113 §8.2.3.
+/// One `Cookie` field from several: HTTP/2 and 3 may split it, HTTP/1.1 may not. Source: RFC 9113 §8.2.3, RFC 9114 §4.2.1.
 pub(crate) fn join_cookies(headers: &mut HeaderMap, from: Version) {
-    if from != Version::HTTP_2 || headers.get_all(COOKIE).iter().nth(1).is_none() {
+    if from < Version::HTTP_2 || headers.get_all(COOKIE).iter().nth(1).is_none() {
         return;
     }
     let parts: Vec<&[u8]> = headers

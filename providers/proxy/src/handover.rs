@@ -4,6 +4,9 @@
 //! a queue of its own. So none is closed: the sockets themselves go to the successor over a Unix socket (`SCM_RIGHTS`), and
 //! the predecessor accepts until it is told that the successor does. HAProxy and Envoy do the same. A successor that ends
 //! before that changes nothing.
+//!
+//! Of UDP sockets one process reads at a time, from then on the successor: the datagrams of connections that it does not
+//! have it hands on, over a socket that it got beside the others.
 
 use std::fs;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
@@ -23,14 +26,20 @@ use rustix::net::{
 use tokio::io::AsyncReadExt;
 use tracing::warn;
 
+#[cfg(not(feature = "http3"))]
+use self::absent::Offer;
+#[cfg(feature = "http3")]
+use crate::http3::{self, Offer};
+
 /// What a predecessor says first; another version of what follows would have another.
-const GREETING: [u8; 8] = *b"portcul1";
-/// The greeting, and how many sockets of each kind follow.
-const HEAD: usize = GREETING.len() + 4;
+const GREETING: [u8; 8] = *b"portcul2";
+/// The greeting, how many sockets of each kind follow, and by how many marks connections over UDP are known.
+const HEAD: usize = GREETING.len() + 8;
 /// Sockets in one message. The kernel takes 253 (`SCM_MAX_FD`).
 const AT_ONCE: usize = 64;
-/// What a successor says when it accepts.
+/// What a successor says when it accepts: over TCP alone, or over UDP, too.
 const SERVES: u8 = 1;
+const SERVES_UDP: u8 = 2;
 /// Longest wait for a predecessor that runs.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Pause after a successor that could not be heard.
@@ -47,11 +56,17 @@ const FLAGS: (SendFlags, RecvFlags) = (SendFlags::NOSIGNAL, RecvFlags::CMSG_CLOE
 pub struct Sockets {
     pub(crate) http: Vec<TcpListener>,
     pub(crate) https: Vec<TcpListener>,
+    #[cfg(feature = "http3")]
+    pub(crate) udp: http3::Shared,
 }
 
 /// A proxy that serves until it is released. Dropped, it goes on as if nobody had asked.
 #[derive(Debug)]
-pub struct Predecessor(UnixStream);
+pub struct Predecessor {
+    stream: UnixStream,
+    #[cfg(feature = "http3")]
+    udp: http3::Shared,
+}
 
 /// Asks the proxy that waits for its successor at this path for its sockets; none where nobody does.
 pub fn take_over(path: &Path) -> io::Result<Option<(Sockets, Predecessor)>> {
@@ -70,15 +85,35 @@ pub fn take_over(path: &Path) -> io::Result<Option<(Sockets, Predecessor)>> {
     };
     stream.set_read_timeout(Some(PATIENCE))?;
     let sockets = receive(&stream)?;
-    Ok(Some((sockets, Predecessor(stream))))
+    let predecessor = Predecessor {
+        stream,
+        #[cfg(feature = "http3")]
+        udp: sockets.udp.clone(),
+    };
+    Ok(Some((sockets, predecessor)))
 }
 
 impl Predecessor {
     /// From here on it accepts nothing more, and ends when what is under way has.
     pub fn release(mut self) -> io::Result<()> {
-        self.0.write_all(&[SERVES])?;
+        self.stream.write_all(&[self.serves()])?;
         // It has heard when it hangs up, and has let go of what both cannot have.
-        self.0.read(&mut [0]).map(drop)
+        let _none = self.stream.read(&mut [0])?;
+        #[cfg(feature = "http3")]
+        if let Some(group) = self.udp.group() {
+            group.read();
+        }
+        Ok(())
+    }
+
+    #[cfg(feature = "http3")]
+    fn serves(&self) -> u8 {
+        self.udp.group().map_or(SERVES, |_| SERVES_UDP)
+    }
+
+    #[cfg(not(feature = "http3"))]
+    fn serves(&self) -> u8 {
+        SERVES
     }
 }
 
@@ -148,28 +183,46 @@ impl Successors {
             return Ok(None);
         }
         // Little enough for any socket's buffer: it does not wait.
-        send(&stream, &self.sockets)?;
+        let offer = send(&stream, &self.sockets)?;
         match stream.read_u8().await {
             Ok(SERVES) => Ok(Some(Successor(stream))),
+            Ok(SERVES_UDP) => {
+                offer.map(Offer::taken).transpose()?;
+                Ok(Some(Successor(stream)))
+            }
             Ok(_) | Err(_) => Ok(None),
         }
     }
 }
 
-fn send(stream: impl AsFd, sockets: &Sockets) -> io::Result<()> {
-    let count = |sockets: &[TcpListener]| u16::try_from(sockets.len()).map_err(io::Error::other);
+/// Tells of the offer that was made of what goes over UDP.
+fn send(stream: impl AsFd, sockets: &Sockets) -> io::Result<Option<Offer>> {
+    #[cfg(feature = "http3")]
+    let offer = sockets.udp.offer()?;
+    #[cfg(not(feature = "http3"))]
+    let offer: Option<Offer> = None;
+    let (udp, marks) = offer
+        .as_ref()
+        .map_or_else(Default::default, |offer| (offer.sockets(), offer.marks()));
+    let count = |length: usize| {
+        u16::try_from(length)
+            .map(u16::to_be_bytes)
+            .map_err(io::Error::other)
+    };
     let head = [
         &GREETING[..],
-        &count(&sockets.http)?.to_be_bytes(),
-        &count(&sockets.https)?.to_be_bytes(),
+        &count(sockets.http.len())?,
+        &count(sockets.https.len())?,
+        &count(udp.len())?,
+        &count(marks.len())?,
+        &marks
+            .iter()
+            .flat_map(|mark| mark.to_be_bytes())
+            .collect::<Vec<_>>(),
     ]
     .concat();
-    let all: Vec<BorrowedFd<'_>> = sockets
-        .http
-        .iter()
-        .chain(&sockets.https)
-        .map(AsFd::as_fd)
-        .collect();
+    let tcp = sockets.http.iter().chain(&sockets.https);
+    let all: Vec<BorrowedFd<'_>> = tcp.map(AsFd::as_fd).chain(udp).collect();
     let mut text = &head[..];
     for some in all.chunks(AT_ONCE) {
         let mut space = [const { MaybeUninit::uninit() }; cmsg_space!(ScmRights(AT_ONCE))];
@@ -181,7 +234,7 @@ fn send(stream: impl AsFd, sockets: &Sockets) -> io::Result<()> {
         }
         text = &[0];
     }
-    Ok(())
+    Ok(offer)
 }
 
 fn receive(stream: &UnixStream) -> io::Result<Sockets> {
@@ -191,18 +244,37 @@ fn receive(stream: &UnixStream) -> io::Result<Sockets> {
     if part(stream, &mut head, &mut received)? < HEAD || head[..GREETING.len()] != GREETING {
         return Err(bad("what listens there is no proxy of this kind"));
     }
-    let [.., a, b, c, d] = head;
-    let http = usize::from(u16::from_be_bytes([a, b]));
-    let all = http + usize::from(u16::from_be_bytes([c, d]));
+    let counts = head[GREETING.len()..].as_chunks().0;
+    let &[http, https, udp, marks] = counts else {
+        return Err(bad("what listens there is no proxy of this kind"));
+    };
+    let [http, https, udp, marks] =
+        [http, https, udp, marks].map(|count| usize::from(u16::from_be_bytes(count)));
+    let mut marked = vec![0; 2 * marks];
+    (&*stream).read_exact(&mut marked)?;
+    let all = http + https + udp;
     while received.len() < all {
         if part(stream, &mut [0], &mut received)? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
     }
-    let mut received = received.into_iter().map(TcpListener::from);
-    let http = received.by_ref().take(http).collect();
-    let https = received.collect();
-    Ok(Sockets { http, https })
+    let mut received = received.into_iter();
+    let http = received.by_ref().take(http).map(TcpListener::from).collect();
+    let https = received.by_ref().take(https).map(TcpListener::from).collect();
+    Ok(Sockets {
+        http,
+        https,
+        #[cfg(feature = "http3")]
+        udp: http3::Shared::given(
+            received.collect(),
+            marked
+                .as_chunks()
+                .0
+                .iter()
+                .map(|mark| u16::from_be_bytes(*mark))
+                .collect(),
+        ),
+    })
 }
 
 /// One message: how many bytes it has, and its sockets.
@@ -218,6 +290,29 @@ fn part(stream: &UnixStream, text: &mut [u8], sockets: &mut Vec<OwnedFd>) -> io:
     Ok(message.bytes)
 }
 
+/// What a build without HTTP/3 offers.
+#[cfg(not(feature = "http3"))]
+mod absent {
+    use std::io;
+    use std::os::fd::BorrowedFd;
+
+    pub(super) enum Offer {}
+
+    impl Offer {
+        pub(super) fn sockets(&self) -> Vec<BorrowedFd<'_>> {
+            match *self {}
+        }
+
+        pub(super) fn marks(&self) -> Vec<u16> {
+            match *self {}
+        }
+
+        pub(super) fn taken(self) -> io::Result<()> {
+            match self {}
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -230,6 +325,7 @@ mod tests {
         Sockets {
             http: open(http),
             https: open(https),
+            ..Sockets::default()
         }
     }
 

@@ -14,6 +14,7 @@
 //! connection  handshake (tls, certificate) ── no certificate: refused
 //! framing     bytes that can be read in two ways ── 400, closed
 //! connection  hyper's engine: HTTP/1.1, or HTTP/2 by ALPN or preface; or http1, our own for HTTP/1.1
+//! http3       the same over QUIC, where it is built and asked for
 //! exchange    the state of this moment, for all of the request
 //! trust       what a trusted peer says about the client
 //! trace       its request id and trace
@@ -96,6 +97,8 @@ mod gathered;
 mod guarded;
 mod handover;
 mod http1;
+#[cfg(feature = "http3")]
+mod http3;
 mod listen;
 mod proxy_protocol;
 mod resumed;

@@ -111,9 +111,13 @@ impl Room {
         }
     }
 
+    pub(crate) fn is_full(&self) -> bool {
+        self.open.get() >= self.most
+    }
+
     /// Ready where another may come. Each socket lets in one more at most that it waited for already.
     async fn free(&self) {
-        while self.open.get() >= self.most {
+        while self.is_full() {
             self.left.notified().await;
         }
     }
@@ -152,17 +156,28 @@ fn open(worker: &Rc<Worker>, stream: TcpStream, address: SocketAddr, is_tls: boo
         address: address.ip().to_canonical(),
         is_tls,
     };
-    worker.counters.opened();
-    worker.room.enter();
-    let closed = Closed(worker.clone());
+    let closed = Closed::once(worker);
     worker.clients.spawn(async move {
         connection::serve(closed.0.clone(), stream, peer).await;
         drop(closed);
     });
 }
 
-/// Counts the end of a connection, whatever ended it.
-struct Closed(Rc<Worker>);
+/// Counts a connection, and its end, whatever ends it.
+pub(crate) struct Closed(Rc<Worker>);
+
+impl Closed {
+    pub(crate) fn once(worker: &Rc<Worker>) -> Self {
+        worker.counters.opened();
+        worker.room.enter();
+        Self(worker.clone())
+    }
+
+    #[cfg(feature = "http3")]
+    pub(crate) fn worker(&self) -> &Rc<Worker> {
+        &self.0
+    }
+}
 
 impl Drop for Closed {
     fn drop(&mut self) {

@@ -19,6 +19,8 @@ use crate::access_log::{self, AccessLog};
 use crate::compile::ServedPorts;
 use crate::counters::{Counters, Totals};
 use crate::handover::Sockets;
+#[cfg(feature = "http3")]
+use crate::http3;
 use crate::identity::outside::{Outbound, Outside};
 use crate::listen;
 use crate::serving::ServingState;
@@ -41,6 +43,8 @@ pub struct Server {
     https: Option<SocketAddr>,
     /// By worker: its sockets, and whether each speaks TLS.
     sockets: Vec<Vec<(TcpListener, bool)>>,
+    #[cfg(feature = "http3")]
+    udp: http3::Shared,
 }
 
 /// Why an address cannot be listened at.
@@ -81,6 +85,8 @@ pub struct Handle {
     failed: watch::Receiver<Option<WorkerFailure>>,
     counters: Arc<[Arc<Counters>]>,
     workers: Vec<(JoinHandle<()>, oneshot::Receiver<Drained>)>,
+    #[cfg(feature = "http3")]
+    udp: http3::Shared,
     /// Writes the access log; ends after the workers.
     log: Option<JoinHandle<()>>,
 }
@@ -116,6 +122,8 @@ impl Server {
             http,
             https,
             sockets,
+            #[cfg(feature = "http3")]
+            udp: http3::Shared::new(https, config.workers.get(), None),
         })
     }
 
@@ -150,6 +158,10 @@ impl Server {
                 &mut server.http
             } = Some(at);
         }
+        #[cfg(feature = "http3")]
+        {
+            server.udp = http3::Shared::new(server.https, config.workers.get(), sockets.udp.group());
+        }
         Ok(server)
     }
 
@@ -168,7 +180,11 @@ impl Server {
 
     /// The sockets once more, for whoever is to take this proxy's place. As long as they are held, the ports stay open.
     pub fn sockets(&self) -> io::Result<Sockets> {
-        let mut sockets = Sockets::default();
+        let mut sockets = Sockets {
+            #[cfg(feature = "http3")]
+            udp: self.udp.clone(),
+            ..Sockets::default()
+        };
         for (socket, is_tls) in self.sockets.iter().flatten() {
             let kind = if *is_tls {
                 &mut sockets.https
@@ -201,6 +217,8 @@ impl Server {
     /// Starts the workers.
     pub fn start(self, initial: ServingState) -> io::Result<Handle> {
         let outside = Arc::new(Outside::new(self.outbound, initial.provider().clone()));
+        #[cfg(feature = "http3")]
+        self.udp.open_for(&initial);
         let live = Arc::new(ArcSwap::from_pointee(initial));
         let (swapped, _) = watch::channel(0);
         let (draining, _) = watch::channel(None);
@@ -212,6 +230,8 @@ impl Server {
         let (log, log_thread) = log.transpose()?.unzip();
         let mut counters = Vec::new();
         let mut workers = Vec::new();
+        #[cfg(feature = "http3")]
+        let count = self.sockets.len();
         for (number, sockets) in self.sockets.into_iter().enumerate() {
             let counted = Arc::new(Counters::default());
             counters.push(counted.clone());
@@ -226,7 +246,11 @@ impl Server {
                 log: log.clone(),
                 swapped: swapped.subscribe(),
                 draining: draining.subscribe(),
-                checks: number == 0,
+                number,
+                #[cfg(feature = "http3")]
+                workers: count,
+                #[cfg(feature = "http3")]
+                ports: self.udp.ports(),
             };
             let failing = failing.clone();
             let (ending, ended) = oneshot::channel();
@@ -256,6 +280,8 @@ impl Server {
             failed,
             counters: counters.into(),
             workers,
+            #[cfg(feature = "http3")]
+            udp: self.udp,
             log: log_thread,
         })
     }
@@ -264,6 +290,8 @@ impl Server {
 impl Handle {
     /// Serves this from the next request on. Requests under way end with the state they began with.
     pub fn swap(&self, state: ServingState) {
+        #[cfg(feature = "http3")]
+        self.udp.open_for(&state);
         self.live.store(Arc::new(state));
         self.swapped.send_modify(|count| *count += 1);
     }
@@ -389,6 +417,8 @@ mod tests {
             http: None,
             https: None,
             sockets,
+            #[cfg(feature = "http3")]
+            udp: http3::Shared::new(None, 2, None),
         };
         let handle = server.start(state()).unwrap();
         let failure = tokio::time::timeout(Duration::from_secs(10), handle.failed())

@@ -42,6 +42,9 @@ pub struct ServingState {
     clients: Box<[Arc<ClientPolicy>]>,
     /// How TLS is spoken under each; none where no handshake can succeed.
     tls: Box<[Arc<ServerConfig>]>,
+    /// The same over QUIC; empty where nobody asks for HTTP/3.
+    #[cfg(feature = "http3")]
+    quic: Box<[Arc<ServerConfig>]>,
     /// None where no rule limits rates.
     rates: Option<Arc<Rates>>,
     /// By the numbers of the table; none where they cannot be had.
@@ -186,6 +189,10 @@ impl ServingState {
                 .map(|l| l.port)
                 .collect()
         };
+        let tls = match certificates.is_empty() {
+            true => Box::default(),
+            false => configs,
+        };
         let state = Self {
             compiled,
             backends,
@@ -193,10 +200,15 @@ impl ServingState {
             http: ports(false),
             https: ports(true),
             clients: clients.into(),
-            tls: match certificates.is_empty() {
-                true => Box::default(),
-                false => configs,
+            #[cfg(feature = "http3")]
+            quic: match balancer.options.http3 {
+                true => tls
+                    .iter()
+                    .map(|config| Arc::new(tls::over_quic(config)))
+                    .collect(),
+                false => Box::default(),
             },
+            tls,
             certificates,
             rates,
             users,
@@ -249,6 +261,18 @@ impl ServingState {
     pub(crate) fn tls(&self, number: PolicyNumber) -> Option<(&Arc<ServerConfig>, &Arc<ClientPolicy>)> {
         let place = usize::try_from(number).ok()?;
         self.tls.get(place).zip(self.clients.get(place))
+    }
+
+    /// The same over QUIC.
+    #[cfg(feature = "http3")]
+    pub(crate) fn quic(&self, number: PolicyNumber) -> Option<(&Arc<ServerConfig>, &Arc<ClientPolicy>)> {
+        let place = usize::try_from(number).ok()?;
+        self.quic.get(place).zip(self.clients.get(place))
+    }
+
+    #[cfg(feature = "http3")]
+    pub(crate) fn asks_http3(&self) -> bool {
+        self.compiled.options.http3
     }
 
     /// What is asked of clients' certificates.

@@ -78,7 +78,12 @@ impl fmt::Display for Shown<'_, ListenerTable> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(table, listener) = self;
         let protocol = if listener.https { "https" } else { "http" };
-        write!(f, "{protocol}, served at {}, else ", listener.served,)?;
+        let quic = if listener.alternative.is_some() {
+            ", HTTP/3 too"
+        } else {
+            ""
+        };
+        write!(f, "{protocol}, served at {}{quic}, else ", listener.served)?;
         if let Some(gate) = &listener.gate {
             write!(f, "({gate}) ")?;
         }

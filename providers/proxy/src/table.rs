@@ -43,6 +43,8 @@ pub struct ListenerTable {
     pub served: Port,
     /// Set where the listener asks for something that cannot be done: every request is answered 503 with this text.
     pub refusal: Option<Arc<str>>,
+    /// What `Alt-Svc` says of HTTP/3, where it is asked for.
+    pub(crate) alternative: Option<HeaderValue>,
     /// Who may ask; everybody where absent.
     pub admitted: Option<Box<[IpNet]>>,
     /// What comes before the default action.

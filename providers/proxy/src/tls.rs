@@ -20,6 +20,9 @@ const VERSIONS: [&SupportedProtocolVersion; 2] = [&TLS13, &TLS12];
 /// The names of HTTP/2 and HTTP/1.1 in ALPN. Source: RFC 7301 §6, RFC 9113 §3.1.
 pub(crate) const ALPN_H2: &[u8] = b"h2";
 const ALPN_H1: &[u8] = b"http/1.1";
+/// Source: RFC 9114 §3.1.
+#[cfg(feature = "http3")]
+const ALPN_H3: &[u8] = b"h3";
 
 /// How connections from clients are encrypted.
 pub(crate) fn server(
@@ -38,6 +41,16 @@ pub(crate) fn server(
     // Tickets of one policy are worth nothing under another.
     config.ticketer = policy.tickets().clone();
     Ok(config)
+}
+
+/// The same over QUIC, which has TLS 1.3 alone. Nothing is taken before the handshake is over: whoever has seen such a
+/// request could send it again.
+#[cfg(feature = "http3")]
+pub(crate) fn over_quic(config: &ServerConfig) -> ServerConfig {
+    let mut config = config.clone();
+    config.alpn_protocols = vec![ALPN_H3.to_vec()];
+    config.max_early_data_size = 0;
+    config
 }
 
 /// The versions that every HTTPS listener's policy allows: all share one socket, so the strictest holds.

@@ -1,5 +1,6 @@
 //! A thread's part of the sockets in, their connections served until the end out; and what connections share.
 
+use std::cell::Cell;
 use std::io;
 use std::net::TcpListener;
 use std::rc::Rc;
@@ -20,6 +21,8 @@ use crate::budget::Budget;
 use crate::checks;
 use crate::counters::Counters;
 use crate::filters::basic_auth::Verifying;
+#[cfg(feature = "http3")]
+use crate::http3;
 use crate::identity::outside::Outside;
 use crate::listen::{self, Room};
 use crate::pools::Pools;
@@ -63,6 +66,8 @@ pub(crate) struct Worker {
     /// None where no access log is written.
     pub(crate) log: Option<Rc<Lines>>,
     pub(crate) draining: watch::Receiver<Option<Instant>>,
+    /// Whether HTTP/3 is served beside HTTPS.
+    pub(crate) speaks_http3: Cell<bool>,
 }
 
 impl Worker {
@@ -93,8 +98,12 @@ pub(crate) struct Start {
     pub(crate) log: Option<(AccessLog, SyncSender<Vec<u8>>)>,
     pub(crate) swapped: watch::Receiver<u64>,
     pub(crate) draining: watch::Receiver<Option<Instant>>,
-    /// Whether it checks targets, for all workers.
-    pub(crate) checks: bool,
+    /// Its place among all workers; the first checks targets for all.
+    pub(crate) number: usize,
+    #[cfg(feature = "http3")]
+    pub(crate) workers: usize,
+    #[cfg(feature = "http3")]
+    pub(crate) ports: http3::Ports,
 }
 
 impl Start {
@@ -132,12 +141,17 @@ impl Start {
             proxy_protocol: self.proxy_protocol,
             log: lines.clone(),
             draining: self.draining.clone(),
+            speaks_http3: Cell::new(false),
         });
+        #[cfg(feature = "http3")]
+        let over_quic = http3::serve(worker.clone(), self.ports, self.number, self.workers);
+        #[cfg(not(feature = "http3"))]
+        let over_quic = std::future::pending::<io::Result<std::convert::Infallible>>();
         let accepting = self
             .sockets
             .into_iter()
             .map(|(socket, tls)| listen::accept(worker.clone(), socket, tls));
-        let (is_checking, swapped) = (self.checks, self.swapped.clone());
+        let (is_checking, swapped) = (self.number == 0, self.swapped.clone());
         let checking = async {
             match is_checking {
                 true => checks::run(worker.clone(), swapped).await,
@@ -165,6 +179,7 @@ impl Start {
             never = tend(&pools, self.swapped) => match never {},
             never = hand_over(lines) => match never {},
             never = checking => match never {},
+            failed = over_quic => match failed? {},
         }
     }
 }

@@ -185,6 +185,12 @@ pub(super) fn compile(
         );
     }
 
+    if options.http3 {
+        // Source: ELBv2 user guide, "Listeners for your Application Load Balancers", protocols.
+        let message = "an Application Load Balancer has no HTTP/3; HTTPS is served over HTTP/1.1 and HTTP/2";
+        refuse("http3", Code::OptionUnsupported, message.to_owned());
+    }
+
     let wanted = match options.scheme {
         Scheme::Internal => LoadBalancerScheme::Internal,
         Scheme::InternetFacing => LoadBalancerScheme::InternetFacing,

@@ -139,6 +139,16 @@ fn a_pool_that_aws_would_refuse_changes_nothing() {
 }
 
 #[test]
+fn http_3_is_told_and_all_else_is_made() {
+    let mut balancer = simple();
+    let (mut observed, shared) = standing(&balancer);
+    balancer.options.http3 = true;
+    assert_eq!(told(&balancer, &observed), [Code::OptionUnsupported]);
+    let calls = rounds(Some(&balancer), &mut observed, &shared, &account());
+    assert_eq!(calls, Vec::<String>::new());
+}
+
+#[test]
 fn another_customer_owned_pool_is_told_and_left() {
     let mut balancer = simple();
     let (mut observed, shared) = standing(&balancer);

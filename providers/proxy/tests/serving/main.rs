@@ -6,6 +6,8 @@ mod browser;
 mod client;
 mod echo;
 mod provider;
+#[cfg(feature = "http3")]
+mod quic;
 
 mod bodies;
 mod changing;
@@ -21,11 +23,15 @@ mod forged;
 mod forwarding;
 mod grpc;
 mod hostile;
+#[cfg(feature = "http3")]
+mod http3;
 mod introduced;
 mod keeping;
 mod limits;
 mod logins;
 mod mirrored;
+#[cfg(feature = "http3")]
+mod moving;
 mod mutual;
 mod observing;
 mod openid;
@@ -34,6 +40,8 @@ mod passwords;
 mod proxied;
 mod rates;
 mod redirected;
+#[cfg(feature = "http3")]
+mod refused;
 mod resets;
 mod routing;
 mod secure;

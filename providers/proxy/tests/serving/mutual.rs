@@ -27,13 +27,13 @@ use crate::secure::key_pair;
 const HOSTS: [&str; 3] = ["a.example.com", "b.example.com", "*.example.com"];
 
 /// Signs clients' certificates.
-struct Authority {
+pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     pem: Arc<[u8]>,
 }
 
 impl Authority {
-    fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -50,7 +50,7 @@ impl Authority {
     }
 
     /// A client's certificate, valid from 2020 until the end of a year.
-    fn signs(&self, name: &str, until: i32) -> Identity {
+    pub(crate) fn signs(&self, name: &str, until: i32) -> Identity {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::default();
         params.distinguished_name = rcgen::DistinguishedName::new();
@@ -71,13 +71,13 @@ impl Authority {
 }
 
 #[derive(Clone)]
-struct Identity {
+pub(crate) struct Identity {
     pem: String,
-    chain: Vec<CertificateDer<'static>>,
-    key: Arc<PrivateKeyDer<'static>>,
+    pub(crate) chain: Vec<CertificateDer<'static>>,
+    pub(crate) key: Arc<PrivateKeyDer<'static>>,
 }
 
-fn verify(ignore_expiry: bool) -> ClientCertificates {
+pub(crate) fn verify(ignore_expiry: bool) -> ClientCertificates {
     ClientCertificates::Verify {
         trust_store: TrustStore::Stored(ObjectName::new("shop", "clients")),
         ignore_expiry,
@@ -85,28 +85,28 @@ fn verify(ignore_expiry: bool) -> ClientCertificates {
     }
 }
 
-fn asking(mut rule: Rule, clients: ClientCertificates) -> Rule {
+pub(crate) fn asking(mut rule: Rule, clients: ClientCertificates) -> Rule {
     rule.clients = clients;
     rule
 }
 
 /// A proxy with what is served over TLS, and what clients trust of it.
-struct World {
+pub(crate) struct World {
     handle: Handle,
     http: SocketAddr,
-    https: SocketAddr,
-    problems: Vec<Problem>,
+    pub(crate) https: SocketAddr,
+    pub(crate) problems: Vec<Problem>,
     keys: KeyPairs,
-    trusted: CertificateDer<'static>,
+    pub(crate) trusted: CertificateDer<'static>,
 }
 
-type Authorities = BTreeMap<ObjectName, Arc<[u8]>>;
+pub(crate) type Authorities = BTreeMap<ObjectName, Arc<[u8]>>;
 
-fn authorities(authority: &Authority) -> Authorities {
+pub(crate) fn authorities(authority: &Authority) -> Authorities {
     [(ObjectName::new("shop", "clients"), authority.pem.clone())].into()
 }
 
-fn balancer(echo: &Echo, rules: Vec<Rule>) -> LoadBalancer {
+pub(crate) fn balancer(echo: &Echo, rules: Vec<Rule>) -> LoadBalancer {
     let mut balancer = with_certificates(empty(), &[("web", &HOSTS)]);
     let backend = backend("one", &[echo.address]);
     balancer.backends.insert(backend.id.clone(), backend);
@@ -115,7 +115,7 @@ fn balancer(echo: &Echo, rules: Vec<Rule>) -> LoadBalancer {
 }
 
 impl World {
-    fn serve(balancer: &LoadBalancer, authorities: &Authorities) -> Self {
+    pub(crate) fn serve(balancer: &LoadBalancer, authorities: &Authorities) -> Self {
         let ((secret, pem), trusted) = key_pair("web", &HOSTS);
         let keys = KeyPairs::from([(secret, pem)]);
         let any = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
@@ -142,7 +142,7 @@ impl World {
         }
     }
 
-    fn change(&self, balancer: &LoadBalancer, authorities: &Authorities) {
+    pub(crate) fn change(&self, balancer: &LoadBalancer, authorities: &Authorities) {
         let material = Material {
             key_pairs: &self.keys,
             authorities,
@@ -199,7 +199,7 @@ fn claiming() -> Request<Sent> {
 }
 
 /// The fields of a client's certificate that a backend saw.
-fn told(answer: &Answer) -> Vec<(&str, &str)> {
+pub(crate) fn told(answer: &Answer) -> Vec<(&str, &str)> {
     let lines = answer.body.lines().take_while(|line| !line.is_empty());
     let fields = lines.filter_map(|line| line.split_once(": "));
     let family = |name: &str| name.replace('_', "-").starts_with("x-amzn-mtls");

@@ -99,6 +99,21 @@ async fn the_client_chooses_the_version_of_http() {
 }
 
 #[tokio::test]
+async fn http_3_is_told_where_it_is_not_built() {
+    let (secret, _) = key_pair("web", &["a.example.com"]);
+    let mut balancer = with_certificates(empty(), &[("web", &["a.example.com"])]);
+    balancer.options.http3 = true;
+    let proxy = serve_with(&balancer, &KeyPairs::from([secret]), Settings::default(), 1);
+    let told: Vec<Code> = proxy.problems.iter().map(|problem| problem.code).collect();
+    let want = if cfg!(feature = "http3") {
+        vec![]
+    } else {
+        vec![Code::OptionUnsupported]
+    };
+    assert_eq!(told, want);
+}
+
+#[tokio::test]
 async fn a_broken_key_pair_is_told_and_its_neighbours_are_served() {
     let ((good, good_pem), certificate) = key_pair("good", &["good.example.com"]);
     let other = KeyPair::generate().unwrap();

@@ -39,6 +39,9 @@ mod forwarding;
 mod grpc;
 #[path = "../serving/hostile.rs"]
 mod hostile;
+#[cfg(feature = "http3")]
+#[path = "../serving/http3.rs"]
+mod http3;
 #[path = "../serving/introduced.rs"]
 mod introduced;
 #[path = "../serving/keeping.rs"]
@@ -49,6 +52,9 @@ mod limits;
 mod logins;
 #[path = "../serving/mirrored.rs"]
 mod mirrored;
+#[cfg(feature = "http3")]
+#[path = "../serving/moving.rs"]
+mod moving;
 #[path = "../serving/mutual.rs"]
 mod mutual;
 #[path = "../serving/observing.rs"]
@@ -63,10 +69,16 @@ mod passwords;
 mod provider;
 #[path = "../serving/proxied.rs"]
 mod proxied;
+#[cfg(feature = "http3")]
+#[path = "../serving/quic.rs"]
+mod quic;
 #[path = "../serving/rates.rs"]
 mod rates;
 #[path = "../serving/redirected.rs"]
 mod redirected;
+#[cfg(feature = "http3")]
+#[path = "../serving/refused.rs"]
+mod refused;
 #[path = "../serving/resets.rs"]
 mod resets;
 #[path = "../serving/routing.rs"]

@@ -1,0 +1,262 @@
+//! Connections of HTTP/3 whose client or whose process changes in, requests none the worse for it out; and their bounds.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::{Request, Response};
+use portcullis_model::LoadBalancer;
+use portcullis_proxy::{
+    Drained, Handle, Limits, Server, ServerConfig, ServingState, Settings, Successors, Timeouts, take_over,
+};
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinSet;
+
+use crate::balancer::{KeyPairs, all_to, backend};
+use crate::client::{soon, until};
+use crate::echo::Echo;
+use crate::quic::{Client, HOST, answer, get, over_quic, serve, serve_with};
+use crate::secure::key_pair;
+
+/// Answers when it is told to.
+async fn when_told() -> (Echo, Arc<Notify>, mpsc::UnboundedReceiver<()>) {
+    let (tell, told) = mpsc::unbounded_channel();
+    let go_on = Arc::new(Notify::new());
+    let gate = go_on.clone();
+    let echo = Echo::answering(move |request: Request<Incoming>| {
+        let (tell, gate) = (tell.clone(), gate.clone());
+        async move {
+            if request.uri().path() == "/slow" {
+                tell.send(()).unwrap();
+                gate.notified().await;
+            }
+            Ok::<_, std::convert::Infallible>(Response::new(Full::new(Bytes::from(vec![b'x'; 300_000]))))
+        }
+    })
+    .await;
+    (echo, go_on, told)
+}
+
+#[tokio::test]
+async fn a_drain_finishes_what_is_under_way() {
+    let (echo, go_on, mut told) = when_told().await;
+    let served = serve(all_to(backend("one", &[echo.address])), 1);
+    let mut client = served.client().await;
+    let mut idle = served.client().await;
+    assert_eq!(idle.get("/").await.status(), 200);
+    let mut stream = client.begin(get(HOST, "/slow")).await;
+    stream.finish().await.unwrap();
+    soon("the request", told.recv()).await;
+    let (address, trusted) = (served.proxy.https, served.trusted);
+    let mut draining = JoinSet::new();
+    draining.spawn(served.proxy.handle.drain(Duration::from_secs(30)));
+    // Those without requests end, and no new ones begin.
+    idle.closed().await;
+    assert!(Client::to(address, HOST, &trusted).await.is_err());
+    go_on.notify_one();
+    assert_eq!(answer(&mut stream).await.body.len(), 300_000);
+    let drained = soon("the drain", draining.join_next()).await.unwrap().unwrap();
+    assert_eq!(drained.unwrap(), Drained::Finished);
+    client.closed().await;
+}
+
+#[tokio::test]
+async fn a_client_may_move_in_the_middle_of_a_connection() {
+    let (echo, go_on, mut told) = when_told().await;
+    for workers in [1, 4] {
+        let served = serve(all_to(backend("one", &[echo.address])), workers);
+        let mut client = served.client().await;
+        // Enough for every socket of the group to be met.
+        for _ in 0..12 {
+            let mut stream = client.begin(get(HOST, "/slow")).await;
+            stream.finish().await.unwrap();
+            soon("the request", told.recv()).await;
+            let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+            client.endpoint.rebind(socket).unwrap();
+            go_on.notify_one();
+            assert_eq!(answer(&mut stream).await.body.len(), 300_000, "{workers} workers");
+            assert_eq!(client.get("/").await.status(), 200);
+        }
+        assert_eq!(
+            served.proxy.handle.totals().connections_opened,
+            1,
+            "{workers} workers"
+        );
+    }
+}
+
+#[tokio::test]
+async fn all_workers_serve() {
+    let echo = Echo::http1("one").await;
+    let served = serve(all_to(backend("one", &[echo.address])), 4);
+    let mut clients = JoinSet::new();
+    for _ in 0..24 {
+        let mut client = served.client().await;
+        clients.spawn(async move {
+            for _ in 0..5 {
+                assert_eq!(client.get("/").await.status(), 200);
+            }
+        });
+    }
+    while let Some(ended) = clients.join_next().await {
+        ended.unwrap();
+    }
+    assert_eq!(served.proxy.handle.totals().connections_opened, 24);
+}
+
+#[tokio::test]
+async fn streams_and_connections_are_bounded() {
+    let (echo, go_on, mut told) = when_told().await;
+    let settings = Settings {
+        limits: Limits {
+            connections: 1,
+            streams: 2,
+            ..Limits::default()
+        },
+        ..Settings::default()
+    };
+    let served = serve_with(all_to(backend("one", &[echo.address])), 1, settings);
+    let mut client = served.client().await;
+    let mut streams = Vec::new();
+    for _ in 0..2 {
+        let mut stream = client.begin(get(HOST, "/slow")).await;
+        stream.finish().await.unwrap();
+        soon("the request", told.recv()).await;
+        streams.push(stream);
+    }
+    let third = tokio::time::timeout(
+        Duration::from_millis(200),
+        client.sender.send_request(get(HOST, "/")),
+    );
+    assert!(third.await.is_err(), "a third stream was opened");
+    assert!(
+        Client::to(served.proxy.https, HOST, &served.trusted)
+            .await
+            .is_err()
+    );
+    for stream in &mut streams {
+        go_on.notify_one();
+        assert_eq!(answer(stream).await.status(), 200);
+    }
+    assert_eq!(client.get("/").await.status(), 200);
+    client.quic.close(0_u32.into(), b"");
+    until("the end of the connection", || {
+        served.proxy.handle.totals().connections_open == 0
+    })
+    .await;
+    assert!(
+        Client::to(served.proxy.https, HOST, &served.trusted)
+            .await
+            .is_ok()
+    );
+}
+
+#[tokio::test]
+async fn a_connection_without_requests_is_ended() {
+    let echo = Echo::http1("one").await;
+    let settings = Settings {
+        timeouts: Timeouts {
+            head: Duration::from_millis(200),
+            ..Timeouts::default()
+        },
+        ..Settings::default()
+    };
+    let served = serve_with(all_to(backend("one", &[echo.address])), 1, settings);
+    let mut client = served.client().await;
+    assert_eq!(client.get("/").await.status(), 200);
+    client.closed().await;
+    // Nor does it last that a stream begins and says nothing.
+    let client = served.client().await;
+    let (mut send, mut recv) = client.quic.open_bi().await.unwrap();
+    send.write_all(&[1]).await.unwrap();
+    assert!(soon("the end of the stream", recv.read(&mut [0])).await.is_err());
+}
+
+/// One of the processes that take each other's place.
+struct Process {
+    handle: Handle,
+    successors: Successors,
+}
+
+/// What all of them serve, and how they find each other.
+#[derive(Clone)]
+struct World {
+    balancer: LoadBalancer,
+    keys: KeyPairs,
+    path: PathBuf,
+}
+
+impl World {
+    fn start(&self, workers: usize, at: Option<SocketAddr>) -> Process {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let config = ServerConfig {
+            https: Some(at.unwrap_or(any)),
+            workers: workers.try_into().unwrap(),
+            ..ServerConfig::default()
+        };
+        let (server, before) = match take_over(&self.path).unwrap() {
+            Some((sockets, before)) => (Server::bind_to(&config, sockets).unwrap(), Some(before)),
+            None => (Server::bind(&config).unwrap(), None),
+        };
+        let sockets = server.sockets().unwrap();
+        let (state, _) =
+            ServingState::build(&self.balancer, &self.keys, None, server.served_ports()).unwrap();
+        let handle = server.start(state).unwrap();
+        let successors = Successors::listen(&self.path, sockets).unwrap();
+        if let Some(before) = before {
+            before.release().unwrap();
+        }
+        Process { handle, successors }
+    }
+}
+
+#[tokio::test]
+async fn a_process_whose_place_is_taken_finishes_its_connections() {
+    let (echo, go_on, mut told) = when_told().await;
+    let ((secret, pem), trusted) = key_pair("web", &[HOST]);
+    let folder = tempfile::tempdir().unwrap();
+    let world = World {
+        balancer: over_quic(all_to(backend("one", &[echo.address]))),
+        keys: [(secret, pem)].into(),
+        path: folder.path().join("proxy.sock"),
+    };
+    let mut process = world.start(2, None);
+    let address = process.handle.https_addr().unwrap();
+    let mut drains = JoinSet::new();
+    let mut clients = Vec::new();
+    // With more workers than sockets, and with fewer.
+    for workers in [3, 1, 2] {
+        for _ in 0..3 {
+            let mut client = Client::to(address, HOST, &trusted).await.unwrap();
+            let mut stream = client.begin(get(HOST, "/slow")).await;
+            stream.finish().await.unwrap();
+            soon("the request", told.recv()).await;
+            clients.push((client, stream));
+        }
+        assert_eq!(process.handle.totals().connections_opened, 3);
+        let newer = world.clone();
+        let newer = tokio::task::spawn_blocking(move || newer.start(workers, Some(address)));
+        drop(soon("a successor", process.successors.come()).await);
+        let newer = newer.await.unwrap();
+        drains.spawn(
+            std::mem::replace(&mut process, newer)
+                .handle
+                .drain(Duration::from_secs(60)),
+        );
+    }
+    // Those of all processes go on, wherever their datagrams come from.
+    for (client, stream) in &mut clients {
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        client.endpoint.rebind(socket).unwrap();
+        go_on.notify_one();
+        assert_eq!(answer(stream).await.body.len(), 300_000);
+    }
+    for _ in 0..3 {
+        let drained = soon("the drain", drains.join_next()).await.unwrap().unwrap();
+        assert_eq!(drained.unwrap(), Drained::Finished);
+    }
+}
