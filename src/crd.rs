@@ -92,6 +92,9 @@ pub struct ClassParametersSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "cluster", schemars(extend("pattern" = "^(ip|instance)$")))]
     pub target_type: Option<String>,
+    /// Whether HTTPS listeners speak HTTP/3, too. The proxy does, over UDP at the same port; an ALB cannot, and says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http3: Option<bool>,
     /// Attributes of load balancers by AWS's names. In a group those of the first member's class count.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub load_balancer_attributes: Vec<Pair>,

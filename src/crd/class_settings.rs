@@ -128,6 +128,7 @@ impl ClassParametersSpec {
         );
         put("tags", "spec.tags", pairs(&self.tags));
         put("target-type", "spec.targetType", self.target_type.clone());
+        put("http3", "spec.http3", self.http3.map(|on| on.to_string()));
         put(
             "load-balancer-attributes",
             "spec.loadBalancerAttributes",

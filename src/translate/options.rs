@@ -74,6 +74,9 @@ pub(super) fn read(
         minimum_capacity: agreed(parts, "minimum-load-balancer-capacity", capacity, problems).given(),
         firewall,
         attack_protection: agreed(parts, "shield-advanced-protection", value::boolean, problems).given(),
+        http3: agreed(parts, "http3", value::boolean, problems)
+            .given()
+            .unwrap_or(false),
         origins: origins(parts),
         relied_on_by: ["subnets", "security-groups"]
             .into_iter()
@@ -85,8 +88,9 @@ pub(super) fn read(
 
 /// Options of which the first member that says one says it for all, and of which a provider may find out that they
 /// cannot be had.
-const SAID_BY_ONE: [&str; 8] = [
+const SAID_BY_ONE: [&str; 9] = [
     "customer-owned-ipv4-pool",
+    "http3",
     "ip-address-type",
     "ipam-ipv4-pool-id",
     "load-balancer-name",

@@ -65,6 +65,9 @@ fn options(out: &mut String, options: &Options) {
         AddressFamily::DualstackWithoutPublicIpv4 => "dualstack-without-public-ipv4",
     };
     line(out, 1, format!("scheme {scheme}, {family}"));
+    if options.http3 {
+        line(out, 1, "http3");
+    }
     for (key, value) in &options.attributes {
         line(out, 1, format!("attribute {key}={value}"));
     }

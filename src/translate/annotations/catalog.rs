@@ -91,6 +91,8 @@ catalog! {
         "With given security groups: whether nodes are opened for the load balancer.";
     "deletion-policy" LoadBalancer Ours Built
         "What becomes of it when its last Ingress goes: `Delete`, or `Retain`, which any one of a group says for all; the proxy has nothing to delete.";
+    "http3" LoadBalancer Ours Built
+        "Whether HTTPS listeners speak HTTP/3, too; an ALB cannot, and says so.";
     "load-balancer-attributes" LoadBalancer Aws Built "Attributes by AWS's names, `key=value,…`.";
     "tags" LoadBalancer Aws Built "Tags of all resources, `key=value,…`; on a Service, of its target groups.";
     "customer-owned-ipv4-pool" LoadBalancer Aws Built "Customer-owned IPv4 pool of an Outpost.";

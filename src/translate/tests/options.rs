@@ -178,6 +178,29 @@ fn capacity_is_a_number_of_units() {
 }
 
 #[test]
+fn http_3_is_asked_for_in_so_many_words() {
+    for (text, want) in [
+        ("true", Some(true)),
+        ("false", Some(false)),
+        ("yes", None),
+        ("", None),
+    ] {
+        let meta = json!({ "portcullis.dev/http3": text });
+        let spec = json!({ "rules": [rule("a.com", json!([path("Prefix", "/", "s")]))] });
+        let served = World::new()
+            .service("shop/s")
+            .ingress("shop/web", meta, spec)
+            .one(&ours());
+        assert_eq!(served.balancer.options.http3, want.unwrap_or(false), "{text:?}");
+        let at = "ingress shop/web metadata.annotations[portcullis.dev/http3]";
+        match want {
+            Some(_) => assert_eq!(served.problems, [], "{text:?}"),
+            None => served.told(Code::AnnotationInvalid, at),
+        }
+    }
+}
+
+#[test]
 fn pools_have_names() {
     let served = alone(
         &[

@@ -109,6 +109,23 @@ fn every_field_sets_what_its_annotation_sets() {
     }
 }
 
+/// What the incumbent's parameters have no field for.
+#[test]
+fn a_class_of_ours_asks_for_http_3() {
+    for (spec, written, want) in [
+        (json!({ "http3": true }), "false", true),
+        (json!({ "http3": false }), "true", false),
+        (json!({}), "true", true),
+    ] {
+        let meta = json!({ "portcullis.dev/http3": written });
+        let rules = json!({ "rules": [rule("a.com", json!([path("Prefix", "/", "s")]))] });
+        let world = with_class(Sort::Ours, spec.clone()).service("shop/s");
+        let served = world.ingress("shop/web", meta, rules).one(&ours());
+        assert_eq!(served.balancer.options.http3, want, "{spec} {written}");
+        assert_eq!(served.problems, [], "{spec} {written}");
+    }
+}
+
 #[test]
 fn the_class_wins_over_the_service_and_the_ingress() {
     for sort in SORTS {
