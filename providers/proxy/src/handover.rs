@@ -325,7 +325,8 @@ mod tests {
         Sockets {
             http: open(http),
             https: open(https),
-            ..Sockets::default()
+            #[cfg(feature = "http3")]
+            udp: http3::Shared::default(),
         }
     }
 
