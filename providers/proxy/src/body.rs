@@ -342,6 +342,11 @@ impl ResponseBody {
         }
     }
 
+    /// Fields of the head that stay as they came.
+    pub(crate) fn take_lines(&mut self) -> Option<Box<http1::Lines>> {
+        self.answer().and_then(http1::AnswerBody::take_lines)
+    }
+
     /// Of a backend, by our own engine.
     fn answer(&mut self) -> Option<&mut http1::AnswerBody> {
         match &mut self.content {

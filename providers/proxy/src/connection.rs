@@ -34,6 +34,7 @@ use crate::gathered::gathered;
 use crate::guarded::Guarded;
 use crate::http1::{self, Stream};
 use crate::mutual::Shown;
+use crate::present::Present;
 use crate::proxy_protocol::{self, Head};
 use crate::resumed::Resumed;
 use crate::serving::ServingState;
@@ -283,6 +284,7 @@ async fn answer(
     let upgrade = ClientSide {
         upgrade: Upgrade::Hyper(hyper::upgrade::on(&mut request)),
         open,
+        takes_lines: false,
     };
     let idle = worker.settings.timeouts.body;
     let most = worker.settings.limits.body_bytes;
@@ -290,7 +292,8 @@ async fn answer(
     let body = RequestBody::new(body.into(), parts.version, idle, most);
     let is_http2 = parts.version == Version::HTTP_2;
     let tasks = worker.clients.clone();
-    let mut response = exchange(worker, peer, shown, Box::new(parts), body, upgrade).await;
+    let present = Present::of(&parts.headers);
+    let mut response = exchange(worker, peer, shown, Box::new(parts), present, body, upgrade).await;
     if is_http2 {
         response.body_mut().send_apart(&tasks);
     }

@@ -23,9 +23,11 @@ use crate::identity::{Admitted, CALLBACK, Identity};
 use crate::lookup::{Found, RequestHead};
 use crate::mutual::Shown;
 use crate::pools::Sender;
+use crate::present::{Kind, Present};
 use crate::rewrite::rewrite;
 use crate::serving::ServingState;
 use crate::table::{Action, Forward, ListenerTable, Route};
+use crate::told::{Told, ToldClient};
 use crate::trace::Ids;
 use crate::trust::{self, Asker};
 use crate::tunnel::{ClientSide, Upgrade, tunnel};
@@ -61,6 +63,36 @@ impl Caller {
             fields::set_certificate(headers, &self.shown.fields);
         }
     }
+
+    /// Takes away what the client says of itself; what is to be told in its place.
+    fn tell(self, headers: &mut HeaderMap, present: Present, port: Port, host: &HeaderValue) -> Told {
+        let Asker { client, is_told } = self.asker;
+        let client = match is_told {
+            true => {
+                self.introduce(headers, port, host);
+                None
+            }
+            false => {
+                if present.has(Kind::Claim) {
+                    fields::clear_claims(headers);
+                }
+                if !self.shown.asked().is_off() {
+                    fields::set_certificate(headers, &self.shown.fields);
+                }
+                Some(ToldClient {
+                    address: client.address,
+                    is_tls: client.is_tls,
+                    port,
+                    host: host.clone(),
+                })
+            }
+        };
+        self.ids.clear(headers, present);
+        Told {
+            client,
+            ids: self.ids,
+        }
+    }
 }
 
 /// What is to be done to the answer, whoever gives it.
@@ -85,20 +117,21 @@ pub(crate) async fn exchange(
     shown: Rc<Shown>,
     // Boxed, for it is handed on from one to the next.
     parts: Box<Parts>,
+    present: Present,
     body: RequestBody,
     upgrade: ClientSide,
 ) -> Response<ResponseBody> {
-    let is_grpc = answer::is_grpc(&parts.headers);
+    let is_grpc = present.has(Kind::ContentType) && answer::is_grpc(&parts.headers);
     let is_http1 = parts.version <= Version::HTTP_11;
     // Once a request asks for another protocol, what follows it is not guarded any more: it is the last.
-    let mut closes = parts.headers.contains_key(UPGRADE);
+    let mut closes = present.has(Kind::Upgrade);
     let asker = trust::asker(
         &worker.trusted,
         worker.settings.trusted_field,
         peer,
         &parts.headers,
     );
-    let ids = Ids::of(&parts.headers, &worker.random);
+    let ids = Ids::of(&parts.headers, present, &worker.random);
     let mut noted = worker
         .log
         .as_ref()
@@ -112,7 +145,7 @@ pub(crate) async fn exchange(
         ids,
     };
     let mut afterwards = Afterwards::default();
-    let request = (parts, body);
+    let request = (parts, present, body);
     let answered = answer(
         &worker,
         &state,
@@ -163,7 +196,7 @@ async fn answer(
     worker: &Rc<Worker>,
     state: &ServingState,
     caller: Caller,
-    (mut parts, mut body): (Box<Parts>, RequestBody),
+    (mut parts, present, mut body): (Box<Parts>, Present, RequestBody),
     upgrade: ClientSide,
     noted: &mut Option<Box<Noted>>,
     afterwards: &mut Afterwards,
@@ -269,7 +302,7 @@ async fn answer(
                 rewrites: route.map_or(&[], |route| &route.rewrites),
                 asked: &asked,
             };
-            call.forward(parts, body, upgrade, noted)
+            call.forward((parts, present, body), upgrade, noted)
                 .await
                 .map(|response| (response, By::Backend))
         }
@@ -326,8 +359,7 @@ struct Call<'a> {
 impl Call<'_> {
     async fn forward(
         self,
-        mut parts: Box<Parts>,
-        body: RequestBody,
+        (mut parts, present, body): (Box<Parts>, Present, RequestBody),
         upgrade: ClientSide,
         noted: &mut Option<Box<Noted>>,
     ) -> Result<Response<ResponseBody>, Failure> {
@@ -362,7 +394,7 @@ impl Call<'_> {
             None => self.asked.authority.clone(),
         };
 
-        let mut hop = fields::take_hop(&mut parts.headers);
+        let mut hop = fields::take_hop(&mut parts.headers, present);
         // With a body, or to a backend that cannot change protocol, it is an ordinary request.
         if !body.is_empty() || backend.protocol.version != BackendVersion::Http1 {
             hop.upgrade = None;
@@ -371,10 +403,19 @@ impl Call<'_> {
         if backend.protocol.version == BackendVersion::Http1 {
             fields::join_cookies(&mut parts.headers, parts.version);
         }
-        let caller = self.caller;
-        caller.introduce(&mut parts.headers, self.listener.served, &self.asked.authority);
-        let asker = caller.asker;
-        caller.ids.set(&mut parts.headers);
+        let asker = self.caller.asker;
+        let host = &self.asked.authority;
+        let told = self
+            .caller
+            .tell(&mut parts.headers, present, self.listener.served, host);
+        let is_looked_at = self.filters.is_some() || self.identity.is_some();
+        let told = match is_looked_at {
+            true => {
+                told.enter(&mut parts.headers);
+                None
+            }
+            false => Some(told),
+        };
         if let Some(identity) = self.identity {
             identity.introduce(&mut parts.headers);
         }
@@ -397,6 +438,8 @@ impl Call<'_> {
         let mut ask = Ask {
             parts,
             authority,
+            told,
+            as_they_came: !is_looked_at && sticky.is_none() && at.is_none() && upgrade.takes_lines,
             hop,
             body,
             client: asker.client.address,

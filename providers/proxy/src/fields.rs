@@ -1,7 +1,8 @@
 //! Fields of a message as it came in, fields as they are passed on out.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
+use bytes::BytesMut;
 use http::header::{
     CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, FORWARDED, HOST, HeaderName, HeaderValue, TE,
     TRANSFER_ENCODING, UPGRADE,
@@ -9,15 +10,16 @@ use http::header::{
 use http::{HeaderMap, Version};
 use portcullis_model::Port;
 
-/// Of this hop alone, whether named by `Connection` or not. Source: RFC 9110 §7.6.1; RFC 7540 §3.2.1 (HTTP2-Settings).
-/// Those that the crate `http` has no number for stand last.
-static HOP_BY_HOP: [HeaderName; 6] = [
-    CONNECTION,
-    TE,
-    UPGRADE,
-    HeaderName::from_static("proxy-connection"),
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("http2-settings"),
+use crate::present::{Kind, Present};
+
+/// Of this hop alone. Those that the crate `http` has no number for stand last.
+static HOP_BY_HOP: [(Kind, HeaderName); 6] = [
+    (Kind::Connection, CONNECTION),
+    (Kind::Te, TE),
+    (Kind::Upgrade, UPGRADE),
+    (Kind::ProxyConnection, HeaderName::from_static("proxy-connection")),
+    (Kind::KeepAlive, HeaderName::from_static("keep-alive")),
+    (Kind::Http2Settings, HeaderName::from_static("http2-settings")),
 ];
 
 /// What a client must not say about itself: proxies before the backend do, or CGI makes a variable of it (`Proxy`:
@@ -40,23 +42,22 @@ pub(crate) struct Hop {
 }
 
 /// Removes what concerns the client's connection alone, and tells what it asked for.
-pub(crate) fn take_hop(headers: &mut HeaderMap) -> Hop {
-    let present = Present::of(headers);
+pub(crate) fn take_hop(headers: &mut HeaderMap, present: Present) -> Hop {
     let mut hop = Hop::default();
-    if present.has(UPGRADE_AT) {
+    if present.has(Kind::Upgrade) {
         let asks = tokens(headers, &CONNECTION).any(|t| t.eq_ignore_ascii_case(b"upgrade"));
         // An upgrade to clear-text HTTP/2 would carry requests past the rules.
         let h2c = tokens(headers, &UPGRADE).any(|t| t.to_ascii_lowercase().starts_with(b"h2"));
         hop.upgrade = headers.get(UPGRADE).filter(|_| asks && !h2c).cloned();
     }
-    if present.has(TE_AT) {
+    if present.has(Kind::Te) {
         hop.trailers = tokens(headers, &TE).any(|t| t.eq_ignore_ascii_case(b"trailers"));
     }
-    present.strip(headers);
-    if present.has(TRANSFER_ENCODING_AT) {
+    strip(headers, present);
+    if present.has(Kind::TransferEncoding) {
         headers.remove(TRANSFER_ENCODING);
     }
-    if present.has(EXPECT_AT) {
+    if present.has(Kind::Expect) {
         // The proxy answers `100 Continue` itself, as soon as the backend's connection takes the body.
         headers.remove(EXPECT);
     }
@@ -66,69 +67,31 @@ pub(crate) fn take_hop(headers: &mut HeaderMap) -> Hop {
 /// Removes what concerns the backend's connection alone.
 pub(crate) fn strip_response(headers: &mut HeaderMap) {
     let present = Present::of(headers);
-    present.strip(headers);
+    strip(headers, present);
     // The body is framed anew; beside a transfer coding, a length is not the body's. Source: RFC 9112 §6.3.
-    if present.has(TRANSFER_ENCODING_AT) {
+    if present.has(Kind::TransferEncoding) {
         headers.remove(TRANSFER_ENCODING);
         headers.remove(CONTENT_LENGTH);
     }
 }
 
-/// Places in `HOP_BY_HOP`, and behind it.
-const CONNECTION_AT: u8 = 0;
-const TE_AT: u8 = 1;
-const UPGRADE_AT: u8 = 2;
-const TRANSFER_ENCODING_AT: u8 = 6;
-const EXPECT_AT: u8 = 7;
-
-/// Which of the fields that concern one connection there are, found in one pass: mostly one or none is.
-#[derive(Clone, Copy)]
-struct Present(u8);
-
-impl Present {
-    fn of(headers: &HeaderMap) -> Self {
-        let mut present = 0;
-        for name in headers.keys() {
-            let at = match *name {
-                CONNECTION => CONNECTION_AT,
-                TE => TE_AT,
-                UPGRADE => UPGRADE_AT,
-                TRANSFER_ENCODING => TRANSFER_ENCODING_AT,
-                EXPECT => EXPECT_AT,
-                _ => match name.as_str() {
-                    "proxy-connection" => 3,
-                    "keep-alive" => 4,
-                    "http2-settings" => 5,
-                    _ => continue,
-                },
-            };
-            present |= 1 << at;
+/// Removes what is of the hop alone: mostly one field or none.
+fn strip(headers: &mut HeaderMap, present: Present) {
+    if present.has(Kind::Connection) {
+        let named: Vec<HeaderName> = tokens(headers, &CONNECTION)
+            // Mostly there is nothing else, and these name no field but one that is removed anyway.
+            .filter(|token| !token.eq_ignore_ascii_case(b"keep-alive") && *token != b"close")
+            .filter_map(|token| HeaderName::from_bytes(token).ok())
+            // What frames and addresses the message is not the client's to take away.
+            .filter(|name| !matches!(*name, HOST | CONTENT_LENGTH | TRANSFER_ENCODING))
+            .collect();
+        for name in named {
+            headers.remove(name);
         }
-        Self(present)
     }
-
-    fn has(self, at: u8) -> bool {
-        self.0 & (1 << at) != 0
-    }
-
-    /// Removes what is of the hop alone.
-    fn strip(self, headers: &mut HeaderMap) {
-        if self.has(CONNECTION_AT) {
-            let named: Vec<HeaderName> = tokens(headers, &CONNECTION)
-                // Mostly there is nothing else, and these name no field but one that is removed anyway.
-                .filter(|token| !token.eq_ignore_ascii_case(b"keep-alive") && *token != b"close")
-                .filter_map(|token| HeaderName::from_bytes(token).ok())
-                // What frames and addresses the message is not the client's to take away.
-                .filter(|name| !matches!(*name, HOST | CONTENT_LENGTH | TRANSFER_ENCODING))
-                .collect();
-            for name in named {
-                headers.remove(name);
-            }
-        }
-        for (at, name) in (0..).zip(&HOP_BY_HOP) {
-            if self.has(at) {
-                headers.remove(name);
-            }
+    if present.is_hop() {
+        for (_, name) in HOP_BY_HOP.iter().filter(|(kind, _)| present.has(*kind)) {
+            headers.remove(name);
         }
     }
 }
@@ -155,8 +118,12 @@ pub(crate) struct Client<'a> {
 
 impl Client<'_> {
     fn scheme(&self) -> HeaderValue {
-        HeaderValue::from_static(if self.is_tls { "https" } else { "http" })
+        HeaderValue::from_static(scheme(self.is_tls))
     }
+}
+
+pub(crate) fn scheme(is_tls: bool) -> &'static str {
+    if is_tls { "https" } else { "http" }
 }
 
 /// Replaces whatever the client says about itself by what the proxy knows. What a trusted peer says is kept, and its
@@ -165,6 +132,22 @@ pub(crate) fn set_forwarded(headers: &mut HeaderMap, client: &Client<'_>) {
     if let Some(peer) = client.behind {
         return add_forwarded(headers, client, peer);
     }
+    clear_claims(headers);
+    enter_forwarded(headers, client);
+}
+
+/// Tells what the proxy knows of a client, where nothing else says it.
+pub(crate) fn enter_forwarded(headers: &mut HeaderMap, client: &Client<'_>) {
+    headers.insert(&FORWARDED_FOR, text(client.address));
+    headers.insert(&FORWARDED_PROTO, client.scheme());
+    headers.insert(&FORWARDED_PORT, client.port.get().into());
+    if !client.host.is_empty() {
+        headers.insert(&FORWARDED_HOST, client.host.clone());
+    }
+}
+
+/// Takes away what a client must not say about itself.
+pub(crate) fn clear_claims(headers: &mut HeaderMap) {
     let claimed: Vec<HeaderName> = headers
         .keys()
         .filter(|name| **name == FORWARDED || is_claim(name.as_str()))
@@ -172,12 +155,6 @@ pub(crate) fn set_forwarded(headers: &mut HeaderMap, client: &Client<'_>) {
         .collect();
     for name in claimed {
         headers.remove(name);
-    }
-    headers.insert(&FORWARDED_FOR, text(client.address));
-    headers.insert(&FORWARDED_PROTO, client.scheme());
-    headers.insert(&FORWARDED_PORT, client.port.get().into());
-    if !client.host.is_empty() {
-        headers.insert(&FORWARDED_HOST, client.host.clone());
     }
 }
 
@@ -192,6 +169,12 @@ fn text(address: IpAddr) -> HeaderValue {
     let IpAddr::V4(address) = address else {
         return HeaderValue::try_from(address.to_string()).unwrap_or_else(|_| HeaderValue::from_static(""));
     };
+    let (text, length) = digits(address);
+    HeaderValue::from_bytes(&text[..length]).unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
+/// An address as text of so many bytes.
+pub(crate) fn digits(address: Ipv4Addr) -> ([u8; 15], usize) {
     let (mut text, mut end) = ([b'.'; 15], 0);
     for (place, byte) in address.octets().into_iter().enumerate() {
         end += usize::from(place > 0);
@@ -202,8 +185,24 @@ fn text(address: IpAddr) -> HeaderValue {
             }
         }
     }
-    HeaderValue::from_bytes(&text[..end]).unwrap_or_else(|_| HeaderValue::from_static(""))
+    (text, end)
 }
+
+/// Writes a number without the machinery of `format!`.
+pub(crate) fn write_number(to: &mut BytesMut, mut number: u64) {
+    let (mut text, mut start) = ([b'0'; 20], 20);
+    loop {
+        start -= 1;
+        text[start] = DIGITS[usize::try_from(number % 10).unwrap_or(0)];
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    to.extend_from_slice(&text[start..]);
+}
+
+const DIGITS: &[u8; 10] = b"0123456789";
 
 /// Adds what the trusted peer left out.
 fn add_forwarded(headers: &mut HeaderMap, client: &Client<'_>, peer: IpAddr) {
@@ -353,7 +352,8 @@ mod tests {
                     ))
                 })
                 .collect();
-            take_hop(&mut headers);
+            let present = Present::of(&headers);
+            take_hop(&mut headers, present);
             assert_eq!(names(&headers), want, "{given:?}");
         }
     }
@@ -368,8 +368,9 @@ mod tests {
             ("Upgrade", "websocket, h2c", false),
         ] {
             let mut headers = fields(&[("connection", connection), ("upgrade", upgrade)]);
+            let present = Present::of(&headers);
             assert_eq!(
-                take_hop(&mut headers).upgrade.is_some(),
+                take_hop(&mut headers, present).upgrade.is_some(),
                 want,
                 "{connection} {upgrade}"
             );

@@ -28,6 +28,7 @@ use crate::http1::{self, Broke, NoAnswer, Patience};
 use crate::pools::{ConnectError, Key, Lease, Sender};
 use crate::proxy_protocol;
 use crate::target::{LiveTarget, UnderWay};
+use crate::told::Told;
 use crate::worker::Worker;
 
 /// Targets that are tried for a connection before the request fails.
@@ -40,6 +41,10 @@ pub(crate) struct Ask {
     pub(crate) parts: Box<Parts>,
     /// Empty where the client named none.
     pub(crate) authority: HeaderValue,
+    /// What the fields do not tell yet.
+    pub(crate) told: Option<Told>,
+    /// Whether the fields of the answer may stay as they came: nobody looks at them before a client of our own engine.
+    pub(crate) as_they_came: bool,
     pub(crate) hop: Hop,
     pub(crate) body: RequestBody,
     /// Whom it is for.
@@ -75,6 +80,8 @@ pub(crate) async fn forward(
     let Ask {
         mut parts,
         authority,
+        mut told,
+        as_they_came,
         mut body,
         ..
     } = ask;
@@ -105,11 +112,20 @@ pub(crate) async fn forward(
                 continue;
             }
         };
-        if named {
-            address(&mut parts, backend, &authority)?;
-        } else {
-            let own = HeaderValue::try_from(target.address.to_string());
-            address(&mut parts, backend, &own.map_err(|_| answer::no_host())?)?;
+        let own;
+        let host = match named {
+            true => &authority,
+            false => {
+                let address = HeaderValue::try_from(target.address.to_string());
+                own = address.map_err(|_| answer::no_host())?;
+                &own
+            }
+        };
+        if !lease.sender.is_own() {
+            address(&mut parts, backend, host)?;
+            if let Some(told) = told.take() {
+                told.enter(&mut parts.headers);
+            }
         }
         let may_repeat = lease.is_reused && parts.method.is_idempotent() && body.is_empty();
         // hyper takes the head along.
@@ -117,7 +133,12 @@ pub(crate) async fn forward(
         let progress = body.progress();
         lease.progress = Some(progress.clone());
         let patience = Patience { limit, progress };
-        match send(&mut lease.sender, &mut parts, &mut body, &patience).await {
+        let ways = Ways {
+            host,
+            told: told.as_ref(),
+            as_they_came,
+        };
+        match send(&mut lease.sender, &mut parts, ways, &mut body, &patience).await {
             Ok(response) => {
                 http1::take_back(std::mem::take(&mut parts.headers));
                 return Ok(Answered {
@@ -285,25 +306,49 @@ pub(crate) async fn ask(
     let (mut parts, mut body) = request.into_parts();
     let progress = body.progress();
     let patience = Patience { limit, progress };
-    send(sender, &mut parts, &mut body, &patience).await.ok()
+    let host = parts.headers.get(HOST).cloned();
+    let ways = Ways {
+        host: &host.unwrap_or(HeaderValue::from_static("")),
+        told: None,
+        as_they_came: false,
+    };
+    send(sender, &mut parts, ways, &mut body, &patience).await.ok()
+}
+
+/// How a request is sent.
+#[derive(Clone, Copy)]
+struct Ways<'a> {
+    /// Whom our own engine says that it asks.
+    host: &'a HeaderValue,
+    told: Option<&'a Told>,
+    as_they_came: bool,
 }
 
 /// Sends, and waits for the head of the answer. Of a request without a body, what our own engine sends stays there.
 async fn send(
     sender: &mut Sender,
     parts: &mut Parts,
+    ways: Ways<'_>,
     body: &mut RequestBody,
     patience: &Patience,
 ) -> Result<Response<Source>, Unsent> {
     match sender {
-        Sender::Own(link) => match http1::ask(link, parts, body, patience).await {
-            Ok(answer) => Ok(answer.map(Source::from)),
-            Err(NoAnswer::Timeout) => Err(Unsent::Timeout),
-            Err(NoAnswer::Broken(error)) => Err(Unsent::Broken {
-                is_whole: false,
-                error: Lost::Own(error),
-            }),
-        },
+        Sender::Own(link) => {
+            let asking = http1::Asking {
+                head: parts,
+                host: ways.host,
+                told: ways.told,
+                as_they_came: ways.as_they_came,
+            };
+            match http1::ask(link, &asking, body, patience).await {
+                Ok(answer) => Ok(answer.map(Source::from)),
+                Err(NoAnswer::Timeout) => Err(Unsent::Timeout),
+                Err(NoAnswer::Broken(error)) => Err(Unsent::Broken {
+                    is_whole: false,
+                    error: Lost::Own(error),
+                }),
+            }
+        }
         // Apart, so that requests by our own engine carry nothing of it along.
         Sender::Http1(sender) => {
             let answer = sender.try_send_request(taken(parts, body));

@@ -12,6 +12,7 @@ mod encode;
 mod fields;
 #[cfg(test)]
 mod fuzz;
+mod lines;
 mod link;
 mod serve;
 mod wire;
@@ -20,6 +21,7 @@ pub(crate) use answer::length;
 pub(crate) use buffers::take as take_buffer;
 pub(crate) use decode::Refused;
 pub(crate) use fields::take_back;
-pub(crate) use link::{AnswerBody, Broke, Link, NoAnswer, Patience, ask};
+pub(crate) use lines::Lines;
+pub(crate) use link::{AnswerBody, Asking, Broke, Link, NoAnswer, Patience, ask};
 pub(crate) use serve::{Ending, serve};
 pub(crate) use wire::{Body, Detached, Stream};

@@ -113,8 +113,10 @@ mod fields;
 mod filters;
 mod head;
 mod identity;
+mod present;
 mod rewrite;
 mod sticky;
+mod told;
 mod trace;
 mod trust;
 

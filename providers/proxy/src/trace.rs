@@ -2,9 +2,11 @@
 //!
 //! Source: W3C Trace Context, Level 1, §3.2 (`traceparent`) and §3.4 (a proxy may begin a trace where there is none).
 
+use bytes::{BufMut, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::balance::Random;
+use crate::present::{Kind, Present};
 
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 static TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -16,70 +18,135 @@ const LONGEST: usize = 128;
 /// The names of one request.
 #[derive(Clone, Debug)]
 pub(crate) struct Ids {
-    request_id: HeaderValue,
-    trace_parent: HeaderValue,
+    request_id: Id<32>,
+    trace_parent: Id<55>,
+}
+
+#[derive(Clone, Debug)]
+enum Id<const LENGTH: usize> {
+    /// By the client: it stands among the fields, by itself.
+    Given(HeaderValue),
+    /// Digits and dashes alone.
+    New([u8; LENGTH]),
+}
+
+impl<const LENGTH: usize> Id<LENGTH> {
+    fn given(headers: &HeaderMap, name: &HeaderName, is_one: fn(&str) -> bool) -> Option<Self> {
+        let mut values = headers.get_all(name).iter();
+        let (first, second) = (values.next()?, values.next());
+        let is_one = second.is_none() && first.to_str().is_ok_and(is_one);
+        is_one.then(|| Self::Given(first.clone()))
+    }
+
+    fn text(&self) -> &str {
+        match self {
+            Self::Given(value) => value.to_str().unwrap_or_default(),
+            Self::New(text) => std::str::from_utf8(text).unwrap_or_default(),
+        }
+    }
+
+    fn value(self) -> HeaderValue {
+        match self {
+            Self::Given(value) => value,
+            Self::New(text) => {
+                HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("0"))
+            }
+        }
+    }
 }
 
 impl Ids {
     /// Those the client gave, where they are well formed; new ones else.
-    pub(crate) fn of(headers: &HeaderMap, random: &Random) -> Self {
-        let given = |name: &HeaderName, is_one: fn(&str) -> bool| {
-            let mut values = headers.get_all(name).iter();
-            let (first, second) = (values.next()?, values.next());
-            let is_one = second.is_none() && first.to_str().is_ok_and(is_one);
-            is_one.then(|| first.clone())
-        };
+    pub(crate) fn of(headers: &HeaderMap, present: Present, random: &Random) -> Self {
+        let request_id = present
+            .has(Kind::RequestId)
+            .then(|| Id::given(headers, &REQUEST_ID, is_request_id));
+        let trace_parent = present.has(Kind::TraceParent);
+        let trace_parent = trace_parent.then(|| Id::given(headers, &TRACE_PARENT, is_trace_parent));
         Self {
-            request_id: given(&REQUEST_ID, is_request_id)
-                .unwrap_or_else(|| value(&hex::<32>(&[random.next(), random.next()]))),
-            trace_parent: given(&TRACE_PARENT, is_trace_parent).unwrap_or_else(|| {
+            request_id: request_id
+                .flatten()
+                .unwrap_or_else(|| Id::New(hex(&[random.next(), random.next()]))),
+            trace_parent: trace_parent.flatten().unwrap_or_else(|| {
                 let (trace, parent) = ([random.next(), random.next()], random.next());
                 let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
                 text[3..35].copy_from_slice(&hex::<32>(&trace));
                 // Its own id is never zero, and nobody asked for it to be recorded.
                 text[36..52].copy_from_slice(&hex::<16>(&[parent | 1]));
-                value(&text)
+                Id::New(text)
             }),
         }
     }
 
-    /// Tells the backend.
-    pub(crate) fn set(self, headers: &mut HeaderMap) {
-        if headers.get(&TRACE_PARENT) != Some(&self.trace_parent) {
+    /// Takes away what the client says instead.
+    pub(crate) fn clear(&self, headers: &mut HeaderMap, present: Present) {
+        if matches!(self.request_id, Id::New(_)) && present.has(Kind::RequestId) {
+            headers.remove(&REQUEST_ID);
+        }
+        if matches!(self.trace_parent, Id::New(_)) {
+            if present.has(Kind::TraceParent) {
+                headers.remove(&TRACE_PARENT);
+            }
             // It belongs to the trace that is not passed on. Source: Trace Context §3.3.
+            if present.has(Kind::TraceState) {
+                headers.remove(&TRACE_STATE);
+            }
+        }
+    }
+
+    /// Tells the backend, among its other fields.
+    pub(crate) fn set(self, headers: &mut HeaderMap) {
+        if matches!(self.trace_parent, Id::New(_)) {
             headers.remove(&TRACE_STATE);
         }
-        headers.insert(&REQUEST_ID, self.request_id);
-        headers.insert(&TRACE_PARENT, self.trace_parent);
+        headers.insert(&REQUEST_ID, self.request_id.value());
+        headers.insert(&TRACE_PARENT, self.trace_parent.value());
+    }
+
+    /// Tells the backend, behind its other fields, where those that the client gave stand.
+    pub(crate) fn write(&self, to: &mut BytesMut) {
+        if let Id::New(text) = &self.request_id {
+            to.put_slice(b"x-request-id: ");
+            to.put_slice(text);
+            to.put_slice(b"\r\n");
+        }
+        if let Id::New(text) = &self.trace_parent {
+            to.put_slice(b"traceparent: ");
+            to.put_slice(text);
+            to.put_slice(b"\r\n");
+        }
     }
 
     pub(crate) fn request_id(&self) -> &str {
-        self.request_id.to_str().unwrap_or_default()
+        self.request_id.text()
     }
 
     pub(crate) fn trace_id(&self) -> &str {
-        let whole = self.trace_parent.to_str().unwrap_or_default();
-        whole.split('-').nth(1).unwrap_or_default()
+        self.trace_parent.text().split('-').nth(1).unwrap_or_default()
     }
-}
-
-/// Digits and dashes alone.
-fn value(text: &[u8]) -> HeaderValue {
-    HeaderValue::from_bytes(text).unwrap_or_else(|_| HeaderValue::from_static("0"))
 }
 
 /// Numbers as digits: written for every request, so without the machinery of `format!`.
 fn hex<const LENGTH: usize>(numbers: &[u64]) -> [u8; LENGTH] {
     let mut text = [b'0'; LENGTH];
-    let bytes = numbers.iter().flat_map(|number| number.to_be_bytes());
-    for (pair, byte) in text.chunks_exact_mut(2).zip(bytes) {
-        pair[0] = DIGITS[usize::from(byte >> 4)];
-        pair[1] = DIGITS[usize::from(byte & 15)];
+    let halves = numbers
+        .iter()
+        .flat_map(|number| [number >> 32, number & 0xffff_ffff]);
+    for (eight, half) in text.chunks_exact_mut(8).zip(halves) {
+        eight.copy_from_slice(&eight_digits(half));
     }
     text
 }
 
-const DIGITS: &[u8; 16] = b"0123456789abcdef";
+/// The lower half of a number: all of its digits at once, each in a byte of its own.
+fn eight_digits(half: u64) -> [u8; 8] {
+    let spread = (half | half << 16) & 0x0000_ffff_0000_ffff;
+    let spread = (spread | spread << 8) & 0x00ff_00ff_00ff_00ff;
+    let spread = (spread | spread << 4) & 0x0f0f_0f0f_0f0f_0f0f;
+    // 1 where it is a letter, which stand further behind.
+    let letters = ((spread + 0x0606_0606_0606_0606) >> 4) & 0x0101_0101_0101_0101;
+    (spread + 0x3030_3030_3030_3030 + letters * 0x27).to_be_bytes()
+}
 
 /// Nothing in it that a log or a header could take for its own.
 fn is_request_id(text: &str) -> bool {
@@ -155,7 +222,7 @@ mod tests {
                 headers.append(name, HeaderValue::from_str(value).unwrap());
             }
             headers.insert("tracestate", HeaderValue::from_static("a=1"));
-            let ids = Ids::of(&headers, &Random::new());
+            let ids = Ids::of(&headers, Present::of(&headers), &Random::new());
             assert_eq!(ids.trace_id().len(), 32, "{name} {values:?}");
             ids.set(&mut headers);
             let all: Vec<&str> = headers
@@ -169,6 +236,14 @@ mod tests {
             let state = headers.contains_key("tracestate");
             assert_eq!(state, name == "traceparent" && kept, "{name} {values:?}");
             assert!(is_trace_parent(headers["traceparent"].to_str().unwrap()));
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn numbers_are_written_as_they_always_are(one: u64, other: u64) {
+            let text = hex::<32>(&[one, other]);
+            proptest::prop_assert_eq!(text.to_vec(), format!("{one:016x}{other:016x}").into_bytes());
         }
     }
 }

@@ -25,6 +25,8 @@ pub(crate) struct ClientSide {
     pub(crate) upgrade: Upgrade,
     /// Of HTTP/2: what else the connection carries goes on beside it.
     pub(crate) open: Option<Open>,
+    /// Whether its engine takes fields of answers as they came, beside those in the map.
+    pub(crate) takes_lines: bool,
 }
 
 /// A connection that will be lent to a tunnel, should it change protocol.

@@ -15,6 +15,7 @@ use crate::answer::Failure;
 use crate::body::{BackendBody, RequestBody, ResponseBody, finish};
 use crate::fields;
 use crate::forward::{Answered, Ask, forward};
+use crate::present::Present;
 
 /// Of the content, or of what of it is wanted: they are not the question.
 static ELSEWHERE: [HeaderName; 7] = [
@@ -63,7 +64,8 @@ impl ExternalAuth {
         };
         let request = asking.request;
         let mut headers = request.headers.clone();
-        fields::take_hop(&mut headers);
+        let present = Present::of(&headers);
+        fields::take_hop(&mut headers, present);
         if backend.protocol.version == BackendVersion::Http1 {
             fields::join_cookies(&mut headers, request.version);
         }
@@ -105,6 +107,8 @@ impl ExternalAuth {
         let ask = Ask {
             parts: Box::new(parts),
             authority: HeaderValue::from_static(""),
+            told: None,
+            as_they_came: false,
             hop: fields::Hop::default(),
             body: RequestBody::empty(),
             client: asking.caller.asker.client.address,

@@ -48,6 +48,8 @@ impl Mirror {
         let mut copy = Ask {
             parts: ask.parts.clone(),
             authority: ask.authority.clone(),
+            told: ask.told.clone(),
+            as_they_came: false,
             hop: Hop {
                 upgrade: None,
                 trailers: ask.hop.trailers,

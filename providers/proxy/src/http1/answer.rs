@@ -3,13 +3,15 @@
 //! A backend is held to the same as a client: what could be framed in two ways is refused.
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::response::Parts;
 use http::{HeaderMap, Response, StatusCode, Version};
 
 use super::chunks::{Chunks, length_of, take};
 use super::decode::{Length, Refused, head_end, number};
 use super::fields;
+use super::lines::{Lines, is_strict};
+use crate::present::Kind;
 
 /// A part of an answer's body.
 #[derive(Debug)]
@@ -56,22 +58,28 @@ impl Reader {
         }
     }
 
-    /// The head of the answer; `None` where more bytes are needed. Interim answers are read over, but for 101.
-    pub(super) fn head(&mut self, input: &mut BytesMut) -> Result<Option<Parts>, Refused> {
+    /// The head of the answer; `None` where more bytes are needed. Interim answers are read over, but for 101. Its fields
+    /// are left out of the map where they may go on as they came.
+    pub(super) fn head(&mut self, input: &mut BytesMut, as_they_came: bool) -> Result<Option<Head>, Refused> {
         while let State::Head { seen } = &mut self.state {
-            let Some(end) = head_end(input, seen, self.longest)? else {
+            let Some((status, version, lines)) = head(input, seen, self.longest)? else {
                 return Ok(None);
             };
             *seen = 0;
-            let mut parts = head(&input.split_to(end).freeze())?;
-            let is_switch = parts.status == StatusCode::SWITCHING_PROTOCOLS;
-            if parts.status.is_informational() && !is_switch {
+            let is_switch = status == StatusCode::SWITCHING_PROTOCOLS;
+            if status.is_informational() && !is_switch {
+                lines.take_back();
                 continue;
             }
-            self.keeps = keeps(&parts);
+            let says = |member| lines.lists(Kind::Connection, member);
+            self.keeps = !says(b"close") && (version == Version::HTTP_11 || says(b"keep-alive"));
             // Though an answer to HEAD has no body, its fields go on to the client.
-            let length = length(&mut parts)?;
-            self.state = if is_switch || self.is_head || has_no_body(parts.status) {
+            let length = framing(
+                version,
+                lines.all(Kind::ContentLength),
+                lines.all(Kind::TransferEncoding),
+            )?;
+            self.state = if is_switch || self.is_head || has_no_body(status) {
                 State::Over
             } else {
                 match length {
@@ -84,7 +92,15 @@ impl Reader {
                     }
                 }
             };
-            return Ok(Some(parts));
+            let mut parts = Response::new(()).into_parts().0;
+            (parts.status, parts.version) = (status, version);
+            if as_they_came && !is_switch && !lines.names_others() {
+                return Ok(Some((parts, Some(lines))));
+            }
+            parts.headers = lines.map()?;
+            lines.take_back();
+            say_once(&mut parts.headers);
+            return Ok(Some((parts, None)));
         }
         Ok(None)
     }
@@ -147,24 +163,61 @@ impl Reader {
     }
 }
 
-fn head(bytes: &Bytes) -> Result<Parts, Refused> {
+/// The head of an answer, with its fields where the map has none.
+pub(super) type Head = (Parts, Option<Box<Lines>>);
+
+/// Takes the head of an answer away; `None` where more bytes are needed.
+fn head(
+    input: &mut BytesMut,
+    seen: &mut usize,
+    longest: usize,
+) -> Result<Option<(StatusCode, Version, Box<Lines>)>, Refused> {
+    if input.is_empty() {
+        return Ok(None);
+    }
+    let mut lines = Lines::empty();
+    // Mostly all of it is there, and well formed: then it is looked through once.
+    let whole = match *seen {
+        0 => first_line(input, &mut lines).ok().flatten(),
+        _ => None,
+    };
+    let (status, version, end) = match whole.filter(|(.., end)| *end <= longest) {
+        Some(first) => first,
+        None => {
+            let Some(end) = head_end(input, seen, longest)? else {
+                lines.take_back();
+                return Ok(None);
+            };
+            first_line(&input[..end], &mut lines)?
+                .filter(|first| first.2 == end)
+                .ok_or(Refused::Malformed)?
+        }
+    };
+    lines.keep(input.split_to(end));
+    Ok(Some((status, version, lines)))
+}
+
+/// Reads a head that is there as a whole, and in which every line ends as it should, with where it ends; `None` else.
+fn first_line(input: &[u8], lines: &mut Lines) -> Result<Option<(StatusCode, Version, usize)>, Refused> {
     let mut uninit = fields::uninit();
     let mut parsed = httparse::Response::new(&mut []);
     let config = httparse::ParserConfig::default();
-    let status = config.parse_response_with_uninit_headers(&mut parsed, bytes, &mut uninit)?;
-    if !matches!(status, httparse::Status::Complete(end) if end == bytes.len()) {
-        return Err(Refused::Malformed);
+    let status = config.parse_response_with_uninit_headers(&mut parsed, input, &mut uninit)?;
+    let httparse::Status::Complete(end) = status else {
+        return Ok(None);
+    };
+    if !is_strict(&input[..end], parsed.headers.len()) {
+        return Ok(None);
     }
-    let mut parts = Response::new(()).into_parts().0;
     let code = parsed.code.ok_or(Refused::Malformed)?;
-    parts.status = StatusCode::from_u16(code).map_err(|_| Refused::Malformed)?;
-    parts.version = match parsed.version {
+    let status = StatusCode::from_u16(code).map_err(|_| Refused::Malformed)?;
+    let version = match parsed.version {
         Some(0) => Version::HTTP_10,
         Some(1) => Version::HTTP_11,
         Some(_) | None => return Err(Refused::Malformed),
     };
-    parts.headers = fields::map(bytes, parsed.headers)?;
-    Ok(parts)
+    lines.note(input, parsed.headers)?;
+    Ok(Some((status, version, end)))
 }
 
 /// Source: RFC 9110 §15.3.5, §15.4.5.
@@ -172,23 +225,32 @@ fn has_no_body(status: StatusCode) -> bool {
     matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
 }
 
-/// How the body is framed; `None` where it ends with the connection. Source: RFC 9112 §6.3.
+/// How the body is framed; `None` where it ends with the connection.
 pub(crate) fn length(parts: &mut Parts) -> Result<Option<Length>, Refused> {
-    let mut lengths = parts.headers.get_all(CONTENT_LENGTH).iter();
+    let values = |name| parts.headers.get_all(name).iter().map(|value| value.as_bytes());
+    let length = framing(parts.version, values(&CONTENT_LENGTH), values(&TRANSFER_ENCODING))?;
+    say_once(&mut parts.headers);
+    Ok(length)
+}
+
+/// The same length twice is one, for it is written once to the client.
+fn say_once(fields: &mut HeaderMap) {
+    let mut lengths = fields.get_all(CONTENT_LENGTH).iter();
+    if let (Some(length), Some(_)) = (lengths.next().cloned(), lengths.next()) {
+        fields.insert(CONTENT_LENGTH, length);
+    }
+}
+
+/// Source: RFC 9112 §6.3.
+fn framing<'a>(
+    version: Version,
+    mut lengths: impl Iterator<Item = &'a [u8]>,
+    mut codings: impl Iterator<Item = &'a [u8]>,
+) -> Result<Option<Length>, Refused> {
     let length = lengths.next();
-    let again = lengths.next();
-    let mut others = again.into_iter().chain(lengths);
-    if others.any(|other| Some(other) != length) {
+    if lengths.any(|other| Some(other) != length) {
         return Err(Refused::Malformed);
     }
-    // The same twice is one length, for it is written once to the client.
-    if again.is_some()
-        && let Some(length) = length.cloned()
-    {
-        parts.headers.insert(CONTENT_LENGTH, length);
-    }
-    let length = parts.headers.get(CONTENT_LENGTH);
-    let mut codings = parts.headers.get_all(TRANSFER_ENCODING).iter();
     let coding = codings.next();
     if codings.next().is_some() {
         return Err(Refused::Malformed);
@@ -196,21 +258,14 @@ pub(crate) fn length(parts: &mut Parts) -> Result<Option<Length>, Refused> {
     match (length, coding) {
         (None, None) => Ok(None),
         (Some(length), None) => {
-            let length = number(length.as_bytes()).ok_or(Refused::Malformed)?;
+            let length = number(length).ok_or(Refused::Malformed)?;
             Ok(Some(Length::Known(length)))
         }
-        (None, Some(coding))
-            if parts.version == Version::HTTP_11 && coding.as_bytes().eq_ignore_ascii_case(b"chunked") =>
-        {
+        (None, Some(coding)) if version == Version::HTTP_11 && coding.eq_ignore_ascii_case(b"chunked") => {
             Ok(Some(Length::Chunked))
         }
         (_, Some(_)) => Err(Refused::Malformed),
     }
-}
-
-fn keeps(parts: &Parts) -> bool {
-    let says = |token| fields::lists(&parts.headers, &CONNECTION, token);
-    !says(b"close") && (parts.version == Version::HTTP_11 || says(b"keep-alive"))
 }
 
 #[cfg(test)]
@@ -222,7 +277,7 @@ mod tests {
         let (mut reader, mut input, mut text) = (Reader::new(1024, is_head), BytesMut::new(), String::new());
         for piece in bytes.chunks(piece) {
             input.extend_from_slice(piece);
-            if let Some(parts) = reader.head(&mut input)? {
+            if let Some((parts, _)) = reader.head(&mut input, false)? {
                 text.push_str(&format!("{} ", parts.status.as_u16()));
             }
             while !reader.is_over()
@@ -248,7 +303,7 @@ mod tests {
     #[test]
     fn the_same_length_twice_goes_on_once() {
         let mut input = BytesMut::from("HTTP/1.1 200 OK\r\nContent-Length: 5\r\ncontent-length: 5\r\n\r\n");
-        let parts = Reader::new(1024, true).head(&mut input).unwrap().unwrap();
+        let (parts, _) = Reader::new(1024, true).head(&mut input, false).unwrap().unwrap();
         assert_eq!(parts.headers.get_all(CONTENT_LENGTH).iter().count(), 1);
     }
 

@@ -2,24 +2,37 @@
 //!
 //! However the bytes are cut, the events are the same, but for how data is cut into pieces. After a refusal nothing more is read.
 
+use std::ops::Range;
+
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, Uri, Version};
 use memchr::memchr;
 
 use super::chunks::{Chunks, length_of, take};
 use super::fields;
+use super::lines::{Lines, is_strict};
+use crate::present::{Kind, Present};
 
 /// What is read of a connection.
 #[derive(Debug)]
 pub(crate) enum Event {
     /// A request begins.
-    Head(Box<Parts>, Length),
+    Head(Begun),
     /// A piece of its body, never empty.
     Data(Bytes),
     /// It is over; with its trailers.
     End(HeaderMap),
+}
+
+/// The head of a request, and what is known of it at a glance.
+#[derive(Debug)]
+pub(crate) struct Begun {
+    pub(crate) parts: Box<Parts>,
+    pub(crate) length: Length,
+    pub(crate) present: Present,
+    /// Whether the client wants to ask more on the connection.
+    pub(crate) keeps: bool,
 }
 
 /// How long a body is.
@@ -93,15 +106,14 @@ impl Decoder {
                 if *seen == 0 {
                     fields::skip_empty_lines(input);
                 }
-                let Some(end) = head_end(input, seen, self.longest)? else {
+                let Some(begun) = head(input, seen, self.longest)? else {
                     return Ok(None);
                 };
-                let (parts, length) = head(&input.split_to(end).freeze())?;
-                self.state = match length {
+                self.state = match begun.length {
                     Length::Known(length) => State::Body(length),
                     Length::Chunked => State::Chunks(Chunks::new(self.longest)),
                 };
-                return Ok(Some(Event::Head(Box::new(parts), length)));
+                return Ok(Some(Event::Head(begun)));
             }
             State::Body(0) => Some(Event::End(HeaderMap::new())),
             State::Body(left) => {
@@ -143,51 +155,106 @@ pub(super) fn head_end(input: &[u8], seen: &mut usize, longest: usize) -> Result
     Ok(None)
 }
 
-fn head(bytes: &Bytes) -> Result<(Parts, Length), Refused> {
-    let mut uninit = fields::uninit();
-    let mut parsed = httparse::Request::new(&mut []);
-    let status = httparse::ParserConfig::default().parse_request_with_uninit_headers(
-        &mut parsed,
-        bytes,
-        &mut uninit,
-    )?;
-    if !matches!(status, httparse::Status::Complete(end) if end == bytes.len()) {
-        return Err(Refused::Malformed);
+/// Takes the head of a request away; `None` where more bytes are needed.
+fn head(input: &mut BytesMut, seen: &mut usize, longest: usize) -> Result<Option<Begun>, Refused> {
+    if input.is_empty() {
+        return Ok(None);
     }
-    let mut parts = Request::new(()).into_parts().0;
-    let method = parsed.method.ok_or(Refused::Malformed)?;
-    parts.method = Method::from_bytes(method.as_bytes()).map_err(|_| Refused::Malformed)?;
-    let target = parsed.path.ok_or(Refused::Malformed)?.as_bytes();
-    if target.len() > LONGEST_TARGET {
+    let mut lines = Lines::empty();
+    // Mostly all of it is there, and well formed: then it is looked through once.
+    let whole = match *seen {
+        0 => first_line(input, &mut lines).ok().flatten(),
+        _ => None,
+    };
+    let first = match whole.filter(|first| first.end <= longest) {
+        Some(first) => first,
+        None => {
+            let Some(end) = head_end(input, seen, longest)? else {
+                lines.take_back();
+                return Ok(None);
+            };
+            first_line(&input[..end], &mut lines)?
+                .filter(|first| first.end == end)
+                .ok_or(Refused::Malformed)?
+        }
+    };
+    lines.keep(input.split_to(first.end));
+    if first.target.len() > LONGEST_TARGET {
         return Err(Refused::LongTarget);
     }
+    let target = lines.head().slice(first.target);
     // A fragment is for clients alone: some take it for a part of the path, others leave it out. Source: RFC 9112 §3.2.
-    if memchr(b'#', target).is_some() {
+    if memchr(b'#', &target).is_some() {
         return Err(Refused::Malformed);
     }
-    parts.uri = Uri::from_maybe_shared(bytes.slice_ref(target)).map_err(|_| Refused::Malformed)?;
-    parts.version = match parsed.version {
-        Some(0) => Version::HTTP_10,
-        Some(1) => Version::HTTP_11,
-        Some(_) | None => return Err(Refused::Malformed),
+    let length = length(first.version, &lines)?;
+    let mut parts = Box::new(Request::new(()).into_parts().0);
+    parts.method = first.method;
+    parts.uri = Uri::from_maybe_shared(target).map_err(|_| Refused::Malformed)?;
+    parts.version = first.version;
+    parts.headers = lines.map()?;
+    let says = |member| lines.lists(Kind::Connection, member);
+    let begun = Begun {
+        parts,
+        length,
+        present: lines.present(),
+        // Source: RFC 9112 §9.3.
+        keeps: !says(b"close") && (first.version == Version::HTTP_11 || says(b"keep-alive")),
     };
-    parts.headers = fields::map(bytes, parsed.headers)?;
-    let length = length(&parts)?;
-    Ok((parts, length))
+    lines.take_back();
+    Ok(Some(begun))
+}
+
+/// The first line of a request.
+struct First {
+    method: Method,
+    target: Range<usize>,
+    version: Version,
+    /// Where the head ends.
+    end: usize,
+}
+
+/// Reads a head that is there as a whole, and in which every line ends as it should; `None` else.
+fn first_line(input: &[u8], lines: &mut Lines) -> Result<Option<First>, Refused> {
+    let mut uninit = fields::uninit();
+    let mut parsed = httparse::Request::new(&mut []);
+    let config = httparse::ParserConfig::default();
+    let status = config.parse_request_with_uninit_headers(&mut parsed, input, &mut uninit)?;
+    let httparse::Status::Complete(end) = status else {
+        return Ok(None);
+    };
+    if !is_strict(&input[..end], parsed.headers.len()) {
+        return Ok(None);
+    }
+    let method = parsed.method.ok_or(Refused::Malformed)?;
+    let target = parsed.path.ok_or(Refused::Malformed)?;
+    let start = target.as_ptr().addr() - input.as_ptr().addr();
+    let target = start..start + target.len();
+    lines.note(input, parsed.headers)?;
+    Ok(Some(First {
+        method: Method::from_bytes(method.as_bytes()).map_err(|_| Refused::Malformed)?,
+        target,
+        version: match parsed.version {
+            Some(0) => Version::HTTP_10,
+            Some(1) => Version::HTTP_11,
+            Some(_) | None => return Err(Refused::Malformed),
+        },
+        end,
+    }))
 }
 
 /// What the crate `http` can hold.
 const LONGEST_TARGET: usize = 65_534;
 
 /// How the body is framed, where that can be read in one way alone.
-fn length(parts: &Parts) -> Result<Length, Refused> {
-    let is_old = parts.version == Version::HTTP_10;
-    let hosts = parts.headers.get_all(HOST).iter().count();
+fn length(version: Version, lines: &Lines) -> Result<Length, Refused> {
+    let is_old = version == Version::HTTP_10;
+    let hosts = lines.all(Kind::Host).count();
     if hosts > 1 || (hosts == 0 && !is_old) {
         return Err(Refused::Malformed);
     }
-    let mut lengths = parts.headers.get_all(CONTENT_LENGTH).iter();
-    let mut codings = parts.headers.get_all(TRANSFER_ENCODING).iter();
+    let mut lengths = lines.all(Kind::ContentLength);
+    let mut codings = lines.all(Kind::TransferEncoding);
     let (length, coding) = (lengths.next(), codings.next());
     // Even the same twice: somebody may take the list of both for a number.
     if lengths.next().is_some() || codings.next().is_some() {
@@ -195,12 +262,8 @@ fn length(parts: &Parts) -> Result<Length, Refused> {
     }
     match (length, coding) {
         (None, None) => Ok(Length::Known(0)),
-        (Some(length), None) => number(length.as_bytes())
-            .map(Length::Known)
-            .ok_or(Refused::Malformed),
-        (None, Some(coding)) if !is_old && coding.as_bytes().eq_ignore_ascii_case(b"chunked") => {
-            Ok(Length::Chunked)
-        }
+        (Some(length), None) => number(length).map(Length::Known).ok_or(Refused::Malformed),
+        (None, Some(coding)) if !is_old && coding.eq_ignore_ascii_case(b"chunked") => Ok(Length::Chunked),
         (_, Some(_)) => Err(Refused::Malformed),
     }
 }

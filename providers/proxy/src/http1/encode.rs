@@ -7,7 +7,9 @@ use std::collections::VecDeque;
 use std::io::IoSlice;
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::header::{CONNECTION, CONTENT_LENGTH, DATE, HeaderMap, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_LENGTH, DATE, HOST, HeaderMap, HeaderValue, TRANSFER_ENCODING};
+use http::request::Parts;
+use http::uri::PathAndQuery;
 use http::{Method, StatusCode, Version};
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimePrinter;
@@ -15,6 +17,10 @@ use jiff::fmt::rfc2822::DateTimePrinter;
 use super::buffers;
 use super::chunks::{length_of, only_trailers};
 use super::decode::number;
+use super::lines::Lines;
+use crate::fields::write_number;
+use crate::present::{Kind, Present};
+use crate::told::Told;
 
 /// Longest piece that is copied behind what is sent before it; a longer one is sent from where it lies.
 const COPIED: usize = 4096;
@@ -32,6 +38,32 @@ pub(crate) struct Asked {
     pub(crate) trailers: bool,
 }
 
+/// The fields of an answer: those of the proxy, and those of a backend that go on as they came.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fields<'a> {
+    pub(crate) own: &'a HeaderMap,
+    pub(crate) lines: Option<&'a Lines>,
+}
+
+impl<'a> From<&'a HeaderMap> for Fields<'a> {
+    fn from(own: &'a HeaderMap) -> Self {
+        Self { own, lines: None }
+    }
+}
+
+impl Fields<'_> {
+    fn length(self) -> Option<u64> {
+        match self.own.get(CONTENT_LENGTH) {
+            Some(value) => number(value.as_bytes()),
+            None => self.lines.and_then(Lines::length),
+        }
+    }
+
+    fn has_date(self) -> bool {
+        self.lines.is_some_and(|lines| lines.present().has(Kind::Date)) || self.own.contains_key(DATE)
+    }
+}
+
 /// How an answer's body is framed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Framed {
@@ -45,15 +77,16 @@ pub(crate) enum Framed {
 
 impl Framed {
     /// `exact` is the length of the body itself, where it is known.
-    pub(crate) fn of(asked: Asked, status: StatusCode, fields: &HeaderMap, exact: Option<u64>) -> Self {
+    pub(crate) fn of<'a>(
+        asked: Asked,
+        status: StatusCode,
+        fields: impl Into<Fields<'a>>,
+        exact: Option<u64>,
+    ) -> Self {
         if asked.is_head || has_no_body(status) {
             return Self::Nothing;
         }
-        match fields
-            .get(CONTENT_LENGTH)
-            .and_then(|value| number(value.as_bytes()))
-            .or(exact)
-        {
+        match fields.into().length().or(exact) {
             Some(length) => Self::Length(length),
             None if asked.version == Version::HTTP_10 => Self::Close,
             None => Self::Chunked,
@@ -89,13 +122,14 @@ impl Drop for Out {
 
 impl Out {
     /// The head of an answer; `closes` says whether it is the last on its connection.
-    pub(crate) fn head(
+    pub(crate) fn head<'a>(
         asked: Asked,
         status: StatusCode,
-        fields: &HeaderMap,
+        fields: impl Into<Fields<'a>>,
         framed: Framed,
         closes: bool,
     ) -> Self {
+        let fields = fields.into();
         let mut tail = buffers::take();
         let is_old = asked.version == Version::HTTP_10;
         tail.extend_from_slice(if is_old { b"HTTP/1.0 " } else { b"HTTP/1.1 " });
@@ -104,12 +138,15 @@ impl Out {
         tail.extend_from_slice(status.canonical_reason().unwrap_or_default().as_bytes());
         tail.extend_from_slice(b"\r\n");
         let is_switch = status == StatusCode::SWITCHING_PROTOCOLS;
-        for (name, value) in fields {
+        // An answer that is said to have no body in any case says no length either. Source: RFC 9110 §8.6.
+        let no_length =
+            framed != Framed::Nothing || status.is_informational() || status == StatusCode::NO_CONTENT;
+        if let Some(lines) = fields.lines {
+            lines.write(&mut tail, !no_length, fields.own);
+        }
+        for (name, value) in fields.own {
             let is_ours = match *name {
-                // An answer that is said to have no body in any case says no length either. Source: RFC 9110 §8.6.
-                CONTENT_LENGTH => {
-                    framed != Framed::Nothing || status.is_informational() || status == StatusCode::NO_CONTENT
-                }
+                CONTENT_LENGTH => no_length,
                 TRANSFER_ENCODING => true,
                 CONNECTION => !is_switch,
                 _ => false,
@@ -124,7 +161,7 @@ impl Out {
         } else if is_old {
             field(&mut tail, "connection", b"keep-alive");
         }
-        if !fields.contains_key(DATE) && !is_switch {
+        if !is_switch && !fields.has_date() {
             let now = DateTimePrinter::new().timestamp_to_rfc9110_string(&Timestamp::now());
             field(&mut tail, "date", now.unwrap_or_default().as_bytes());
         }
@@ -137,17 +174,23 @@ impl Out {
         }
     }
 
-    /// The head of a request.
-    pub(super) fn request(method: &Method, target: &str, fields: &HeaderMap, framed: Framed) -> Self {
+    /// The head of a request, to a host that its fields do not say.
+    pub(super) fn request(head: &Parts, host: &HeaderValue, told: Option<&Told>, framed: Framed) -> Self {
         let mut tail = buffers::take();
-        tail.extend_from_slice(method.as_str().as_bytes());
+        tail.extend_from_slice(head.method.as_str().as_bytes());
         tail.extend_from_slice(b" ");
-        tail.extend_from_slice(target.as_bytes());
-        tail.extend_from_slice(b" HTTP/1.1\r\n");
-        for (name, value) in fields {
-            if !matches!(*name, CONTENT_LENGTH | TRANSFER_ENCODING) {
+        let target = head.uri.path_and_query();
+        tail.extend_from_slice(target.map_or("/", PathAndQuery::as_str).as_bytes());
+        tail.extend_from_slice(b" HTTP/1.1\r\nhost: ");
+        tail.extend_from_slice(host.as_bytes());
+        tail.extend_from_slice(b"\r\n");
+        for (name, value) in &head.headers {
+            if !matches!(*name, CONTENT_LENGTH | HOST | TRANSFER_ENCODING) {
                 field(&mut tail, name.as_str(), value.as_bytes());
             }
+        }
+        if let Some(told) = told {
+            told.write(&mut tail);
         }
         framing(&mut tail, framed);
         tail.extend_from_slice(b"\r\n");
@@ -248,9 +291,9 @@ impl Out {
 fn framing(to: &mut BytesMut, framed: Framed) {
     match framed {
         Framed::Length(length) => {
-            use std::fmt::Write as _;
-            // Memory is all that could lack.
-            let _ = write!(to, "content-length: {length}\r\n");
+            to.extend_from_slice(b"content-length: ");
+            write_number(to, length);
+            to.extend_from_slice(b"\r\n");
         }
         Framed::Chunked => field(to, "transfer-encoding", b"chunked"),
         Framed::Nothing | Framed::Close => {}
@@ -265,16 +308,11 @@ fn field(to: &mut BytesMut, name: &str, value: &[u8]) {
 }
 
 /// What a request says of its answer.
-pub(crate) fn asked(method: &Method, version: Version, fields: &HeaderMap) -> Asked {
-    let te = fields
-        .get_all(http::header::TE)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|b| *b == b','));
-    let mut names = te.map(<[u8]>::trim_ascii);
+pub(crate) fn asked(method: &Method, version: Version, fields: &HeaderMap, present: Present) -> Asked {
     Asked {
         is_head: *method == Method::HEAD,
         version,
-        trailers: names.any(|name| name.eq_ignore_ascii_case(b"trailers")),
+        trailers: present.has(Kind::Te) && super::fields::lists(fields, &http::header::TE, b"trailers"),
     }
 }
 
@@ -307,11 +345,9 @@ pub(super) mod tests {
     }
 
     fn asking(method: &str, version: Version) -> Asked {
-        asked(
-            &method.parse().unwrap(),
-            version,
-            &fields(&[("te", "gzip, trailers")]),
-        )
+        let fields = fields(&[("te", "gzip, trailers")]);
+        let present = Present::of(&fields);
+        asked(&method.parse().unwrap(), version, &fields, present)
     }
 
     #[test]

@@ -77,7 +77,7 @@ thread_local! {
 }
 
 /// A map with room.
-fn empty() -> HeaderMap {
+pub(super) fn empty() -> HeaderMap {
     let spare = SPARES.with_borrow_mut(Vec::pop);
     spare.unwrap_or_else(|| HeaderMap::with_capacity(ROOM))
 }

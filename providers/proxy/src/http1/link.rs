@@ -11,21 +11,23 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures::future::{AbortHandle, abortable};
-use http::header::CONTENT_LENGTH;
+use http::header::{CONTENT_LENGTH, HeaderValue};
 use http::request::Parts;
 use http::{Method, Response};
 use http_body::{Body as _, Frame, SizeHint};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::Instant;
 
-use super::answer::{Piece, Reader};
+use super::answer::{Head, Piece, Reader};
 use super::buffers;
 use super::chunks::only_trailers;
 use super::decode::number;
 use super::encode::{Framed, Out};
+use super::lines::Lines;
 use super::wire::{BODY_READ, Broken, Detached, Stream, poll_fill, poll_send};
 use crate::alarm::Alarm;
 use crate::body::{BodyError, Progress, RequestBody};
+use crate::told::Told;
 
 /// A connection to a backend, with at most one request on it.
 pub(crate) struct Link {
@@ -147,7 +149,8 @@ impl Link {
     }
 
     /// Takes the body along, if there is one.
-    fn begin(&mut self, head: &Parts, body: &mut RequestBody, limit: Duration) {
+    fn begin(&mut self, asking: &Asking<'_>, body: &mut RequestBody, limit: Duration) {
+        let head = asking.head;
         self.turn += 1;
         self.sends_apart = false;
         let given = head
@@ -162,11 +165,7 @@ impl Link {
                 .or(body.size_hint().exact())
                 .map_or(Framed::Chunked, Framed::Length)
         };
-        let target = head
-            .uri
-            .path_and_query()
-            .map_or("/", http::uri::PathAndQuery::as_str);
-        self.out = Some(Out::request(&head.method, target, &head.headers, framed));
+        self.out = Some(Out::request(head, asking.host, asking.told, framed));
         self.reader = Reader::new(self.longest, head.method == Method::HEAD);
         if !body.is_empty() {
             self.body = Some(std::mem::replace(body, RequestBody::empty()));
@@ -209,12 +208,13 @@ impl Link {
     fn poll_head(
         &mut self,
         cx: &mut Context<'_>,
+        as_they_came: bool,
         patience: &Patience,
-    ) -> Poll<Result<http::response::Parts, NoAnswer>> {
+    ) -> Poll<Result<Head, NoAnswer>> {
         let _ = self.poll_sending(cx);
         loop {
-            match self.reader.head(&mut self.input) {
-                Ok(Some(parts)) => return Poll::Ready(Ok(parts)),
+            match self.reader.head(&mut self.input, as_they_came) {
+                Ok(Some(head)) => return Poll::Ready(Ok(head)),
                 Ok(None) => {}
                 Err(refused) => {
                     return Poll::Ready(Err(NoAnswer::Broken(Broke(Broken::Refused(refused).into()))));
@@ -308,20 +308,33 @@ fn fill(out: &mut Out, body: &mut Option<RequestBody>, cx: &mut Context<'_>) -> 
     Ok(())
 }
 
+/// A request to be sent.
+pub(crate) struct Asking<'a> {
+    pub(crate) head: &'a Parts,
+    /// In place of what the head says.
+    pub(crate) host: &'a HeaderValue,
+    /// What its fields do not tell yet.
+    pub(crate) told: Option<&'a Told>,
+    /// Whether nobody looks at the fields of the answer before the client.
+    pub(crate) as_they_came: bool,
+}
+
 /// Sends a request; the head of its answer.
 pub(crate) async fn ask(
     link: &Rc<RefCell<Link>>,
-    head: &Parts,
+    asking: &Asking<'_>,
     body: &mut RequestBody,
     patience: &Patience,
 ) -> Result<Response<AnswerBody>, NoAnswer> {
-    link.borrow_mut().begin(head, body, patience.limit);
-    let parts = poll_fn(|cx| link.borrow_mut().poll_head(cx, patience)).await?;
+    link.borrow_mut().begin(asking, body, patience.limit);
+    let head = poll_fn(|cx| link.borrow_mut().poll_head(cx, asking.as_they_came, patience));
+    let (parts, lines) = head.await?;
     let turn = link.borrow().turn;
     let link = link.clone();
     let body = AnswerBody {
         link,
         turn,
+        lines,
         sending: None,
     };
     Ok(Response::from_parts(parts, body))
@@ -332,6 +345,8 @@ pub(crate) async fn ask(
 pub(crate) struct AnswerBody {
     link: Rc<RefCell<Link>>,
     turn: u64,
+    /// Fields of its head that stay as they came.
+    lines: Option<Box<Lines>>,
     /// Whoever sends apart.
     sending: Option<AbortHandle>,
 }
@@ -346,6 +361,10 @@ impl Drop for AnswerBody {
 }
 
 impl AnswerBody {
+    pub(crate) fn take_lines(&mut self) -> Option<Box<Lines>> {
+        self.lines.take()
+    }
+
     pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         let mut link = self.link.borrow_mut();
         if link.turn != self.turn || link.reader.is_over() {

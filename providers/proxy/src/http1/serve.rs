@@ -12,20 +12,20 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONNECTION, EXPECT, HeaderMap, UPGRADE};
-use http::request::Parts;
+use http::header::{CONNECTION, EXPECT, HeaderMap};
 use http::{Response, StatusCode, Version};
 use http_body::Body as _;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep, timeout};
 
-use super::decode::{Event, Length, Refused};
-use super::encode::{Asked, Framed, Out, asked};
+use super::decode::{Begun, Event, Length, Refused};
+use super::encode::{Asked, Fields, Framed, Out, asked};
 use super::wire::{Body, Broken, Stream, Wire};
 use crate::alarm::Alarm;
 use crate::body::{BodyError, RequestBody, ResponseBody};
 use crate::exchange::{Peer, exchange};
 use crate::mutual::Shown;
+use crate::present::Kind;
 use crate::tunnel::{ClientSide, Upgrade};
 use crate::worker::Worker;
 
@@ -60,8 +60,8 @@ pub(crate) async fn serve<F: Future<Output = ()>>(
     )));
     let mut waiting = Waiting::new(ending, worker.clone());
     loop {
-        let (parts, length) = match poll_fn(|cx| waiting.poll_next(cx, &mut wire.borrow_mut())).await {
-            Ok(Some(head)) => head,
+        let begun = match poll_fn(|cx| waiting.poll_next(cx, &mut wire.borrow_mut())).await {
+            Ok(Some(begun)) => begun,
             Ok(None) => return Ok(()),
             Err(Broken::Refused(refused)) => return Ok(refuse(&wire, refused).await?),
             Err(broken) => return Err(broken.into()),
@@ -69,11 +69,16 @@ pub(crate) async fn serve<F: Future<Output = ()>>(
         let call = Call {
             worker: &worker,
             wire: &wire,
-            asked: asked(&parts.method, parts.version, &parts.headers),
-            keeps: keeps(&parts),
+            asked: asked(
+                &begun.parts.method,
+                begun.parts.version,
+                &begun.parts.headers,
+                begun.present,
+            ),
+            keeps: begun.keeps,
         };
         // Boxed: a connection that waits takes no memory for it.
-        match Box::pin(call.answer(parts, length, peer, &shown, &waiting)).await? {
+        match Box::pin(call.answer(begun, peer, &shown, &waiting)).await? {
             After::Next => {}
             After::Switched(tell) => {
                 // Its body was empty, and nobody else holds it.
@@ -90,9 +95,6 @@ pub(crate) async fn serve<F: Future<Output = ()>>(
         waiting.again();
     }
 }
-
-/// The head of a request, and how its body is framed.
-type Begun = (Box<Parts>, Length);
 
 /// What is waited for between requests.
 struct Waiting<F> {
@@ -127,7 +129,7 @@ impl<F: Future<Output = ()>> Waiting<F> {
     fn poll_next(&mut self, cx: &mut Context<'_>, wire: &mut Wire) -> Poll<Result<Option<Begun>, Broken>> {
         if let Poll::Ready(event) = wire.poll_event(cx) {
             return Poll::Ready(match event? {
-                Some(Event::Head(parts, length)) => Ok(Some((parts, length))),
+                Some(Event::Head(begun)) => Ok(Some(begun)),
                 // Between requests nothing else comes.
                 Some(Event::Data(_) | Event::End(_)) => Err(Broken::Left),
                 None => Ok(None),
@@ -186,24 +188,34 @@ struct Call<'a> {
 impl Call<'_> {
     async fn answer<F: Future<Output = ()>>(
         &self,
-        parts: Box<Parts>,
-        length: Length,
+        begun: Begun,
         peer: Peer,
         shown: &Rc<Shown>,
         waiting: &Waiting<F>,
     ) -> Result<After, BodyError> {
-        let Parts { version, headers, .. } = &*parts;
-        let expects = *version == Version::HTTP_11
-            && headers
+        let Begun {
+            parts,
+            length,
+            present,
+            keeps: _,
+        } = begun;
+        let expects = present.has(Kind::Expect)
+            && parts.version == Version::HTTP_11
+            && parts
+                .headers
                 .get(EXPECT)
                 .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
-        let (tell, upgrade) = if headers.contains_key(UPGRADE) {
+        let (tell, upgrade) = if present.has(Kind::Upgrade) {
             let (tell, told) = oneshot::channel();
             (Some(tell), Upgrade::Own(told))
         } else {
             (None, Upgrade::Never)
         };
-        let client = ClientSide { upgrade, open: None };
+        let client = ClientSide {
+            upgrade,
+            open: None,
+            takes_lines: true,
+        };
         let body = if length == Length::Known(0) {
             // Its end is no byte.
             self.wire.borrow_mut().event_at_hand()?;
@@ -220,7 +232,15 @@ impl Call<'_> {
             )
         };
         let response = {
-            let exchange = exchange(self.worker.clone(), peer, shown.clone(), parts, body, client);
+            let exchange = exchange(
+                self.worker.clone(),
+                peer,
+                shown.clone(),
+                parts,
+                present,
+                body,
+                client,
+            );
             self.answered(pin!(exchange)).await
         };
         let Some(response) = response else {
@@ -288,10 +308,18 @@ impl Call<'_> {
         mut closes: bool,
     ) -> Result<After, BodyError> {
         let exact = body.size_hint().exact();
-        let framed = Framed::of(self.asked, parts.status, &parts.headers, exact);
+        let lines = body.take_lines();
+        let fields = Fields {
+            own: &parts.headers,
+            lines: lines.as_deref(),
+        };
+        let framed = Framed::of(self.asked, parts.status, fields, exact);
         closes |= framed == Framed::Close;
-        let mut out = Out::head(self.asked, parts.status, &parts.headers, framed, closes);
+        let mut out = Out::head(self.asked, parts.status, fields, framed, closes);
         super::fields::take_back(parts.headers);
+        if let Some(lines) = lines {
+            lines.take_back();
+        }
         let limit = self.worker.settings.timeouts.body;
         let most = self.worker.settings.limits.head_bytes;
         let mut is_whole = framed == Framed::Nothing;
@@ -363,12 +391,6 @@ fn take(out: &mut Out, is_whole: &mut bool, frame: http_body::Frame<Bytes>) -> R
         }
     }
     Ok(())
-}
-
-/// Source: RFC 9112 §9.3.
-pub(super) fn keeps(parts: &Parts) -> bool {
-    let says = |token| super::fields::lists(&parts.headers, &CONNECTION, token);
-    !says(b"close") && (parts.version == Version::HTTP_11 || says(b"keep-alive"))
 }
 
 /// Tells what is wrong with a head, and ends.

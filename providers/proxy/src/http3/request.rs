@@ -27,6 +27,7 @@ use crate::activity::Open;
 use crate::body::{BodyError, RequestBody, ResponseBody};
 use crate::exchange::{Peer, exchange};
 use crate::mutual::Shown;
+use crate::present::Present;
 use crate::tunnel::{ClientSide, Upgrade};
 use crate::worker::Worker;
 
@@ -99,10 +100,13 @@ async fn answer_from(asking: Asking) -> Result<(), Failure> {
     let upgrade = ClientSide {
         upgrade: Upgrade::Never,
         open: None,
+        takes_lines: false,
     };
     let tasks = worker.clients.clone();
+    let present = Present::of(&parts.headers);
     let answering = async {
-        let mut response = exchange(worker, peer, shown, Box::new(parts), body, upgrade).await;
+        let parts = Box::new(parts);
+        let mut response = exchange(worker, peer, shown, parts, present, body, upgrade).await;
         response.body_mut().send_apart(&tasks);
         send(&mut sender, response, is_head, timeouts.body).await
     };

@@ -18,7 +18,7 @@ fn read_in_pieces<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Read {
         input.extend_from_slice(piece);
         loop {
             match decoder.next(&mut input) {
-                Ok(Some(Event::Head(parts, _))) => {
+                Ok(Some(Event::Head(Begun { parts, .. }))) => {
                     let fields = parts.headers.iter();
                     let fields: String = fields
                         .map(|(name, value)| format!(" {name}={}", String::from_utf8_lossy(value.as_bytes())))

@@ -17,13 +17,14 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::runtime::{Builder, Runtime};
 
 use super::Draw;
+use crate::fields::strip_response;
 use crate::head;
 use crate::http1::answer::{Piece, Reader};
 use crate::http1::chunks::only_trailers;
 use crate::http1::decode::{Decoder, Event};
 use crate::http1::encode::tests::sent;
-use crate::http1::encode::{Asked, Framed, Out};
-use crate::http1::serve::keeps;
+use crate::http1::encode::{Asked, Fields, Framed, Out};
+use crate::present::Present;
 
 pub(super) type Judge = fn(&[u8], Cuts<'_>) -> String;
 
@@ -57,7 +58,7 @@ struct Read {
 pub(super) fn requests(bytes: &[u8], cuts: Cuts<'_>) -> String {
     let read = same_however_cut(bytes, &cuts.places(bytes.len()), |pieces| read_requests(pieces).0);
     let (_, heads) = read_requests(&[bytes]);
-    for (message, parts) in read.messages.iter().zip(&heads) {
+    for (message, (parts, _)) in read.messages.iter().zip(&heads) {
         if message.trailers.is_some() {
             request_again(message, parts);
         }
@@ -65,7 +66,7 @@ pub(super) fn requests(bytes: &[u8], cuts: Cuts<'_>) -> String {
     // hyper ends a connection where it is the last request, and where it becomes something else.
     let kept = heads
         .iter()
-        .take_while(|parts| keeps(parts) && parts.method != Method::CONNECT);
+        .take_while(|(parts, keeps)| *keeps && parts.method != Method::CONNECT);
     let count = (kept.count() + 1).min(read.messages.len());
     let whole = read
         .messages
@@ -96,6 +97,7 @@ pub(super) fn answers(bytes: &[u8], cuts: Cuts<'_>) -> String {
             && message.start != "101"
         {
             answer_again(message, is_head);
+            as_it_came(bytes, message, is_head);
             let theirs = answer_by_hyper(bytes, is_head);
             let mut ours = (message.start.clone(), message.body.clone());
             assert_eq!(
@@ -143,7 +145,8 @@ fn outcome(read: &Read) -> String {
     messages.chain([read.is_refused.to_string()]).collect()
 }
 
-fn read_requests(pieces: &[&[u8]]) -> (Read, Vec<http::request::Parts>) {
+/// Also the heads, and whether the client wants to ask more after each.
+fn read_requests(pieces: &[&[u8]]) -> (Read, Vec<(http::request::Parts, bool)>) {
     let (mut decoder, mut input) = (Decoder::new(LONGEST), BytesMut::new());
     let (mut read, mut heads) = (Read::default(), Vec::new());
     for piece in pieces {
@@ -151,14 +154,16 @@ fn read_requests(pieces: &[&[u8]]) -> (Read, Vec<http::request::Parts>) {
         loop {
             let left = input.clone();
             match decoder.next(&mut input) {
-                Ok(Some(Event::Head(parts, _))) => {
+                Ok(Some(Event::Head(begun))) => {
+                    let parts = begun.parts;
+                    assert_eq!(begun.present, Present::of(&parts.headers));
                     as_httparse_reads(&left[..left.len() - input.len()], &parts);
                     read.messages.push(Message {
                         start: format!("{} {} {:?}", parts.method, parts.uri, parts.version),
                         fields: parts.headers.clone(),
                         ..Message::default()
                     });
-                    heads.push(*parts);
+                    heads.push((*parts, begun.keeps));
                 }
                 Ok(Some(Event::Data(data))) => {
                     assert!(!data.is_empty());
@@ -214,7 +219,7 @@ fn read_answer(pieces: &[&[u8]], is_head: bool) -> Read {
     for piece in pieces {
         input.extend_from_slice(piece);
         let mut step = || -> Result<(), crate::http1::Refused> {
-            if let Some(parts) = reader.head(&mut input)? {
+            if let Some((parts, _)) = reader.head(&mut input, false)? {
                 read.messages.push(Message {
                     start: parts.status.as_str().to_owned(),
                     fields: parts.headers,
@@ -264,13 +269,11 @@ fn request_again(message: &Message, parts: &http::request::Parts) {
         .uri
         .path_and_query()
         .map_or("/", http::uri::PathAndQuery::as_str);
-    parts.headers.entry(HOST).or_insert_with(|| "a".parse().unwrap());
+    let host = parts.headers.entry(HOST);
+    let host = host.or_insert_with(|| "a".parse().unwrap()).clone();
     let length = u64::try_from(message.body.len()).unwrap();
     for framed in [Framed::Length(length), Framed::Chunked] {
-        let bytes = with_body(
-            Out::request(&parts.method, target, &parts.headers, framed),
-            message,
-        );
+        let bytes = with_body(Out::request(&parts, &host, None, framed), message);
         let mut trailers = only_trailers(message.trailers.clone().unwrap_or_default());
         if framed != Framed::Chunked {
             trailers.clear();
@@ -312,6 +315,42 @@ fn answer_again(message: &Message, is_head: bool) {
     assert_eq!((&again.start, &again.body), (&message.start, &message.body));
     assert!(again.trailers.is_some(), "{}", bytes.escape_ascii());
     assert_eq!(unframed(&again.fields), unframed(&message.fields));
+}
+
+/// Fields that are not entered in a map are written as those of a map are.
+fn as_it_came(bytes: &[u8], message: &Message, is_head: bool) {
+    let mut reader = Reader::new(LONGEST, is_head);
+    let (parts, lines) = reader.head(&mut BytesMut::from(bytes), true).unwrap().unwrap();
+    let mut want = message.fields.clone();
+    strip_response(&mut want);
+    let asked = Asked {
+        is_head,
+        version: Version::HTTP_11,
+        trailers: true,
+    };
+    let fields = match &lines {
+        Some(_) => &parts.headers,
+        // Some are of the hop by name.
+        None => &want,
+    };
+    let fields = Fields {
+        own: fields,
+        lines: lines.as_deref(),
+    };
+    let framed = Framed::of(asked, parts.status, fields, None);
+    let bytes = sent(Out::head(asked, parts.status, fields, framed, false), 777);
+    let want_framed = Framed::of(asked, parts.status, &want, None);
+    assert_eq!(framed, want_framed);
+    let same = sent(Out::head(asked, parts.status, &want, want_framed, false), 777);
+    let read = |bytes: &[u8]| {
+        let mut reader = Reader::new(usize::MAX, is_head);
+        let (mut parts, _) = reader.head(&mut BytesMut::from(bytes), false).unwrap().unwrap();
+        if !want.contains_key(DATE) {
+            assert!(parts.headers.remove(DATE).is_some());
+        }
+        parts.headers
+    };
+    assert_eq!(read(&bytes), read(&same), "{}", bytes.escape_ascii());
 }
 
 fn unframed(fields: &HeaderMap) -> HeaderMap {
