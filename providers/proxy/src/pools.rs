@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use foldhash::fast::RandomState;
 use futures::FutureExt;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -75,8 +76,8 @@ pub(crate) struct Pools {
     /// Drives the connections; nobody waits for its end.
     tasks: Tasks,
     /// The longest unused first.
-    http1: RefCell<HashMap<Key, Vec<Kept>>>,
-    http2: RefCell<HashMap<Key, Rc<Shared>>>,
+    http1: RefCell<HashMap<Key, Vec<Kept>, RandomState>>,
+    http2: RefCell<HashMap<Key, Rc<Shared>, RandomState>>,
 }
 
 struct Kept {

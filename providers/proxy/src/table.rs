@@ -103,14 +103,17 @@ pub struct Page {
     pub body: Bytes,
 }
 
+/// Clients look up in it and enter nothing, so they could not make it slow if they knew the keys of its hash.
+pub(crate) type ByHost = HashMap<Box<str>, PathIndex, foldhash::fast::RandomState>;
+
 /// Rules by host. A request is looked up in each part that can hold its host; the lowest rule index wins.
 #[derive(Debug, Default)]
 pub(crate) struct HostIndex {
-    pub(crate) exact: HashMap<Box<str>, PathIndex>,
+    pub(crate) exact: ByHost,
     /// Exactly one label before the key.
-    pub(crate) wildcard: HashMap<Box<str>, PathIndex>,
+    pub(crate) wildcard: ByHost,
     /// Anything, a dot, and the key: the glob `*.key`.
-    pub(crate) suffix: HashMap<Box<str>, PathIndex>,
+    pub(crate) suffix: ByHost,
     /// Every host.
     pub(crate) any: PathIndex,
     /// Other globs and regular expressions: tried one after the other.

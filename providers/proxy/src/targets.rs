@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
+
 use crate::target::LiveTarget;
 
 /// Parts that are copied one by one, where something in them changes.
@@ -11,7 +13,7 @@ const SHARDS: usize = 1024;
 
 /// Every target that a backend has.
 #[derive(Clone, Debug)]
-pub(crate) struct Targets(Box<[Arc<HashMap<SocketAddr, Known>>]>);
+pub(crate) struct Targets(Box<[Arc<HashMap<SocketAddr, Known, RandomState>>]>);
 
 #[derive(Clone, Debug)]
 struct Known {
