@@ -7,7 +7,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::IpAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 
 use bytes::BytesMut;
@@ -50,17 +50,26 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Enough for most heads of the PROXY protocol.
 const FIRST_HEAD: usize = 128;
 
-/// Serves a connection to its end. What is large is boxed where it begins: a connection's task is as large as the largest
-/// thing that it might do, and most of them wait.
+/// Serves a connection to its end. What is large is boxed where it begins, and gone where it ends: a connection's task is as
+/// large as the largest thing that it might do, and most of them wait.
 pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: Peer) {
-    if let Err(error) = serve_from(worker, stream, peer).await {
+    let ended = match Box::pin(begin(worker, stream, peer)).await {
+        Ok(Some(rest)) => rest.await,
+        Ok(None) => Ok(()),
+        Err(error) => Err(error),
+    };
+    if let Err(error) = ended {
         debug!(error = &*error, "a client's connection ended");
     }
 }
 
 type Ended = Result<(), Box<dyn std::error::Error + Send + Sync>>;
+/// What is left of a connection, once it is known what is spoken on it.
+type Rest = Pin<Box<dyn Future<Output = Ended>>>;
+type Begun = Result<Option<Rest>, Box<dyn std::error::Error + Send + Sync>>;
 
-async fn serve_from(worker: Rc<Worker>, mut stream: TcpStream, mut peer: Peer) -> Ended {
+/// None where there is nothing to be served.
+async fn begin(worker: Rc<Worker>, mut stream: TcpStream, mut peer: Peer) -> Begun {
     if trust::is_trusted(&worker.proxy_protocol, peer.address) {
         let limit = worker.settings.timeouts.handshake;
         if let Some(client) = timeout(limit, announced(&mut stream)).await?? {
@@ -68,9 +77,9 @@ async fn serve_from(worker: Rc<Worker>, mut stream: TcpStream, mut peer: Peer) -
         }
     }
     if peer.is_tls {
-        serve_tls(worker, stream, peer).await
+        Box::pin(begin_tls(worker, stream, peer)).await.map(Some)
     } else {
-        serve_plain(worker, stream, peer).await
+        begin_plainly(worker, stream, peer).await
     }
 }
 
@@ -91,24 +100,30 @@ async fn announced(
     }
 }
 
-async fn serve_tls(worker: Rc<Worker>, stream: TcpStream, peer: Peer) -> Ended {
+async fn begin_tls(
+    worker: Rc<Worker>,
+    stream: TcpStream,
+    peer: Peer,
+) -> Result<Rest, Box<dyn std::error::Error + Send + Sync>> {
     // The configuration of this moment serves the whole handshake.
     let state = worker.live.load_full();
     let limit = worker.settings.timeouts.handshake;
-    let (stream, shown) = Box::pin(timeout(limit, handshake(&state, stream))).await??;
-    drop(state);
-    if stream.get_ref().1.alpn_protocol() == Some(ALPN_H2) {
-        Box::pin(http2(worker, stream, peer, shown)).await
+    let (stream, shown) = timeout(limit, handshake(&state, stream)).await??;
+    let shown = Rc::new(shown);
+    Ok(if stream.get_ref().1.alpn_protocol() == Some(ALPN_H2) {
+        Box::pin(http2(worker, stream, peer, shown))
     } else if worker.settings.http1_engine == Http1Engine::Own {
-        let stream = Stream::Tls(Box::new(stream.into()));
+        let stream = Stream::Tls(Box::new((*stream).into()));
         let ending = ending(&worker);
-        http1::serve(worker, stream, BytesMut::new(), peer, shown, ending).await
+        let first = BytesMut::new();
+        Box::pin(http1::serve(worker, stream, first, peer, shown, ending))
     } else {
-        Box::pin(http1_by_hyper(worker, stream, peer, shown)).await
-    }
+        Box::pin(http1_by_hyper(worker, stream, peer, shown))
+    })
 }
 
-type Shaken<IO> = Result<(TlsStream<IO>, Shown), Box<dyn std::error::Error + Send + Sync>>;
+/// The stream is large, and is handed on.
+type Shaken<IO> = Result<(Box<TlsStream<IO>>, Shown), Box<dyn std::error::Error + Send + Sync>>;
 
 /// The server name says what is asked of the client's certificate.
 async fn handshake<IO: AsyncRead + AsyncWrite + Unpin>(state: &ServingState, stream: IO) -> Shaken<IO> {
@@ -128,11 +143,37 @@ async fn handshake<IO: AsyncRead + AsyncWrite + Unpin>(state: &ServingState, str
     let name = host::normalize(session.server_name().unwrap_or_default());
     let chain = session.peer_certificates().unwrap_or_default();
     let shown = Shown::over_tls(name, policy.clone(), chain, Timestamp::now())?;
-    Ok((stream, shown))
+    Ok((Box::new(stream), shown))
 }
 
 /// Clear-text HTTP/2 is known by its preface: an upgrade to it is not offered. Source: RFC 9113 §3.3.
-async fn serve_plain(worker: Rc<Worker>, stream: TcpStream, peer: Peer) -> Ended {
+async fn begin_plainly(worker: Rc<Worker>, stream: TcpStream, peer: Peer) -> Begun {
+    let first = first_bytes(&worker, &stream).await?;
+    if first.is_empty() || !speaks_http(&first) {
+        return Ok(None);
+    }
+    // Shared, for each would take memory to say so.
+    let shown = worker.nothing_shown.clone();
+    let is_http2 = first.starts_with(PREFACE);
+    if !is_http2 && worker.settings.http1_engine == Http1Engine::Own {
+        let (stream, ending) = (Stream::Plain(stream), ending(&worker));
+        return Ok(Some(Box::pin(http1::serve(
+            worker, stream, first, peer, shown, ending,
+        ))));
+    }
+    let stream = Resumed {
+        first: first.freeze(),
+        stream,
+    };
+    Ok(Some(if is_http2 {
+        Box::pin(http2(worker, stream, peer, shown))
+    } else {
+        Box::pin(http1_by_hyper(worker, stream, peer, shown))
+    }))
+}
+
+/// As many as it takes to know the version of HTTP; none where there is nothing to be served.
+async fn first_bytes(worker: &Worker, stream: &TcpStream) -> io::Result<BytesMut> {
     let mut first = BytesMut::new();
     let begin = timeout(worker.settings.timeouts.head, async {
         while first.len() < PREFACE.len() && PREFACE.starts_with(&first) {
@@ -143,42 +184,21 @@ async fn serve_plain(worker: Rc<Worker>, stream: TcpStream, peer: Peer) -> Ended
             }
             match stream.try_read_buf(&mut first) {
                 Ok(0) => break,
+                Ok(_) => {}
                 Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
-                Ok(_) | Err(_) => {}
+                // A connection is taken for readable until it has been tried.
+                Err(_) if first.is_empty() => http1::give_back_buffer(std::mem::take(&mut first)),
+                Err(_) => {}
             }
         }
-        io::Result::Ok(())
+        Ok(())
     });
     tokio::select! {
         begun = begin => begun??,
         // Nobody has asked anything: a connection opened in advance does not hold up the end.
-        () = farewell(&worker) => return Ok(()),
+        () = farewell(worker) => return Ok(BytesMut::new()),
     }
-    if first.is_empty() || !speaks_http(&first) {
-        return Ok(());
-    }
-    let is_http2 = first.starts_with(PREFACE);
-    if !is_http2 && worker.settings.http1_engine == Http1Engine::Own {
-        let ending = ending(&worker);
-        return http1::serve(
-            worker,
-            Stream::Plain(stream),
-            first,
-            peer,
-            Shown::nothing(),
-            ending,
-        )
-        .await;
-    }
-    let stream = Resumed {
-        first: first.freeze(),
-        stream,
-    };
-    if is_http2 {
-        Box::pin(http2(worker, stream, peer, Shown::nothing())).await
-    } else {
-        Box::pin(http1_by_hyper(worker, stream, peer, Shown::nothing())).await
-    }
+    Ok(first)
 }
 
 /// Whether a connection begins as HTTP does. Who asks in another protocol would not understand an answer in HTTP/1.1,
@@ -192,11 +212,10 @@ fn speaks_http(first: &[u8]) -> bool {
     !matches!(words[..], [_, _, version] if !version.starts_with(b"HTTP/"))
 }
 
-async fn http1_by_hyper<IO>(worker: Rc<Worker>, io: IO, peer: Peer, shown: Shown) -> Ended
+async fn http1_by_hyper<IO>(worker: Rc<Worker>, io: IO, peer: Peer, shown: Rc<Shown>) -> Ended
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let shown = Rc::new(shown);
     let io = Guarded::new(io, worker.settings.limits.head_bytes);
     let mut builder = conn::http1::Builder::new();
     builder
@@ -234,11 +253,10 @@ where
     Ok(connection.await?)
 }
 
-async fn http2<IO>(worker: Rc<Worker>, io: IO, peer: Peer, shown: Shown) -> Ended
+async fn http2<IO>(worker: Rc<Worker>, io: IO, peer: Peer, shown: Rc<Shown>) -> Ended
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let shown = Rc::new(shown);
     let head_bytes = u32::try_from(worker.settings.limits.head_bytes).unwrap_or(u32::MAX);
     let mut builder = conn::http2::Builder::new(worker.clients.clone());
     builder

@@ -18,7 +18,7 @@ mod serve;
 mod wire;
 
 pub(crate) use answer::length;
-pub(crate) use buffers::take as take_buffer;
+pub(crate) use buffers::{give_back as give_back_buffer, take as take_buffer};
 pub(crate) use decode::Refused;
 pub(crate) use fields::take_back;
 pub(crate) use lines::Lines;

@@ -37,13 +37,13 @@ impl Tasks {
         self.0.count.set(self.0.count.get() + 1);
         // What a task shares with others are counters and pools, which no panic leaves half-changed.
         let guarded = AssertUnwindSafe(task).catch_unwind();
-        tokio::task::spawn_local(async move {
-            if guarded.await.is_err() {
+        // An `async` block would hold the task twice: as what it takes along, and as what it waits for.
+        tokio::task::spawn_local(guarded.map(move |result| {
+            if result.is_err() {
                 ended.0.counters.panicked();
                 error!("a connection's task panicked; the connection is closed, the others go on");
             }
-            drop(ended);
-        });
+        }));
     }
 
     /// How many run.

@@ -25,6 +25,7 @@ use crate::filters::basic_auth::Verifying;
 use crate::http3;
 use crate::identity::outside::Outside;
 use crate::listen::{self, Room};
+use crate::mutual::Shown;
 use crate::pools::Pools;
 use crate::server::Drained;
 use crate::serving::ServingState;
@@ -63,6 +64,8 @@ pub(crate) struct Worker {
     pub(crate) trusted: Arc<[IpNet]>,
     /// Peers whose connections begin with whom they speak for.
     pub(crate) proxy_protocol: Arc<[IpNet]>,
+    /// What connections without TLS have shown of their clients.
+    pub(crate) nothing_shown: Rc<Shown>,
     /// None where no access log is written.
     pub(crate) log: Option<Rc<Lines>>,
     pub(crate) draining: watch::Receiver<Option<Instant>>,
@@ -139,6 +142,7 @@ impl Start {
             verifying: Verifying::default(),
             trusted: self.trusted,
             proxy_protocol: self.proxy_protocol,
+            nothing_shown: Rc::new(Shown::nothing()),
             log: lines.clone(),
             draining: self.draining.clone(),
             speaks_http3: Cell::new(false),

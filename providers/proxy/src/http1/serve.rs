@@ -43,32 +43,64 @@ pub(crate) struct Ending<F> {
     pub(crate) aged: Option<Instant>,
 }
 
-/// Serves a connection whose first bytes have been read to its end.
-pub(crate) async fn serve<F: Future<Output = ()>>(
+/// Serves a connection whose first bytes have been read to its end. No `async fn`, which would hold all that it is given
+/// twice.
+pub(crate) fn serve<F: Future<Output = ()>>(
     worker: Rc<Worker>,
     stream: Stream,
     first: BytesMut,
     peer: Peer,
-    shown: Shown,
+    shown: Rc<Shown>,
     ending: Ending<F>,
-) -> Result<(), BodyError> {
-    let shown = Rc::new(shown);
-    let wire = Rc::new(RefCell::new(Wire::new(
-        stream,
-        first,
-        worker.settings.limits.head_bytes,
-    )));
-    let mut waiting = Waiting::new(ending, worker.clone());
-    loop {
-        let begun = match poll_fn(|cx| waiting.poll_next(cx, &mut wire.borrow_mut())).await {
-            Ok(Some(begun)) => begun,
-            Ok(None) => return Ok(()),
-            Err(Broken::Refused(refused)) => return Ok(refuse(&wire, refused).await?),
-            Err(broken) => return Err(broken.into()),
-        };
+) -> impl Future<Output = Result<(), BodyError>> {
+    let wire = Wire::new(stream, first, worker.settings.limits.head_bytes);
+    let served = Served {
+        wire: Rc::new(RefCell::new(wire)),
+        peer,
+        shown,
+        waiting: Waiting::new(ending, worker),
+    };
+    Box::new(served).run()
+}
+
+/// A connection that is served.
+struct Served<F> {
+    wire: Rc<RefCell<Wire>>,
+    peer: Peer,
+    shown: Rc<Shown>,
+    waiting: Waiting<F>,
+}
+
+impl<F: Future<Output = ()>> Served<F> {
+    async fn run(mut self: Box<Self>) -> Result<(), BodyError> {
+        loop {
+            let begun = match poll_fn(|cx| self.waiting.poll_next(cx, &mut self.wire.borrow_mut())).await {
+                Ok(Some(begun)) => begun,
+                Ok(None) => return Ok(()),
+                Err(Broken::Refused(refused)) => return Ok(Box::pin(refuse(&self.wire, refused)).await?),
+                Err(broken) => return Err(broken.into()),
+            };
+            // Boxed, as all that follows: a connection that waits takes no memory for it.
+            match Box::pin(self.answer(begun)).await? {
+                After::Next => {}
+                After::Switched(tell) => {
+                    // Its body was empty, and nobody else holds it.
+                    if let Ok(wire) = Rc::try_unwrap(self.wire) {
+                        let _ = tell.send(wire.into_inner().detach());
+                    }
+                    return Ok(());
+                }
+                After::Close => return Ok(Box::pin(linger(&self.wire)).await?),
+                After::Gone => return Ok(()),
+            }
+            self.waiting.again();
+        }
+    }
+
+    async fn answer(&self, begun: Begun) -> Result<After, BodyError> {
         let call = Call {
-            worker: &worker,
-            wire: &wire,
+            worker: &self.waiting.worker,
+            wire: &self.wire,
             asked: asked(
                 &begun.parts.method,
                 begun.parts.version,
@@ -77,22 +109,7 @@ pub(crate) async fn serve<F: Future<Output = ()>>(
             ),
             keeps: begun.keeps,
         };
-        // Boxed: a connection that waits takes no memory for it.
-        match Box::pin(call.answer(begun, peer, &shown, &waiting)).await? {
-            After::Next => {}
-            After::Switched(tell) => {
-                // Its body was empty, and nobody else holds it.
-                if let Ok(wire) = Rc::try_unwrap(wire) {
-                    let _ = tell.send(wire.into_inner().detach());
-                }
-                return Ok(());
-            }
-            After::Close => {
-                return Ok(linger(&wire).await?);
-            }
-            After::Gone => return Ok(()),
-        }
-        waiting.again();
+        call.answer(begun, self.peer, &self.shown, &self.waiting).await
     }
 }
 

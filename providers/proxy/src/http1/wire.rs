@@ -199,16 +199,19 @@ pub(super) fn poll_fill(
 ) -> Poll<io::Result<usize>> {
     let Some(ahead) = ahead else {
         // A connection that waits holds no memory for what may come.
-        let mut buffer = buffers::take();
-        let filled = pin!(stream.read_buf(&mut buffer)).poll(cx);
-        if let Poll::Ready(Ok(1..)) = filled
-            && input.is_empty()
-        {
-            std::mem::swap(input, &mut buffer);
+        let filled = if stream.poll_ready(cx).is_pending() {
+            Poll::Pending
         } else {
-            input.extend_from_slice(&buffer);
-        }
-        buffers::give_back(buffer);
+            let mut buffer = buffers::take();
+            let filled = pin!(stream.read_buf(&mut buffer)).poll(cx);
+            if input.is_empty() && !buffer.is_empty() {
+                std::mem::swap(input, &mut buffer);
+            } else {
+                input.extend_from_slice(&buffer);
+            }
+            buffers::give_back(buffer);
+            filled
+        };
         if filled.is_pending() && !input.is_empty() && input.capacity() >= buffers::ROOM / 2 {
             // Nor more than has come of a head.
             let come = BytesMut::from(&input[..]);
@@ -341,6 +344,17 @@ impl Body {
 
 /// A connection that changed protocol, with what came of the new one already.
 pub(crate) type Detached = Resumed<Stream>;
+
+impl Stream {
+    /// Pending where nothing can have come.
+    fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(stream) => stream.poll_read_ready(cx),
+            // What has come may be in its own buffers.
+            Self::Tls(_) => Poll::Ready(Ok(())),
+        }
+    }
+}
 
 impl AsyncRead for Stream {
     fn poll_read(
