@@ -65,7 +65,7 @@ impl Caller {
     }
 
     /// Takes away what the client says of itself; what is to be told in its place.
-    fn tell(self, headers: &mut HeaderMap, present: Present, port: Port, host: &HeaderValue) -> Told {
+    fn tell(&self, headers: &mut HeaderMap, present: Present, port: Port, host: &HeaderValue) -> Told {
         let Asker { client, is_told } = self.asker;
         let client = match is_told {
             true => {
@@ -90,7 +90,7 @@ impl Caller {
         self.ids.clear(headers, present);
         Told {
             client,
-            ids: self.ids,
+            ids: self.ids.clone(),
         }
     }
 }
@@ -118,7 +118,7 @@ pub(crate) async fn exchange(
     // Boxed, for it is handed on from one to the next.
     parts: Box<Parts>,
     present: Present,
-    body: RequestBody,
+    mut body: RequestBody,
     upgrade: ClientSide,
 ) -> Response<ResponseBody> {
     let is_grpc = present.has(Kind::ContentType) && answer::is_grpc(&parts.headers);
@@ -145,11 +145,12 @@ pub(crate) async fn exchange(
         ids,
     };
     let mut afterwards = Afterwards::default();
-    let request = (parts, present, body);
+    // What is large is lent: each future that it is moved into would hold it twice.
+    let request = (parts, present, &mut body);
     let answered = answer(
         &worker,
         &state,
-        caller,
+        &caller,
         request,
         upgrade,
         &mut noted,
@@ -195,8 +196,8 @@ pub(crate) async fn exchange(
 async fn answer(
     worker: &Rc<Worker>,
     state: &ServingState,
-    caller: Caller,
-    (mut parts, present, mut body): (Box<Parts>, Present, RequestBody),
+    caller: &Caller,
+    (mut parts, present, body): (Box<Parts>, Present, &mut RequestBody),
     upgrade: ClientSide,
     noted: &mut Option<Box<Noted>>,
     afterwards: &mut Afterwards,
@@ -256,11 +257,11 @@ async fn answer(
     let mut granted = None;
     if let Some(filters) = filters {
         let after = afterwards.filters.insert(filters.after(&parts));
-        filters.bound(&mut body)?;
+        filters.bound(body)?;
         let asking = Asking {
             worker,
             state,
-            caller: &caller,
+            caller,
             asked: &asked,
             served: listener.served,
             request: &parts,
@@ -344,7 +345,7 @@ fn admit(state: &ServingState, shown: &Shown, host: &str, asks: PolicyNumber) ->
 struct Call<'a> {
     worker: &'a Rc<Worker>,
     state: &'a ServingState,
-    caller: Caller,
+    caller: &'a Caller,
     listener: &'a ListenerTable,
     action: &'a Forward,
     filters: Option<&'a Filters>,
@@ -358,8 +359,8 @@ struct Call<'a> {
 
 impl Call<'_> {
     async fn forward(
-        self,
-        (mut parts, present, body): (Box<Parts>, Present, RequestBody),
+        &self,
+        (mut parts, present, body): (Box<Parts>, Present, &mut RequestBody),
         upgrade: ClientSide,
         noted: &mut Option<Box<Noted>>,
     ) -> Result<Response<ResponseBody>, Failure> {
@@ -448,7 +449,7 @@ impl Call<'_> {
             filters.copy(self.worker, self.state, &mut ask);
             filters.gather(self.worker, &mut ask).await?;
         }
-        let answered = forward(self.worker, backend, ask, before).await?;
+        let answered = forward(self.worker, backend, &mut ask, before).await?;
         let answering = answered.under_way.target();
         let (address, target) = (answering.address, answering.mark);
         if let Some(noted) = noted {

@@ -223,7 +223,7 @@ impl Filters {
     }
 
     /// Waits for as much of the body as is to have come before a backend is asked.
-    pub(crate) async fn gather(&self, worker: &Worker, ask: &mut Ask) -> Result<(), Failure> {
+    pub(crate) async fn gather(&self, worker: &Worker, ask: &mut Ask<'_>) -> Result<(), Failure> {
         if let Some(buffering) = &self.asked.buffering
             && !ask.body.is_empty()
         {
@@ -233,7 +233,7 @@ impl Filters {
     }
 
     /// Lets a copy of the request go to another backend.
-    pub(crate) fn copy(&self, worker: &Rc<Worker>, state: &ServingState, ask: &mut Ask) {
+    pub(crate) fn copy(&self, worker: &Rc<Worker>, state: &ServingState, ask: &mut Ask<'_>) {
         if let Some(mirror) = &self.mirror {
             mirror.copy(worker, state, ask);
         }

@@ -35,7 +35,7 @@ use crate::worker::Worker;
 const TARGETS_TRIED: usize = 3;
 
 /// What a backend is asked.
-pub(crate) struct Ask {
+pub(crate) struct Ask<'a> {
     /// Without the fields of the client's hop; the target is path and query alone. Boxed, for it is handed on from one to
     /// the next.
     pub(crate) parts: Box<Parts>,
@@ -46,7 +46,7 @@ pub(crate) struct Ask {
     /// Whether the fields of the answer may stay as they came: nobody looks at them before a client of our own engine.
     pub(crate) as_they_came: bool,
     pub(crate) hop: Hop,
-    pub(crate) body: RequestBody,
+    pub(crate) body: &'a mut RequestBody,
     /// Whom it is for.
     pub(crate) client: IpAddr,
 }
@@ -62,7 +62,7 @@ pub(crate) struct Answered {
 pub(crate) async fn forward(
     worker: &Worker,
     backend: &LiveBackend,
-    mut ask: Ask,
+    ask: &mut Ask<'_>,
     stuck: Option<u64>,
 ) -> Result<Answered, Failure> {
     worker.budget.asked();
@@ -76,13 +76,13 @@ pub(crate) async fn forward(
     let mut target = target.ok_or_else(|| no_target(worker, backend))?;
     let client = ask.client;
     let named = !ask.authority.is_empty();
-    prepare(&mut ask, backend);
+    prepare(ask, backend);
     let Ask {
-        mut parts,
+        parts,
         authority,
-        mut told,
+        told,
         as_they_came,
-        mut body,
+        body,
         ..
     } = ask;
     let mut fresh = false;
@@ -114,7 +114,7 @@ pub(crate) async fn forward(
         };
         let own;
         let host = match named {
-            true => &authority,
+            true => &*authority,
             false => {
                 let address = HeaderValue::try_from(target.address.to_string());
                 own = address.map_err(|_| answer::no_host())?;
@@ -122,7 +122,7 @@ pub(crate) async fn forward(
             }
         };
         if !lease.sender.is_own() {
-            address(&mut parts, backend, host)?;
+            address(parts, backend, host)?;
             if let Some(told) = told.take() {
                 told.enter(&mut parts.headers);
             }
@@ -136,9 +136,9 @@ pub(crate) async fn forward(
         let ways = Ways {
             host,
             told: told.as_ref(),
-            as_they_came,
+            as_they_came: *as_they_came,
         };
-        match send(&mut lease.sender, &mut parts, ways, &mut body, &patience).await {
+        match send(&mut lease.sender, parts, ways, body, &patience).await {
             Ok(response) => {
                 http1::take_back(std::mem::take(&mut parts.headers));
                 return Ok(Answered {
@@ -160,7 +160,7 @@ pub(crate) async fn forward(
                     return Err(broken(backend, &error));
                 }
                 if let Some(copy) = copy.filter(|_| !is_whole) {
-                    parts = copy;
+                    *parts = copy;
                 }
                 worker.counters.retried();
                 fresh = true;
@@ -215,7 +215,7 @@ fn broken(backend: &LiveBackend, error: &Lost) -> Failure {
 }
 
 /// Makes of the request what the backend's version of HTTP wants, but for the authority, which may depend on the target.
-fn prepare(ask: &mut Ask, backend: &LiveBackend) {
+fn prepare(ask: &mut Ask<'_>, backend: &LiveBackend) {
     let Ask { parts, hop, body, .. } = ask;
     // Of the client's connection.
     parts.extensions.clear();

@@ -104,16 +104,17 @@ impl ExternalAuth {
         let mut parts = Request::new(()).into_parts().0;
         parts.uri = self.path.clone().into();
         parts.headers = headers;
-        let ask = Ask {
+        let mut body = RequestBody::empty();
+        let mut ask = Ask {
             parts: Box::new(parts),
             authority: HeaderValue::from_static(""),
             told: None,
             as_they_came: false,
             hop: fields::Hop::default(),
-            body: RequestBody::empty(),
+            body: &mut body,
             client: asking.caller.asker.client.address,
         };
-        let answered = forward(asking.worker, backend, ask, None).await;
+        let answered = forward(asking.worker, backend, &mut ask, None).await;
         let Answered {
             response,
             under_way,

@@ -34,7 +34,7 @@ impl Mirror {
     }
 
     /// Copies the request as the backend will see it, if it is its turn. What cannot be copied is counted, and that is all.
-    pub(super) fn copy(&self, worker: &Rc<Worker>, state: &ServingState, ask: &mut Ask) {
+    pub(super) fn copy(&self, worker: &Rc<Worker>, state: &ServingState, ask: &mut Ask<'_>) {
         // What is spoken after a change of protocol is no request.
         if ask.hop.upgrade.is_some() || worker.random.below_u32(100) >= self.percent {
             return;
@@ -45,34 +45,38 @@ impl Mirror {
             return worker.counters.unmirrored();
         };
         let copied = (!ask.body.is_empty()).then(|| ask.body.copied(LONGEST));
-        let mut copy = Ask {
-            parts: ask.parts.clone(),
-            authority: ask.authority.clone(),
-            told: ask.told.clone(),
-            as_they_came: false,
-            hop: Hop {
-                upgrade: None,
-                trailers: ask.hop.trailers,
-            },
-            body: RequestBody::empty(),
-            client: ask.client,
+        let (mut parts, authority, told) = (ask.parts.clone(), ask.authority.clone(), ask.told.clone());
+        let hop = Hop {
+            upgrade: None,
+            trailers: ask.hop.trailers,
         };
+        let client = ask.client;
         let (backend, own) = (backend.clone(), worker.clone());
         worker.mirrors.spawn(async move {
             let lost = || own.counters.unmirrored();
+            let mut body = RequestBody::empty();
             if let Some(copied) = copied {
-                let Ok(body) = copied.await else {
+                let Ok(copied) = copied.await else {
                     return lost();
                 };
-                copy.parts.headers.remove(TRANSFER_ENCODING);
-                copy.parts.headers.remove(EXPECT);
-                copy.parts.headers.insert(CONTENT_LENGTH, body.len().into());
-                copy.body = RequestBody::held(body.into());
+                parts.headers.remove(TRANSFER_ENCODING);
+                parts.headers.remove(EXPECT);
+                parts.headers.insert(CONTENT_LENGTH, copied.len().into());
+                body = RequestBody::held(copied.into());
             }
             if backend.protocol.version == BackendVersion::Http1 {
-                fields::join_cookies(&mut copy.parts.headers, Version::HTTP_2);
+                fields::join_cookies(&mut parts.headers, Version::HTTP_2);
             }
-            let Ok(answered) = forward(&own, &backend, copy, None).await else {
+            let mut copy = Ask {
+                parts,
+                authority,
+                told,
+                as_they_came: false,
+                hop,
+                body: &mut body,
+                client,
+            };
+            let Ok(answered) = forward(&own, &backend, &mut copy, None).await else {
                 return lost();
             };
             own.counters.mirrored();
