@@ -1,8 +1,14 @@
 //! A benchmark's name in, what it measured on standard output, and a failure where a goal is missed, out.
 
+mod layout;
+mod load;
+mod measure;
 mod peers;
+mod programs;
 mod proxy;
 mod report;
+mod rows;
+mod running;
 mod scenario;
 
 use anyhow::Result;
@@ -30,7 +36,7 @@ enum What {
         #[arg(last = true, value_name = "FLAGS")]
         flags: Vec<String>,
     },
-    /// Compares what requests cost the proxy, HAProxy and nginx: about fifteen minutes; writes benches/proxy.md
+    /// Compares what requests cost the proxy, HAProxy, nginx, Envoy and Traefik: 25 minutes; writes benches/proxy.md
     Proxy(proxy::Arguments),
 }
 

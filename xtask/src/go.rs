@@ -1,4 +1,4 @@
-//! A Go module of tests/ in, its programs built, and its versions, out.
+//! A Go module of this repository in, its programs built, and its versions, out.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 
 use crate::{files, step};
 
-/// A module that names programs the tests need. Their versions stand in its go.mod alone.
+/// A module that names programs that tests and benchmarks need. Their versions stand in its go.mod alone.
 #[derive(Debug)]
 pub(crate) struct Module {
     folder: PathBuf,
@@ -18,7 +18,12 @@ pub(crate) struct Module {
 impl Module {
     /// The one in a folder of tests/.
     pub(crate) fn of_tests(name: &str) -> Result<Module> {
-        let folder = files::root().join("tests").join(name);
+        Module::at(&Path::new("tests").join(name))
+    }
+
+    /// The one in a folder of the repository.
+    pub(crate) fn at(folder: &Path) -> Result<Module> {
+        let folder = files::root().join(folder);
         let path = folder.join("go.mod");
         let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
         Ok(Module { folder, text })
@@ -67,5 +72,8 @@ mod tests {
             assert!(version.starts_with(start), "{module} is {version}");
             assert!(tests.version_of("example.com/none").is_err());
         }
+        let bench = Module::at(Path::new("benches/proxy/traefik")).unwrap();
+        let version = bench.version_of("github.com/traefik/traefik/v3").unwrap();
+        assert!(version.starts_with("v3.6."), "Traefik is {version}");
     }
 }

@@ -56,7 +56,7 @@ Examples:
   cargo xtask corpus                   after a case of the corpus is added; then read the difference
   cargo xtask fuzz --seconds 60        messages nobody wrote; prints the seed of one that fails
   cargo xtask bench aws-calls          calls of the AWS API, against goals
-  cargo xtask bench proxy              processor time of the proxy, against HAProxy and nginx
+  cargo xtask bench proxy              processor time of the proxy, against HAProxy and others
   cargo xtask moto --port 5000         then: export AWS_ENDPOINT_URL=http://127.0.0.1:5000
 
 What is built is kept in $XDG_CACHE_HOME/portcullis (or ~/.cache/portcullis) and used again.

@@ -1,4 +1,4 @@
-//! A `requirements.txt` of the tests in, the Python of a virtual environment that has them out.
+//! A `requirements.txt` of tests or benchmarks in, the Python of a virtual environment that has them out.
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -33,17 +33,23 @@ pub(crate) fn interpreter() -> Result<&'static str> {
 
 /// One that has moto.
 pub(crate) fn ensure(cache: &Cache) -> Result<PathBuf> {
-    environment(cache, "python", "moto")
+    environment(cache, "python", "tests/moto")
 }
 
 /// One that has an OpenID provider.
 pub(crate) fn ensure_openid(cache: &Cache) -> Result<PathBuf> {
-    environment(cache, "openid", "openid")
+    environment(cache, "openid", "tests/openid")
 }
 
-/// `tests` names the folder with the requirements.
-fn environment(cache: &Cache, name: &str, tests: &str) -> Result<PathBuf> {
-    let requirements = files::root().join("tests").join(tests).join("requirements.txt");
+/// Where a virtual environment has Envoy beside its Python.
+pub(crate) fn ensure_envoy(cache: &Cache) -> Result<PathBuf> {
+    let python = environment(cache, "envoy", "benches/proxy/envoy")?;
+    Ok(python.with_file_name("envoy"))
+}
+
+/// `of` names the folder with the requirements.
+fn environment(cache: &Cache, name: &str, of: &str) -> Result<PathBuf> {
+    let requirements = files::root().join(of).join("requirements.txt");
     let text = fs::read_to_string(&requirements);
     let text = text.with_context(|| format!("reading {}", requirements.display()))?;
     let interpreter = interpreter()?;
@@ -51,7 +57,7 @@ fn environment(cache: &Cache, name: &str, tests: &str) -> Result<PathBuf> {
     let mut hasher = DefaultHasher::new();
     (&text, version).hash(&mut hasher);
     let folder = cache.folder(&format!("{name}-{:016x}", hasher.finish()), |folder| {
-        eprintln!("installing what tests/{tests} needs, once: about a minute");
+        eprintln!("installing what {of} needs, once: about a minute");
         step::run(Command::new(interpreter).args(["-m", "venv"]).arg(folder))?;
         let mut pip = Command::new(folder.join("bin/python"));
         pip.args([

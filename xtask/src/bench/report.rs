@@ -2,37 +2,59 @@
 
 use std::process::Command;
 
+use super::measure::Measured;
 use super::peers::Peer;
-use super::proxy::Measured;
+use super::proxy::Arguments;
+use super::scenario::Goal;
 use crate::step;
 
-/// A line for each peer.
+/// For each figure, a line for each peer.
 pub(super) fn lines(measured: &Measured) -> Vec<String> {
-    let base = &measured.rounds[0];
-    let scenario = measured.scenario;
-    let peers = scenario.peers.iter().zip(&measured.rounds).enumerate();
-    peers
-        .map(|(at, (peer, rounds))| {
-            let cost = Spread::of(rounds.clone());
-            let ratio = Spread::of(rounds.iter().zip(base).map(|(own, base)| own / base).collect());
-            let goal = match scenario.goal {
-                Some(goal) if matches!(peer, Peer::Portcullis | Peer::PortcullisOwn) => {
-                    let kept = if ratio.median <= goal { "kept" } else { "missed" };
-                    format!("≤ {goal}: {kept}")
-                }
-                Some(_) | None => String::new(),
-            };
-            let title = if at == 0 { scenario.title } else { "" };
-            format!(
-                "| {title} | {} | {:.2} | {:.2} | {:.2}–{:.2} | {goal} |\n",
-                peer.name(),
-                cost.median,
-                ratio.median,
-                ratio.least,
-                ratio.most
-            )
+    let figures = measured.scenario.figures.iter().enumerate();
+    figures
+        .flat_map(|(figure, about)| {
+            let peers = measured.peers.iter().zip(&measured.rounds).enumerate();
+            peers.map(move |(at, (peer, rounds))| {
+                let of = |rounds: &[Vec<f64>]| rounds.iter().map(|round| round[figure]).collect::<Vec<f64>>();
+                let (own, base) = (of(rounds), of(&measured.rounds[0]));
+                let ratio = Spread::of(own.iter().zip(base).map(|(own, base)| own / base).collect());
+                let title = if at == 0 { about.title } else { "" };
+                let alone = measured.peers[0].is_ours();
+                line(
+                    title,
+                    *peer,
+                    &Spread::of(own),
+                    (!alone).then_some(&ratio),
+                    about.goal,
+                )
+            })
         })
         .collect()
+}
+
+/// A row of proxies of ours alone has no ratio.
+fn line(title: &str, peer: Peer, cost: &Spread, ratio: Option<&Spread>, goal: Goal) -> String {
+    let goal = match (goal, ratio) {
+        (Goal::Ratio(goal), Some(ratio)) if peer.is_ours() => kept(ratio.median, goal),
+        (Goal::AtMost(goal), _) if peer.is_ours() => kept(cost.median, goal),
+        (Goal::Ratio(_) | Goal::AtMost(_), _) => String::new(),
+    };
+    let (ratio, range) = ratio.map_or_else(
+        || ("–".to_owned(), format!("{:.2}–{:.2}", cost.least, cost.most)),
+        |ratio| {
+            (
+                format!("{:.2}", ratio.median),
+                format!("{:.2}–{:.2}", ratio.least, ratio.most),
+            )
+        },
+    );
+    let (peer, cost) = (peer.name(), cost.median);
+    format!("| {title} | {peer} | {cost:.2} | {ratio} | {range} | {goal} |\n")
+}
+
+fn kept(median: f64, goal: f64) -> String {
+    let kept = if median <= goal { "kept" } else { "missed" };
+    format!("≤ {goal}: {kept}")
 }
 
 struct Spread {
@@ -55,7 +77,15 @@ impl Spread {
     }
 }
 
-pub(super) fn page(table: &[Measured], rounds: u32, seconds: u32) -> String {
+pub(super) fn page(table: &[Measured], left_out: &[String], arguments: &Arguments) -> String {
+    let Arguments { rounds, seconds, .. } = arguments;
+    let left_out = match left_out {
+        [] => String::new(),
+        _ => format!(
+            "Left out, for it could not be had on this machine: {}.\n",
+            left_out.join("; ")
+        ),
+    };
     let said = |program: &str, arguments: &[&str]| {
         let said = step::output(Command::new(program).args(arguments)).unwrap_or_default();
         said.lines().next().unwrap_or_default().to_owned()
@@ -72,11 +102,13 @@ pub(super) fn page(table: &[Measured], rounds: u32, seconds: u32) -> String {
          median, and of the ratios in each turn the median and the range. {}; {nginx}; {openssl}; Linux {},\n\
          {cores} cores, load averages at the end: {load}. Where these are above 2, others used the cores, too, and the ranges are wide.\n\n\
          Every proxy has one thread and one core for itself; load (h2load) and backend (nginx, three ports) have another. The\n\
-         load comes at a fixed rate, and every request must succeed. The cost is the processor time of the proxy, user and\n\
-         system, in seconds per 100,000 requests; of idle connections it is resident memory in KiB for each. All peers set\n\
-         `X-Forwarded-For`, `-Proto`, `-Port`, `-Host`, `X-Request-Id` and `traceparent`; no access log is written, no session is resumed.\n\
-         Configurations: [proxy/](proxy).\n\n\
-         | what | proxy | cost | ratio | range | goal |\n|---|---|---|---|---|---|\n{rows}",
+         load comes at a fixed rate, and every request must succeed. Unless the row says otherwise, figures are processor time of the\n\
+         proxy, user and system, in seconds per 100,000 requests; memory is resident. All peers set `X-Forwarded-For`, `-Proto`,\n\
+         `-Port`, `-Host`, `X-Request-Id` and `traceparent`, of which the last two are constants in Traefik. No access log is\n\
+         written but in its row, and no session is resumed. Memory is of one turn. A ratio is to the first proxy of a row; where\n\
+         there is none to compare with, the range is of the figure itself. Configurations: [proxy/](proxy).\n\
+         {left_out}\n\
+         | what | proxy | figure | ratio | range | goal |\n|---|---|---|---|---|---|\n{rows}",
         said("date", &["-u", "+%Y-%m-%d"]),
         said("haproxy", &["-v"]),
         said("uname", &["-r"]),

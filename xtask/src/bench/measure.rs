@@ -1,0 +1,149 @@
+//! A row in, its figures for each peer and round out.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::load;
+use super::peers::{self, Peer};
+use super::programs::Programs;
+use super::running::Running;
+use super::scenario::{IDLE_SECONDS, Load, Scenario, Setting};
+use super::{layout, proxy::Arguments};
+
+/// What one row came to: for each peer, in its order, what each round yielded.
+#[derive(Debug)]
+pub(super) struct Measured {
+    pub(super) scenario: &'static Scenario,
+    pub(super) peers: Vec<Peer>,
+    pub(super) rounds: Vec<Vec<Vec<f64>>>,
+}
+
+pub(super) fn measure(
+    scenario: &'static Scenario,
+    arguments: &Arguments,
+    programs: &Programs,
+) -> Result<Measured> {
+    let folder = layout::lay_out(scenario)?;
+    let peers: Vec<Peer> = scenario
+        .peers
+        .iter()
+        .copied()
+        .filter(|p| programs.of(*p).is_some())
+        .collect();
+    let _backend = peers::backend(&folder)?;
+    let mut rounds = vec![Vec::new(); peers.len()];
+    let start = |peer: Peer| peer.start(&folder, scenario, programs, &arguments.flags);
+    let mut standing = Vec::new();
+    if !scenario.is_of_memory() {
+        for peer in &peers {
+            let running = start(*peer)?;
+            load::start(scenario, &folder, *peer, 1)?.answered()?;
+            standing.push(running);
+        }
+    }
+    for round in 0..arguments.rounds.min(scenario.most_rounds) {
+        let mut order: Vec<usize> = (0..peers.len()).collect();
+        if round % 2 == 1 {
+            order.reverse();
+        }
+        for at in order {
+            let peer = peers[at];
+            let turn = Turn {
+                scenario,
+                folder: &folder,
+                peer,
+                seconds: arguments.seconds,
+            };
+            let figures = match standing.get(at) {
+                Some(running) => turn.of(running)?,
+                // Has its memory to itself, and nothing of an earlier turn's.
+                None => turn.of(&start(peer)?)?,
+            };
+            let shown: Vec<String> = figures.iter().map(|figure| format!("{figure:.2}")).collect();
+            eprintln!("{} {}: {}", scenario.name, peer.name(), shown.join(", "));
+            rounds[at].push(figures);
+        }
+    }
+    Ok(Measured {
+        scenario,
+        peers,
+        rounds,
+    })
+}
+
+/// One peer under one load.
+struct Turn<'a> {
+    scenario: &'a Scenario,
+    folder: &'a Path,
+    peer: Peer,
+    seconds: u32,
+}
+
+impl Turn<'_> {
+    fn of(&self, running: &Running) -> Result<Vec<f64>> {
+        match self.scenario.load {
+            Load::Idle { .. } => self.idle_kib(running).map(|kib| vec![kib]),
+            Load::None => Ok(vec![as_float(running.resident_kib()?) / 1_024.0]),
+            Load::Kept { .. } if self.scenario.setting == Setting::Workers => {
+                self.busiest(running).map(|ratio| vec![ratio])
+            }
+            Load::Kept { .. } | Load::New { .. } => self.cost(running),
+        }
+    }
+
+    fn load(&self) -> Result<load::Running> {
+        load::start(self.scenario, self.folder, self.peer, self.seconds)
+    }
+
+    /// Processor seconds of 100,000 requests; and how long one of them took.
+    fn cost(&self, running: &Running) -> Result<Vec<f64>> {
+        let before = running.spent()?;
+        let answered = self.load()?.answered()?;
+        let spent = running.spent()? - before;
+        Ok(vec![per_100_000(spent, answered.requests), answered.p99])
+    }
+
+    /// KiB of one connection.
+    fn idle_kib(&self, running: &Running) -> Result<f64> {
+        let before = running.resident_kib()?;
+        let load = load::start(self.scenario, self.folder, self.peer, 1)?;
+        wait(Duration::from_secs(u64::from(IDLE_SECONDS) / 2));
+        let grown = running.resident_kib()?.saturating_sub(before);
+        // Each connection has asked twice.
+        Ok(as_float(grown) / as_float(load.answered()?.requests / 2))
+    }
+
+    /// The processor time of the busiest of four threads, to the mean of the four.
+    fn busiest(&self, running: &Running) -> Result<f64> {
+        let before = running.threads()?;
+        self.load()?.answered()?;
+        let mut spent: Vec<u64> = running
+            .threads()?
+            .iter()
+            .map(|(id, time)| time - before.get(id).copied().unwrap_or_default())
+            .collect();
+        spent.sort_unstable_by(|a, b| b.cmp(a));
+        spent.truncate(4);
+        let sum: u64 = spent.iter().sum();
+        Ok(as_float(spent[0] / 1_000) / as_float(sum / 4_000))
+    }
+}
+
+pub(super) fn per_100_000(nanoseconds: u64, requests: u64) -> f64 {
+    as_float(nanoseconds / 1_000) / 1e6 / as_float(requests) * 100_000.0
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "what is measured is that nothing happens for a while"
+)]
+pub(super) fn wait(time: Duration) {
+    std::thread::sleep(time);
+}
+
+/// Counts are far below 2^32.
+pub(super) fn as_float(count: u64) -> f64 {
+    u32::try_from(count).map_or(f64::MAX, f64::from)
+}

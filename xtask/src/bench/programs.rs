@@ -1,0 +1,113 @@
+//! The machine as it is in, the programs that are compared out, with what could not be had and why.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Result, bail};
+
+use super::peers::Peer;
+use crate::cache::Cache;
+use crate::go::Module;
+use crate::{files, python, step};
+
+#[derive(Debug)]
+pub(super) struct Programs {
+    portcullis: PathBuf,
+    /// Those that take part.
+    peers: Vec<Peer>,
+    envoy: Option<PathBuf>,
+    traefik: Option<PathBuf>,
+    /// A peer that takes no part, with the reason, each.
+    pub(super) left_out: Vec<String>,
+}
+
+impl Programs {
+    /// Installs Envoy and Traefik where one of the peers is of them; what fails there is told and left out.
+    pub(super) fn ready(portcullis: Option<&Path>, peers: &[Peer]) -> Result<Self> {
+        prerequisites()?;
+        let mut left_out = Vec::new();
+        let mut optional = |peer: Peer, ensure: fn(&Cache) -> Result<PathBuf>| {
+            if !peers.contains(&peer) {
+                return None;
+            }
+            match Cache::open().and_then(|cache| ensure(&cache)) {
+                Ok(program) => Some(program),
+                Err(error) => {
+                    eprintln!("{} is left out: {error:#}", peer.name());
+                    left_out.push(format!("{} ({error:#})", peer.name()));
+                    None
+                }
+            }
+        };
+        let envoy = optional(Peer::Envoy, python::ensure_envoy);
+        let traefik = optional(Peer::Traefik, traefik);
+        Ok(Self {
+            portcullis: match portcullis {
+                Some(program) => std::path::absolute(program)?,
+                None => built()?,
+            },
+            peers: peers.to_vec(),
+            envoy,
+            traefik,
+            left_out,
+        })
+    }
+
+    /// A program's name or file; `None` where it could not be had, or takes no part.
+    pub(super) fn of(&self, peer: Peer) -> Option<&Path> {
+        if !self.peers.contains(&peer) {
+            return None;
+        }
+        match peer {
+            Peer::HAProxy | Peer::HAProxyForBodies => Some(Path::new("haproxy")),
+            Peer::Nginx => Some(Path::new("nginx")),
+            Peer::Envoy => self.envoy.as_deref(),
+            Peer::Traefik => self.traefik.as_deref(),
+            Peer::Portcullis | Peer::PortcullisOwn => Some(&self.portcullis),
+        }
+    }
+}
+
+fn built() -> Result<PathBuf> {
+    let build = ["build", "--profile", "dist", "--quiet", "--bin", "portcullis"];
+    step::run(&mut step::cargo(&build))?;
+    Ok(files::root().join("target/dist/portcullis"))
+}
+
+/// The version in benches/proxy/traefik/go.mod.
+fn traefik(cache: &Cache) -> Result<PathBuf> {
+    let module = Module::at(Path::new("benches/proxy/traefik"))?;
+    let version = module.version_of("github.com/traefik/traefik/v3")?;
+    let folder = cache.folder(&format!("traefik-{version}"), |folder| {
+        eprintln!("building Traefik {version}, once: about ten minutes on two cores");
+        let flags = format!("-s -w -X github.com/traefik/traefik/v3/pkg/version.Version={version}");
+        let package = "github.com/traefik/traefik/v3/cmd/traefik";
+        module.build(&folder.join("traefik"), package, &flags)
+    })?;
+    Ok(folder.join("traefik"))
+}
+
+fn prerequisites() -> Result<()> {
+    let missing: Vec<&str> = [
+        ("haproxy", "-v", "haproxy: apt-get install haproxy"),
+        ("nginx", "-v", "nginx: apt-get install nginx-light"),
+        ("h2load", "--version", "h2load: apt-get install nghttp2-client"),
+        ("openssl", "version", "openssl: apt-get install openssl"),
+        ("taskset", "--version", "taskset: apt-get install util-linux"),
+    ]
+    .into_iter()
+    .filter(|(program, flag, _)| step::output(Command::new(program).arg(flag)).is_none())
+    .map(|(_, _, way)| way)
+    .collect();
+    if !missing.is_empty() {
+        bail!(
+            "missing (the folder /usr/sbin must be on the path):\n  - {}",
+            missing.join("\n  - ")
+        );
+    }
+    let cores = std::thread::available_parallelism()?.get();
+    if cores < 2 {
+        bail!("the proxy needs a core for itself, and this machine has {cores}");
+    }
+    Ok(())
+}

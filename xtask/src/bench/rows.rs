@@ -1,0 +1,154 @@
+//! Nothing in, the rows of the table out.
+
+use super::peers::Peer;
+use super::scenario::{Figure, Goal, Load, Scenario, Setting};
+
+/// The first is what the others are compared with.
+const ALL: [Peer; 6] = [
+    Peer::HAProxy,
+    Peer::Nginx,
+    Peer::Envoy,
+    Peer::Traefik,
+    Peer::Portcullis,
+    Peer::PortcullisOwn,
+];
+const BODIES: [Peer; 7] = [
+    Peer::HAProxyForBodies,
+    Peer::HAProxy,
+    Peer::Nginx,
+    Peer::Envoy,
+    Peer::Traefik,
+    Peer::Portcullis,
+    Peer::PortcullisOwn,
+];
+const OURS: [Peer; 1] = [Peer::PortcullisOwn];
+
+const fn figure(title: &'static str, goal: Goal) -> Figure {
+    Figure { title, goal }
+}
+
+const fn row(name: &'static str, figures: &'static [Figure], load: Load) -> Scenario {
+    Scenario {
+        name,
+        figures,
+        peers: &ALL,
+        setting: Setting::Plain,
+        load,
+        most_rounds: u32::MAX,
+    }
+}
+
+/// 1 KiB each.
+const fn kept(tls: bool, http2: bool, connections: u32, rate: u32) -> Load {
+    Load::Kept {
+        tls,
+        http2,
+        path: "/",
+        connections,
+        rate,
+    }
+}
+
+/// Rates are at most half of what HAProxy, nginx and Portcullis can do on one core.
+pub(super) const ROWS: [Scenario; 11] = [
+    row(
+        "http1",
+        &[figure("HTTP/1.1, 1 KiB", Goal::Ratio(0.75))],
+        kept(false, false, 50, 6_000),
+    ),
+    Scenario {
+        setting: Setting::Log,
+        ..row(
+            "log",
+            &[figure("HTTP/1.1, 1 KiB, access log on", Goal::Ratio(0.75))],
+            kept(false, false, 50, 6_000),
+        )
+    },
+    Scenario {
+        setting: Setting::Routes,
+        ..row(
+            "routes",
+            &[figure("5,000 routes", Goal::Ratio(0.75))],
+            kept(false, false, 50, 6_000),
+        )
+    },
+    row(
+        "tls",
+        &[figure("TLS, kept connections", Goal::Ratio(0.75))],
+        kept(true, false, 50, 6_000),
+    ),
+    row(
+        "handshake",
+        &[figure("TLS, new connection per request", Goal::Ratio(0.45))],
+        Load::New { rate: 300 },
+    ),
+    Scenario {
+        peers: &BODIES,
+        ..row(
+            "bodies",
+            &[figure("1 MiB bodies", Goal::Ratio(0.8))],
+            Load::Kept {
+                tls: false,
+                http2: false,
+                path: "/large",
+                connections: 10,
+                rate: 200,
+            },
+        )
+    },
+    row(
+        "http2",
+        &[
+            figure("HTTP/2 over TLS", Goal::Ratio(0.95)),
+            figure("HTTP/2 over TLS, p99 in ms", Goal::Ratio(0.7)),
+        ],
+        kept(true, true, 20, 6_000),
+    ),
+    Scenario {
+        most_rounds: 1,
+        ..row(
+            "idle",
+            &[figure("idle connection, KiB", Goal::AtMost(1.5))],
+            Load::Idle {
+                tls: false,
+                connections: 1_000,
+            },
+        )
+    },
+    Scenario {
+        most_rounds: 1,
+        ..row(
+            "idle-tls",
+            &[figure("idle TLS connection, KiB", Goal::AtMost(12.0))],
+            Load::Idle {
+                tls: true,
+                connections: 1_000,
+            },
+        )
+    },
+    Scenario {
+        peers: &OURS,
+        setting: Setting::Workers,
+        ..row(
+            "workers",
+            &[figure(
+                "four workers, 1,000 HTTP/2 connections: the busiest to the mean",
+                Goal::AtMost(1.3),
+            )],
+            kept(true, true, 1_000, 6_000),
+        )
+    },
+    Scenario {
+        peers: &OURS,
+        setting: Setting::Hosts,
+        most_rounds: 1,
+        ..row(
+            "table",
+            &[figure(
+                "10,000 hosts, 100,000 endpoints: resident, MiB",
+                Goal::AtMost(60.0),
+            )],
+            Load::None,
+        )
+    },
+];
