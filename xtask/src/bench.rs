@@ -3,6 +3,8 @@
 mod layout;
 mod load;
 mod measure;
+mod ours;
+mod own;
 mod peers;
 mod programs;
 mod proxy;

@@ -7,13 +7,15 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use super::scenario::{ENDPOINTS, HOST, HOSTS, ROUTES, Scenario, Setting, route};
+use super::programs::Programs;
+use super::scenario::{CERTIFICATES, ENDPOINTS, HOST, HOSTS, ROUTES, Scenario, Setting, route};
 use crate::{files, step};
 
 /// As they are committed; what a row adds comes after.
-const COMMITTED: [&str; 9] = [
+const COMMITTED: [&str; 10] = [
     "backend.conf",
     "nginx.conf",
+    "nginx-streams.conf",
     "haproxy.cfg",
     "haproxy-bodies.cfg",
     "envoy.yaml",
@@ -23,7 +25,7 @@ const COMMITTED: [&str; 9] = [
     "portcullis.yaml",
 ];
 
-pub(super) fn lay_out(scenario: &Scenario) -> Result<PathBuf> {
+pub(super) fn lay_out(scenario: &Scenario, programs: &Programs) -> Result<PathBuf> {
     let folder = files::root().join("target/bench-proxy");
     if folder.exists() {
         fs::remove_dir_all(&folder)?;
@@ -63,10 +65,13 @@ pub(super) fn lay_out(scenario: &Scenario) -> Result<PathBuf> {
     append(&folder.join("envoy-routes.yaml"), &envoy)?;
     append(&folder.join("traefik-routes.yaml"), &traefik)?;
     append(&folder.join("portcullis.yaml"), &portcullis)?;
-    fs::rename(
-        folder.join("portcullis.yaml"),
-        folder.join("manifests/bench.yaml"),
-    )?;
+    fs::create_dir(folder.join("traefik"))?;
+    for (from, to) in [
+        ("portcullis.yaml", "manifests/bench.yaml"),
+        ("traefik-routes.yaml", "traefik/routes.yaml"),
+    ] {
+        fs::rename(folder.join(from), folder.join(to))?;
+    }
     let (certificate, key) = certificate(&folder)?;
     fs::write(folder.join("both.pem"), format!("{certificate}{key}"))?;
     fs::write(
@@ -76,7 +81,46 @@ pub(super) fn lay_out(scenario: &Scenario) -> Result<PathBuf> {
     if scenario.setting == Setting::Hosts {
         fs::write(folder.join("manifests/hosts.yaml"), hosts()?)?;
     }
+    if scenario.setting == Setting::Certificates {
+        certificates(&folder, programs.load()?)?;
+    }
     Ok(folder)
+}
+
+/// Many, to each proxy in its own words.
+fn certificates(folder: &Path, load: &Path) -> Result<()> {
+    let mut make = Command::new(load);
+    make.current_dir(folder).args(["certificates", "certs"]);
+    step::output(make.arg(CERTIFICATES.to_string())).context("the certificates could not be made")?;
+    let (mut nginx, mut envoy, mut secrets) = (String::new(), String::new(), String::new());
+    let mut traefik = "tls:\n  certificates:\n".to_owned();
+    let mut ingress = "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: certificates, namespace: bench}\nspec:\n  \
+                       rules:\n    - http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: one, port: {number: 80}}}}]}\n  tls:\n"
+        .to_owned();
+    for number in 0..CERTIFICATES {
+        let (host, file) = (format!("h{number}.example.com"), format!("certs/{number}.pem"));
+        writeln!(
+            nginx,
+            "server {{ listen 127.0.0.1:18031 ssl http2; server_name {host}; ssl_certificate {file}; ssl_certificate_key {file};\n  \
+             ssl_protocols TLSv1.2 TLSv1.3; location / {{ proxy_pass http://one; }} }}"
+        )?;
+        let of_envoy =
+            format!("{{certificate_chain: {{filename: {file}}}, private_key: {{filename: {file}}}}}");
+        writeln!(envoy, "                  - {of_envoy}")?;
+        writeln!(traefik, "    - {{certFile: {file}, keyFile: {file}}}")?;
+        writeln!(ingress, "    - {{hosts: [{host}], secretName: t{number}}}")?;
+        let both = fs::read_to_string(folder.join(&file))?;
+        let key = both
+            .find("-----BEGIN PRIVATE KEY")
+            .context("a certificate without its key")?;
+        let (certificate, key) = both.split_at(key);
+        writeln!(secrets, "{}---", secret(&format!("t{number}"), certificate, key))?;
+    }
+    fs::write(folder.join("nginx-certificates.conf"), nginx)?;
+    append(&folder.join("envoy.yaml"), &envoy)?;
+    fs::write(folder.join("traefik/certificates.yaml"), traefik)?;
+    fs::write(folder.join("manifests/certificates.yaml"), ingress)?;
+    Ok(fs::write(folder.join("manifests/secrets.yaml"), secrets)?)
 }
 
 /// `#log rest` is a comment, and in the row `log` it is `rest`.

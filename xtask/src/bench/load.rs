@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use anyhow::{Context, Result, bail};
 
 use super::peers::{LOAD_CORE, Peer};
-use super::scenario::{HOST, IDLE_SECONDS, Load, ROUTES, Scenario, Setting, route};
+use super::scenario::{HOST, IDLE_SECONDS, Load, ROUTES, route};
 
 /// Load that is under way.
 #[derive(Debug)]
@@ -23,18 +23,18 @@ pub(super) struct Answered {
     pub(super) p99: f64,
 }
 
-/// The load on one peer for so many seconds.
-pub(super) fn start(scenario: &Scenario, folder: &Path, peer: Peer, seconds: u32) -> Result<Running> {
+/// The load on one peer for so many seconds, to all of the routes or to one path.
+pub(super) fn start(load: &Load, routes: bool, folder: &Path, peer: Peer, seconds: u32) -> Result<Running> {
     let log = folder.join("h2load.tsv");
     // It would be appended to.
     let _ = std::fs::remove_file(&log);
     let mut command = Command::new("taskset");
     command.args(["-c", LOAD_CORE, "h2load", "-t", "1"]);
-    let (tls, path) = arguments(&mut command, &scenario.load, seconds)?;
+    let (tls, path) = arguments(&mut command, load, seconds)?;
     command.arg(format!("--log-file={}", log.display()));
     command.arg(format!("--connect-to={}", peer.address(tls)));
     let scheme = if tls { "https" } else { "http" };
-    if scenario.setting == Setting::Routes {
+    if routes {
         command.args((0..ROUTES).map(|n| format!("{scheme}://{HOST}{}", route(n))));
     } else {
         command.arg(format!("{scheme}://{HOST}{path}"));
@@ -84,7 +84,7 @@ fn arguments(command: &mut Command, load: &Load, seconds: u32) -> Result<(bool, 
             command.args(["--rps", &format!("{:.4}", 1.0 / f64::from(IDLE_SECONDS))]);
             (tls, "/")
         }
-        Load::None => bail!("h2load has nothing to do"),
+        Load::None | Load::Own(_) => bail!("h2load has nothing to do"),
     })
 }
 

@@ -6,11 +6,12 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::load;
+use super::own::many;
 use super::peers::{self, Peer};
 use super::programs::Programs;
 use super::running::Running;
 use super::scenario::{IDLE_SECONDS, Load, Scenario, Setting};
-use super::{layout, proxy::Arguments};
+use super::{layout, ours, proxy::Arguments};
 
 /// What one row came to: for each peer, in its order, what each round yielded.
 #[derive(Debug)]
@@ -18,6 +19,8 @@ pub(super) struct Measured {
     pub(super) scenario: &'static Scenario,
     pub(super) peers: Vec<Peer>,
     pub(super) rounds: Vec<Vec<Vec<f64>>>,
+    /// Connections, where there are many.
+    pub(super) many: u32,
 }
 
 pub(super) fn measure(
@@ -25,21 +28,29 @@ pub(super) fn measure(
     arguments: &Arguments,
     programs: &Programs,
 ) -> Result<Measured> {
-    let folder = layout::lay_out(scenario)?;
+    let folder = layout::lay_out(scenario, programs)?;
     let peers: Vec<Peer> = scenario
         .peers
         .iter()
         .copied()
         .filter(|p| programs.of(*p).is_some())
         .collect();
-    let _backend = peers::backend(&folder)?;
+    let _backend = peers::backend(&folder, scenario, programs)?;
     let mut rounds = vec![Vec::new(); peers.len()];
     let start = |peer: Peer| peer.start(&folder, scenario, programs, &arguments.flags);
+    let turn = |peer: Peer, seconds: u32| Turn {
+        scenario,
+        folder: &folder,
+        programs,
+        peer,
+        seconds,
+    };
     let mut standing = Vec::new();
     if !scenario.is_of_memory() {
         for peer in &peers {
-            let running = start(*peer)?;
-            load::start(scenario, &folder, *peer, 1)?.answered()?;
+            let mut running = start(*peer)?;
+            // The first requests open what the later ones find.
+            turn(*peer, 1).of(&mut running)?;
             standing.push(running);
         }
     }
@@ -50,16 +61,11 @@ pub(super) fn measure(
         }
         for at in order {
             let peer = peers[at];
-            let turn = Turn {
-                scenario,
-                folder: &folder,
-                peer,
-                seconds: arguments.seconds,
-            };
-            let figures = match standing.get(at) {
+            let turn = turn(peer, arguments.seconds);
+            let figures = match standing.get_mut(at) {
                 Some(running) => turn.of(running)?,
                 // Has its memory to itself, and nothing of an earlier turn's.
-                None => turn.of(&start(peer)?)?,
+                None => turn.of(&mut start(peer)?)?,
             };
             let shown: Vec<String> = figures.iter().map(|figure| format!("{figure:.2}")).collect();
             eprintln!("{} {}: {}", scenario.name, peer.name(), shown.join(", "));
@@ -70,19 +76,21 @@ pub(super) fn measure(
         scenario,
         peers,
         rounds,
+        many: many()?,
     })
 }
 
 /// One peer under one load.
-struct Turn<'a> {
+pub(super) struct Turn<'a> {
     scenario: &'a Scenario,
-    folder: &'a Path,
-    peer: Peer,
-    seconds: u32,
+    pub(super) folder: &'a Path,
+    pub(super) programs: &'a Programs,
+    pub(super) peer: Peer,
+    pub(super) seconds: u32,
 }
 
 impl Turn<'_> {
-    fn of(&self, running: &Running) -> Result<Vec<f64>> {
+    fn of(&self, running: &mut Running) -> Result<Vec<f64>> {
         match self.scenario.load {
             Load::Idle { .. } => self.idle_kib(running).map(|kib| vec![kib]),
             Load::None => Ok(vec![as_float(running.resident_kib()?) / 1_024.0]),
@@ -90,15 +98,17 @@ impl Turn<'_> {
                 self.busiest(running).map(|ratio| vec![ratio])
             }
             Load::Kept { .. } | Load::New { .. } => self.cost(running),
+            Load::Own(own) => ours::figures(self, own, running),
         }
     }
 
     fn load(&self) -> Result<load::Running> {
-        load::start(self.scenario, self.folder, self.peer, self.seconds)
+        let routes = self.scenario.setting == Setting::Routes;
+        load::start(&self.scenario.load, routes, self.folder, self.peer, self.seconds)
     }
 
     /// Processor seconds of 100,000 requests; and how long one of them took.
-    fn cost(&self, running: &Running) -> Result<Vec<f64>> {
+    fn cost(&self, running: &mut Running) -> Result<Vec<f64>> {
         let before = running.spent()?;
         let answered = self.load()?.answered()?;
         let spent = running.spent()? - before;
@@ -106,9 +116,9 @@ impl Turn<'_> {
     }
 
     /// KiB of one connection.
-    fn idle_kib(&self, running: &Running) -> Result<f64> {
+    fn idle_kib(&self, running: &mut Running) -> Result<f64> {
         let before = running.resident_kib()?;
-        let load = load::start(self.scenario, self.folder, self.peer, 1)?;
+        let load = self.load()?;
         wait(Duration::from_secs(u64::from(IDLE_SECONDS) / 2));
         let grown = running.resident_kib()?.saturating_sub(before);
         // Each connection has asked twice.
@@ -116,7 +126,7 @@ impl Turn<'_> {
     }
 
     /// The processor time of the busiest of four threads, to the mean of the four.
-    fn busiest(&self, running: &Running) -> Result<f64> {
+    fn busiest(&self, running: &mut Running) -> Result<f64> {
         let before = running.threads()?;
         self.load()?.answered()?;
         let mut spent: Vec<u64> = running

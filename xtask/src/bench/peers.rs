@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 
 use super::programs::Programs;
 use super::running::Running;
-use super::scenario::{Scenario, Setting};
+use super::scenario::{HOST, Scenario, Setting};
 
 /// The proxy has this core for itself; backend and load have the other.
 const PROXY_CORE: &str = "0";
@@ -112,15 +112,22 @@ impl Peer {
         let program = programs.of(self).context("a peer that could not be had")?;
         let command = self.command(program, scenario.setting, flags);
         let mut running = Running::start(command, self.name(), folder)?;
-        running.listens(self.address(false))?;
+        running.serves(self.address(false), HOST)?;
         Ok(running)
     }
 }
 
-/// The nginx behind all of them, on the core of the load.
-pub(super) fn backend(folder: &Path) -> Result<Running> {
+/// What is behind all of them, on the core of the load: nginx, or for what it cannot answer, a program of ours.
+pub(super) fn backend(folder: &Path, scenario: &Scenario, programs: &Programs) -> Result<Running> {
     let mut command = Command::new("taskset");
-    command.args(["-c", LOAD_CORE, "nginx", "-p", ".", "-c", "backend.conf"]);
+    command.args(["-c", LOAD_CORE]);
+    if scenario.needs_own_backend() {
+        command
+            .arg(programs.load()?)
+            .args(["backend", "18001", "18002", "18003"]);
+    } else {
+        command.args(["nginx", "-p", ".", "-c", "backend.conf"]);
+    }
     let mut running = Running::start(command, "the backend", folder)?;
     running.listens(SocketAddr::from(([127, 0, 0, 1], 18_001)))?;
     Ok(running)

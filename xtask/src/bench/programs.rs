@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use super::peers::Peer;
 use crate::cache::Cache;
@@ -19,11 +19,12 @@ pub(super) struct Programs {
     traefik: Option<PathBuf>,
     /// A peer that takes no part, with the reason, each.
     pub(super) left_out: Vec<String>,
+    load: Option<PathBuf>,
 }
 
 impl Programs {
-    /// Installs Envoy and Traefik where one of the peers is of them; what fails there is told and left out.
-    pub(super) fn ready(portcullis: Option<&Path>, peers: &[Peer]) -> Result<Self> {
+    /// `own` is whether the loads of ours are needed, too. Installs Envoy and Traefik where one of the peers is of them; what fails there is told and left out.
+    pub(super) fn ready(portcullis: Option<&Path>, peers: &[Peer], own: bool) -> Result<Self> {
         prerequisites()?;
         let mut left_out = Vec::new();
         let mut optional = |peer: Peer, ensure: fn(&Cache) -> Result<PathBuf>| {
@@ -50,7 +51,13 @@ impl Programs {
             envoy,
             traefik,
             left_out,
+            load: own.then(load).transpose()?,
         })
+    }
+
+    /// The loads of ours.
+    pub(super) fn load(&self) -> Result<&Path> {
+        self.load.as_deref().context("no row needs the loads of ours")
     }
 
     /// A program's name or file; `None` where it could not be had, or takes no part.
@@ -72,6 +79,13 @@ fn built() -> Result<PathBuf> {
     let build = ["build", "--profile", "dist", "--quiet", "--bin", "portcullis"];
     step::run(&mut step::cargo(&build))?;
     Ok(files::root().join("target/dist/portcullis"))
+}
+
+/// As a first build is: what it costs is nobody's figure.
+fn load() -> Result<PathBuf> {
+    let build = ["build", "--release", "--quiet", "--package", "portcullis-load"];
+    step::run(&mut step::cargo(&build))?;
+    Ok(files::root().join("target/release/portcullis-load"))
 }
 
 /// The version in benches/proxy/traefik/go.mod.

@@ -11,7 +11,7 @@ use super::peers::Peer;
 use super::programs::Programs;
 use super::report;
 use super::rows::ROWS;
-use super::scenario::Scenario;
+use super::scenario::{Load, Scenario};
 use crate::files;
 
 #[derive(Debug, clap::Args)]
@@ -46,7 +46,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     };
     let peers = rows.iter().flat_map(|row| row.peers.iter().copied());
     let peers: Vec<Peer> = peers.filter(|peer| !is_without(peer)).collect();
-    let programs = Programs::ready(arguments.portcullis.as_deref(), &peers)?;
+    let own = rows.iter().any(|row| matches!(row.load, Load::Own(_)));
+    let programs = Programs::ready(arguments.portcullis.as_deref(), &peers, own)?;
     let mut table = Vec::new();
     for row in rows {
         let measured = measure(row, arguments, &programs).with_context(|| format!("row {}", row.name))?;

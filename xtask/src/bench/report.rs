@@ -18,10 +18,11 @@ pub(super) fn lines(measured: &Measured) -> Vec<String> {
                 let of = |rounds: &[Vec<f64>]| rounds.iter().map(|round| round[figure]).collect::<Vec<f64>>();
                 let (own, base) = (of(rounds), of(&measured.rounds[0]));
                 let ratio = Spread::of(own.iter().zip(base).map(|(own, base)| own / base).collect());
-                let title = if at == 0 { about.title } else { "" };
+                let title = about.title.replace("{many}", &measured.many.to_string());
+                let title = if at == 0 { title } else { String::new() };
                 let alone = measured.peers[0].is_ours();
                 line(
-                    title,
+                    &title,
                     *peer,
                     &Spread::of(own),
                     (!alone).then_some(&ratio),
@@ -37,7 +38,7 @@ fn line(title: &str, peer: Peer, cost: &Spread, ratio: Option<&Spread>, goal: Go
     let goal = match (goal, ratio) {
         (Goal::Ratio(goal), Some(ratio)) if peer.is_ours() => kept(ratio.median, goal),
         (Goal::AtMost(goal), _) if peer.is_ours() => kept(cost.median, goal),
-        (Goal::Ratio(_) | Goal::AtMost(_), _) => String::new(),
+        (Goal::None | Goal::Ratio(_) | Goal::AtMost(_), _) => String::new(),
     };
     let (ratio, range) = ratio.map_or_else(
         || ("–".to_owned(), format!("{:.2}–{:.2}", cost.least, cost.most)),
@@ -101,11 +102,11 @@ pub(super) fn page(table: &[Measured], left_out: &[String], arguments: &Argument
          Written by `cargo xtask bench proxy`, {}: {rounds} turns of {seconds} s for each proxy, in alternating order; the\n\
          median, and of the ratios in each turn the median and the range. {}; {nginx}; {openssl}; Linux {},\n\
          {cores} cores, load averages at the end: {load}. Where these are above 2, others used the cores, too, and the ranges are wide.\n\n\
-         Every proxy has one thread and one core for itself; load (h2load) and backend (nginx, three ports) have another. The\n\
+         Every proxy has one thread and one core for itself; load (h2load, or benches/load) and backend (nginx, or benches/load; three ports) have another. The\n\
          load comes at a fixed rate, and every request must succeed. Unless the row says otherwise, figures are processor time of the\n\
          proxy, user and system, in seconds per 100,000 requests; memory is resident. All peers set `X-Forwarded-For`, `-Proto`,\n\
          `-Port`, `-Host`, `X-Request-Id` and `traceparent`, of which the last two are constants in Traefik. No access log is\n\
-         written but in its row, and no session is resumed. Memory is of one turn. A ratio is to the first proxy of a row; where\n\
+         written and no session is resumed but in their rows. Memory is of one turn. A ratio is to the first proxy of a row; where\n\
          there is none to compare with, the range is of the figure itself. Configurations: [proxy/](proxy).\n\
          {left_out}\n\
          | what | proxy | figure | ratio | range | goal |\n|---|---|---|---|---|---|\n{rows}",

@@ -1,7 +1,7 @@
 //! Nothing in, the rows of the table out.
 
 use super::peers::Peer;
-use super::scenario::{Figure, Goal, Load, Scenario, Setting};
+use super::scenario::{Figure, Goal, Load, Own, Scenario, Setting};
 
 /// The first is what the others are compared with.
 const ALL: [Peer; 6] = [
@@ -50,7 +50,7 @@ const fn kept(tls: bool, http2: bool, connections: u32, rate: u32) -> Load {
 }
 
 /// Rates are at most half of what HAProxy, nginx and Portcullis can do on one core.
-pub(super) const ROWS: [Scenario; 11] = [
+pub(super) const ROWS: [Scenario; 19] = [
     row(
         "http1",
         &[figure("HTTP/1.1, 1 KiB", Goal::Ratio(0.75))],
@@ -81,6 +81,15 @@ pub(super) const ROWS: [Scenario; 11] = [
         "handshake",
         &[figure("TLS, new connection per request", Goal::Ratio(0.45))],
         Load::New { rate: 300 },
+    ),
+    of_own(
+        "resumed",
+        &[figure(
+            "TLS, new connection per request, 90 % resumed",
+            Goal::Ratio(0.45),
+        )],
+        Own::Resumed { rate: 300 },
+        u32::MAX,
     ),
     Scenario {
         peers: &BODIES,
@@ -145,10 +154,86 @@ pub(super) const ROWS: [Scenario; 11] = [
         ..row(
             "table",
             &[figure(
-                "10,000 hosts, 100,000 endpoints: resident, MiB",
+                "`serve` with 10,000 hosts and 100,000 endpoints: resident, MiB",
                 Goal::AtMost(60.0),
             )],
             Load::None,
         )
     },
+    of_own(
+        "streams",
+        &[figure("gRPC streams over TLS, per message", Goal::None)],
+        Own::Streams {
+            connections: 10,
+            rate: 3_000,
+        },
+        2,
+    ),
+    of_own(
+        "websockets",
+        &[
+            figure("{many} WebSockets, KiB each", Goal::None),
+            figure("messages over them", Goal::None),
+        ],
+        Own::WebSockets { rate: 3_000 },
+        1,
+    ),
+    of_own(
+        "uploads",
+        &[figure(
+            "20 uploads of 1 GiB to slow backends, KiB each",
+            Goal::None,
+        )],
+        Own::Uploads { count: 20 },
+        1,
+    ),
+    of_own(
+        "slow",
+        &[
+            figure("requests beside {many} slow clients, p99 in ms", Goal::None),
+            figure("slow client, KiB", Goal::None),
+        ],
+        Own::Slow,
+        1,
+    ),
+    Scenario {
+        setting: Setting::Certificates,
+        ..of_own(
+            "certificates",
+            &[
+                figure("10,000 certificates: resident, MiB", Goal::None),
+                figure("TLS handshakes with them", Goal::None),
+            ],
+            Own::Names { rate: 300 },
+            1,
+        )
+    },
+    of_own(
+        "storm",
+        &[
+            figure("5,000 connections at once", Goal::None),
+            figure("until 99 of 100 are answered, ms", Goal::None),
+        ],
+        Own::Storm { count: 5_000 },
+        2,
+    ),
+    Scenario {
+        peers: &OURS,
+        ..of_own(
+            "changes",
+            &[
+                figure("1,000 changes beside {many} WebSockets: grown, MiB", Goal::None),
+                figure("WebSockets dropped by them", Goal::AtMost(0.0)),
+            ],
+            Own::Changes { count: 1_000 },
+            1,
+        )
+    },
 ];
+
+const fn of_own(name: &'static str, figures: &'static [Figure], own: Own, most_rounds: u32) -> Scenario {
+    Scenario {
+        most_rounds,
+        ..row(name, figures, Load::Own(own))
+    }
+}

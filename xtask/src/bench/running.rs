@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -52,6 +53,25 @@ impl Running {
         )
     }
 
+    /// Waits until a host is served: some listen before they know what to answer.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "nothing but an answer says when it serves"
+    )]
+    pub(super) fn serves(&mut self, address: SocketAddr, host: &str) -> Result<()> {
+        self.listens(address)?;
+        for _ in 0..TRIES {
+            if is_served(address, host)? {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        bail!(
+            "{} does not serve {host}: its log is in target/bench-proxy",
+            self.name
+        )
+    }
+
     /// Processor time so far of the process and its children, user and system, in nanoseconds.
     pub(super) fn spent(&self) -> Result<u64> {
         Ok(self.threads()?.values().sum())
@@ -91,6 +111,16 @@ impl Running {
             .chain(children.split_whitespace().filter_map(|id| id.parse().ok()))
             .collect()
     }
+}
+
+fn is_served(address: SocketAddr, host: &str) -> Result<bool> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(120)))?;
+    let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
+    let mut start = [0; 12];
+    stream.read_exact(&mut start).context("waiting for an answer")?;
+    Ok(start == *b"HTTP/1.1 200")
 }
 
 impl Drop for Running {

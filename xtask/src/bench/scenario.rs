@@ -10,7 +10,9 @@ pub(super) const IDLE_SECONDS: u32 = 9;
 pub(super) const ROUTES: usize = 5_000;
 /// In the row that has many.
 pub(super) const HOSTS: usize = 10_000;
-/// Of each of those.
+/// In the row that has many.
+pub(super) const CERTIFICATES: usize = 10_000;
+/// Of each of `HOSTS`.
 pub(super) const ENDPOINTS: usize = 10;
 
 #[derive(Clone, Copy, Debug)]
@@ -29,13 +31,14 @@ pub(super) struct Scenario {
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Figure {
-    /// In the table, with the unit where it is not processor seconds.
+    /// In the table, with the unit where it is not processor seconds; `{many}` is how many connections there are.
     pub(super) title: &'static str,
     pub(super) goal: Goal,
 }
 
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Goal {
+    None,
     /// To the first peer.
     Ratio(f64),
     /// In the figure's own unit.
@@ -55,6 +58,8 @@ pub(super) enum Setting {
     Workers,
     /// `HOSTS`, with `ENDPOINTS` each.
     Hosts,
+    /// `CERTIFICATES`.
+    Certificates,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -73,12 +78,51 @@ pub(super) enum Load {
     Idle { tls: bool, connections: u32 },
     /// Nothing: what the proxy holds is looked at.
     None,
+    /// Of a program of ours.
+    Own(Own),
+}
+
+/// Loads that no tool makes; `benches/load` has them. Many are 10,000, or what the bound of open files leaves.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Own {
+    /// TLS connections with one request each, of which 90 in 100 resume a session.
+    Resumed { rate: u32 },
+    /// The same with no session resumed, to each of `CERTIFICATES` in turn.
+    Names { rate: u32 },
+    /// gRPC streams, ten on each connection: messages a second over all.
+    Streams { connections: u32, rate: u32 },
+    /// Many of them, with so many messages a second over all.
+    WebSockets { rate: u32 },
+    /// Bodies of 1 GiB to backends that take 640 KiB a second.
+    Uploads { count: u32 },
+    /// Many clients that send a byte of a head every five seconds; beside them requests.
+    Slow,
+    /// Connections at once.
+    Storm { count: u32 },
+    /// Of the configuration, with many WebSockets open.
+    Changes { count: u32 },
 }
 
 impl Scenario {
     /// Whether each turn needs a proxy that has served nobody.
     pub(super) fn is_of_memory(&self) -> bool {
-        matches!(self.load, Load::Idle { .. } | Load::None)
+        match self.load {
+            Load::Idle { .. } | Load::None => true,
+            Load::Kept { .. } | Load::New { .. } | Load::Own(Own::Resumed { .. } | Own::Streams { .. }) => {
+                false
+            }
+            Load::Own(_) => true,
+        }
+    }
+
+    /// Whether nginx, which is behind the proxies elsewhere, cannot answer it.
+    pub(super) fn needs_own_backend(&self) -> bool {
+        matches!(
+            self.load,
+            Load::Own(
+                Own::Streams { .. } | Own::WebSockets { .. } | Own::Uploads { .. } | Own::Changes { .. }
+            )
+        )
     }
 }
 
