@@ -38,7 +38,7 @@ enum What {
         #[arg(last = true, value_name = "FLAGS")]
         flags: Vec<String>,
     },
-    /// Compares what requests cost the proxy, HAProxy, nginx, Envoy and Traefik: 25 minutes; writes benches/proxy.md
+    /// Compares what requests cost the proxy, HAProxy, nginx, Envoy and Traefik: about 25 minutes; writes benches/proxy.md
     Proxy(proxy::Arguments),
 }
 

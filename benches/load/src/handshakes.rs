@@ -14,9 +14,6 @@ use tokio_rustls::TlsConnector;
 use crate::client::{HOST, connect, get, p99, ticks, tls};
 use crate::{say, told};
 
-/// Those that come back, in turn, so that each has done with a session before it comes with the next.
-const CLIENTS: u32 = 64;
-
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     address: SocketAddr,
@@ -36,7 +33,8 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<()> {
     let whole = TlsConnector::from(Arc::new(whole));
     let address = arguments.address;
     let mut clients = Vec::new();
-    for _ in 0..CLIENTS {
+    // Each comes once a second, and has done with a session before it comes with the next.
+    for _ in 0..arguments.rate {
         let client = TlsConnector::from(Arc::new(tls(b"http/1.1")?));
         // It leaves a ticket; each that resumes gets one for the next.
         if arguments.resumed > 0 {
@@ -47,10 +45,13 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<()> {
     say("open", clients.len())?;
     told().await?;
     let mut clients = clients.iter().cycle();
-    let mut ticks = ticks(arguments.rate);
+    let mut ticks = ticks(1);
     let mut under_way = JoinSet::new();
     for number in 0..arguments.rate * arguments.seconds {
-        ticks.tick().await;
+        // Those of a second at once, as h2load opens them: one by one, most of the cost would be of waking up.
+        if number % arguments.rate == 0 {
+            ticks.tick().await;
+        }
         // Spread evenly.
         let resumes = number * arguments.resumed % 100 < arguments.resumed;
         let client = clients.next().filter(|_| resumes);

@@ -111,6 +111,7 @@ impl Peer {
     ) -> Result<Running> {
         let program = programs.of(self).context("a peer that could not be had")?;
         let command = self.command(program, scenario.setting, flags);
+        Running::is_free(self.address(false))?;
         let mut running = Running::start(command, self.name(), folder)?;
         running.serves(self.address(false), HOST)?;
         Ok(running)
@@ -128,7 +129,9 @@ pub(super) fn backend(folder: &Path, scenario: &Scenario, programs: &Programs) -
     } else {
         command.args(["nginx", "-p", ".", "-c", "backend.conf"]);
     }
+    let address = SocketAddr::from(([127, 0, 0, 1], 18_001));
+    Running::is_free(address)?;
     let mut running = Running::start(command, "the backend", folder)?;
-    running.listens(SocketAddr::from(([127, 0, 0, 1], 18_001)))?;
+    running.listens(address)?;
     Ok(running)
 }

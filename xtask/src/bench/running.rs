@@ -33,6 +33,14 @@ impl Running {
         Ok(Self { child, name })
     }
 
+    /// Fails where another program is at a port already: that one would be measured.
+    pub(super) fn is_free(address: SocketAddr) -> Result<()> {
+        if TcpStream::connect(address).is_ok() {
+            bail!("another program listens at {address}: another run of this benchmark?");
+        }
+        Ok(())
+    }
+
     #[expect(
         clippy::disallowed_methods,
         reason = "nothing but the port says when it listens"
