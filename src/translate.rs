@@ -146,7 +146,7 @@ fn balancer<'a>(
     ownership::settings(parts, problems);
     let reach = reach::decide(parts, settings, problems);
     let mut protection = protection::decide(parts, settings, problems);
-    let ports = standing::decide(parts, settings, problems);
+    let ports = standing::decide(parts, &snapshot.spoken, settings, problems);
     let parts = &*parts;
     let semantics = parts[0].semantics;
     let endpoints = Endpoints::new(snapshot, settings.addresses, semantics);

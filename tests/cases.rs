@@ -24,7 +24,7 @@ use portcullis::cluster::manifests::Manifests;
 use portcullis::cluster::object::Secret;
 use portcullis::cluster::snapshot::{Secrets, Snapshot};
 use portcullis::crd::Mode;
-use portcullis::reconcile::outcome::{End, Hold, Outcome, Seen};
+use portcullis::reconcile::outcome::{End, Hold, Outcome, Seen, ports};
 use portcullis::reconcile::rounds;
 use portcullis::translate::{self, ControllerName, Settings, Translation, translate};
 use portcullis_aws::plan_offline;
@@ -197,13 +197,10 @@ fn outcome(snapshot: &Snapshot, translation: &Translation, preview: Option<&Prev
     let unmade = preview.filter(|preview| !preview.resources.iter().any(|one| one.kind == "LoadBalancer"));
     let unmade = unmade.and_then(|preview| preview.problems.first());
     let (ports, end) = match &translation.balancer {
-        None => (Vec::new(), End::Held(Hold::NothingToServe)),
-        Some(balancer) if shown_only => (
-            balancer.listeners.keys().copied().collect(),
-            End::Held(Hold::PlanOnly),
-        ),
+        None => (BTreeMap::new(), End::Held(Hold::NothingToServe)),
+        Some(balancer) if shown_only => (ports(balancer), End::Held(Hold::PlanOnly)),
         Some(balancer) => (
-            balancer.listeners.keys().copied().collect(),
+            ports(balancer),
             match unmade {
                 Some(why) => End::Incomplete(vec![rounds::cannot_be_made(why)]),
                 None => End::Settled {

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use portcullis_model::{LoadBalancerId, ObjectName};
+use portcullis_model::{LoadBalancerId, ObjectName, Port};
 
 use super::object::{ClassParameters, EndpointSlice, Ingress, Namespace, Node, Pod, Secret, Service};
+use crate::crd::load_balancer::Wire;
 
 /// A consistent view for one load balancer. Made by the index alone, and not before every watch has synced once.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,6 +23,8 @@ pub struct Snapshot {
     pub secrets: Secrets,
     /// Secrets that were asked for by name, and what came of it.
     pub asked: BTreeMap<ObjectName, Answered>,
+    /// What is spoken at the ports that exist, as far as that is known.
+    pub spoken: BTreeMap<Port, Wire>,
     /// All of the cluster; shared by all snapshots.
     pub nodes: Arc<BTreeMap<Arc<str>, Arc<Node>>>,
 }

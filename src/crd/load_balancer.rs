@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use portcullis_model::LoadBalancerId;
+use portcullis_model::{LoadBalancerId, Port};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -112,6 +112,10 @@ pub struct LoadBalancerStatus {
     pub resources: Bounded<ResourceRef>,
     /// What would be changed, were changes made.
     pub pending: Bounded<PendingChange>,
+    /// Ports it listens on, and what is spoken there: a member that asks for another protocol does not change it while
+    /// others rely on it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub listeners: Vec<ListenerRef>,
     /// What is wrong, and where.
     pub problems: Bounded<ProblemRef>,
     /// Of what was last applied in full; absent while changes are being made.
@@ -135,6 +139,34 @@ impl LoadBalancerStatus {
         let first = self.address.iter();
         first.chain(&self.further_addresses).map(String::as_str).collect()
     }
+}
+
+/// A port that is listened on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cluster", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct ListenerRef {
+    pub port: u16,
+    pub protocol: Wire,
+}
+
+impl From<(&Port, &Wire)> for ListenerRef {
+    fn from((port, protocol): (&Port, &Wire)) -> Self {
+        Self {
+            port: port.get(),
+            protocol: *protocol,
+        }
+    }
+}
+
+/// What is spoken at a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "cluster", derive(schemars::JsonSchema))]
+pub enum Wire {
+    #[serde(rename = "HTTP")]
+    Http,
+    #[serde(rename = "HTTPS")]
+    Https,
 }
 
 /// What is needed to go on serving members that are refused after a restart.

@@ -21,7 +21,7 @@ pub fn of(compiled: &str, mode: Mode, outcome: &Outcome) -> String {
         part(&member.meta.uid);
     }
     part("ports");
-    for port in &outcome.ports {
+    for port in outcome.ports.keys() {
         part(&port.to_string());
     }
     part("problems");

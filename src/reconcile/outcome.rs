@@ -3,17 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-#[cfg(feature = "cluster")]
-use portcullis_model::LoadBalancer;
 use portcullis_model::{
-    Address, ChangeSummary, Code, LoadBalancerId, ObjectName, Origin, OwnTargets, Port, Problem, Provider,
-    ProviderError, Retry,
+    Address, ChangeSummary, Code, LoadBalancer, LoadBalancerId, ObjectName, Origin, OwnTargets, Port,
+    Problem, Provider, ProviderError, Retry,
 };
 
 #[cfg(feature = "cluster")]
 use super::standing;
 use crate::cluster::object::Ingress;
-use crate::crd::load_balancer::{Admitted, object_name};
+use crate::crd::load_balancer::{Admitted, Wire, object_name};
 
 /// What a pass found and did.
 #[derive(Clone, Debug)]
@@ -35,8 +33,8 @@ pub struct Outcome {
     /// Ingresses being deleted that the AWS Load Balancer Controller still holds for this one, and that it serves no
     /// more: they are let go.
     pub let_go: Vec<Arc<Ingress>>,
-    /// Ports it listens on.
-    pub ports: Vec<Port>,
+    /// Ports it listens on, and what is spoken there.
+    pub ports: BTreeMap<Port, Wire>,
     /// The version of each Secret that it is made with.
     pub secrets: BTreeMap<ObjectName, Arc<str>>,
     /// None where the pass did not look: what is recorded is the best there is.
@@ -75,9 +73,7 @@ impl Outcome {
             admitted: standing::record(&view.snapshot.members),
             left: view.left.clone(),
             let_go: Vec::new(),
-            ports: desired
-                .map(|desired| desired.listeners.keys().copied().collect())
-                .unwrap_or_default(),
+            ports: desired.map(ports).unwrap_or_default(),
             secrets: desired.map(LoadBalancer::secrets).unwrap_or_default(),
             seen: None,
             made: Vec::new(),
@@ -90,6 +86,17 @@ impl Outcome {
         outcome.add(view.standing.values().flatten().cloned());
         outcome
     }
+}
+
+/// Ports of a load balancer, and what is spoken there.
+pub fn ports(balancer: &LoadBalancer) -> BTreeMap<Port, Wire> {
+    let listeners = balancer.listeners.iter();
+    listeners
+        .map(|(port, listener)| match listener.is_https() {
+            true => (*port, Wire::Https),
+            false => (*port, Wire::Http),
+        })
+        .collect()
 }
 
 impl Outcome {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use portcullis_model::{LoadBalancerId, ObjectName, Problem};
+use portcullis_model::{LoadBalancerId, ObjectName, Port, Problem};
 
 use super::outcome::shows;
 use super::records::scope::Naming;
@@ -84,6 +84,10 @@ impl View {
         let Some(status) = &record.status else {
             return Ok(view);
         };
+        let listeners = status.listeners.iter();
+        view.snapshot.spoken = listeners
+            .filter_map(|one| Some((Port::new(i64::from(one.port)).ok()?, one.protocol)))
+            .collect();
         for name in &status.members.first {
             let Some((namespace, name)) = name.split_once('/') else {
                 continue;

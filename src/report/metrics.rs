@@ -308,7 +308,7 @@ mod tests {
             members: Vec::new(),
             left: Vec::new(),
             let_go: Vec::new(),
-            ports: Vec::new(),
+            ports: BTreeMap::new(),
             secrets: Default::default(),
             seen: None,
             made: Vec::new(),

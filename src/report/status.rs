@@ -6,7 +6,7 @@ use portcullis_model::{Address, Problem, ProviderError, Verb};
 
 use crate::cluster::object::{Ingress, IngressAddress, IngressAddressPort};
 use crate::crd::load_balancer::{
-    Bounded, Condition, LoadBalancerStatus, PendingChange, ProblemRef, ResourceRef,
+    Bounded, Condition, ListenerRef, LoadBalancerStatus, PendingChange, ProblemRef, ResourceRef,
 };
 use crate::reconcile::outcome::{End, Outcome, text_of};
 
@@ -92,6 +92,7 @@ pub fn load_balancer(
             }),
             PENDING,
         ),
+        listeners: outcome.ports.iter().map(ListenerRef::from).collect(),
         problems: Bounded::new(
             outcome.problems.iter().map(|problem| ProblemRef {
                 code: problem.code.as_str().into(),
@@ -133,7 +134,7 @@ pub fn ingress(outcome: &Outcome, member: &Ingress) -> Vec<IngressAddress> {
         };
         IngressAddress { hostname, ip, ports }
     };
-    let ports = outcome.ports.iter().map(|port| IngressAddressPort {
+    let ports = outcome.ports.keys().map(|port| IngressAddressPort {
         port: i64::from(port.get()),
         protocol: "TCP".into(),
         error: error.clone(),
@@ -302,6 +303,7 @@ mod tests {
     use super::*;
     use crate::cluster::object::Meta;
     use crate::crd::load_balancer::AdmittedMember;
+    use crate::crd::load_balancer::Wire;
     use crate::reconcile::outcome::{Hold, Seen};
 
     fn member(name: &str) -> Arc<Ingress> {
@@ -330,7 +332,7 @@ mod tests {
             members: vec![member("web"), member("api")],
             left: Vec::new(),
             let_go: Vec::new(),
-            ports: vec![Port::HTTP, Port::HTTPS],
+            ports: [(Port::HTTP, Wire::Http), (Port::HTTPS, Wire::Https)].into(),
             secrets: Default::default(),
             seen: Some(Seen {
                 address: Some(Address::Hostname("K8S-public-1.elb.amazonaws.com".into())),

@@ -13,14 +13,8 @@ use super::group::group_of;
 use super::settings::{Merge, Settings};
 use crate::cluster::object::{ClassParameters, Ingress};
 use crate::cluster::snapshot::{Member, Parameters, Snapshot};
+pub(super) use crate::crd::load_balancer::Wire;
 use crate::crd::{ClassParametersSpec, SemanticsName};
-
-/// What is spoken at a port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Wire {
-    Http,
-    Https,
-}
 
 /// An Ingress and all that it says beside its rules.
 #[derive(Debug)]

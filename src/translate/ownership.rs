@@ -239,7 +239,7 @@ fn enforces(part: &Part<'_>) -> bool {
 
 /// Why another Ingress has it and not this one: of two made in the same second the name decides, and so where no time is
 /// known.
-fn before(other: Age<'_>, part: &Part<'_>) -> String {
+pub(super) fn before(other: Age<'_>, part: &Part<'_>) -> String {
     let (created, name) = other;
     if created < part.created {
         format!("{name} is older")

@@ -10,7 +10,7 @@ use portcullis_model::{
 use super::annotations::Setting;
 use super::member::{Part, Sources, Wire, standard};
 use super::options::tell_conflict;
-use super::ownership::age;
+use super::ownership::{age, before};
 use super::rules::refused_by;
 use super::settings::{Merge, Settings};
 
@@ -73,8 +73,13 @@ pub(super) struct Ports {
 }
 
 /// Decides it for all members.
-pub(super) fn decide(parts: &mut [Part<'_>], settings: &Settings, problems: &mut Vec<Problem>) -> Ports {
-    let wires = agree_on_wires(parts, problems);
+pub(super) fn decide(
+    parts: &mut [Part<'_>],
+    spoken: &BTreeMap<Port, Wire>,
+    settings: &Settings,
+    problems: &mut Vec<Problem>,
+) -> Ports {
+    let wires = agree_on_wires(parts, spoken, problems);
     let plain = plain(parts, settings, problems);
     let redirecting = redirecting(parts, &wires, &plain, settings);
     let admitted = match settings.merge {
@@ -137,15 +142,23 @@ fn everybody() -> Sources {
     }
 }
 
-/// The protocol of each port. Of two that of the oldest member counts, whatever the order of the group: a newcomer takes
-/// no port away from those who serve there. The other member has no rules there.
-fn agree_on_wires(parts: &mut [Part<'_>], problems: &mut Vec<Problem>) -> BTreeMap<Port, Wire> {
+/// The protocol of each port. Of two the one that is spoken there already counts, else that of the oldest member, whatever
+/// the order of the group: neither a newcomer nor an edit takes a port away from those who serve there. The other member
+/// has no rules there.
+fn agree_on_wires(
+    parts: &mut [Part<'_>],
+    spoken: &BTreeMap<Port, Wire>,
+    problems: &mut Vec<Problem>,
+) -> BTreeMap<Port, Wire> {
     let mut by_age: Vec<usize> = (0..parts.len()).collect();
     by_age.sort_by(|left, right| age(&parts[*left]).cmp(&age(&parts[*right])));
     let mut wires: BTreeMap<Port, (Wire, usize)> = BTreeMap::new();
     for index in by_age {
         for (port, wire) in &parts[index].ports {
-            wires.entry(*port).or_insert((*wire, index));
+            let (agreed, by) = wires.entry(*port).or_insert((*wire, index));
+            if agreed != wire && spoken.get(port) == Some(wire) {
+                (*agreed, *by) = (*wire, index);
+            }
         }
     }
     for index in 0..parts.len() {
@@ -157,10 +170,12 @@ fn agree_on_wires(parts: &mut [Part<'_>], problems: &mut Vec<Problem>) -> BTreeM
             }
         }
         for (port, by) in lost {
-            let message = format!(
-                "port {port} speaks another protocol for {}, which is older",
-                parts[by].ingress.meta.name
-            );
+            let other = age(&parts[by]);
+            let why = match other < age(&parts[index]) {
+                true => before(other, &parts[index]),
+                false => "it did so before, and goes on".to_owned(),
+            };
+            let message = format!("port {port} speaks another protocol for {}: {why}", other.1);
             let at = parts[index].annotation("listen-ports");
             problems.push(Problem::new(Code::SettingConflict, at, message));
             parts[index].ports.remove(&port);

@@ -19,6 +19,7 @@ mod moved_routes;
 mod options;
 mod parameters;
 mod paths;
+mod ports;
 mod protection;
 mod serving;
 mod targets;
@@ -37,6 +38,7 @@ use crate::cluster::index::{Index, SecretsMode};
 use crate::cluster::object::Object;
 use crate::cluster::snapshot::Answered;
 use crate::cluster::wire::from_manifest;
+use crate::crd::load_balancer::Wire;
 
 /// A cluster under construction. Every Service `name` that is not said to be missing has one ready endpoint.
 #[derive(Clone, Debug)]
@@ -45,6 +47,8 @@ struct World {
     secrets: SecretsMode,
     /// What the cluster answered about Secrets.
     asked: BTreeMap<ObjectName, Answered>,
+    /// What is recorded of ports.
+    spoken: BTreeMap<Port, Wire>,
 }
 
 impl World {
@@ -53,6 +57,7 @@ impl World {
             objects: Vec::new(),
             secrets: SecretsMode::NotRead,
             asked: BTreeMap::new(),
+            spoken: BTreeMap::new(),
         }
     }
 
@@ -158,6 +163,7 @@ impl World {
         let translated = |id: &LoadBalancerId| {
             let mut snapshot = synced.snapshot(id);
             snapshot.asked.extend(self.asked.clone());
+            snapshot.spoken.clone_from(&self.spoken);
             translate(&snapshot, settings)
         };
         synced

@@ -231,3 +231,38 @@ async fn of_one_that_nobody_knows_any_more_all_stays() {
     assert_eq!(with(&world, World::everything).await, nothing);
     running.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_of_the_oldest_member_does_not_turn_its_neighbour_s_listener() {
+    let world = Arc::new(World::start().await);
+    let running = world.control(world.aws().await).await;
+    let at_port = |name: &str, ports: &str| {
+        let mut one = member(name, "alb", &[("/", "web")]);
+        one["metadata"]["annotations"]["alb.ingress.kubernetes.io/listen-ports"] = ports.into();
+        one
+    };
+    let plain = [
+        at_port("a", r#"[{"HTTP":8080}]"#),
+        at_port("b", r#"[{"HTTP":8080}]"#),
+    ];
+    with(&world, move |world| {
+        plain.iter().for_each(|one| world.post(INGRESSES, one));
+    })
+    .await;
+    until(&world, "both are served", |world| {
+        let both = world.hostname("a").is_some() && world.hostname("b").is_some();
+        (both && world.settled("public")).then_some(())
+    })
+    .await;
+    let edited = at_port("a", r#"[{"HTTPS":8080}]"#);
+    let writes = change(&world, "public", "the edit", move |world| {
+        world.patch(&format!("{INGRESSES}/a"), &edited);
+    })
+    .await;
+    // Its own rule goes; the neighbour's moves to its place.
+    let want = ["elbv2:SetRulePriorities", "elbv2:DeleteRule", "elbv2:AddTags"];
+    assert_eq!(writes, want);
+    told(&world, "public", "SettingConflict").await;
+    assert_eq!(with(&world, |world| shown(world, "b")).await.unwrap().1, [None]);
+    running.stop().await;
+}

@@ -121,6 +121,7 @@ impl<'a> Synced<'a> {
             pods: BTreeMap::new(),
             secrets: Secrets::NotRead,
             asked: index.held.of(index.held.needs(id)),
+            spoken: BTreeMap::new(),
             nodes: index.nodes.clone(),
         };
         let mut secrets = BTreeMap::new();

@@ -13,7 +13,7 @@ pub(super) fn grouped(extra: Value) -> Value {
 }
 
 /// Two members with these annotations beside the group's; `a` is the older.
-fn two(a: Value, b: Value) -> World {
+pub(super) fn two(a: Value, b: Value) -> World {
     with_services(World::new(), &["shop/a", "shop/b"])
         .aged(
             "shop/a",
@@ -149,31 +149,6 @@ fn an_unreadable_scheme_never_becomes_the_wider_one() {
         let served = two(a.clone(), b.clone()).one(&open);
         assert_eq!(served.balancer.options.scheme, want, "{a} {b}");
     }
-}
-
-#[test]
-fn a_port_with_two_protocols_speaks_that_of_the_oldest() {
-    let served = two(
-        json!({ "listen-ports": r#"[{"HTTPS":443},{"HTTP":80}]"# }),
-        json!({ "listen-ports": r#"[{"HTTP":443},{"HTTP":8080}]"# }),
-    )
-    .one(&ours());
-    served.told(
-        Code::SettingConflict,
-        "ingress shop/b metadata.annotations[alb.ingress.kubernetes.io/listen-ports]",
-    );
-    assert!(served.balancer.listeners[&Port::HTTPS].is_https());
-    assert_eq!(served.get_at(8080, "b.com/"), "shop/b");
-    assert_eq!(
-        served.get_at(443, "b.com/"),
-        "404",
-        "what was to be plain is not served there"
-    );
-    assert_eq!(
-        served.get_at(80, "b.com/"),
-        "404",
-        "rules stand on their own Ingress's ports"
-    );
 }
 
 #[test]
