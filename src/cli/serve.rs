@@ -99,7 +99,7 @@ pub(super) struct ServeArgs {
     #[arg(long, value_name = "N", default_value_t = NonZeroU32::MIN, value_parser = at_least_one::<NonZeroU32>)]
     access_log_one_in: NonZeroU32,
     /// Who reads and writes HTTP/1.1, with clients and with backends
-    #[arg(long, value_enum, value_name = "ENGINE", default_value_t = Http1EngineName::Hyper)]
+    #[arg(long, value_enum, value_name = "ENGINE", default_value_t = Http1EngineName::Own)]
     http1_engine: Http1EngineName,
 }
 

@@ -59,9 +59,10 @@ pub enum TrustedField {
 /// Who reads and writes HTTP/1.1, with clients and with backends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Http1Engine {
-    #[default]
+    /// What ours is held against; to go back to, should ours be wrong.
     Hyper,
     /// Our own, which costs less.
+    #[default]
     Own,
 }
 

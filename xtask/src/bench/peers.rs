@@ -36,8 +36,8 @@ impl Peer {
             Self::Nginx => "nginx",
             Self::Envoy => "Envoy",
             Self::Traefik => "Traefik",
-            Self::Portcullis => "Portcullis",
-            Self::PortcullisOwn => "Portcullis, own engine",
+            Self::Portcullis => "Portcullis, hyper",
+            Self::PortcullisOwn => "Portcullis",
         }
     }
 
@@ -79,7 +79,9 @@ impl Peer {
                 "--disable-hot-restart",
             ]),
             Self::Traefik => command.arg("--configFile=traefik.yaml").env("GOMAXPROCS", "1"),
-            Self::Portcullis => self.serve(&mut command, setting, flags),
+            Self::Portcullis => self
+                .serve(&mut command, setting, flags)
+                .args(["--http1-engine", "hyper"]),
             Self::PortcullisOwn => self
                 .serve(&mut command, setting, flags)
                 .args(["--http1-engine", "own"]),
