@@ -39,8 +39,8 @@ mod standing;
 use std::collections::{BTreeMap, BTreeSet};
 
 use portcullis_model::{
-    Action, BackendId, Certificate, Clients, FixedResponse, Listener, LoadBalancer, LoadBalancerId, Port,
-    Problem, Protocol, Rule, Tls,
+    Action, BackendId, Certificate, Clients, FixedResponse, Kept, Listener, LoadBalancer, LoadBalancerId,
+    Port, Problem, Protocol, Rule, Tls,
 };
 
 pub use self::bindings::{TargetsOf, service_targets};
@@ -55,7 +55,7 @@ use self::defaults::Defaults;
 use self::endpoints::Endpoints;
 use self::filters::Filtered;
 use self::member::{Part, Wire};
-use self::options::tell_conflict;
+use self::options::{has_no_first, tell_conflict};
 use self::ownership::Owners;
 use self::precedence::{Answer, Draft};
 use self::references::references;
@@ -144,7 +144,7 @@ fn balancer<'a>(
     let roles = canary::roles(parts, problems);
     moved::read(parts, problems);
     ownership::settings(parts, problems);
-    let reach = reach::decide(parts, settings, problems);
+    let mut reach = reach::decide(parts, settings, problems);
     let mut protection = protection::decide(parts, settings, problems);
     let ports = standing::decide(parts, &snapshot.spoken, settings, problems);
     let parts = &*parts;
@@ -178,12 +178,14 @@ fn balancer<'a>(
     canary::share(parts, &roles, &mut drafts, problems);
     let defaults = defaults::read(parts, &ports, &filtered, &owners, &mut backends, problems);
     let (certificates, key_pairs) = certificates::read(snapshot, parts, &drafts, &owners, problems);
+    let mut kept = ports.kept.clone();
     let listeners = listeners(
         parts,
         certificates,
         &mut protection.clients,
         &ports,
         &defaults,
+        &mut kept,
         problems,
     );
 
@@ -214,6 +216,7 @@ fn balancer<'a>(
     backends.retain(|id, _| used.contains(id));
     given.retain(|id, _| used.contains(id));
     let origin = parts[0].origin("");
+    reach.kept.extend(kept);
     LoadBalancer {
         id: snapshot.id.clone(),
         semantics,
@@ -241,6 +244,7 @@ fn listeners(
     clients: &mut BTreeMap<Port, Clients>,
     ports: &Ports,
     defaults: &Defaults,
+    kept: &mut BTreeSet<Kept>,
     problems: &mut Vec<Problem>,
 ) -> BTreeMap<Port, Listener> {
     let mut listeners = BTreeMap::new();
@@ -255,7 +259,7 @@ fn listeners(
         let protocol = match wire {
             Wire::Http => Protocol::Http,
             Wire::Https => Protocol::Https(Tls {
-                policy: tls_policy(*port, on_port(), problems),
+                policy: tls_policy(*port, on_port(), kept, problems),
                 certificates: certificates.remove(port).unwrap_or_default(),
                 clients: clients.remove(port),
             }),
@@ -284,6 +288,7 @@ fn listeners(
 fn tls_policy<'p, 'a: 'p>(
     port: Port,
     parts: impl Iterator<Item = &'p Part<'a>>,
+    kept: &mut BTreeSet<Kept>,
     problems: &mut Vec<Problem>,
 ) -> Option<String> {
     let mut first: Option<(&str, &Part<'_>)> = None;
@@ -293,7 +298,12 @@ fn tls_policy<'p, 'a: 'p>(
         };
         match first {
             None => first = Some((written.value, part)),
-            Some((policy, by)) if policy != written.value => tell_conflict(part, by, "ssl-policy", problems),
+            Some((policy, by)) if policy != written.value => {
+                if has_no_first(part) && part.group == by.group {
+                    kept.insert(Kept::TlsPolicy(port));
+                }
+                tell_conflict(part, by, "ssl-policy", problems);
+            }
             Some(_) => {}
         }
     }

@@ -1,7 +1,9 @@
 //! Every bad value of an annotation or field that the AWS Load Balancer Controller refuses in, the problem at its field
-//! and the AWS plan out: nothing is more open than without it, and the neighbour is served as before.
+//! and the AWS plan out: nothing is more open than without it, the neighbour is served as before, and what exists stays.
 #![expect(clippy::unwrap_used, reason = "all of it is a test: a panic is the report")]
 
+#[path = "bad_values/existing.rs"]
+mod existing;
 #[path = "bad_values/rows.rs"]
 mod rows;
 
@@ -13,11 +15,12 @@ use portcullis::cluster::manifests::Manifests;
 use portcullis::translate::{self, ControllerName, Settings, translate};
 use portcullis_aws::plan_offline;
 use portcullis_aws::preview::{Document, Preview};
-use portcullis_model::{LoadBalancerId, Problem};
+use portcullis_model::{LoadBalancer, LoadBalancerId, Problem};
 use serde_json::Value;
 
+use self::existing::Existing;
 use self::rows::Left::{self, Served};
-use self::rows::{OF_CLASSES, OF_INGRESSES, OF_SERVICES};
+use self::rows::{GOOD_THEN_BAD, NEWCOMERS, OF_CLASSES, OF_INGRESSES, OF_SERVICES};
 
 const REST: &str = "
 ---
@@ -56,7 +59,7 @@ endpoints: [{addresses: [10.0.0.2]}]
 
 /// Where a bad value stands.
 #[derive(Clone, Copy, Debug)]
-enum Given {
+pub(crate) enum Given {
     Nothing,
     Ingress(&'static [(&'static str, &'static str)]),
     Service(&'static [(&'static str, &'static str)]),
@@ -130,13 +133,19 @@ spec: {spec}
     )
 }
 
-/// What AWS is asked for, and all that is told.
-fn planned(given: Given, controller: &str) -> (Document, Vec<Problem>) {
+/// The manifests, with more Ingresses.
+fn manifests(given: Given, more: &str, controller: &str) -> String {
     let mut text = bad(given);
     text.push_str(REST);
+    text.push_str(more);
     if let Given::Class(spec) = given {
         text.push_str(&class(controller, spec));
     }
+    text
+}
+
+/// What they ask for, and all that is told.
+fn translated(text: &str, controller: &str) -> (Vec<LoadBalancer>, Vec<Problem>) {
     let settings = Settings::for_files(ControllerName::new(controller));
     let mut manifests = Manifests::default();
     manifests.update("all.yaml", text.as_bytes());
@@ -151,6 +160,12 @@ fn planned(given: Given, controller: &str) -> (Document, Vec<Problem>) {
         translation.balancer
     });
     let balancers: Vec<_> = translated.collect();
+    (balancers, problems)
+}
+
+/// What AWS is asked for, and all that is told.
+fn planned(given: Given, controller: &str) -> (Document, Vec<Problem>) {
+    let (balancers, mut problems) = translated(&manifests(given, "", controller), controller);
     let document = plan_offline(&balancers, &portcullis_aws::Settings::default());
     problems.extend(
         document
@@ -257,6 +272,115 @@ fn a_bad_value_is_told_at_its_field_opens_nothing_and_leaves_the_neighbour_alone
         }
         for (spec, at, left) in OF_CLASSES {
             wrong.extend(wrongs(controller, Given::Class(spec), ("own", at), *left));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Every row of the tables, by what is given.
+fn all_rows() -> impl Iterator<Item = Given> {
+    let ingresses = OF_INGRESSES
+        .iter()
+        .map(|(annotations, _)| Given::Ingress(annotations));
+    let services = OF_SERVICES
+        .iter()
+        .map(|(annotations, _)| Given::Service(annotations));
+    let classes = OF_CLASSES.iter().map(|(spec, ..)| Given::Class(spec));
+    ingresses.chain(services).chain(classes)
+}
+
+#[test]
+fn a_bad_value_takes_nothing_from_what_exists_but_its_own_rules() {
+    // What takes from all, or would.
+    const OF_ALL: [&str; 7] = [
+        "elbv2:DeleteLoadBalancer",
+        "elbv2:SetSubnets",
+        "elbv2:SetIpAddressType",
+        "elbv2:SetSecurityGroups",
+        "elbv2:ModifyIpPools",
+        "elbv2:RemoveTags",
+        "ec2:DeleteSecurityGroup",
+    ];
+    let mut wrong = Vec::new();
+    for controller in CONTROLLERS {
+        let asked = |given| translated(&manifests(given, "", controller), controller).0;
+        for given in all_rows() {
+            let mut existing = Existing::nothing();
+            existing.apply(&asked(Given::Nothing));
+            let rules = existing.rules("good.example");
+            assert!(!rules.is_empty());
+            let calls = existing.apply(&asked(given));
+            let taken = |call: &&String| OF_ALL.iter().any(|name| call.starts_with(name));
+            let of_all: Vec<&String> = calls.iter().filter(taken).collect();
+            let same_rules = rules
+                .iter()
+                .all(|rule| existing.rules("good.example").contains(rule));
+            if !of_all.is_empty() || !same_rules {
+                wrong.push(format!("{controller}: {given:?}: {of_all:?} {same_rules}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn what_was_right_stays_when_it_turns_bad_and_is_applied_when_it_is_right_again() {
+    let mut wrong = Vec::new();
+    for controller in CONTROLLERS {
+        let asked = |given| translated(&manifests(given, "", controller), controller).0;
+        for (good, bad) in GOOD_THEN_BAD {
+            let mut existing = Existing::nothing();
+            existing.apply(&asked(*good));
+            let reach = existing.reach();
+            let calls = existing.apply(&asked(*bad));
+            let again = existing.apply(&asked(*good));
+            if !calls.is_empty() || !again.is_empty() || reach != existing.reach() {
+                wrong.push(format!("{controller}: {good:?} {bad:?}: {calls:?} {again:?}"));
+            }
+            // It was no default: without it something changes.
+            if existing.apply(&asked(Given::Nothing)).is_empty() {
+                wrong.push(format!("{controller}: {good:?} is the default"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_newcomer_that_disagrees_takes_nothing_over() {
+    let mut wrong = Vec::new();
+    for controller in CONTROLLERS {
+        for (given, theirs) in NEWCOMERS {
+            let mut newcomer = String::from(
+                "---\napiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata:\n  name: aaa\n  namespace: shop\n  creationTimestamp: \"2026-11-02T00:00:00Z\"\n",
+            );
+            annotate(
+                &mut newcomer,
+                &[&[("group.name", "g"), ("target-type", "ip")], *theirs].concat(),
+            );
+            newcomer.push_str(
+                "spec:\n  rules:\n  - host: aaa.example\n    http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: web, port: {number: 80}}}}]}\n",
+            );
+            let aged = |text: String| {
+                let day = "  creationTimestamp: \"2026-11-01T00:00:00Z\"\n";
+                ["bad", "good"].iter().fold(text, |text, name| {
+                    let name = format!("  name: {name}\n  namespace: shop\n");
+                    text.replace(&name, &format!("{name}{day}"))
+                })
+            };
+            let asked = |more: &str| {
+                let text = aged(manifests(Given::Ingress(given), more, controller));
+                translated(&text, controller).0
+            };
+            let mut existing = Existing::nothing();
+            existing.apply(&asked(""));
+            let (reach, hosts) = (existing.reach(), ["bad.example", "good.example"]);
+            let rules = hosts.map(|host| existing.rules(host));
+            let calls = existing.apply(&asked(&newcomer));
+            let after = hosts.map(|host| existing.rules(host));
+            if reach != existing.reach() || rules != after || existing.rules("aaa.example").is_empty() {
+                wrong.push(format!("{controller}: {given:?} {theirs:?}: {calls:?}"));
+            }
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

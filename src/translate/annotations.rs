@@ -176,20 +176,24 @@ impl<'a> Annotations<'a> {
         all.into_iter()
     }
 
-    /// Reads maps, of which later ones win key by key.
+    /// Reads maps, of which later ones win key by key, and whether all of them could be read.
     pub(super) fn read_maps<const N: usize>(
         &self,
         sources: [Option<Written<'_>>; N],
         problems: &mut Vec<Problem>,
-    ) -> BTreeMap<String, String> {
+    ) -> (BTreeMap<String, String>, bool) {
         let mut all = BTreeMap::new();
+        let mut whole = true;
         for written in sources.into_iter().flatten() {
             match value::map(written.value) {
                 Ok(map) => all.extend(map),
-                Err(why) => problems.push(self.invalid(written, why)),
+                Err(why) => {
+                    problems.push(self.invalid(written, why));
+                    whole = false;
+                }
             }
         }
-        all
+        (all, whole)
     }
 
     /// The same of tags; those that are not a user's to set are told and left out.
@@ -197,7 +201,7 @@ impl<'a> Annotations<'a> {
         &self,
         sources: [Option<Written<'_>>; N],
         problems: &mut Vec<Problem>,
-    ) -> BTreeMap<String, String> {
+    ) -> (BTreeMap<String, String>, bool) {
         for written in sources.into_iter().flatten() {
             for key in value::map(written.value).unwrap_or_default().keys() {
                 if value::is_reserved_tag(key) {
@@ -206,9 +210,9 @@ impl<'a> Annotations<'a> {
                 }
             }
         }
-        let mut all = self.read_maps(sources, problems);
+        let (mut all, whole) = self.read_maps(sources, problems);
         all.retain(|key, _| !value::is_reserved_tag(key));
-        all
+        (all, whole)
     }
 
     /// The same of attributes; each that AWS would refuse is told and left out, also where an earlier source has it:
@@ -221,7 +225,7 @@ impl<'a> Annotations<'a> {
     ) -> BTreeMap<String, String> {
         let mut all = BTreeMap::new();
         for written in sources.into_iter().flatten() {
-            let (good, refused) = attributes::sifted(of, self.read_maps([Some(written)], problems));
+            let (good, refused) = attributes::sifted(of, self.read_maps([Some(written)], problems).0);
             all.extend(good);
             for (key, why) in refused {
                 all.remove(&key);

@@ -360,6 +360,7 @@ impl<'a> Backends<'a> {
             ipv6: found.family.as_ref().or(service.families.first()) == Some(&IpFamily::V6),
             attributes: read.attributes,
             tags: read.tags,
+            keeps_tags: read.keeps_tags,
             targets: found.targets.clone(),
             origin: at.clone(),
         })

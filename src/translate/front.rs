@@ -3,22 +3,31 @@
 //! Settings are those of the load balancer as a whole: the first member that gives one counts, and another value is told.
 //! Ports and health checks are each member's own, and agreed on port by port.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use portcullis_model::{
-    BackendProtocol, Front, FrontPort, HealthCheck, HealthPort, Port, Problem, Scheme, Stands,
+    BackendProtocol, Front, FrontPort, HealthCheck, HealthPort, Kept, KeptFront, KeptHealth, Port, Problem,
+    Scheme, Stands,
 };
 
 use super::annotations::attributes::{Of, at_odds};
 use super::annotations::{Setting, value};
 use super::backends::target_settings::{FRONT_CODES, health_path, success_codes};
 use super::member::Part;
-use super::options::{agreed, scheme, tell_conflict};
+use super::options::{agreed, has_no_first, scheme, tell_conflict};
 use super::settings::Settings;
 
 /// None where no member asks for it.
-pub(super) fn read(parts: &[Part<'_>], settings: &Settings, problems: &mut Vec<Problem>) -> Option<Front> {
-    let on = agreed(parts, "enable-frontend-nlb", value::boolean, problems).given()?;
+pub(super) fn read(
+    parts: &[Part<'_>],
+    settings: &Settings,
+    whole: &mut BTreeSet<Kept>,
+    problems: &mut Vec<Problem>,
+) -> Option<Front> {
+    let on = agreed(parts, "enable-frontend-nlb", value::boolean, problems)
+        .noted(Kept::Front, whole)
+        .given()?;
+    let mut kept = BTreeSet::new();
     if !on {
         return None;
     }
@@ -43,34 +52,45 @@ pub(super) fn read(parts: &[Part<'_>], settings: &Settings, problems: &mut Vec<P
         })
     };
     // An unreadable scheme must not become the wider one.
-    let scheme = match agreed(parts, "frontend-nlb-scheme", scheme, problems) {
-        Setting::Given(scheme) => scheme,
-        Setting::Absent => settings.scheme,
-        Setting::Invalid => Scheme::Internal,
-    };
-    let security_groups = agreed(parts, "frontend-nlb-security-groups", list, problems);
-    let addresses = agreed(parts, "frontend-nlb-eip-allocations", list, problems);
+    let scheme =
+        match agreed(parts, "frontend-nlb-scheme", scheme, problems).noted(KeptFront::Scheme, &mut kept) {
+            Setting::Given(scheme) => scheme,
+            Setting::Absent => settings.scheme,
+            Setting::Invalid => Scheme::Internal,
+        };
+    let security_groups = agreed(parts, "frontend-nlb-security-groups", list, problems)
+        .noted(KeptFront::SecurityGroups, &mut kept);
+    let addresses =
+        agreed(parts, "frontend-nlb-eip-allocations", list, problems).noted(KeptFront::Addresses, &mut kept);
     // Without these it would let in, or be found at, what it was not to.
     let refused = security_groups.is_invalid() || addresses.is_invalid();
     Some(Front {
         scheme,
         subnets: agreed(parts, "frontend-nlb-subnets", sorted, problems)
+            .noted(KeptFront::Subnets, &mut kept)
             .given()
             .unwrap_or_default(),
         security_groups: security_groups.given().unwrap_or_default(),
         addresses: addresses.given().unwrap_or_default(),
         attributes: attributes(parts, problems),
-        tags: tags(parts, problems),
-        ports: ports(parts, problems),
+        tags: tags(parts, &mut kept, problems),
+        ports: ports(parts, &mut kept, problems),
         stands: if refused { Stands::AsItIs } else { Stands::AsAsked },
+        kept,
         origin: by.annotation("enable-frontend-nlb"),
     })
 }
 
 /// Those of the first member that has any, without what is not a user's to set.
-fn tags(parts: &[Part<'_>], problems: &mut Vec<Problem>) -> Option<BTreeMap<String, String>> {
+fn tags(
+    parts: &[Part<'_>],
+    kept: &mut BTreeSet<KeptFront>,
+    problems: &mut Vec<Problem>,
+) -> Option<BTreeMap<String, String>> {
     const NAME: &str = "frontend-nlb-tags";
-    let mut tags = agreed(parts, NAME, value::map, problems).given()?;
+    let mut tags = agreed(parts, NAME, value::map, problems)
+        .noted(KeptFront::Tags, kept)
+        .given()?;
     let by = parts
         .iter()
         .find_map(|part| Some((part, part.whole().get(NAME)?)));
@@ -87,6 +107,7 @@ fn tags(parts: &[Part<'_>], problems: &mut Vec<Problem>) -> Option<BTreeMap<Stri
 fn attributes(parts: &[Part<'_>], problems: &mut Vec<Problem>) -> BTreeMap<String, String> {
     const NAME: &str = "frontend-nlb-attributes";
     let mut first: Option<(BTreeMap<String, String>, &Part<'_>)> = None;
+    let mut contested = BTreeSet::new();
     for part in parts {
         let annotations = part.whole();
         let Some(written) = annotations.get(NAME) else {
@@ -98,22 +119,40 @@ fn attributes(parts: &[Part<'_>], problems: &mut Vec<Problem>) -> BTreeMap<Strin
             // Nothing of it could be read.
             _ if read.is_empty() => {}
             None => first = Some((read, part)),
-            Some((had, by)) if *had != read => tell_conflict(part, by, NAME, problems),
+            Some((had, by)) if *had != read => {
+                if has_no_first(part) {
+                    let differs = had
+                        .iter()
+                        .filter(|(key, value)| read.get(*key).is_some_and(|r| r != *value));
+                    contested.extend(differs.map(|(key, _)| key.clone()));
+                }
+                tell_conflict(part, by, NAME, problems);
+            }
             Some(_) => {}
         }
     }
-    first.map(|(attributes, _)| attributes).unwrap_or_default()
+    let mut attributes = first.map(|(attributes, _)| attributes).unwrap_or_default();
+    // What nobody asks for stays as it is.
+    attributes.retain(|key, _| !contested.contains(key));
+    attributes
 }
 
 /// By port of the load balancer in front. Without a mapping each port leads to its like.
-fn ports(parts: &[Part<'_>], problems: &mut Vec<Problem>) -> BTreeMap<Port, FrontPort> {
+fn ports(
+    parts: &[Part<'_>],
+    kept: &mut BTreeSet<KeptFront>,
+    problems: &mut Vec<Problem>,
+) -> BTreeMap<Port, FrontPort> {
     const MAPPING: &str = "frontend-nlb-listener-port-mapping";
     let mut asked: BTreeMap<Port, Vec<(&Part<'_>, Port)>> = BTreeMap::new();
     for part in parts {
         let mapping = match part.whole().read(MAPPING, mapping, problems) {
             Setting::Absent => part.ports.keys().map(|port| (*port, *port)).collect(),
             Setting::Given(mapping) => mapping,
-            Setting::Invalid => continue,
+            Setting::Invalid => {
+                kept.insert(KeptFront::Ports);
+                continue;
+            }
         };
         for (port, to) in mapping {
             if part.ports.contains_key(&to) {
@@ -121,6 +160,7 @@ fn ports(parts: &[Part<'_>], problems: &mut Vec<Problem>) -> BTreeMap<Port, Fron
             } else if let Some(written) = part.whole().get(MAPPING) {
                 let why = format!("the Ingress does not listen on port {to}");
                 problems.push(part.whole().invalid(written, why));
+                kept.insert(KeptFront::Ports);
             }
         }
     }
@@ -131,6 +171,9 @@ fn ports(parts: &[Part<'_>], problems: &mut Vec<Problem>) -> BTreeMap<Port, Fron
         };
         for (part, other) in &members {
             if *other != to {
+                if has_no_first(part) {
+                    kept.insert(KeptFront::Ports);
+                }
                 tell_conflict(part, first, MAPPING, problems);
             }
         }
@@ -164,36 +207,42 @@ fn mapping(text: &str) -> Result<BTreeMap<Port, Port>, String> {
 /// Ranges: ELBv2 API, CreateTargetGroup.
 fn health(members: &[&Part<'_>], problems: &mut Vec<Problem>) -> HealthCheck {
     let mut health = HealthCheck::for_protocol(&BackendProtocol::default());
-    let mut number = |name: &str, least: i64, most: i64, into: &mut u32| {
+    let mut kept = BTreeSet::new();
+    let mut number = |of: KeptHealth, name: &str, least: i64, most: i64, into: &mut u32| {
         let read = agreed(
             members.iter().copied(),
             name,
             |text| value::integer(text, least, most),
             problems,
-        );
+        )
+        .noted(of, &mut kept);
         if let Some(number) = read.given().and_then(|number| u32::try_from(number).ok()) {
             *into = number;
         }
     };
     number(
+        KeptHealth::Interval,
         "frontend-nlb-healthcheck-interval-seconds",
         5,
         300,
         &mut health.interval_seconds,
     );
     number(
+        KeptHealth::Timeout,
         "frontend-nlb-healthcheck-timeout-seconds",
         2,
         120,
         &mut health.timeout_seconds,
     );
     number(
+        KeptHealth::HealthyThreshold,
         "frontend-nlb-healthcheck-healthy-threshold-count",
         2,
         10,
         &mut health.healthy_threshold,
     );
     number(
+        KeptHealth::UnhealthyThreshold,
         "frontend-nlb-healthcheck-unhealthy-threshold-count",
         2,
         10,
@@ -210,6 +259,7 @@ fn health(members: &[&Part<'_>], problems: &mut Vec<Problem>) -> HealthCheck {
         tls,
         problems,
     )
+    .noted(KeptHealth::Tls, &mut kept)
     .given()
     .unwrap_or_default();
     if let Some(path) = agreed(
@@ -218,6 +268,7 @@ fn health(members: &[&Part<'_>], problems: &mut Vec<Problem>) -> HealthCheck {
         health_path,
         problems,
     )
+    .noted(KeptHealth::Path, &mut kept)
     .given()
     {
         health.path = path;
@@ -227,7 +278,8 @@ fn health(members: &[&Part<'_>], problems: &mut Vec<Problem>) -> HealthCheck {
         "frontend-nlb-healthcheck-success-codes",
         |text| success_codes(text, FRONT_CODES),
         problems,
-    );
+    )
+    .noted(KeptHealth::SuccessCodes, &mut kept);
     if let Some(codes) = codes.given() {
         health.success_codes = codes;
     }
@@ -246,7 +298,9 @@ fn health(members: &[&Part<'_>], problems: &mut Vec<Problem>) -> HealthCheck {
         port,
         problems,
     )
+    .noted(KeptHealth::Port, &mut kept)
     .given()
     .unwrap_or_default();
+    health.kept = kept;
     health
 }

@@ -35,6 +35,8 @@ pub(super) struct Part<'a> {
     pub(super) redirect: Setting<Port>,
     /// Who may connect; what could be read of it.
     pub(super) ranges: Option<Ranges>,
+    /// Who may connect where it says nothing and others that do disagree.
+    pub(super) taken: Option<Sources>,
     pub(super) certificates: Vec<String>,
     /// What its rules ask of clients' certificates by themselves: off where listeners ask in their place.
     pub(super) clients: ClientCertificates,
@@ -97,6 +99,12 @@ impl Sources {
 }
 
 impl<'a> Part<'a> {
+    /// Who may connect to its rules, where not everybody may.
+    pub(super) fn sources(&self) -> Option<&Sources> {
+        let own = self.ranges.as_ref().map(|ranges| &ranges.sources);
+        own.or(self.taken.as_ref())
+    }
+
     /// Its annotations as far as the load balancer as a whole heeds them.
     pub(super) fn whole(&self) -> &Annotations<'a> {
         self.foreign.whole.as_deref().unwrap_or(&self.annotations)
@@ -316,6 +324,7 @@ fn read_one<'a>(
         asked: ports,
         redirect: annotations.read("ssl-redirect", port, problems),
         ranges,
+        taken: None,
         certificates,
         clients: ClientCertificates::Off,
         closed: BTreeSet::new(),

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use portcullis_model::{
-    AddressFamily, AddressPools, Code, Firewall, ObjectName, Options, Origin, Port, Problem, Scheme,
+    AddressFamily, AddressPools, Code, Firewall, Kept, ObjectName, Options, Origin, Port, Problem, Scheme,
+    Semantics,
 };
 
 use super::annotations::attributes::{Of, at_odds};
@@ -23,12 +24,16 @@ pub(super) fn read(
     origin: Origin,
     problems: &mut Vec<Problem>,
 ) -> Options {
+    let mut kept = reach.kept;
     Options {
         scheme: reach.scheme,
         address_family: agreed(parts, "ip-address-type", address_family, problems)
+            .noted(Kept::AddressFamily, &mut kept)
             .given()
             .unwrap_or_default(),
-        name: agreed(parts, "load-balancer-name", name, problems).given(),
+        name: agreed(parts, "load-balancer-name", name, problems)
+            .plain()
+            .given(),
         subnets: agreed(
             parts,
             "subnets",
@@ -41,9 +46,10 @@ pub(super) fn read(
             },
             problems,
         )
+        .noted(Kept::Subnets, &mut kept)
         .given()
         .unwrap_or_default(),
-        subnet_tags: subnet_tags(parts, problems),
+        subnet_tags: subnet_tags(parts, &mut kept, problems),
         security_groups: reach.security_groups,
         open_nodes: agreed(
             parts,
@@ -51,6 +57,7 @@ pub(super) fn read(
             value::boolean,
             problems,
         )
+        .noted(Kept::OpenNodes, &mut kept)
         .given()
         .unwrap_or(false),
         admitted_lists: admitted
@@ -62,26 +69,33 @@ pub(super) fn read(
             .into_iter()
             .map(|(port, sources)| (port, sources.nets))
             .collect(),
-        tags: merged(parts, "tags", problems),
-        attributes: merged(parts, "load-balancer-attributes", problems),
+        tags: merged(parts, "tags", &mut kept, problems),
+        attributes: merged(parts, "load-balancer-attributes", &mut kept, problems),
         listener_attributes: listener_attributes(parts, problems),
         pools: AddressPools {
             // Which text names a pool the provider knows; also that an empty one does not.
-            public: agreed(parts, "ipam-ipv4-pool-id", |text| Ok(text.to_owned()), problems).given(),
-            on_premises: agreed(parts, "customer-owned-ipv4-pool", name, problems).given(),
+            public: agreed(parts, "ipam-ipv4-pool-id", |text| Ok(text.to_owned()), problems)
+                .noted(Kept::PublicPool, &mut kept)
+                .given(),
+            on_premises: agreed(parts, "customer-owned-ipv4-pool", name, problems)
+                .plain()
+                .given(),
         },
-        front: front::read(parts, settings, problems),
-        minimum_capacity: agreed(parts, "minimum-load-balancer-capacity", capacity, problems).given(),
+        front: front::read(parts, settings, &mut kept, problems),
+        minimum_capacity: agreed(parts, "minimum-load-balancer-capacity", capacity, problems).known(),
         firewall,
-        attack_protection: agreed(parts, "shield-advanced-protection", value::boolean, problems).given(),
+        attack_protection: agreed(parts, "shield-advanced-protection", value::boolean, problems).known(),
         http3: agreed(parts, "http3", value::boolean, problems)
+            .plain()
             .given()
             .unwrap_or(false),
         origins: origins(parts),
         relied_on_by: ["subnets", "security-groups"]
             .into_iter()
             .map(|name| (name, relying(parts, name)))
+            .chain([("scheme", reach.internal)])
             .collect(),
+        kept,
         origin,
     }
 }
@@ -125,7 +139,11 @@ fn relying(parts: &[Part<'_>], name: &str) -> BTreeSet<ObjectName> {
 }
 
 /// The tags by which the first class that does so chooses subnets.
-fn subnet_tags(parts: &[Part<'_>], problems: &mut Vec<Problem>) -> BTreeMap<String, BTreeSet<String>> {
+fn subnet_tags(
+    parts: &[Part<'_>],
+    kept: &mut BTreeSet<Kept>,
+    problems: &mut Vec<Problem>,
+) -> BTreeMap<String, BTreeSet<String>> {
     let mut first: Option<(&BTreeMap<String, Vec<String>>, &Part<'_>)> = None;
     for part in parts {
         let subnets = part.parameters.and_then(|spec| spec.subnets.as_ref());
@@ -137,7 +155,12 @@ fn subnet_tags(parts: &[Part<'_>], problems: &mut Vec<Problem>) -> BTreeMap<Stri
         };
         match first {
             None => first = Some((tags, part)),
-            Some((had, by)) if had != tags => tell_conflict(part, by, "subnets", problems),
+            Some((had, by)) if had != tags => {
+                if has_no_first(part) && part.group == by.group {
+                    kept.insert(Kept::Subnets);
+                }
+                tell_conflict(part, by, "subnets", problems);
+            }
             Some(_) => {}
         }
     }
@@ -146,13 +169,15 @@ fn subnet_tags(parts: &[Part<'_>], problems: &mut Vec<Problem>) -> BTreeMap<Stri
         .collect()
 }
 
-/// `listener-attributes.<PROTOCOL>-<port>` of all members together; of a key with two values the first in order counts.
+/// `listener-attributes.<PROTOCOL>-<port>` of all members together; of a key with two values the first in order counts, or
+/// neither where none has the say: what is not asked for stays as it is.
 fn listener_attributes(
     parts: &[Part<'_>],
     problems: &mut Vec<Problem>,
 ) -> BTreeMap<Port, BTreeMap<String, String>> {
     const FAMILY: &str = "listener-attributes.";
     let mut all: BTreeMap<(Port, String), (String, &Part<'_>)> = BTreeMap::new();
+    let mut contested = BTreeSet::new();
     for part in parts {
         for (listener, written) in part.annotations.family(FAMILY) {
             let name = format!("{FAMILY}{listener}");
@@ -185,12 +210,18 @@ fn listener_attributes(
                     None => {
                         all.insert((port, key), (value, part));
                     }
-                    Some((first, by)) if *first != value => tell_conflict(part, by, &name, problems),
+                    Some((first, by)) if *first != value => {
+                        if has_no_first(part) && part.group == by.group {
+                            contested.insert((port, key));
+                        }
+                        tell_conflict(part, by, &name, problems);
+                    }
                     Some(_) => {}
                 }
             }
         }
     }
+    all.retain(|place, _| !contested.contains(place));
     let mut out: BTreeMap<Port, BTreeMap<String, String>> = BTreeMap::new();
     for ((port, key), (value, _)) in all {
         out.entry(port).or_default().insert(key, value);
@@ -222,36 +253,105 @@ fn capacity(text: &str) -> Result<u32, String> {
     }
 }
 
-/// The first value in order that can be read; unreadable only where none can.
+/// What members say of a setting that is one for all.
+#[derive(Debug)]
+pub(super) struct Agreed<T> {
+    setting: Setting<T>,
+    /// Nobody knows which value was meant, or has the say.
+    is_kept: bool,
+}
+
+impl<T> Agreed<T> {
+    /// The value that counts where nothing exists yet; where it is not known, that is noted.
+    pub(super) fn noted<K: Ord>(self, name: K, kept: &mut BTreeSet<K>) -> Setting<T> {
+        if self.is_kept {
+            kept.insert(name);
+        }
+        self.setting
+    }
+
+    /// The same where what is not given is left as it is, as what is not known is to be.
+    pub(super) fn known(self) -> Option<T> {
+        self.setting.given().filter(|_| !self.is_kept)
+    }
+
+    /// The same of what nothing keeps, or counts only when something is made.
+    pub(super) fn plain(self) -> Setting<T> {
+        self.setting
+    }
+}
+
+/// The first value in order that can be read; unreadable only where none can. Under Kubernetes semantics it has the say,
+/// unless one before it cannot be read. The incumbent refuses members that differ: none has the say.
 pub(super) fn agreed<'p, 'a: 'p, T: PartialEq>(
     parts: impl IntoIterator<Item = &'p Part<'a>>,
     name: &str,
     parse: impl Fn(&str) -> Result<T, String>,
     problems: &mut Vec<Problem>,
-) -> Setting<T> {
-    let mut found: Option<(T, &Part<'_>)> = None;
-    let mut invalid = false;
+) -> Agreed<T> {
+    let mut found: Option<(T, &'p Part<'a>)> = None;
+    let mut unread: Option<&'p Part<'a>> = None;
+    let mut is_kept = false;
     for part in parts {
         match part.whole().read(name, &parse, problems) {
             Setting::Absent => {}
-            Setting::Invalid => invalid = true,
+            Setting::Invalid => {
+                is_kept |= found.is_none() || has_no_first(part);
+                unread.get_or_insert(part);
+            }
             Setting::Given(value) => match &found {
                 None => found = Some((value, part)),
-                Some((first, by)) if *first != value => tell_conflict(part, by, name, problems),
+                Some((first, by)) if *first != value => {
+                    is_kept |= has_no_first(part) && part.group == by.group;
+                    tell_conflict(part, by, name, problems);
+                }
                 Some(_) => {}
             },
         }
     }
-    match (found, invalid) {
-        (Some((value, _)), _) => Setting::Given(value),
-        (None, true) => Setting::Invalid,
-        (None, false) => Setting::Absent,
+    if let (true, Some((_, part)), Some(by)) = (is_kept, &found, unread) {
+        tell_unread(part, by, name, problems);
     }
+    let setting = match (found, unread) {
+        (Some((value, _)), _) => Setting::Given(value),
+        (None, Some(_)) => Setting::Invalid,
+        (None, None) => Setting::Absent,
+    };
+    Agreed { setting, is_kept }
 }
 
-/// Maps of all members together; of a key with two values the first in order counts.
-fn merged(parts: &[Part<'_>], name: &str, problems: &mut Vec<Problem>) -> BTreeMap<String, String> {
+/// Whether of members that differ none has the say. Then a newcomer that sorts first takes nothing over: what exists
+/// stays, as it does where the incumbent refuses them.
+pub(super) fn has_no_first(part: &Part<'_>) -> bool {
+    part.semantics == Semantics::AwsLoadBalancerController
+}
+
+/// What a member asks for does not count, because nobody knows what another one does.
+fn tell_unread(part: &Part<'_>, by: &Part<'_>, name: &str, problems: &mut Vec<Problem>) {
+    if part.group != by.group {
+        return;
+    }
+    let message = format!(
+        "{name} of {} cannot be read; what exists stays as it is",
+        by.ingress.meta.name
+    );
+    problems.push(Problem::new(
+        Code::SettingConflict,
+        part.annotation(name),
+        message,
+    ));
+}
+
+/// Maps of all members together; of a key with two values the first in order counts. Where none has the say, the value
+/// that exists stays: of a tag that is noted, and an attribute that nobody asks for stays by itself.
+fn merged(
+    parts: &[Part<'_>],
+    name: &str,
+    kept: &mut BTreeSet<Kept>,
+    problems: &mut Vec<Problem>,
+) -> BTreeMap<String, String> {
     let mut all: BTreeMap<String, (String, &Part<'_>)> = BTreeMap::new();
+    let mut contested = BTreeSet::new();
     for (place, part) in parts.iter().enumerate() {
         let annotations = part.whole();
         // As the incumbent has it, of these the first member's class counts alone.
@@ -262,7 +362,13 @@ fn merged(parts: &[Part<'_>], name: &str, problems: &mut Vec<Problem>) -> BTreeM
         let sources = [annotations.own(name), by_class];
         let read = match name {
             "load-balancer-attributes" => annotations.read_attributes(Of::LoadBalancer, sources, problems),
-            _ => annotations.read_tags(sources, problems),
+            _ => {
+                let (tags, all_of_them) = annotations.read_tags(sources, problems);
+                if !all_of_them {
+                    kept.insert(Kept::Tags);
+                }
+                tags
+            }
         };
         for (key, value) in read {
             match all.get(&key) {
@@ -270,7 +376,12 @@ fn merged(parts: &[Part<'_>], name: &str, problems: &mut Vec<Problem>) -> BTreeM
                 None => {
                     all.insert(key, (value, part));
                 }
-                Some((first, by)) if *first != value => tell_conflict(part, by, name, problems),
+                Some((first, by)) if *first != value => {
+                    if has_no_first(part) && part.group == by.group {
+                        contested.insert(key);
+                    }
+                    tell_conflict(part, by, name, problems);
+                }
                 Some(_) => {}
             }
         }
@@ -279,6 +390,10 @@ fn merged(parts: &[Part<'_>], name: &str, problems: &mut Vec<Problem>) -> BTreeM
                 format!("a load balancer has room for {MOST_TAGS} tags; {without_room} of these did not fit");
             problems.push(Problem::new(Code::LimitExceeded, part.annotation(name), message));
         }
+    }
+    match name {
+        "load-balancer-attributes" => all.retain(|key, _| !contested.contains(key)),
+        _ => kept.extend(contested.into_iter().map(Kept::Tag)),
     }
     let written_by: BTreeMap<&String, &Part<'_>> = all.iter().map(|(key, (_, part))| (key, *part)).collect();
     let mut out = all

@@ -16,7 +16,8 @@ use serde_json::Value;
 use super::annotations::{Annotations, Setting, Written, json, value};
 use super::member::{Part, Wire, standard};
 use super::moved::clients as clients_moved;
-use super::options::tell_conflict;
+use super::options::{has_no_first, tell_conflict};
+use super::ownership::{Age, age};
 use super::settings::{Merge, Settings};
 
 /// What stands before rules.
@@ -93,7 +94,9 @@ fn clients(parts: &mut [Part<'_>], problems: &mut Vec<Problem>) -> BTreeMap<Port
         wishes.extend(asked.into_iter().map(|(port, asked)| (index, port, asked)));
     }
     let mut all: BTreeMap<Port, (Clients, usize)> = BTreeMap::new();
-    for (index, port, asked) in &wishes {
+    let mut by_say: Vec<_> = wishes.iter().collect();
+    by_say.sort_by_key(|(index, ..)| say(&parts[*index]));
+    for (index, port, asked) in by_say {
         let part = &parts[*index];
         if part.of_listener(*port, CLIENTS).is_some() {
             all.entry(*port).or_insert_with(|| {
@@ -337,8 +340,16 @@ fn wish<'a>(annotations: &Annotations<'a>) -> Option<Result<(FirewallChoice, Wri
     })
 }
 
+/// Who has the say where what protects one would cut off another: the first in order; the oldest where the order says
+/// nothing, so that no newcomer takes it over.
+fn say<'a>(part: &Part<'a>) -> Option<Age<'a>> {
+    has_no_first(part).then(|| age(part))
+}
+
 fn firewall(parts: &mut [Part<'_>], problems: &mut Vec<Problem>) -> Option<Firewall> {
-    let first = parts.iter().enumerate().find_map(|(index, part)| {
+    let mut by_say: Vec<_> = parts.iter().enumerate().collect();
+    by_say.sort_by_key(|(_, part)| say(part));
+    let first = by_say.into_iter().find_map(|(index, part)| {
         let (choice, written) = wish(part.whole())?.ok()?;
         let firewall = Firewall {
             choice,

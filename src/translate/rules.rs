@@ -540,9 +540,7 @@ impl Reader<'_, '_> {
 
 /// What answers where a rule may not be served for the sake of an annotation.
 pub(super) fn refused_by(annotation: &str) -> Action {
-    Action::Fixed(FixedResponse::unavailable(&format!(
-        "Not served because of annotation {annotation}"
-    )))
+    Action::Fixed(FixedResponse::refused_by(annotation))
 }
 
 fn split(hosts: &[HostMatch], paths: &[PathMatch]) -> Vec<(Vec<HostMatch>, Vec<PathMatch>)> {

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
 use portcullis_model::{
-    Action, Code, Condition, FixedResponse, LoadBalancerId, Port, Problem, Redirect, Semantics,
+    Action, Code, Condition, FixedResponse, Kept, LoadBalancerId, Port, Problem, Redirect, Semantics,
 };
 
 use super::annotations::Setting;
 use super::member::{Part, Sources, Wire, standard};
-use super::options::tell_conflict;
+use super::options::{has_no_first, tell_conflict};
 use super::ownership::{age, before};
 use super::rules::refused_by;
 use super::settings::{Merge, Settings};
@@ -67,6 +67,8 @@ pub(super) struct Ports {
     pub(super) wires: BTreeMap<Port, Wire>,
     /// HTTP ports at which everything is redirected, and where to: no rule stands there.
     pub(super) redirecting: BTreeMap<Port, Port>,
+    /// What is not known of these ports.
+    pub(super) kept: BTreeSet<Kept>,
     pub(super) admitted: BTreeMap<Port, Sources>,
     /// By member.
     pub(super) standings: Vec<Standing>,
@@ -81,6 +83,7 @@ pub(super) fn decide(
 ) -> Ports {
     let wires = agree_on_wires(parts, spoken, problems);
     let plain = plain(parts, settings, problems);
+    let kept = unknown_redirects(parts, &wires, &plain);
     let redirecting = redirecting(parts, &wires, &plain, settings);
     let admitted = match settings.merge {
         Merge::ByGroup => admitted(parts, problems),
@@ -120,6 +123,7 @@ pub(super) fn decide(
     Ports {
         wires,
         redirecting,
+        kept,
         admitted,
         standings,
     }
@@ -127,10 +131,10 @@ pub(super) fn decide(
 
 /// Whether a port is open to more than a member lets in. Nothing given: it is open to all.
 fn lets_in_more(part: &Part<'_>, admitted: Option<&Sources>) -> bool {
-    match (&part.ranges, admitted) {
+    match (part.sources(), admitted) {
         (None, _) => false,
-        (Some(ranges), Some(admitted)) => !ranges.sources.cover(admitted),
-        (Some(ranges), None) => !ranges.sources.cover(&everybody()),
+        (Some(sources), Some(admitted)) => !sources.cover(admitted),
+        (Some(sources), None) => !sources.cover(&everybody()),
     }
 }
 
@@ -266,14 +270,85 @@ fn redirecting(
         .collect()
 }
 
-/// Who may connect, by port: the first sound one given in order. A member that gives none takes what another gives, as
-/// the incumbent has it, but not what another could not write: one's mistake closes nothing of its neighbour's, only its
-/// own rules, which then check for themselves.
-fn admitted(parts: &[Part<'_>], problems: &mut Vec<Problem>) -> BTreeMap<Port, Sources> {
+/// HTTP ports of which nobody knows whether, or where to, they redirect: where one redirects everything, it is to go on.
+/// Under Kubernetes semantics each member redirects for itself: only where all others at the port redirect, too.
+fn unknown_redirects(parts: &[Part<'_>], wires: &BTreeMap<Port, Wire>, plain: &[Plain]) -> BTreeSet<Kept> {
+    let http = wires.iter().filter(|(_, wire)| **wire == Wire::Http);
+    let is_unknown = |port: &Port| {
+        let here = || {
+            let all = parts.iter().zip(plain);
+            all.filter(|(part, _)| part.ports.contains_key(port))
+        };
+        let unread = here().any(|(part, _)| part.redirect.is_invalid());
+        let asked: BTreeSet<Port> = here()
+            .filter_map(|(part, _)| match part.redirect {
+                Setting::Given(to) => Some(to),
+                Setting::Absent | Setting::Invalid => None,
+            })
+            .collect();
+        if here().all(|(part, _)| has_no_first(part)) {
+            return unread || asked.len() > 1;
+        }
+        let known = |part: &Part<'_>, plain: &Plain| {
+            part.redirect.is_invalid() || matches!(plain, Plain::Redirect(_))
+        };
+        unread && here().all(|(part, plain)| known(part, plain))
+    };
+    http.filter(|(port, _)| is_unknown(port))
+        .map(|(port, _)| Kept::Redirect(*port))
+        .collect()
+}
+
+/// Who may connect, by port: the first sound one given in order; the oldest where the order says nothing, so that no
+/// newcomer takes it over. A member that gives none takes what another gives, as the incumbent has it, but not what
+/// another could not write: one's mistake closes nothing of its neighbour's, only its own rules, which then check for
+/// themselves.
+fn admitted(parts: &mut [Part<'_>], problems: &mut Vec<Problem>) -> BTreeMap<Port, Sources> {
+    let (mut admitted, whose) = chosen(parts, problems);
+    for (port, by) in whose {
+        let own = parts[by].ranges.as_ref().map(|ranges| ranges.sources.clone());
+        let (Some(own), Some(all)) = (own, together(parts, port)) else {
+            continue;
+        };
+        if own.cover(&all) {
+            continue;
+        }
+        // Who gives none had what that one gives, and is not opened to the others.
+        for part in parts.iter_mut().filter(|part| part.ports.contains_key(&port)) {
+            part.taken.get_or_insert_with(|| own.clone());
+        }
+        admitted.insert(port, all);
+    }
+    admitted
+}
+
+/// What members at a port that differ let in together, where none of them has the say: none is cut off, and rules of each
+/// check for themselves who comes. They cannot check lists, which only the provider knows: then there is none.
+fn together(parts: &[Part<'_>], port: Port) -> Option<Sources> {
+    let here = || parts.iter().filter(|part| part.ports.contains_key(&port));
+    let sound = here().filter_map(|part| part.ranges.as_ref().filter(|ranges| !ranges.broken));
+    let sound: Vec<&Sources> = sound.map(|ranges| &ranges.sources).collect();
+    let lists = sound.iter().any(|sources| !sources.lists.is_empty());
+    (here().all(has_no_first) && !lists).then(|| Sources {
+        nets: sound
+            .iter()
+            .flat_map(|sources| sources.nets.iter().copied())
+            .collect(),
+        lists: BTreeSet::new(),
+    })
+}
+
+/// The sources that count at each port, and whose they are.
+fn chosen(
+    parts: &[Part<'_>],
+    problems: &mut Vec<Problem>,
+) -> (BTreeMap<Port, Sources>, BTreeMap<Port, usize>) {
     let is_broken = |part: &&Part<'_>| part.ranges.as_ref().is_some_and(|ranges| ranges.broken);
     let mut chosen: BTreeMap<Port, &Part<'_>> = BTreeMap::new();
-    for part in parts
-        .iter()
+    let mut in_order: Vec<&Part<'_>> = parts.iter().collect();
+    in_order.sort_by_key(|part| has_no_first(part).then(|| age(part)));
+    for part in in_order
+        .into_iter()
         .filter(|part| part.ranges.is_some() && !is_broken(part))
     {
         for port in part.ports.keys() {
@@ -314,10 +389,15 @@ fn admitted(parts: &[Part<'_>], problems: &mut Vec<Problem>) -> BTreeMap<Port, S
             tell_conflict(part, first, name, problems);
         }
     }
-    chosen
+    let place = |of: &Part<'_>| parts.iter().position(|part| std::ptr::eq(part, of));
+    let whose = chosen
+        .iter()
+        .filter_map(|(port, part)| Some((*port, place(part)?)));
+    let whose = whose.collect();
+    let admitted = chosen
         .into_iter()
-        .filter_map(|(port, part)| part.ranges.as_ref().map(|ranges| (port, ranges.sources.clone())))
-        .collect()
+        .filter_map(|(port, part)| part.ranges.as_ref().map(|ranges| (port, ranges.sources.clone())));
+    (admitted.collect(), whose)
 }
 
 /// What a rule asks of where clients are, beside its own conditions.
@@ -336,8 +416,8 @@ pub(super) fn guards(part: &Part<'_>, guarded: bool) -> Guards {
     let source = |nets: &BTreeSet<IpNet>| {
         (!nets.is_empty()).then(|| Condition::Source(nets.iter().copied().collect()))
     };
-    let of_port = part.ranges.as_ref().filter(|_| guarded);
-    let all = of_port.map(|ranges| &ranges.sources.nets).into_iter();
+    let of_port = part.sources().filter(|_| guarded);
+    let all = of_port.map(|sources| &sources.nets).into_iter();
     let all = all.chain(&part.own_ranges.allowed);
     Guards {
         denied: source(&part.own_ranges.denied),

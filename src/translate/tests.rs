@@ -14,6 +14,7 @@ mod hosts;
 mod imports;
 mod incumbent;
 mod isolation;
+mod kept;
 mod moved;
 mod moved_routes;
 mod options;

@@ -227,6 +227,7 @@ fn backend(id: &BackendId, owner: &ObjectName) -> Backend {
         ipv6: false,
         attributes: BTreeMap::new(),
         tags: BTreeMap::new(),
+        keeps_tags: false,
         targets: Arc::from([target]),
         origin: origin(owner, "spec.rules"),
     }

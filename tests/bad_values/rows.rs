@@ -1,5 +1,7 @@
 //! Bad values of annotations and fields that the AWS Load Balancer Controller refuses, and what each leaves.
 
+use super::Given::{self, Class, Ingress, Service};
+
 /// What a bad value leaves of its own Ingress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Left {
@@ -11,7 +13,8 @@ pub(crate) enum Left {
 use Left::{Closed, Served};
 
 /// Annotations of which the last has the bad value. Source: the validations of the AWS Load Balancer Controller 3.5.
-pub(crate) type Row = (&'static [(&'static str, &'static str)], Left);
+pub(crate) type Row = (Annotations, Left);
+type Annotations = &'static [(&'static str, &'static str)];
 
 pub(crate) const OF_INGRESSES: &[Row] = &[
     (&[("group.name", "Bad_Name")], Closed),
@@ -261,5 +264,157 @@ pub(crate) const OF_CLASSES: &[(&str, &str, Left)] = &[
         "{authenticationConfiguration: {type: oidc}}",
         "spec.authenticationConfiguration",
         Closed,
+    ),
+];
+
+const FRONT: (&str, &str) = ("enable-frontend-nlb", "true");
+const MAPPING: &str = "frontend-nlb-listener-port-mapping";
+const BEHIND_GIVEN: (&str, &str) = ("security-groups", "sg-1");
+
+/// A good value that was applied, and a bad one in its place: of what exists nothing changes.
+pub(crate) const GOOD_THEN_BAD: &[(Given, Given)] = &[
+    (
+        Ingress(&[("scheme", "internet-facing")]),
+        Ingress(&[("scheme", "internet_facing")]),
+    ),
+    (
+        Ingress(&[("ip-address-type", "dualstack")]),
+        Ingress(&[("ip-address-type", "dual-stack")]),
+    ),
+    (
+        Ingress(&[BEHIND_GIVEN, ("manage-backend-security-group-rules", "true")]),
+        Ingress(&[BEHIND_GIVEN, ("manage-backend-security-group-rules", "yes")]),
+    ),
+    (
+        Ingress(&[
+            ("scheme", "internet-facing"),
+            ("ipam-ipv4-pool-id", "ipam-pool-1"),
+        ]),
+        Ingress(&[("scheme", "internet-facing"), ("ipam-ipv4-pool-id", "pool")]),
+    ),
+    (Ingress(&[("tags", "Team=x")]), Ingress(&[("tags", "Team")])),
+    (Ingress(&[FRONT]), Ingress(&[("enable-frontend-nlb", "ture")])),
+    (
+        Ingress(&[
+            FRONT,
+            (MAPPING, "8080=80"),
+            ("frontend-nlb-scheme", "internet-facing"),
+        ]),
+        Ingress(&[
+            ("enable-frontend-nlb", "ture"),
+            (MAPPING, "8080=80"),
+            ("frontend-nlb-scheme", "internet-facing"),
+        ]),
+    ),
+    (
+        Ingress(&[FRONT, ("frontend-nlb-scheme", "internet-facing")]),
+        Ingress(&[FRONT, ("frontend-nlb-scheme", "public")]),
+    ),
+    (
+        Ingress(&[FRONT, (MAPPING, "8080=80")]),
+        Ingress(&[FRONT, (MAPPING, "x=80")]),
+    ),
+    (
+        Ingress(&[FRONT, (MAPPING, "8080=80")]),
+        Ingress(&[FRONT, (MAPPING, "8080=81")]),
+    ),
+    (
+        Ingress(&[FRONT, ("frontend-nlb-subnets", "subnet-1,subnet-2")]),
+        Ingress(&[FRONT, ("frontend-nlb-subnets", ",")]),
+    ),
+    (
+        Ingress(&[FRONT, ("frontend-nlb-security-groups", "sg-1")]),
+        Ingress(&[FRONT, ("frontend-nlb-security-groups", ",")]),
+    ),
+    (
+        Ingress(&[FRONT, ("frontend-nlb-tags", "Team=x")]),
+        Ingress(&[FRONT, ("frontend-nlb-tags", "Team")]),
+    ),
+    (
+        Ingress(&[FRONT, ("frontend-nlb-healthcheck-path", "/healthz")]),
+        Ingress(&[FRONT, ("frontend-nlb-healthcheck-path", "healthz")]),
+    ),
+    (
+        Ingress(&[FRONT, ("frontend-nlb-healthcheck-port", "8080")]),
+        Ingress(&[FRONT, ("frontend-nlb-healthcheck-port", "808O")]),
+    ),
+    (
+        Ingress(&[("healthcheck-path", "/healthz")]),
+        Ingress(&[("healthcheck-path", "healthz")]),
+    ),
+    (
+        Ingress(&[("healthcheck-port", "8080")]),
+        Ingress(&[("healthcheck-port", "808O")]),
+    ),
+    (
+        Ingress(&[("healthcheck-protocol", "HTTPS")]),
+        Ingress(&[("healthcheck-protocol", "https")]),
+    ),
+    (
+        Ingress(&[("healthcheck-interval-seconds", "30")]),
+        Ingress(&[("healthcheck-interval-seconds", "30s")]),
+    ),
+    (
+        Ingress(&[("healthcheck-timeout-seconds", "6")]),
+        Ingress(&[("healthcheck-timeout-seconds", "6s")]),
+    ),
+    (
+        Ingress(&[("healthy-threshold-count", "3")]),
+        Ingress(&[("healthy-threshold-count", "three")]),
+    ),
+    (
+        Ingress(&[("unhealthy-threshold-count", "3")]),
+        Ingress(&[("unhealthy-threshold-count", "1")]),
+    ),
+    (
+        Ingress(&[("success-codes", "200-299")]),
+        Ingress(&[("success-codes", "200-")]),
+    ),
+    (
+        Service(&[("healthcheck-path", "/healthz")]),
+        Service(&[("healthcheck-path", "healthz")]),
+    ),
+    (
+        Service(&[("success-codes", "204")]),
+        Service(&[("success-codes", "many")]),
+    ),
+    (Service(&[("tags", "Team=x")]), Service(&[("tags", "Team")])),
+    (Class("{scheme: internet-facing}"), Class("{scheme: public}")),
+    (
+        Class("{ipAddressType: dualstack}"),
+        Class("{ipAddressType: ipv5}"),
+    ),
+];
+
+/// What `bad` was made with, and what an Ingress asks for that is newer, and comes before it where age does not count.
+pub(crate) const NEWCOMERS: &[(Annotations, Annotations)] = &[
+    (&[("scheme", "internet-facing")], &[("scheme", "internal")]),
+    (&[("scheme", "internet-facing")], &[("scheme", "internal_")]),
+    (
+        &[("ip-address-type", "dualstack")],
+        &[("ip-address-type", "ipv4")],
+    ),
+    (
+        &[("subnets", "subnet-1,subnet-2")],
+        &[("subnets", "subnet-3,subnet-4")],
+    ),
+    (&[BEHIND_GIVEN], &[("security-groups", "sg-2")]),
+    (&[("tags", "Team=x")], &[("tags", "Team=y")]),
+    (&[("tags", "Team=x")], &[("tags", "Team")]),
+    (
+        &[
+            ("scheme", "internet-facing"),
+            ("ipam-ipv4-pool-id", "ipam-pool-1"),
+        ],
+        &[("ipam-ipv4-pool-id", "ipam-pool-2")],
+    ),
+    (&[FRONT], &[("enable-frontend-nlb", "false")]),
+    (
+        &[FRONT, ("frontend-nlb-tags", "Team=x")],
+        &[("frontend-nlb-tags", "Team=y")],
+    ),
+    (
+        &[FRONT, ("frontend-nlb-subnets", "subnet-1,subnet-2")],
+        &[("frontend-nlb-subnets", "subnet-3,subnet-4")],
     ),
 ];

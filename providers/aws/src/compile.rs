@@ -22,7 +22,7 @@ mod zones;
 use std::collections::{BTreeMap, BTreeSet};
 
 use portcullis_model::{
-    Backend, BackendId, Code, LoadBalancer, Origin, OwnTargets, Problem, ProviderError, Resource,
+    Backend, BackendId, Code, Kept, LoadBalancer, Origin, OwnTargets, Problem, ProviderError, Resource,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -45,6 +45,8 @@ pub use front::DesiredFront;
 pub use protection::DesiredFirewall;
 use protection::Unprotected;
 use sharing::Sharing;
+pub(crate) use sharing::service_group_id;
+pub(crate) use target_groups::health_check;
 
 /// A listener with its own ordered rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,6 +93,8 @@ pub struct Desired {
     pub awaited: BTreeSet<CertificateArn>,
     /// What stands in front of it.
     pub front: Option<DesiredFront>,
+    /// Tags of these, but for target groups, that nobody asks for stay: some of those asked for could not be read.
+    pub keeps_tags: bool,
 }
 
 /// What every step of compiling reads.
@@ -206,6 +210,13 @@ pub(crate) fn reaches(balancer: &LoadBalancer, backend: &Backend) -> bool {
     target_groups::usable(backend, balancer).is_ok()
 }
 
+/// Whether tags that nobody asks for stay: of those asked for some could not be read, or would be refused.
+fn keeps_tags(balancer: &LoadBalancer) -> bool {
+    let options = &balancer.options;
+    let mut tags = options.tags.iter();
+    options.kept.contains(&Kept::Tags) || tags.any(|(key, value)| !limits::is_tag(key, value))
+}
+
 /// The target group of a backend, if requests can be forwarded to it.
 fn backend_of(context: &Context<'_>, id: &BackendId) -> Result<Ref<kind::TargetGroup>, Refusal> {
     let balancer = context.balancer;
@@ -316,6 +327,7 @@ pub(crate) fn compile_as(
         certificates: imports.wanted,
         awaited: imports.awaited,
         front,
+        keeps_tags: keeps_tags(balancer),
     });
     (desired, once(problems))
 }

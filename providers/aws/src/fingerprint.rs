@@ -5,6 +5,7 @@ use sha2::{Digest, Sha256};
 
 use crate::account::Account;
 use crate::compile::{Desired, compile};
+use crate::kept;
 use crate::observed::{Observed, Owner};
 use crate::settings::Settings;
 
@@ -45,6 +46,7 @@ pub fn fingerprint(settings: &Settings, desired: &LoadBalancer, account: &Accoun
     for id in compiled.iter().flat_map(|compiled| compiled.joint.keys()) {
         bytes.extend(id.bytes());
     }
+    bytes.extend(kept::unknown(desired));
     for absence in absences(desired) {
         bytes.extend(absence.bytes());
     }

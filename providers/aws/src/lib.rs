@@ -24,6 +24,7 @@ mod overlap;
 
 pub mod bound;
 pub mod compile;
+mod kept;
 pub mod plan;
 pub mod preview;
 pub mod routes;

@@ -31,6 +31,19 @@ pub fn ownership(tags: &Pairs) -> Pairs {
     pairs.collect()
 }
 
+/// Whether a tag of this key says whose a resource is, or what has become of it.
+pub fn is_of_ownership(key: &str) -> bool {
+    const KEYS: [&str; 6] = [
+        CLUSTER_TAG,
+        LEGACY_CLUSTER_TAG,
+        STACK_TAG,
+        RESOURCE_TAG,
+        SECRET_UID_TAG,
+        RETIRED_AT_TAG,
+    ];
+    KEYS.contains(&key)
+}
+
 /// Description of permissions that are ours on groups that are not.
 pub const NODE_PERMISSION_MARK: &str = "elbv2.k8s.aws/targetGroupBinding=shared";
 

@@ -34,6 +34,7 @@ use serde::Serialize;
 use crate::account::Account;
 use crate::change::{Call, Change};
 use crate::compile::{Desired, compile};
+use crate::kept;
 use crate::limits::Quotas;
 use crate::names;
 use crate::observed::{Observed, Owned, Owner, SecurityGroupState, Shared, TargetGroupState};
@@ -52,16 +53,18 @@ pub fn plan(
     let Some(balancer) = desired else {
         return remove::everything(id, observed, shared);
     };
-    let kept;
+    let stripped;
     let observed = match settings.external_tags.is_empty() {
         true => observed,
         false => {
-            kept = observed.without_tags(&settings.external_tags);
-            &kept
+            stripped = observed.without_tags(&settings.external_tags);
+            &stripped
         }
     };
     let views = second::views(observed);
     let serving = views.as_ref().map_or(observed, |views| &views.serving);
+    let backend = kept::backend_group(settings, Some(shared), account);
+    let balancer = &*kept::settled(settings, balancer, serving, backend);
     let (desired, mut problems) = compile(settings, balancer, account, serving);
     problems.extend(refused::problems(id, desired.as_ref(), &observed.refused));
     let Some(desired) = desired else {
@@ -173,6 +176,14 @@ fn round(round: &Round<'_>) -> (Vec<Change>, Vec<Problem>) {
 }
 
 impl Round<'_> {
+    /// What becomes of tags that nobody asks for.
+    fn surplus(&self) -> tags::Surplus {
+        match self.desired.keeps_tags {
+            true => tags::Surplus::Kept,
+            false => tags::Surplus::Removed,
+        }
+    }
+
     fn managed_group(&self) -> Option<&SecurityGroupState> {
         let own = |owned: &&Owned<SecurityGroupState>| owned.resource() == names::MANAGED_SECURITY_GROUP;
         self.observed.security_groups.iter().find(own).map(Owned::get)

@@ -12,6 +12,7 @@ use crate::account::Account;
 use crate::change::{Answer, Change};
 use crate::compile::compile;
 use crate::fold::{fold, fold_shared, imagine};
+use crate::kept;
 use crate::observed::{Observed, Owner, Shared};
 use crate::plan::{plan, unmade};
 use crate::settings::Settings;
@@ -177,7 +178,11 @@ fn one(
     shared: &Shared,
     account: &Account,
 ) -> Preview {
-    let desired = balancer.and_then(|balancer| compile(settings, balancer, account, observed).0);
+    let backend = kept::backend_group(settings, Some(shared), account);
+    let desired = balancer.and_then(|balancer| {
+        let balancer = kept::settled(settings, balancer, observed, backend);
+        compile(settings, &balancer, account, observed).0
+    });
     let object = match id {
         LoadBalancerId::Group(name) => ObjectName::cluster(name.clone()),
         LoadBalancerId::Lone(object) => object.clone(),

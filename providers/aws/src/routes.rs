@@ -6,6 +6,7 @@ use portcullis_model::{LoadBalancer, Routes};
 
 use crate::account::Account;
 use crate::compile::compile;
+use crate::kept;
 use crate::observed::{Observed, Owned};
 use crate::resource::{RuleCondition, Values};
 use crate::settings::Settings;
@@ -21,6 +22,8 @@ pub fn routes(settings: &Settings, desired: &LoadBalancer, observed: &Observed, 
     let listeners = states.flat_map(|state| state.listeners.values());
     let existing = listeners.flat_map(|listener| &listener.rules);
     let existing = distinct(existing.map(|rule| rule.spec.conditions.as_slice()));
+    let backend = kept::backend_group(settings, None, account);
+    let desired = &*kept::settled(settings, desired, observed, backend);
     let Some(wanted) = compile(settings, desired, account, observed).0 else {
         return Routes { existing, lost: 0 };
     };

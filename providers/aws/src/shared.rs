@@ -17,6 +17,7 @@ pub use shown::resources;
 
 use crate::account::Account;
 use crate::compile::stands_behind_given;
+use crate::kept;
 use crate::names;
 use crate::observed::{Observed, Owned, Owner, Shared};
 use crate::resource::{Permission, SecurityGroupId};
@@ -93,7 +94,6 @@ pub fn demand(
     observed: Option<&Observed>,
     account: &Account,
 ) -> Demand {
-    let options = &balancer.options;
     let listed;
     let observed = match observed {
         Some(observed) => observed,
@@ -102,6 +102,9 @@ pub fn demand(
             &listed
         }
     };
+    let backend = kept::backend_group(settings, None, account);
+    let balancer = &*kept::settled(settings, balancer, observed, backend);
+    let options = &balancer.options;
     let given = !options.open_nodes
         && !options.security_groups.is_empty()
         && stands_behind_given(settings, balancer, account, observed);
@@ -172,6 +175,9 @@ fn listed(settings: &Settings, id: &LoadBalancerId, account: &Account) -> Observ
     let balancers = account.listing.load_balancers.iter();
     let balancers = balancers.filter_map(|state| Owned::read(&out.owner, &state.spec.tags, state.clone()));
     out.load_balancers = balancers.collect();
+    let groups = account.listing.target_groups.iter();
+    let groups = groups.filter_map(|state| Owned::read(&out.owner, &state.spec.tags, state.clone()));
+    out.target_groups = groups.collect();
     out
 }
 

@@ -7,6 +7,7 @@ mod compiled;
 mod front;
 mod given;
 mod imported;
+mod kept;
 mod limits;
 mod merging;
 mod network;

@@ -117,6 +117,11 @@ impl FixedResponse {
         }
     }
 
+    /// What an annotation asks for cannot be had: 503, naming it.
+    pub fn refused_by(annotation: &str) -> Self {
+        Self::unavailable(&format!("Not served because of annotation {annotation}"))
+    }
+
     /// 200–599.
     pub fn status(&self) -> u16 {
         self.status

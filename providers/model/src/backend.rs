@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use crate::kept::KeptHealth;
 use crate::name::{ObjectName, Port};
 use crate::origin::Origin;
 use crate::text::shared_text;
@@ -102,6 +103,9 @@ pub struct HealthCheck {
     pub unhealthy_threshold: u32,
     /// Codes of a healthy answer, such as `200`, `200,202` or `200-299`; gRPC codes for gRPC.
     pub success_codes: String,
+    /// Settings that are not known.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub kept: BTreeSet<KeptHealth>,
 }
 
 impl HealthCheck {
@@ -117,6 +121,7 @@ impl HealthCheck {
             healthy_threshold: 2,
             unhealthy_threshold: 2,
             success_codes: if grpc { "12" } else { "200" }.into(),
+            kept: BTreeSet::new(),
         }
     }
 }
@@ -222,6 +227,9 @@ pub struct Backend {
     pub attributes: BTreeMap<String, String>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub tags: BTreeMap<String, String>,
+    /// Tags that exist and are not asked for stay: some of those that are could not be read.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub keeps_tags: bool,
     /// Sorted, without duplicates. Shared, because most changes leave most backends alone.
     pub targets: Arc<[Target]>,
     pub origin: Origin,

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::auth::Authenticate;
 use crate::backend::{Backend, BackendId, GivenBackend, HealthCheck};
+use crate::kept::{Kept, KeptFront};
 use crate::key_pair::Stored;
 use crate::listener::Listener;
 use crate::name::{LoadBalancerId, ObjectName, Port};
@@ -75,6 +76,9 @@ pub struct Front {
     pub tags: Option<BTreeMap<String, String>>,
     pub ports: BTreeMap<Port, FrontPort>,
     pub stands: Stands,
+    /// Settings that are not known.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub kept: BTreeSet<KeptFront>,
     pub origin: Origin,
 }
 
@@ -164,6 +168,9 @@ pub struct Options {
     /// Whether HTTPS listeners speak HTTP/3, too.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub http3: bool,
+    /// Settings that are not known.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub kept: BTreeSet<Kept>,
     pub origin: Origin,
     /// Where those that one member says for all were said, by their names; see [`Options::said_at`].
     #[serde(skip)]
@@ -195,6 +202,7 @@ impl Options {
             firewall: None,
             attack_protection: None,
             http3: false,
+            kept: BTreeSet::new(),
             origin,
             origins: BTreeMap::new(),
             relied_on_by: BTreeMap::new(),

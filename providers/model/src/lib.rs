@@ -24,6 +24,7 @@ pub mod filters;
 pub mod redirect;
 
 pub mod balancer;
+pub mod kept;
 pub mod key_pair;
 pub mod listener;
 pub mod resolve;
@@ -55,6 +56,7 @@ pub use filters::{
 };
 pub use glob::Glob;
 pub use host::{HostMatch, HostName};
+pub use kept::{Kept, KeptFront, KeptHealth};
 pub use key_pair::{KeyAlgorithm, KeyPair, Stored};
 pub use listener::{
     Certificate, CertificateSource, ClientCertificates, Clients, Listener, Protocol, Tls, TrustStore,

@@ -67,6 +67,7 @@ fn backend(number: usize, turn: usize) -> Backend {
         ipv6: false,
         attributes: BTreeMap::new(),
         tags: BTreeMap::new(),
+        keeps_tags: false,
         targets: targets.collect::<Arc<[Target]>>(),
         origin: origin(),
     }

@@ -1,9 +1,10 @@
 //! The annotations of a Service and of the Ingress that names it in, how its targets are spoken to and checked out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use portcullis_model::{
-    BackendProtocol, BackendVersion, HealthCheck, HealthPort, Port, Problem, Registrants, TargetKind,
+    BackendProtocol, BackendVersion, HealthCheck, HealthPort, KeptHealth, Port, Problem, Registrants,
+    TargetKind,
 };
 
 use crate::cluster::object::{PortRef, Service, ServicePort};
@@ -30,6 +31,8 @@ pub(super) struct TargetSettings<'a> {
     pub(super) registrants: Registrants,
     pub(super) attributes: BTreeMap<String, String>,
     pub(super) tags: BTreeMap<String, String>,
+    /// Some of them could not be read.
+    pub(super) keeps_tags: bool,
     pub(super) drain_seconds: Option<u32>,
     pub(super) timeout_seconds: Option<u32>,
     pub(super) proxy_protocol: bool,
@@ -60,6 +63,7 @@ impl<'a> TargetSettings<'a> {
             registrants: Registrants::Alone,
             attributes: BTreeMap::new(),
             tags: BTreeMap::new(),
+            keeps_tags: false,
             drain_seconds: None,
             timeout_seconds: None,
             proxy_protocol: false,
@@ -148,7 +152,7 @@ impl<'a> TargetSettings<'a> {
         }
         source.tell_at_odds(ATTRIBUTES, odd.into_values(), problems);
         this.attributes = attributes;
-        this.tags = this.tags(problems);
+        (this.tags, this.keeps_tags) = this.tags(problems);
         this.drain_seconds = this
             .attributes
             .get("deregistration_delay.timeout_seconds")
@@ -189,12 +193,20 @@ impl<'a> TargetSettings<'a> {
         self.ingress.read(&name, read, problems)
     }
 
-    /// All merged; the class's values win over the Service's, and these over the Ingress's.
-    fn tags(&self, problems: &mut Vec<Problem>) -> BTreeMap<String, String> {
-        let mut all = self.ingress.read_tags([self.ingress.own("tags")], problems);
-        all.extend(self.own.read_tags([self.own.own("tags")], problems));
-        all.extend(self.ingress.read_tags([self.ingress.class("tags")], problems));
-        all
+    /// All merged, and whether some could not be read; the class's values win over the Service's, and these over the
+    /// Ingress's.
+    fn tags(&self, problems: &mut Vec<Problem>) -> (BTreeMap<String, String>, bool) {
+        let (mut all, mut unread) = (BTreeMap::new(), false);
+        for (annotations, written) in [
+            (self.ingress, self.ingress.own("tags")),
+            (&self.own, self.own.own("tags")),
+            (self.ingress, self.ingress.class("tags")),
+        ] {
+            let (tags, whole) = annotations.read_tags([written], problems);
+            all.extend(tags);
+            unread |= !whole;
+        }
+        (all, unread)
     }
 
     pub(super) fn health(
@@ -204,22 +216,38 @@ impl<'a> TargetSettings<'a> {
         problems: &mut Vec<Problem>,
     ) -> HealthCheck {
         let mut health = HealthCheck::for_protocol(&self.protocol);
-        let mut number = |name: &str, least: i64, most: i64, into: &mut u32| {
+        let mut kept = BTreeSet::new();
+        let mut number = |of: KeptHealth, name: &str, least: i64, most: i64, into: &mut u32| {
             let read = self.setting(name, |text| value::integer(text, least, most), problems);
+            note(&read, of, &mut kept);
             if let Some(number) = read.given().and_then(|number| u32::try_from(number).ok()) {
                 *into = number;
             }
         };
         // Ranges: ELBv2 API, CreateTargetGroup.
         number(
+            KeptHealth::Interval,
             "healthcheck-interval-seconds",
             5,
             300,
             &mut health.interval_seconds,
         );
-        number("healthcheck-timeout-seconds", 2, 120, &mut health.timeout_seconds);
-        number("healthy-threshold-count", 2, 10, &mut health.healthy_threshold);
         number(
+            KeptHealth::Timeout,
+            "healthcheck-timeout-seconds",
+            2,
+            120,
+            &mut health.timeout_seconds,
+        );
+        number(
+            KeptHealth::HealthyThreshold,
+            "healthy-threshold-count",
+            2,
+            10,
+            &mut health.healthy_threshold,
+        );
+        number(
+            KeptHealth::UnhealthyThreshold,
             "unhealthy-threshold-count",
             2,
             10,
@@ -230,8 +258,10 @@ impl<'a> TargetSettings<'a> {
             |text| scheme(text).map(|s| s == "HTTPS"),
             problems,
         );
+        note(&tls, KeptHealth::Tls, &mut kept);
         health.tls = tls.given().unwrap_or(health.tls);
         let path = self.setting("healthcheck-path", health_path, problems);
+        note(&path, KeptHealth::Path, &mut kept);
         health.path = path.given().unwrap_or(health.path);
         let codes = |text: &str| match self.protocol.version {
             // What is right for one of the versions may be right.
@@ -241,6 +271,7 @@ impl<'a> TargetSettings<'a> {
             BackendVersion::Grpc => success_codes(text, GRPC_CODES),
         };
         let codes = self.setting("success-codes", codes, problems);
+        note(&codes, KeptHealth::SuccessCodes, &mut kept);
         health.success_codes = codes.given().unwrap_or(health.success_codes);
         let at = |text: &str| {
             let read = |kind| health_port(text, kind, service, port);
@@ -251,8 +282,17 @@ impl<'a> TargetSettings<'a> {
             }
         };
         let at = self.setting("healthcheck-port", at, problems);
+        note(&at, KeptHealth::Port, &mut kept);
         health.port = at.given().unwrap_or_default();
+        health.kept = kept;
         health
+    }
+}
+
+/// A setting that cannot be read is not known: what is checked where targets are checked already stays.
+fn note<T>(read: &Setting<T>, of: KeptHealth, kept: &mut BTreeSet<KeptHealth>) {
+    if read.is_invalid() {
+        kept.insert(of);
     }
 }
 

@@ -76,7 +76,7 @@ impl<'a> Sharing<'a> {
             [only] => *only,
             _ => number.as_str(),
         };
-        let called = |port: &str| format!("{}/service/{}:{port}", name.namespace, name.name);
+        let called = |port: &str| service_group_id(name, port);
         let shared = called(port);
         let mut others: Vec<String> = Vec::new();
         for port in [port]
@@ -116,6 +116,12 @@ impl<'a> Sharing<'a> {
             },
         );
     }
+}
+
+/// The logical id of the target group that all share who lead to a Service's port, however it is called; the beginning of
+/// it where there are several.
+pub(crate) fn service_group_id(service: &ObjectName, port: &str) -> String {
+    format!("{}/service/{}:{port}", service.namespace, service.name)
 }
 
 /// A Service's port by its number, which is the same whichever way an Ingress names it.

@@ -172,7 +172,7 @@ fn target_group(context: &Context<'_>, id: &str, shared: &Group<'_>) -> TargetGr
     }
 }
 
-pub(super) fn health_check(check: &HealthCheck, version: BackendVersion) -> HealthCheckSpec {
+pub(crate) fn health_check(check: &HealthCheck, version: BackendVersion) -> HealthCheckSpec {
     let codes = check.success_codes.clone();
     HealthCheckSpec {
         enabled: true,

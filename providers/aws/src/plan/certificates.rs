@@ -139,7 +139,7 @@ pub(super) fn tag_all(round: &Round<'_>, changes: &mut Vec<Change>) {
         let Some(state) = kept(id, &wanted.spec, round.observed) else {
             continue;
         };
-        let (tags, keys) = tags::difference(&wanted.spec.tags, &state.tags);
+        let (tags, keys) = tags::difference(&wanted.spec.tags, &state.tags, round.surplus());
         let arn = &state.arn;
         if !tags.is_empty() {
             let arn = arn.clone();

@@ -90,7 +90,8 @@ pub(super) fn arrange(round: &Round<'_>, changes: &mut Vec<Change>) {
                 ..change
             });
         }
-        tags::compare::<kind::TargetGroup>(arn.as_str(), id, &wanted.tags, &state.spec.tags, changes);
+        let tags = (&wanted.tags, &state.spec.tags);
+        tags::compare::<kind::TargetGroup>(arn.as_str(), id, tags, round.surplus(), changes);
     }
     balancer(round, &desired.load_balancer, changes);
     if let Some(state) = round.observed.front() {
@@ -205,7 +206,8 @@ fn balancer(
         },
         changes,
     );
-    tags::compare::<kind::LoadBalancer>(arn.as_str(), id, &desired.tags, &spec.tags, changes);
+    let tags = (&desired.tags, &spec.tags);
+    tags::compare::<kind::LoadBalancer>(arn.as_str(), id, tags, round.surplus(), changes);
 }
 
 fn listeners_of(round: &Round<'_>, state: &LoadBalancerState, changes: &mut Vec<Change>) {
@@ -246,7 +248,8 @@ fn listeners_of(round: &Round<'_>, state: &LoadBalancerState, changes: &mut Vec<
                         ..change
                     });
                 }
-                tags::compare::<kind::Listener>(arn.as_str(), &id, &tags, &had.spec.tags, changes);
+                let tags = (&tags, &had.spec.tags);
+                tags::compare::<kind::Listener>(arn.as_str(), &id, tags, round.surplus(), changes);
             }
         }
     }

@@ -16,31 +16,34 @@ const OTHERS: [&str; 5] = [
     "kubernetes.io/service-port",
 ];
 
-fn is_others(key: &str) -> bool {
+pub(crate) fn is_others(key: &str) -> bool {
     OTHERS.contains(&key) || key.starts_with("aws:") || key.starts_with("kubernetes.io/cluster/")
 }
 
+/// What becomes of tags that nobody asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Surplus {
+    Removed,
+    /// They stay, for some of those asked for could not be read.
+    Kept,
+}
+
 /// Tags to set, and keys to remove.
-pub(crate) fn difference(desired: &Pairs, observed: &Pairs) -> (Pairs, BTreeSet<String>) {
-    let surplus = observed
-        .0
-        .keys()
-        .filter(|key| desired.get(key).is_none() && !is_others(key));
-    (
-        super::target_groups::differing(desired, observed),
-        surplus.cloned().collect(),
-    )
+pub(crate) fn difference(desired: &Pairs, observed: &Pairs, surplus: Surplus) -> (Pairs, BTreeSet<String>) {
+    let goes = |key: &&String| surplus == Surplus::Removed && desired.get(key).is_none() && !is_others(key);
+    let gone = observed.0.keys().filter(goes).cloned().collect();
+    (super::target_groups::differing(desired, observed), gone)
 }
 
 /// ELBv2 tags one resource a call.
 pub(super) fn compare<K: Kind>(
     arn: &str,
     id: &str,
-    desired: &Pairs,
-    observed: &Pairs,
+    (desired, observed): (&Pairs, &Pairs),
+    surplus: Surplus,
     changes: &mut Vec<Change>,
 ) {
-    let (tags, keys) = difference(desired, observed);
+    let (tags, keys) = difference(desired, observed, surplus);
     if !tags.is_empty() {
         let names: Vec<&str> = tags.0.keys().map(String::as_str).collect();
         let reason = format!("tags differ: {}", names.join(", "));
@@ -84,8 +87,9 @@ fn tags_of_rule(desired: &Pairs, observed: &Pairs) -> Pairs {
 
 /// Comes when every rule is there, for they are told apart by their order.
 pub(super) fn write(round: &Round<'_>, changes: &mut Vec<Change>) {
+    let surplus = round.surplus();
     if let Some((desired, state)) = round.desired.security_group.as_ref().zip(round.managed_group()) {
-        let (tags, keys) = difference(&desired.tags, &state.spec.tags);
+        let (tags, keys) = difference(&desired.tags, &state.spec.tags, surplus);
         let id = names::MANAGED_SECURITY_GROUP;
         if !tags.is_empty() {
             let call = Call::CreateTags {
@@ -110,28 +114,35 @@ pub(super) fn write(round: &Round<'_>, changes: &mut Vec<Change>) {
     for (id, state) in &round.target_groups {
         if let Some(desired) = round.desired.target_groups.get(*id) {
             let arn = state.arn.as_str();
-            compare::<kind::TargetGroup>(arn, id, &desired.tags, &state.spec.tags, changes);
+            let tags = (&desired.tags, &state.spec.tags);
+            compare::<kind::TargetGroup>(arn, id, tags, Surplus::Removed, changes);
         }
     }
     let Some(state) = round.observed.load_balancer() else {
         return;
     };
-    let (arn, desired) = (state.arn.as_str(), &round.desired.load_balancer.tags);
-    compare::<kind::LoadBalancer>(arn, names::LOAD_BALANCER, desired, &state.spec.tags, changes);
+    let (arn, tags) = (
+        state.arn.as_str(),
+        (&round.desired.load_balancer.tags, &state.spec.tags),
+    );
+    compare::<kind::LoadBalancer>(arn, names::LOAD_BALANCER, tags, surplus, changes);
     for (port, listener) in &state.listeners {
         let Some(desired) = round.desired.listeners.get(port) else {
             continue;
         };
-        let (arn, tags) = (listener.arn.as_str(), &listener.spec.tags);
-        compare::<kind::Listener>(arn, &port.to_string(), &desired.spec.tags, tags, changes);
+        let (arn, tags) = (listener.arn.as_str(), (&desired.spec.tags, &listener.spec.tags));
+        compare::<kind::Listener>(arn, &port.to_string(), tags, surplus, changes);
         let whole = listener.rules.len() == desired.rules.len();
         for (rule, desired) in listener.rules.iter().zip(&desired.rules).filter(|_| whole) {
             let id = format!("{port}:{}", rule.spec.priority);
             compare::<kind::ListenerRule>(
                 rule.arn.as_str(),
                 &id,
-                &tags_of_rule(&desired.spec.tags, &rule.spec.tags),
-                &rule.spec.tags,
+                (
+                    &tags_of_rule(&desired.spec.tags, &rule.spec.tags),
+                    &rule.spec.tags,
+                ),
+                surplus,
                 changes,
             );
         }

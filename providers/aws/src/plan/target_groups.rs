@@ -35,7 +35,9 @@ pub(super) fn kept<'a>(
             }
             let fits = |owned: &&Owned<TargetGroupState>| {
                 let spec = &owned.get().spec;
-                let equal = spec.health == wanted.health
+                // What this cluster alone registers does not become what others do, too.
+                let equal = !desired.joint.contains_key(id)
+                    && spec.health == wanted.health
                     && differing(&wanted.attributes, &spec.attributes).is_empty();
                 !out.values().any(|kept| kept.arn == owned.get().arn)
                     && !desired.target_groups.contains_key(owned.resource())

@@ -141,7 +141,7 @@ pub fn plan_shared(
             ));
         }
         (Some(spec), Some(owned)) => {
-            let (tags, _) = tags::difference(&spec.tags, &owned.get().spec.tags);
+            let (tags, _) = tags::difference(&spec.tags, &owned.get().spec.tags, tags::Surplus::Kept);
             if !tags.is_empty() {
                 let call = Call::CreateTags {
                     group: owned.get().id.clone(),

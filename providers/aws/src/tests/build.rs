@@ -235,6 +235,7 @@ pub(super) fn backend(
         ipv6: false,
         attributes: Default::default(),
         tags: Default::default(),
+        keeps_tags: false,
         targets: targets.into_iter().collect(),
         origin: origin(owner, service),
     };

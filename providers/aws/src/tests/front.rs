@@ -32,6 +32,7 @@ fn front(ports: &[(u16, u16)]) -> Front {
             .map(|(front, to)| (port(*front), asked(*to)))
             .collect(),
         stands: Stands::AsAsked,
+        kept: Default::default(),
         origin: origin("shop/web", "enable"),
     }
 }

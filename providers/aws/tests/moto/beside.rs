@@ -119,6 +119,7 @@ async fn a_network_load_balancer_stands_in_front() {
         tags: None,
         ports: BTreeMap::from([(port(8080), asked)]),
         stands: Stands::AsAsked,
+        kept: Default::default(),
         origin: desired.options.origin.clone(),
     });
     let account = world.account().await;

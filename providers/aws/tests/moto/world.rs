@@ -278,6 +278,7 @@ pub(crate) fn backend(balancer: &mut LoadBalancer, service: &str, pods: &[String
         ipv6: false,
         attributes: BTreeMap::new(),
         tags: BTreeMap::new(),
+        keeps_tags: false,
         targets: targets(pods),
         origin: origin("backend"),
     };

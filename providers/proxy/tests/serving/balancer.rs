@@ -106,6 +106,7 @@ pub(crate) fn backend(name: &str, targets: &[SocketAddr]) -> Backend {
         ipv6: false,
         attributes: BTreeMap::new(),
         tags: BTreeMap::new(),
+        keeps_tags: false,
         targets: targets
             .iter()
             .map(|a| target(*a, TargetState::Ready))
