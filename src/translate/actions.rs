@@ -46,11 +46,12 @@ pub(super) enum Destination {
 struct ActionText {
     #[serde(rename = "type")]
     kind: String,
-    fixedresponseconfig: Option<FixedText>,
-    redirectconfig: Option<RedirectText>,
+    // Only that of its own type is read.
+    fixedresponseconfig: Option<Value>,
+    redirectconfig: Option<Value>,
     targetgrouparn: Option<String>,
     targetgroupname: Option<String>,
-    forwardconfig: Option<ForwardText>,
+    forwardconfig: Option<Value>,
 }
 
 #[derive(Deserialize)]
@@ -96,14 +97,14 @@ struct StickinessText {
 pub(super) fn parse(text: &str) -> Result<Wanted, String> {
     let action: ActionText = json::read(text)?;
     match action.kind.as_str() {
-        "fixed-response" => fixed(
-            action
-                .fixedresponseconfig
-                .ok_or("fixedResponseConfig is missing")?,
-        )
-        .map(Wanted::Fixed),
+        "fixed-response" => {
+            let config = action.fixedresponseconfig;
+            let config = config.ok_or("fixedResponseConfig is missing")?;
+            fixed(json::field("fixedResponseConfig", config)?).map(Wanted::Fixed)
+        }
         "redirect" => {
-            redirect(action.redirectconfig.ok_or("redirectConfig is missing")?).map(Wanted::Redirect)
+            let config = action.redirectconfig.ok_or("redirectConfig is missing")?;
+            redirect(json::field("redirectConfig", config)?).map(Wanted::Redirect)
         }
         "forward" => {
             let given = given(action.targetgrouparn, action.targetgroupname)?;
@@ -118,7 +119,7 @@ pub(super) fn parse(text: &str) -> Result<Wanted, String> {
                     }],
                     stickiness: None,
                 }),
-                (None, Some(config)) => forward(config),
+                (None, Some(config)) => forward(json::field("forwardConfig", config)?),
                 (None, None) => Err("forwardConfig is missing".to_owned()),
             }
         }
@@ -260,12 +261,13 @@ pub(super) fn port(value: Option<Value>) -> Result<PortRef, String> {
 struct TransformText {
     #[serde(rename = "type")]
     kind: String,
-    urlrewriteconfig: Option<RewritesText>,
-    hostheaderrewriteconfig: Option<RewritesText>,
+    urlrewriteconfig: Option<Value>,
+    hostheaderrewriteconfig: Option<Value>,
 }
 
 #[derive(Deserialize)]
 struct RewritesText {
+    #[serde(default)]
     rewrites: Vec<RewriteText>,
 }
 
@@ -277,9 +279,9 @@ struct RewriteText {
 
 /// Reads the value of `transforms.<name>`.
 pub(super) fn parse_transforms(text: &str) -> Result<Vec<Rewrite>, String> {
-    let transforms: Vec<TransformText> = json::read(text)?;
+    let transforms: Option<Vec<TransformText>> = json::read(text)?;
     let mut rewrites = Vec::new();
-    for transform in transforms {
+    for transform in transforms.unwrap_or_default() {
         let (part, config) = match transform.kind.as_str() {
             "url-rewrite" => (RewritePart::Url, transform.urlrewriteconfig),
             "host-header-rewrite" => (RewritePart::Host, transform.hostheaderrewriteconfig),
@@ -291,6 +293,10 @@ pub(super) fn parse_transforms(text: &str) -> Result<Vec<Rewrite>, String> {
             }
         };
         let config = config.ok_or_else(|| format!("the configuration of {} is missing", transform.kind))?;
+        let config: RewritesText = json::field(&transform.kind, config)?;
+        if config.rewrites.is_empty() {
+            return Err(format!("{} has no rewrites", transform.kind));
+        }
         for rewrite in config.rewrites {
             rewrites.push(Rewrite {
                 part,
@@ -326,6 +332,10 @@ mod tests {
                 false,
             ),
             (r#"{"type":"fixed-response"}"#, false),
+            (
+                r#"{"type":"fixed-response","fixedResponseConfig":{"statusCode":"503"},"redirectConfig":{},"forwardConfig":{"targetGroups":[{}]}}"#,
+                true, // only the configuration of its type is looked at
+            ),
             (
                 r#"{"type":"redirect","redirectConfig":{"statusCode":"HTTP_301","port":"443","protocol":"HTTPS"}}"#,
                 true,
@@ -448,8 +458,17 @@ mod tests {
                 r#"[{"type":"url-rewrite","urlRewriteConfig":{"rewrites":[{"regex":"(","replace":""}]}}]"#,
                 false,
             ),
+            (
+                r#"[{"type":"url-rewrite","urlRewriteConfig":{"rewrites":[{"regex":"a","replace":"b"}]},"hostHeaderRewriteConfig":{"rewrites":[{}]}}]"#,
+                true,
+            ),
+            (
+                r#"[{"type":"url-rewrite","urlRewriteConfig":{"rewrites":[]}}]"#,
+                false,
+            ),
             (r#"[{"type":"other"}]"#, false),
             ("[]", true),
+            ("null", true),
         ] {
             assert_eq!(parse_transforms(text).is_ok(), ok, "{text}");
         }

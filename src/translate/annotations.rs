@@ -263,6 +263,12 @@ impl<'a> Annotations<'a> {
         Problem::new(written.invalid(), self.origin(written), message)
     }
 
+    /// A field of its JSON that is passed over, as the incumbent does.
+    pub(super) fn without_effect(&self, written: Written<'_>, field: &str) -> Problem {
+        let message = format!("{field} has no meaning there, and is passed over");
+        Problem::new(Code::FieldUnknown, self.origin(written), message)
+    }
+
     /// Not the value, but what follows the family's prefix is wrong.
     pub(super) fn invalid_name(&self, written: Written<'_>, why: &str) -> Problem {
         let message = format!(

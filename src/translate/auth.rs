@@ -83,14 +83,24 @@ pub(super) fn gate(sources: &Sources<'_, '_>, snapshot: &Snapshot, problems: &mu
     let tokens = match sources.written("jwt-validation") {
         Some((annotations, written)) => {
             let origin = annotations.origin(written);
-            let read = sources.read("jwt-validation", |text| jwt(text, origin), problems);
+            let read = sources.read(
+                "jwt-validation",
+                |text| jwt(text, origin, sources.part.semantics),
+                problems,
+            );
             match (read, kind) {
                 (Setting::Given(_), Kind::Oidc | Kind::Cognito) => {
                     let why = "auth-type asks for a session; only one of the two can be asked for";
                     problems.push(annotations.invalid(written, why));
                     return Gate::Closed("jwt-validation");
                 }
-                (Setting::Given(step), Kind::None) => Some(step),
+                (Setting::Given((step, ignored)), Kind::None) => {
+                    let told = ignored
+                        .iter()
+                        .map(|field| annotations.without_effect(written, field));
+                    problems.extend(told);
+                    Some(step)
+                }
                 (Setting::Absent | Setting::Invalid, _) => return Gate::Closed("jwt-validation"),
             }
         }

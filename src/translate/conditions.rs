@@ -3,8 +3,11 @@
 //! Each condition is read by itself. One that cannot be read is told, and the rule it belongs to is marked: it must
 //! never be served as if the condition were not there.
 
-use portcullis_model::{Condition, Glob, HeaderName, HostMatch, Method, PathMatch, Pattern, QueryMatch};
+use portcullis_model::{
+    Condition, Glob, HeaderName, HostMatch, Method, PathMatch, Pattern, QueryMatch, Semantics,
+};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::annotations::{json, value};
@@ -20,22 +23,22 @@ pub(super) struct Constraints {
     pub(super) conditions: Vec<Condition>,
     /// Why some could not be read.
     pub(super) broken: Vec<String>,
+    /// What has no effect.
+    pub(super) ignored: Vec<String>,
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct ConditionText {
     field: String,
-    hostheaderconfig: Option<ValuesText>,
-    pathpatternconfig: Option<ValuesText>,
-    httpheaderconfig: Option<HeaderText>,
-    httprequestmethodconfig: Option<ValuesText>,
-    querystringconfig: Option<QueriesText>,
-    sourceipconfig: Option<ValuesText>,
+    hostheaderconfig: Option<Value>,
+    pathpatternconfig: Option<Value>,
+    httpheaderconfig: Option<Value>,
+    httprequestmethodconfig: Option<Value>,
+    querystringconfig: Option<Value>,
+    sourceipconfig: Option<Value>,
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct ValuesText {
     #[serde(default)]
     values: Vec<String>,
@@ -44,7 +47,6 @@ struct ValuesText {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct HeaderText {
     httpheadername: String,
     #[serde(default)]
@@ -54,23 +56,25 @@ struct HeaderText {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct QueriesText {
+    #[serde(default)]
     values: Vec<QueryText>,
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields)] // By anybody: a misspelt `key` would let every key pass.
 struct QueryText {
     key: Option<String>,
     value: String,
 }
 
-/// Reads the value of `conditions.<name>`. Syntax: AWS Load Balancer Controller, Ingress annotations, `conditions`;
-/// unlike there, what is unknown is refused: a misspelt `key` would let every key pass.
-pub(super) fn parse(text: &str) -> Constraints {
+/// Reads the value of `conditions.<name>`. Syntax: AWS Load Balancer Controller, Ingress annotations, `conditions`. What
+/// it passes over, fields that it does not know and configurations of other fields, is refused under ours; a `field` that
+/// it does not know, and takes for no condition, is refused under both.
+pub(super) fn parse(text: &str, semantics: Semantics) -> Constraints {
     let mut all = Constraints::default();
-    let items: Vec<Value> = match json::read(text) {
+    // Go reads `null` as an empty list.
+    let items: Vec<Value> = match json::read(text).map(Option::unwrap_or_default) {
         Ok(items) => items,
         Err(why) => {
             all.broken.push(why);
@@ -78,11 +82,18 @@ pub(super) fn parse(text: &str) -> Constraints {
         }
     };
     for (index, item) in items.into_iter().enumerate() {
-        let read = serde_path_to_error::deserialize::<_, ConditionText>(item)
-            .map_err(|error| error.to_string())
-            .and_then(|item| add(item, &mut all));
-        if let Err(why) = read {
-            all.broken.push(format!("condition {index}: {why}"));
+        let mut ignored = Vec::new();
+        let read = condition(item, &mut ignored).and_then(|read| match (semantics, ignored.first()) {
+            (Semantics::Kubernetes, Some(first)) => Err(format!("{first} has no meaning there")),
+            (Semantics::Kubernetes, None) | (Semantics::AwsLoadBalancerController, _) => Ok(read),
+        });
+        match read {
+            Ok(read) => {
+                all.add(read);
+                let ignored = ignored.iter().map(|name| format!("condition {index}: {name}"));
+                all.ignored.extend(ignored);
+            }
+            Err(why) => all.broken.push(format!("condition {index}: {why}")),
         }
     }
     if mixed(&all.hosts, |host| matches!(host, HostMatch::Regex(_)))
@@ -98,39 +109,67 @@ fn mixed<T>(all: &[T], is_regex: impl Fn(&T) -> bool) -> bool {
     all.iter().any(&is_regex) && !all.iter().all(is_regex)
 }
 
-/// Adds one condition whole, or nothing of it.
-fn add(item: ConditionText, all: &mut Constraints) -> Result<(), String> {
-    let config = |present: bool| present.then_some(()).ok_or("its configuration is missing");
-    let configured = [
-        item.hostheaderconfig.is_some(),
-        item.pathpatternconfig.is_some(),
-        item.httpheaderconfig.is_some(),
-        item.httprequestmethodconfig.is_some(),
-        item.querystringconfig.is_some(),
-        item.sourceipconfig.is_some(),
-    ];
-    if configured.iter().filter(|present| **present).count() > 1 {
-        return Err("it has configurations of several fields".to_owned());
+/// One condition.
+enum Read {
+    Hosts(Vec<HostMatch>),
+    Paths(Vec<PathMatch>),
+    Other(Condition),
+}
+
+impl Constraints {
+    fn add(&mut self, read: Read) {
+        match read {
+            Read::Hosts(hosts) => self.hosts.extend(hosts),
+            Read::Paths(paths) => self.paths.extend(paths),
+            Read::Other(condition) => self.conditions.push(condition),
+        }
     }
-    match item.field.as_str() {
+}
+
+/// Reads one condition; what has no effect in it is added.
+fn condition(item: Value, ignored: &mut Vec<String>) -> Result<Read, String> {
+    let (item, unknown) = json::noting::<ConditionText>(item)?;
+    ignored.extend(unknown);
+    let configurations = [
+        ("host-header", "hostHeaderConfig", item.hostheaderconfig),
+        ("path-pattern", "pathPatternConfig", item.pathpatternconfig),
+        ("http-header", "httpHeaderConfig", item.httpheaderconfig),
+        (
+            "http-request-method",
+            "httpRequestMethodConfig",
+            item.httprequestmethodconfig,
+        ),
+        ("query-string", "queryStringConfig", item.querystringconfig),
+        ("source-ip", "sourceIPConfig", item.sourceipconfig),
+    ];
+    let mut own = Err(format!("field {} is not known", value::shown(&item.field)));
+    for (field, name, configuration) in configurations {
+        if field == item.field {
+            own = configuration
+                .map(|configuration| (name, configuration))
+                .ok_or_else(|| "its configuration is missing".to_owned());
+        } else if configuration.is_some() {
+            ignored.push(name.to_owned());
+        }
+    }
+    let own = own?;
+    Ok(match item.field.as_str() {
         "host-header" => {
-            config(item.hostheaderconfig.is_some())?;
-            let values = one_kind(item.hostheaderconfig)?;
-            all.hosts.extend(values.read(host, HostMatch::Regex)?);
+            let values = one_kind(configuration(own, ignored)?)?;
+            Read::Hosts(values.read(host, HostMatch::Regex)?)
         }
         "path-pattern" => {
-            config(item.pathpatternconfig.is_some())?;
-            let values = one_kind(item.pathpatternconfig)?;
-            all.paths.extend(values.read(path, PathMatch::Regex)?);
+            let values = one_kind(configuration(own, ignored)?)?;
+            Read::Paths(values.read(path, PathMatch::Regex)?)
         }
         "http-header" => {
-            let header = item.httpheaderconfig.ok_or("its configuration is missing")?;
+            let header: HeaderText = configuration(own, ignored)?;
             let name = HeaderName::parse(&header.httpheadername).map_err(|error| error.to_string())?;
             let values = ValuesText {
                 values: header.values,
                 regexvalues: header.regexvalues,
             };
-            all.conditions.push(match one_kind(Some(values))? {
+            Read::Other(match one_kind(values)? {
                 Values::Plain(values) => Condition::Header {
                     name,
                     values: each(&values, Glob::parse)?,
@@ -139,56 +178,54 @@ fn add(item: ConditionText, all: &mut Constraints) -> Result<(), String> {
                     name,
                     values: each(&values, Pattern::parse)?,
                 },
-            });
+            })
         }
         "http-request-method" => {
-            let methods = plain(item.httprequestmethodconfig)?;
-            all.conditions
-                .push(Condition::Method(each(&methods, Method::parse)?));
+            let methods = plain(configuration(own, ignored)?)?;
+            Read::Other(Condition::Method(each(&methods, Method::parse)?))
         }
         "query-string" => {
-            let queries = item
-                .querystringconfig
-                .ok_or("its configuration is missing")?
-                .values;
-            if queries.is_empty() {
+            let queries: QueriesText = configuration(own, ignored)?;
+            if queries.values.is_empty() {
                 return Err("it has no values".to_owned());
             }
-            let read = |query: QueryText| -> Result<QueryMatch, String> {
-                let glob = |text: &str| {
-                    // ELBv2 API, QueryStringConditionConfig: it takes their meaning from `*` and `?`.
-                    if text.contains('\\') {
-                        return Err(format!(
-                            "{} holds a backslash, which is not supported",
-                            value::shown(text)
-                        ));
-                    }
-                    Glob::parse(text).map_err(|error| error.to_string())
-                };
-                Ok(QueryMatch {
-                    key: query
-                        .key
-                        .filter(|key| !key.is_empty())
-                        .as_deref()
-                        .map(glob)
-                        .transpose()?,
-                    value: glob(&query.value)?,
-                })
-            };
-            let queries = queries.into_iter().map(read).collect::<Result<_, _>>()?;
-            all.conditions.push(Condition::Query(queries));
+            let queries = queries.values.into_iter().map(query).collect::<Result<_, _>>()?;
+            Read::Other(Condition::Query(queries))
         }
-        "source-ip" => {
-            let ranges = plain(item.sourceipconfig)?;
-            let ranges = ranges
-                .iter()
-                .map(|text| value::range(text))
-                .collect::<Result<_, _>>()?;
-            all.conditions.push(Condition::Source(ranges));
+        _ => {
+            let ranges = plain(configuration(own, ignored)?)?;
+            let ranges = ranges.iter().map(|text| value::range(text));
+            Read::Other(Condition::Source(ranges.collect::<Result<_, _>>()?))
         }
-        other => return Err(format!("field {} is not known", value::shown(other))),
-    }
-    Ok(())
+    })
+}
+
+/// The configuration of a field; what has no effect in it is added.
+fn configuration<T: DeserializeOwned>(
+    (name, value): (&str, Value),
+    ignored: &mut Vec<String>,
+) -> Result<T, String> {
+    let (read, unknown) = json::noting(value).map_err(|why| format!("{name}: {why}"))?;
+    ignored.extend(unknown);
+    Ok(read)
+}
+
+fn query(query: QueryText) -> Result<QueryMatch, String> {
+    let glob = |text: &str| {
+        // ELBv2 API, QueryStringConditionConfig: it takes their meaning from `*` and `?`.
+        if text.contains('\\') {
+            return Err(format!(
+                "{} holds a backslash, which is not supported",
+                value::shown(text)
+            ));
+        }
+        Glob::parse(text).map_err(|error| error.to_string())
+    };
+    let key = query.key.filter(|key| !key.is_empty());
+    Ok(QueryMatch {
+        key: key.as_deref().map(glob).transpose()?,
+        value: glob(&query.value)?,
+    })
 }
 
 enum Values {
@@ -210,8 +247,7 @@ impl Values {
 }
 
 /// Either `values` or `regexValues`, and at least one.
-fn one_kind(text: Option<ValuesText>) -> Result<Values, String> {
-    let text = text.ok_or("its configuration is missing")?;
+fn one_kind(text: ValuesText) -> Result<Values, String> {
     match (text.values.is_empty(), text.regexvalues.is_empty()) {
         (false, true) => Ok(Values::Plain(text.values)),
         (true, false) => Ok(Values::Regex(text.regexvalues)),
@@ -220,7 +256,7 @@ fn one_kind(text: Option<ValuesText>) -> Result<Values, String> {
     }
 }
 
-fn plain(text: Option<ValuesText>) -> Result<Vec<String>, String> {
+fn plain(text: ValuesText) -> Result<Vec<String>, String> {
     match one_kind(text)? {
         Values::Plain(values) => Ok(values),
         Values::Regex(_) => Err("regexValues are not possible for this field".to_owned()),
@@ -267,6 +303,7 @@ mod tests {
                 {"field":"host-header","hostHeaderConfig":{"values":["A.example.com","*.b.example.com"]}},
                 {"field":"query-string","queryStringConfig":{"values":[{"value":"x"},{"key":"v","value":"1"}]}},
                 {"field":"http-header","httpHeaderConfig":{"httpHeaderName":"X-Beta","regexValues":["on|yes"]}}]"#,
+            Semantics::Kubernetes,
         );
         assert_eq!(all.broken, Vec::<String>::new());
         let hosts: Vec<String> = all.hosts.iter().map(HostMatch::to_string).collect();
@@ -304,11 +341,50 @@ mod tests {
             r#"[{"field":"query-string","queryStringConfig":{"values":[{"key":"a"}]}}]"#,
             r#"[{"field":"query-string","queryStringConfig":{"values":[{"kye":"a","value":"b"}]}}]"#,
             r#"[{"field":"query-string","queryStringConfig":{"values":[{"value":"\\*"}]}}]"#,
-            r#"[{"field":"source-ip","sourceIPConfig":{"values":["10.0.0.0/8"]},"hostHeaderConfig":{"values":["a"]}}]"#,
-            r#"[{"field":"source-ip","sourceIPConfig":{"values":["10.0.0.0/8"]},"method":"GET"}]"#,
-            r#"[{"field":"http-header","httpHeaderConfig":{"httpHeaderName":"a","values":["b"],"value":"c"}}]"#,
         ] {
-            assert!(!parse(text).broken.is_empty(), "{text}");
+            for semantics in [Semantics::Kubernetes, Semantics::AwsLoadBalancerController] {
+                assert!(
+                    !parse(text, semantics).broken.is_empty(),
+                    "{text} under {semantics:?}"
+                );
+            }
         }
+    }
+
+    #[test]
+    fn what_the_incumbent_passes_over_is_told_where_it_has_no_effect_and_refused_by_us() {
+        // AWS Load Balancer Controller, config_types.go, RuleCondition.Validate: of the field's own configuration alone.
+        for (text, ignored) in [
+            (
+                r#"[{"field":"source-ip","sourceIPConfig":{"values":["10.0.0.0/8"]},"hostHeaderConfig":{"values":[]}}]"#,
+                "condition 0: hostHeaderConfig",
+            ),
+            (
+                r#"[{"field":"source-ip","sourceIPConfig":{"values":["10.0.0.0/8"]},"queryStringConfig":{"values":[{"kye":"a"}]}}]"#,
+                "condition 0: queryStringConfig",
+            ),
+            (
+                r#"[{"field":"source-ip","sourceIPConfig":{"values":["10.0.0.0/8"]},"Method":"GET"}]"#,
+                "condition 0: method",
+            ),
+            (
+                r#"[{"field":"http-header","httpHeaderConfig":{"httpHeaderName":"a","values":["b"],"value":"c"}}]"#,
+                "condition 0: value",
+            ),
+            (
+                r#"[{"field":"query-string","queryStringConfig":{"values":[{"value":"b"}],"keys":["a"]}}]"#,
+                "condition 0: keys",
+            ),
+        ] {
+            let theirs = parse(text, Semantics::AwsLoadBalancerController);
+            assert_eq!(theirs.broken, Vec::<String>::new(), "{text}");
+            assert_eq!(theirs.ignored, [ignored], "{text}");
+            assert_eq!(theirs.conditions.len(), 1, "{text}");
+            assert!(!parse(text, Semantics::Kubernetes).broken.is_empty(), "{text}");
+        }
+        assert_eq!(
+            parse("null", Semantics::AwsLoadBalancerController),
+            Constraints::default()
+        );
     }
 }

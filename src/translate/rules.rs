@@ -519,9 +519,13 @@ impl Reader<'_, '_> {
         let Some(written) = written else {
             return Constraints::default();
         };
-        let constraints = conditions::parse(written.value);
+        let constraints = conditions::parse(written.value, self.part.semantics);
         for why in &constraints.broken {
             self.problems.push(self.part.annotations.invalid(written, why));
+        }
+        for field in &constraints.ignored {
+            self.problems
+                .push(self.part.annotations.without_effect(written, field));
         }
         constraints
     }

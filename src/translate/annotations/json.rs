@@ -10,6 +10,26 @@ pub(in crate::translate) fn read<T: DeserializeOwned>(text: &str) -> Result<T, S
     serde_path_to_error::deserialize(lower(value)).map_err(|error| error.to_string())
 }
 
+/// The same, with the fields that its type lacks, in lower case as they were read.
+pub(in crate::translate) fn read_noting<T: DeserializeOwned>(text: &str) -> Result<(T, Vec<String>), String> {
+    let value: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    noting(lower(value))
+}
+
+/// What stands in a field of this name; names in it were lowered before.
+pub(in crate::translate) fn field<T: DeserializeOwned>(name: &str, value: Value) -> Result<T, String> {
+    serde_path_to_error::deserialize(value).map_err(|error| format!("{name}: {error}"))
+}
+
+/// A value whose names were lowered before, with the fields that its type lacks.
+pub(in crate::translate) fn noting<T: DeserializeOwned>(value: Value) -> Result<(T, Vec<String>), String> {
+    let mut unknown = Vec::new();
+    let mut note = |path: serde_ignored::Path<'_>| unknown.push(path.to_string().replace(".?", ""));
+    let read = serde_path_to_error::deserialize(serde_ignored::Deserializer::new(value, &mut note));
+    let read = read.map_err(|error| error.to_string())?;
+    Ok((read, unknown))
+}
+
 /// The same for an object with a map of the user's own in it: names are lowered at the top alone.
 pub(in crate::translate) fn read_flat<T: DeserializeOwned>(text: &str) -> Result<T, String> {
     let fields: Map<String, Value> = serde_json::from_str(text).map_err(|error| error.to_string())?;

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use portcullis_model::{
-    Authenticate, ClaimFormat, Client, JwtClaim, ObjectName, OnUnauthenticated, Origin, Problem, Session,
+    Authenticate, ClaimFormat, Client, JwtClaim, ObjectName, OnUnauthenticated, Origin, Problem, Semantics,
+    Session,
 };
 use serde::Deserialize;
 
@@ -196,7 +197,6 @@ impl CognitoText {
 
 /// `jwt-validation`.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct JwtText {
     jwksendpoint: String,
     issuer: String,
@@ -205,28 +205,36 @@ struct JwtText {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct ClaimText {
     format: String,
     name: String,
     values: Vec<String>,
 }
 
-/// Unlike by the incumbent, unknown fields are refused: a misspelt `additionalClaims` would let every token pass.
-pub(super) fn jwt(text: &str, origin: Origin) -> Result<Authenticate, String> {
-    let read: JwtText = json::read(text)?;
+/// With the fields that have no effect. Under our semantics there is none: a misspelt `additionalClaims` would let every
+/// token pass. The incumbent passes over them, and every token passes there already.
+pub(super) fn jwt(
+    text: &str,
+    origin: Origin,
+    semantics: Semantics,
+) -> Result<(Authenticate, Vec<String>), String> {
+    let (read, ignored): (JwtText, _) = json::read_noting(text)?;
+    if let (Semantics::Kubernetes, Some(first)) = (semantics, ignored.first()) {
+        return Err(format!("{first} has no meaning there"));
+    }
     required(&[("jwksEndpoint", &read.jwksendpoint), ("issuer", &read.issuer)])?;
     let claims = read
         .additionalclaims
         .into_iter()
         .map(claim)
         .collect::<Result<_, _>>()?;
-    Ok(Authenticate::Jwt {
+    let step = Authenticate::Jwt {
         issuer: read.issuer,
         key_set: read.jwksendpoint,
         claims,
         origin,
-    })
+    };
+    Ok((step, ignored))
 }
 
 fn claim(text: ClaimText) -> Result<JwtClaim, String> {
@@ -345,8 +353,18 @@ mod tests {
             ("{}", false),
             ("none", false),
         ] {
-            assert_eq!(jwt(text, origin.clone()).is_ok(), ok, "{text}");
+            let read = jwt(text, origin.clone(), Semantics::Kubernetes);
+            assert_eq!(read.is_ok(), ok, "{text}");
         }
+    }
+
+    #[test]
+    fn the_incumbent_passes_over_fields_of_tokens_that_it_does_not_know() {
+        let origin = Origin::new("ingress", ObjectName::new("shop", "web"), "");
+        let text = r#"{"jwksEndpoint":"https://k","issuer":"https://i","additionalClaim":[]}"#;
+        let read = jwt(text, origin, Semantics::AwsLoadBalancerController);
+        let ignored = read.map(|(_, ignored)| ignored);
+        assert_eq!(ignored, Ok(vec!["additionalclaim".to_owned()]));
     }
 
     #[test]
