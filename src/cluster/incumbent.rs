@@ -17,8 +17,12 @@ pub const SERVICE_FINALIZER: &str = "service.k8s.aws/resources";
 const GROUP_LABEL: &str = "ingress.k8s.aws/stack";
 /// Labels of one that belongs to an Ingress without a group.
 const LONE_LABELS: [&str; 2] = ["ingress.k8s.aws/stack-namespace", "ingress.k8s.aws/stack-name"];
-/// Begins the labels of one that belongs to a Service.
-const SERVICE_LABELS: &str = "service.k8s.aws/stack";
+/// Begin the labels of one that belongs to a Service or a Gateway.
+const OTHER_LABELS: [&str; 3] = [
+    "service.k8s.aws/stack",
+    "gateway.k8s.aws.alb/stack",
+    "gateway.k8s.aws.nlb/stack",
+];
 
 /// The load balancer for which it holds this Ingress, if the finalizer is one of its own.
 pub fn held_for(ingress: &ObjectName, finalizer: &str) -> Option<LoadBalancerId> {
@@ -34,7 +38,7 @@ pub fn held_for(ingress: &ObjectName, finalizer: &str) -> Option<LoadBalancerId>
 pub enum Binding {
     /// It made it for this load balancer of Ingresses.
     Ingress(LoadBalancerId),
-    /// It made it for a Service's Network Load Balancer.
+    /// It made it for a Service's Network Load Balancer, or for a Gateway.
     Service,
     /// A user wrote it by hand.
     User,
@@ -49,7 +53,8 @@ pub fn binding(labels: &BTreeMap<String, String>) -> Binding {
         let ingress = ObjectName::new(namespace.as_str(), name.as_str());
         return Binding::Ingress(LoadBalancerId::Lone(ingress));
     }
-    if labels.keys().any(|label| label.starts_with(SERVICE_LABELS)) {
+    let others = |label: &String| OTHER_LABELS.iter().any(|begin| label.starts_with(begin));
+    if labels.keys().any(others) {
         return Binding::Service;
     }
     Binding::User
@@ -92,6 +97,13 @@ mod tests {
                 &[
                     ("service.k8s.aws/stack-namespace", "shop"),
                     ("service.k8s.aws/stack-name", "nlb"),
+                ],
+                Binding::Service,
+            ),
+            (
+                &[
+                    ("gateway.k8s.aws.alb/stack-namespace", "shop"),
+                    ("gateway.k8s.aws.alb/stack-name", "gateway"),
                 ],
                 Binding::Service,
             ),

@@ -33,19 +33,11 @@ pub enum Unfit {
 }
 
 /// Tags by which controllers own things.
-const OWNERS: [&str; 5] = [
-    names::CLUSTER_TAG,
-    names::LEGACY_CLUSTER_TAG,
-    names::STACK_TAG,
-    names::SERVICE_STACK_TAG,
-    // The incumbent's, of the Gateway API.
-    "gateway.k8s.aws.alb/stack",
-];
+const OWNERS: [&str; 3] = [names::CLUSTER_TAG, names::LEGACY_CLUSTER_TAG, names::STACK_TAG];
 
 fn owner_of(tags: &Pairs) -> Option<(&'static str, String)> {
-    OWNERS
-        .iter()
-        .find_map(|tag| Some((*tag, tags.get(tag)?.to_owned())))
+    let mut all = OWNERS.iter().chain(&names::INCUMBENTS_STACK_TAGS);
+    all.find_map(|tag| Some((*tag, tags.get(tag)?.to_owned())))
 }
 
 /// Whether nobody owns it, and it can become the one of this id.

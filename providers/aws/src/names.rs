@@ -13,8 +13,12 @@ pub const CLUSTER_TAG: &str = "elbv2.k8s.aws/cluster";
 pub const LEGACY_CLUSTER_TAG: &str = "ingress.k8s.aws/cluster";
 /// On every resource of a load balancer: its id.
 pub const STACK_TAG: &str = "ingress.k8s.aws/stack";
-/// On every resource of a Service's Network Load Balancer, which is the incumbent's alone: the Service.
-pub const SERVICE_STACK_TAG: &str = "service.k8s.aws/stack";
+/// On every resource of what is the incumbent's alone: the Service or the Gateway that it serves.
+pub const INCUMBENTS_STACK_TAGS: [&str; 3] = [
+    "service.k8s.aws/stack",
+    "gateway.k8s.aws.alb/stack",
+    "gateway.k8s.aws.nlb/stack",
+];
 /// On every resource of a load balancer: the resource's id within it.
 pub const RESOURCE_TAG: &str = "ingress.k8s.aws/resource";
 /// On what others made: the namespaces that may use it, separated by spaces. Ours; the operator writes it.
@@ -47,7 +51,7 @@ pub fn is_of_ownership(key: &str) -> bool {
 /// Description of permissions that are ours on groups that are not.
 pub const NODE_PERMISSION_MARK: &str = "elbv2.k8s.aws/targetGroupBinding=shared";
 
-/// The same where the incumbent stays for Services, for it revokes what has its mark and is not its own.
+/// The same where the incumbent stays for Services or Gateways, for it revokes what has its mark and is not its own.
 pub const OWN_PERMISSION_MARK: &str = "portcullis.dev/load-balancers=shared";
 
 /// Whether permissions with this description are ours.

@@ -53,7 +53,7 @@ pub(super) fn permissions(
     account: &Account,
 ) -> (BTreeMap<SecurityGroupId, BTreeSet<Permission>>, Vec<Problem>) {
     let mut wishes: BTreeMap<(&SecurityGroupId, SecurityGroupId), Vec<layout::Wish<'_>>> = BTreeMap::new();
-    let mark = if serves_services(settings, account) {
+    let mark = if incumbent_stays(settings, account) {
         names::OWN_PERMISSION_MARK
     } else {
         names::NODE_PERMISSION_MARK
@@ -161,8 +161,8 @@ pub fn plan_shared(
     let nothing = BTreeSet::new();
     let ours = Ours::of(settings, demands, shared, account);
     let groups: BTreeSet<&SecurityGroupId> = desired.keys().chain(shared.marked.keys()).collect();
-    let beside_services = serves_services(settings, account);
-    let mut left = beside_services;
+    let beside_incumbent = incumbent_stays(settings, account);
+    let mut left = beside_incumbent;
     for group in groups {
         let wanted = desired.get(group).unwrap_or(&nothing);
         let marked = shared
@@ -183,7 +183,7 @@ pub fn plan_shared(
             .filter(|demand| !demand.sources(settings, shared).is_empty());
         revoke.retain(|permission| !blind.clone().any(|demand| demand.may_need(permission)));
         // Which of those with its own mark the incumbent needs is for it to say.
-        revoke.retain(|permission| !beside_services || permission.description == names::OWN_PERMISSION_MARK);
+        revoke.retain(|permission| !beside_incumbent || permission.description == names::OWN_PERMISSION_MARK);
         let full = others(account, group) + had.len() + add.len() > account.quotas.permissions;
         let authorize = (!add.is_empty()).then(|| {
             let call = Call::AuthorizeSecurityGroupIngress {
@@ -239,15 +239,18 @@ pub fn plan_shared(
     (Plan { changes }, problems)
 }
 
-/// Whether the incumbent serves Services of the cluster beside us: its Network Load Balancers are members of the same
-/// backend group, and it revokes what carries its mark and is not its own. So ours has another mark, and nothing is shut
-/// that it may need.
-fn serves_services(settings: &Settings, account: &Account) -> bool {
-    let listed = &account.listing.security_groups;
-    listed.iter().any(|state| {
-        let tags = &state.spec.tags;
-        tags.get(names::CLUSTER_TAG) == Some(settings.cluster.as_str())
-            && tags.get(names::SERVICE_STACK_TAG).is_some()
+/// Whether the incumbent serves Services or Gateways of the cluster beside us: what it makes for them is a member of the
+/// same backend group, and it revokes what carries its mark and is not its own. So ours has another mark, and nothing is
+/// shut that it may need. Those that have security groups of their own are known by themselves alone.
+fn incumbent_stays(settings: &Settings, account: &Account) -> bool {
+    let listing = &account.listing;
+    let groups = listing.security_groups.iter().map(|state| &state.spec.tags);
+    let balancers = listing.load_balancers.iter().map(|state| &state.spec.tags);
+    groups.chain(balancers).any(|tags| {
+        let stack = names::INCUMBENTS_STACK_TAGS
+            .iter()
+            .any(|tag| tags.get(tag).is_some());
+        stack && tags.get(names::CLUSTER_TAG) == Some(settings.cluster.as_str())
     })
 }
 

@@ -379,20 +379,42 @@ fn permissions_of_others_on_nodes_are_left_alone() {
 }
 
 #[test]
-fn an_incumbent_kept_for_services_keeps_its_permissions_and_group() {
+fn an_incumbent_kept_for_others_keeps_its_permissions_and_group() {
     let account = Account::offline(None);
-    let (_, made) = super::settled::made(&simple(), &account);
-    let nlb = |cluster: &str| {
+    let (observed, made) = super::settled::made(&simple(), &account);
+    let tags = |cluster: &str, stack: &str| -> crate::resource::Pairs {
+        let pairs = [(crate::names::CLUSTER_TAG, cluster), (stack, "shop/nlb")];
+        pairs.into_iter().collect()
+    };
+    let group = |cluster: &str, stack: &str| {
         let mut beside = account.clone();
         let mut state = made.backend.as_ref().unwrap().get().clone();
-        let tags = [
-            (crate::names::CLUSTER_TAG, cluster),
-            (crate::names::SERVICE_STACK_TAG, "shop/nlb"),
-        ];
         state.id = Id::new("sg-nlb");
-        state.spec.tags = tags.into_iter().collect();
+        state.spec.tags = tags(cluster, stack);
         beside.listing.security_groups.push(state);
         beside
+    };
+    // With security groups of its own, of which none is tagged.
+    let balancer = |cluster: &str, stack: &str| {
+        let mut beside = account.clone();
+        let mut state = observed.load_balancers[0].get().clone();
+        state.spec.tags = tags(cluster, stack);
+        beside.listing.load_balancers.push(state);
+        beside
+    };
+    let kept = || {
+        [
+            Vec::<&str>::new(),
+            vec!["authorize portcullis.dev"],
+            vec!["revoke portcullis.dev"],
+        ]
+    };
+    let gone = || {
+        [
+            vec![],
+            vec!["authorize elbv2.k8s.aws", "revoke elbv2.k8s.aws"],
+            vec!["revoke elbv2.k8s.aws"],
+        ]
     };
     // One round each: what is there stays, what is new has a mark of our own, and only that is taken back.
     let mut moved = simple();
@@ -404,22 +426,31 @@ fn an_incumbent_kept_for_services_keeps_its_permissions_and_group() {
     for (what, account, want) in [
         (
             "a Service of this cluster",
-            nlb("demo"),
-            [
-                Vec::<&str>::new(),
-                vec!["authorize portcullis.dev"],
-                vec!["revoke portcullis.dev"],
-            ],
+            group("demo", "service.k8s.aws/stack"),
+            kept(),
         ),
         (
             "a Service of another",
-            nlb("other"),
-            [
-                vec![],
-                vec!["authorize elbv2.k8s.aws", "revoke elbv2.k8s.aws"],
-                vec!["revoke elbv2.k8s.aws"],
-            ],
+            group("other", "service.k8s.aws/stack"),
+            gone(),
         ),
+        (
+            "its load balancer alone",
+            balancer("demo", "service.k8s.aws/stack"),
+            kept(),
+        ),
+        (
+            "the other's alone",
+            balancer("other", "service.k8s.aws/stack"),
+            gone(),
+        ),
+        ("a Gateway", group("demo", "gateway.k8s.aws.alb/stack"), kept()),
+        (
+            "a Gateway's load balancer",
+            balancer("demo", "gateway.k8s.aws.nlb/stack"),
+            kept(),
+        ),
+        ("an Ingress's", balancer("demo", crate::names::STACK_TAG), gone()),
     ] {
         let mut shared = made.clone();
         let mut round = |demanded: &[&portcullis_model::LoadBalancer]| -> Vec<String> {
