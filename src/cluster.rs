@@ -14,6 +14,7 @@ pub mod list;
 pub mod manifests;
 pub mod membership;
 pub mod object;
+mod opening;
 pub mod snapshot;
 #[cfg(feature = "cluster")]
 pub mod watch;

@@ -36,6 +36,7 @@ use crate::reconcile::lease::keep::Lost;
 use crate::reconcile::lease::rival::{self, Contested, Rival};
 use crate::reconcile::lease::{Standing, Tenure};
 use crate::reconcile::memory::Memory;
+use crate::reconcile::openings::Openings;
 use crate::reconcile::pass::Site;
 use crate::reconcile::queue::Pace;
 use crate::reconcile::records::{self, Place, Records};
@@ -169,9 +170,13 @@ pub async fn run<P: Provider>(
         }
     });
     let (bound, mut binding_news) = mpsc::unbounded_channel();
+    let openings = Arc::new(match setup.bindings {
+        Serve::Yes => Openings::awaited(setup.settings.controller.semantics()),
+        Serve::No => Openings::none(),
+    });
     let bindings = match setup.bindings {
         Serve::Yes => {
-            let bindings = Arc::new(Bindings::new(client.clone()));
+            let bindings = Arc::new(Bindings::new(client.clone(), openings.clone()));
             let (client, followed, bound) = (client.clone(), bindings.clone(), bound.clone());
             tasks.spawn(async move {
                 bindings::follow::follow(client, &followed, &bound).await;
@@ -194,7 +199,7 @@ pub async fn run<P: Provider>(
             secrets,
             tenure: tenure.clone(),
             accounts: Accounts::default(),
-            spanning: Spanning::default(),
+            spanning: Spanning::beside(openings),
             memory: Memory::default(),
             brake: setup.brake,
         },

@@ -18,6 +18,7 @@ pub mod bindings;
 pub mod fingerprint;
 pub mod gates;
 pub mod memory;
+pub mod openings;
 #[cfg(feature = "cluster")]
 pub mod records;
 pub mod rounds;

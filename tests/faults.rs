@@ -15,8 +15,8 @@ use portcullis::controller::Leadership;
 use portcullis_aws::Aws;
 use portcullis_model::{
     Address, Backend, Bound, ChangeSummary, Claim, Code, Existing, Guest, Listed, LoadBalancer,
-    LoadBalancerId, ObjectName, Origin, OwnTargets, Plan, Port, Problem, Provider, ProviderError, Refusals,
-    Retry, Routes, Semantics, Target, TargetAddress, TargetHealth,
+    LoadBalancerId, ObjectName, Opening, Origin, OwnTargets, Plan, Port, Problem, Provider, ProviderError,
+    Refusals, Retry, Routes, Semantics, Target, TargetAddress, TargetHealth,
 };
 use serde_json::{Value, json};
 use tokio::sync::Notify;
@@ -145,6 +145,10 @@ impl Provider for Faulty {
 
     fn uses(&self, observed: &Self::Observed) -> Self::Demand {
         self.inner.uses(observed)
+    }
+
+    fn keeps_open(&self, openings: &[Opening], semantics: Semantics) -> Self::Demand {
+        self.inner.keeps_open(openings, semantics)
     }
 
     fn plan_shared(

@@ -3,6 +3,8 @@
 #![expect(dead_code, reason = "the world has more to it than taking over needs")]
 #![expect(clippy::unwrap_used, reason = "a panic is a test's report")]
 
+#[path = "takeover/beside.rs"]
+mod beside;
 #[path = "takeover/world.rs"]
 mod recording;
 #[path = "takeover/rival.rs"]

@@ -15,7 +15,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use portcullis_aws::preview::Document;
-use portcullis_model::{LoadBalancer, LoadBalancerId, Problem, Semantics};
+use portcullis_model::{LoadBalancer, LoadBalancerId, Opening, Problem, Semantics};
 use serde::Serialize;
 
 use super::Ended;
@@ -101,11 +101,20 @@ pub(super) fn plan(args: &PlanArgs) -> anyhow::Result<Ended> {
         }
     };
     let aws = args.aws.settings();
+    #[cfg(feature = "aws")]
+    let semantics = settings
+        .semantics
+        .unwrap_or_else(|| settings.controller.semantics());
     let document = if args.observe {
         #[cfg(feature = "aws")]
         {
             loop {
-                match observe::plan(&read.balancers, &read.held, aws.clone())? {
+                match observe::plan(
+                    &read.balancers,
+                    &read.held,
+                    (&read.openings, semantics),
+                    aws.clone(),
+                )? {
                     Ok(document) => break document,
                     Err(absent) => settings.absent_lists.extend(absent),
                 }
@@ -166,6 +175,12 @@ struct Read {
         expect(dead_code, reason = "only an account can hold any")
     )]
     held: BTreeSet<LoadBalancerId>,
+    /// What TargetGroupBindings ask to be open.
+    #[cfg_attr(
+        not(feature = "aws"),
+        expect(dead_code, reason = "only an account has anything open")
+    )]
+    openings: Vec<Opening>,
 }
 
 fn read(path: &Path, settings: &Settings) -> anyhow::Result<Read> {
@@ -182,6 +197,7 @@ fn read(path: &Path, settings: &Settings) -> anyhow::Result<Read> {
         of_balancer: BTreeMap::new(),
         of_none: manifests.problems(),
         held: translated.held,
+        openings: manifests.openings(),
     };
     read.of_none.extend(translated.refused);
     for (snapshot, translation) in translated.balancers {

@@ -2,13 +2,14 @@
 
 use kube::ResourceExt;
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind};
-use portcullis_model::{ObjectName, Origin};
+use portcullis_model::{ObjectName, Opening, Origin};
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::incumbent;
 use super::labels::LabelSelector;
 use super::object::PortRef;
+use super::opening;
 
 /// A Service whose endpoints somebody wants in a target group that exists by itself.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,6 +23,8 @@ pub struct Binding {
     pub held: bool,
     /// None where it cannot be read, with the reason.
     pub spec: Result<BindingSpec, String>,
+    /// What it asks to be open, whether or not the rest can be read.
+    pub openings: Vec<Opening>,
 }
 
 /// `spec`, as far as it is read.
@@ -73,8 +76,10 @@ impl Binding {
         }
         let spec = object.data.get("spec").cloned().unwrap_or_default();
         let created = meta.creation_timestamp.as_ref().map(|time| time.0.to_string());
+        let name = ObjectName::new(object.namespace().unwrap_or_default(), object.name_any());
         Some(Self {
-            name: ObjectName::new(object.namespace().unwrap_or_default(), object.name_any()),
+            openings: opening::of_networking(&name, &spec["networking"]),
+            name,
             uid: object.uid().unwrap_or_default(),
             created: created.unwrap_or_default(),
             deleting: meta.deletion_timestamp.is_some(),

@@ -5,11 +5,12 @@ pub(super) mod document;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use portcullis_model::{Code, ObjectName, Origin, Problem};
+use portcullis_model::{Code, ObjectName, Opening, Origin, Problem};
 
 use self::document::{Document, documents};
 use super::key_pair::Unusable;
 use super::object::{Kind, Object, ObjectKey};
+use super::opening;
 use super::wire::{self, Read, ReadError};
 
 /// What is said of a field that [`may_narrow`].
@@ -27,6 +28,8 @@ struct File {
     /// In the order written.
     entries: Vec<Entry>,
     problems: Vec<Problem>,
+    /// Of TargetGroupBindings, which are not served from files.
+    openings: Vec<Opening>,
 }
 
 #[derive(Clone, Debug)]
@@ -77,6 +80,12 @@ impl Manifests {
             .collect()
     }
 
+    /// What TargetGroupBindings ask to be open.
+    pub fn openings(&self) -> Vec<Opening> {
+        let files = self.files.values();
+        files.flat_map(|file| file.openings.iter().cloned()).collect()
+    }
+
     /// Everything wrong with the files, in their order.
     pub fn problems(&self) -> Vec<Problem> {
         let mut problems: Vec<Problem> = self
@@ -116,8 +125,10 @@ impl File {
         let entries = std::mem::take(&mut self.entries).into_iter();
         let mut held: BTreeMap<ObjectKey, Entry> = entries.map(|entry| (entry.object.key(), entry)).collect();
         self.problems.clear();
+        self.openings.clear();
         for Document { line, value } in documents {
             let place = format!("{name} line {line}");
+            self.openings.extend(opening::of_object(&value));
             match wire::from_manifest(value).and_then(as_kubernetes_takes_it) {
                 Ok(read) => {
                     let key = read.object.key();

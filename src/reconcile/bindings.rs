@@ -19,6 +19,7 @@ use portcullis_model::{
 };
 use tracing::info;
 
+use super::openings::Openings;
 use super::pass::Site;
 use super::rounds::claim_lost;
 use crate::cluster::binding::{Binding, BindingSpec};
@@ -120,6 +121,7 @@ enum Known<P: Provider> {
 /// Keeps bindings.
 pub struct Bindings<P: Provider> {
     client: Client,
+    openings: Arc<Openings>,
     all: Mutex<BTreeMap<ObjectName, Arc<Binding>>>,
     known: tokio::sync::Mutex<BTreeMap<ObjectName, Known<P>>>,
     /// Of what is known, what others ask for while a look is under way.
@@ -135,9 +137,10 @@ impl<P: Provider> fmt::Debug for Bindings<P> {
 }
 
 impl<P: Provider> Bindings<P> {
-    pub fn new(client: Client) -> Self {
+    pub fn new(client: Client, openings: Arc<Openings>) -> Self {
         Self {
             client,
+            openings,
             all: Mutex::default(),
             known: tokio::sync::Mutex::default(),
             served: Mutex::default(),
@@ -158,6 +161,13 @@ impl<P: Provider> Bindings<P> {
     fn doubted(&self) -> MutexGuard<'_, BTreeSet<ObjectName>> {
         // As above.
         self.doubted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All of them are known: what they ask to be open stays so.
+    fn tell_openings(&self) {
+        let all = self.all();
+        let openings = all.values().flat_map(|binding| binding.openings.clone());
+        self.openings.are(openings.collect());
     }
 
     /// Whether there are none.
@@ -549,7 +559,8 @@ fn wanted<P: Provider>(
         ));
     }
     if spec.networking.is_some() {
-        let message = "nodes are not opened for it in this release; permissions that exist stay";
+        let message =
+            "nodes are not opened for it in this release; ports that it asks for stay open where they are";
         problems.push(Problem::new(
             Code::OptionUnsupported,
             binding.at("spec.networking"),

@@ -2,7 +2,7 @@
 //!
 //! Widened before a load balancer's own plan, for its targets may not be reached without it; narrowed after it, for
 //! until then the old targets are in use. Nothing is narrowed while there is a load balancer that cannot say what it
-//! uses: that would go.
+//! uses, or bindings are not listed yet: that would go.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -11,10 +11,11 @@ use std::time::Instant;
 use portcullis_model::{
     ChangeSummary, Code, LoadBalancerId, Plan, Problem, Provider, ProviderError, Refused, Retry,
 };
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 
 use super::accounts::Accounts;
 use super::lease::Tenure;
+use super::openings::Openings;
 use super::rounds::{self, Imagined};
 
 /// What all load balancers together need.
@@ -36,9 +37,14 @@ impl<P: Provider> std::fmt::Debug for Asked<P> {
 }
 
 /// What spans load balancers, as it is known to be.
-pub struct Spanning<P: Provider>(Mutex<State<P>>);
+pub struct Spanning<P: Provider> {
+    state: Mutex<State<P>>,
+    openings: Arc<Openings>,
+}
 
 struct State<P: Provider> {
+    /// What bindings asked to be open when it was last planned; none before they are listed.
+    stays_open: Option<P::Demand>,
     /// What is in use. None until every load balancer has been asked.
     held: Option<Demands<P>>,
     /// Those that did not answer, and have not been asked for since.
@@ -75,9 +81,11 @@ impl<P: Provider> std::fmt::Debug for Spanning<P> {
     }
 }
 
-impl<P: Provider> Default for Spanning<P> {
-    fn default() -> Self {
-        Self(Mutex::new(State {
+impl<P: Provider> Spanning<P> {
+    /// Beside what bindings ask to be open.
+    pub fn beside(openings: Arc<Openings>) -> Self {
+        let state = Mutex::new(State {
+            stays_open: None,
             held: None,
             silent: BTreeSet::new(),
             coming: Demands::<P>::new(),
@@ -86,11 +94,21 @@ impl<P: Provider> Default for Spanning<P> {
             settled: None,
             complete: false,
             refused: Vec::new(),
-        }))
+        });
+        Self { state, openings }
     }
-}
 
-impl<P: Provider> Spanning<P> {
+    /// The state, with what bindings ask for by now.
+    async fn state(&self, provider: &P) -> MutexGuard<'_, State<P>> {
+        let mut state = self.state.lock().await;
+        let stays_open = self.openings.demand(provider);
+        if state.stays_open != stays_open {
+            state.stays_open = stays_open;
+            state.asks();
+        }
+        state
+    }
+
     /// Makes room for what this load balancer is about to use, beside what it uses now. `all` asks every load
     /// balancer, and is called once.
     pub async fn widen(
@@ -101,7 +119,7 @@ impl<P: Provider> Spanning<P> {
         (id, demand): (&LoadBalancerId, P::Demand),
         all: impl FnOnce() -> Asked<P> + Send,
     ) -> Result<Fit<P::Shared>, ProviderError> {
-        let mut state = self.0.lock().await;
+        let mut state = self.state(provider).await;
         state.left.remove(id);
         let held = state.held(all).get(id) == Some(&demand);
         state.speaks(id);
@@ -124,7 +142,7 @@ impl<P: Provider> Spanning<P> {
         (accounts, account): (&Accounts<P>, &Arc<P::Account>),
         (id, uses): (&LoadBalancerId, Option<P::Demand>),
     ) -> Result<Fit<P::Shared>, ProviderError> {
-        let mut state = self.0.lock().await;
+        let mut state = self.state(provider).await;
         let state = &mut *state;
         let came = state.coming.remove(id).is_some();
         if let (Some(held), Some(uses)) = (&mut state.held, uses)
@@ -143,7 +161,7 @@ impl<P: Provider> Spanning<P> {
         id: &LoadBalancerId,
         all: impl FnOnce() -> Asked<P> + Send,
     ) -> BTreeSet<LoadBalancerId> {
-        let mut state = self.0.lock().await;
+        let mut state = self.state.lock().await;
         state.held(all).remove(id);
         state.coming.remove(id);
         state.speaks(id);
@@ -156,7 +174,7 @@ impl<P: Provider> Spanning<P> {
     /// This load balancer is asked for no more and stands all the same: it uses this, and the others need not wait for it.
     /// The next [`Spanning::narrow`] takes back the rest. `all` as there.
     pub async fn stays(&self, id: &LoadBalancerId, uses: P::Demand, all: impl FnOnce() -> Asked<P> + Send) {
-        let mut state = self.0.lock().await;
+        let mut state = self.state.lock().await;
         let differs = state.held(all).insert(id.clone(), uses.clone()) != Some(uses);
         if state.coming.remove(id).is_some() || differs {
             state.asks();
@@ -174,7 +192,7 @@ impl<P: Provider> Spanning<P> {
         id: &LoadBalancerId,
         all: impl FnOnce() -> Asked<P> + Send,
     ) -> Result<Fit<P::Shared>, ProviderError> {
-        let mut state = self.0.lock().await;
+        let mut state = self.state.lock().await;
         let held = state.held(all).remove(id).is_some();
         state.speaks(id);
         if state.coming.remove(id).is_some() || held {
@@ -191,14 +209,14 @@ impl<P: Provider> Spanning<P> {
 
     /// Its record is gone, too.
     pub async fn released(&self, id: &LoadBalancerId) {
-        let mut state = self.0.lock().await;
+        let mut state = self.state.lock().await;
         state.left.remove(id);
         state.speaks(id);
     }
 
     /// Another controller has this one, and alone knows what it uses.
     pub async fn others(&self, id: &LoadBalancerId) {
-        let mut state = self.0.lock().await;
+        let mut state = self.state.lock().await;
         if let Some(held) = &mut state.held {
             held.remove(id);
         }
@@ -215,9 +233,10 @@ impl<P: Provider> Spanning<P> {
         (id, demand): (&LoadBalancerId, P::Demand),
         all: impl FnOnce() -> Asked<P> + Send,
     ) -> Result<(P::Shared, Imagined<P::Change>), ProviderError> {
-        let mut state = self.0.lock().await;
+        let mut state = self.state(provider).await;
         let mut demands = state.held(all).clone();
         demands.insert(id.clone(), demand);
+        state.keep_open(&mut demands);
         let mut shared = state.look(provider, accounts).await?;
         let plan = state.plan(provider, &demands, account);
         let imagined = rounds::imagine::<P, _>(&mut shared, plan, P::fold_shared);
@@ -226,12 +245,12 @@ impl<P: Provider> Spanning<P> {
 
     /// What exists; changes nothing.
     pub async fn look(&self, provider: &P, accounts: &Accounts<P>) -> Result<P::Shared, ProviderError> {
-        self.0.lock().await.look(provider, accounts).await
+        self.state.lock().await.look(provider, accounts).await
     }
 
     /// What is known may have drifted: it is read again when it is next needed.
     pub async fn forget(&self) {
-        let mut state = self.0.lock().await;
+        let mut state = self.state.lock().await;
         state.observed = None;
         state.settled = None;
         state.refused.clear();
@@ -335,7 +354,7 @@ impl<P: Provider> State<P> {
         demands: &'a Demands<P>,
         account: &'a P::Account,
     ) -> impl Fn(&P::Shared) -> (Plan<P::Change>, Vec<Problem>) + Send + use<'a, P> {
-        let narrows = self.silent.is_empty();
+        let narrows = self.silent.is_empty() && self.stays_open.is_some();
         move |shared| {
             let (mut plan, problems) = provider.plan_shared(demands, shared, account);
             plan.changes.retain(|change| narrows || !P::takes_back(change));
@@ -355,7 +374,14 @@ impl<P: Provider> State<P> {
             };
             demands.insert(beside, demand.clone());
         }
+        self.keep_open(&mut demands);
         demands
+    }
+
+    /// What bindings ask for is under a name that no group can have.
+    fn keep_open(&self, demands: &mut Demands<P>) {
+        let under = || LoadBalancerId::Group("+".into());
+        demands.extend(self.stays_open.clone().map(|demand| (under(), demand)));
     }
 
     async fn look(&mut self, provider: &P, accounts: &Accounts<P>) -> Result<P::Shared, ProviderError> {

@@ -76,7 +76,7 @@ pub fn plan_offline(balancers: &[LoadBalancer], settings: &Settings) -> Document
         &account,
         &BTreeMap::new(),
         &Shared::nothing(&settings.cluster),
-        Narrowing::Planned,
+        (Narrowing::Planned, None),
     )
 }
 
@@ -88,16 +88,19 @@ pub enum Narrowing {
     Left,
 }
 
-/// What would be changed where this exists. What is observed of no load balancer here stays as it is.
+/// What would be changed where this exists. What is observed of no load balancer here stays as it is, and so does what
+/// somebody else asked to be open.
 pub fn plan_observed(
     desired: &BTreeMap<LoadBalancerId, Option<&LoadBalancer>>,
     settings: &Settings,
     account: &Account,
     observed: &BTreeMap<LoadBalancerId, Observed>,
     shared: &Shared,
-    narrowing: Narrowing,
+    (narrowing, stays_open): (Narrowing, Option<Demand>),
 ) -> Document {
     let mut demands: BTreeMap<LoadBalancerId, Demand> = BTreeMap::new();
+    // Under a name that no group can have.
+    demands.extend(stays_open.map(|demand| (LoadBalancerId::Group("+".into()), demand)));
     for balancer in desired.values().copied().flatten() {
         let nothing = Observed::nothing(Owner::load_balancer(&settings.cluster, &balancer.id));
         let observed = observed.get(&balancer.id).unwrap_or(&nothing);

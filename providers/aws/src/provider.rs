@@ -6,7 +6,7 @@ use std::sync::Arc;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use portcullis_model::{
     Address, Backend, Bound, ChangeSummary, Claim, Existing, Guest, Listed, LoadBalancer, LoadBalancerId,
-    ObjectName, Origin, OwnTargets, Plan, Port, Problem, Provider, ProviderError, Refusals, Routes,
+    ObjectName, Opening, Origin, OwnTargets, Plan, Port, Problem, Provider, ProviderError, Refusals, Routes,
     Semantics, Target, TargetAddress, TargetHealth,
 };
 use thiserror::Error;
@@ -229,6 +229,10 @@ impl Provider for Aws {
 
     fn uses(&self, observed: &Observed) -> Demand {
         shared::uses(observed)
+    }
+
+    fn keeps_open(&self, openings: &[Opening], semantics: Semantics) -> Demand {
+        shared::keeps_open(openings, semantics)
     }
 
     fn plan_shared(

@@ -10,7 +10,7 @@ mod shown;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use portcullis_model::{LoadBalancer, LoadBalancerId, Origin, Problem, Semantics};
+use portcullis_model::{LoadBalancer, LoadBalancerId, Opening, Origin, Problem, Semantics};
 
 pub use round::plan_shared;
 pub use shown::resources;
@@ -20,7 +20,7 @@ use crate::compile::stands_behind_given;
 use crate::kept;
 use crate::names;
 use crate::observed::{Observed, Owned, Owner, Shared};
-use crate::resource::{Permission, SecurityGroupId};
+use crate::resource::{Id, Permission, SecurityGroupId, Source};
 use crate::settings::{BackendGroup, Settings};
 
 /// First and last port.
@@ -40,6 +40,9 @@ pub struct Demand {
     pub opened: BTreeMap<SecurityGroupId, BTreeMap<Ports, Origin>>,
     /// Ports of targets whose group is not known: nobody is shut out from them, whichever group they are behind.
     pub unresolved: BTreeSet<Ports>,
+    /// By the group that is let in: ports that somebody else asked for. They stay open where they are, and are opened
+    /// nowhere.
+    pub stays_open: BTreeMap<SecurityGroupId, BTreeMap<Ports, Origin>>,
     pub problems: Vec<Problem>,
 }
 
@@ -75,6 +78,18 @@ impl Demand {
             .or(managed.filter(stands))
             .or(own.filter(stands));
         asked.into_iter().chain(used).cloned().collect()
+    }
+
+    /// Which of the ports that a permission opens somebody else asked for.
+    fn asked_for<'a>(&'a self, permission: &Permission) -> impl Iterator<Item = (Ports, &'a Origin)> {
+        let (first, last) = permission.ports.unwrap_or((0, u16::MAX));
+        let of_source = match &permission.source {
+            Source::Group(source) => self.stays_open.get(source),
+            Source::Range(_) | Source::PrefixList(_) => None,
+        };
+        let all = of_source.into_iter().flatten();
+        let both = all.map(move |(ports, origin)| ((ports.0.max(first), ports.1.min(last)), origin));
+        both.filter(|(ports, _)| ports.0 <= ports.1)
     }
 
     /// Whether a target whose group is not known may be reached through this permission.
@@ -119,6 +134,7 @@ pub fn demand(
         standing: BTreeSet::new(),
         opened: BTreeMap::new(),
         unresolved: BTreeSet::new(),
+        stays_open: BTreeMap::new(),
         problems: Vec::new(),
     };
     stands(observed, &mut out);
@@ -146,10 +162,30 @@ pub fn uses(observed: &Observed) -> Demand {
         standing: BTreeSet::new(),
         opened: BTreeMap::new(),
         unresolved: ports.map(|port| (port, port)).collect(),
+        stays_open: BTreeMap::new(),
         problems: Vec::new(),
     };
     stands(observed, &mut out);
     out
+}
+
+/// What it takes that these stay open. A group that is let in so is kept.
+pub fn keeps_open(openings: &[Opening], semantics: Semantics) -> Demand {
+    let mut stays_open = BTreeMap::<SecurityGroupId, BTreeMap<Ports, Origin>>::new();
+    for opening in openings {
+        let of_source = stays_open.entry(Id::new(opening.source.as_str())).or_default();
+        of_source.insert(opening.ports, opening.origin.clone());
+    }
+    Demand {
+        semantics,
+        through: Through::Given,
+        own_group: None,
+        standing: stays_open.keys().cloned().collect(),
+        opened: BTreeMap::new(),
+        unresolved: BTreeSet::new(),
+        stays_open,
+        problems: Vec::new(),
+    }
 }
 
 /// The groups of what stands.

@@ -68,8 +68,8 @@ pub use pattern::Pattern;
 pub use plan::{Address, ChangeSummary, FieldChange, Plan, Resource, Verb};
 pub use problem::{Blame, Code, Problem};
 pub use provider::{
-    Bound, Claim, Existing, Guest, Listed, Network, Provider, ProviderError, Retry, Routes, TargetHealth,
-    TargetHealthState,
+    Bound, Claim, Existing, Guest, Listed, Network, Opening, Provider, ProviderError, Retry, Routes,
+    TargetHealth, TargetHealthState,
 };
 pub use redirect::{Redirect, RedirectStatus, Template};
 pub use refusals::{Refusals, Refused};

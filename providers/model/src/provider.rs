@@ -154,6 +154,16 @@ pub enum TargetHealthState {
     Unhealthy,
 }
 
+/// Ports that somebody else asked to be opened for a source, which stay open where they are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opening {
+    /// The provider's name of what is let in.
+    pub source: String,
+    /// First and last port.
+    pub ports: (u16, u16),
+    pub origin: Origin,
+}
+
 /// A place that can serve a [`LoadBalancer`].
 ///
 /// One pass: `plan` a round, `apply` its changes in order, `fold` each answer into what is observed, until a round is
@@ -277,6 +287,9 @@ pub trait Provider: Send + Sync + 'static {
 
     /// Pure: what one that nobody asks for any more goes on using of what spans them all, where it stands all the same.
     fn uses(&self, observed: &Self::Observed) -> Self::Demand;
+
+    /// Pure: what it takes of what spans load balancers that these stay open, in the layout of this meaning.
+    fn keeps_open(&self, openings: &[Opening], semantics: Semantics) -> Self::Demand;
 
     /// Pure: one round for what spans load balancers.
     fn plan_shared(

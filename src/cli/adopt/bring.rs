@@ -84,7 +84,7 @@ pub(super) async fn bring(
         &matched,
         &[(id.clone(), observed)].into(),
         &shared,
-        Narrowing::Planned,
+        (Narrowing::Planned, None),
     );
     let mut brought = Brought {
         id: id.clone(),

@@ -14,11 +14,14 @@ use kube::core::PartialObjectMeta;
 use kube::{Api, Client, ResourceExt};
 use portcullis_aws::Aws;
 use portcullis_aws::preview::Narrowing;
-use portcullis_model::{LoadBalancer, LoadBalancerId, ObjectName, Problem, Provider as _};
+use portcullis_model::{
+    LoadBalancer, LoadBalancerId, ObjectName, Opening, Problem, Provider as _, Semantics,
+};
 
 use crate::adopt::lease::{self, Reading, State, Verdict};
 use crate::adopt::webhooks::{self, Webhook};
 use crate::adopt::{self, Bindings, Incumbent, Read, Report};
+use crate::cluster::binding;
 use crate::cluster::incumbent::{self, Binding};
 use crate::cluster::index::SecretsMode;
 use crate::cluster::list;
@@ -43,6 +46,8 @@ pub(in crate::cli) struct Cluster {
     /// All Ingresses, of whatever class.
     pub(in crate::cli) ingresses: Vec<Ingress>,
     pub(in crate::cli) bindings: Vec<TargetGroupBinding>,
+    /// By which permissions are laid out that belong to no load balancer.
+    semantics: Semantics,
 }
 
 /// A TargetGroupBinding.
@@ -52,6 +57,8 @@ pub(in crate::cli) struct TargetGroupBinding {
     pub(in crate::cli) whose: Binding,
     /// The target group that it is about, if it says so.
     pub(in crate::cli) arn: Option<String>,
+    /// What it asks to be open, if it was written by hand.
+    openings: Vec<Opening>,
 }
 
 impl Cluster {
@@ -88,6 +95,7 @@ impl Cluster {
             naming.insert(id.clone(), view.naming);
         }
         Ok(Self {
+            semantics: settings.controller.semantics(),
             naming,
             records: records(&client, place).await?,
             bindings: bindings(&client).await?,
@@ -180,6 +188,7 @@ pub(in crate::cli) async fn bindings(client: &Client) -> anyhow::Result<Vec<Targ
         name: ObjectName::new(object.namespace().unwrap_or_default(), object.name_any()),
         uid: object.uid().unwrap_or_default(),
         whose: incumbent::binding(object.labels()),
+        openings: binding::Binding::read(&object).map_or(Vec::new(), |binding| binding.openings),
         arn: object.data["spec"]["targetGroupARN"].as_str().map(str::to_owned),
     };
     Ok(all.into_iter().map(read).collect())
@@ -319,8 +328,17 @@ pub(super) async fn report(
         .observe_shared(&account)
         .await
         .context("failed to read what load balancers share")?;
-    let mut plan =
-        portcullis_aws::plan_observed(&desired, aws.settings(), &account, &observed, &shared, narrowing);
+    let openings = cluster.bindings.iter().flat_map(|binding| &binding.openings);
+    let openings: Vec<Opening> = openings.cloned().collect();
+    let stays_open = aws.keeps_open(&openings, cluster.semantics);
+    let mut plan = portcullis_aws::plan_observed(
+        &desired,
+        aws.settings(),
+        &account,
+        &observed,
+        &shared,
+        (narrowing, Some(stays_open)),
+    );
     for preview in &mut plan.load_balancers {
         if let Some(translation) = cluster.translations.get(&preview.id) {
             preview.problems.extend(translation.problems.iter().cloned());

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::Context as _;
 use portcullis_aws::preview::{Document, Narrowing};
 use portcullis_aws::{Aws, Settings};
-use portcullis_model::{LoadBalancer, LoadBalancerId, Provider as _};
+use portcullis_model::{LoadBalancer, LoadBalancerId, Opening, Provider as _, Semantics};
 
 use crate::cli::serve;
 
@@ -15,6 +15,7 @@ use crate::cli::serve;
 pub(super) fn plan(
     balancers: &[LoadBalancer],
     held: &BTreeSet<LoadBalancerId>,
+    (openings, semantics): (&[Opening], Semantics),
     settings: Settings,
 ) -> anyhow::Result<Result<Document, BTreeSet<String>>> {
     serve::runtime()?.block_on(async {
@@ -60,7 +61,7 @@ pub(super) fn plan(
             &account,
             &observed,
             &shared,
-            narrowing,
+            (narrowing, Some(aws.keeps_open(openings, semantics))),
         )))
     })
 }

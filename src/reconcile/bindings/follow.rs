@@ -46,6 +46,7 @@ pub async fn follow<P: Provider>(client: Client, bindings: &Bindings<P>, news: &
             Ok(Event::Delete(object)) => drop(bindings.all().remove(&name_of(&object))),
             Err(error) if is_missing(&error) => {
                 bindings.all().clear();
+                bindings.tell_openings();
                 debug!("TargetGroupBindings are not installed");
                 continue;
             }
@@ -57,6 +58,7 @@ pub async fn follow<P: Provider>(client: Client, bindings: &Bindings<P>, news: &
                 continue;
             }
         }
+        bindings.tell_openings();
         if news.send(()).is_err() {
             return; // Nobody listens any more: the controller is stopping.
         }

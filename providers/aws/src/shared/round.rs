@@ -68,6 +68,24 @@ pub(super) fn permissions(
             }
         }
     }
+    let ours = Ours::of(settings, demands, shared, account);
+    for (group, marked) in &shared.marked {
+        let marked = marked.iter().map(|marked| marked.permission());
+        for permission in marked.filter(|permission| ours.has(group, permission) && is_range(permission)) {
+            let Source::Group(source) = &permission.source else {
+                continue;
+            };
+            for demand in demands.values() {
+                let wish = demand
+                    .asked_for(permission)
+                    .map(|(ports, origin)| (ports, demand.semantics, origin));
+                let mut wish = wish.peekable();
+                if wish.peek().is_some() {
+                    wishes.entry((group, source.clone())).or_default().extend(wish);
+                }
+            }
+        }
+    }
     let (mut out, mut problems) = (
         BTreeMap::<SecurityGroupId, BTreeSet<Permission>>::new(),
         Vec::new(),
@@ -106,6 +124,11 @@ pub(super) fn permissions(
         }
     }
     (out, problems)
+}
+
+/// Whether a permission is of the kind that is laid out here.
+fn is_range(permission: &Permission) -> bool {
+    permission.protocol == "tcp" && permission.ports.is_some()
 }
 
 /// How many permissions of a group are not ours to count on.
@@ -182,6 +205,11 @@ pub fn plan_shared(
             .values()
             .filter(|demand| !demand.sources(settings, shared).is_empty());
         revoke.retain(|permission| !blind.clone().any(|demand| demand.may_need(permission)));
+        // What cannot be laid out anew stays as it is.
+        revoke.retain(|permission| {
+            let asks = |demand: &Demand| demand.asked_for(permission).next().is_some();
+            is_range(permission) || !demands.values().any(asks)
+        });
         // Which of those with its own mark the incumbent needs is for it to say.
         revoke.retain(|permission| !beside_incumbent || permission.description == names::OWN_PERMISSION_MARK);
         let full = others(account, group) + had.len() + add.len() > account.quotas.permissions;

@@ -138,7 +138,7 @@ fn nothing_is_shared_with_a_load_balancer_that_cannot_be_made() {
             &account,
             &[(balancer.id.clone(), observed.clone())].into(),
             &Shared::nothing("demo"),
-            crate::preview::Narrowing::Planned,
+            (crate::preview::Narrowing::Planned, None),
         );
         let calls = document.shared.changes.len();
         assert_eq!(calls, if want { 2 } else { 0 }, "{what}");

@@ -287,7 +287,7 @@ fn what_is_not_asked_about_stays_as_it_is() {
         &account,
         &observed,
         &shared,
-        Narrowing::Planned,
+        (Narrowing::Planned, None),
     );
     assert_eq!(document.load_balancers, Vec::new());
 }

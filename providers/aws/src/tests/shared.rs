@@ -2,17 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use portcullis_model::{LoadBalancer, LoadBalancerId};
+use portcullis_model::{LoadBalancer, LoadBalancerId, ObjectName, Opening, Origin, Semantics};
 
 use super::build::*;
 use super::settled::made;
 use crate::account::Account;
 use crate::change::Call;
-use crate::observed::{Observed, Owner, Shared};
+use crate::names;
+use crate::observed::{Marked, Observed, Owner, Shared};
 use crate::plan::plan;
-use crate::resource::{Id, Pairs};
+use crate::resource::{Id, Pairs, Permission, Source};
 use crate::settings::{BackendGroup, Settings};
-use crate::shared::Demand;
+use crate::shared::{Demand, keeps_open};
 use crate::{demand, plan_offline, plan_shared};
 
 fn with(backend_group: BackendGroup) -> Settings {
@@ -162,5 +163,139 @@ fn an_offline_plan_opens_nodes_whichever_group_they_let_in() {
             .map(|resource| resource.spec["UserIdGroupPairs"][0]["GroupId"].to_string())
             .collect();
         assert_eq!(rules, [format!("{want:?}")], "{want}");
+    }
+}
+
+/// What is let in, as `source protocol first-last`.
+fn let_in(shared: &Shared) -> Vec<String> {
+    let marked = shared.marked.values().flatten().map(|marked| marked.permission());
+    let line = |permission: &Permission| {
+        let Source::Group(source) = &permission.source else {
+            panic!("{permission:?}");
+        };
+        let (first, last) = permission.ports.unwrap();
+        let source = source
+            .as_str()
+            .trim_start_matches("${SecurityGroup/")
+            .trim_end_matches('}');
+        format!("{source} {} {first}-{last}", permission.protocol)
+    };
+    marked.map(line).collect()
+}
+
+#[test]
+fn what_bindings_ask_for_stays_open_where_it_is() {
+    use Semantics::{AwsLoadBalancerController as Incumbent, Kubernetes};
+    let account = Account::offline(None);
+    let settings = settings("demo");
+    let nodes = Id::new("${SecurityGroup/nodes}");
+    let (_, made) = made(&simple(), &account);
+    let backend = made.backend.as_ref().unwrap().get().id.clone();
+    let permission = |protocol: &str, ports| Permission {
+        protocol: protocol.into(),
+        description: names::NODE_PERMISSION_MARK.into(),
+        ports: Some(ports),
+        source: Source::Group(backend.clone()),
+    };
+    let wide = permission("tcp", (8080, 9090));
+    let both = vec![wide.clone(), permission("udp", (8080, 9090))];
+    for (what, semantics, asked, had, balancers, want) in [
+        (
+            "nobody asks",
+            Incumbent,
+            vec![],
+            vec![wide.clone()],
+            1,
+            vec!["backend tcp 8080-8080"],
+        ),
+        (
+            "the highest",
+            Incumbent,
+            vec![(9090, 9090)],
+            vec![wide.clone()],
+            1,
+            vec!["backend tcp 8080-9090"],
+        ),
+        (
+            "all of them",
+            Incumbent,
+            vec![(0, 65535)],
+            vec![wide.clone()],
+            1,
+            vec!["backend tcp 8080-9090"],
+        ),
+        (
+            "one between",
+            Incumbent,
+            vec![(8500, 8500)],
+            vec![wide.clone()],
+            1,
+            vec!["backend tcp 8080-8500"],
+        ),
+        (
+            "one that is shut",
+            Incumbent,
+            vec![(30000, 30000)],
+            vec![wide.clone()],
+            1,
+            vec!["backend tcp 8080-8080"],
+        ),
+        (
+            "our layout",
+            Kubernetes,
+            vec![(9090, 9090)],
+            vec![wide.clone()],
+            1,
+            vec!["backend tcp 8080-8080", "backend tcp 9090-9090"],
+        ),
+        (
+            "without Ingresses",
+            Incumbent,
+            vec![(9090, 9090)],
+            vec![wide.clone()],
+            0,
+            vec!["backend tcp 9090-9090"],
+        ),
+        (
+            "another protocol, too",
+            Incumbent,
+            vec![(9090, 9090)],
+            both.clone(),
+            1,
+            vec!["backend tcp 8080-9090", "backend udp 8080-9090"],
+        ),
+        (
+            "another protocol alone",
+            Incumbent,
+            vec![],
+            both,
+            1,
+            vec!["backend tcp 8080-8080"],
+        ),
+    ] {
+        let mut balancer = simple();
+        balancer.semantics = semantics;
+        let mut shared = made.clone();
+        let marked = had.iter().map(|permission| Marked::read(permission).unwrap());
+        shared.marked = [(nodes.clone(), marked.collect())].into();
+        let opening = |ports| Opening {
+            source: backend.to_string(),
+            ports,
+            origin: Origin::new(
+                "targetgroupbinding",
+                ObjectName::new("shop", "b"),
+                "spec.networking",
+            ),
+        };
+        let openings: Vec<Opening> = asked.into_iter().map(opening).collect();
+        let mut demands = asking(&settings, &balancer, None, &account);
+        demands.retain(|_, _| balancers > 0);
+        demands.insert(
+            LoadBalancerId::Group("+".into()),
+            keeps_open(&openings, semantics),
+        );
+        calls(&settings, &demands, &mut shared, &account);
+        assert_eq!(let_in(&shared), want, "{what}");
+        assert!(shared.backend.is_some(), "{what}");
     }
 }
