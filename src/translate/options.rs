@@ -69,6 +69,7 @@ pub(super) fn read(
             .into_iter()
             .map(|(port, sources)| (port, sources.nets))
             .collect(),
+        rule_tags: rule_tags(parts),
         tags: merged(parts, "tags", &mut kept, problems),
         attributes: merged(parts, "load-balancer-attributes", &mut kept, problems),
         listener_attributes: listener_attributes(parts, problems),
@@ -409,6 +410,32 @@ fn merged(
         }
     }
     out
+}
+
+/// Under the incumbent's semantics a rule has the tags of its own Ingress alone. What is wrong with them is told where
+/// they are merged.
+fn rule_tags(parts: &[Part<'_>]) -> BTreeMap<ObjectName, BTreeMap<String, String>> {
+    let tags = |part: &Part<'_>| -> BTreeMap<String, String> {
+        let annotations = part.whole();
+        let sources = [annotations.own("tags"), annotations.class("tags")];
+        let (all, _) = annotations.read_tags(sources, &mut Vec::new());
+        all.into_iter().take(MOST_TAGS).collect()
+    };
+    let of = |part: &Part<'_>| (part.ingress.meta.name.clone(), tags(part));
+    match parts {
+        [first, .., _] if first.semantics == Semantics::AwsLoadBalancerController => {
+            let all: BTreeMap<_, _> = parts.iter().map(of).collect();
+            let mut each = all.values();
+            let one = each.next();
+            // Where they agree there is nothing to tell apart.
+            if each.all(|tags| Some(tags) == one) {
+                BTreeMap::new()
+            } else {
+                all
+            }
+        }
+        _ => BTreeMap::new(),
+    }
 }
 
 /// Tags of all members together: one too many would keep the whole load balancer from being made. AWS takes 50 of a

@@ -288,14 +288,18 @@ pub(crate) fn compile_as(
         if let Some(listener) = by_port.get_mut(&draft.port) {
             let place = listener.rules.len() + 1;
             let id = format!("{}:{place}", draft.port);
+            let origin = draft.rule.origin.clone();
+            let own = match origin.kind {
+                "ingress" => balancer.options.rule_tags.get(&origin.object),
+                _ => None,
+            };
             let spec = RuleSpec {
                 priority: u32::try_from(place).unwrap_or(u32::MAX),
                 conditions: draft.conditions,
                 actions: draft.step.into_iter().chain([draft.action]).collect(),
                 transforms: draft.transforms,
-                tags: with_tags(&context, &id, &balancer.options.tags),
+                tags: with_tags(&context, &id, own.unwrap_or(&balancer.options.tags)),
             };
-            let origin = draft.rule.origin.clone();
             listener.rules.push(DesiredRule { spec, origin });
         }
     }

@@ -146,6 +146,9 @@ pub struct Options {
     pub admitted_lists: BTreeMap<Port, BTreeSet<String>>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub tags: BTreeMap<String, String>,
+    /// Of rules, by the member whose they are; `tags` where it is not among them.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub rule_tags: BTreeMap<ObjectName, BTreeMap<String, String>>,
     /// Settings a provider reads by its own names.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub attributes: BTreeMap<String, String>,
@@ -194,6 +197,7 @@ impl Options {
             admitted: BTreeMap::new(),
             admitted_lists: BTreeMap::new(),
             tags: BTreeMap::new(),
+            rule_tags: BTreeMap::new(),
             attributes: BTreeMap::new(),
             listener_attributes: BTreeMap::new(),
             pools: AddressPools::default(),

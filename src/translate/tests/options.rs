@@ -342,6 +342,31 @@ fn tags_without_room_are_told_at_their_member_and_cost_nobody_else_theirs() {
 }
 
 #[test]
+fn under_the_incumbent_s_semantics_rules_have_the_tags_of_their_own_ingress() {
+    for (first, second, settings, want) in [
+        ("Team=x", "Owner=y", theirs(), vec!["Team", "Owner"]),
+        ("Team=x", "Team=x", theirs(), vec![]),
+        ("Team=x", "Owner=y", ours(), vec![]),
+    ] {
+        let world = ["shop/a", "shop/b"].iter().zip([first, second]).fold(
+            with_services(World::new(), &["shop/s"]),
+            |world, (name, tags)| {
+                let annotations = alb(&[("group.name", "g"), ("tags", tags)]);
+                world.ingress(
+                    name,
+                    annotations,
+                    json!({"rules": [rule("a.com", json!([path("Prefix", "/", "s")]))]}),
+                )
+            },
+        );
+        let served = world.one(&settings);
+        let own = served.balancer.options.rule_tags.values();
+        let keys: Vec<&str> = own.flat_map(|tags| tags.keys().map(String::as_str)).collect();
+        assert_eq!(keys, want, "{first} {second}");
+    }
+}
+
+#[test]
 fn tags_that_are_not_a_user_s_to_set_are_told_and_left_out() {
     for key in [
         "aws:x",

@@ -243,6 +243,37 @@ fn taking_over_from_the_incumbent_changes_nothing() {
 }
 
 #[test]
+fn a_rule_has_the_tags_of_its_own_ingress() {
+    // AWS Load Balancer Controller, model_build_listener_rules.go, buildListenerRuleTags.
+    let mut balancer = group_https();
+    let team: BTreeMap<String, String> = [("Team".to_owned(), "x".to_owned())].into();
+    balancer.options.tags.clone_from(&team);
+    let none = BTreeMap::new;
+    balancer.options.rule_tags = [
+        (object("blog/posts"), none()),
+        (object("shop/front"), team),
+        (object("shop/weighted"), none()),
+    ]
+    .into();
+    let document = crate::plan_offline(&[balancer], &settings("demo"));
+    let [preview] = document.load_balancers.as_slice() else {
+        panic!("{document:?}");
+    };
+    let rules = preview
+        .resources
+        .iter()
+        .filter(|resource| resource.kind == "ListenerRule");
+    let tagged: Vec<(String, bool)> = rules
+        .map(|rule| (rule.id.clone(), rule.spec["Tags"].to_string().contains("Team")))
+        .collect();
+    let own = |place: usize| (2..=5).contains(&place);
+    let want: Vec<(String, bool)> = (1..=6)
+        .map(|place| (format!("443:{place}"), own(place)))
+        .collect();
+    assert_eq!(tagged, want);
+}
+
+#[test]
 fn after_taking_over_the_next_change_is_the_only_one() {
     for (mut balancer, recorded) in cases() {
         let Recorded {
