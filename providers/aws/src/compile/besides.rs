@@ -63,7 +63,8 @@ fn one(condition: &Condition, semantics: Semantics) -> Result<RuleCondition, Ref
             }
         }
         Condition::Source(ranges) => {
-            let values = ranges.iter().map(ToString::to_string).collect();
+            // Without host bits, which say nothing.
+            let values = ranges.iter().map(|range| range.trunc().to_string()).collect();
             RuleCondition::SourceIp {
                 config: SourceIpConfig { values },
             }

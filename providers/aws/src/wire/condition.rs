@@ -6,6 +6,8 @@ use aws_sdk_elasticloadbalancingv2::types::{
     RuleCondition as SdkCondition, SourceIpConditionConfig,
 };
 
+use ipnet::IpNet;
+
 use crate::resource::{
     HttpHeaderConfig, HttpMethodConfig, QueryStringConfig, QueryStringValue, RuleCondition, SourceIpConfig,
     Values,
@@ -107,7 +109,9 @@ fn known(field: &str, sdk: SdkCondition) -> Option<RuleCondition> {
                 // The older form.
                 None => (sdk.values, sdk.regex_values),
             };
-            let config = join(globs, regexes)?;
+            // Hosts match in any case; those of others may be written in capitals.
+            let lower = |list: Vec<String>| list.iter().map(|host| host.to_ascii_lowercase()).collect();
+            let config = join(globs.map(lower), regexes)?;
             Some(RuleCondition::HostHeader { config })
         }
         PATH => {
@@ -146,7 +150,14 @@ fn known(field: &str, sdk: SdkCondition) -> Option<RuleCondition> {
         }
         SOURCE => {
             let values = sdk.source_ip_config?.values?;
-            let config = SourceIpConfig { values };
+            // As we write them: others may spell the same range otherwise.
+            let values = values.into_iter().map(|text| match text.parse::<IpNet>() {
+                Ok(range) => range.trunc().to_string(),
+                Err(_) => text,
+            });
+            let config = SourceIpConfig {
+                values: values.collect(),
+            };
             Some(RuleCondition::SourceIp { config })
         }
         _ => None,
@@ -210,6 +221,35 @@ mod tests {
             let back = conditions_from(Some(conditions_to(std::slice::from_ref(&condition))));
             assert_eq!(back, [condition]);
         }
+    }
+
+    #[test]
+    fn what_others_spelt_otherwise_is_read_as_we_write_it() {
+        let hosts = HostHeaderConditionConfig::builder().values("*.H.Example.com");
+        let ranges = SourceIpConditionConfig::builder()
+            .values("2001:DB8::/32")
+            .values("10.1.2.3/8");
+        let given = [
+            SdkCondition::builder()
+                .field(HOST)
+                .host_header_config(hosts.build())
+                .build(),
+            SdkCondition::builder()
+                .field(SOURCE)
+                .source_ip_config(ranges.build())
+                .build(),
+        ];
+        let want = [
+            RuleCondition::HostHeader {
+                config: globs(&["*.h.example.com"]),
+            },
+            RuleCondition::SourceIp {
+                config: SourceIpConfig {
+                    values: vec!["2001:db8::/32".into(), "10.0.0.0/8".into()],
+                },
+            },
+        ];
+        assert_eq!(conditions_from(Some(given.into())), want);
     }
 
     #[test]
