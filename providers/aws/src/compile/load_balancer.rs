@@ -139,6 +139,15 @@ fn place(
     }
 }
 
+/// AWS changes no scheme: another one takes its place.
+fn scheme(context: &Context<'_>) -> LoadBalancerScheme {
+    let wanted = match context.balancer.options.scheme {
+        Scheme::Internal => LoadBalancerScheme::Internal,
+        Scheme::InternetFacing => LoadBalancerScheme::InternetFacing,
+    };
+    context.existing().map_or(wanted, |state| state.spec.scheme)
+}
+
 /// A subnet without IPv6, where something is known of subnets.
 fn lacks_ipv6<'a>(context: &Context<'_>, subnets: &'a [SubnetId]) -> Option<&'a SubnetId> {
     let Fact::Read(known) = &context.account.subnets else {
@@ -191,12 +200,7 @@ pub(super) fn compile(
         refuse("http3", Code::OptionUnsupported, message.to_owned());
     }
 
-    let wanted = match options.scheme {
-        Scheme::Internal => LoadBalancerScheme::Internal,
-        Scheme::InternetFacing => LoadBalancerScheme::InternetFacing,
-    };
-    // AWS changes no scheme: another one takes its place.
-    let scheme = existing.map_or(wanted, |state| state.spec.scheme);
+    let scheme = scheme(context);
     let generated = names::load_balancer(&context.settings.cluster, &balancer.id, scheme);
     let taken = |name: &str| existing.is_none() && context.name_is_taken(name);
     let not_ours = |name: &str| {
@@ -400,7 +404,10 @@ pub(super) fn managed_group(
     if !asked_groups(context).is_empty() {
         return None;
     }
-    let dualstack = address_type(context.balancer) != IpAddressType::Ipv4;
+    // Where it is to have no IPv6 addresses, nobody comes from one.
+    let placed = place(context, scheme(context), &mut |_, _, _| {});
+    let family = placed.map_or_else(|| address_type(context.balancer), |(_, family)| family);
+    let dualstack = family != IpAddressType::Ipv4;
     // What stands in front has the same group, and its clients those of the port it leads to.
     let mut opened: BTreeMap<u16, u16> = front_ports(context).collect();
     opened.extend(ports.iter().map(|port| (*port, *port)));

@@ -117,6 +117,13 @@ fn without_ipv6_it_is_made_with_ipv4_and_no_public_address_is_added() {
         let (desired, problems) = compiled(&balancer, &account(false));
         let desired = desired.unwrap();
         assert_eq!(desired.load_balancer.ip_address_type, IpAddressType::Ipv4);
+        // Nobody has an IPv6 address to come to.
+        let let_in: Vec<_> = desired
+            .security_group
+            .iter()
+            .flat_map(|spec| &spec.permissions)
+            .collect();
+        assert_eq!(let_in.len(), 1);
         assert_eq!(
             (at(&problems), forwards(&desired)),
             (told.to_vec(), vec![true, true])
@@ -128,7 +135,13 @@ fn without_ipv6_it_is_made_with_ipv4_and_no_public_address_is_added() {
         let mut observed = Observed::nothing(Owner::load_balancer("demo", &balancer.id));
         rounds(Some(&balancer), &mut observed, &shared, &account(false));
         let more = rounds(Some(&balancer), &mut observed, &shared, &account(true));
-        assert_eq!(more, ["elbv2:SetIpAddressType LoadBalancer"]);
+        assert_eq!(
+            more,
+            [
+                "ec2:AuthorizeSecurityGroupIngress ManagedLBSecurityGroup",
+                "elbv2:SetIpAddressType LoadBalancer"
+            ]
+        );
 
         balancer.options.address_family = AddressFamily::DualstackWithoutPublicIpv4;
         let (desired, problems) = compiled(&balancer, &account(false));
