@@ -28,7 +28,8 @@ pub(super) struct ClassArgs {
     /// AWS Load Balancer Controller. In a folder without any IngressClass, every Ingress is ours
     #[arg(long, value_name = "NAME", default_value = ControllerName::OURS)]
     controller_name: String,
-    /// Value of the annotation kubernetes.io/ingress.class that is ours without an IngressClass of that name
+    /// Value of the annotation kubernetes.io/ingress.class that is ours without an IngressClass of that name. If empty,
+    /// with the AWS Load Balancer Controller's name, Ingresses without a class are ours, too
     /// [default: portcullis, or alb with the AWS Load Balancer Controller's name]
     #[arg(long, value_name = "NAME")]
     ingress_class: Option<String>,

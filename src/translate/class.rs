@@ -69,6 +69,12 @@ enum Class<'a> {
     Refused(Problem),
 }
 
+/// Whether Ingresses that name no class are ours: the incumbent's meaning of an empty `--ingress-class`.
+fn serves_classless(settings: &Settings) -> bool {
+    settings.legacy_class.is_empty()
+        && settings.controller.semantics() == Semantics::AwsLoadBalancerController
+}
+
 fn class_of<'a>(settings: &Settings, candidate: Candidate<'a>) -> Class<'a> {
     let classes = candidate.classes;
     if settings.without_class == WithoutClass::Ours && classes.is_empty() {
@@ -104,6 +110,9 @@ fn class_of<'a>(settings: &Settings, candidate: Candidate<'a>) -> Class<'a> {
         return match settings.controller.semantics() {
             // The incumbent answers to one value, and then reads no parameters.
             Semantics::AwsLoadBalancerController if *name == settings.legacy_class => Class::None,
+            Semantics::AwsLoadBalancerController if serves_classless(settings) && &**name == "alb" => {
+                Class::None
+            }
             Semantics::AwsLoadBalancerController => unknown(),
             // By the annotation nobody gets round what the operator's classes admit: it must name one of them,
             // if there are any.
@@ -130,6 +139,7 @@ fn class_of<'a>(settings: &Settings, candidate: Candidate<'a>) -> Class<'a> {
     match defaults.as_slice() {
         [class] if ours(class) => Class::Found(class),
         [class] => anothers(field, class),
+        [] if serves_classless(settings) => Class::None,
         [] => {
             let message = "it names no class, and none is the default".to_owned();
             Class::Foreign(problem(Code::ClassForeign, field, message))

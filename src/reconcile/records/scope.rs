@@ -107,6 +107,10 @@ impl fmt::Display for Another {
                 format!("the controller {name}"),
                 format!("--controller-name {name}"),
             ),
+            Self::LegacyClass(name) if name.is_empty() => (
+                "a controller of Ingresses without a class".to_owned(),
+                "--ingress-class=''".to_owned(),
+            ),
             Self::LegacyClass(name) => (
                 format!("a controller with the ingress class {name}"),
                 format!("--ingress-class {name}"),

@@ -157,6 +157,39 @@ fn an_ingress_is_ours_by_class_annotation_or_default() {
 }
 
 #[test]
+fn an_empty_class_of_the_incumbent_takes_what_names_none() {
+    // AWS Load Balancer Controller, pkg/ingress: group_loader.go, class_annotation_matcher.go.
+    let empty = |settings: Settings| Settings {
+        legacy_class: "".into(),
+        ..settings
+    };
+    let theirs = || Settings::new(ControllerName::new(THEIRS));
+    let ours = Settings::default;
+    for (annotation, class, default, settings, want) in [
+        (None, None, None, empty(theirs()), "member"),
+        (Some("alb"), None, None, empty(theirs()), "member"),
+        (Some(""), None, None, empty(theirs()), "member"),
+        (Some("nginx"), None, None, empty(theirs()), "foreign"),
+        (None, Some("a"), None, empty(theirs()), "member by a"),
+        (None, None, Some(THEIRS), empty(theirs()), "member by d"),
+        (None, None, Some("other/x"), empty(theirs()), "foreign"),
+        (None, None, None, theirs(), "foreign"),
+        (None, None, None, empty(ours()), "foreign"),
+    ] {
+        let world = ingress(annotation, class).class("a", THEIRS, false, None);
+        let world = match default {
+            Some(controller) => world.class("d", controller, true, None),
+            None => world,
+        };
+        let got = shown(&world, &settings);
+        assert_eq!(
+            got, want,
+            "annotation {annotation:?}, class {class:?}, default {default:?}"
+        );
+    }
+}
+
+#[test]
 fn in_a_folder_without_classes_every_ingress_is_ours() {
     let folder = Settings::for_files(ControllerName::default());
     for (annotation, class) in [(None, None), (Some("nginx"), None), (None, Some("other"))] {
