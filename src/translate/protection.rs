@@ -192,6 +192,11 @@ fn certificates(part: &mut Part<'_>, problems: &mut Vec<Problem>) -> BTreeMap<Po
             tell(why);
             astray = true;
         }
+        // AWS Load Balancer Controller, model_build_listener.go: "empty mutualAuthentication configuration".
+        Ok(entries) if entries.is_empty() => {
+            tell("it has no entries".to_owned());
+            astray = true;
+        }
         Ok(entries) => {
             for (place, entry) in entries.into_iter().enumerate() {
                 let number = entry.get("port").and_then(Value::as_i64);

@@ -74,7 +74,6 @@ fn clients_are_asked_for_certificates_by_port() {
             }),
             None,
         ),
-        ("[]", None, None),
     ] {
         let served = two(&[(CLIENTS, text)], &[], &ours());
         assert_eq!(served.problems, [], "{text}");
@@ -132,6 +131,7 @@ fn what_cannot_be_read_of_client_certificates_opens_nothing() {
         (r#"[{"port":65536,"mode":"off"}]"#, ["503", "503"]),
         (r#"[{"mode":"off"}]"#, ["503", "503"]),
         (r#"{"port":443,"mode":"off"}"#, ["503", "503"]),
+        ("[]", ["503", "503"]),
         ("verify", ["503", "503"]),
         ("", ["503", "503"]),
         // A port that is not there may have been meant for one that is.
