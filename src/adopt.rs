@@ -66,6 +66,8 @@ pub enum Standing {
     New,
     /// All its Ingresses are being deleted and wait for it to go.
     Leaving,
+    /// It exists, and the Ingresses that may be its own are of no class that is served here.
+    Unserved,
     /// It exists, and no Ingress asks for it.
     Orphaned,
 }
@@ -140,6 +142,8 @@ pub struct Read<'a> {
     pub recorded: &'a BTreeSet<LoadBalancerId>,
     /// Those of other controller names, with the Ingresses that they serve.
     pub elsewhere: &'a BTreeMap<LoadBalancerId, Vec<ObjectName>>,
+    /// Those of others, with the Ingresses of whatever class that may own them.
+    pub unserved: &'a BTreeMap<LoadBalancerId, Vec<ObjectName>>,
     /// Whether changes are taken for meant.
     pub accept_changes: bool,
 }
@@ -153,6 +157,7 @@ pub fn report(read: Read<'_>) -> Report {
         leaving,
         recorded,
         elsewhere,
+        unserved,
         accept_changes,
     } = read;
     let mut balancers: BTreeMap<LoadBalancerId, Balancer> = BTreeMap::new();
@@ -194,10 +199,16 @@ pub fn report(read: Read<'_>) -> Report {
             id: id.clone(),
             standing: if recorded.contains(id) || elsewhere.contains_key(id) {
                 Standing::Elsewhere
+            } else if unserved.contains_key(id) {
+                Standing::Unserved
             } else {
                 Standing::Orphaned
             },
-            members: elsewhere.get(id).cloned().unwrap_or_default(),
+            members: elsewhere
+                .get(id)
+                .or(unserved.get(id))
+                .cloned()
+                .unwrap_or_default(),
             resources: existing(Some(found)),
             changes: Vec::new(),
             problems: Vec::new(),
@@ -264,6 +275,7 @@ fn existing(observed: Option<&Observed>) -> Vec<Existing> {
 
 #[cfg(test)]
 mod tests {
+    use portcullis_aws::{Owner, plan_offline};
     use portcullis_model::Verb;
 
     use super::*;
@@ -316,6 +328,37 @@ mod tests {
             ),
         ] {
             assert_eq!(changed(&balancers, &shared(across)).count(), want, "{what}");
+        }
+    }
+
+    #[test]
+    fn what_an_ingress_of_no_class_here_may_own_is_not_called_an_orphan() {
+        let ingress = ObjectName::new("shop", "web");
+        let id = LoadBalancerId::Lone(ingress.clone());
+        let observed = Observed::nothing(Owner::load_balancer("demo", &id));
+        for (unserved, want) in [
+            ([].into(), Standing::Orphaned),
+            ([(id.clone(), vec![ingress])].into(), Standing::Unserved),
+        ] {
+            let report = report(Read {
+                incumbent: Incumbent {
+                    lease: "kube-system/lease".into(),
+                    state: State::Absent,
+                    webhooks: Vec::new(),
+                    services: Vec::new(),
+                    bindings: Bindings::default(),
+                },
+                plan: plan_offline(&[], &portcullis_aws::Settings::default()),
+                observed: &[(id.clone(), observed.clone())].into(),
+                leaving: &BTreeSet::new(),
+                recorded: &BTreeSet::new(),
+                elsewhere: &BTreeMap::new(),
+                unserved: &unserved,
+                accept_changes: false,
+            });
+            let standing = report.load_balancers.iter().map(|balancer| balancer.standing);
+            assert_eq!(standing.collect::<Vec<_>>(), [want]);
+            assert_eq!(report.load_balancers[0].members.len(), unserved.len());
         }
     }
 }

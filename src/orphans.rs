@@ -58,6 +58,13 @@ impl Owners {
     }
 }
 
+/// Whether this Ingress, of whatever class, may own it.
+pub fn may_own(ingress: &Ingress, id: &LoadBalancerId) -> bool {
+    let mut owners = Owners::default();
+    owners.ingress(ingress);
+    owners.of(id, &[]).is_some()
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

@@ -49,7 +49,8 @@ pub(super) struct AdoptArgs {
     /// The controller that the IngressClasses name whose load balancers are taken over
     #[arg(long, value_name = "NAME", default_value = ControllerName::INCUMBENT)]
     controller_name: String,
-    /// Value of the annotation kubernetes.io/ingress.class that is such a class's [default: alb]
+    /// Value of the annotation kubernetes.io/ingress.class that is such a class's; if empty, Ingresses without a class
+    /// are, too [default: alb]
     #[arg(long, value_name = "NAME")]
     ingress_class: Option<String>,
     /// File that says where the cluster is [default: $KUBECONFIG, ~/.kube/config, or the pod's own]
@@ -152,7 +153,11 @@ async fn take_over(args: &AdoptArgs, cluster: &Cluster, aws: &Aws) -> anyhow::Re
         let terms = match balancer.standing {
             Standing::Found | Standing::Moved => cluster.terms(id),
             Standing::Leaving => Terms::default(),
-            Standing::Ours | Standing::Elsewhere | Standing::New | Standing::Orphaned => continue,
+            Standing::Ours
+            | Standing::Elsewhere
+            | Standing::New
+            | Standing::Unserved
+            | Standing::Orphaned => continue,
         };
         if args.dry_run {
             report.steps.left.push(format!("{id} would be recorded as ours"));

@@ -28,6 +28,7 @@ use crate::cluster::list;
 use crate::cluster::object::{Ingress, Object};
 use crate::cluster::watch::SharedIndex;
 use crate::crd::load_balancer::{LoadBalancerResource, Terms};
+use crate::orphans;
 use crate::reconcile::records::scope::Naming;
 use crate::reconcile::records::{Place, Records};
 use crate::reconcile::secrets::SecretReader;
@@ -347,7 +348,19 @@ pub(super) async fn report(
         }
     }
     plan.problems.extend(cluster.refused.iter().cloned());
+    let mut unserved: BTreeMap<LoadBalancerId, Vec<ObjectName>> = BTreeMap::new();
+    for id in observed.keys().filter(|id| !desired.contains_key(id)) {
+        let may_own = cluster
+            .ingresses
+            .iter()
+            .filter(|ingress| orphans::may_own(ingress, id));
+        let names: Vec<ObjectName> = may_own.map(|ingress| ingress.meta.name.clone()).collect();
+        if !names.is_empty() {
+            unserved.insert(id.clone(), names);
+        }
+    }
     Ok(adopt::report(Read {
+        unserved: &unserved,
         incumbent,
         plan,
         observed: &observed,

@@ -100,6 +100,7 @@ fn load_balancer(text: &mut String, balancer: &Balancer) {
         }
         Standing::New => "does not exist yet",
         Standing::Leaving => "goes with its Ingresses, which are being deleted",
+        Standing::Unserved => "exists, and is of no class that is served here: it stays as it is",
         Standing::Orphaned => "is asked for by no Ingress: see portcullis doctor --orphans",
     };
     line(
