@@ -1,6 +1,6 @@
 //! A load balancer and the account in, a short text that differs where what should exist differs out.
 
-use portcullis_model::{ClientCertificates, FirewallChoice, LoadBalancer, Protocol};
+use portcullis_model::{ClientCertificates, FirewallChoice, LoadBalancer, Protocol, Stored};
 use sha2::{Digest, Sha256};
 
 use crate::account::Account;
@@ -53,6 +53,12 @@ pub fn fingerprint(settings: &Settings, desired: &LoadBalancer, account: &Accoun
     let mut digest = Sha256::new_with_prefix(&bytes);
     for (secret, version) in desired.secrets() {
         digest.update(format!("{secret} {version}\n").as_bytes());
+    }
+    // What serves instead of a certificate may be the same, and what is told of it is not.
+    for (secret, stored) in &desired.key_pairs {
+        if let Stored::Unusable(code, _) = stored {
+            digest.update(format!("{secret} {code}\n").as_bytes());
+        }
     }
     let digest = digest.finalize();
     let digits: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();

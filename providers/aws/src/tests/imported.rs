@@ -479,3 +479,10 @@ fn imagined_answers_keep_an_arn_that_is_kept() {
     fold(&mut observed, changes[0], imagine(changes[0]));
     assert_eq!(held(&observed), before);
 }
+
+#[test]
+fn a_fingerprint_differs_where_something_else_is_told_of_the_secret() {
+    let print = |code| crate::fingerprint(&settings("demo"), &broken(code), &account(&[]));
+    assert_eq!(print(Code::SecretInvalid), print(Code::SecretInvalid));
+    assert_ne!(print(Code::SecretInvalid), print(Code::SecretNotFound));
+}
