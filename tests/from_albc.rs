@@ -58,18 +58,24 @@ fn case_of(known: &Known, cases: &[String]) -> Option<String> {
     }
     let keys = ["alb.ingress.kubernetes.io/", "portcullis.dev/"];
     let keys = keys.map(|prefix| format!("{prefix}{}", known.name));
-    let has = |case: &&String| {
+    let has = |case: &String, key: &str| {
         let text = read(&format!("tests/cases/{case}/cluster.yaml"));
         let family = known.name.ends_with(['.', '-']);
-        keys.iter().any(|key| {
-            text.split(key)
-                .skip(1)
-                .any(|rest| family || rest.starts_with(':'))
-        })
+        text.split(key)
+            .skip(1)
+            .any(|rest| family || rest.starts_with(':'))
     };
-    let works = |case: &&String| has(case) && !keys.iter().any(|key| refuses(case, key));
-    let mut named = cases.iter().filter(|case| case.starts_with("annotation-"));
-    named.find(works).or(cases.iter().find(has)).cloned()
+    let works = |case: &String, key: &str| has(case, key) && !refuses(case, key);
+    // The one of the incumbent's own prefix first.
+    let named = |key: &String| {
+        let mut named = cases.iter().filter(|case| case.starts_with("annotation-"));
+        named.find(|case| works(case, key))
+    };
+    let any = |key: &String| cases.iter().find(|case| has(case, key));
+    keys.iter()
+        .find_map(named)
+        .or_else(|| keys.iter().find_map(any))
+        .cloned()
 }
 
 /// `prefixListsIDs` as Rust has it: `prefix_lists_ids`.
