@@ -4,109 +4,23 @@
     reason = "what a benchmark is made of is right by construction"
 )]
 
+#[path = "made/balancer.rs"]
+mod made;
+
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 
 use divan::Bencher;
-use portcullis_model::{
-    Action, Backend, BackendId, BackendProtocol, FixedResponse, Forward, HealthCheck, HostMatch, Listener,
-    LoadBalancer, LoadBalancerId, ObjectName, Options, Origin, PathMatch, PathPrefix, Port, Protocol, Rule,
-    ServiceRef, Target, TargetAddress, TargetKind, TargetState,
-};
+use portcullis_model::{LoadBalancer, ObjectName};
 use portcullis_proxy::{Handle, KeyPairPem, ServedPorts, Server, ServerConfig, ServingState};
+
+use self::made::{backend, balancer};
 
 /// Routes, each with a host and a backend of its own, whose targets are ten.
 const ROUTES: [usize; 3] = [100, 1_000, 10_000];
-const TARGETS: usize = 10;
 
 fn main() {
     divan::main();
-}
-
-fn origin() -> Origin {
-    Origin::new("ingress", ObjectName::new("shop", "web"), "")
-}
-
-fn id(number: usize) -> BackendId {
-    BackendId::new(&ObjectName::new("shop", "web"), &format!("s{number}"), "80")
-}
-
-/// `turn` moves its targets.
-fn backend(number: usize, turn: usize) -> Backend {
-    let protocol = BackendProtocol::default();
-    let targets = (0..TARGETS).map(|target| {
-        let place = u32::try_from(number * TARGETS + target + turn).unwrap();
-        Target {
-            address: TargetAddress::Ip(Ipv4Addr::from_bits(0x0a00_0000 + place).into()),
-            port: Port::HTTP,
-            zone: None,
-            instance: None,
-            state: TargetState::Ready,
-        }
-    });
-    Backend {
-        id: id(number),
-        owner: ObjectName::new("shop", "web"),
-        service: ServiceRef {
-            name: ObjectName::new("shop", format!("s{number}")),
-            uid: "".into(),
-            port: "80".into(),
-            number: None,
-        },
-        target_kind: TargetKind::Pod,
-        port: None,
-        health: HealthCheck::for_protocol(&protocol),
-        protocol,
-        control_port: None,
-        registrants: Default::default(),
-        drain_seconds: None,
-        timeout_seconds: None,
-        proxy_protocol: false,
-        is_checked: false,
-        ipv6: false,
-        attributes: BTreeMap::new(),
-        tags: BTreeMap::new(),
-        keeps_tags: false,
-        targets: targets.collect::<Arc<[Target]>>(),
-        origin: origin(),
-    }
-}
-
-/// `path` and `turn` change its rules and its targets.
-fn balancer(routes: usize, path: &str, turn: usize) -> LoadBalancer {
-    let answer = || Action::Fixed(FixedResponse::not_found());
-    let rule = |number: usize| Rule {
-        ports: [Port::HTTP].into(),
-        hosts: vec![HostMatch::parse(&format!("h{number}.example.com")).unwrap()],
-        paths: vec![PathMatch::Prefix(PathPrefix::parse(path).unwrap())],
-        conditions: Vec::new(),
-        authenticate: None,
-        clients: Default::default(),
-        filters: None,
-        rewrites: Vec::new(),
-        action: Action::Forward(Forward::to(id(number))),
-        origin: origin(),
-    };
-    let listener = Listener {
-        port: Port::HTTP,
-        protocol: Protocol::Http,
-        authenticate: None,
-        default_action: answer(),
-        origin: origin(),
-    };
-    let backends = (0..routes).map(|number| (id(number), backend(number, turn)));
-    LoadBalancer {
-        id: LoadBalancerId::parse("shop/web"),
-        semantics: Default::default(),
-        members: Vec::new(),
-        options: Options::new(origin()),
-        listeners: [(Port::HTTP, listener)].into(),
-        rules: (0..routes).map(rule).collect(),
-        backends: backends.collect(),
-        given: BTreeMap::new(),
-        key_pairs: Default::default(),
-    }
 }
 
 const KEYS: BTreeMap<ObjectName, KeyPairPem> = BTreeMap::new();
