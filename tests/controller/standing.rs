@@ -266,3 +266,35 @@ async fn an_edit_of_the_oldest_member_does_not_turn_its_neighbour_s_listener() {
     assert_eq!(with(&world, |world| shown(world, "b")).await.unwrap().1, [None]);
     running.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scheme_that_cannot_be_read_any_more_moves_nobody() {
+    let world = Arc::new(World::start().await);
+    let running = world.control(world.aws().await).await;
+    let with_scheme = |scheme: &str| {
+        let mut one = member("a", "alb", &[("/", "web")]);
+        one["metadata"]["annotations"]["alb.ingress.kubernetes.io/scheme"] = scheme.into();
+        one
+    };
+    let (facing, lost) = (with_scheme("internet-facing"), with_scheme("internet_facing"));
+    with(&world, move |world| {
+        world.post(INGRESSES, &facing);
+        world.post(INGRESSES, &member("b", "alb", &[("/", "web")]));
+    })
+    .await;
+    until(&world, "both are served", |world| {
+        let both = world.hostname("a").is_some() && world.hostname("b").is_some();
+        (both && world.settled("public")).then_some(())
+    })
+    .await;
+    let address = with(&world, |world| world.hostname("b")).await;
+    let writes = change(&world, "public", "the edit", move |world| {
+        world.patch(&format!("{INGRESSES}/a"), &lost);
+    })
+    .await;
+    assert_eq!(writes, [""; 0]);
+    told(&world, "public", "AnnotationInvalid").await;
+    let both = with(&world, |world| ["a", "b"].map(|name| world.hostname(name))).await;
+    assert_eq!(both, [address.clone(), address]);
+    running.stop().await;
+}

@@ -67,7 +67,7 @@ codes! {
     NamespaceNotAdmitted, Operator, "Let the class admit this namespace, or use another class.";
     ProviderUnavailable, Operator, "Use a class whose provider this controller serves.";
     GroupNameInvalid, User, "Use lower-case letters, digits, '-' and '.', at most 63 characters.";
-    SettingConflict, User, "Give all members that share the load balancer the same value; the first in order counts.";
+    SettingConflict, User, "Give all members that share the load balancer the same value; until then the first in order counts, or what exists stays.";
 
     SettingNotOwned, User, "Leave it out, or ask the operator to grant the namespace every host; the oldest member's namespace decides.";
 
@@ -86,7 +86,7 @@ codes! {
     BackendMissing, User, "Name a Service as the backend.";
 
     // Annotations
-    AnnotationInvalid, User, "Correct the annotation; until then what it restricts is not served, and other settings have their defaults.";
+    AnnotationInvalid, User, "Correct the annotation; until then what it restricts is not served, and other settings stay as they exist, or begin with their defaults.";
     AnnotationUnknown, User, "Remove or correct the annotation; it has no effect.";
     AnnotationUnsupported, User, "Remove the annotation; what it asks for cannot be had here.";
     AnnotationNotAdmitted, User, "Remove the annotation, or ask the operator to let the class admit it.";
