@@ -40,7 +40,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use portcullis_model::{
     Action, BackendId, Certificate, Clients, FixedResponse, Kept, Listener, LoadBalancer, LoadBalancerId,
-    Port, Problem, Protocol, Rule, Tls,
+    Origin, Port, Problem, Protocol, Rule, Tls,
 };
 
 pub use self::bindings::{TargetsOf, service_targets};
@@ -178,15 +178,15 @@ fn balancer<'a>(
     canary::share(parts, &roles, &mut drafts, problems);
     let defaults = defaults::read(parts, &ports, &filtered, &owners, &mut backends, problems);
     let (certificates, key_pairs) = certificates::read(snapshot, parts, &drafts, &owners, problems);
-    let mut kept = ports.kept.clone();
+    reach.kept.extend(ports.kept.iter().cloned());
+    let policies = tls_policies(parts, &ports, &mut reach.kept, problems);
     let listeners = listeners(
         parts,
         certificates,
         &mut protection.clients,
         &ports,
         &defaults,
-        &mut kept,
-        problems,
+        &policies,
     );
 
     let mut all = defaults.drafts;
@@ -216,20 +216,21 @@ fn balancer<'a>(
     backends.retain(|id, _| used.contains(id));
     given.retain(|id, _| used.contains(id));
     let origin = parts[0].origin("");
-    reach.kept.extend(kept);
+    let mut options = options::read(
+        parts,
+        settings,
+        reach,
+        ports.admitted,
+        protection.firewall,
+        origin,
+        problems,
+    );
+    options.policies_at = policies.into_iter().map(|(port, (_, at))| (port, at)).collect();
     LoadBalancer {
         id: snapshot.id.clone(),
         semantics,
         members: parts.iter().map(|part| part.ingress.meta.name.clone()).collect(),
-        options: options::read(
-            parts,
-            settings,
-            reach,
-            ports.admitted,
-            protection.firewall,
-            origin,
-            problems,
-        ),
+        options,
         listeners,
         rules,
         backends,
@@ -244,8 +245,7 @@ fn listeners(
     clients: &mut BTreeMap<Port, Clients>,
     ports: &Ports,
     defaults: &Defaults,
-    kept: &mut BTreeSet<Kept>,
-    problems: &mut Vec<Problem>,
+    policies: &Policies,
 ) -> BTreeMap<Port, Listener> {
     let mut listeners = BTreeMap::new();
     for (port, wire) in &ports.wires {
@@ -259,7 +259,7 @@ fn listeners(
         let protocol = match wire {
             Wire::Http => Protocol::Http,
             Wire::Https => Protocol::Https(Tls {
-                policy: tls_policy(*port, on_port(), kept, problems),
+                policy: policies.get(port).map(|(policy, _)| policy.clone()),
                 certificates: certificates.remove(port).unwrap_or_default(),
                 clients: clients.remove(port),
             }),
@@ -284,30 +284,44 @@ fn listeners(
     listeners
 }
 
-/// The first given in order.
-fn tls_policy<'p, 'a: 'p>(
-    port: Port,
-    parts: impl Iterator<Item = &'p Part<'a>>,
+/// TLS policies by port, and where they were said.
+type Policies = BTreeMap<Port, (String, Origin)>;
+
+/// The first given in order at each port.
+fn tls_policies(
+    parts: &[Part<'_>],
+    ports: &Ports,
     kept: &mut BTreeSet<Kept>,
     problems: &mut Vec<Problem>,
-) -> Option<String> {
-    let mut first: Option<(&str, &Part<'_>)> = None;
-    for part in parts {
-        let Some(written) = part.of_listener(port, "ssl-policy") else {
-            continue;
-        };
-        match first {
-            None => first = Some((written.value, part)),
-            Some((policy, by)) if policy != written.value => {
-                if has_no_first(part) && part.group == by.group {
-                    kept.insert(Kept::TlsPolicy(port));
+) -> Policies {
+    let mut all = Policies::new();
+    for port in ports
+        .wires
+        .iter()
+        .filter(|(_, wire)| **wire == Wire::Https)
+        .map(|(port, _)| *port)
+    {
+        let mut first: Option<(&str, &Part<'_>)> = None;
+        for part in parts.iter().filter(|part| part.ports.contains_key(&port)) {
+            let Some(written) = part.of_listener(port, "ssl-policy") else {
+                continue;
+            };
+            match first {
+                None => first = Some((written.value, part)),
+                Some((policy, by)) if policy != written.value => {
+                    if has_no_first(part) && part.group == by.group {
+                        kept.insert(Kept::TlsPolicy(port));
+                    }
+                    tell_conflict(part, by, "ssl-policy", problems);
                 }
-                tell_conflict(part, by, "ssl-policy", problems);
+                Some(_) => {}
             }
-            Some(_) => {}
+        }
+        if let Some((policy, by)) = first {
+            all.insert(port, (policy.to_owned(), by.annotation("ssl-policy")));
         }
     }
-    first.map(|(policy, _)| policy.to_owned())
+    all
 }
 
 /// Where all load balancers are served as one, redirects lead to the one port of a protocol.

@@ -25,6 +25,7 @@ pub(super) fn read(
     problems: &mut Vec<Problem>,
 ) -> Options {
     let mut kept = reach.kept;
+    let (tags, tags_at) = merged(parts, "tags", &mut kept, problems);
     Options {
         scheme: reach.scheme,
         address_family: agreed(parts, "ip-address-type", address_family, problems)
@@ -70,8 +71,10 @@ pub(super) fn read(
             .map(|(port, sources)| (port, sources.nets))
             .collect(),
         rule_tags: rule_tags(parts),
-        tags: merged(parts, "tags", &mut kept, problems),
-        attributes: merged(parts, "load-balancer-attributes", &mut kept, problems),
+        tags,
+        tags_at,
+        policies_at: BTreeMap::new(),
+        attributes: merged(parts, "load-balancer-attributes", &mut kept, problems).0,
         listener_attributes: listener_attributes(parts, problems),
         pools: AddressPools {
             // Which text names a pool the provider knows; also that an empty one does not.
@@ -103,8 +106,12 @@ pub(super) fn read(
 
 /// Options of which the first member that says one says it for all, and of which a provider may find out that they
 /// cannot be had.
-const SAID_BY_ONE: [&str; 9] = [
+const SAID_BY_ONE: [&str; 13] = [
     "customer-owned-ipv4-pool",
+    "frontend-nlb-eip-allocations",
+    "frontend-nlb-scheme",
+    "frontend-nlb-security-groups",
+    "frontend-nlb-subnets",
     "http3",
     "ip-address-type",
     "ipam-ipv4-pool-id",
@@ -344,13 +351,14 @@ fn tell_unread(part: &Part<'_>, by: &Part<'_>, name: &str, problems: &mut Vec<Pr
 }
 
 /// Maps of all members together; of a key with two values the first in order counts. Where none has the say, the value
-/// that exists stays: of a tag that is noted, and an attribute that nobody asks for stays by itself.
+/// that exists stays: of a tag that is noted, and an attribute that nobody asks for stays by itself. With where each key
+/// was said.
 fn merged(
     parts: &[Part<'_>],
     name: &str,
     kept: &mut BTreeSet<Kept>,
     problems: &mut Vec<Problem>,
-) -> BTreeMap<String, String> {
+) -> (BTreeMap<String, String>, BTreeMap<String, Origin>) {
     let mut all: BTreeMap<String, (String, &Part<'_>)> = BTreeMap::new();
     let mut contested = BTreeSet::new();
     for (place, part) in parts.iter().enumerate() {
@@ -409,7 +417,9 @@ fn merged(
             }
         }
     }
-    out
+    let said = written_by.into_iter();
+    let said = said.map(|(key, part)| (key.clone(), part.annotation(name)));
+    (out, said.collect())
 }
 
 /// Under the incumbent's semantics a rule has the tags of its own Ingress alone. What is wrong with them is told where

@@ -27,6 +27,7 @@ pub(crate) const OF_INGRESSES: &[Row] = &[
     (&[("tags", "x")], Served),
     (&[("tags", "=x")], Served),
     (&[("tags", "aws:x=y")], Served),
+    (&[("tags", "Team=<x>")], Served),
     (&[("scheme", "public")], Served),
     (&[("ip-address-type", "ipv5")], Served),
     (&[("manage-backend-security-group-rules", "yes")], Served),
@@ -54,6 +55,7 @@ pub(crate) const OF_INGRESSES: &[Row] = &[
     (&[("listen-ports", r#"[{"HTTP":80},{"HTTPS":80}]"#)], Closed),
     (&[("ssl-redirect", "yes")], Closed),
     (&[("ssl-redirect", "443")], Closed),
+    (&[HTTPS, CERTIFICATE, ("ssl-policy", "Nope")], Closed),
     (&[HTTPS, ("mutual-authentication", "{")], Closed),
     (
         &[HTTPS, ("mutual-authentication", r#"[{"port":0,"mode":"off"}]"#)],
@@ -188,11 +190,22 @@ pub(crate) const OF_INGRESSES: &[Row] = &[
         Served,
     ),
     (
+        &[
+            ("enable-frontend-nlb", "true"),
+            ("frontend-nlb-eip-allocations", "eipalloc-1"),
+        ],
+        Served,
+    ),
+    (
         &[("enable-frontend-nlb", "true"), ("frontend-nlb-attributes", "x")],
         Served,
     ),
 ];
 
+const CERTIFICATE: (&str, &str) = (
+    "certificate-arn",
+    "arn:aws:acm:eu-west-1:111122223333:certificate/0",
+);
 const HTTPS: (&str, &str) = ("listen-ports", r#"[{"HTTPS":443}]"#);
 
 /// Annotations of a Service, which say the same of its targets as those of an Ingress and win over them.

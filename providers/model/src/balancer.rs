@@ -178,6 +178,12 @@ pub struct Options {
     /// Where those that one member says for all were said, by their names; see [`Options::said_at`].
     #[serde(skip)]
     pub origins: BTreeMap<&'static str, Origin>,
+    /// Where the tags were said, by their keys.
+    #[serde(skip)]
+    pub tags_at: BTreeMap<String, Origin>,
+    /// Where the TLS policies of listeners were said.
+    #[serde(skip)]
+    pub policies_at: BTreeMap<Port, Origin>,
     /// Of those, who said the one that holds, where without it less would be kept from the member than it asked for.
     #[serde(skip)]
     pub relied_on_by: BTreeMap<&'static str, BTreeSet<ObjectName>>,
@@ -209,6 +215,8 @@ impl Options {
             kept: BTreeSet::new(),
             origin,
             origins: BTreeMap::new(),
+            tags_at: BTreeMap::new(),
+            policies_at: BTreeMap::new(),
             relied_on_by: BTreeMap::new(),
         }
     }

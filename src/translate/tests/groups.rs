@@ -169,6 +169,22 @@ fn an_option_of_the_whole_is_told_where_it_was_said() {
         assert_eq!(options.said_at(name).to_string(), want);
     }
     assert_eq!(options.said_at("ip-address-type"), &options.origin);
+
+    let a = json!({ "tags": "One=a", "enable-frontend-nlb": "true", "listen-ports": r#"[{"HTTPS":443}]"# });
+    let b = json!({
+        "tags": "Two=b", "frontend-nlb-subnets": "nosuch", "listen-ports": r#"[{"HTTPS":443}]"#, "ssl-policy": "Nope",
+    });
+    let balancer = two(a, b).one(&ours()).balancer;
+    let options = &balancer.options;
+    let at = |member: &str, name: &str| {
+        format!("ingress shop/{member} metadata.annotations[alb.ingress.kubernetes.io/{name}]")
+    };
+    assert_eq!(options.tags_at["One"].to_string(), at("a", "tags"));
+    assert_eq!(options.tags_at["Two"].to_string(), at("b", "tags"));
+    let front = options.said_at("frontend-nlb-subnets");
+    assert_eq!(front.to_string(), at("b", "frontend-nlb-subnets"));
+    let policy_at = &options.policies_at[&Port::HTTPS];
+    assert_eq!(policy_at.to_string(), at("b", "ssl-policy"));
 }
 
 #[test]

@@ -86,7 +86,11 @@ fn balancer(
         Stands::AsAsked => None,
         Stands::AsItIs => Some(existing?),
     };
-    let mut refuse = |code, message: String| problems.push(Problem::new(code, front.origin.clone(), message));
+    let said = &context.balancer.options.origins;
+    let mut refuse = |name: &str, code, message: String| {
+        let at = said.get(name).unwrap_or(&front.origin).clone();
+        problems.push(Problem::new(code, at, message));
+    };
     let wanted = match front.scheme {
         Scheme::Internal => LoadBalancerScheme::Internal,
         Scheme::InternetFacing => LoadBalancerScheme::InternetFacing,
@@ -98,7 +102,7 @@ fn balancer(
             scheme.as_str(),
             wanted.as_str()
         );
-        refuse(Code::OptionUnsupported, message);
+        refuse("frontend-nlb-scheme", Code::OptionUnsupported, message);
     }
     let name = names::front(&behind.name);
     if existing.is_none() && context.name_is_taken(&name) {
@@ -106,14 +110,14 @@ fn balancer(
             "a load balancer named {name} exists and has not the tags of {}",
             context.balancer.id
         );
-        refuse(Code::NotOurs, message);
+        refuse("enable-frontend-nlb", Code::NotOurs, message);
         return None;
     }
     let security_groups = match as_it_is.map_or_else(|| groups(context, front), |state| Ok(known(state))) {
         Ok(groups) if groups.is_empty() => behind.security_groups.clone(),
         Ok(groups) => groups,
         Err(message) => {
-            refuse(Code::OptionUnsupported, message);
+            refuse("frontend-nlb-security-groups", Code::OptionUnsupported, message);
             existing.map(known)?
         }
     };
@@ -123,7 +127,7 @@ fn balancer(
         match subnets::named(context, &front.subnets) {
             Placed::Subnets(subnets) => subnets,
             Placed::Refused(code, message) => {
-                refuse(code, message);
+                refuse("frontend-nlb-subnets", code, message);
                 existing.map(|state| state.spec.subnets.clone())?
             }
         }
@@ -132,7 +136,7 @@ fn balancer(
     let allocations = match had.map_or_else(|| addresses(front, scheme, subnets.len()), Ok) {
         Ok(allocations) => allocations,
         Err(message) => {
-            refuse(Code::OptionUnsupported, message);
+            refuse("frontend-nlb-eip-allocations", Code::OptionUnsupported, message);
             existing.map(|state| state.spec.allocations.clone())?
         }
     };

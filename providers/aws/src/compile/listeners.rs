@@ -215,11 +215,9 @@ fn policy(
         return Some(wanted);
     }
     let message = format!("AWS has no TLS policy {wanted:?}; they start with ELBSecurityPolicy-");
-    problems.push(Problem::new(
-        Code::OptionUnsupported,
-        listener.origin.clone(),
-        message,
-    ));
+    let said = context.balancer.options.policies_at.get(&listener.port);
+    let at = said.unwrap_or(&listener.origin).clone();
+    problems.push(Problem::new(Code::OptionUnsupported, at, message));
     context
         .existing()?
         .listeners

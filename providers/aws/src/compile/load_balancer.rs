@@ -157,6 +157,24 @@ fn lacks_ipv6<'a>(context: &Context<'_>, subnets: &'a [SubnetId]) -> Option<&'a 
     subnets.iter().find(lacking)
 }
 
+/// Tells tags that are not written, where they were said.
+fn tell_tags(context: &Context<'_>, problems: &mut Vec<Problem>) {
+    let options = &context.balancer.options;
+    for (key, value) in &options.tags {
+        let message = if !limits::is_tag(key, value) {
+            format!(
+                "tag {key:?}={value:?} is too long, empty, reserved by AWS, or has characters that AWS refuses"
+            )
+        } else if context.settings.external_tags.contains(key) {
+            format!("tag {key:?} is kept by somebody else (--external-managed-tags)")
+        } else {
+            continue;
+        };
+        let at = options.tags_at.get(key).unwrap_or(&options.origin).clone();
+        problems.push(Problem::new(Code::OptionUnsupported, at, message));
+    }
+}
+
 /// The load balancer; none where what it needs is missing and it does not exist yet: the last problem says why.
 pub(super) fn compile(
     context: &Context<'_>,
@@ -164,35 +182,10 @@ pub(super) fn compile(
 ) -> Option<LoadBalancerSpec<Ref<kind::SecurityGroup>>> {
     let (balancer, options) = (context.balancer, &context.balancer.options);
     let existing = context.existing();
+    tell_tags(context, problems);
     let mut refuse = |name: &str, code, message: String| {
         problems.push(Problem::new(code, options.said_at(name).clone(), message));
     };
-
-    for (key, value) in options
-        .tags
-        .iter()
-        .filter(|(key, value)| !limits::is_tag(key, value))
-    {
-        refuse(
-            "tags",
-            Code::OptionUnsupported,
-            format!(
-                "tag {key:?}={value:?} is too long, empty, reserved by AWS, or has characters that AWS refuses"
-            ),
-        );
-    }
-
-    for key in options
-        .tags
-        .keys()
-        .filter(|key| context.settings.external_tags.contains(*key))
-    {
-        refuse(
-            "tags",
-            Code::OptionUnsupported,
-            format!("tag {key:?} is kept by somebody else (--external-managed-tags)"),
-        );
-    }
 
     if options.http3 {
         // Source: ELBv2 user guide, "Listeners for your Application Load Balancers", protocols.

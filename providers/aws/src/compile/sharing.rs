@@ -10,6 +10,8 @@ use std::collections::BTreeMap;
 use portcullis_model::{Backend, BackendId, LoadBalancer, ObjectName, Origin, Semantics, ServiceRef};
 use sha2::{Digest, Sha256};
 
+use crate::limits;
+
 /// A target group to be, and whose settings it has.
 #[derive(Debug)]
 pub(super) struct Group<'a> {
@@ -130,11 +132,16 @@ fn number_of(service: &ServiceRef) -> String {
     number.unwrap_or_else(|| service.port.to_string())
 }
 
-/// A backend without what says who asks for it, and how.
+/// A backend without what says who asks for it, and how, and without tags that are not written.
 fn anonymous(backend: &Backend) -> Backend {
     let nobody = ObjectName::cluster("");
     let port = number_of(&backend.service).into();
+    let written = backend
+        .tags
+        .iter()
+        .filter(|(key, value)| limits::is_tag(key, value));
     Backend {
+        tags: written.map(|(key, value)| (key.clone(), value.clone())).collect(),
         id: BackendId::new(&nobody, "", ""),
         origin: Origin::new("", nobody.clone(), ""),
         owner: nobody,
