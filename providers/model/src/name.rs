@@ -48,11 +48,12 @@ pub enum LoadBalancerId {
 }
 
 impl LoadBalancerId {
-    /// Reads what `Display` wrote: a text with a slash is a lone object's, any other a group's.
+    /// Reads what `Display` wrote: a text with a slash behind a namespace is a lone object's, any other a group's.
     pub fn parse(text: &str) -> Self {
         match text.split_once('/') {
-            Some((namespace, name)) => Self::Lone(ObjectName::new(namespace, name)),
-            None => Self::Group(text.into()),
+            Some((namespace, name)) if !namespace.is_empty() => Self::Lone(ObjectName::new(namespace, name)),
+            // An object without a namespace would read as a group.
+            Some(_) | None => Self::Group(text.into()),
         }
     }
 }
@@ -107,7 +108,7 @@ mod tests {
 
     #[test]
     fn an_id_reads_back_what_it_shows() {
-        for text in ["public", "shop/web"] {
+        for text in ["public", "shop/web", "", "/", "/web", "shop/"] {
             assert_eq!(LoadBalancerId::parse(text).to_string(), text);
         }
     }
