@@ -8,7 +8,7 @@ use http::response::Parts;
 use http::{HeaderMap, Response, StatusCode, Version};
 
 use super::chunks::{Chunks, length_of, take};
-use super::decode::{Length, Refused, head_end, number};
+use super::decode::{Length, Refused, Whole, number, take_head, version};
 use super::fields;
 use super::lines::{Lines, is_strict};
 use crate::present::Kind;
@@ -62,7 +62,7 @@ impl Reader {
     /// are left out of the map where they may go on as they came.
     pub(super) fn head(&mut self, input: &mut BytesMut, as_they_came: bool) -> Result<Option<Head>, Refused> {
         while let State::Head { seen } = &mut self.state {
-            let Some((status, version, lines)) = head(input, seen, self.longest)? else {
+            let Some(((status, version), lines)) = take_head(input, seen, self.longest, first_line)? else {
                 return Ok(None);
             };
             *seen = 0;
@@ -166,39 +166,8 @@ impl Reader {
 /// The head of an answer, with its fields where the map has none.
 pub(super) type Head = (Parts, Option<Box<Lines>>);
 
-/// Takes the head of an answer away; `None` where more bytes are needed.
-fn head(
-    input: &mut BytesMut,
-    seen: &mut usize,
-    longest: usize,
-) -> Result<Option<(StatusCode, Version, Box<Lines>)>, Refused> {
-    if input.is_empty() {
-        return Ok(None);
-    }
-    let mut lines = Lines::empty();
-    // Mostly all of it is there, and well formed: then it is looked through once.
-    let whole = match *seen {
-        0 => first_line(input, &mut lines).ok().flatten(),
-        _ => None,
-    };
-    let (status, version, end) = match whole.filter(|(.., end)| *end <= longest) {
-        Some(first) => first,
-        None => {
-            let Some(end) = head_end(input, seen, longest)? else {
-                lines.take_back();
-                return Ok(None);
-            };
-            first_line(&input[..end], &mut lines)?
-                .filter(|first| first.2 == end)
-                .ok_or(Refused::Malformed)?
-        }
-    };
-    lines.keep(input.split_to(end));
-    Ok(Some((status, version, lines)))
-}
-
-/// Reads a head that is there as a whole, and in which every line ends as it should, with where it ends; `None` else.
-fn first_line(input: &[u8], lines: &mut Lines) -> Result<Option<(StatusCode, Version, usize)>, Refused> {
+/// Notes the fields in `lines`.
+fn first_line(input: &[u8], lines: &mut Lines) -> Whole<(StatusCode, Version)> {
     let mut uninit = fields::uninit();
     let mut parsed = httparse::Response::new(&mut []);
     let config = httparse::ParserConfig::default();
@@ -211,13 +180,9 @@ fn first_line(input: &[u8], lines: &mut Lines) -> Result<Option<(StatusCode, Ver
     }
     let code = parsed.code.ok_or(Refused::Malformed)?;
     let status = StatusCode::from_u16(code).map_err(|_| Refused::Malformed)?;
-    let version = match parsed.version {
-        Some(0) => Version::HTTP_10,
-        Some(1) => Version::HTTP_11,
-        Some(_) | None => return Err(Refused::Malformed),
-    };
+    let version = version(parsed.version)?;
     lines.note(input, parsed.headers)?;
-    Ok(Some((status, version, end)))
+    Ok(Some(((status, version), end)))
 }
 
 /// Source: RFC 9110 §15.3.5, §15.4.5.

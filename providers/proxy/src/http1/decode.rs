@@ -131,7 +131,7 @@ impl Decoder {
 }
 
 /// Where the head ends. Lines that have been looked through are not looked through again.
-pub(super) fn head_end(input: &[u8], seen: &mut usize, longest: usize) -> Result<Option<usize>, Refused> {
+fn head_end(input: &[u8], seen: &mut usize, longest: usize) -> Result<Option<usize>, Refused> {
     let mut start = *seen;
     while let Some(length) = fields::line(&input[start..])? {
         let next = start + length + 2;
@@ -155,8 +155,17 @@ pub(super) fn head_end(input: &[u8], seen: &mut usize, longest: usize) -> Result
     Ok(None)
 }
 
-/// Takes the head of a request away; `None` where more bytes are needed.
-fn head(input: &mut BytesMut, seen: &mut usize, longest: usize) -> Result<Option<Begun>, Refused> {
+/// What was read of a head that is there as a whole, and where it ends; nothing where it is not, or not every line ends
+/// as it should.
+pub(super) type Whole<T> = Result<Option<(T, usize)>, Refused>;
+
+/// Takes a head away, as its fields and what `first_line` reads besides; `None` where more bytes are needed.
+pub(super) fn take_head<T>(
+    input: &mut BytesMut,
+    seen: &mut usize,
+    longest: usize,
+    first_line: impl Fn(&[u8], &mut Lines) -> Whole<T>,
+) -> Result<Option<(T, Box<Lines>)>, Refused> {
     if input.is_empty() {
         return Ok(None);
     }
@@ -166,7 +175,7 @@ fn head(input: &mut BytesMut, seen: &mut usize, longest: usize) -> Result<Option
         0 => first_line(input, &mut lines).ok().flatten(),
         _ => None,
     };
-    let first = match whole.filter(|first| first.end <= longest) {
+    let (first, end) = match whole.filter(|(_, end)| *end <= longest) {
         Some(first) => first,
         None => {
             let Some(end) = head_end(input, seen, longest)? else {
@@ -174,11 +183,28 @@ fn head(input: &mut BytesMut, seen: &mut usize, longest: usize) -> Result<Option
                 return Ok(None);
             };
             first_line(&input[..end], &mut lines)?
-                .filter(|first| first.end == end)
+                .filter(|(_, ends)| *ends == end)
                 .ok_or(Refused::Malformed)?
         }
     };
-    lines.keep(input.split_to(first.end));
+    lines.keep(input.split_to(end));
+    Ok(Some((first, lines)))
+}
+
+/// As `httparse` read it: 0 or 1, behind HTTP/1.
+pub(super) fn version(minor: Option<u8>) -> Result<Version, Refused> {
+    match minor {
+        Some(0) => Ok(Version::HTTP_10),
+        Some(1) => Ok(Version::HTTP_11),
+        Some(_) | None => Err(Refused::Malformed),
+    }
+}
+
+/// Takes the head of a request away; `None` where more bytes are needed.
+fn head(input: &mut BytesMut, seen: &mut usize, longest: usize) -> Result<Option<Begun>, Refused> {
+    let Some((first, lines)) = take_head(input, seen, longest, first_line)? else {
+        return Ok(None);
+    };
     if first.target.len() > LONGEST_TARGET {
         return Err(Refused::LongTarget);
     }
@@ -210,12 +236,10 @@ struct First {
     method: Method,
     target: Range<usize>,
     version: Version,
-    /// Where the head ends.
-    end: usize,
 }
 
-/// Reads a head that is there as a whole, and in which every line ends as it should; `None` else.
-fn first_line(input: &[u8], lines: &mut Lines) -> Result<Option<First>, Refused> {
+/// Notes the fields in `lines`.
+fn first_line(input: &[u8], lines: &mut Lines) -> Whole<First> {
     let mut uninit = fields::uninit();
     let mut parsed = httparse::Request::new(&mut []);
     let config = httparse::ParserConfig::default();
@@ -231,16 +255,12 @@ fn first_line(input: &[u8], lines: &mut Lines) -> Result<Option<First>, Refused>
     let start = target.as_ptr().addr() - input.as_ptr().addr();
     let target = start..start + target.len();
     lines.note(input, parsed.headers)?;
-    Ok(Some(First {
+    let first = First {
         method: Method::from_bytes(method.as_bytes()).map_err(|_| Refused::Malformed)?,
         target,
-        version: match parsed.version {
-            Some(0) => Version::HTTP_10,
-            Some(1) => Version::HTTP_11,
-            Some(_) | None => return Err(Refused::Malformed),
-        },
-        end,
-    }))
+        version: version(parsed.version)?,
+    };
+    Ok(Some((first, end)))
 }
 
 /// What the crate `http` can hold.
