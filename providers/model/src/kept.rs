@@ -54,3 +54,17 @@ pub enum KeptHealth {
     UnhealthyThreshold,
     SuccessCodes,
 }
+
+impl KeptHealth {
+    /// Where nothing of a health check is known.
+    pub const ALL: [Self; 8] = [
+        Self::Tls,
+        Self::Port,
+        Self::Path,
+        Self::Interval,
+        Self::Timeout,
+        Self::HealthyThreshold,
+        Self::UnhealthyThreshold,
+        Self::SuccessCodes,
+    ];
+}

@@ -98,7 +98,7 @@ fn ports(state: &LoadBalancerState, observed: &Observed, front: &Front) -> BTree
         let leads_to = target.and_then(|target| Port::new(target.port.into()).ok());
         let health = || {
             let mut health = HealthCheck::for_protocol(&BackendProtocol::default());
-            health.kept = EVERY.into();
+            health.kept = KeptHealth::ALL.into();
             health
         };
         let mut health = asked.map_or_else(health, |asked| asked.health.clone());
@@ -114,17 +114,6 @@ fn ports(state: &LoadBalancerState, observed: &Observed, front: &Front) -> BTree
     }
     out
 }
-
-const EVERY: [KeptHealth; 8] = [
-    KeptHealth::Tls,
-    KeptHealth::Port,
-    KeptHealth::Path,
-    KeptHealth::Interval,
-    KeptHealth::Timeout,
-    KeptHealth::HealthyThreshold,
-    KeptHealth::UnhealthyThreshold,
-    KeptHealth::SuccessCodes,
-];
 
 /// The target group that a port in front leads to.
 fn group(observed: &Observed, port: u16) -> Option<&TargetGroupState> {

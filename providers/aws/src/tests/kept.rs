@@ -65,17 +65,6 @@ fn good(semantics: Semantics) -> LoadBalancer {
     out
 }
 
-const EVERY_HEALTH: [KeptHealth; 8] = [
-    KeptHealth::Tls,
-    KeptHealth::Port,
-    KeptHealth::Path,
-    KeptHealth::Interval,
-    KeptHealth::Timeout,
-    KeptHealth::HealthyThreshold,
-    KeptHealth::UnhealthyThreshold,
-    KeptHealth::SuccessCodes,
-];
-
 type Edit = fn(&mut LoadBalancer);
 
 fn front(balancer: &mut LoadBalancer) -> &mut Front {
@@ -123,7 +112,7 @@ const LOST: &[(&str, Edit)] = &[
     ("health checks", |b| {
         for backend in b.backends.values_mut() {
             backend.health = HealthCheck::for_protocol(&backend.protocol);
-            backend.health.kept = EVERY_HEALTH.into();
+            backend.health.kept = KeptHealth::ALL.into();
         }
     }),
     ("enable-frontend-nlb", |b| {
@@ -157,7 +146,7 @@ const LOST: &[(&str, Edit)] = &[
     ("frontend-nlb-healthcheck-*", |b| {
         let asked = front(b).ports.get_mut(&port(8080)).unwrap();
         asked.health = HealthCheck::for_protocol(&BackendProtocol::default());
-        asked.health.kept = EVERY_HEALTH.into();
+        asked.health.kept = KeptHealth::ALL.into();
     }),
 ];
 
