@@ -336,18 +336,9 @@ pub(super) fn has_no_first(part: &Part<'_>) -> bool {
 
 /// What a member asks for does not count, because nobody knows what another one does.
 fn tell_unread(part: &Part<'_>, by: &Part<'_>, name: &str, problems: &mut Vec<Problem>) {
-    if part.group != by.group {
-        return;
-    }
-    let message = format!(
-        "{name} of {} cannot be read; what exists stays as it is",
-        by.ingress.meta.name
-    );
-    problems.push(Problem::new(
-        Code::SettingConflict,
-        part.annotation(name),
-        message,
-    ));
+    let theirs = &by.ingress.meta.name;
+    let message = format!("{name} of {theirs} cannot be read; what exists stays as it is");
+    tell(part, by, name, message, problems);
 }
 
 /// Maps of all members together; of a key with two values the first in order counts. Where none has the say, the value
@@ -452,21 +443,23 @@ fn rule_tags(parts: &[Part<'_>]) -> BTreeMap<ObjectName, BTreeMap<String, String
 /// resource (ELBv2 API, AddTags); ten are left for those of ownership and the operator's.
 const MOST_TAGS: usize = 40;
 
-/// Two members say different things. Those of different groups, which share a load balancer only where a folder is
-/// served, need not agree.
+/// Two members say different things.
 pub(super) fn tell_conflict(part: &Part<'_>, first: &Part<'_>, name: &str, problems: &mut Vec<Problem>) {
-    if part.group != first.group {
-        return;
+    let theirs = &first.ingress.meta.name;
+    let message = format!("{name} differs from that of {theirs}, which comes first in the group");
+    tell(part, first, name, message, problems);
+}
+
+/// Tells a member that its setting is at odds with another's. Those of different groups, which share a load balancer only
+/// where a folder is served, need not agree.
+fn tell(part: &Part<'_>, other: &Part<'_>, name: &str, message: String, problems: &mut Vec<Problem>) {
+    if part.group == other.group {
+        problems.push(Problem::new(
+            Code::SettingConflict,
+            part.annotation(name),
+            message,
+        ));
     }
-    let message = format!(
-        "{name} differs from that of {}, which comes first in the group",
-        first.ingress.meta.name
-    );
-    problems.push(Problem::new(
-        Code::SettingConflict,
-        part.annotation(name),
-        message,
-    ));
 }
 
 /// Separated by commas.
