@@ -100,7 +100,8 @@ impl World {
         let outcome = |asked: &Asked| match alb.answer(asked, Reading::ALL[0]) {
             None => Ok(Outcome::NoListener),
             Some(answered) => {
-                Outcome::of_alb(answered.actions, asked, https(asked.port)).map(Outcome::without_words)
+                let outcome = Outcome::of_alb(answered.actions, asked, https(asked.port));
+                outcome.map(Outcome::without_words).map(Outcome::without_idle)
             }
         };
         asked

@@ -41,6 +41,26 @@ impl Outcome {
         }
     }
 
+    /// A backend of weight 0 gets no requests, and the weight of a lone one means nothing.
+    pub(crate) fn without_idle(self) -> Self {
+        match self {
+            Self::Forward {
+                mut backends,
+                sticky_seconds,
+            } => {
+                backends.retain(|_, weight| *weight > 0);
+                if backends.len() == 1 {
+                    backends.values_mut().for_each(|weight| *weight = 1);
+                }
+                Self::Forward {
+                    backends,
+                    sticky_seconds,
+                }
+            }
+            other @ (Self::NoListener | Self::Redirect { .. } | Self::Fixed { .. }) => other,
+        }
+    }
+
     pub(crate) fn of_model(action: &Action, request: &Request, listener: &Listener) -> Self {
         match action {
             Action::Forward(forward) => {

@@ -154,7 +154,7 @@ pub(crate) async fn apply(
         }
         Call::ModifyIpPools { arn, pools } => load_balancer::modify_pools(to, arn, pools.as_ref()).await,
         Call::AwaitLoadBalancer { arn } => load_balancer::wait(to, arn).await,
-        Call::AwaitTargets { target_groups } => target_group::wait(to, target_groups).await,
+        Call::AwaitTargets { target_groups, until } => target_group::wait(to, target_groups, *until).await,
         Call::ModifyCapacityReservation { arn, units } => {
             load_balancer::reserve_capacity(to, arn, *units).await
         }

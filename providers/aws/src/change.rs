@@ -26,6 +26,15 @@ pub struct Change {
     pub guest: Option<Guest>,
 }
 
+/// How far the health checks of a target group are to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// One target is healthy.
+    Healthy,
+    /// One target is healthy, or none is and each has failed its checks.
+    Checked,
+}
+
 /// One API call with all of its parameters; nothing is left to look up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Call {
@@ -108,9 +117,10 @@ pub enum Call {
     AwaitLoadBalancer {
         arn: LoadBalancerArn,
     },
-    /// Looks whether each has a healthy target; fails, to be tried again, where one has none.
+    /// Looks whether each is as far as this; fails, to be tried again, where one is not.
     AwaitTargets {
         target_groups: BTreeSet<TargetGroupArn>,
+        until: Until,
     },
     /// Of 0 units the call resets the reservation.
     ModifyCapacityReservation {

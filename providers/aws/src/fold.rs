@@ -101,7 +101,10 @@ pub fn fold(observed: &mut Observed, change: &Change, answer: Answer) {
                 spec.targets.retain(|had| !targets.contains(had));
             }
         }
-        Call::DeleteTargetGroup { arn } => observed.target_groups.retain(|owned| owned.get().arn != *arn),
+        Call::DeleteTargetGroup { arn } => {
+            observed.healthy.remove(arn);
+            observed.target_groups.retain(|owned| owned.get().arn != *arn);
+        }
 
         Call::CreateLoadBalancer { spec } => {
             if let Answer::LoadBalancer { arn, dns_name, tags } = answer {
@@ -155,7 +158,7 @@ pub fn fold(observed: &mut Observed, change: &Change, answer: Answer) {
                 state.stage = Stage::SetUp;
             }
         }
-        Call::AwaitTargets { target_groups } => observed.healthy.extend(target_groups.iter().cloned()),
+        Call::AwaitTargets { target_groups, .. } => observed.healthy.extend(target_groups.iter().cloned()),
         Call::ModifyCapacityReservation { arn, units } => {
             if let Some(state) = load_balancer(observed, arn) {
                 state.capacity = Looked::At(*units);

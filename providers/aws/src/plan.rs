@@ -2,13 +2,14 @@
 //!
 //! A round holds only calls whose ids are known. Its order: what frees quota and serves nobody goes first; then what is
 //! needed by what follows (groups, target groups, load balancer, listeners, rules); what takes away (targets,
-//! permissions) comes after what replaces it. Whatever cannot be done yet is left to the next round, which is planned
+//! permissions) comes after what replaces it, and that is healthy (`awaited.rs`). Whatever cannot be done yet is left to the next round, which is planned
 //! from the answers. Tags, attributes and health checks wait until nothing else is left to do, and what stands in front
 //! waits for all of it.
 //!
 //! What AWS refused in this pass is left out, and what would rely on it: each step says how. All else goes on.
 
 mod attributes;
+mod awaited;
 pub(crate) mod certificates;
 mod front;
 mod listeners;
@@ -153,6 +154,7 @@ fn round(round: &Round<'_>) -> (Vec<Change>, Vec<Problem>) {
     protection::put_first(round, &mut changes);
     listeners::create(round, &mut changes);
     rules::arrange(round, &mut changes, &mut waiting);
+    target_groups::desert(round, &mut changes);
     target_groups::deregister(round, &mut changes);
     security_group::revoke(round, &mut changes);
     load_balancer::delete_surplus(round, &mut changes);
@@ -166,6 +168,10 @@ fn round(round: &Round<'_>) -> (Vec<Change>, Vec<Problem>) {
         target_groups::set(round, &mut changes);
         protection::set(round, &mut changes);
         load_balancer::set_supply(round, &mut changes);
+        round.leave_out_refused(&mut changes);
+    }
+    if changes.is_empty() {
+        awaited::look(round, &mut changes);
         round.leave_out_refused(&mut changes);
     }
     if changes.is_empty() {

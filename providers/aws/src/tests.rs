@@ -2,6 +2,7 @@
 
 mod admitted;
 mod auth;
+mod awaited;
 mod build;
 mod compiled;
 mod front;

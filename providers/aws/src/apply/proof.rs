@@ -186,7 +186,9 @@ fn uses(call: &Call) -> BTreeSet<&str> {
         | Call::CreateProtection { load_balancer, .. }
         | Call::DeleteProtection { load_balancer, .. } => [load_balancer.as_str()].into(),
 
-        Call::AwaitTargets { target_groups } => target_groups.iter().map(TargetGroupArn::as_str).collect(),
+        Call::AwaitTargets { target_groups, .. } => {
+            target_groups.iter().map(TargetGroupArn::as_str).collect()
+        }
 
         Call::CreateListener { load_balancer, spec } => {
             let mut used = target_groups(&spec.default_actions);

@@ -7,7 +7,7 @@ use aws_sdk_elasticloadbalancingv2::types::TargetHealthStateEnum;
 use portcullis_model::{Code, ProviderError, Retry};
 
 use super::Writer;
-use crate::change::Answer;
+use crate::change::{Answer, Until};
 use crate::client::incomplete;
 use crate::resource::{HealthCheckSpec, Pairs, TargetDescription, TargetGroupArn, TargetGroupSpec};
 use crate::wire::{matcher_to, number_to, tags_to, target_group_attributes_to, targets_to};
@@ -109,34 +109,62 @@ pub(super) async fn delete(to: &Writer<'_>, arn: &TargetGroupArn) -> Result<Answ
     to.delete(request.send()).await
 }
 
-/// How long a load balancer that is to take another's place is given between two looks.
+/// How long targets are given between two looks.
 const HEALTH_DELAY: Duration = Duration::from_secs(30);
 
 pub(super) async fn wait(
     to: &Writer<'_>,
     target_groups: &BTreeSet<TargetGroupArn>,
+    until: Until,
 ) -> Result<Answer, ProviderError> {
     for arn in target_groups {
         let request = to.client.elb.describe_target_health();
         let answer = to.send(request.target_group_arn(arn.as_str()).send()).await?;
         let described = answer.target_health_descriptions.unwrap_or_default();
-        let healthy = described.iter().any(|target| {
-            let state = target
-                .target_health
-                .as_ref()
-                .and_then(|health| health.state.as_ref());
-            state == Some(&TargetHealthStateEnum::Healthy)
-        });
-        if !healthy {
+        let states: Vec<TargetHealthStateEnum> = described
+            .into_iter()
+            .filter_map(|target| target.target_health?.state)
+            .collect();
+        if !is_reached(until, &states) {
             return Err(ProviderError {
                 code: Code::ConflictingChange,
                 call: to.call,
                 message: format!(
-                    "target group {arn} has no healthy target yet, so the old load balancer serves on"
+                    "target group {arn} has no healthy target yet, so what answered until now goes on"
                 ),
                 retry: Retry::After(HEALTH_DELAY),
             });
         }
     }
     Ok(Answer::Done)
+}
+
+/// A target is `unused` until AWS has taken note that a rule forwards to its group, and `initial` until it was checked.
+/// Source: ELBv2 API, TargetHealth.State.
+fn is_reached(until: Until, states: &[TargetHealthStateEnum]) -> bool {
+    use TargetHealthStateEnum::{Healthy, Initial, Unused};
+    let checked = || !states.contains(&Initial) && states.iter().any(|state| *state != Unused);
+    states.contains(&Healthy) || (until == Until::Checked && checked())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_healthy_target_is_enough_and_failed_checks_end_a_wait_that_has_an_end() {
+        use TargetHealthStateEnum::{Draining, Healthy, Initial, Unhealthy, Unused};
+        for (states, healthy, checked) in [
+            (&[][..], false, false),
+            (&[Healthy, Initial, Unhealthy][..], true, true),
+            (&[Unhealthy, Initial][..], false, false),
+            (&[Unhealthy, Unhealthy][..], false, true),
+            (&[Unused, Unused][..], false, false),
+            (&[Unused, Unhealthy][..], false, true),
+            (&[Initial, Draining][..], false, false),
+        ] {
+            assert_eq!(is_reached(Until::Healthy, states), healthy, "{states:?}");
+            assert_eq!(is_reached(Until::Checked, states), checked, "{states:?}");
+        }
+    }
 }

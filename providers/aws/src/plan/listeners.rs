@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use portcullis_model::Code;
 
-use super::rules::SECRET_CHANGED;
-use super::{Round, attributes, certificates, change, field, protection, refused};
+use super::rules::{self, SECRET_CHANGED};
+use super::{Round, attributes, awaited, certificates, change, field, protection, refused};
 use crate::change::{Call, Change};
-use crate::compile::unavailable;
+use crate::compile::{DesiredListener, unavailable};
 use crate::observed::{ListenerState, Looked};
 use crate::resource::{
     Applied, CertificateArn, ListenerProtocol, ListenerSpec, Pairs, Ref, RuleAction, TargetGroupArn, agree,
@@ -43,7 +43,7 @@ pub(super) fn create(round: &Round<'_>, changes: &mut Vec<Change>) {
             continue;
         }
         // A listener waits for the target group of its default action, unless that cannot be had: its rules do not.
-        let spec = match resolved(round, &desired.spec) {
+        let spec = match resolved(round, existing, desired) {
             Some(spec) => spec,
             None if round.lacks(&desired.spec.default_actions) => {
                 let actions = match existing {
@@ -120,7 +120,7 @@ pub(super) fn new_default(round: &Round<'_>, port: u16, listener: &ListenerState
     if certificates::awaits(round, &desired.spec.certificates) {
         return NewDefault::Waiting;
     }
-    match resolved(round, &desired.spec) {
+    match resolved(round, Some(listener), desired) {
         None => NewDefault::Waiting,
         Some(spec) if answers_alike(round, listener, &spec) => NewDefault::Unchanged,
         Some(spec) if changes_to_refused(round, listener, &spec) => NewDefault::Waiting,
@@ -161,11 +161,30 @@ fn answers_alike(
     agree(&listener.spec.default_actions, &desired.default_actions, applied)
 }
 
+/// With known target groups; where the listener exists and new ones are not known to serve, as it forwards till then.
 fn resolved(
     round: &Round<'_>,
-    spec: &ListenerSpec<Ref<kind::TargetGroup>>,
+    existing: Option<&ListenerState>,
+    desired: &DesiredListener,
 ) -> Option<ListenerSpec<TargetGroupArn>> {
-    with_target_groups(spec, &|reference| round.target_group(reference))
+    let mut out = with_target_groups(&desired.spec, &|reference| round.target_group(reference))?;
+    if let Some(listener) = existing
+        && let Some(actions) = waiting_default(round, listener, desired)
+    {
+        out.default_actions = actions;
+    }
+    Some(out)
+}
+
+/// The default action that a listener has until new target groups can serve.
+pub(super) fn waiting_default(
+    round: &Round<'_>,
+    listener: &ListenerState,
+    desired: &DesiredListener,
+) -> Option<Vec<RuleAction<TargetGroupArn>>> {
+    let spec = with_target_groups(&desired.spec, &|reference| round.target_group(reference))?;
+    let waiting = awaited::until_checked(round, &listener.spec.default_actions, &spec.default_actions)?;
+    rules::all_stay(listener, desired).then_some(waiting)
 }
 
 /// The spec with known target groups; none where one does not exist yet.

@@ -28,7 +28,7 @@ use portcullis_model::{Code, Problem};
 
 use self::held::Held;
 use super::listeners::{self, NewDefault};
-use super::{Round, change, field};
+use super::{Round, awaited, change, field};
 use crate::change::{Call, Change};
 use crate::compile::{DesiredListener, DesiredRule, unavailable};
 use crate::observed::{ListenerState, RuleState};
@@ -56,14 +56,7 @@ pub(super) fn arrange(round: &Round<'_>, changes: &mut Vec<Change>, waiting: &mu
         let Some(desired) = round.desired.listeners.get(port) else {
             continue;
         };
-        // Rules wait for target groups that do not exist yet; those that exist serve on.
-        let find = |reference: &Ref<kind::TargetGroup>| round.target_group(reference);
-        let wanted: Option<Vec<Wanted<'_>>> = desired
-            .rules
-            .iter()
-            .map(|rule| Wanted::resolve(round, rule, &find).or_else(|| Wanted::closed(round, rule)))
-            .collect();
-        let Some(wanted) = wanted else {
+        let Some(wanted) = wanted(round, listener, desired) else {
             continue;
         };
         let held = Held::of(round, listener, wanted);
@@ -104,12 +97,78 @@ fn keeps_out(rule: &DesiredRule) -> bool {
 
 /// Whether a listener has the desired rules in their order and no others.
 fn stands(round: &Round<'_>, desired: &DesiredListener, listener: &ListenerState) -> bool {
+    let wanted = wanted(round, listener, desired);
+    let are = |wanted: &Vec<Wanted<'_>>| wanted.iter().zip(&listener.rules).all(|(one, had)| one.is(had));
+    desired.rules.len() == listener.rules.len() && wanted.as_ref().is_some_and(are)
+}
+
+/// The rules of a listener as they can be now; none while a target group is still to be made.
+fn wanted<'a>(
+    round: &Round<'a>,
+    listener: &ListenerState,
+    desired: &'a DesiredListener,
+) -> Option<Vec<Wanted<'a>>> {
+    // Rules wait for target groups that do not exist yet; those that exist serve on.
     let find = |reference: &Ref<kind::TargetGroup>| round.target_group(reference);
-    let is = |(rule, had): (&DesiredRule, &RuleState)| {
-        let wanted = Wanted::resolve(round, rule, &find).or_else(|| Wanted::closed(round, rule));
-        wanted.is_some_and(|wanted| wanted.is(had))
+    let rules = desired.rules.iter();
+    let mut wanted: Vec<Wanted<'a>> = rules
+        .map(|rule| Wanted::resolve(round, rule, &find).or_else(|| Wanted::closed(round, rule)))
+        .collect::<Option<_>>()?;
+    let waits = |place: usize| {
+        let before = before(listener, &wanted, place)?;
+        let actions = awaited::until_checked(round, &before.spec.actions, &wanted[place].spec.actions)?;
+        Some((place, actions, &before.spec.transforms))
     };
-    desired.rules.len() == listener.rules.len() && desired.rules.iter().zip(&listener.rules).all(is)
+    let waits: Vec<_> = (0..wanted.len()).filter_map(waits).collect();
+    for (place, actions, transforms) in waits {
+        wanted[place].waits = true;
+        wanted[place].spec.actions = actions;
+        wanted[place].spec.transforms.clone_from(transforms);
+    }
+    Some(wanted)
+}
+
+/// Whether each rule that exists is there for one that is asked for, so that nothing that one answered falls to another.
+pub(super) fn all_stay(listener: &ListenerState, desired: &DesiredListener) -> bool {
+    let mut rules = listener.rules.iter();
+    rules.all(|had| {
+        let mut wanted = desired.rules.iter();
+        wanted.any(|rule| conditions(&had.spec) == conditions(&rule.spec))
+    })
+}
+
+/// The actions of those that wait for new target groups to serve.
+pub(super) fn waiting(
+    round: &Round<'_>,
+    listener: &ListenerState,
+    desired: &DesiredListener,
+) -> Vec<Vec<RuleAction<TargetGroupArn>>> {
+    let wanted = wanted(round, listener, desired).unwrap_or_default();
+    let waiting = wanted.into_iter().filter(|one| one.waits);
+    waiting.map(|one| one.spec.actions).collect()
+}
+
+/// The one rule that answered until now all that this one is to answer, if it is to become it, whole or in part.
+fn before<'r>(listener: &'r ListenerState, wanted: &[Wanted<'_>], place: usize) -> Option<&'r RuleState> {
+    let spec = &wanted[place].spec;
+    // It never answers.
+    if wanted[..place]
+        .iter()
+        .any(|other| same_conditions(&other.spec, spec))
+    {
+        return None;
+    }
+    let mut rules = listener.rules.iter();
+    let same = rules.clone().find(|had| same_conditions(&had.spec, spec));
+    let had = same.or_else(|| {
+        let first = rules.find(|had| may_overlap(&had.spec.conditions, &spec.conditions))?;
+        let part = relation(&spec.conditions, &first.spec.conditions) == Some(Relation::Narrower);
+        let stays = wanted
+            .iter()
+            .any(|other| same_conditions(&first.spec, &other.spec));
+        (part && !stays).then_some(first)
+    })?;
+    held::alone(had, listener, &wanted[..place]).then_some(had)
 }
 
 /// A desired rule with known target groups.
@@ -119,6 +178,8 @@ struct Wanted<'a> {
     desired: &'a DesiredRule,
     /// Whether it is closed because a target group cannot be had.
     closed: bool,
+    /// Whether it goes on as it is until new target groups can serve.
+    waits: bool,
     applied: &'a Applied,
 }
 
@@ -141,6 +202,7 @@ impl<'a> Wanted<'a> {
             desired,
             applied: &round.observed.applied,
             closed: false,
+            waits: false,
         })
     }
 
@@ -158,6 +220,7 @@ impl<'a> Wanted<'a> {
             desired,
             applied: &round.observed.applied,
             closed: true,
+            waits: false,
         })
     }
 
@@ -185,6 +248,11 @@ impl<'a> Wanted<'a> {
         let fields: Vec<_> = fields.into_iter().flatten().collect();
         let reason = if fields.is_empty() {
             SECRET_CHANGED.to_owned()
+        } else if self.waits {
+            format!(
+                "{} asks for other target groups, which are checked first",
+                self.desired.origin
+            )
         } else {
             format!("{} asks for it otherwise", self.desired.origin)
         };

@@ -11,7 +11,7 @@ use portcullis_model::{Code, LoadBalancer, Problem, Scheme};
 
 use super::{Round, change, round};
 use crate::account::Account;
-use crate::change::{Call, Change};
+use crate::change::{Call, Change, Until};
 use crate::compile::{Role, compile_as};
 use crate::names;
 use crate::observed::{LoadBalancerState, Observed, Owned, Shared, TargetGroupState};
@@ -234,7 +234,10 @@ fn switch(
     let id = names::LOAD_BALANCER;
     if !target_groups.is_subset(&observed.healthy) {
         // Nothing else with it: a round goes on without a call that fails.
-        let call = Call::AwaitTargets { target_groups };
+        let call = Call::AwaitTargets {
+            target_groups,
+            until: Until::Healthy,
+        };
         let reason = "it takes over when its targets are healthy";
         return vec![change::<kind::LoadBalancer>(id, call, reason)];
     }

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Round, attributes, change, field, is_foreign, refused};
+use super::{Round, attributes, awaited, change, field, is_foreign, refused};
 use crate::change::{Call, Change};
 use crate::compile::{Desired, is_alias};
 use crate::limits::TARGETS_PER_CALL;
@@ -103,6 +103,52 @@ pub(super) fn create(round: &Round<'_>, changes: &mut Vec<Change>) {
             changes.push(change::<kind::TargetGroup>(id, call, reason));
         }
     }
+}
+
+/// Takes the targets that have gone out of groups that others replace, and that have requests until those can serve.
+pub(super) fn desert(round: &Round<'_>, changes: &mut Vec<Change>) {
+    let serving = awaited::serving(round);
+    for owned in &round.observed.target_groups {
+        let state = owned.get();
+        let is_kept = round.target_groups.values().any(|kept| kept.arn == state.arn);
+        if is_kept || !serving.contains(&state.arn) {
+            continue;
+        }
+        for targets in chunks(
+            state
+                .spec
+                .targets
+                .iter()
+                .filter(|target| !stays(round, owned, target)),
+        ) {
+            let reason = format!("{} may have no more requests", count(&targets));
+            let call = Call::DeregisterTargets {
+                arn: state.arn.clone(),
+                targets,
+            };
+            changes.push(change::<kind::TargetGroup>(owned.resource(), call, reason));
+        }
+    }
+}
+
+/// Whether a target of a group that is not kept may have requests until then, as what replaces the group says. That says
+/// nothing where its targets have other names, or where other clusters register some, too.
+pub(super) fn stays(round: &Round<'_>, owned: &Owned<TargetGroupState>, target: &TargetDescription) -> bool {
+    let (resource, had) = (owned.resource(), &owned.get().spec);
+    let aliases = |id: &String| {
+        round
+            .desired
+            .aliases
+            .get(id)
+            .is_some_and(|all| is_alias(resource, all))
+    };
+    let mut replacing = round.desired.target_groups.iter();
+    let replacing = replacing.find(|(id, _)| *id == resource || aliases(id));
+    replacing.is_none_or(|(id, desired)| {
+        let says = desired.target_type == had.target_type && desired.ip_address_type == had.ip_address_type;
+        let joint = round.desired.joint.contains_key(id);
+        !says || joint || desired.targets.iter().any(|stays| stays.id == target.id)
+    })
 }
 
 /// Takes out the targets that may have no more requests; comes after those that replace them are in.

@@ -28,7 +28,7 @@ fn session() -> Session {
     }
 }
 
-fn idp(secret: &str, version: &str) -> Authenticate {
+pub(super) fn idp(secret: &str, version: &str) -> Authenticate {
     Authenticate::Oidc {
         issuer: "https://i".into(),
         authorization_endpoint: "https://i/a".into(),

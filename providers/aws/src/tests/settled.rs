@@ -250,6 +250,8 @@ fn each_change_costs_its_own_calls_and_no_others() {
                 "elbv2:CreateTargetGroup shop/web-web:80",
                 "elbv2:RegisterTargets shop/web-web:80",
                 "elbv2:ModifyRule 80:1",
+                "elbv2:DescribeTargetHealth shop/web-web:80",
+                "elbv2:ModifyRule 80:1",
                 "elbv2:DeleteTargetGroup shop/web-web:80",
             ],
         ),

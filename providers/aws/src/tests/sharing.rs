@@ -209,8 +209,10 @@ fn a_port_is_the_same_by_its_name_and_by_its_number() {
             both,
             vec![
                 "elbv2:ModifyRule 80:2",
-                "elbv2:DeleteTargetGroup shop/i2-cart:http",
                 "elbv2:AddTags shop/service/cart:80",
+                "elbv2:DescribeTargetHealth shop/service/cart:80",
+                "elbv2:ModifyRule 80:2",
+                "elbv2:DeleteTargetGroup shop/i2-cart:http",
             ],
         ),
     ] {

@@ -120,6 +120,8 @@ fn another_control_port_is_another_target_group_made_first() {
             "elbv2:CreateTargetGroup shop/web-web:80",
             "elbv2:RegisterTargets shop/web-web:80",
             "elbv2:ModifyRule 80:1",
+            "elbv2:DescribeTargetHealth shop/web-web:80",
+            "elbv2:ModifyRule 80:1",
             "elbv2:DeleteTargetGroup shop/web-web:80",
         ]
     );
@@ -236,6 +238,8 @@ fn another_family_is_another_target_group_made_first_under_another_name() {
         let want = [
             "elbv2:CreateTargetGroup shop/web-web:80",
             "elbv2:RegisterTargets shop/web-web:80",
+            "elbv2:ModifyRule 80:1",
+            "elbv2:DescribeTargetHealth shop/web-web:80",
             "elbv2:ModifyRule 80:1",
             "elbv2:DeleteTargetGroup shop/web-web:80",
         ];

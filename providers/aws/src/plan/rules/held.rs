@@ -170,7 +170,7 @@ fn is_refused(
 }
 
 /// Whether each rule that could take requests before this one is there for a better desired rule.
-fn alone(had: &RuleState, listener: &ListenerState, better: &[Wanted<'_>]) -> bool {
+pub(super) fn alone(had: &RuleState, listener: &ListenerState, better: &[Wanted<'_>]) -> bool {
     let first = listener.rules.iter().take_while(|rule| rule.arn != had.arn);
     let mut taking = first.filter(|rule| may_overlap(&rule.spec.conditions, &had.spec.conditions));
     taking.all(|rule| {
