@@ -227,7 +227,7 @@ pub(super) fn arrange(
     semantics: Semantics,
     problems: &mut Vec<Problem>,
 ) -> Vec<Rule> {
-    redirects::without_loops(&mut drafts, wires);
+    redirects::without_loops(&mut drafts, wires, semantics);
     match semantics {
         Semantics::Kubernetes => {
             drafts.sort_by_cached_key(Precedence::of);

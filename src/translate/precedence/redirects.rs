@@ -1,22 +1,26 @@
 //! Rules in, those out that a redirect does not make pointless.
 //!
 //! An action that redirects to HTTPS is written once for an Ingress that listens with both: where HTTPS is spoken
-//! already it would lead to itself for ever. Source: AWS Load Balancer Controller, `rule_optimizer.go`.
+//! already it would lead to itself for ever. What its incumbent makes of that is kept under its
+//! semantics, to the letter, so that taking over finds the same rules. Source: AWS Load Balancer Controller,
+//! `rule_optimizer.go`.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use portcullis_model::redirect::RedirectScheme;
-use portcullis_model::{Action, HostMatch, PathMatch, Port, Redirect, Rule};
+use portcullis_model::{Action, HostMatch, PathMatch, Port, Redirect, Rule, Semantics};
 
 use super::Draft;
 use crate::translate::member::Wire;
 
 /// Takes redirects from the ports at which they lead to themselves.
-pub(super) fn without_loops(drafts: &mut Vec<Draft>, wires: &BTreeMap<Port, Wire>) {
+pub(super) fn without_loops(drafts: &mut Vec<Draft>, wires: &BTreeMap<Port, Wire>, semantics: Semantics) {
     drafts.retain_mut(|Draft { rule, .. }| {
         if let Action::Redirect(redirect) = &rule.action
-            && keeps_host(redirect, &rule.hosts)
-            && keeps_path(redirect, &rule.paths)
+            && keeps_host(redirect, &rule.hosts, semantics)
+            && keeps_path(redirect, &rule.paths, semantics)
             && redirect.query.is_none()
         {
             rule.ports.retain(|port| {
@@ -33,23 +37,37 @@ pub(super) fn without_loops(drafts: &mut Vec<Draft>, wires: &BTreeMap<Port, Wire
     });
 }
 
-fn keeps_host(redirect: &Redirect, hosts: &[HostMatch]) -> bool {
-    let same = |host: &HostMatch, to: &str| matches!(host, HostMatch::Exact(name) if name.as_str() == to);
-    match &redirect.host {
-        None => true,
-        Some(to) => !hosts.is_empty() && hosts.iter().all(|host| same(host, to.as_str())),
+/// The incumbent is content with one of the hosts, and so leaves the others without the redirect.
+fn keeps_host(redirect: &Redirect, hosts: &[HostMatch], semantics: Semantics) -> bool {
+    let Some(to) = &redirect.host else {
+        return true;
+    };
+    let same = |host: &HostMatch| matches!(host, HostMatch::Exact(name) if name.as_str() == to.as_str());
+    match semantics {
+        Semantics::Kubernetes => !hosts.is_empty() && hosts.iter().all(same),
+        Semantics::AwsLoadBalancerController => {
+            let pattern = |host: &HostMatch| host_pattern(host).is_some_and(|host| *host == *to.as_str());
+            hosts.iter().any(pattern)
+        }
     }
 }
 
-fn keeps_path(redirect: &Redirect, paths: &[PathMatch]) -> bool {
-    let same = |path: &PathMatch, to: &str| match path {
-        PathMatch::Exact(exact) => exact.as_str() == to,
-        PathMatch::Glob(glob) => glob.wildcards() == 0 && glob.as_str() == to,
+/// The same of paths, as patterns.
+fn keeps_path(redirect: &Redirect, paths: &[PathMatch], semantics: Semantics) -> bool {
+    let Some(to) = &redirect.path else {
+        return true;
+    };
+    let same = |path: &PathMatch| match path {
+        PathMatch::Exact(exact) => exact.as_str() == to.as_str(),
+        PathMatch::Glob(glob) => glob.wildcards() == 0 && glob.as_str() == to.as_str(),
         PathMatch::Prefix(_) | PathMatch::Regex(_) => false,
     };
-    match &redirect.path {
-        None => true,
-        Some(to) => !paths.is_empty() && paths.iter().all(|path| same(path, to.as_str())),
+    match semantics {
+        Semantics::Kubernetes => !paths.is_empty() && paths.iter().all(same),
+        Semantics::AwsLoadBalancerController => paths
+            .iter()
+            .flat_map(path_patterns)
+            .any(|path| *path == *to.as_str()),
     }
 }
 
@@ -57,28 +75,28 @@ fn keeps_path(redirect: &Redirect, paths: &[PathMatch]) -> bool {
 /// more.
 pub(super) fn without_covered(drafts: &mut Vec<Draft>) {
     // By port and one of their hosts: what covers a rule has its first host, or none.
-    let mut redirects: BTreeMap<(Port, Option<HostMatch>), Vec<Rule>> = BTreeMap::new();
+    let mut redirects: BTreeMap<(Port, Option<String>), Vec<Rc<Patterns>>> = BTreeMap::new();
     drafts.retain_mut(|Draft { rule, .. }| {
-        let asked = rule.clone();
+        let asked = Rc::new(Patterns::of(rule));
         rule.ports.retain(|port| {
-            let hosts = asked.hosts.first().into_iter().map(|host| Some(host.clone()));
-            let mut earlier = hosts
-                .chain([None])
-                .filter_map(|host| redirects.get(&(*port, host)))
-                .flatten();
-            !earlier.any(|redirect| covers(redirect, &asked))
+            let mut hosts = asked.hosts.first().map(Some).into_iter().chain([None]);
+            !hosts.any(|host| {
+                let earlier = redirects.get(&(*port, host.cloned()));
+                earlier
+                    .into_iter()
+                    .flatten()
+                    .any(|redirect| redirect.covers(&asked))
+            })
         });
         if matches!(rule.action, Action::Redirect(_)) && rule.conditions.is_empty() {
-            let hosts: Vec<Option<HostMatch>> = match rule.hosts.as_slice() {
-                [] => vec![None],
-                hosts => hosts.iter().cloned().map(Some).collect(),
+            let hosts: Vec<Option<String>> = match asked.hosts.is_empty() {
+                true => vec![None],
+                false => asked.hosts.iter().cloned().map(Some).collect(),
             };
             for port in &rule.ports {
                 for host in &hosts {
-                    redirects
-                        .entry((*port, host.clone()))
-                        .or_default()
-                        .push(rule.clone());
+                    let at = redirects.entry((*port, host.clone())).or_default();
+                    at.push(asked.clone());
                 }
             }
         }
@@ -86,11 +104,50 @@ pub(super) fn without_covered(drafts: &mut Vec<Draft>) {
     });
 }
 
-fn covers(redirect: &Rule, rule: &Rule) -> bool {
-    let hosts = redirect.hosts.is_empty()
-        || (!rule.hosts.is_empty() && rule.hosts.iter().all(|host| redirect.hosts.contains(host)));
-    let paths = redirect.paths.is_empty()
-        || redirect.paths.iter().any(PathMatch::takes_every_path)
-        || (!rule.paths.is_empty() && rule.paths.iter().all(|path| redirect.paths.contains(path)));
-    hosts && paths
+/// What the incumbent compares of two rules: the texts of their patterns. What an expression asks for it does not
+/// look at, so that a redirect for an expression covers every host or path.
+struct Patterns {
+    hosts: BTreeSet<String>,
+    paths: BTreeSet<String>,
+}
+
+impl Patterns {
+    fn of(rule: &Rule) -> Self {
+        let owned = |pattern: Cow<'_, str>| pattern.into_owned();
+        Self {
+            hosts: rule.hosts.iter().filter_map(host_pattern).map(owned).collect(),
+            paths: rule.paths.iter().flat_map(path_patterns).map(owned).collect(),
+        }
+    }
+
+    fn covers(&self, other: &Self) -> bool {
+        let within = |these: &BTreeSet<String>, all: &BTreeSet<String>| {
+            all.is_empty() || (!these.is_empty() && these.is_subset(all))
+        };
+        within(&other.hosts, &self.hosts) && (self.paths.contains("/*") || within(&other.paths, &self.paths))
+    }
+}
+
+/// As the incumbent writes it; `None` for an expression.
+fn host_pattern(host: &HostMatch) -> Option<Cow<'_, str>> {
+    match host {
+        HostMatch::Exact(name) => Some(name.as_str().into()),
+        HostMatch::Wildcard(name) => Some(format!("*.{name}").into()),
+        HostMatch::Glob(glob) => Some(glob.as_str().into()),
+        HostMatch::Regex(_) => None,
+    }
+}
+
+/// As the incumbent writes it; nothing for an expression.
+fn path_patterns(path: &PathMatch) -> impl Iterator<Item = Cow<'_, str>> {
+    let (one, below) = match path {
+        PathMatch::Exact(exact) => (Some(exact.as_str().into()), None),
+        PathMatch::Glob(glob) => (Some(glob.as_str().into()), None),
+        PathMatch::Prefix(prefix) => {
+            let one = (!prefix.is_root()).then(|| prefix.as_str().into());
+            (one, Some(format!("{}/*", prefix.as_str()).into()))
+        }
+        PathMatch::Regex(_) => (None, None),
+    };
+    one.into_iter().chain(below)
 }

@@ -198,3 +198,74 @@ fn a_redirect_elsewhere_stays_everywhere() {
         assert_eq!(got, want, "{config}");
     }
 }
+
+#[test]
+fn an_earlier_redirect_covers_what_its_patterns_hold_as_texts() {
+    for (earlier, later, is_covered) in [
+        (("Prefix", "/a"), ("Prefix", "/a"), true),
+        (("Prefix", "/a"), ("Exact", "/a"), true),
+        (("Prefix", "/a"), ("ImplementationSpecific", "/a"), true),
+        (("Prefix", "/a"), ("ImplementationSpecific", "/a/*"), true),
+        (("Prefix", "/a"), ("Prefix", "/a/b"), false),
+        (("Prefix", "/a"), ("ImplementationSpecific", "/a/b"), false),
+        (("ImplementationSpecific", "/x"), ("Exact", "/x"), true),
+        (("ImplementationSpecific", "/x"), ("Prefix", "/x"), false),
+        (("ImplementationSpecific", "/*"), ("Exact", "/x"), true),
+        (("ImplementationSpecific", "*"), ("Exact", "/x"), false),
+        (("Prefix", "/"), ("Exact", "/x"), true),
+    ] {
+        let path = |member: &str, (kind, text): (&str, &str)| {
+            let backend = match member {
+                "first" => to_action("go"),
+                _ => json!({ "service": { "name": "s", "port": { "number": 80 } } }),
+            };
+            json!({ "path": text, "pathType": kind, "backend": backend })
+        };
+        let member = |world: World, name: &str, order: &str, said| {
+            let go = r#"{"type":"redirect","redirectConfig":{"host":"b.com","statusCode":"HTTP_301"}}"#;
+            world.ingress(
+                &format!("shop/{name}"),
+                alb(&[("group.name", "g"), ("group.order", order), ("actions.go", go)]),
+                json!({ "rules": [rule("a.com", json!([path(name, said)]))] }),
+            )
+        };
+        let world = World::new().service("shop/s");
+        let world = member(member(world, "first", "1", earlier), "second", "2", later);
+        let served = world.one(&theirs());
+        let want = if is_covered { 1 } else { 2 };
+        assert_eq!(
+            served.rules().len(),
+            want,
+            "{earlier:?} {later:?}: {:#?}",
+            served.rules()
+        );
+    }
+}
+
+#[test]
+fn of_several_hosts_or_patterns_one_makes_a_redirect_lead_to_itself() {
+    let hosts = r#"[{"field":"host-header","hostHeaderConfig":{"values":["b.com"]}}]"#;
+    for (config, conditions, kind, text, theirs_keeps, ours_keeps) in [
+        (r#""host":"b.com""#, hosts, "Exact", "/x", false, true),
+        (r#""host":"c.com""#, hosts, "Exact", "/x", true, true),
+        (r#""path":"/x""#, "[]", "Prefix", "/x", false, true),
+        (r#""path":"/x""#, "[]", "Exact", "/x", false, false),
+        (r#""path":"/y""#, "[]", "Prefix", "/x", true, true),
+    ] {
+        for (settings, keeps) in [(theirs(), theirs_keeps), (ours(), ours_keeps)] {
+            let go =
+                format!(r#"{{"type":"redirect","redirectConfig":{{{config},"statusCode":"HTTP_301"}}}}"#);
+            let served = World::new()
+                .ingress(
+                    "shop/web",
+                    alb(&[("actions.go", &go), ("conditions.go", conditions)]),
+                    json!({ "rules": [rule("a.com", json!([
+                        { "path": text, "pathType": kind, "backend": to_action("go") },
+                    ]))] }),
+                )
+                .one(&settings);
+            let redirects = served.rules().iter().any(|rule| rule.contains("redirect"));
+            assert_eq!(redirects, keeps, "{config} {kind} {text}: {:#?}", served.rules());
+        }
+    }
+}
