@@ -1,6 +1,7 @@
 //! Bodies as hyper reads them in, bodies that keep time and give their connection back out.
 
 mod ahead;
+mod idle;
 
 use std::cell::Cell;
 use std::error::Error;
@@ -15,13 +16,13 @@ use futures::ready;
 use http::Version;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 
 use crate::access_log::Noted;
 use crate::activity::Open;
 use crate::answer::{self, Failure};
 use crate::filters::compression::Packed;
-use crate::http1;
+use crate::http1::{self, Pipe};
 #[cfg(feature = "http3")]
 use crate::http3;
 use crate::pools::Lease;
@@ -30,6 +31,7 @@ use crate::tasks::Tasks;
 
 pub(crate) use self::ahead::{Ahead, finish};
 use self::ahead::{Copying, Held};
+use self::idle::Idle;
 
 pub(crate) type BodyError = Box<dyn Error + Send + Sync>;
 type Frames = Option<Result<Frame<Bytes>, BodyError>>;
@@ -327,6 +329,27 @@ impl ResponseBody {
         }
     }
 
+    /// Whether so much of it is to come that it should go by a pipe, and nobody looks at it on its way.
+    pub(crate) fn is_for_pipe(&self) -> bool {
+        matches!(&self.content, Content::Backend(BackendBody { inner: Source::Answer(answer), .. }) if answer.is_for_pipe())
+    }
+
+    /// The same as `poll_frame`, into an empty pipe; how many bytes.
+    pub(crate) fn poll_splice(
+        &mut self,
+        pipe: &mut Pipe,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<u64, BodyError>> {
+        let Content::Backend(body) = &mut self.content else {
+            return Poll::Ready(Ok(0));
+        };
+        let count = ready!(body.poll_splice(pipe, cx))?;
+        if let Some(noted) = &mut self.noted {
+            noted.entry.bytes += count;
+        }
+        Poll::Ready(Ok(count))
+    }
+
     /// Sends on what is left of the request while the client takes nothing of the answer.
     pub(crate) fn poll_sending(&mut self, cx: &mut Context<'_>) {
         if let Some(answer) = self.answer() {
@@ -437,6 +460,20 @@ impl BackendBody {
         body
     }
 
+    fn poll_splice(&mut self, pipe: &mut Pipe, cx: &mut Context<'_>) -> Poll<Result<u64, BodyError>> {
+        let Source::Answer(answer) = &mut self.inner else {
+            return Poll::Ready(Ok(0));
+        };
+        let Poll::Ready(moved) = answer.poll_splice(pipe, cx) else {
+            ready!(self.idle.poll_over(cx));
+            return Poll::Ready(Err(Stalled("the backend").into()));
+        };
+        self.idle.stop();
+        let count = moved?;
+        self.release_at_end();
+        Poll::Ready(Ok(count))
+    }
+
     fn release_at_end(&mut self) {
         if self.inner.is_end_stream() {
             self.release();
@@ -528,40 +565,5 @@ impl Content {
             // The connection is broken: it is dropped with the body.
             Some(Err(error)) => body.fail(error, answer::GRPC_UNAVAILABLE),
         })
-    }
-}
-
-/// A timer that exists only where somebody waits.
-#[derive(Debug)]
-struct Idle {
-    limit: Duration,
-    sleep: Option<Pin<Box<Sleep>>>,
-    is_running: bool,
-}
-
-impl Idle {
-    fn new(limit: Duration) -> Self {
-        Self {
-            limit,
-            sleep: None,
-            is_running: false,
-        }
-    }
-
-    fn stop(&mut self) {
-        self.is_running = false;
-    }
-
-    /// Ready once the limit has passed since the first call after `stop`.
-    fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let limit = self.limit;
-        let sleep = self
-            .sleep
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
-        if !self.is_running {
-            sleep.as_mut().reset(Instant::now() + limit);
-            self.is_running = true;
-        }
-        sleep.as_mut().poll(cx)
     }
 }

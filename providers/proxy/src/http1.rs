@@ -1,7 +1,7 @@
 //! An HTTP/1.1 engine of our own: a client's connection in, its requests answered out; and the same towards backends.
 //!
 //! `decode` and `encode` are sans-io: bytes in, events out, and the other way round, with no socket and no clock.
-//! `wire` holds a client's socket and buffers, and `serve` is what happens on it; `answer` and `link` are a backend's. What the engine does not say by
+//! `wire` holds a client's socket and buffers, and `serve` is what happens on it; `answer` and `link` are a backend's; `splice` takes long bodies from the one to the other. What the engine does not say by
 //! type: a message is framed anew on each side, and what could be framed in two ways is refused.
 
 mod answer;
@@ -14,7 +14,9 @@ mod fields;
 mod fuzz;
 mod lines;
 mod link;
+mod sending;
 mod serve;
+mod splice;
 mod wire;
 
 pub(crate) use answer::length;
@@ -24,4 +26,5 @@ pub(crate) use fields::take_back;
 pub(crate) use lines::Lines;
 pub(crate) use link::{AnswerBody, Asking, Broke, Link, NoAnswer, Patience, ask};
 pub(crate) use serve::{Ending, serve};
+pub(crate) use splice::Pipe;
 pub(crate) use wire::{Body, Detached, Stream};

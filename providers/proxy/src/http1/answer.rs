@@ -158,6 +158,24 @@ impl Reader {
         }
     }
 
+    /// How much of a body of known length is still to come.
+    pub(super) fn left_of_length(&self) -> Option<u64> {
+        match self.state {
+            State::Body(left) => Some(left),
+            State::Over | State::Head { .. } | State::Chunks(_) | State::Rest => None,
+        }
+    }
+
+    /// So many bytes of a body of known length have gone another way.
+    pub(super) fn passed(&mut self, count: u64) {
+        if let State::Body(left) = &mut self.state {
+            *left = left.saturating_sub(count);
+            if *left == 0 {
+                self.state = State::Over;
+            }
+        }
+    }
+
     pub(super) fn keeps(&self) -> bool {
         self.keeps
     }

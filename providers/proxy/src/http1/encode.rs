@@ -231,6 +231,15 @@ impl Out {
         Ok(())
     }
 
+    /// So many bytes of the body go another way, behind all that is to be sent.
+    pub(super) fn passed(&mut self, count: u64) -> Result<(), WrongLength> {
+        match &mut self.framed {
+            Framed::Length(left) => *left = left.checked_sub(count).ok_or(WrongLength)?,
+            Framed::Nothing | Framed::Chunked | Framed::Close => return Err(WrongLength),
+        }
+        Ok(())
+    }
+
     /// The end of the body.
     pub(crate) fn end(&mut self, trailers: Option<HeaderMap>) -> Result<(), WrongLength> {
         match self.framed {
@@ -256,7 +265,12 @@ impl Out {
     }
 
     pub(crate) fn is_enough(&self) -> bool {
-        self.pieces.iter().map(Bytes::len).sum::<usize>() + self.tail.len() >= ENOUGH
+        self.left() >= ENOUGH
+    }
+
+    /// Bytes that are still to be sent.
+    pub(super) fn left(&self) -> usize {
+        self.pieces.iter().map(Bytes::len).sum::<usize>() + self.tail.len()
     }
 
     /// What is sent next, as far as it fits.

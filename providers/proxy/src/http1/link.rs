@@ -16,6 +16,7 @@ use http::request::Parts;
 use http::{Method, Response};
 use http_body::{Body as _, Frame, SizeHint};
 use tokio::io::{AsyncRead, ReadBuf};
+use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::answer::{Head, Piece, Reader};
@@ -24,6 +25,7 @@ use super::chunks::only_trailers;
 use super::decode::number;
 use super::encode::{Framed, Out};
 use super::lines::Lines;
+use super::splice::{self, Pipe};
 use super::wire::{BODY_READ, Broken, Detached, Stream, poll_fill, poll_send};
 use crate::alarm::Alarm;
 use crate::body::{BodyError, Progress, RequestBody};
@@ -271,6 +273,33 @@ impl Link {
         }
     }
 
+    /// How much may go by a pipe.
+    fn for_pipe(&self) -> Option<(&TcpStream, u64)> {
+        match &self.stream {
+            Stream::Plain(stream) if self.input.is_empty() => {
+                self.reader.left_of_length().map(|left| (stream, left))
+            }
+            Stream::Plain(_) | Stream::Tls(_) => None,
+        }
+    }
+
+    fn poll_splice(&mut self, pipe: &mut Pipe, cx: &mut Context<'_>) -> Poll<Result<u64, Broken>> {
+        if !self.sends_apart {
+            let _ = self.poll_sending(cx);
+        }
+        let Some((stream, left)) = self.for_pipe() else {
+            return Poll::Ready(Ok(0));
+        };
+        let count = ready!(pipe.poll_fill(stream, left, cx))?;
+        if count == 0 {
+            self.has_ended = true;
+            return Poll::Ready(Err(Broken::Ended));
+        }
+        let count = u64::try_from(count).unwrap_or(u64::MAX);
+        self.reader.passed(count);
+        Poll::Ready(Ok(count))
+    }
+
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let ahead = (!self.reader.is_in_head()).then_some(&mut self.ahead);
         poll_fill(&mut self.stream, &mut self.input, ahead, cx)
@@ -376,6 +405,21 @@ impl AnswerBody {
             Ok(Piece::End(trailers)) => Some(Ok(Frame::trailers(only_trailers(trailers)))),
             Err(broken) => Some(Err(broken)),
         })
+    }
+
+    /// Whether so much is still to come, and may go by a pipe, that it should.
+    pub(crate) fn is_for_pipe(&self) -> bool {
+        let link = self.link.borrow();
+        link.turn == self.turn && link.for_pipe().is_some_and(|(_, left)| left >= splice::LEAST)
+    }
+
+    /// The same as `poll_frame`, into an empty pipe; how many bytes.
+    pub(crate) fn poll_splice(&mut self, pipe: &mut Pipe, cx: &mut Context<'_>) -> Poll<Result<u64, Broken>> {
+        let mut link = self.link.borrow_mut();
+        if link.turn != self.turn {
+            return Poll::Ready(Err(Broken::Left));
+        }
+        link.poll_splice(pipe, cx)
     }
 
     /// Sends on while nobody takes the answer.

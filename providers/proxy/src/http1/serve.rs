@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use http::header::{CONNECTION, EXPECT, HeaderMap};
 use http::{Response, StatusCode, Version};
 use http_body::Body as _;
@@ -20,6 +20,7 @@ use tokio::time::{Instant, Sleep, timeout};
 
 use super::decode::{Begun, Event, Length, Refused};
 use super::encode::{Asked, Fields, Framed, Out, asked};
+use super::sending::{Bounds, Sending};
 use super::wire::{Body, Broken, Stream, Wire};
 use crate::alarm::Alarm;
 use crate::body::{BodyError, RequestBody, ResponseBody};
@@ -332,63 +333,19 @@ impl Call<'_> {
         };
         let framed = Framed::of(self.asked, parts.status, fields, exact);
         closes |= framed == Framed::Close;
-        let mut out = Out::head(self.asked, parts.status, fields, framed, closes);
+        let out = Out::head(self.asked, parts.status, fields, framed, closes);
         super::fields::take_back(parts.headers);
         if let Some(lines) = lines {
             lines.take_back();
         }
-        let limit = self.worker.settings.timeouts.body;
-        let most = self.worker.settings.limits.head_bytes;
-        let mut is_whole = framed == Framed::Nothing;
-        let mut stalled: Option<Pin<Box<Sleep>>> = None;
-        let mut broken: Option<BodyError> = None;
-        poll_fn(|cx| {
-            loop {
-                while !is_whole && broken.is_none() && !out.is_enough() {
-                    match Pin::new(&mut body).poll_frame(cx) {
-                        // What came before it breaks off is sent all the same.
-                        Poll::Ready(Some(Err(error))) => broken = Some(error),
-                        Poll::Ready(Some(Ok(frame))) => take(&mut out, &mut is_whole, frame)?,
-                        Poll::Ready(None) => {
-                            is_whole = true;
-                            out.end(None)?;
-                        }
-                        Poll::Pending => break,
-                    }
-                }
-                let mut wire = self.wire.borrow_mut();
-                if out.is_empty() {
-                    if is_whole {
-                        return Poll::Ready(Ok(()));
-                    }
-                    if let Some(error) = broken.take() {
-                        return Poll::Ready(Err(error));
-                    }
-                    if wire.is_read() {
-                        return wire
-                            .poll_gone(cx, most)
-                            .map(|()| Err(BodyError::from(Broken::Ended)));
-                    }
-                    wire.wakes(cx.waker());
-                    return Poll::Pending;
-                }
-                if wire.poll_send(cx, &mut out)?.is_ready() {
-                    stalled = None;
-                    continue;
-                }
-                drop(wire);
-                // What is left of the request goes on.
-                body.poll_sending(cx);
-                let timer = stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
-                return timer
-                    .as_mut()
-                    .poll(cx)
-                    .map(|()| Err("the client took nothing more".into()));
-            }
-        })
-        .await?;
+        let bounds = Bounds {
+            stall: self.worker.settings.timeouts.body,
+            ahead: self.worker.settings.limits.head_bytes,
+        };
+        let mut sending = Sending::new(self.wire, out, body, framed);
+        poll_fn(|cx| sending.poll(cx, bounds)).await?;
         // Gives the backend's connection back, and logs.
-        drop(body);
+        drop(sending);
         let is_read = self.is_read_in_time() && self.wire.borrow().is_read();
         self.wire.borrow_mut().finish();
         Ok(if closes || !is_read {
@@ -397,17 +354,6 @@ impl Call<'_> {
             After::Next
         })
     }
-}
-
-fn take(out: &mut Out, is_whole: &mut bool, frame: http_body::Frame<Bytes>) -> Result<(), BodyError> {
-    match frame.into_data() {
-        Ok(data) => out.data(data)?,
-        Err(frame) => {
-            *is_whole = true;
-            out.end(frame.into_trailers().ok())?;
-        }
-    }
-    Ok(())
 }
 
 /// Tells what is wrong with a head, and ends.

@@ -16,6 +16,7 @@ use tokio_rustls::TlsStream;
 use super::buffers;
 use super::decode::{Decoder, Event, Length, Refused};
 use super::encode::{Out, SLICES};
+use super::splice::Pipe;
 use crate::resumed::Resumed;
 
 /// How much is read at once of what nobody wants.
@@ -123,6 +124,19 @@ impl Wire {
             ready!(self.poll_invite(cx))?;
         }
         poll_send(&mut self.stream, cx, out)
+    }
+
+    /// Whether a pipe can be sent from.
+    pub(super) fn takes_pipe(&self) -> bool {
+        matches!(self.stream, Stream::Plain(_))
+    }
+
+    /// Sends until nothing is left in the pipe.
+    pub(super) fn poll_drain(&self, cx: &mut Context<'_>, pipe: &mut Pipe) -> Poll<io::Result<()>> {
+        match &self.stream {
+            Stream::Plain(stream) => pipe.poll_drain(stream, cx),
+            Stream::Tls(_) => Poll::Ready(Err(io::ErrorKind::Unsupported.into())),
+        }
     }
 
     fn poll_invite(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

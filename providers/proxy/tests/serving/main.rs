@@ -16,6 +16,7 @@ mod compressed;
 mod conformance;
 mod consulting;
 mod cors;
+mod downloads;
 mod engines;
 mod failing;
 mod fields;

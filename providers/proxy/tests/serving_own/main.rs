@@ -23,6 +23,8 @@ mod conformance;
 mod consulting;
 #[path = "../serving/cors.rs"]
 mod cors;
+#[path = "../serving/downloads.rs"]
+mod downloads;
 #[path = "../serving/echo.rs"]
 mod echo;
 #[path = "../serving/engines.rs"]
