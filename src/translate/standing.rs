@@ -302,7 +302,7 @@ fn unknown_redirects(parts: &[Part<'_>], wires: &BTreeMap<Port, Wire>, plain: &[
 /// Who may connect, by port: the first sound one given in order; the oldest where the order says nothing, so that no
 /// newcomer takes it over. A member that gives none takes what another gives, as the incumbent has it, but not what
 /// another could not write: one's mistake closes nothing of its neighbour's, only its own rules, which then check for
-/// themselves.
+/// themselves. So do those of a namespace that has no say there.
 fn admitted(parts: &mut [Part<'_>], problems: &mut Vec<Problem>) -> BTreeMap<Port, Sources> {
     let (mut admitted, whose) = chosen(parts, problems);
     for (port, by) in whose {
@@ -338,6 +338,16 @@ fn together(parts: &[Part<'_>], port: Port) -> Option<Sources> {
     })
 }
 
+const CIDRS: &str = "inbound-cidrs";
+const LISTS: &str = "security-group-prefix-lists";
+
+/// Whether what a member says of who may connect to a port counts for everybody there: in its own namespace's listener, or
+/// as its class's word.
+fn has_say(part: &Part<'_>, port: Port) -> bool {
+    let of_class = |name| part.annotations.class(name).is_some();
+    !part.foreign.ports.contains(&port) || of_class(CIDRS) || of_class(LISTS)
+}
+
 /// The sources that count at each port, and whose they are.
 fn chosen(
     parts: &[Part<'_>],
@@ -351,7 +361,7 @@ fn chosen(
         .into_iter()
         .filter(|part| part.ranges.is_some() && !is_broken(part))
     {
-        for port in part.ports.keys() {
+        for port in part.ports.keys().filter(|port| has_say(part, **port)) {
             chosen.entry(*port).or_insert(part);
         }
     }
@@ -366,7 +376,11 @@ fn chosen(
             .is_none_or(|ranges| ranges.sources.is_empty())
     };
     for part in parts.iter().filter(is_broken) {
-        for port in part.ports.keys().filter(|port| alone(port)) {
+        for port in part
+            .ports
+            .keys()
+            .filter(|port| alone(port) && has_say(part, **port))
+        {
             let first = chosen.entry(*port).or_insert(part);
             if reads_nothing(first) {
                 *first = part;
@@ -377,16 +391,24 @@ fn chosen(
         let Some(ranges) = part.ranges.as_ref().filter(|ranges| !ranges.broken) else {
             continue;
         };
+        let name = match part.annotations.get(CIDRS) {
+            Some(_) => CIDRS,
+            None => LISTS,
+        };
         let differs = part.ports.keys().find_map(|port| {
             let first = chosen.get(port)?;
             (first.ranges.as_ref().map(|r| &r.sources) != Some(&ranges.sources)).then_some(*first)
         });
         if let Some(first) = differs {
-            let name = match part.annotations.get("inbound-cidrs") {
-                Some(_) => "inbound-cidrs",
-                None => "security-group-prefix-lists",
-            };
             tell_conflict(part, first, name, problems);
+        }
+        let open = |port: &&Port| !chosen.contains_key(*port) && !has_say(part, **port);
+        if let Some(port) = part.ports.keys().find(open) {
+            let at = part.annotation(name);
+            let why = "it is open to all, and the rules of this Ingress turn away by themselves whom it does not let in; \
+                       they cannot know who is on a prefix list";
+            let message = format!("another namespace has the say in who may connect to port {port}: {why}");
+            problems.push(Problem::new(Code::SettingNotOwned, at, message));
         }
     }
     let place = |of: &Part<'_>| parts.iter().position(|part| std::ptr::eq(part, of));

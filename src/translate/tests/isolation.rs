@@ -301,3 +301,48 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn who_may_connect_is_for_the_namespace_of_the_port_s_oldest_member_to_say() {
+    let office = [("inbound-cidrs", "198.51.100.7/32")];
+    let list = [("security-group-prefix-lists", "pl-1")];
+    for (settings, newcomer, more, narrowed) in [
+        (ours(), "blog/newer", &office, false),
+        (ours(), "blog/newer", &list, false),
+        // Of one namespace, who gives none takes what another gives.
+        (ours(), "shop/newer", &office, true),
+        (theirs(), "blog/newer", &office, true),
+    ] {
+        let member = |world: World, name: &str, day: u32, more: &[(&str, &str)]| {
+            let (namespace, own) = name.split_once('/').unwrap();
+            let mut annotations = json!({ "alb.ingress.kubernetes.io/group.name": "g" });
+            for (name, value) in more {
+                annotations[format!("alb.ingress.kubernetes.io/{name}")] = json!(value);
+            }
+            let rules = json!({ "rules": [rule(&format!("{own}.com"), json!([path("Prefix", "/", "s")]))] });
+            let world = world.service(&format!("{namespace}/s"));
+            world.aged(name, day, annotations, rules)
+        };
+        let world = member(World::new(), "shop/older", 1, &[]);
+        let served = member(world, newcomer, 2, more).one(&settings);
+        let admitted = served.balancer.options.admitted.contains_key(&Port::HTTP);
+        let lists = !served.balancer.options.admitted_lists.is_empty();
+        assert_eq!(admitted || lists, narrowed, "{newcomer} {more:?}");
+        let guarded = of_member(&served, "newer")
+            .iter()
+            .any(|rule| rule.contains("403"));
+        assert_eq!(
+            guarded, !narrowed,
+            "{newcomer} {more:?}: {:?}",
+            served.balancer.rules
+        );
+        let told = served.codes().contains(&Code::SettingNotOwned);
+        assert_eq!(told, !narrowed, "{newcomer} {more:?}: {:?}", served.problems);
+        assert!(
+            !of_member(&served, "older")
+                .iter()
+                .any(|rule| rule.contains("403")),
+            "{newcomer}"
+        );
+    }
+}
