@@ -209,12 +209,14 @@ fn balancer<'a>(
 
     let Backends {
         resolved: mut backends,
+        mut unread,
         mut given,
         ..
     } = backends;
     let used = used(&rules, &listeners);
     backends.retain(|id, _| used.contains(id));
     given.retain(|id, _| used.contains(id));
+    unread.retain(|id, _| used.contains(id));
     let origin = parts[0].origin("");
     let mut options = options::read(
         parts,
@@ -235,6 +237,7 @@ fn balancer<'a>(
         rules,
         backends,
         given,
+        unread,
         key_pairs,
     }
 }
@@ -351,7 +354,11 @@ fn used(rules: &[Rule], listeners: &BTreeMap<Port, Listener>) -> BTreeSet<Backen
     actions
         .chain(defaults)
         .flat_map(|action| match action {
-            Action::Forward(forward) => forward.backends.as_slice(),
+            Action::Forward(forward)
+            | Action::Fixed(FixedResponse {
+                unread: Some(forward),
+                ..
+            }) => forward.backends.as_slice(),
             Action::Redirect(_) | Action::Fixed(_) => &[],
         })
         .map(|weighted| &weighted.backend)

@@ -192,6 +192,7 @@ fn nothing() -> LoadBalancer {
         rules: Vec::new(),
         backends: BTreeMap::new(),
         given: BTreeMap::new(),
+        unread: BTreeMap::new(),
         key_pairs: BTreeMap::new(),
     }
 }

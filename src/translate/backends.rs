@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use portcullis_model::{
-    Action, Backend, BackendId, Code, FixedResponse, Forward, GivenBackend, ObjectName, Origin, Port,
-    Problem, ServiceRef, TargetKind, TargetState, WeightedBackend,
+    Action, Backend, BackendId, Code, FixedResponse, Forward, GivenBackend, KeptHealth, KeptTargets,
+    ObjectName, Origin, Port, Problem, ServiceRef, TargetKind, TargetState, UnreadBackend, WeightedBackend,
 };
 
 use self::target_settings::TargetSettings;
@@ -35,6 +35,8 @@ pub(super) struct Backends<'a> {
     settings: &'a Settings,
     endpoints: Endpoints<'a>,
     pub(super) resolved: BTreeMap<BackendId, Backend>,
+    /// Those of which not enough is known to make anything.
+    pub(super) unread: BTreeMap<BackendId, UnreadBackend>,
     /// What exists by itself; whether it does is the provider's to say.
     pub(super) given: BTreeMap<BackendId, GivenBackend>,
     /// Services that were told that their pods end too early: once is enough.
@@ -51,6 +53,7 @@ impl<'a> Backends<'a> {
             settings,
             endpoints,
             resolved: BTreeMap::new(),
+            unread: BTreeMap::new(),
             given: BTreeMap::new(),
             hurried: BTreeSet::new(),
             pods: HashMap::new(),
@@ -75,7 +78,7 @@ impl<'a> Backends<'a> {
                 let at = at.at(format!("{}.service", at.field));
                 match self.backend(part, name, port, &at, problems) {
                     Ok(id) => Action::Forward(Forward::to(id)),
-                    Err(why) => unavailable(why),
+                    Err(unserved) => unserved.answer(),
                 }
             }
             IngressBackend::Resource { kind, name } => {
@@ -156,23 +159,36 @@ impl<'a> Backends<'a> {
             Ok(Wanted::Forward { shares, stickiness }) => {
                 let mut backends = Vec::with_capacity(shares.len());
                 let (mut failed, mut failure) = (false, NO_SERVICE);
+                // Where all that fails may exist, what there was.
+                let mut before = Some(Vec::with_capacity(shares.len()));
                 for share in shares {
                     let backend = match &share.to {
                         Destination::Service { name, port } => self.backend(part, name, port, &at, problems),
                         Destination::Given(name) => Ok(self.given(part, name, &at)),
                     };
-                    match backend {
-                        Ok(backend) => backends.push(WeightedBackend {
-                            backend,
-                            weight: share.weight,
-                        }),
-                        Err(why) => (failed, failure) = (true, why),
+                    let weight = share.weight;
+                    let had = match backend {
+                        Ok(backend) => {
+                            let share = WeightedBackend { backend, weight };
+                            backends.push(share.clone());
+                            Some(share)
+                        }
+                        Err(unserved) => {
+                            (failed, failure) = (true, unserved.why);
+                            unserved.unread.map(|backend| WeightedBackend { backend, weight })
+                        }
+                    };
+                    match had {
+                        Some(share) => before.iter_mut().for_each(|all| all.push(share.clone())),
+                        None => before = None,
                     }
                 }
                 // What is left after a failure must not get requests it was to have no share of.
                 let nobody = backends.iter().all(|share| share.weight.get() == 0);
                 if backends.is_empty() || (failed && nobody) {
-                    return unavailable(failure);
+                    let unread = before.filter(|_| failed);
+                    let unread = unread.map(|backends| Forward { backends, stickiness });
+                    return Action::Fixed(FixedResponse::unread(failure, unread));
                 }
                 Action::Forward(Forward { backends, stickiness })
             }
@@ -203,7 +219,7 @@ impl<'a> Backends<'a> {
         port: &PortRef,
         at: &Origin,
         problems: &mut Vec<Problem>,
-    ) -> Result<BackendId, &'static str> {
+    ) -> Result<BackendId, Unserved> {
         let owner = &part.ingress.meta.name;
         let port_text: Arc<str> = match port {
             PortRef::Number(number) => number.to_string().into(),
@@ -214,9 +230,16 @@ impl<'a> Backends<'a> {
         if self.resolved.contains_key(&id) {
             return Ok(id);
         }
-        let backend = self.resolve(part, service, port, &port_text, &id, at, problems)?;
-        self.resolved.insert(id.clone(), backend);
-        Ok(id)
+        match self.resolve(part, service, port, &port_text, &id, at, problems) {
+            Ok(backend) => {
+                self.resolved.insert(id.clone(), backend);
+                Ok(id)
+            }
+            Err(why) => Err(Unserved {
+                why,
+                unread: self.unread.contains_key(&id).then_some(id),
+            }),
+        }
     }
 
     #[expect(
@@ -268,44 +291,71 @@ impl<'a> Backends<'a> {
         };
 
         let read = TargetSettings::read(part, service, port_text, self.settings, problems);
+        let mut health = read.health(service, service_port, problems);
         if read.is_refused {
-            read.health(service, service_port, problems);
             return Err(NOT_SERVED);
         }
-        let port_number = match read.kind {
-            TargetKind::Pod => match &service_port.target {
-                PortRef::Number(number) => Port::new(*number).ok(),
-                PortRef::Name(_) => None,
-                PortRef::Missing => Port::new(service_port.port).ok(),
+        let is_unread = !read.unread.is_empty();
+        if is_unread {
+            // What is checked by default depends on it.
+            health.kept = KeptHealth::ALL.into();
+        }
+        let backend = |kind: TargetKind, port: Option<Port>, found: &Found| Backend {
+            id: id.clone(),
+            owner: owner.clone(),
+            service: ServiceRef {
+                name: service_name.clone(),
+                uid: service.meta.uid.clone(),
+                port: port_text.clone(),
+                number: Port::new(service_port.port).ok(),
             },
-            TargetKind::Node => match service_port.node_port.and_then(|number| Port::new(number).ok()) {
-                Some(port) => Some(port),
-                None => {
-                    let message =
-                        format!("Service {service_name} has no node port, which target type instance needs");
-                    let problem = Problem::new(Code::ServiceHasNoNodePort, field("name"), message);
-                    problems.push(problem);
-                    return Err(NOT_SERVED);
+            target_kind: kind,
+            port,
+            protocol: read.protocol.clone(),
+            control_port: read.control_port,
+            registrants: read.registrants,
+            health: health.clone(),
+            proxy_protocol: read.proxy_protocol,
+            is_checked: read.is_checked,
+            drain_seconds: read.drain_seconds,
+            timeout_seconds: read.timeout_seconds,
+            ipv6: found.family.as_ref().or(service.families.first()) == Some(&IpFamily::V6),
+            attributes: read.attributes.clone(),
+            tags: read.tags.clone(),
+            keeps_tags: read.keeps_tags,
+            targets: found.targets.clone(),
+            origin: at.clone(),
+        };
+        if is_unread {
+            let kinds = match read.unread.contains(&KeptTargets::Kind) {
+                true => vec![TargetKind::Pod, TargetKind::Node],
+                false => vec![read.kind],
+            };
+            let mut either = Vec::with_capacity(kinds.len());
+            for kind in kinds {
+                if let Some(port) = port_of(kind, service_port) {
+                    let found = self.found(kind, port, &read.node_labels, service, (index, service_port));
+                    either.push(backend(kind, port, &found));
                 }
-            },
+            }
+            let kept = read.unread.clone();
+            self.unread.insert(id.clone(), UnreadBackend { kept, either });
+            return Err(NOT_SERVED);
+        }
+        let Some(port_number) = port_of(read.kind, service_port) else {
+            let message =
+                format!("Service {service_name} has no node port, which target type instance needs");
+            let problem = Problem::new(Code::ServiceHasNoNodePort, field("name"), message);
+            problems.push(problem);
+            return Err(NOT_SERVED);
         };
-        let health = read.health(service, service_port, problems);
-        let found = match (read.kind, port_number) {
-            (TargetKind::Node, Some(port)) => self
-                .nodes
-                .entry((port, read.node_labels.clone()))
-                .or_insert_with(|| {
-                    let selector = LabelSelector {
-                        match_labels: read.node_labels.clone(),
-                        match_expressions: Vec::new(),
-                    };
-                    self.endpoints.nodes(port, &selector)
-                }),
-            (TargetKind::Node | TargetKind::Pod, _) => self
-                .pods
-                .entry((service_name.clone(), index))
-                .or_insert_with(|| self.endpoints.pods(service, service_port)),
-        };
+        let found = self.found(
+            read.kind,
+            port_number,
+            &read.node_labels,
+            service,
+            (index, service_port),
+        );
         for refused in &found.refused {
             let message = refused.to_string();
             problems.push(Problem::new(Code::TargetRefused, field("name"), message));
@@ -338,32 +388,60 @@ impl<'a> Backends<'a> {
             );
             problems.push(Problem::new(Code::EndpointsNotFound, field("name"), message));
         }
-        Ok(Backend {
-            id: id.clone(),
-            owner,
-            service: ServiceRef {
-                name: service_name,
-                uid: service.meta.uid.clone(),
-                port: port_text.clone(),
-                number: Port::new(service_port.port).ok(),
-            },
-            target_kind: read.kind,
-            port: port_number,
-            protocol: read.protocol,
-            control_port: read.control_port,
-            registrants: read.registrants,
-            health,
-            proxy_protocol: read.proxy_protocol,
-            is_checked: read.is_checked,
-            drain_seconds: read.drain_seconds,
-            timeout_seconds: read.timeout_seconds,
-            ipv6: found.family.as_ref().or(service.families.first()) == Some(&IpFamily::V6),
-            attributes: read.attributes,
-            tags: read.tags,
-            keeps_tags: read.keeps_tags,
-            targets: found.targets.clone(),
-            origin: at.clone(),
-        })
+        Ok(backend(read.kind, port_number, &found))
+    }
+
+    /// The targets of a Service's port.
+    fn found(
+        &mut self,
+        kind: TargetKind,
+        port: Option<Port>,
+        labels: &BTreeMap<String, String>,
+        service: &Service,
+        (index, service_port): (usize, &ServicePort),
+    ) -> Found {
+        let endpoints = &self.endpoints;
+        match (kind, port) {
+            (TargetKind::Node, Some(port)) => self
+                .nodes
+                .entry((port, labels.clone()))
+                .or_insert_with(|| {
+                    let selector = LabelSelector {
+                        match_labels: labels.clone(),
+                        match_expressions: Vec::new(),
+                    };
+                    endpoints.nodes(port, &selector)
+                })
+                .clone(),
+            (TargetKind::Node | TargetKind::Pod, _) => self
+                .pods
+                .entry((service.meta.name.clone(), index))
+                .or_insert_with(|| endpoints.pods(service, service_port))
+                .clone(),
+        }
+    }
+}
+
+/// Why a backend is not served, and which it is where what exists of it stays.
+#[derive(Debug)]
+pub(super) struct Unserved {
+    why: &'static str,
+    unread: Option<BackendId>,
+}
+
+impl Unserved {
+    fn answer(self) -> Action {
+        Action::Fixed(FixedResponse::unread(self.why, self.unread.map(Forward::to)))
+    }
+}
+
+/// The one port of all targets, if there is one; none where targets of this kind have no port.
+fn port_of(kind: TargetKind, service_port: &ServicePort) -> Option<Option<Port>> {
+    match (kind, &service_port.target) {
+        (TargetKind::Pod, PortRef::Number(number)) => Some(Port::new(*number).ok()),
+        (TargetKind::Pod, PortRef::Name(_)) => Some(None),
+        (TargetKind::Pod, PortRef::Missing) => Some(Port::new(service_port.port).ok()),
+        (TargetKind::Node, _) => Some(Some(Port::new(service_port.node_port?).ok()?)),
     }
 }
 

@@ -294,7 +294,7 @@ impl Reader<'_, '_> {
             Setting::Invalid => return Said::only(refused_by(self.part.said_by("actions."))),
         };
         let rewrites = match self.rewrites(name_of(&path.backend)) {
-            Setting::Absent if matches!(action, Action::Forward(_)) => match self.moved_rewrites(path) {
+            Setting::Absent if action.may_forward() => match self.moved_rewrites(path) {
                 Ok(rewrites) => rewrites,
                 Err(annotation) => return Said::only(refused_by(annotation)),
             },

@@ -152,6 +152,7 @@ fn assemble(mut rules: Vec<Rule>, second_tenant: &[bool], default: &Action) -> L
         rules,
         backends,
         given: BTreeMap::new(),
+        unread: BTreeMap::new(),
         key_pairs: BTreeMap::new(),
     }
 }

@@ -41,6 +41,8 @@ pub(crate) struct Existing {
     account: Account,
     observed: BTreeMap<String, Observed>,
     shared: Shared,
+    /// So far: no two resources have one ARN.
+    made: usize,
 }
 
 impl Existing {
@@ -50,6 +52,7 @@ impl Existing {
             account: Account::offline(None),
             observed: BTreeMap::new(),
             shared: Shared::nothing(&settings.cluster),
+            made: 0,
             settings,
         }
     }
@@ -81,7 +84,8 @@ impl Existing {
                 let round = plan(settings, &balancer.id, desired, observed, &self.shared, account).0;
                 for change in round.changes {
                     calls.push(format!("{} {}", change.call.name(), change.id));
-                    let answer = distinct(&change, calls.len());
+                    self.made += 1;
+                    let answer = distinct(&change, self.made);
                     fold(observed, &change, answer);
                 }
             }

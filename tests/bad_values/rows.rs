@@ -356,6 +356,41 @@ pub(crate) const GOOD_THEN_BAD: &[(Given, Given)] = &[
         Ingress(&[("healthcheck-path", "healthz")]),
     ),
     (
+        Ingress(&[("target-type", "ip"), ("healthcheck-path", "/healthz")]),
+        Ingress(&[("target-type", "pod"), ("healthcheck-path", "/healthz")]),
+    ),
+    (
+        Ingress(&[("target-node-labels", "a=b"), ("healthcheck-path", "/healthz")]),
+        Ingress(&[("target-node-labels", "a=b c"), ("healthcheck-path", "/healthz")]),
+    ),
+    (
+        Ingress(&[("backend-protocol", "HTTPS")]),
+        Ingress(&[("backend-protocol", "HTTPs")]),
+    ),
+    (
+        Ingress(&[("backend-protocol-version", "GRPC")]),
+        Ingress(&[("backend-protocol-version", "gRPC2")]),
+    ),
+    (
+        Ingress(&[
+            ("backend-protocol", "HTTPS"),
+            ("backend-protocol-version", "HTTP2"),
+        ]),
+        Ingress(&[("backend-protocol", "tls"), ("backend-protocol-version", "2")]),
+    ),
+    (
+        Ingress(&[("target-control-port.web.80", "3000")]),
+        Ingress(&[("target-control-port.web.80", "x")]),
+    ),
+    (
+        Service(&[("target-type", "ip"), ("backend-protocol", "HTTPS")]),
+        Service(&[("target-type", "pods"), ("backend-protocol", "HTTPS")]),
+    ),
+    (
+        Service(&[("backend-protocol", "HTTPS")]),
+        Service(&[("backend-protocol", "gopher")]),
+    ),
+    (
         Ingress(&[("healthcheck-port", "8080")]),
         Ingress(&[("healthcheck-port", "808O")]),
     ),

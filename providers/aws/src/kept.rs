@@ -7,6 +7,7 @@
 
 mod front;
 mod targets;
+mod unread;
 
 use std::borrow::Cow;
 
@@ -38,6 +39,7 @@ pub(crate) fn settled<'a>(
         }
     }
     front::keep(settings, observed, &mut out);
+    unread::keep(settings, observed, &mut out);
     targets::keep(settings, observed, &mut out);
     if balancer.options.kept.contains(&Kept::Scheme) && out.options.scheme == Scheme::InternetFacing {
         close_internal(&mut out);
@@ -50,6 +52,7 @@ fn is_known(balancer: &LoadBalancer) -> bool {
     let options = &balancer.options;
     options.kept.is_empty()
         && options.front.as_ref().is_none_or(front::is_known)
+        && balancer.unread.is_empty()
         && balancer.backends.values().all(targets::is_known)
 }
 
@@ -61,7 +64,8 @@ pub(crate) fn unknown(balancer: &LoadBalancer) -> Vec<u8> {
     let options = &balancer.options;
     let front = options.front.as_ref().map(front::unknown);
     let targets: Vec<_> = balancer.backends.values().map(targets::unknown).collect();
-    serde_json::to_vec(&(&options.kept, front, targets)).unwrap_or_default()
+    let unread: Vec<_> = balancer.unread.iter().collect();
+    serde_json::to_vec(&(&options.kept, front, targets, unread)).unwrap_or_default()
 }
 
 /// The group that nodes let in, where it is known before it is made.

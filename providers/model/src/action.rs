@@ -79,6 +79,10 @@ pub struct FixedResponse {
     pub content_type: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
+    /// Where requests go that went there already: it answers because not all is known of these backends, and what exists
+    /// stays.
+    #[serde(skip)]
+    pub unread: Option<Forward>,
 }
 
 /// Not a status that can be answered with.
@@ -93,6 +97,7 @@ impl FixedResponse {
                 status,
                 content_type,
                 body,
+                unread: None,
             })
         } else {
             Err(NotAStatus(status))
@@ -105,6 +110,7 @@ impl FixedResponse {
             status: 404,
             content_type: Some("text/plain".into()),
             body: None,
+            unread: None,
         }
     }
 
@@ -114,6 +120,15 @@ impl FixedResponse {
             status: 503,
             content_type: Some("text/plain".into()),
             body: Some(why.into()),
+            unread: None,
+        }
+    }
+
+    /// The same, where it does not exist yet: what forwarded so goes on.
+    pub fn unread(why: &str, before: Option<Forward>) -> Self {
+        Self {
+            unread: before,
+            ..Self::unavailable(why)
         }
     }
 
@@ -134,6 +149,17 @@ pub enum Action {
     Forward(Forward),
     Redirect(Redirect),
     Fixed(FixedResponse),
+}
+
+impl Action {
+    /// Whether requests are forwarded, or may be where they were.
+    pub fn may_forward(&self) -> bool {
+        match self {
+            Self::Forward(_) => true,
+            Self::Fixed(fixed) => fixed.unread.is_some(),
+            Self::Redirect(_) => false,
+        }
+    }
 }
 
 impl fmt::Display for Action {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::kept::KeptHealth;
+use crate::kept::{KeptHealth, KeptTargets};
 use crate::name::{ObjectName, Port};
 use crate::origin::Origin;
 use crate::text::shared_text;
@@ -191,6 +191,15 @@ impl Registrants {
 
 /// Targets that this cluster has registered where others register, too: as `address:port`, by the Service and its port.
 pub type OwnTargets = BTreeMap<String, BTreeSet<String>>;
+
+/// A backend of which it is not known which targets it has, or how they are spoken to: nothing is made of it, and what
+/// exists of it stays.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+pub struct UnreadBackend {
+    pub kept: BTreeSet<KeptTargets>,
+    /// One for each kind of targets that it may have; all nodes, where it is not known which.
+    pub either: Vec<Backend>,
+}
 
 /// A Service port as a load balancer sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use serde::Serialize;
 
 use crate::auth::Authenticate;
-use crate::backend::{Backend, BackendId, GivenBackend, HealthCheck};
+use crate::backend::{Backend, BackendId, GivenBackend, HealthCheck, UnreadBackend};
 use crate::kept::{Kept, KeptFront};
 use crate::key_pair::Stored;
 use crate::listener::Listener;
@@ -242,6 +242,9 @@ pub struct LoadBalancer {
     /// Those that rules name, and that nobody here makes, changes or deletes.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub given: BTreeMap<BackendId, GivenBackend>,
+    /// Those of which nothing new is made: see [`FixedResponse::unread`](crate::FixedResponse::unread).
+    #[serde(skip)]
+    pub unread: BTreeMap<BackendId, UnreadBackend>,
     /// What lies in the Secrets that certificates name, for a provider that keeps certificates of its own. None where
     /// nobody was asked, or the provider reads them itself.
     #[serde(skip)]

@@ -42,6 +42,19 @@ pub enum KeptFront {
     Ports,
 }
 
+/// Of the targets of a backend and how they are spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub enum KeptTargets {
+    /// Whether they are pods or nodes.
+    Kind,
+    /// Which nodes.
+    Nodes,
+    /// Whether they are spoken to over TLS.
+    Tls,
+    Version,
+    ControlPort,
+}
+
 /// Of a health check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub enum KeptHealth {

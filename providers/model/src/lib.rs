@@ -41,7 +41,7 @@ pub use action::{Action, FixedResponse, Forward, Rewrite, RewritePart, Stickines
 pub use auth::{Authenticate, ClaimFormat, Client, JwtClaim, OnUnauthenticated, Session};
 pub use backend::{
     Backend, BackendId, BackendProtocol, BackendVersion, GivenBackend, HealthCheck, HealthPort, OwnTargets,
-    Registrants, ServiceRef, Target, TargetAddress, TargetKind, TargetState,
+    Registrants, ServiceRef, Target, TargetAddress, TargetKind, TargetState, UnreadBackend,
 };
 pub use balancer::{
     AddressFamily, AddressPools, Firewall, FirewallChoice, Front, FrontPort, LoadBalancer, Options, Scheme,
@@ -56,7 +56,7 @@ pub use filters::{
 };
 pub use glob::Glob;
 pub use host::{HostMatch, HostName};
-pub use kept::{Kept, KeptFront, KeptHealth};
+pub use kept::{Kept, KeptFront, KeptHealth, KeptTargets};
 pub use key_pair::{KeyAlgorithm, KeyPair, Stored};
 pub use listener::{
     Certificate, CertificateSource, ClientCertificates, Clients, Listener, Protocol, Tls, TrustStore,

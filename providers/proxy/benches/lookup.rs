@@ -53,6 +53,7 @@ fn balancer(hosts: usize) -> LoadBalancer {
             .collect(),
         backends: BTreeMap::new(),
         given: BTreeMap::new(),
+        unread: Default::default(),
         key_pairs: Default::default(),
     }
 }

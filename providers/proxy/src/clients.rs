@@ -249,6 +249,7 @@ mod tests {
             rules: Vec::new(),
             backends: BTreeMap::new(),
             given: BTreeMap::new(),
+            unread: Default::default(),
             key_pairs: Default::default(),
         };
         let mut builder = ClientBuilder::new(&balancer, None);

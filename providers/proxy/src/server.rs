@@ -395,6 +395,7 @@ mod tests {
             rules: Vec::new(),
             backends: BTreeMap::new(),
             given: BTreeMap::new(),
+            unread: Default::default(),
             key_pairs: Default::default(),
         };
         ServingState::build(&balancer, &BTreeMap::new(), None, ServedPorts::default())

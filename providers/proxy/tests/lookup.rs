@@ -171,6 +171,7 @@ fn empty(ports: Vec<Port>) -> LoadBalancer {
         rules: Vec::new(),
         backends: BTreeMap::new(),
         given: BTreeMap::new(),
+        unread: Default::default(),
         key_pairs: Default::default(),
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use portcullis_model::{
-    BackendProtocol, BackendVersion, HealthCheck, HealthPort, KeptHealth, Port, Problem, Registrants,
-    TargetKind,
+    BackendProtocol, BackendVersion, HealthCheck, HealthPort, KeptHealth, KeptTargets, Port, Problem,
+    Registrants, TargetKind,
 };
 
 use crate::cluster::object::{PortRef, Service, ServicePort};
@@ -38,7 +38,9 @@ pub(super) struct TargetSettings<'a> {
     pub(super) proxy_protocol: bool,
     pub(super) is_checked: bool,
     /// How targets are spoken to, or which they are, cannot be told: a guess could send in the clear what was to be
-    /// encrypted, or to nodes that were not meant. Everything else is read all the same, so that it is told.
+    /// encrypted, or to nodes that were not meant. What exists stays, else nothing is served.
+    pub(super) unread: BTreeSet<KeptTargets>,
+    /// Nothing is served. Everything else is read all the same, so that it is told.
     pub(super) is_refused: bool,
     kind_is_known: bool,
     version_is_known: bool,
@@ -68,6 +70,7 @@ impl<'a> TargetSettings<'a> {
             timeout_seconds: None,
             proxy_protocol: false,
             is_checked: false,
+            unread: BTreeSet::new(),
             is_refused: false,
             kind_is_known: true,
             version_is_known: true,
@@ -104,13 +107,17 @@ impl<'a> TargetSettings<'a> {
         let shared = this.setting("multi-cluster-target-group", value::boolean, problems);
         this.kind_is_known = !kind.is_invalid();
         this.version_is_known = !version.is_invalid();
-        this.is_refused = refused
-            || kind.is_invalid()
-            || protocol.is_invalid()
-            || version.is_invalid()
-            || moved.is_invalid()
-            || labels.is_invalid()
-            || introduced.is_invalid();
+        this.is_refused = refused || moved.is_invalid() || introduced.is_invalid();
+        let unread = [
+            (kind.is_invalid(), KeptTargets::Kind),
+            (labels.is_invalid(), KeptTargets::Nodes),
+            (protocol.is_invalid(), KeptTargets::Tls),
+            (version.is_invalid(), KeptTargets::Version),
+        ];
+        let unread = unread
+            .into_iter()
+            .filter_map(|(unread, what)| unread.then_some(what));
+        this.unread.extend(unread);
         this.kind = match (settings.targets, kind.given()) {
             (Targets::Pods, _) => TargetKind::Pod,
             (Targets::Default(_), Some(kind)) => kind,
@@ -123,9 +130,11 @@ impl<'a> TargetSettings<'a> {
         this.protocol = moved.given().unwrap_or(ours);
         this.proxy_protocol = introduced.given().unwrap_or(false);
         let control_port = this.control_port(service, port, problems);
-        this.is_refused |= control_port.is_invalid();
+        if control_port.is_invalid() {
+            this.unread.insert(KeptTargets::ControlPort);
+        }
         this.control_port = control_port.given();
-        if this.kind == TargetKind::Node {
+        if this.kind == TargetKind::Node || !this.kind_is_known {
             this.node_labels = labels.given().unwrap_or_default();
         }
         // Where it cannot be read, others may register targets: theirs must not be taken for nobody's.

@@ -233,7 +233,9 @@ pub(super) fn joint(context: &Context<'_>) -> BTreeMap<String, String> {
 
 /// What this cluster registers where others register, too.
 pub(super) fn own_targets(context: &Context<'_>) -> OwnTargets {
-    let backends = context.balancer.backends.values();
+    let balancer = context.balancer;
+    let unread = balancer.unread.values().flat_map(|unread| &unread.either);
+    let backends = balancer.backends.values().chain(unread);
     let mut out = OwnTargets::new();
     for backend in backends.filter(|backend| backend.registrants == Registrants::OthersToo) {
         let targets = targets(context, backend, &mut Vec::new());

@@ -45,7 +45,7 @@ fn as_it_is(settings: &Settings, backend: &Backend, spec: &TargetGroupSpec) -> B
 
 /// The target group that a backend has: its own, else one of its Service's that is as the backend asks for as far as
 /// that is known.
-fn existing<'a>(
+pub(super) fn existing<'a>(
     settings: &Settings,
     backend: &Backend,
     semantics: Semantics,

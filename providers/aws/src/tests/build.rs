@@ -49,6 +49,7 @@ pub(super) fn balancer(id: &str, semantics: Semantics) -> LoadBalancer {
         rules: Vec::new(),
         backends: Default::default(),
         given: Default::default(),
+        unread: Default::default(),
         key_pairs: Default::default(),
     }
 }

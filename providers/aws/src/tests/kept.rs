@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use portcullis_model::{
-    Action, AddressFamily, BackendProtocol, BackendVersion, Front, FrontPort, HealthCheck, HealthPort, Kept,
-    KeptFront, KeptHealth, LoadBalancer, Redirect, Scheme, Semantics, Stands,
+    Action, AddressFamily, Backend, BackendProtocol, BackendVersion, FixedResponse, Front, FrontPort,
+    HealthCheck, HealthPort, Kept, KeptFront, KeptHealth, KeptTargets, LoadBalancer, Redirect, Scheme,
+    Semantics, Stands, TargetKind, UnreadBackend,
 };
 
 use super::build::*;
@@ -366,4 +367,117 @@ fn codes_of_either_protocol_stay() {
         rounds(Some(&before), &mut observed, &shared, &account),
         Vec::<String>::new()
     );
+}
+
+/// The same with each backend as translation has it where these are not known.
+fn unread(before: &LoadBalancer, kept: &[KeptTargets]) -> LoadBalancer {
+    let mut out = before.clone();
+    for (id, backend) in std::mem::take(&mut out.backends) {
+        let mut guess = backend.clone();
+        guess.protocol = BackendProtocol::default();
+        guess.control_port = None;
+        guess.health = HealthCheck::for_protocol(&guess.protocol);
+        guess.health.kept = KeptHealth::ALL.into();
+        let mut either = vec![guess];
+        if kept.contains(&KeptTargets::Kind) {
+            let kinds = [TargetKind::Pod, TargetKind::Node];
+            let others = kinds.into_iter().filter(|kind| *kind != backend.target_kind);
+            let other = others.map(|target_kind| Backend {
+                target_kind,
+                targets: [].into(),
+                ..either[0].clone()
+            });
+            either = other.chain(either.clone()).collect();
+        }
+        let kept = kept.iter().copied().collect();
+        out.unread.insert(id, UnreadBackend { kept, either });
+    }
+    let close = |action: &mut Action| {
+        if let Action::Forward(before) = action {
+            *action = Action::Fixed(FixedResponse::unread(
+                "Backend is not served",
+                Some(before.clone()),
+            ));
+        }
+    };
+    out.rules.iter_mut().for_each(|rule| close(&mut rule.action));
+    out
+}
+
+#[test]
+fn targets_of_which_not_all_is_known_go_on_as_they_are_and_follow_the_cluster() {
+    use KeptTargets::{ControlPort, Kind, Nodes, Tls, Version};
+    let pods = |ips| Where::Pods(ips);
+    let nodes = |ids| Where::Nodes(ids);
+    // What is lost, the targets before and after, and those that are registered then.
+    type Row<'a> = (&'a [KeptTargets], Where<'a>, Where<'a>, &'a [&'a str]);
+    let rows: [Row<'_>; 4] = [
+        (
+            &[Kind, Tls, Version, ControlPort],
+            pods(&["10.0.16.10"]),
+            pods(&["10.0.16.11"]),
+            &["10.0.16.11"],
+        ),
+        (
+            &[Kind],
+            nodes(&["i-1", "i-2"]),
+            nodes(&["i-2", "i-3"]),
+            &["i-2", "i-3"],
+        ),
+        // Which of them are meant nobody knows: none is added.
+        (&[Nodes], nodes(&["i-1", "i-2"]), nodes(&["i-2", "i-3"]), &["i-2"]),
+        (
+            &[Tls],
+            pods(&["10.0.16.10"]),
+            pods(&["10.0.16.10"]),
+            &["10.0.16.10"],
+        ),
+    ];
+    for (kept, had, has, want) in rows {
+        for semantics in [Semantics::Kubernetes, Semantics::AwsLoadBalancerController] {
+            let given = |targets: Where<'_>| {
+                let mut out = simple();
+                out.semantics = semantics;
+                backend(&mut out, "shop/web", "web", "80", 8080, targets);
+                let backend = out.backends.values_mut().next().unwrap();
+                backend.protocol.tls = true;
+                if backend.target_kind == TargetKind::Pod {
+                    backend.protocol.version = BackendVersion::Http2;
+                    backend.control_port = Some(port(3000));
+                }
+                out
+            };
+            let known = |balancer: LoadBalancer| {
+                let mut out = unread(&balancer, kept);
+                let theirs = balancer.backends.values().next().unwrap();
+                for guess in out.unread.values_mut().flat_map(|unread| &mut unread.either) {
+                    // What can be read is right.
+                    if !kept.contains(&Tls) {
+                        guess.protocol.tls = true;
+                    }
+                    if !kept.contains(&Version) {
+                        guess.protocol.version = theirs.protocol.version;
+                    }
+                    if !kept.contains(&ControlPort) {
+                        guess.control_port = theirs.control_port;
+                    }
+                }
+                out
+            };
+            let account = Account::offline(None);
+            let (mut observed, shared) = made(&given(had), &account);
+            let arn = observed.target_groups[0].get().arn.clone();
+            let calls = rounds(Some(&known(given(had))), &mut observed, &shared, &account);
+            assert_eq!(calls, [""; 0], "{kept:?}");
+            let print = |balancer| fingerprint(&settings("demo"), balancer, &account);
+            assert_ne!(print(&known(given(had))), print(&given(had)), "{kept:?}");
+            rounds(Some(&known(given(has))), &mut observed, &shared, &account);
+            let state = observed.target_groups[0].get();
+            let ids: Vec<&str> = state.spec.targets.iter().map(|target| &*target.id).collect();
+            assert_eq!((ids.as_slice(), &state.arn), (want, &arn), "{kept:?}");
+            // Where nothing exists, nothing is guessed.
+            let (nothing, _) = made(&known(given(has)), &account);
+            assert_eq!(nothing.target_groups, [], "{kept:?}");
+        }
+    }
 }

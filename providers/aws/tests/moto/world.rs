@@ -221,6 +221,7 @@ pub(crate) fn lone(name: &str) -> LoadBalancer {
         rules: Vec::new(),
         backends: BTreeMap::new(),
         given: BTreeMap::new(),
+        unread: Default::default(),
         key_pairs: Default::default(),
     }
 }

@@ -93,6 +93,7 @@ pub(crate) fn balancer(routes: usize, path: &str, turn: usize) -> LoadBalancer {
         rules: (0..routes).map(rule).collect(),
         backends: backends.collect(),
         given: BTreeMap::new(),
+        unread: Default::default(),
         key_pairs: Default::default(),
     }
 }

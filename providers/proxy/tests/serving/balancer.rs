@@ -46,6 +46,7 @@ pub(crate) fn empty() -> LoadBalancer {
         rules: Vec::new(),
         backends: BTreeMap::new(),
         given: BTreeMap::new(),
+        unread: Default::default(),
         key_pairs: Default::default(),
     }
 }
