@@ -128,7 +128,10 @@ impl File {
         self.openings.clear();
         for Document { line, value } in documents {
             let place = format!("{name} line {line}");
-            self.openings.extend(opening::of_object(&value));
+            let openings = opening::of_object(&value);
+            // What it asks to be open is heeded, though its targets are not served from files.
+            let is_heeded = !openings.is_empty();
+            self.openings.extend(openings);
             match wire::from_manifest(value).and_then(as_kubernetes_takes_it) {
                 Ok(read) => {
                     let key = read.object.key();
@@ -150,6 +153,7 @@ impl File {
                         line,
                     });
                 }
+                Err(ReadError::Foreign { .. }) if is_heeded => {}
                 Err(error) => self.refuse(name, line, error, &mut held),
             }
         }

@@ -429,3 +429,21 @@ fn all_fields_that_kubernetes_lacks_are_told_at_once() {
         assert_eq!(told, want, "{what}");
     }
 }
+
+#[test]
+fn a_binding_that_asks_for_open_ports_is_heeded_and_one_that_asks_for_none_is_told() {
+    let binding = |networking: &str| {
+        format!(
+            "apiVersion: elbv2.k8s.aws/v1beta1\nkind: TargetGroupBinding\nmetadata: {{name: own}}\nspec:\n  \
+             targetGroupARN: arn\n  serviceRef: {{name: web, port: 80}}\n{networking}"
+        )
+    };
+    let open =
+        "  networking: {ingress: [{from: [{securityGroup: {groupID: sg-1}}], ports: [{protocol: TCP}]}]}\n";
+    for (networking, opened, told) in [(open, 1, 0), ("", 0, 1)] {
+        let mut manifests = Manifests::default();
+        manifests.update("a.yaml", binding(networking).as_bytes());
+        let is = (manifests.openings().len(), problems(&manifests).len());
+        assert_eq!(is, (opened, told), "{networking:?}: {:?}", problems(&manifests));
+    }
+}
