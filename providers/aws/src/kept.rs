@@ -134,9 +134,10 @@ fn keep(
             options.pools.public = pool.map(|pools| pools.ipv4_ipam_pool_id.clone());
         }
         Kept::Tag(key) => {
-            if let Some(value) = spec.tags.get(key) {
-                options.tags.insert(key.clone(), value.to_owned());
-            }
+            match spec.tags.get(key) {
+                Some(value) => options.tags.insert(key.clone(), value.to_owned()),
+                None => options.tags.remove(key),
+            };
         }
         Kept::Redirect(port) => redirect(*port, state, out),
         Kept::TlsPolicy(port) => {

@@ -110,6 +110,10 @@ const LOST: &[(&str, Edit)] = &[
         b.options.tags.insert("Team".into(), "y".into());
         b.options.kept.insert(Kept::Tag("Team".into()));
     }),
+    ("a new tag with two values", |b| {
+        b.options.tags.insert("New".into(), "y".into());
+        b.options.kept.insert(Kept::Tag("New".into()));
+    }),
     ("health checks", |b| {
         for backend in b.backends.values_mut() {
             backend.health = HealthCheck::for_protocol(&backend.protocol);
