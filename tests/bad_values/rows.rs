@@ -407,6 +407,10 @@ pub(crate) const GOOD_THEN_BAD: &[(Given, Given)] = &[
         Ingress(&[("healthcheck-timeout-seconds", "6s")]),
     ),
     (
+        Ingress(&[("healthcheck-timeout-seconds", "6")]),
+        Ingress(&[("healthcheck-timeout-seconds", "15")]),
+    ),
+    (
         Ingress(&[("healthy-threshold-count", "3")]),
         Ingress(&[("healthy-threshold-count", "three")]),
     ),

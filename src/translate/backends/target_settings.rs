@@ -187,6 +187,20 @@ impl<'a> TargetSettings<'a> {
         }
     }
 
+    /// Source: ELBv2 API, CreateTargetGroup: "Health check interval must be greater than the timeout."
+    fn tell_long_timeout(&self, health: &HealthCheck, problems: &mut Vec<Problem>) {
+        let (timeout, interval) = (health.timeout_seconds, health.interval_seconds);
+        let names = ["healthcheck-timeout-seconds", "healthcheck-interval-seconds"];
+        let written = names.iter().find_map(|name| {
+            let annotations = self.source(name);
+            annotations.get(name).map(|written| (annotations, written))
+        });
+        if let Some((annotations, written)) = written {
+            let why = format!("a check every {interval} s must take less than that, not up to {timeout} s");
+            problems.push(annotations.invalid(written, why));
+        }
+    }
+
     /// Read from the Ingress alone.
     fn control_port(&self, service: &Service, port: &str, problems: &mut Vec<Problem>) -> Setting<Port> {
         let name = format!("target-control-port.{}.{port}", service.meta.name.name);
@@ -293,6 +307,13 @@ impl<'a> TargetSettings<'a> {
         let at = self.setting("healthcheck-port", at, problems);
         note(&at, KeptHealth::Port, &mut kept);
         health.port = at.given().unwrap_or_default();
+        let both = [KeptHealth::Interval, KeptHealth::Timeout];
+        // What could not be read is told already.
+        if health.timeout_seconds >= health.interval_seconds && !both.iter().any(|of| kept.contains(of)) {
+            self.tell_long_timeout(&health, problems);
+            health.timeout_seconds = health.interval_seconds - 1;
+            kept.extend(both);
+        }
         health.kept = kept;
         health
     }

@@ -55,6 +55,9 @@ fn settings_of_targets_that_cannot_be_read_are_told_and_never_weaken() {
         ("healthcheck-port", "0", "shop/s"),
         ("healthcheck-interval-seconds", "4", "shop/s"),
         ("healthcheck-timeout-seconds", "1m", "shop/s"),
+        // As long as from one check to the next, which are 15 s by default, or longer than that.
+        ("healthcheck-timeout-seconds", "15", "shop/s"),
+        ("healthcheck-interval-seconds", "5", "shop/s"),
         ("healthy-threshold-count", "11", "shop/s"),
         ("success-codes", "ok", "shop/s"),
         ("success-codes", "199", "shop/s"),
