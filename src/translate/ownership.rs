@@ -12,7 +12,7 @@ use portcullis_model::{Code, HostMatch, LoadBalancerId, ObjectName, Origin, Port
 use super::admission;
 use super::annotations::Written;
 use super::annotations::catalog::Scope;
-use super::member::Part;
+use super::member::{Part, Wire};
 use super::rules::Drafts;
 
 /// Who may have what; knows only load balancers that several namespaces share.
@@ -218,15 +218,17 @@ fn asked<'a>(part: &Part<'a>, place: Option<Port>) -> Vec<(&'a str, Written<'a>)
         return part.annotations.of_scope(Scope::LoadBalancer).collect();
     };
     let all = part.annotations.of_scope(Scope::Listener);
-    all.filter(|(name, _)| concerns_all_at(name, port)).collect()
+    let is_secure = part.ports.get(&port) == Some(&Wire::Https);
+    all.filter(|(name, _)| concerns_all_at(name, port, is_secure))
+        .collect()
 }
 
 /// Whether a listener's annotation concerns whoever stands at this port, and not its own member alone.
-fn concerns_all_at(name: &str, port: Port) -> bool {
+fn concerns_all_at(name: &str, port: Port, is_secure: bool) -> bool {
     let attributes = name.strip_prefix("listener-attributes.");
     match attributes.and_then(|listener| listener.split_once('-')) {
         Some((_, end)) => end == port.to_string(),
-        None => matches!(name, "ssl-policy" | "mutual-authentication"),
+        None => is_secure && matches!(name, "ssl-policy" | "mutual-authentication"),
     }
 }
 
@@ -253,8 +255,12 @@ fn setting_not_owned(part: &Part<'_>, at: Origin, place: Option<Port>, by: Age<'
         None => "the load balancer".to_owned(),
         Some(port) => format!("the listener at port {port}"),
     };
+    let stays = match enforces(part) {
+        true => "",
+        false => "; under these semantics it counts all the same, beside theirs",
+    };
     let message = format!(
-        "namespace {} has the say in {what}: {}",
+        "namespace {} has the say in {what}: {}{stays}",
         by.1.namespace,
         before(by, part)
     );

@@ -222,7 +222,10 @@ fn plain(parts: &[Part<'_>], settings: &Settings, problems: &mut Vec<Problem>) -
             Setting::Given(to) => {
                 let moved = || part.nginx("force-ssl-redirect").or(part.nginx("ssl-redirect"));
                 if let Some(written) = part.annotations.get("ssl-redirect").or_else(moved) {
-                    let why = format!("port {to} is not listened on with HTTPS; plain HTTP answers 503");
+                    let why = format!(
+                        "port {to} is not listened on with HTTPS: nothing leads there, and plain HTTP answers 503 unless \
+                         another member redirects it"
+                    );
                     problems.push(part.annotations.invalid(written, why));
                 }
                 Plain::Refuse

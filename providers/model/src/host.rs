@@ -27,6 +27,8 @@ pub enum HostError {
     Address(String),
     #[error("{0:?} is not a DNS label: lower-case letters, digits and inner hyphens, at most 63")]
     Label(String),
+    #[error("{0:?} has an empty label: a dot stands at its beginning, at its end, or beside another")]
+    EmptyLabel(String),
     #[error("{0:?}: '*' may stand only for the whole first label, before a DNS name")]
     Wildcard(String),
 }
@@ -44,6 +46,9 @@ impl HostName {
             return Err(HostError::Address(text.into()));
         }
         for label in text.split('.') {
+            if label.is_empty() {
+                return Err(HostError::EmptyLabel(text.into()));
+            }
             if !is_label(label) {
                 return Err(HostError::Label(label.into()));
             }
@@ -178,6 +183,13 @@ mod tests {
         ] {
             let got = HostMatch::parse(name).unwrap().certifies(&asked);
             assert_eq!(got, want, "{name} for {asked}");
+        }
+    }
+
+    #[test]
+    fn a_dot_too_many_is_told_with_its_host() {
+        for text in ["a.com.", ".a.com", "a..com"] {
+            assert_eq!(HostName::parse(text), Err(HostError::EmptyLabel(text.into())));
         }
     }
 

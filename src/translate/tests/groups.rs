@@ -465,7 +465,8 @@ fn a_condition_s_hosts_rank_behind_wildcards_and_before_every_host() {
 
 #[test]
 fn whole_settings_are_for_the_namespace_of_the_oldest_member_to_say() {
-    let both = r#"[{"HTTPS":443}]"#;
+    // At a port of plain HTTP the policy is no matter, and is told once.
+    let both = r#"[{"HTTP":80},{"HTTPS":443}]"#;
     let change = json!({
         "group.order": "-1", "subnets": "s-1", "ssl-policy": "P1", "listen-ports": both, "certificate-arn": "c",
     });
