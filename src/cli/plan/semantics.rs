@@ -1,7 +1,7 @@
 //! A folder read twice, under other semantics each time, in; what differs as JSON or as lines for people out.
 
 use portcullis_aws::preview::Document;
-use portcullis_model::{LoadBalancerId, ObjectName, Problem};
+use portcullis_model::{Code, LoadBalancerId, ObjectName, Problem};
 use serde::Serialize;
 
 use super::text::{changes, problems};
@@ -27,7 +27,7 @@ struct Balancer {
     members: Vec<ObjectName>,
     #[serde(flatten)]
     comparison: Comparison,
-    /// Those that there are not now.
+    /// Those that there are not now, and hosts that others have, of rules that fall away.
     problems: Vec<Problem>,
 }
 
@@ -42,12 +42,26 @@ pub(super) fn compare(name: SemanticsName, now: &Read, then: &Read, plan: Docume
             .get(&before.id)
             .map(Vec::as_slice)
             .unwrap_or_default();
-        let new = then.of_balancer.get(&after.id).into_iter().flatten();
+        let comparison = strictness::compare(before, after);
+        // Under the incumbent's semantics it was only told.
+        let is_why = |problem: &Problem| {
+            if problem.code != Code::HostNotOwned {
+                return false;
+            }
+            let at = problem.at.to_string();
+            let mut removed = comparison
+                .rules
+                .iter()
+                .filter(|line| line.change == LineChange::Removed);
+            removed.any(|line| rule_of(&line.at).is_some_and(|rule| rule_of(&at) == Some(rule)))
+        };
+        let problems = then.of_balancer.get(&after.id).into_iter().flatten();
+        let problems = problems.filter(|problem| !known.contains(problem) || is_why(problem));
         Balancer {
             id: after.id.clone(),
             members: after.members.clone(),
-            comparison: strictness::compare(before, after),
-            problems: new.filter(|problem| !known.contains(problem)).cloned().collect(),
+            problems: problems.cloned().collect(),
+            comparison,
         }
     });
     Compared {
@@ -58,6 +72,14 @@ pub(super) fn compare(name: SemanticsName, now: &Read, then: &Read, plan: Docume
         load_balancers: load_balancers.collect(),
         plan,
     }
+}
+
+/// Of the object and field that something was said at, the part that names a rule of an Ingress, such as
+/// `ingress shop/web spec.rules[0]`; none where it is no such field.
+fn rule_of(at: &str) -> Option<&str> {
+    let (before, rest) = at.split_once("spec.rules[")?;
+    let number = rest.find(']')?;
+    at.get(..before.len() + "spec.rules[".len() + number)
 }
 
 /// With the changes it takes where what exists was read.
