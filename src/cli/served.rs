@@ -133,13 +133,14 @@ fn compile(
         authorities: &stored.authorities,
         users: &stored.users,
     };
-    let (state, refused) = ServingState::build(&balancer, material, previous, ports)?;
+    let (ingresses, rules) = (balancer.members.len(), balancer.rules.len());
+    let (state, refused) = ServingState::build(balancer, material, previous, ports)?;
     problems.extend(refused);
     Ok(Compiled {
         state,
         problems,
-        ingresses: balancer.members.len(),
-        rules: balancer.rules.len(),
+        ingresses,
+        rules,
     })
 }
 

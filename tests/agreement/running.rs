@@ -155,7 +155,7 @@ fn state(
     key_pairs: &BTreeMap<ObjectName, KeyPairPem>,
     previous: Option<&ServingState>,
 ) -> ServingState {
-    let built = ServingState::build(balancer, key_pairs, previous, ServedPorts::default());
+    let built = ServingState::build(balancer.clone(), key_pairs, previous, ServedPorts::default());
     built.expect("this machine can do TLS").0
 }
 

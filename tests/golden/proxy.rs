@@ -16,7 +16,7 @@ pub(crate) fn serving(
         http: Some(Port::new(8080).unwrap()),
         https: Some(Port::new(8443).unwrap()),
     };
-    let (state, problems) = ServingState::build(balancer, material, None, served).unwrap();
+    let (state, problems) = ServingState::build(balancer.clone(), material, None, served).unwrap();
     let mut out = state.table().to_string();
     line(&mut out, 0, "backends");
     for backend in balancer.backends.values() {

@@ -8,6 +8,11 @@ macro_rules! shared_text {
             pub fn as_str(&self) -> &str {
                 &self.0
             }
+
+            /// The same text, to be kept.
+            pub fn shared(&self) -> std::sync::Arc<str> {
+                self.0.clone()
+            }
         }
         impl std::fmt::Display for $name {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -25,7 +25,7 @@ fn main() {
 
 const KEYS: BTreeMap<ObjectName, KeyPairPem> = BTreeMap::new();
 
-fn running(balancer: &LoadBalancer) -> Handle {
+fn running(balancer: LoadBalancer) -> Handle {
     let config = ServerConfig {
         http: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
         ..ServerConfig::default()
@@ -35,17 +35,19 @@ fn running(balancer: &LoadBalancer) -> Handle {
     server.start(state).unwrap()
 }
 
-fn serve(handle: &Handle, balancer: &LoadBalancer) {
+fn serve(handle: &Handle, balancer: LoadBalancer) {
     let before = handle.state();
     let (state, _) = ServingState::build(balancer, &KEYS, Some(&before), ServedPorts::default()).unwrap();
     handle.swap(state);
 }
 
-/// Time from one load balancer to the other, until it is served.
+/// Time from one load balancer to the other, until it is served. What is served no more is freed by a thread of its own.
 fn between(bencher: Bencher<'_, '_>, one: &LoadBalancer, other: &LoadBalancer) {
-    let handle = running(one);
+    let handle = running(one.clone());
     let mut turns = [other, one].into_iter().cycle();
-    bencher.bench_local(|| serve(&handle, turns.next().unwrap()));
+    bencher
+        .with_inputs(|| turns.next().unwrap().clone())
+        .bench_local_values(|balancer| serve(&handle, balancer));
 }
 
 /// Every rule and every target changes.

@@ -29,6 +29,6 @@ fn held(bencher: Bencher<'_, '_>, hosts: usize) {
     bencher.bench_local(|| {
         // Made here, so that what it shares with the state counts.
         let balancer = balancer(hosts, "/", 0);
-        ServingState::build(&balancer, &NONE, None, ServedPorts::default()).unwrap()
+        ServingState::build(balancer, &NONE, None, ServedPorts::default()).unwrap()
     });
 }

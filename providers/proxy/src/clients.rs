@@ -11,7 +11,7 @@ use portcullis_model::{ClientCertificates, HostMatch, LoadBalancer, Origin, Rule
 pub(crate) type PolicyNumber = u32;
 
 /// What is asked of clients, by host.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct ClientTable {
     /// The first asks nothing.
     pub(crate) policies: Box<[Wanted]>,

@@ -8,6 +8,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use foldhash::fast::RandomState;
 use http::{HeaderValue, StatusCode};
 use portcullis_model::{
     self as model, Authenticate, BackendId, BasicAuth, ClientCertificates, Code, FixedResponse, HostMatch,
@@ -52,7 +53,7 @@ pub fn compile(balancer: &LoadBalancer, served: ServedPorts) -> (RouteTable, Vec
         balancer,
         served,
         backends: balancer.backends.keys().zip(0..).collect(),
-        ports: HashMap::new(),
+        ports: HashMap::default(),
         clients: ClientBuilder::new(balancer, base),
         users: Vec::new(),
         filters: HashMap::new(),
@@ -135,8 +136,8 @@ fn told_apart(balancer: &LoadBalancer, clients: &ClientTable, problems: &mut Vec
 struct Compiler<'a> {
     balancer: &'a LoadBalancer,
     served: ServedPorts,
-    backends: HashMap<&'a BackendId, u32>,
-    ports: HashMap<&'a BTreeSet<Port>, Arc<[Port]>>,
+    backends: HashMap<&'a BackendId, u32, RandomState>,
+    ports: HashMap<&'a BTreeSet<Port>, Arc<[Port]>, RandomState>,
     clients: ClientBuilder<'a>,
     /// By the address of what they are compiled from: the rules of an object share it.
     users: Vec<BasicAuth>,
@@ -376,98 +377,83 @@ pub(crate) fn mark(name: &impl Hash) -> u64 {
     hasher.finish()
 }
 
+/// Rules on their way into the index, in their order.
 #[derive(Default)]
 struct HostBuilder<'a> {
-    exact: BTreeMap<String, PathBuilder<'a>>,
-    wildcard: BTreeMap<String, PathBuilder<'a>>,
-    suffix: BTreeMap<String, PathBuilder<'a>>,
-    any: PathBuilder<'a>,
-    patterns: BTreeMap<&'a HostMatch, PathBuilder<'a>>,
+    index: HostIndex,
+    patterns: BTreeMap<&'a HostMatch, PathIndex>,
+    /// Most hosts have the same few paths: each text is kept once.
+    texts: HashMap<&'a str, Arc<str>, RandomState>,
 }
 
 impl<'a> HostBuilder<'a> {
-    fn add(&mut self, rule: &'a Rule, index: RuleIndex) {
+    fn add(&mut self, rule: &'a Rule, number: RuleIndex) {
+        let Self {
+            index,
+            patterns,
+            texts,
+        } = self;
         if rule.hosts.is_empty() {
-            self.any.add(&rule.paths, index);
+            place(&mut index.any, texts, &rule.paths, number);
         }
         for host in &rule.hosts {
             let paths = match host {
-                HostMatch::Exact(name) => self.exact.entry(name.as_str().to_owned()).or_default(),
-                HostMatch::Wildcard(name) => self.wildcard.entry(name.as_str().to_owned()).or_default(),
+                HostMatch::Exact(name) => index.exact.entry(name.shared()).or_default(),
+                HostMatch::Wildcard(name) => index.wildcard.entry(name.shared()).or_default(),
                 HostMatch::Glob(glob) => match (glob.wildcards(), glob.as_str().strip_prefix("*.")) {
-                    (0, _) => self.exact.entry(glob.as_str().to_ascii_lowercase()).or_default(),
-                    (1, Some(rest)) => self.suffix.entry(rest.to_ascii_lowercase()).or_default(),
-                    _ => self.patterns.entry(host).or_default(),
+                    (0, _) => index.exact.entry(lower(glob.as_str())).or_default(),
+                    (1, Some(rest)) => index.suffix.entry(lower(rest)).or_default(),
+                    _ => patterns.entry(host).or_default(),
                 },
-                HostMatch::Regex(_) => self.patterns.entry(host).or_default(),
+                HostMatch::Regex(_) => patterns.entry(host).or_default(),
             };
-            paths.add(&rule.paths, index);
+            place(paths, texts, &rule.paths, number);
         }
     }
 
     fn build(self) -> HostIndex {
-        // Most hosts have the same few paths: each text is kept once.
-        let mut texts = HashMap::new();
-        let mut by_name = |map: BTreeMap<String, PathBuilder<'a>>| {
-            let indexed = map
-                .into_iter()
-                .map(|(host, paths)| (host.into_boxed_str(), paths.build(&mut texts)));
-            indexed.collect()
-        };
-        HostIndex {
-            exact: by_name(self.exact),
-            wildcard: by_name(self.wildcard),
-            suffix: by_name(self.suffix),
-            any: self.any.build(&mut texts),
-            patterns: self
-                .patterns
-                .into_iter()
-                .map(|(host, paths)| (host.clone(), paths.build(&mut texts)))
-                .collect(),
-        }
-    }
-}
-
-#[derive(Default)]
-struct PathBuilder<'a> {
-    exact: BTreeSet<(&'a str, RuleIndex)>,
-    prefix: BTreeSet<(&'a str, RuleIndex)>,
-    scanned: Vec<(Option<&'a PathMatch>, RuleIndex)>,
-}
-
-impl<'a> PathBuilder<'a> {
-    fn add(&mut self, paths: &'a [PathMatch], index: RuleIndex) {
-        if paths.is_empty() {
-            self.scanned.push((None, index));
-        }
-        for path in paths {
-            match path {
-                PathMatch::Exact(exact) => {
-                    self.exact.insert((exact.as_str(), index));
-                }
-                PathMatch::Prefix(prefix) => {
-                    self.prefix.insert((prefix.as_str(), index));
-                }
-                PathMatch::Glob(_) | PathMatch::Regex(_) => self.scanned.push((Some(path), index)),
+        let mut index = self.index;
+        let patterns = self.patterns.into_iter();
+        index.patterns = patterns.map(|(host, paths)| (host.clone(), paths)).collect();
+        let by_name = [&mut index.exact, &mut index.wildcard, &mut index.suffix];
+        let paths = by_name.into_iter().flat_map(HashMap::values_mut);
+        let paths = paths.chain(index.patterns.iter_mut().map(|(_, paths)| paths));
+        for paths in paths.chain([&mut index.any]) {
+            for texts in [&mut paths.exact, &mut paths.prefix] {
+                texts.sort_unstable();
+                // A rule may name a path twice.
+                texts.dedup();
+                texts.shrink_to_fit();
             }
+            paths.scanned.shrink_to_fit();
         }
+        index
     }
+}
 
-    fn build(self, texts: &mut HashMap<&'a str, Arc<str>>) -> PathIndex {
-        let mut shared = |rules: BTreeSet<(&'a str, RuleIndex)>| {
-            let shared = rules
-                .into_iter()
-                .map(|(text, rule)| (texts.entry(text).or_insert_with(|| text.into()).clone(), rule));
-            shared.collect()
-        };
-        PathIndex {
-            exact: shared(self.exact),
-            prefix: shared(self.prefix),
-            scanned: self
-                .scanned
-                .into_iter()
-                .map(|(path, rule)| (path.cloned(), rule))
-                .collect(),
+fn lower(text: &str) -> Arc<str> {
+    text.to_ascii_lowercase().into()
+}
+
+fn place<'a>(
+    to: &mut PathIndex,
+    texts: &mut HashMap<&'a str, Arc<str>, RandomState>,
+    paths: &'a [PathMatch],
+    number: RuleIndex,
+) {
+    let mut add = |to: &mut Vec<(Arc<str>, RuleIndex)>, text: &'a str| {
+        // Most have one.
+        to.reserve_exact(usize::from(to.is_empty()));
+        to.push((texts.entry(text).or_insert_with(|| text.into()).clone(), number));
+    };
+    if paths.is_empty() {
+        to.scanned.push((None, number));
+    }
+    for path in paths {
+        match path {
+            PathMatch::Exact(exact) => add(&mut to.exact, exact.as_str()),
+            PathMatch::Prefix(prefix) => add(&mut to.prefix, prefix.as_str()),
+            PathMatch::Glob(_) | PathMatch::Regex(_) => to.scanned.push((Some(path.clone()), number)),
         }
     }
 }

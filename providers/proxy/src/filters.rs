@@ -18,6 +18,7 @@ use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response};
 use portcullis_model as model;
@@ -102,7 +103,7 @@ impl Filters {
     pub(crate) fn new(
         filters: &Arc<model::Filters>,
         users: &mut Vec<model::BasicAuth>,
-        backends: &HashMap<&BackendId, u32>,
+        backends: &HashMap<&BackendId, u32, RandomState>,
     ) -> Option<Self> {
         let model::Filters {
             rate_limit,

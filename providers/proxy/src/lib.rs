@@ -61,10 +61,10 @@
 //! let config = ServerConfig { http: Some("127.0.0.1:0".parse()?), ..ServerConfig::default() };
 //! let server = Server::bind(&config)?;
 //! let served = server.served_ports();
-//! let (state, problems) = ServingState::build(&balancer, &key_pairs, None, served)?;
+//! let (state, problems) = ServingState::build(balancer, &key_pairs, None, served)?;
 //! let handle = server.start(state)?;
 //!
-//! let (state, problems) = ServingState::build(&changed, &key_pairs, Some(&handle.state()), served)?;
+//! let (state, problems) = ServingState::build(changed, &key_pairs, Some(&handle.state()), served)?;
 //! handle.swap(state);
 //!
 //! tokio::select! {
@@ -102,6 +102,7 @@ mod http3;
 mod listen;
 mod proxy_protocol;
 mod resumed;
+mod retired;
 mod server;
 mod tasks;
 mod view;

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::mem::take;
 use std::sync::Arc;
 
 use portcullis_model::{Listener, LoadBalancer, ObjectName, Options, Port, Problem, Rule, Sealed, Semantics};
@@ -24,6 +25,7 @@ use crate::filters::rate_limit::Rates;
 use crate::identity;
 use crate::identity::keys::KeySet;
 use crate::mutual::{self, ClientPolicy};
+use crate::retired::Retired;
 use crate::table::RouteTable;
 use crate::targets::Targets;
 use crate::tls;
@@ -64,19 +66,28 @@ struct Compiled {
     options: Options,
     semantics: Semantics,
     served: ServedPorts,
+    retired: Retired,
+}
+
+impl Drop for Compiled {
+    fn drop(&mut self) {
+        self.retired.take((take(&mut self.table), take(&mut self.rules)));
+    }
 }
 
 impl Compiled {
-    fn new(balancer: &LoadBalancer, served: ServedPorts) -> Self {
+    /// Takes the rules of the load balancer.
+    fn new(balancer: &mut LoadBalancer, served: ServedPorts, retired: Retired) -> Self {
         let (table, problems) = compile(balancer, served);
         Self {
             table,
             problems,
-            rules: balancer.rules.clone(),
+            rules: take(&mut balancer.rules),
             listeners: balancer.listeners.clone(),
             options: balancer.options.clone(),
             semantics: balancer.semantics,
             served,
+            retired,
         }
     }
 
@@ -95,6 +106,7 @@ impl Compiled {
 #[derive(Clone)]
 struct Shared {
     provider: Arc<CryptoProvider>,
+    retired: Retired,
 }
 
 /// What lies in Secrets, apart from the load balancer that names them.
@@ -131,7 +143,7 @@ impl ServingState {
     /// their limits, key pairs that were read and TLS sessions are kept from it, and whatever does not change is shared
     /// with it: a change of endpoints costs what changes, and a comparison of the rest. The only error is a machine that cannot do TLS.
     pub fn build<'a>(
-        balancer: &LoadBalancer,
+        mut balancer: LoadBalancer,
         material: impl Into<Material<'a>>,
         previous: Option<&Self>,
         served: ServedPorts,
@@ -145,14 +157,16 @@ impl ServingState {
             Some(previous) => previous.shared.clone(),
             None => Shared {
                 provider: Arc::new(default_provider()),
+                retired: Retired::new(),
             },
         };
         let compiled = previous.map(|previous| &previous.compiled);
-        let compiled = compiled.filter(|before| before.is_of(balancer, served)).cloned();
-        let compiled = compiled.unwrap_or_else(|| Arc::new(Compiled::new(balancer, served)));
+        let compiled = compiled.filter(|before| before.is_of(&balancer, served)).cloned();
+        let compiled = compiled
+            .unwrap_or_else(|| Arc::new(Compiled::new(&mut balancer, served, shared.retired.clone())));
         let table = &compiled.table;
         let mut problems = compiled.problems.clone();
-        let (backends, targets, more) = backends(balancer, previous);
+        let (backends, targets, more) = backends(&balancer, previous);
         problems.extend(more);
 
         let listeners = || balancer.listeners.values();
@@ -215,6 +229,7 @@ impl ServingState {
             key_sets,
             shared,
         };
+        state.shared.retired.take(balancer);
         Ok((state, problems))
     }
 
@@ -309,6 +324,13 @@ impl ServingState {
         let ports = if is_tls { &self.https } else { &self.http };
         let by_name = named.and_then(|named| ports.iter().find(|port| port.get() == named));
         by_name.or_else(|| ports.first()).copied()
+    }
+}
+
+impl Drop for ServingState {
+    fn drop(&mut self) {
+        let gone = (take(&mut self.backends), take(&mut self.targets));
+        self.shared.retired.take(gone);
     }
 }
 

@@ -18,7 +18,7 @@ use crate::sticky::Sticky;
 pub(crate) type RuleIndex = u32;
 
 /// All rules of a load balancer, found by host and path. Shared by all workers; holds no live state.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct RouteTable {
     pub(crate) listeners: BTreeMap<Port, ListenerTable>,
     pub(crate) hosts: HostIndex,
@@ -104,7 +104,7 @@ pub struct Page {
 }
 
 /// Clients look up in it and enter nothing, so they could not make it slow if they knew the keys of its hash.
-pub(crate) type ByHost = HashMap<Box<str>, PathIndex, foldhash::fast::RandomState>;
+pub(crate) type ByHost = HashMap<Arc<str>, PathIndex, foldhash::fast::RandomState>;
 
 /// Rules by host. A request is looked up in each part that can hold its host; the lowest rule index wins.
 #[derive(Debug, Default)]
@@ -120,15 +120,15 @@ pub(crate) struct HostIndex {
     pub(crate) patterns: Box<[(HostMatch, PathIndex)]>,
 }
 
-/// Rules of one host by path. A sorted slice is searched by halving: no memory beside the entries.
+/// Rules of one host by path. A sorted list is searched by halving: no memory beside the entries.
 #[derive(Debug, Default)]
 pub(crate) struct PathIndex {
     /// Sorted by path, then rule.
-    pub(crate) exact: Box<[(Arc<str>, RuleIndex)]>,
+    pub(crate) exact: Vec<(Arc<str>, RuleIndex)>,
     /// Sorted by prefix (without the trailing slash), then rule.
-    pub(crate) prefix: Box<[(Arc<str>, RuleIndex)]>,
+    pub(crate) prefix: Vec<(Arc<str>, RuleIndex)>,
     /// Every path (`None`), globs and regular expressions, in the order of the rules.
-    pub(crate) scanned: Box<[(Option<PathMatch>, RuleIndex)]>,
+    pub(crate) scanned: Vec<(Option<PathMatch>, RuleIndex)>,
 }
 
 impl RouteTable {

@@ -12,7 +12,7 @@ use crate::target::LiveTarget;
 const SHARDS: usize = 1024;
 
 /// Every target that a backend has.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Targets(Box<[Arc<HashMap<SocketAddr, Known, RandomState>>]>);
 
 #[derive(Clone, Debug)]

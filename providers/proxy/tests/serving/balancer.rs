@@ -215,7 +215,7 @@ pub(crate) fn serve_by(
     })
     .unwrap();
     let (http, https) = (server.http_addr().unwrap(), server.https_addr().unwrap());
-    let (state, problems) = ServingState::build(balancer, keys, None, server.served_ports()).unwrap();
+    let (state, problems) = ServingState::build(balancer.clone(), keys, None, server.served_ports()).unwrap();
     Proxy {
         handle: server.start(state).unwrap(),
         http,

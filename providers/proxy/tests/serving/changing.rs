@@ -18,8 +18,13 @@ use crate::echo::Echo;
 
 pub(crate) fn change(handle: &Handle, balancer: &LoadBalancer) {
     let before = handle.state();
-    let (state, _) =
-        ServingState::build(balancer, &KeyPairs::new(), Some(&before), ServedPorts::default()).unwrap();
+    let (state, _) = ServingState::build(
+        balancer.clone(),
+        &KeyPairs::new(),
+        Some(&before),
+        ServedPorts::default(),
+    )
+    .unwrap();
     handle.swap(state);
 }
 

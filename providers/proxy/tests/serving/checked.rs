@@ -92,7 +92,7 @@ async fn a_target_that_says_it_is_ill_gets_requests_only_where_all_are() {
 
     // Nobody asks any more: nobody is ill.
     let ports = ServedPorts::default();
-    let (state, _) = ServingState::build(&all_to(both), &KeyPairs::new(), None, ports).unwrap();
+    let (state, _) = ServingState::build(all_to(both), &KeyPairs::new(), None, ports).unwrap();
     proxy.handle.swap(state);
     until("nobody is asked", || ill(0)).await;
 }

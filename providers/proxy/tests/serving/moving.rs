@@ -204,7 +204,7 @@ impl World {
         };
         let sockets = server.sockets().unwrap();
         let (state, _) =
-            ServingState::build(&self.balancer, &self.keys, None, server.served_ports()).unwrap();
+            ServingState::build(self.balancer.clone(), &self.keys, None, server.served_ports()).unwrap();
         let handle = server.start(state).unwrap();
         let successors = Successors::listen(&self.path, sockets).unwrap();
         if let Some(before) = before {

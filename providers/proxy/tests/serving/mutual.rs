@@ -131,7 +131,8 @@ impl World {
             authorities,
             users: &Default::default(),
         };
-        let (state, problems) = ServingState::build(balancer, material, None, server.served_ports()).unwrap();
+        let (state, problems) =
+            ServingState::build(balancer.clone(), material, None, server.served_ports()).unwrap();
         Self {
             handle: server.start(state).unwrap(),
             http,
@@ -149,7 +150,7 @@ impl World {
             users: &Default::default(),
         };
         let before = self.handle.state();
-        let built = ServingState::build(balancer, material, Some(&before), ServedPorts::default());
+        let built = ServingState::build(balancer.clone(), material, Some(&before), ServedPorts::default());
         self.handle.swap(built.unwrap().0);
     }
 

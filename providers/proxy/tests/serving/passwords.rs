@@ -56,7 +56,7 @@ fn build(
         authorities: &BTreeMap::new(),
         users,
     };
-    ServingState::build(balancer, material, before, ServedPorts::default()).unwrap()
+    ServingState::build(balancer.clone(), material, before, ServedPorts::default()).unwrap()
 }
 
 fn serve(balancer: &LoadBalancer, users: &Users) -> (Handle, SocketAddr, Vec<Problem>) {

@@ -306,7 +306,7 @@ async fn keys_are_asked_for_once_and_again_when_they_change() {
         // A changed configuration loses nothing of it.
         let before = world.proxy.handle.state();
         let built = ServingState::build(
-            &world.balancer,
+            world.balancer.clone(),
             &world.keys,
             Some(&before),
             ServedPorts::default(),
@@ -392,7 +392,7 @@ async fn a_provider_that_hangs_holds_nobody_else_up() {
     let mut world = World::start(Provider::reachable).await;
     let url = format!("https://localhost:{}/keys", silent.address.port());
     world.balancer.rules[1] = guarded(rule("a.com", "/claims", to("one")), ISSUER, url, Vec::new());
-    let built = ServingState::build(&world.balancer, &world.keys, None, ServedPorts::default());
+    let built = ServingState::build(world.balancer.clone(), &world.keys, None, ServedPorts::default());
     world.proxy.handle.swap(built.unwrap().0);
 
     let token = format!("Bearer {}", world.signer.token(&claims(&json!({}))));
@@ -424,7 +424,12 @@ async fn tokens_are_read_over_https_alone_and_from_providers_by_https() {
     let mut balancer = balancer(&world.echo, &world.provider);
     balancer.semantics = Semantics::AwsLoadBalancerController;
     let before = world.proxy.handle.state();
-    let built = ServingState::build(&balancer, &world.keys, Some(&before), ServedPorts::default());
+    let built = ServingState::build(
+        balancer.clone(),
+        &world.keys,
+        Some(&before),
+        ServedPorts::default(),
+    );
     world.proxy.handle.swap(built.unwrap().0);
     // As an ALB, whose listeners of HTTP have no such rules.
     let answer = get_once(world.proxy.http, "a.com", "/").await;
@@ -432,7 +437,7 @@ async fn tokens_are_read_over_https_alone_and_from_providers_by_https() {
     assert_eq!(world.ask("/", &[]).await.status(), 401);
     let plain = world.provider.url("/keys").replace("https:", "http:");
     balancer.rules[1] = guarded(rule("a.com", "/claims", to("one")), ISSUER, plain, Vec::new());
-    let built = ServingState::build(&balancer, &world.keys, None, ServedPorts::default());
+    let built = ServingState::build(balancer.clone(), &world.keys, None, ServedPorts::default());
     let (state, problems) = built.unwrap();
     let codes: Vec<Code> = problems.iter().map(|problem| problem.code).collect();
     assert_eq!(codes, [Code::ActionUnsupported]);
