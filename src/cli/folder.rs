@@ -1,14 +1,15 @@
 //! The arguments that commands reading a folder share, and its objects, in; translated load balancers out.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use clap::Args;
-use portcullis_model::{LoadBalancerId, Problem};
+use portcullis_model::{LoadBalancerId, Port, Problem};
 
 use crate::cluster::index::SecretsMode;
 use crate::cluster::object::Object;
 use crate::cluster::snapshot::Snapshot;
+use crate::crd::load_balancer::Wire;
 use crate::translate::{self, ControllerName, Settings, Translation};
 
 /// Which folder, and whose its Ingresses are.
@@ -57,7 +58,15 @@ pub(super) struct Translated {
     pub(super) held: BTreeSet<LoadBalancerId>,
 }
 
-pub(super) fn translate(objects: Vec<Object>, settings: &Settings, secrets: SecretsMode) -> Translated {
+/// What is spoken already at the ports of load balancers that exist.
+pub(super) type Spoken = BTreeMap<LoadBalancerId, BTreeMap<Port, Wire>>;
+
+pub(super) fn translate(
+    objects: Vec<Object>,
+    settings: &Settings,
+    secrets: SecretsMode,
+    spoken: &Spoken,
+) -> Translated {
     let mut index = translate::index(settings, secrets);
     index.reset_all(objects);
     // A folder is read as a whole: there is nothing to wait for.
@@ -69,7 +78,8 @@ pub(super) fn translate(objects: Vec<Object>, settings: &Settings, secrets: Secr
         };
     };
     let balancers = synced.ids().into_iter().map(|id| {
-        let snapshot = synced.snapshot(&id);
+        let mut snapshot = synced.snapshot(&id);
+        snapshot.spoken = spoken.get(&id).cloned().unwrap_or_default();
         let translation = translate::translate(&snapshot, settings);
         (snapshot, translation)
     });

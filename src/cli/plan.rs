@@ -20,7 +20,7 @@ use serde::Serialize;
 
 use super::Ended;
 use super::aws::AwsArgs;
-use super::folder::{self, FolderArgs};
+use super::folder::{self, FolderArgs, Spoken};
 use crate::cluster::folder::Folder;
 use crate::cluster::index::SecretsMode;
 use crate::translate::{AddressPolicy, ControllerName, Settings};
@@ -91,12 +91,12 @@ pub(super) fn plan(args: &PlanArgs) -> anyhow::Result<Ended> {
     let ProviderName::Aws = args.provider;
     let mut settings = args.folder.class.settings(Settings::for_files);
     args.aws.assume(&mut settings);
-    let mut read = read(&args.folder.manifests, &settings)?;
+    let mut read = read(&args.folder.manifests, &settings, &Spoken::new())?;
     let now = match args.semantics {
         None => None,
         Some(name) => {
             settings.semantics = Some(name.into());
-            let then = self::read(&args.folder.manifests, &settings)?;
+            let then = self::read(&args.folder.manifests, &settings, &Spoken::new())?;
             Some((name, std::mem::replace(&mut read, then)))
         }
     };
@@ -109,16 +109,17 @@ pub(super) fn plan(args: &PlanArgs) -> anyhow::Result<Ended> {
         #[cfg(feature = "aws")]
         {
             loop {
-                match observe::plan(
-                    &read.balancers,
-                    &read.held,
-                    (&read.openings, semantics),
-                    aws.clone(),
-                )? {
-                    Ok(document) => break document,
-                    Err(absent) => settings.absent_lists.extend(absent),
+                let of_bindings = (&read.openings[..], semantics);
+                let (document, learned) =
+                    observe::plan(&read.balancers, &read.held, of_bindings, aws.clone())?;
+                settings.absent_lists.extend(learned.absent_lists);
+                let next = self::read(&args.folder.manifests, &settings, &learned.spoken)?;
+                // Mostly it makes no difference.
+                let is_same = next.balancers == read.balancers;
+                read = next;
+                if is_same {
+                    break document;
                 }
-                read = self::read(&args.folder.manifests, &settings)?;
             }
         }
         #[cfg(not(feature = "aws"))]
@@ -155,7 +156,7 @@ pub(super) fn of_example(folder: &Path) -> anyhow::Result<String> {
         addresses: AddressPolicy::WrittenOrLoopback,
         ..Settings::for_files(ControllerName::default())
     };
-    let read = read(folder, &settings)?;
+    let read = read(folder, &settings, &Spoken::new())?;
     let aws = portcullis_aws::Settings {
         cluster: "demo".to_owned(),
         ..portcullis_aws::Settings::default()
@@ -183,7 +184,7 @@ struct Read {
     openings: Vec<Opening>,
 }
 
-fn read(path: &Path, settings: &Settings) -> anyhow::Result<Read> {
+fn read(path: &Path, settings: &Settings, spoken: &Spoken) -> anyhow::Result<Read> {
     let folder =
         Folder::open(path).with_context(|| format!("failed to read the folder {}", path.display()))?;
     let manifests = folder.manifests();
@@ -191,7 +192,7 @@ fn read(path: &Path, settings: &Settings) -> anyhow::Result<Read> {
         provider: Some("aws"),
         ..settings.clone()
     };
-    let translated = folder::translate(manifests.objects(), &settings, SecretsMode::NotRead);
+    let translated = folder::translate(manifests.objects(), &settings, SecretsMode::NotRead, spoken);
     let mut read = Read {
         balancers: Vec::new(),
         of_balancer: BTreeMap::new(),

@@ -12,7 +12,7 @@ use portcullis_model::{
 use portcullis_proxy::{Handle, KeyPairPem, Material, ServedPorts, Server, ServingState};
 use tracing::{info, warn};
 
-use super::folder;
+use super::folder::{self, Spoken};
 use crate::cluster::folder::Folder;
 use crate::cluster::index::SecretsMode;
 use crate::cluster::snapshot::{Secrets, Snapshot};
@@ -115,7 +115,7 @@ fn compile(
 ) -> anyhow::Result<Compiled> {
     let manifests = folder.manifests();
     let mut problems: BTreeSet<Problem> = manifests.problems().into_iter().collect();
-    let translated = folder::translate(manifests.objects(), settings, SecretsMode::Read);
+    let translated = folder::translate(manifests.objects(), settings, SecretsMode::Read, &Spoken::new());
     problems.extend(translated.refused);
     // All Ingresses of a folder are one load balancer here, so there is one at most.
     let (balancer, stored) = match translated.balancers.into_iter().next() {

@@ -4,6 +4,7 @@
 use std::fs;
 
 use portcullis_test_support::Moto;
+use serde_json::Value;
 
 use super::recording::Recording;
 use super::{calls, plan};
@@ -100,4 +101,42 @@ fn what_is_open_for_others_stays_open() {
         let planned = plan(&moto, &recording.vpc(), folder.path());
         assert_eq!(calls(&planned), want, "{what}: {planned:#}");
     }
+}
+
+#[test]
+fn a_port_goes_on_speaking_what_it_speaks() {
+    let moto = Moto::start();
+    let recording = Recording("group-https");
+    recording.replay(&moto);
+    let folder = tempfile::tempdir().unwrap();
+    for file in ["manifests.yaml", "nodes.yaml"] {
+        let text = fs::read_to_string(recording.file(&format!("cluster/{file}"))).unwrap();
+        // Of the member that comes first; the others go on with HTTPS.
+        let text = text.replace(r#"'[{"HTTPS":443}]'"#, r#"'[{"HTTP":443}]'"#);
+        fs::write(folder.path().join(file), text).unwrap();
+    }
+    let planned = plan(&moto, &recording.vpc(), folder.path());
+    // It loses its own rule and what that had alone, and nobody else anything.
+    let listeners: Vec<&str> = fields(&planned, "elbv2:ModifyListener");
+    assert_eq!(listeners, ["Certificates"], "{planned:#}");
+    let deleted: Vec<&str> = calls(&planned)
+        .into_iter()
+        .filter(|call| call.contains("Delete"))
+        .collect();
+    assert_eq!(
+        deleted,
+        ["elbv2:DeleteRule", "elbv2:DeleteTargetGroup"],
+        "{planned:#}"
+    );
+}
+
+/// What calls of this name change.
+fn fields<'a>(plan: &'a Value, call: &str) -> Vec<&'a str> {
+    let balancers = plan["loadBalancers"].as_array().unwrap();
+    let changes = balancers
+        .iter()
+        .flat_map(|balancer| balancer["changes"].as_array().unwrap());
+    let changes = changes.filter(|change| change["call"] == call);
+    let fields = changes.flat_map(|change| change["fields"].as_array().unwrap());
+    fields.map(|field| field["field"].as_str().unwrap()).collect()
 }

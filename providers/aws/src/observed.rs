@@ -7,9 +7,9 @@ use portcullis_model::{OwnTargets, ProviderError, Refusals};
 use crate::change::Change;
 use crate::names;
 use crate::resource::{
-    Applied, CertificateArn, Imported, ListenerArn, ListenerSpec, LoadBalancerArn, LoadBalancerSpec, Pairs,
-    Permission, ProtectionId, RuleArn, RuleSpec, SecurityGroupId, SecurityGroupSpec, Source,
-    TargetDescription, TargetGroupArn, TargetGroupSpec, WebAclArn,
+    Applied, CertificateArn, Imported, ListenerArn, ListenerProtocol, ListenerSpec, LoadBalancerArn,
+    LoadBalancerSpec, Pairs, Permission, ProtectionId, RuleArn, RuleSpec, SecurityGroupId, SecurityGroupSpec,
+    Source, TargetDescription, TargetGroupArn, TargetGroupSpec, WebAclArn,
 };
 
 /// What is read only where somebody asks for it.
@@ -255,6 +255,15 @@ impl Observed {
         };
         let taking_over = || named(names::RETIRED).and(named(names::SUCCESSOR));
         named(names::LOAD_BALANCER).or_else(taking_over).map(Owned::get)
+    }
+
+    /// The ports it listens on, and whether HTTPS is spoken there.
+    pub fn ports(&self) -> impl Iterator<Item = (u16, bool)> {
+        let listeners = self
+            .load_balancer()
+            .into_iter()
+            .flat_map(|state| &state.listeners);
+        listeners.map(|(port, listener)| (*port, listener.spec.protocol == ListenerProtocol::Https))
     }
 
     /// The same, to be completed.
