@@ -303,6 +303,8 @@ async fn answer(
         upgrade: Upgrade::Hyper(hyper::upgrade::on(&mut request)),
         open,
         takes_lines: false,
+        // hyper has no way to send them.
+        interims: None,
     };
     let idle = worker.settings.timeouts.body;
     let most = worker.settings.limits.body_bytes;

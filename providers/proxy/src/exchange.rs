@@ -20,6 +20,7 @@ use crate::filters::{After, Asking, Filters, Passage};
 use crate::forward::{Answered, Ask, forward};
 use crate::head::{self, Asked};
 use crate::identity::{Admitted, CALLBACK, Identity};
+use crate::interim::Passing;
 use crate::lookup::{Found, RequestHead};
 use crate::mutual::Shown;
 use crate::pools::Sender;
@@ -119,7 +120,7 @@ pub(crate) async fn exchange(
     parts: Box<Parts>,
     present: Present,
     mut body: RequestBody,
-    upgrade: ClientSide,
+    upgrade: ClientSide<'_>,
 ) -> Response<ResponseBody> {
     let is_grpc = present.has(Kind::ContentType) && answer::is_grpc(&parts.headers);
     let is_http1 = parts.version <= Version::HTTP_11;
@@ -198,7 +199,7 @@ async fn answer(
     state: &ServingState,
     caller: &Caller,
     (mut parts, present, body): (Box<Parts>, Present, &mut RequestBody),
-    upgrade: ClientSide,
+    upgrade: ClientSide<'_>,
     noted: &mut Option<Box<Noted>>,
     afterwards: &mut Afterwards,
 ) -> Result<(Response<ResponseBody>, By), Failure> {
@@ -361,7 +362,7 @@ impl Call<'_> {
     async fn forward(
         &self,
         (mut parts, present, body): (Box<Parts>, Present, &mut RequestBody),
-        upgrade: ClientSide,
+        upgrade: ClientSide<'_>,
         noted: &mut Option<Box<Noted>>,
     ) -> Result<Response<ResponseBody>, Failure> {
         let timeouts = &self.worker.settings.timeouts;
@@ -442,6 +443,10 @@ impl Call<'_> {
             told,
             as_they_came: !is_looked_at && sticky.is_none() && at.is_none() && upgrade.takes_lines,
             hop,
+            interims: upgrade.interims.map(|to| Passing {
+                to,
+                filters: self.filters,
+            }),
             body,
             client: asker.client.address,
         };
@@ -490,7 +495,7 @@ impl Call<'_> {
 }
 
 /// The backend has changed protocol: so does the client, and from there on bytes are carried.
-fn switch(worker: &Worker, answered: Answered, client: ClientSide) -> Response<ResponseBody> {
+fn switch(worker: &Worker, answered: Answered, client: ClientSide<'_>) -> Response<ResponseBody> {
     let Answered {
         mut response,
         under_way,
@@ -515,6 +520,7 @@ fn switch(worker: &Worker, answered: Answered, client: ClientSide) -> Response<R
         parts.headers.insert(UPGRADE, protocol);
     }
     let idle = worker.settings.timeouts.tunnel;
+    let client = (client.upgrade, client.open);
     worker
         .clients
         .spawn(tunnel(client, backend, idle, under_way.tunnelled()));

@@ -249,6 +249,18 @@ impl Filters {
             rewrites::cookies(headers, asked);
         }
     }
+
+    /// Changes what the backend says in an interim answer: nothing passes that would not pass in its answer. What is added to
+    /// answers is not added to these.
+    pub(crate) fn hold_back(&self, headers: &mut HeaderMap) {
+        self.answered(headers);
+        if let Some(changes) = &self.response_headers {
+            changes.hold_back(headers);
+        }
+        if self.cors.is_some() {
+            cors::hold_back(headers);
+        }
+    }
 }
 
 impl After {

@@ -25,6 +25,7 @@ use crate::balance::LiveBackend;
 use crate::body::{RequestBody, Source};
 use crate::fields::Hop;
 use crate::http1::{self, Broke, NoAnswer, Patience};
+use crate::interim::Passing;
 use crate::pools::{ConnectError, Key, Lease, Sender};
 use crate::proxy_protocol;
 use crate::target::{LiveTarget, UnderWay};
@@ -45,6 +46,8 @@ pub(crate) struct Ask<'a> {
     pub(crate) told: Option<Told>,
     /// Whether the fields of the answer may stay as they came: nobody looks at them before a client of our own engine.
     pub(crate) as_they_came: bool,
+    /// Where interim answers go; they are read over where it is nowhere.
+    pub(crate) interims: Option<Passing<'a>>,
     pub(crate) hop: Hop,
     pub(crate) body: &'a mut RequestBody,
     /// Whom it is for.
@@ -82,6 +85,7 @@ pub(crate) async fn forward(
         authority,
         told,
         as_they_came,
+        interims,
         body,
         ..
     } = ask;
@@ -137,6 +141,7 @@ pub(crate) async fn forward(
             host,
             told: told.as_ref(),
             as_they_came: *as_they_came,
+            interims: *interims,
         };
         match send(&mut lease.sender, parts, ways, body, &patience).await {
             Ok(response) => {
@@ -155,7 +160,7 @@ pub(crate) async fn forward(
                 if let Some(unfinished) = patience.progress.failed() {
                     return Err(unfinished.into());
                 }
-                let may_again = is_whole || may_repeat && !error.is_parse();
+                let may_again = is_whole || may_repeat && !error.has_answered();
                 if fresh || !may_again || !worker.budget.spends(Instant::now()) {
                     return Err(broken(backend, &error));
                 }
@@ -287,11 +292,11 @@ enum Lost {
 }
 
 impl Lost {
-    /// Whether the backend has answered, but with no HTTP.
-    fn is_parse(&self) -> bool {
+    /// Whether the backend has answered, but with no HTTP, or with interim answers alone.
+    fn has_answered(&self) -> bool {
         match self {
             Self::Hyper(error) => error.is_parse(),
-            Self::Own(error) => error.is_parse(),
+            Self::Own(error) => error.has_answered,
             Self::Refused(_) => true,
         }
     }
@@ -311,6 +316,7 @@ pub(crate) async fn ask(
         host: &host.unwrap_or(HeaderValue::from_static("")),
         told: None,
         as_they_came: false,
+        interims: None,
     };
     send(sender, &mut parts, ways, &mut body, &patience).await.ok()
 }
@@ -322,6 +328,7 @@ struct Ways<'a> {
     host: &'a HeaderValue,
     told: Option<&'a Told>,
     as_they_came: bool,
+    interims: Option<Passing<'a>>,
 }
 
 /// Sends, and waits for the head of the answer. Of a request without a body, what our own engine sends stays there.
@@ -339,6 +346,7 @@ async fn send(
                 host: ways.host,
                 told: ways.told,
                 as_they_came: ways.as_they_came,
+                interims: ways.interims,
             };
             match http1::ask(link, &asking, body, patience).await {
                 Ok(answer) => Ok(answer.map(Source::from)),

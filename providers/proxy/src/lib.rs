@@ -29,6 +29,7 @@
 //! fields      hop-by-hop fields away, X-Forwarded-* set
 //! balance     target: of two drawn, the one with fewer requests ── none ready: 503
 //! pools       a kept connection, else a new one ── next target; then 502, in time 504
+//! interim     1xx before the answer: to clients that take them
 //! forward     head out, bodies both ways, head in ── 502, 504; a stale kept connection: once more
 //! body        pieces as they come; at the end the connection goes back to the pool
 //! tunnel      after a 101: bytes both ways
@@ -129,6 +130,7 @@ mod body;
 mod budget;
 mod counters;
 mod forward;
+mod interim;
 mod pools;
 mod target;
 mod targets;

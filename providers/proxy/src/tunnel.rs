@@ -17,16 +17,19 @@ use tracing::debug;
 
 use crate::activity::Open;
 use crate::http1::Detached;
+use crate::interim::Interims;
 use crate::target::UnderWay;
 
-/// The client's end of a tunnel, should one come to be.
+/// The client's end of an exchange, and of a tunnel, should one come to be.
 #[derive(Debug)]
-pub(crate) struct ClientSide {
+pub(crate) struct ClientSide<'a> {
     pub(crate) upgrade: Upgrade,
     /// Of HTTP/2: what else the connection carries goes on beside it.
     pub(crate) open: Option<Open>,
     /// Whether its engine takes fields of answers as they came, beside those in the map.
     pub(crate) takes_lines: bool,
+    /// Where its engine takes interim answers from, if it sends any.
+    pub(crate) interims: Option<&'a Interims>,
 }
 
 /// A connection that will be lent to a tunnel, should it change protocol.
@@ -58,8 +61,13 @@ enum End {
 }
 
 /// Carries bytes until either side is done, or neither has sent any for `idle`.
-pub(crate) async fn tunnel(client: ClientSide, backend: Upgrade, idle: Duration, under_way: UnderWay) {
-    let (upgraded, backend) = match futures::future::try_join(client.upgrade.taken(), backend.taken()).await {
+pub(crate) async fn tunnel(
+    (upgrade, open): (Upgrade, Option<Open>),
+    backend: Upgrade,
+    idle: Duration,
+    under_way: UnderWay,
+) {
+    let (upgraded, backend) = match futures::future::try_join(upgrade.taken(), backend.taken()).await {
         Ok(both) => both,
         Err(error) => {
             debug!(error = &*error, "an upgrade did not take place");
@@ -77,7 +85,7 @@ pub(crate) async fn tunnel(client: ClientSide, backend: Upgrade, idle: Duration,
         }
         () = unmoved_for(idle, &moved) => debug!("a tunnel was idle for too long"),
     }
-    drop((under_way, client.open));
+    drop((under_way, open));
 }
 
 async fn unmoved_for(idle: Duration, moved: &Cell<Instant>) {

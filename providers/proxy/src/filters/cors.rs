@@ -35,6 +35,13 @@ pub(crate) struct Cors {
     max_age: Option<u32>,
 }
 
+/// Takes away what a backend says of it.
+pub(super) fn hold_back(headers: &mut HeaderMap) {
+    for name in &SAID {
+        headers.remove(name);
+    }
+}
+
 /// A list as a field; names are tokens, of which each is a value.
 fn joined<T: ToString>(names: impl IntoIterator<Item = T>) -> Option<HeaderValue> {
     let names: Vec<String> = names.into_iter().map(|name| name.to_string()).collect();
@@ -111,9 +118,7 @@ impl Cors {
     /// Tells a browser whose scripts may read an answer.
     pub(crate) fn tell(&self, headers: &mut HeaderMap, granted: Option<&HeaderValue>, is_preflight: bool) {
         if !is_preflight {
-            for name in &SAID {
-                headers.remove(name);
-            }
+            hold_back(headers);
         }
         let has_credentials = match self.origins {
             WebOrigins::Any => false,

@@ -110,6 +110,7 @@ impl ExternalAuth {
             authority: HeaderValue::from_static(""),
             told: None,
             as_they_came: false,
+            interims: None,
             hop: fields::Hop::default(),
             body: &mut body,
             client: asking.caller.asker.client.address,

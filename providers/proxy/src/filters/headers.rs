@@ -26,6 +26,14 @@ impl Changes {
         })
     }
 
+    /// Takes away what is removed, or replaced by what the rule says in its place.
+    pub(crate) fn hold_back(&self, headers: &mut HeaderMap) {
+        let replaced = self.set.iter().map(|(name, _)| name);
+        for name in self.remove.iter().chain(replaced) {
+            headers.remove(name);
+        }
+    }
+
     pub(crate) fn apply(&self, headers: &mut HeaderMap) {
         for name in &self.remove {
             headers.remove(name);

@@ -72,6 +72,7 @@ impl Mirror {
                 authority,
                 told,
                 as_they_came: false,
+                interims: None,
                 hop,
                 body: &mut body,
                 client,

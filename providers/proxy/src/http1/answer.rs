@@ -39,6 +39,8 @@ enum State {
     /// Before or in a head, whose lines up to here are looked through.
     Head {
         seen: usize,
+        /// Bytes of interim heads before it.
+        interims: usize,
     },
     /// So many bytes of a body to come.
     Body(u64),
@@ -51,24 +53,32 @@ enum State {
 impl Reader {
     pub(super) fn new(longest: usize, is_head: bool) -> Self {
         Self {
-            state: State::Head { seen: 0 },
+            state: State::Head { seen: 0, interims: 0 },
             longest,
             is_head,
             keeps: false,
         }
     }
 
-    /// The head of the answer; `None` where more bytes are needed. Interim answers are read over, but for 101. Its fields
-    /// are left out of the map where they may go on as they came.
-    pub(super) fn head(&mut self, input: &mut BytesMut, as_they_came: bool) -> Result<Option<Head>, Refused> {
-        while let State::Head { seen } = &mut self.state {
-            let Some(((status, version), lines)) = take_head(input, seen, self.longest, first_line)? else {
+    /// The head of the answer; `None` where more bytes are needed. Its fields are left out of the map where they may go on as
+    /// they came. Interim answers that come before it, but for 101, are given to `interim`; together with it they are no
+    /// longer than a head may be.
+    pub(super) fn head(
+        &mut self,
+        input: &mut BytesMut,
+        as_they_came: bool,
+        mut interim: impl FnMut(StatusCode, HeaderMap),
+    ) -> Result<Option<Head>, Refused> {
+        while let State::Head { seen, interims } = &mut self.state {
+            let most = self.longest.saturating_sub(*interims);
+            let Some(((status, version), lines)) = take_head(input, seen, most, first_line)? else {
                 return Ok(None);
             };
-            *seen = 0;
             let is_switch = status == StatusCode::SWITCHING_PROTOCOLS;
             if status.is_informational() && !is_switch {
-                lines.take_back();
+                *seen = 0;
+                *interims += lines.head().len();
+                interim(status, fields_of(lines)?);
                 continue;
             }
             let says = |member| lines.lists(Kind::Connection, member);
@@ -145,6 +155,11 @@ impl Reader {
         matches!(self.state, State::Head { .. })
     }
 
+    /// Whether interim answers have come, and no other.
+    pub(super) fn has_interims(&self) -> bool {
+        matches!(self.state, State::Head { interims: 1.., .. })
+    }
+
     pub(super) fn is_over(&self) -> bool {
         matches!(self.state, State::Over)
     }
@@ -183,6 +198,14 @@ impl Reader {
 
 /// The head of an answer, with its fields where the map has none.
 pub(super) type Head = (Parts, Option<Box<Lines>>);
+
+/// Apart, for most answers come by themselves.
+#[cold]
+fn fields_of(lines: Box<Lines>) -> Result<HeaderMap, Refused> {
+    let fields = lines.map();
+    lines.take_back();
+    fields
+}
 
 /// Notes the fields in `lines`.
 fn first_line(input: &[u8], lines: &mut Lines) -> Whole<(StatusCode, Version)> {
@@ -260,7 +283,7 @@ mod tests {
         let (mut reader, mut input, mut text) = (Reader::new(1024, is_head), BytesMut::new(), String::new());
         for piece in bytes.chunks(piece) {
             input.extend_from_slice(piece);
-            if let Some((parts, _)) = reader.head(&mut input, false)? {
+            if let Some((parts, _)) = reader.head(&mut input, false, |_, _| {})? {
                 text.push_str(&format!("{} ", parts.status.as_u16()));
             }
             while !reader.is_over()
@@ -284,9 +307,43 @@ mod tests {
     }
 
     #[test]
+    fn interim_answers_come_in_order_and_count_as_one_head_with_the_answer() {
+        let interim = "HTTP/1.1 103 E\r\nLink: x\r\n\r\n";
+        let bytes = format!("HTTP/1.1 102 P\r\n\r\n{interim}HTTP/1.1 204 N\r\n\r\n");
+        for (longest, want) in [
+            (bytes.len(), Ok(true)),
+            (bytes.len() - 1, Err(Refused::TooLarge)),
+            (interim.len(), Err(Refused::TooLarge)),
+        ] {
+            for piece in 1..=bytes.len() {
+                let (mut reader, mut input, mut got) =
+                    (Reader::new(longest, false), BytesMut::new(), Vec::new());
+                let mut end = Ok(false);
+                for piece in bytes.as_bytes().chunks(piece) {
+                    input.extend_from_slice(piece);
+                    let head = reader.head(&mut input, false, |status, fields| {
+                        got.push((status.as_u16(), fields.len()));
+                    });
+                    end = head.map(|head| head.is_some());
+                    if end != Ok(false) {
+                        break;
+                    }
+                    assert_eq!(reader.has_interims(), !got.is_empty());
+                }
+                assert_eq!(end, want, "{longest} in pieces of {piece}");
+                assert!([(102, 0), (103, 1)].starts_with(&got), "{got:?}");
+                assert!(got.len() == 2 || want.is_err(), "{got:?}");
+            }
+        }
+    }
+
+    #[test]
     fn the_same_length_twice_goes_on_once() {
         let mut input = BytesMut::from("HTTP/1.1 200 OK\r\nContent-Length: 5\r\ncontent-length: 5\r\n\r\n");
-        let (parts, _) = Reader::new(1024, true).head(&mut input, false).unwrap().unwrap();
+        let (parts, _) = Reader::new(1024, true)
+            .head(&mut input, false, |_, _| {})
+            .unwrap()
+            .unwrap();
         assert_eq!(parts.headers.get_all(CONTENT_LENGTH).iter().count(), 1);
     }
 

@@ -132,11 +132,7 @@ impl Out {
         let fields = fields.into();
         let mut tail = buffers::take();
         let is_old = asked.version == Version::HTTP_10;
-        tail.extend_from_slice(if is_old { b"HTTP/1.0 " } else { b"HTTP/1.1 " });
-        tail.extend_from_slice(status.as_str().as_bytes());
-        tail.extend_from_slice(b" ");
-        tail.extend_from_slice(status.canonical_reason().unwrap_or_default().as_bytes());
-        tail.extend_from_slice(b"\r\n");
+        status_line(&mut tail, is_old, status);
         let is_switch = status == StatusCode::SWITCHING_PROTOCOLS;
         // An answer that is said to have no body in any case says no length either. Source: RFC 9110 §8.6.
         let no_length =
@@ -200,6 +196,25 @@ impl Out {
             framed,
             trailers: true,
         }
+    }
+
+    /// Interim answers, none so far.
+    pub(super) fn interims() -> Self {
+        Self {
+            pieces: VecDeque::new(),
+            tail: buffers::take(),
+            framed: Framed::Nothing,
+            trailers: false,
+        }
+    }
+
+    /// The head of an interim answer, whose fields all go on. Who speaks HTTP/1.0 knows none.
+    pub(super) fn interim(&mut self, status: StatusCode, fields: &HeaderMap) {
+        status_line(&mut self.tail, false, status);
+        for (name, value) in fields {
+            field(&mut self.tail, name.as_str(), value.as_bytes());
+        }
+        self.tail.extend_from_slice(b"\r\n");
     }
 
     /// A piece of the body.
@@ -300,6 +315,15 @@ impl Out {
             self.tail.clear();
         }
     }
+}
+
+#[inline]
+fn status_line(to: &mut BytesMut, is_old: bool, status: StatusCode) {
+    to.extend_from_slice(if is_old { b"HTTP/1.0 " } else { b"HTTP/1.1 " });
+    to.extend_from_slice(status.as_str().as_bytes());
+    to.extend_from_slice(b" ");
+    to.extend_from_slice(status.canonical_reason().unwrap_or_default().as_bytes());
+    to.extend_from_slice(b"\r\n");
 }
 
 fn framing(to: &mut BytesMut, framed: Framed) {

@@ -29,6 +29,7 @@ use super::splice::{self, Pipe};
 use super::wire::{BODY_READ, Broken, Detached, Stream, poll_fill, poll_send};
 use crate::alarm::Alarm;
 use crate::body::{BodyError, Progress, RequestBody};
+use crate::interim::Passing;
 use crate::told::Told;
 
 /// A connection to a backend, with at most one request on it.
@@ -71,14 +72,12 @@ pub(crate) enum NoAnswer {
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct Broke(#[source] BodyError);
-
-impl Broke {
-    /// Whether the backend has answered, but with no HTTP.
-    pub(crate) fn is_parse(&self) -> bool {
-        matches!(self.0.downcast_ref(), Some(Broken::Refused(_)))
-    }
+#[error("{error}")]
+pub(crate) struct Broke {
+    #[source]
+    error: BodyError,
+    /// Whether the backend has answered, but with no HTTP, or with interim answers alone.
+    pub(crate) has_answered: bool,
 }
 
 /// How long an answer is waited for: the time starts anew with every piece of the request's body, and does not pass while the
@@ -210,16 +209,24 @@ impl Link {
     fn poll_head(
         &mut self,
         cx: &mut Context<'_>,
-        as_they_came: bool,
+        asking: &Asking<'_>,
         patience: &Patience,
     ) -> Poll<Result<Head, NoAnswer>> {
         let _ = self.poll_sending(cx);
         loop {
-            match self.reader.head(&mut self.input, as_they_came) {
+            let interim = |status, headers| {
+                if let Some(passing) = asking.interims {
+                    passing.pass(status, headers);
+                }
+            };
+            match self.reader.head(&mut self.input, asking.as_they_came, interim) {
                 Ok(Some(head)) => return Poll::Ready(Ok(head)),
                 Ok(None) => {}
                 Err(refused) => {
-                    return Poll::Ready(Err(NoAnswer::Broken(Broke(Broken::Refused(refused).into()))));
+                    return Poll::Ready(Err(NoAnswer::Broken(Broke {
+                        error: Broken::Refused(refused).into(),
+                        has_answered: true,
+                    })));
                 }
             }
             // A body that broke off is told at once; for a connection that takes no more, the answer is looked for first.
@@ -238,7 +245,10 @@ impl Link {
                 Err(error) => self.unsent.take().unwrap_or_else(|| error.into()),
             };
             self.has_ended = true;
-            return Poll::Ready(Err(NoAnswer::Broken(Broke(error))));
+            return Poll::Ready(Err(NoAnswer::Broken(Broke {
+                error,
+                has_answered: self.reader.has_interims(),
+            })));
         }
     }
 
@@ -346,6 +356,8 @@ pub(crate) struct Asking<'a> {
     pub(crate) told: Option<&'a Told>,
     /// Whether nobody looks at the fields of the answer before the client.
     pub(crate) as_they_came: bool,
+    /// Where interim answers go.
+    pub(crate) interims: Option<Passing<'a>>,
 }
 
 /// Sends a request; the head of its answer.
@@ -356,7 +368,7 @@ pub(crate) async fn ask(
     patience: &Patience,
 ) -> Result<Response<AnswerBody>, NoAnswer> {
     link.borrow_mut().begin(asking, body, patience.limit);
-    let head = poll_fn(|cx| link.borrow_mut().poll_head(cx, asking.as_they_came, patience));
+    let head = poll_fn(|cx| link.borrow_mut().poll_head(cx, asking, patience));
     let (parts, lines) = head.await?;
     let turn = link.borrow().turn;
     let link = link.clone();

@@ -25,6 +25,7 @@ use super::wire::{Body, Broken, Stream, Wire};
 use crate::alarm::Alarm;
 use crate::body::{BodyError, RequestBody, ResponseBody};
 use crate::exchange::{Peer, exchange};
+use crate::interim::Interims;
 use crate::mutual::Shown;
 use crate::present::Kind;
 use crate::tunnel::{ClientSide, Upgrade};
@@ -229,10 +230,13 @@ impl Call<'_> {
         } else {
             (None, Upgrade::Never)
         };
+        let interims = Interims::new(expects);
         let client = ClientSide {
             upgrade,
             open: None,
             takes_lines: true,
+            // Source: RFC 9110 §15.2.
+            interims: Some(&interims).filter(|_| parts.version == Version::HTTP_11),
         };
         let body = if length == Length::Known(0) {
             // Its end is no byte.
@@ -259,7 +263,7 @@ impl Call<'_> {
                 body,
                 client,
             );
-            self.answered(pin!(exchange)).await
+            self.answered(pin!(exchange), &interims).await
         };
         let Some(response) = response else {
             return Ok(After::Gone);
@@ -282,13 +286,21 @@ impl Call<'_> {
     async fn answered(
         &self,
         mut exchange: Pin<&mut impl Future<Output = Response<ResponseBody>>>,
+        interims: &Interims,
     ) -> Option<Response<ResponseBody>> {
         let most = self.worker.settings.limits.head_bytes;
         poll_fn(|cx| {
-            if let Poll::Ready(response) = exchange.as_mut().poll(cx) {
+            let response = exchange.as_mut().poll(cx);
+            let mut wire = self.wire.borrow_mut();
+            for (status, fields) in interims.take() {
+                wire.inform(status, &fields);
+            }
+            if let Poll::Ready(response) = response {
                 return Poll::Ready(Some(response));
             }
-            let mut wire = self.wire.borrow_mut();
+            if let Poll::Ready(Err(_)) = wire.poll_interims(cx) {
+                return Poll::Ready(None);
+            }
             if wire.is_read() {
                 return wire.poll_gone(cx, most).map(|()| None);
             }

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, StatusCode};
 use http_body::{Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -23,8 +24,6 @@ use crate::resumed::Resumed;
 const DISCARDED: usize = 4096;
 /// The least and the most of a body that is read at once.
 pub(super) const BODY_READ: [usize; 2] = [8 * 1024, 256 * 1024];
-
-const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// A socket.
 #[derive(Debug)]
@@ -52,9 +51,9 @@ pub(crate) struct Wire {
     decoder: Decoder,
     /// Counts requests, so that the body of an earlier one reads nothing of a later.
     turn: u64,
-    /// What is still to be sent before a body comes.
-    invitation: &'static [u8],
-    /// Whether the client waits for it.
+    /// What is sent before all else: interim answers.
+    interims: Option<Box<Out>>,
+    /// Whether the client waits to be invited to send a body.
     is_waiting: bool,
     /// How much of a body is read next.
     ahead: usize,
@@ -77,7 +76,7 @@ impl Wire {
             input: first,
             decoder: Decoder::new(longest),
             turn: 0,
-            invitation: &[],
+            interims: None,
             is_waiting: false,
             ahead: BODY_READ[0],
             owner: None,
@@ -120,9 +119,7 @@ impl Wire {
 
     /// Sends until nothing is left to be sent.
     pub(super) fn poll_send(&mut self, cx: &mut Context<'_>, out: &mut Out) -> Poll<io::Result<()>> {
-        while !self.invitation.is_empty() {
-            ready!(self.poll_invite(cx))?;
-        }
+        ready!(self.poll_interims(cx))?;
         poll_send(&mut self.stream, cx, out)
     }
 
@@ -139,10 +136,20 @@ impl Wire {
         }
     }
 
-    fn poll_invite(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let sent = ready!(Pin::new(&mut self.stream).poll_write(cx, self.invitation))?;
-        self.invitation = &self.invitation[sent..];
-        Pin::new(&mut self.stream).poll_flush(cx)
+    /// An interim answer is to be sent.
+    pub(super) fn inform(&mut self, status: StatusCode, fields: &HeaderMap) {
+        self.interims
+            .get_or_insert_with(|| Box::new(Out::interims()))
+            .interim(status, fields);
+    }
+
+    /// Sends interim answers until none is left.
+    pub(super) fn poll_interims(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Some(out) = &mut self.interims {
+            ready!(poll_send(&mut self.stream, cx, out))?;
+            self.interims = None;
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// A request begins; with the number of its turn.
@@ -304,13 +311,12 @@ impl Body {
             return Poll::Ready(Some(Err(Broken::Left)));
         }
         if wire.stop_inviting() && wire.input.is_empty() {
-            wire.invitation = CONTINUE;
+            wire.inform(StatusCode::CONTINUE, &HeaderMap::new());
         }
-        while !wire.invitation.is_empty() {
-            if let Err(error) = ready!(wire.poll_invite(cx)) {
-                self.is_over = true;
-                return Poll::Ready(Some(Err(error.into())));
-            }
+        // Who takes none of it may send all the same.
+        if let Poll::Ready(Err(error)) = wire.poll_interims(cx) {
+            self.is_over = true;
+            return Poll::Ready(Some(Err(error.into())));
         }
         let frame = match ready!(wire.poll_event(cx)) {
             Ok(Some(Event::Data(data))) => {

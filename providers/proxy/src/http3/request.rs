@@ -26,6 +26,7 @@ use super::transport::{Given, Receiving, Sending, Transport};
 use crate::activity::Open;
 use crate::body::{BodyError, RequestBody, ResponseBody};
 use crate::exchange::{Peer, exchange};
+use crate::interim::{Interim, Interims};
 use crate::mutual::Shown;
 use crate::present::Present;
 use crate::tunnel::{ClientSide, Upgrade};
@@ -97,16 +98,33 @@ async fn answer_from(asking: Asking) -> Result<(), Failure> {
     let is_head = parts.method == Method::HEAD;
     let most = worker.settings.limits.body_bytes;
     let body = RequestBody::new(body.into(), Version::HTTP_3, timeouts.body, most);
+    // Nobody but the backend invites it to send its body.
+    let interims = Interims::new(false);
     let upgrade = ClientSide {
         upgrade: Upgrade::Never,
         open: None,
         takes_lines: false,
+        interims: Some(&interims),
     };
     let tasks = worker.clients.clone();
     let present = Present::of(&parts.headers);
     let answering = async {
         let parts = Box::new(parts);
-        let mut response = exchange(worker, peer, shown, parts, present, body, upgrade).await;
+        let mut exchange = pin!(exchange(worker, peer, shown, parts, present, body, upgrade));
+        let mut response = loop {
+            let come = poll_fn(|cx| match (exchange.as_mut().poll(cx), interims.take()) {
+                (Poll::Pending, none) if none.is_empty() => Poll::Pending,
+                (Poll::Pending, some) => Poll::Ready((None, some)),
+                (Poll::Ready(response), some) => Poll::Ready((Some(response), some)),
+            });
+            let (response, come) = come.await;
+            for interim in come {
+                timeout(timeouts.body, inform(&mut sender, interim)).await??;
+            }
+            if let Some(response) = response {
+                break response;
+            }
+        };
         response.body_mut().send_apart(&tasks);
         send(&mut sender, response, is_head, timeouts.body).await
     };
@@ -158,6 +176,16 @@ fn length(request: &Request<()>) -> Result<Option<u64>, &'static str> {
             .map(Some)
             .map_err(|_| "Content-Length is no length"),
         false => Err("Content-Length is no length"),
+    }
+}
+
+/// Sends an interim answer; one that is longer than heads may be to the client is left out.
+async fn inform(sender: &mut Sender, (status, fields): Interim) -> Result<(), StreamError> {
+    let mut head = Response::new(());
+    (*head.status_mut(), *head.headers_mut()) = (status, fields);
+    match sender.send_response(head).await {
+        Err(StreamError::HeaderTooBig { .. }) => Ok(()),
+        sent => sent,
     }
 }
 

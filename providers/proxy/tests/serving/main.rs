@@ -26,6 +26,7 @@ mod grpc;
 mod hostile;
 #[cfg(feature = "http3")]
 mod http3;
+mod interim;
 mod introduced;
 mod keeping;
 mod limits;

@@ -44,6 +44,8 @@ mod hostile;
 #[cfg(feature = "http3")]
 #[path = "../serving/http3.rs"]
 mod http3;
+#[path = "../serving/interim.rs"]
+mod interim;
 #[path = "../serving/introduced.rs"]
 mod introduced;
 #[path = "../serving/keeping.rs"]

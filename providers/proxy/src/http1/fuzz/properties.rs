@@ -219,7 +219,7 @@ fn read_answer(pieces: &[&[u8]], is_head: bool) -> Read {
     for piece in pieces {
         input.extend_from_slice(piece);
         let mut step = || -> Result<(), crate::http1::Refused> {
-            if let Some((parts, _)) = reader.head(&mut input, false)? {
+            if let Some((parts, _)) = reader.head(&mut input, false, |_, _| {})? {
                 read.messages.push(Message {
                     start: parts.status.as_str().to_owned(),
                     fields: parts.headers,
@@ -320,7 +320,10 @@ fn answer_again(message: &Message, is_head: bool) {
 /// Fields that are not entered in a map are written as those of a map are.
 fn as_it_came(bytes: &[u8], message: &Message, is_head: bool) {
     let mut reader = Reader::new(LONGEST, is_head);
-    let (parts, lines) = reader.head(&mut BytesMut::from(bytes), true).unwrap().unwrap();
+    let (parts, lines) = reader
+        .head(&mut BytesMut::from(bytes), true, |_, _| {})
+        .unwrap()
+        .unwrap();
     let mut want = message.fields.clone();
     strip_response(&mut want);
     let asked = Asked {
@@ -344,7 +347,10 @@ fn as_it_came(bytes: &[u8], message: &Message, is_head: bool) {
     let same = sent(Out::head(asked, parts.status, &want, want_framed, false), 777);
     let read = |bytes: &[u8]| {
         let mut reader = Reader::new(usize::MAX, is_head);
-        let (mut parts, _) = reader.head(&mut BytesMut::from(bytes), false).unwrap().unwrap();
+        let (mut parts, _) = reader
+            .head(&mut BytesMut::from(bytes), false, |_, _| {})
+            .unwrap()
+            .unwrap();
         if !want.contains_key(DATE) {
             assert!(parts.headers.remove(DATE).is_some());
         }
