@@ -39,6 +39,8 @@ mod observing;
 mod openid;
 mod pages;
 mod passwords;
+#[cfg(feature = "http3")]
+mod proving;
 mod proxied;
 mod rates;
 mod redirected;

@@ -66,6 +66,17 @@ pub(crate) async fn connect(
     trusted: &CertificateDer<'static>,
     identity: Option<Arc<dyn ResolvesClientCert>>,
 ) -> Result<(Endpoint, Connection), ConnectionError> {
+    let endpoint = endpoint(trusted, identity);
+    let connecting = endpoint.connect(address, name).unwrap();
+    let connection = soon("a connection", connecting).await?;
+    Ok((endpoint, connection))
+}
+
+/// Where clients connect from.
+pub(crate) fn endpoint(
+    trusted: &CertificateDer<'static>,
+    identity: Option<Arc<dyn ResolvesClientCert>>,
+) -> Endpoint {
     let mut roots = RootCertStore::empty();
     roots.add(trusted.clone()).unwrap();
     let config = rustls::ClientConfig::builder().with_root_certificates(roots);
@@ -78,9 +89,7 @@ pub(crate) async fn connect(
     let config = QuicClientConfig::try_from(config).unwrap();
     let mut endpoint = Endpoint::client(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
     endpoint.set_default_client_config(ClientConfig::new(Arc::new(config)));
-    let connecting = endpoint.connect(address, name).unwrap();
-    let connection = soon("a connection", connecting).await?;
-    Ok((endpoint, connection))
+    endpoint
 }
 
 pub(crate) type Stream = RequestStream<h3_quinn::BidiStream<Bytes>, Bytes>;

@@ -71,6 +71,9 @@ mod pages;
 mod passwords;
 #[path = "../serving/provider.rs"]
 mod provider;
+#[cfg(feature = "http3")]
+#[path = "../serving/proving.rs"]
+mod proving;
 #[path = "../serving/proxied.rs"]
 mod proxied;
 #[cfg(feature = "http3")]
