@@ -198,12 +198,13 @@ impl Lines {
 const LONGEST_NAME: usize = 65_535;
 
 /// Whether every line of a head ends with a carriage return and a line feed, and neither stands anywhere else; `fields`
-/// is how many fields httparse found in it. It lets a line end with a line feed alone, but no carriage return stand by
-/// itself, and it reads no field that goes on in a second line.
+/// is how many fields httparse found in it. It lets a line end with a line feed alone, and empty lines stand before the
+/// first, but no carriage return stand without one, and no line feed elsewhere; it reads no field that goes on in a second line.
+/// So where no empty line stands before the first, and there are as many carriage returns as lines, each ends with both.
 pub(super) fn is_strict(head: &[u8], fields: usize) -> bool {
     // The first line, and the empty one.
     let lines = fields + 2;
-    memchr_iter(b'\n', head).count() == lines && memchr_iter(b'\r', head).count() == lines
+    !matches!(head.first(), Some(b'\r' | b'\n')) && memchr_iter(b'\r', head).count() == lines
 }
 
 #[cfg(test)]
@@ -287,6 +288,9 @@ mod tests {
             (b"HTTP/1.1 200 OK\r\nA: 1\n\r\n", 1, false),
             (b"HTTP/1.1 200 OK\r\nA: 1\r\n\n", 1, false),
             (b"\r\nHTTP/1.1 200 OK\r\nA: 1\r\n\r\n", 1, false),
+            (b"\r\nHTTP/1.1 200 OK\nA: 1\r\n\r\n", 1, false),
+            (b"\nHTTP/1.1 200 OK\r\nA: 1\r\n\r\n", 1, false),
+            (b"\r\n\nHTTP/1.1 200 OK\r\nA: 1\r\n\r\n", 1, false),
         ] {
             assert_eq!(is_strict(head, fields), want, "{}", head.escape_ascii());
         }
