@@ -107,6 +107,8 @@ pub(crate) struct Out {
     tail: BytesMut,
     framed: Framed,
     trailers: bool,
+    /// Whether its receiver took no more when it was last sent, be it from here or from what TLS holds.
+    pub(super) is_stuck: bool,
 }
 
 /// A body is longer or shorter than its answer says.
@@ -167,6 +169,7 @@ impl Out {
             tail,
             framed,
             trailers: asked.trailers,
+            is_stuck: false,
         }
     }
 
@@ -195,6 +198,7 @@ impl Out {
             tail,
             framed,
             trailers: true,
+            is_stuck: false,
         }
     }
 
@@ -205,6 +209,7 @@ impl Out {
             tail: buffers::take(),
             framed: Framed::Nothing,
             trailers: false,
+            is_stuck: false,
         }
     }
 
@@ -277,6 +282,11 @@ impl Out {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.pieces.is_empty() && self.tail.is_empty()
+    }
+
+    /// Whether all of it is on its way.
+    pub(super) fn is_sent(&self) -> bool {
+        self.is_empty() && !self.is_stuck
     }
 
     pub(crate) fn is_enough(&self) -> bool {

@@ -187,7 +187,7 @@ impl Link {
             if let Err(error) = fill(out, &mut self.body, cx) {
                 break Err(error);
             }
-            if out.is_empty() {
+            if out.is_sent() {
                 if self.body.is_some() {
                     return Poll::Pending;
                 }

@@ -57,7 +57,7 @@ impl<'a> Sending<'a> {
         loop {
             self.fill(cx)?;
             let left = self.left();
-            if left == 0 {
+            if left == 0 && self.out.is_sent() {
                 if self.is_whole {
                     return Poll::Ready(Ok(()));
                 }

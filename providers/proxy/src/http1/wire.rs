@@ -259,19 +259,23 @@ pub(super) fn poll_send(stream: &mut Stream, cx: &mut Context<'_>, out: &mut Out
         let mut slices = [IoSlice::new(&[]); SLICES];
         let count = out.slices(&mut slices);
         let writing = Pin::new(&mut *stream);
-        let sent = ready!(match &slices[..count] {
+        let sending = match &slices[..count] {
             [one] => writing.poll_write(cx, one),
             several => writing.poll_write_vectored(cx, several),
-        })?;
+        };
+        out.is_stuck = sending.is_pending();
+        let sent = ready!(sending)?;
         if sent == 0 {
             return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
         }
         out.sent(sent);
     }
-    match stream {
+    let flushing = match stream {
         Stream::Plain(_) => Poll::Ready(Ok(())),
         Stream::Tls(stream) => Pin::new(stream).poll_flush(cx),
-    }
+    };
+    out.is_stuck = flushing.is_pending();
+    flushing
 }
 
 /// The body of a request, read as it is asked for.

@@ -182,6 +182,16 @@ pub(crate) async fn tls(
     trusted: &[CertificateDer<'static>],
     alpn: &[&str],
 ) -> std::io::Result<TlsStream<TcpStream>> {
+    tls_over(TcpStream::connect(address).await?, name, trusted, alpn).await
+}
+
+/// The same over a connection that is open.
+pub(crate) async fn tls_over(
+    stream: TcpStream,
+    name: &str,
+    trusted: &[CertificateDer<'static>],
+    alpn: &[&str],
+) -> std::io::Result<TlsStream<TcpStream>> {
     let mut roots = RootCertStore::empty();
     for certificate in trusted {
         roots.add(certificate.clone()).unwrap();
@@ -190,7 +200,6 @@ pub(crate) async fn tls(
         .with_root_certificates(roots)
         .with_no_client_auth();
     config.alpn_protocols = alpn.iter().map(|p| p.as_bytes().to_vec()).collect();
-    let stream = TcpStream::connect(address).await?;
     let name = name.to_owned().try_into().unwrap();
     TlsConnector::from(Arc::new(config)).connect(name, stream).await
 }

@@ -18,7 +18,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 
 use crate::balancer::{KeyPairs, all_to, backend, origin, serve, serve_with, speaking, with_certificates};
-use crate::client::{get_once, http2_over, read_until, soon, tls};
+use crate::client::{get_once, http2_over, read_until, soon, tls, tls_over};
 use crate::echo::Echo;
 use crate::secure::key_pair;
 
@@ -240,6 +240,56 @@ async fn large_bodies_pass_whole_and_bounded() {
     })
     .await;
     assert!(counted >= SIZE, "{counted}");
+}
+
+/// What TLS holds when all has been written is sent before anything else is waited for. How much that is depends on how
+/// much the system takes, so bodies of many lengths are sent to a client that takes them only when the backend is rid of them.
+#[tokio::test]
+async fn over_tls_the_end_of_a_body_reaches_who_takes_it_late() {
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let echo = Echo::running(move |mut stream| {
+        let tell = tell.clone();
+        Box::pin(async move {
+            let head = read_until(&mut stream, "\r\n\r\n").await;
+            let length: usize = head.split(['/', ' ']).nth(2).unwrap().parse().unwrap();
+            let head = format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n");
+            let sent = async {
+                stream.write_all(head.as_bytes()).await?;
+                stream.write_all(&vec![b'x'; length]).await?;
+                // Ended by the proxy when it has read all.
+                stream.read_to_end(&mut Vec::new()).await
+            };
+            let _ = tell.send(sent.await.is_ok());
+        })
+    })
+    .await;
+    let balancer = with_certificates(all_to(backend("b", &[echo.address])), &[("web", &["a.com"])]);
+    let ((secret, pem), trusted) = key_pair("web", &["a.com"]);
+    let keys = KeyPairs::from([(secret, pem)]);
+    let proxy = serve_with(&balancer, &keys, Settings::default(), 1);
+    let mut late = 0;
+    for length in (1..).map(|step| step * (24 << 10)) {
+        let stream = narrow(proxy.https).await;
+        let mut stream = tls_over(stream, "a.com", std::slice::from_ref(&trusted), &["http/1.1"])
+            .await
+            .unwrap();
+        let request = format!("GET /{length} HTTP/1.1\r\nHost: a.com\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let fits = tokio::time::timeout(std::time::Duration::from_millis(200), told.recv()).await;
+        read_until(&mut stream, "\r\n\r\n").await;
+        let mut body = vec![0; length];
+        soon(&format!("the end of {length}"), stream.read_exact(&mut body))
+            .await
+            .unwrap();
+        if fits.is_err() {
+            told.recv().await.unwrap();
+            // More does not fit anywhere.
+            late += 1;
+            if late == 8 {
+                break;
+            }
+        }
+    }
 }
 
 /// Agrees to change protocol and sends every byte back.
