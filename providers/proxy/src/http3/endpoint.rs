@@ -54,8 +54,8 @@ pub(crate) async fn serve(
     };
     let accepting = (number..group.sockets().len()).step_by(workers).map(|socket| {
         let endpoint = open(&worker, &group, socket);
-        let worker = worker.clone();
-        async move { accept(&worker, &endpoint?).await }
+        let (worker, group) = (worker.clone(), group.clone());
+        async move { accept(&worker, &group, &endpoint?).await }
     });
     let accepting: Vec<_> = accepting.collect();
     worker.speaks_http3.set(true);
@@ -101,9 +101,14 @@ fn transport(settings: &Settings) -> TransportConfig {
     transport
 }
 
-async fn accept(worker: &Rc<Worker>, endpoint: &Endpoint) -> io::Result<Infallible> {
+async fn accept(worker: &Rc<Worker>, group: &Group, endpoint: &Endpoint) -> io::Result<Infallible> {
     let unproven = Rc::new(Cell::new(0));
     while let Some(incoming) = endpoint.accept().await {
+        if worker.is_ending() && !group.reads() {
+            // It came before the process that now reads took the sockets, and comes there when it is sent again.
+            incoming.ignore();
+            continue;
+        }
         if !is_wanted(worker, &incoming) {
             // Said at once, so that the client goes on over TCP.
             incoming.refuse();
