@@ -230,6 +230,13 @@ impl RequestBody {
     pub(crate) fn progress(&self) -> Rc<Progress> {
         self.progress.clone()
     }
+
+    /// The backend takes nothing now.
+    pub(crate) fn is_stuck(&self) {
+        if let Some(Source::Own(body)) = &self.inner {
+            body.is_stuck();
+        }
+    }
 }
 
 impl Body for RequestBody {
@@ -350,10 +357,10 @@ impl ResponseBody {
         Poll::Ready(Ok(count))
     }
 
-    /// Sends on what is left of the request while the client takes nothing of the answer.
-    pub(crate) fn poll_sending(&mut self, cx: &mut Context<'_>) {
+    /// The client takes nothing now: what is left of the request goes on.
+    pub(crate) fn poll_stuck(&mut self, cx: &mut Context<'_>) {
         if let Some(answer) = self.answer() {
-            answer.poll_sending(cx);
+            answer.poll_stuck(cx);
         }
     }
 

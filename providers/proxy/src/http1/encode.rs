@@ -289,8 +289,9 @@ impl Out {
         self.is_empty() && !self.is_stuck
     }
 
+    /// Whether no more of a body is asked for: who takes nothing has all of the last piece to take first, and holds no other.
     pub(crate) fn is_enough(&self) -> bool {
-        self.left() >= ENOUGH
+        self.is_stuck || self.left() >= ENOUGH
     }
 
     /// Bytes that are still to be sent.

@@ -26,7 +26,7 @@ use super::decode::number;
 use super::encode::{Framed, Out};
 use super::lines::Lines;
 use super::splice::{self, Pipe};
-use super::wire::{BODY_READ, Broken, Detached, Stream, poll_fill, poll_send};
+use super::wire::{Ahead, Broken, Detached, Stream, poll_fill, poll_send};
 use crate::alarm::Alarm;
 use crate::body::{BodyError, Progress, RequestBody};
 use crate::interim::Passing;
@@ -45,7 +45,7 @@ pub(crate) struct Link {
     out: Option<Out>,
     body: Option<RequestBody>,
     /// How much of a body is read next.
-    ahead: usize,
+    ahead: Ahead,
     /// Why no more can be sent; the answer may come all the same.
     unsent: Option<BodyError>,
     has_ended: bool,
@@ -110,7 +110,7 @@ impl Link {
             turn: 0,
             out: None,
             body: None,
-            ahead: BODY_READ[0],
+            ahead: Ahead::FIRST,
             unsent: None,
             has_ended: false,
             sends_apart: false,
@@ -132,10 +132,10 @@ impl Link {
     pub(crate) fn rest(&mut self) {
         let input = std::mem::take(&mut self.input);
         // One that large pieces were read into is no spare.
-        if self.ahead == BODY_READ[0] {
+        if self.ahead == Ahead::FIRST {
             buffers::give_back(input);
         }
-        self.ahead = BODY_READ[0];
+        self.ahead = Ahead::FIRST;
     }
 
     /// Whether the backend has ended it meanwhile, or says something unasked.
@@ -193,8 +193,15 @@ impl Link {
                 }
                 break Ok(());
             }
-            if let Err(error) = ready!(poll_send(&mut self.stream, cx, out)) {
-                break Err(error.into());
+            match poll_send(&mut self.stream, cx, out) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => break Err(error.into()),
+                Poll::Pending => {
+                    if let Some(body) = &self.body {
+                        body.is_stuck();
+                    }
+                    return Poll::Pending;
+                }
             }
         };
         self.out = None;
@@ -434,10 +441,15 @@ impl AnswerBody {
         link.poll_splice(pipe, cx)
     }
 
-    /// Sends on while nobody takes the answer.
-    pub(crate) fn poll_sending(&mut self, cx: &mut Context<'_>) {
+    /// The client takes nothing now: less of the answer is read at once, and the rest of the request goes on.
+    pub(crate) fn poll_stuck(&mut self, cx: &mut Context<'_>) {
         let mut link = self.link.borrow_mut();
-        if link.turn == self.turn && !link.sends_apart {
+        if link.turn != self.turn {
+            return;
+        }
+        let Link { input, ahead, .. } = &mut *link;
+        ahead.less(input);
+        if !link.sends_apart {
             let _ = link.poll_sending(cx);
         }
     }

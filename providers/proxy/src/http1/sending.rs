@@ -80,8 +80,7 @@ impl<'a> Sending<'a> {
             if is_sent {
                 continue;
             }
-            // What is left of the request goes on.
-            self.body.poll_sending(cx);
+            self.body.poll_stuck(cx);
             let timer = self
                 .stalled
                 .get_or_insert_with(|| Box::pin(tokio::time::sleep(bounds.stall)));

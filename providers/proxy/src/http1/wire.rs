@@ -22,8 +22,44 @@ use crate::resumed::Resumed;
 
 /// How much is read at once of what nobody wants.
 const DISCARDED: usize = 4096;
-/// The least and the most of a body that is read at once.
-pub(super) const BODY_READ: [usize; 2] = [8 * 1024, 256 * 1024];
+/// How much of a body is read at once: at first, at most, and at most once whoever gets it has taken nothing for a while.
+const FIRST_READ: usize = 8 * 1024;
+const MOST_READ: usize = 256 * 1024;
+const STUCK_READ: usize = 64 * 1024;
+
+/// How much of a body is read next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ahead {
+    next: usize,
+    most: usize,
+}
+
+impl Ahead {
+    pub(super) const FIRST: Self = Self {
+        next: FIRST_READ,
+        most: MOST_READ,
+    };
+
+    /// Where more comes than there was room for, more is read the next time.
+    fn came(&mut self, count: usize, room: usize) {
+        let next = if count == room {
+            self.next * 2
+        } else {
+            count.next_power_of_two()
+        };
+        self.next = next.clamp(FIRST_READ, self.most);
+    }
+
+    /// Whoever gets the body takes nothing now. It is slower than what comes, so to read much at once gains nothing, and what
+    /// was read is held; a large buffer goes with what lies in it.
+    pub(super) fn less(&mut self, input: &mut BytesMut) {
+        if self.most > STUCK_READ && input.is_empty() {
+            *input = BytesMut::new();
+        }
+        self.most = STUCK_READ;
+        self.next = self.next.min(STUCK_READ);
+    }
+}
 
 /// A socket.
 #[derive(Debug)]
@@ -56,7 +92,7 @@ pub(crate) struct Wire {
     /// Whether the client waits to be invited to send a body.
     is_waiting: bool,
     /// How much of a body is read next.
-    ahead: usize,
+    ahead: Ahead,
     /// Of the connection's task, for when the body is over.
     owner: Option<Waker>,
 }
@@ -78,7 +114,7 @@ impl Wire {
             turn: 0,
             interims: None,
             is_waiting: false,
-            ahead: BODY_READ[0],
+            ahead: Ahead::FIRST,
             owner: None,
         }
     }
@@ -162,7 +198,7 @@ impl Wire {
     pub(super) fn finish(&mut self) {
         self.turn += 1;
         self.owner = None;
-        self.ahead = BODY_READ[0];
+        self.ahead = Ahead::FIRST;
         if self.input.is_empty() {
             buffers::give_back(std::mem::take(&mut self.input));
         }
@@ -215,7 +251,7 @@ impl Wire {
 pub(super) fn poll_fill(
     stream: &mut Stream,
     input: &mut BytesMut,
-    ahead: Option<&mut usize>,
+    ahead: Option<&mut Ahead>,
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<usize>> {
     let Some(ahead) = ahead else {
@@ -240,16 +276,15 @@ pub(super) fn poll_fill(
         }
         return filled;
     };
-    input.reserve(*ahead);
+    if !input.try_reclaim(ahead.next) {
+        // Grown, it would be larger by what has been taken out of it.
+        let mut larger = BytesMut::with_capacity(input.len() + ahead.next);
+        larger.extend_from_slice(input);
+        *input = larger;
+    }
     let room = input.capacity() - input.len();
     let count = ready!(pin!(stream.read_buf(input)).poll(cx))?;
-    // Where more comes than there was room for, more is read the next time.
-    let next = if count == room {
-        *ahead * 2
-    } else {
-        count.next_power_of_two()
-    };
-    *ahead = next.clamp(BODY_READ[0], BODY_READ[1]);
+    ahead.came(count, room);
     Poll::Ready(Ok(count))
 }
 
@@ -354,6 +389,15 @@ impl Body {
         Poll::Ready(frame)
     }
 
+    /// Whoever gets it takes nothing now.
+    pub(crate) fn is_stuck(&self) {
+        let mut wire = self.wire.borrow_mut();
+        if wire.turn == self.turn {
+            let Wire { input, ahead, .. } = &mut *wire;
+            ahead.less(input);
+        }
+    }
+
     pub(crate) fn is_end_stream(&self) -> bool {
         self.is_over
     }
@@ -424,5 +468,35 @@ impl AsyncWrite for Stream {
             Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn much_is_read_of_what_comes_fast_and_little_for_whom_takes_it_slowly() {
+        let mut ahead = Ahead::FIRST;
+        let mut input = BytesMut::new();
+        let full = |ahead: &mut Ahead| {
+            let next = ahead.next;
+            ahead.came(next, next);
+            ahead.next
+        };
+        let grown: Vec<usize> = (0..6).map(|_| full(&mut ahead)).collect();
+        assert_eq!(grown, [16, 32, 64, 128, 256, 256].map(|kib| kib << 10));
+        ahead.came(20_000, MOST_READ);
+        assert_eq!(ahead.next, 32 << 10);
+        full(&mut ahead);
+        full(&mut ahead);
+        input.reserve(MOST_READ);
+        ahead.less(&mut input);
+        assert_eq!((ahead.next, input.capacity()), (STUCK_READ, 0));
+        assert_eq!(full(&mut ahead), STUCK_READ, "until the end of the body");
+        // What has come is not lost.
+        input.extend_from_slice(b"x");
+        ahead.less(&mut input);
+        assert_eq!(input, "x");
     }
 }
