@@ -6,6 +6,7 @@ mod backend;
 mod certificates;
 mod client;
 mod handshakes;
+mod http3;
 mod slow;
 mod storm;
 mod streams;
@@ -28,6 +29,8 @@ enum Load {
     Certificates { folder: PathBuf, count: u32 },
     /// Opens so many TLS connections a second, with one request each
     Handshakes(handshakes::Arguments),
+    /// Sends requests over connections of HTTP/3
+    Http3(http3::Arguments),
     /// Opens WebSockets, then sends over all in turn
     Websockets(websockets::Arguments),
     /// Sends bodies of 1 GiB as fast as they are taken
@@ -49,6 +52,7 @@ fn main() -> Result<()> {
             Load::Backend { ports } => backend::run(&ports).await,
             Load::Certificates { folder, count } => certificates::write(&folder, count),
             Load::Handshakes(arguments) => handshakes::run(&arguments).await,
+            Load::Http3(arguments) => http3::run(&arguments).await,
             Load::Websockets(arguments) => websockets::run(&arguments).await,
             Load::Uploads { address, count } => uploads::run(address, count).await,
             Load::Slow { address, count } => slow::run(address, count).await,

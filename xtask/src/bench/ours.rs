@@ -26,6 +26,14 @@ pub(super) fn figures(turn: &Turn<'_>, own: Own, running: &mut Running) -> Resul
             let cost = cost(turn, running, &handshakes(turn, rate, &names))?;
             Ok(vec![held, cost[0]])
         }
+        Own::Http3 { connections, rate } => {
+            let numbers = [connections, rate / connections, turn.seconds];
+            cost(
+                turn,
+                running,
+                &arguments("http3", turn.peer.address(true), &numbers),
+            )
+        }
         Own::Streams { connections, rate } => {
             let each = rate / connections / STREAMS;
             let numbers = [connections, STREAMS, each, turn.seconds];

@@ -76,7 +76,17 @@ impl Programs {
 }
 
 fn built() -> Result<PathBuf> {
-    let build = ["build", "--profile", "dist", "--quiet", "--bin", "portcullis"];
+    // As it ships, with HTTP/3.
+    let build = [
+        "build",
+        "--profile",
+        "dist",
+        "--quiet",
+        "--bin",
+        "portcullis",
+        "--features",
+        "http3",
+    ];
     step::run(&mut step::cargo(&build))?;
     Ok(files::root().join("target/dist/portcullis"))
 }

@@ -89,6 +89,8 @@ pub(super) enum Own {
     Resumed { rate: u32 },
     /// The same with no session resumed, to each of `CERTIFICATES` in turn.
     Names { rate: u32 },
+    /// Kept connections of HTTP/3, with so many requests a second over all.
+    Http3 { connections: u32, rate: u32 },
     /// gRPC streams, ten on each connection: messages a second over all.
     Streams { connections: u32, rate: u32 },
     /// Many of them, with so many messages a second over all.
@@ -108,9 +110,9 @@ impl Scenario {
     pub(super) fn is_of_memory(&self) -> bool {
         match self.load {
             Load::Idle { .. } | Load::None => true,
-            Load::Kept { .. } | Load::New { .. } | Load::Own(Own::Resumed { .. } | Own::Streams { .. }) => {
-                false
-            }
+            Load::Kept { .. }
+            | Load::New { .. }
+            | Load::Own(Own::Resumed { .. } | Own::Http3 { .. } | Own::Streams { .. }) => false,
             Load::Own(_) => true,
         }
     }
