@@ -118,11 +118,12 @@ async fn what_came_of_an_answer_that_breaks_off_arrives_and_no_more() {
     for sent in [0, 1, 70_000, 999_999] {
         let mut stream = TcpStream::connect(proxy.http).await.unwrap();
         ask(&mut stream, &format!("/1000000/{sent}")).await;
-        read_until(&mut stream, "\r\n\r\n").await;
-        let mut body = Vec::new();
+        let mut answer = Vec::new();
         // Closed or reset: what counts is that no more comes.
-        let _ = soon("the end", stream.read_to_end(&mut body)).await;
-        assert!(content(sent).starts_with(&body), "{} of {sent}", body.len());
+        let _ = soon("the end", stream.read_to_end(&mut answer)).await;
+        let end = answer.windows(4).position(|window| window == b"\r\n\r\n");
+        let body = end.map_or(&[][..], |end| &answer[end + 4..]);
+        assert!(content(sent).starts_with(body), "{} of {sent}", body.len());
         // hyper may throw away what it has not sent by then.
         if engine() == Http1Engine::Own {
             assert_eq!(body.len(), sent);
