@@ -9,6 +9,7 @@ mod front;
 mod given;
 mod imported;
 mod kept;
+mod lacking;
 mod limits;
 mod merging;
 mod network;

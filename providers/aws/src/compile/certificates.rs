@@ -15,6 +15,7 @@ use crate::account::{AcmCertificate, Fact};
 use crate::limits;
 use crate::names;
 use crate::plan::certificates::{cannot_be_had, import, is_attached, kept, of};
+use crate::plan::refused;
 use crate::resource::{CertificateArn, CertificateSpec, Shown, key_algorithm, time};
 
 /// A certificate that is to be imported, and who asks for it.
@@ -50,6 +51,14 @@ pub(super) fn resolve(
             CertificateSource::Stored(secret) => stored(context, secret, certificate, imports, problems),
             CertificateSource::Discovered => by_host(context, certificate, problems),
         };
+        found.retain(|arn| match refused::certificate(&context.observed.refused, arn) {
+            None => true,
+            Some(error) => {
+                let message = format!("AWS serves with no certificate {arn}: {}", error.words());
+                problems.push(Problem::new(error.code, certificate.origin.clone(), message));
+                false
+            }
+        });
         // As the incumbent does: of several the first by ARN is the default one.
         found.sort();
         for arn in found {

@@ -174,16 +174,22 @@ fn tls(
     let mut arns = certificates::resolve(context, &tls.certificates, imports, problems);
     let imports = |wanted: &Certificate| matches!(wanted.source, CertificateSource::Stored(_));
     let unread = context.observed.certificates_unread.is_some() && tls.certificates.iter().any(imports);
+    let existing = context
+        .existing()
+        .and_then(|state| state.listeners.get(&listener.port.get()));
+    let had = existing.into_iter().flat_map(|state| &state.spec.certificates);
+    let mut had = had.map(|had| had.certificate_arn.clone());
     if arns.is_empty() || unread {
         // One that serves already goes on with what it has: taking it away would be the greater harm. So it does with
         // all of it where nobody knows which of it is imported.
-        let existing = context
-            .existing()
-            .and_then(|state| state.listeners.get(&listener.port.get()));
-        let has = existing.into_iter().flat_map(|state| &state.spec.certificates);
-        let has = has.map(|had| had.certificate_arn.clone());
-        let more: Vec<CertificateArn> = has.filter(|arn| !arns.contains(arn)).collect();
+        let more: Vec<CertificateArn> = had.filter(|arn| !arns.contains(arn)).collect();
         arns = [more, arns].concat();
+    } else if lacks_default(tls, &arns)
+        && let Some(default) = had.next()
+    {
+        // Clients that name no host go on seeing what they saw.
+        arns.retain(|arn| *arn != default);
+        arns.insert(0, default);
     }
     if arns.is_empty() {
         return None;
@@ -194,6 +200,12 @@ fn tls(
         .map(|certificate_arn| CertificateRef { certificate_arn })
         .collect();
     Some((policy, certificates))
+}
+
+/// Whether the certificate that was named to be the default one cannot be had.
+fn lacks_default(tls: &Tls, found: &[CertificateArn]) -> bool {
+    let first = tls.certificates.first().map(|wanted| &wanted.source);
+    matches!(first, Some(CertificateSource::Given(arn)) if found.iter().all(|found| found.as_str() != &**arn))
 }
 
 /// The policy asked for; where AWS has none of that form the one in use, or none, never a weaker one.

@@ -296,7 +296,10 @@ fn modify(round: &Round<'_>, listener: &ListenerState, desired: ListenerSpec<Tar
         return [remove, add, modify].concat();
     }
     let refused = |changes: &[Change]| changes.iter().any(|change| round.is_refused(&change.call));
-    if refused(&add) || refused(&modify) {
+    if refused(&add)
+        || refused(&modify)
+        || refused::lacks_certificate(&round.observed.refused, &listener.arn)
+    {
         remove.clear();
     }
     // The default one could not be kept beside the new one.

@@ -2,12 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use portcullis_model::{Code, LoadBalancerId, ObjectName, Origin, Problem, Refusals, Refused};
+use portcullis_model::{
+    Code, LoadBalancerId, ObjectName, Origin, Problem, ProviderError, Refusals, Refused,
+};
 
 use super::{attributes, security_group};
 use crate::change::{Call, Change};
 use crate::compile::{Desired, DesiredFirewall};
-use crate::resource::{Kind, Ref, RuleAction, RuleSpec, Source, TargetGroupArn, kind};
+use crate::resource::{
+    CertificateArn, Kind, ListenerArn, Ref, RuleAction, RuleSpec, Source, TargetGroupArn, kind,
+};
 
 /// A call that was refused.
 pub(super) type One = Refused<Change>;
@@ -64,6 +68,36 @@ pub(super) fn lacks_target_group(refused: &Refusals<Change>, id: &str) -> bool {
     })
 }
 
+/// Why AWS would not serve with this certificate in this pass.
+pub(crate) fn certificate<'a>(
+    refused: &'a Refusals<Change>,
+    arn: &CertificateArn,
+) -> Option<&'a ProviderError> {
+    let mut all = refused.iter();
+    let one = all.find(|one| lacking(one).is_some_and(|(_, lacking)| lacking == arn))?;
+    Some(&one.error)
+}
+
+/// Whether AWS would not serve with a certificate that this listener was to get.
+pub(super) fn lacks_certificate(refused: &Refusals<Change>, listener: &ListenerArn) -> bool {
+    let mut lacking = refused.iter().filter_map(lacking);
+    lacking.any(|(at, _)| at == Some(listener))
+}
+
+/// The certificate that AWS did not find, and the listener that was to get it.
+fn lacking(one: &One) -> Option<(Option<&ListenerArn>, &CertificateArn)> {
+    let (listener, certificate) = if let Call::AddListenerCertificates { arn, certificate } = &one.change.call {
+        (Some(arn), certificate)
+    } else if let Call::ModifyListener { arn, spec } = &one.change.call {
+        (Some(arn), &spec.certificates.first()?.certificate_arn)
+    } else if let Call::CreateListener { spec, .. } = &one.change.call {
+        (None, &spec.certificates.first()?.certificate_arn)
+    } else {
+        return None;
+    };
+    (one.error.code == Code::CertificateNotFound).then_some((listener, certificate))
+}
+
 /// Rules are made wherever there is room, and priorities set from where rules stand: neither makes another call of it.
 fn same(refused: &Call, call: &Call) -> bool {
     match (refused, call) {
@@ -100,7 +134,7 @@ pub(super) fn problems(
     // What AWS has not let go of yet is deleted later, and nobody needs to do anything about it. Where all of it is to
     // go, everybody waits for it.
     let waits = |one: &One| desired.is_none() || one.error.code != Code::StillInUse;
-    // Where the web ACL is asked for, with what comes of it.
+    // Where it is asked for, with what comes of it: the web ACL, and certificates.
     let at_its_field = |one: &One| {
         let firewall = desired.map(|desired| &desired.firewall);
         firewall == Some(&DesiredFirewall::Missing) && matches!(one.change.call, Call::AssociateWebAcl { .. })
@@ -110,6 +144,7 @@ pub(super) fn problems(
             && !attributes::is_told_by_parts(one, refused)
             && !security_group::is_told_by_parts(one, refused)
             && !at_its_field(one)
+            && lacking(one).is_none()
     };
     for one in refused.iter().filter(told) {
         let origins = desired.map(|desired| origins(desired, one)).unwrap_or_default();

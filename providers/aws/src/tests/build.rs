@@ -89,6 +89,15 @@ pub(super) fn discovered(hosts: &[&str]) -> Certificate {
     }
 }
 
+/// Named by its ARN, by this member.
+pub(super) fn named(owner: &str, arn: &str) -> Certificate {
+    Certificate {
+        source: CertificateSource::Given(arn.to_owned()),
+        hosts: Default::default(),
+        origin: origin(owner, "certificate-arn"),
+    }
+}
+
 /// Lies in a Secret.
 pub(super) fn stored(secret: &str, hosts: &[&str]) -> Certificate {
     Certificate {
