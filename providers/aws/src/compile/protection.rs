@@ -14,6 +14,7 @@ use crate::change::Call;
 use crate::limits;
 use crate::observed::{LoadBalancerState, Looked};
 use crate::overlap::{Relation, relation};
+use crate::plan::refused;
 use crate::resource::{
     MutualAuthentication, MutualAuthenticationMode, Ref, RuleAction, RuleCondition, RuleSpec, TargetGroupArn,
     TrustStoreArn, WebAclArn,
@@ -153,6 +154,48 @@ fn closes(context: &Context<'_>) -> Closes {
 
 /// What a listener asks of clients' certificates; absent for nothing. `verifying` counts the listeners that verify.
 pub(super) fn clients(
+    context: &Context<'_>,
+    listener: &Listener,
+    wanted: Option<&Clients>,
+    verifying: &mut usize,
+    unprotected: &mut Unprotected,
+    problems: &mut Vec<Problem>,
+) -> Option<MutualAuthentication> {
+    let asked = asked(context, listener, wanted, verifying, unprotected, problems)?;
+    let port = listener.port.get();
+    let state = context.existing().and_then(|state| state.listeners.get(&port));
+    let (Some(clients), Some(state)) = (wanted, state) else {
+        return Some(asked);
+    };
+    let Some(error) = refused::clients(&context.observed.refused, state, &asked) else {
+        return Some(asked);
+    };
+    let had = state.spec.mutual_authentication.clone();
+    // Who was guarded until now still is, if not as was asked for.
+    let (closes, what) = match had.as_ref().map_or(closes(context), |_| Closes::New) {
+        Closes::All => (Closes::All, "what relies on it"),
+        Closes::New => (Closes::New, "what relies on it and is not served yet"),
+    };
+    let message = format!(
+        "clients are not asked for certificates so at port {port}, and {what} answers 503: {}",
+        error.words()
+    );
+    for member in &clients.relied_on_by {
+        let at = match clients.origin.kind {
+            "ingress" => Origin::new("ingress", member.clone(), clients.origin.field.clone()),
+            // Their class's parameters.
+            _ => clients.origin.clone(),
+        };
+        problems.push(Problem::new(error.code, at, message.clone()));
+    }
+    let relying = clients.relied_on_by.iter();
+    let relying = relying.map(|member| (member.clone(), closes));
+    unprotected.at.entry(port).or_default().extend(relying);
+    had
+}
+
+/// The same, whether or not AWS lets the listener do so.
+fn asked(
     context: &Context<'_>,
     listener: &Listener,
     wanted: Option<&Clients>,

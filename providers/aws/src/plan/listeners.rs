@@ -1,17 +1,17 @@
 //! Listeners as desired and as they are in, calls that bring both together out.
 
+mod parts;
+
 use std::collections::BTreeSet;
 
 use portcullis_model::Code;
 
-use super::rules::{self, SECRET_CHANGED};
-use super::{Round, attributes, awaited, certificates, change, field, protection, refused};
+use super::{Round, attributes, awaited, certificates, change, protection, refused, rules};
 use crate::change::{Call, Change};
 use crate::compile::{DesiredListener, unavailable};
 use crate::observed::{ListenerState, Looked};
 use crate::resource::{
-    Applied, CertificateArn, ListenerProtocol, ListenerSpec, Pairs, Ref, RuleAction, TargetGroupArn, agree,
-    kind,
+    Applied, CertificateArn, ListenerSpec, Pairs, Ref, RuleAction, TargetGroupArn, agree, kind,
 };
 
 /// Listeners nobody asks for; their rules go with them, and free quota.
@@ -33,13 +33,22 @@ pub(super) fn delete_surplus(round: &Round<'_>, changes: &mut Vec<Change>) {
     }
 }
 
+/// Makes those that are missing, and changes what those that exist are but for what answers where no rule does: that is
+/// changed among the rules. Whom a listener asks for certificates comes first, for rules rely on it.
 pub(super) fn create(round: &Round<'_>, changes: &mut Vec<Change>) {
     let Some(state) = round.observed.load_balancer() else {
         return;
     };
     for (port, desired) in &round.desired.listeners {
-        let existing = state.listeners.get(port);
         if certificates::awaits(round, &desired.spec.certificates) {
+            continue;
+        }
+        let existing = state.listeners.get(port);
+        if let Some(listener) = existing
+            && speaks_alike(listener, desired)
+        {
+            let actions = listener.spec.default_actions.clone();
+            changes.extend(modify(round, listener, with_default(&desired.spec, actions)));
             continue;
         }
         // A listener waits for the target group of its default action, unless that cannot be had: its rules do not.
@@ -65,13 +74,21 @@ pub(super) fn create(round: &Round<'_>, changes: &mut Vec<Change>) {
                 let reason = format!("{} listens on it", round.id);
                 changes.push(change::<kind::Listener>(port.to_string(), call, reason));
             }
-            Some(listener) if answers_alike(round, listener, &spec) => {
-                changes.extend(modify(round, listener, spec));
-            }
-            // What answers where no rule does changes among the rules.
-            Some(_) => {}
+            Some(listener) => changes.extend(modify(round, listener, spec)),
         }
     }
+}
+
+/// Whether a listener that exists speaks to clients as it is to.
+fn speaks_alike(listener: &ListenerState, desired: &DesiredListener) -> bool {
+    listener.spec.protocol == desired.spec.protocol
+}
+
+/// Whether clients are still to be asked for the certificates that they are to be asked for: until then no rule is made
+/// that may rely on it.
+pub(super) fn awaits_clients(listener: &ListenerState, desired: &DesiredListener) -> bool {
+    let wanted = &desired.spec.mutual_authentication;
+    wanted.is_some() && *wanted != listener.spec.mutual_authentication
 }
 
 /// Sets the attributes that are asked for; a key nobody asks for any more keeps its value, as the incumbent keeps it.
@@ -117,27 +134,25 @@ pub(super) fn new_default(round: &Round<'_>, port: u16, listener: &ListenerState
     let Some(desired) = round.desired.listeners.get(&port) else {
         return NewDefault::Unchanged;
     };
-    if certificates::awaits(round, &desired.spec.certificates) {
-        return NewDefault::Waiting;
-    }
     match resolved(round, Some(listener), desired) {
         None => NewDefault::Waiting,
         Some(spec) if answers_alike(round, listener, &spec) => NewDefault::Unchanged,
         Some(spec) if changes_to_refused(round, listener, &spec) => NewDefault::Waiting,
-        Some(spec) => NewDefault::Ready(modify(round, listener, spec)),
+        // It comes with what is spoken.
+        Some(_) if !speaks_alike(listener, desired) => NewDefault::Waiting,
+        Some(spec) => {
+            let spec = ListenerSpec {
+                default_actions: spec.default_actions,
+                ..listener.spec.clone()
+            };
+            NewDefault::Ready(Vec::from_iter(parts::between(
+                round,
+                listener,
+                &listener.spec,
+                spec,
+            )))
+        }
     }
-}
-
-/// Certificates and policy while the default action must stay as it is.
-pub(super) fn besides_default(round: &Round<'_>, port: u16, listener: &ListenerState) -> Vec<Change> {
-    let Some(desired) = round.desired.listeners.get(&port) else {
-        return Vec::new();
-    };
-    if certificates::awaits(round, &desired.spec.certificates) {
-        return Vec::new();
-    }
-    let spec = with_default(&desired.spec, listener.spec.default_actions.clone());
-    modify(round, listener, spec)
 }
 
 /// Whether the listener was refused its new default action.
@@ -217,8 +232,11 @@ fn with_default(
 
 /// Certificates are added before the default one changes and removed after it, so that no host is without; unless
 /// there is no room for both. Where one of these calls was refused, those after it that rely on it are not made.
-fn modify(round: &Round<'_>, listener: &ListenerState, desired: ListenerSpec<TargetGroupArn>) -> Vec<Change> {
-    let alike = answers_alike(round, listener, &desired);
+fn modify(
+    round: &Round<'_>,
+    listener: &ListenerState,
+    mut desired: ListenerSpec<TargetGroupArn>,
+) -> Vec<Change> {
     let id = desired.port.to_string();
     let observed = &listener.spec;
     let extra = |spec: &ListenerSpec<TargetGroupArn>| -> BTreeSet<CertificateArn> {
@@ -259,57 +277,32 @@ fn modify(round: &Round<'_>, listener: &ListenerState, desired: ListenerSpec<Tar
         ));
     }
 
-    let https = desired.protocol == ListenerProtocol::Https;
-    let fields = [
-        field("Protocol", &observed.protocol, &desired.protocol),
-        field(
-            "DefaultActions",
-            &observed.default_actions,
-            &desired.default_actions,
-        ),
-        field("SslPolicy", &observed.ssl_policy, &desired.ssl_policy).filter(|_| https),
-        field(
-            "MutualAuthentication",
-            &observed.mutual_authentication,
-            &desired.mutual_authentication,
-        )
-        .filter(|_| https),
-        field("Certificates", &observed.certificates.first(), &default.as_ref()).filter(|_| https),
-    ];
-    let fields: Vec<_> = fields.into_iter().flatten().collect();
-    let mut modify = Vec::new();
-    if !fields.is_empty() || !alike {
-        let reason = match fields.as_slice() {
-            [] => SECRET_CHANGED,
-            [..] => "it differs from what is asked for",
-        };
-        let call = Call::ModifyListener {
-            arn: listener.arn.clone(),
-            spec: desired,
-        };
-        modify.push(Change {
-            fields,
-            ..change::<kind::Listener>(&id, call, reason)
-        });
-    }
     if had.len() + add.len() > round.quotas.certificates {
-        return [remove, add, modify].concat();
+        return [remove, add, parts::modify(round, listener, &desired)].concat();
     }
-    let refused = |changes: &[Change]| changes.iter().any(|change| round.is_refused(&change.call));
-    if refused(&add)
-        || refused(&modify)
+    let refused = |change: &Change| round.is_refused(&change.call);
+    // The default one could not be kept beside the new one.
+    let served = observed.certificates.first();
+    if let Some(served) = served
+        && add.iter().any(|change| {
+            matches!(&change.call, Call::AddListenerCertificates { certificate, .. }
+                if served.certificate_arn == *certificate)
+                && refused(change)
+        })
+    {
+        desired.certificates[0] = served.clone();
+    }
+    let modify = parts::modify(round, listener, &desired);
+    let last = modify.last().map(|change| &change.call);
+    let reached = match last {
+        Some(Call::ModifyListener { spec, .. }) => spec.certificates.first(),
+        _ => served,
+    };
+    if add.iter().any(refused)
+        || reached != default.as_ref()
         || refused::lacks_certificate(&round.observed.refused, &listener.arn)
     {
         remove.clear();
-    }
-    // The default one could not be kept beside the new one.
-    let served = observed.certificates.first();
-    if add.iter().any(|change| {
-        matches!(&change.call, Call::AddListenerCertificates { certificate, .. }
-            if served.is_some_and(|served| served.certificate_arn == *certificate))
-            && round.is_refused(&change.call)
-    }) {
-        modify.clear();
     }
     [add, modify, remove].concat()
 }

@@ -2,15 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use portcullis_model::{
-    Code, LoadBalancerId, ObjectName, Origin, Problem, ProviderError, Refusals, Refused,
-};
+use portcullis_model::{Code, LoadBalancerId, ObjectName, Origin, Problem, ProviderError, Refusals, Refused};
 
-use super::{attributes, security_group};
+use super::{attributes, field, security_group};
 use crate::change::{Call, Change};
 use crate::compile::{Desired, DesiredFirewall};
+use crate::observed::ListenerState;
 use crate::resource::{
-    CertificateArn, Kind, ListenerArn, Ref, RuleAction, RuleSpec, Source, TargetGroupArn, kind,
+    CertificateArn, Kind, ListenerArn, ListenerSpec, MutualAuthentication, Ref, RuleAction, RuleSpec, Source,
+    TargetGroupArn, kind,
 };
 
 /// A call that was refused.
@@ -68,6 +68,72 @@ pub(super) fn lacks_target_group(refused: &Refusals<Change>, id: &str) -> bool {
     })
 }
 
+/// The field of a listener that says what clients are asked for.
+pub(super) const CLIENTS: &str = "MutualAuthentication";
+
+/// Whether this change was refused, or another call that was to change the same of the same listener.
+pub(super) fn was_change(refused: &Refusals<Change>, change: &Change) -> bool {
+    let like_it = |one: &One| {
+        let same = (one.change.kind, &one.change.id) == (change.kind, &change.id);
+        same && !change.fields.is_empty() && one.change.fields == change.fields
+    };
+    holds(refused, &change.call) || refused.iter().any(like_it)
+}
+
+/// Why AWS would not let this listener ask clients for this in this pass.
+pub(crate) fn clients<'a>(
+    refused: &'a Refusals<Change>,
+    listener: &ListenerState,
+    wanted: &MutualAuthentication,
+) -> Option<&'a ProviderError> {
+    let asks = field(CLIENTS, &listener.spec.mutual_authentication, &Some(wanted))?;
+    let to_ask = |one: &&One| {
+        let of_it = matches!(&one.change.call, Call::ModifyListener { arn, .. } if *arn == listener.arn);
+        of_it && one.change.fields.contains(&asks)
+    };
+    let alone = Call::ModifyListener {
+        arn: listener.arn.clone(),
+        spec: ListenerSpec {
+            mutual_authentication: Some(wanted.clone()),
+            ..listener.spec.clone()
+        },
+    };
+    let one = refused
+        .iter()
+        .filter(to_ask)
+        .find(|one| is_whole(&one.change))
+        .or_else(|| {
+            let mut modified = refused.iter();
+            holds(refused, &alone)
+                .then(|| modified.find(|one| one.change.call.name() == alone.name()))
+                .flatten()
+        });
+    one.map(|one| &one.error)
+}
+
+/// Whether what the call was to change of a listener cannot be asked for in parts.
+fn is_whole(change: &Change) -> bool {
+    change.fields.len() == 1 || change.fields.iter().any(|field| field.field == "Protocol")
+}
+
+/// Whether this call was to change what clients are asked for, and nothing else.
+fn asks_clients(one: &One) -> bool {
+    matches!(one.change.fields.as_slice(), [field] if field.field == CLIENTS && field.to != "null")
+}
+
+/// Whether another call tells what is wrong with this one: it was made again in parts, and one was refused.
+fn is_told_by_parts(one: &One, all: &Refusals<Change>) -> bool {
+    let is_part = |other: &One| {
+        let mut fields = other.change.fields.iter();
+        (other.change.kind, &other.change.id) == (one.change.kind, &one.change.id)
+            && other.change.fields.len() < one.change.fields.len()
+            && !other.change.fields.is_empty()
+            && fields.all(|field| one.change.fields.contains(field))
+    };
+    let listener = matches!(one.change.call, Call::ModifyListener { .. });
+    listener && !is_whole(&one.change) && all.iter().any(is_part)
+}
+
 /// Why AWS would not serve with this certificate in this pass.
 pub(crate) fn certificate<'a>(
     refused: &'a Refusals<Change>,
@@ -86,7 +152,8 @@ pub(super) fn lacks_certificate(refused: &Refusals<Change>, listener: &ListenerA
 
 /// The certificate that AWS did not find, and the listener that was to get it.
 fn lacking(one: &One) -> Option<(Option<&ListenerArn>, &CertificateArn)> {
-    let (listener, certificate) = if let Call::AddListenerCertificates { arn, certificate } = &one.change.call {
+    let (listener, certificate) = if let Call::AddListenerCertificates { arn, certificate } = &one.change.call
+    {
         (Some(arn), certificate)
     } else if let Call::ModifyListener { arn, spec } = &one.change.call {
         (Some(arn), &spec.certificates.first()?.certificate_arn)
@@ -134,7 +201,7 @@ pub(super) fn problems(
     // What AWS has not let go of yet is deleted later, and nobody needs to do anything about it. Where all of it is to
     // go, everybody waits for it.
     let waits = |one: &One| desired.is_none() || one.error.code != Code::StillInUse;
-    // Where it is asked for, with what comes of it: the web ACL, and certificates.
+    // Where it is asked for, with what comes of it: the web ACL, certificates, and what clients are asked for.
     let at_its_field = |one: &One| {
         let firewall = desired.map(|desired| &desired.firewall);
         firewall == Some(&DesiredFirewall::Missing) && matches!(one.change.call, Call::AssociateWebAcl { .. })
@@ -145,6 +212,8 @@ pub(super) fn problems(
             && !security_group::is_told_by_parts(one, refused)
             && !at_its_field(one)
             && lacking(one).is_none()
+            && !is_told_by_parts(one, refused)
+            && !asks_clients(one)
     };
     for one in refused.iter().filter(told) {
         let origins = desired.map(|desired| origins(desired, one)).unwrap_or_default();

@@ -56,6 +56,9 @@ pub(super) fn arrange(round: &Round<'_>, changes: &mut Vec<Change>, waiting: &mu
         let Some(desired) = round.desired.listeners.get(port) else {
             continue;
         };
+        if listeners::awaits_clients(listener, desired) {
+            continue;
+        }
         let Some(wanted) = wanted(round, listener, desired) else {
             continue;
         };
@@ -63,7 +66,6 @@ pub(super) fn arrange(round: &Round<'_>, changes: &mut Vec<Change>, waiting: &mu
         waiting.extend(held.problems());
         let mut default = listeners::new_default(round, *port, listener);
         if !held.is_empty() && !matches!(default, NewDefault::Unchanged) {
-            changes.extend(listeners::besides_default(round, *port, listener));
             default = NewDefault::Waiting;
         }
         changes.extend(one_listener(round, *port, listener, &held, default, &mut room));

@@ -1,6 +1,8 @@
 //! What listeners ask of clients' certificates in, listeners that verify and rules that are closed out.
 
 use super::*;
+use crate::resource::RuleCondition;
+use crate::tests::refused::pass;
 
 #[test]
 fn trust_stores_are_found_by_name_and_taken_by_arn() {
@@ -113,5 +115,137 @@ fn a_trust_store_that_cannot_be_looked_for_leaves_what_verifies() {
         let (desired, problems) = compiled(&asked, &denied, &observed);
         assert_eq!(problems, [Code::AccessDenied]);
         assert_eq!(closed(&desired, 443), closed_of);
+    }
+}
+
+/// Another member's rule, which asks for nothing, and a new one of `shop/web`, which relies on what clients are asked for.
+fn with_new_rules(mut balancer: LoadBalancer) -> LoadBalancer {
+    let web = balancer.backends.keys().next().unwrap().clone();
+    for (owner, host) in [("shop/web", "new.example.com"), ("blog/web", "open.example.com")] {
+        balancer
+            .rules
+            .push(rule(owner, &[443], host, "prefix:/", forward(&web)));
+    }
+    balancer
+}
+
+/// Whether rules and the default action of port 443 lead to a backend, by host.
+fn forwarding(observed: &Observed) -> BTreeMap<String, bool> {
+    let listener = &observed.load_balancer().unwrap().listeners[&443];
+    let rules = listener.rules.iter();
+    rules
+        .map(|rule| {
+            let forwards = |action: &RuleAction<_>| matches!(action, RuleAction::Forward { .. });
+            let hosts = rule.spec.conditions.iter().find_map(|condition| match condition {
+                RuleCondition::HostHeader { config } => Some(config.list().concat()),
+                _ => None,
+            });
+            (hosts.unwrap(), rule.spec.actions.iter().any(forwards))
+        })
+        .collect()
+}
+
+/// What a call about a listener that exists is to change of it.
+fn modifies(change: &Change) -> Vec<&str> {
+    match change.call {
+        Call::ModifyListener { .. } => change.fields.iter().map(|field| field.field.as_str()).collect(),
+        _ => Vec::new(),
+    }
+}
+
+#[test]
+fn no_rule_is_made_that_relies_on_what_clients_are_not_asked_for_yet() {
+    for semantics in [Semantics::Kubernetes, Semantics::AwsLoadBalancerController] {
+        let with = |mut balancer: LoadBalancer| {
+            balancer.semantics = semantics;
+            balancer
+        };
+        let before = with(asking(&[(443, ClientCertificates::Off)]));
+        let mut after = with(with_new_rules(asking(&[(443, verify("roots"))])));
+        // The default action changes with it.
+        let gone = portcullis_model::FixedResponse::new(410, None, None).unwrap();
+        after.listeners.get_mut(&port(443)).unwrap().default_action = portcullis_model::Action::Fixed(gone);
+        let (mut observed, shared) = made(&before, &account());
+        let account = account();
+        let world = (&mut observed, &shared, &account);
+        let check = |observed: &Observed, _: &Change| {
+            let listener = &observed.load_balancer().unwrap().listeners[&443];
+            let asks = listener.spec.mutual_authentication.is_some();
+            let new = forwarding(observed).contains_key("new.example.com");
+            assert!(asks || !new, "{semantics:?}");
+        };
+        let passed = pass(Some(&after), world, &mut 1000, |_| None, check);
+        assert_eq!(passed.problems, [], "{semantics:?}");
+        assert!(forwarding(&observed)["new.example.com"], "{semantics:?}");
+    }
+}
+
+#[test]
+fn what_aws_will_not_have_of_a_listener_takes_nothing_else_with_it() {
+    let before = asking(&[(443, ClientCertificates::Off)]);
+    let mut after = asking(&[(443, verify("roots"))]);
+    if let Protocol::Https(tls) = &mut after.listeners.get_mut(&port(443)).unwrap().protocol {
+        tls.policy = Some("ELBSecurityPolicy-Nope".into());
+    }
+    let account = account();
+    let (mut observed, shared) = made(&before, &account);
+    let world = (&mut observed, &shared, &account);
+    let refuse = |change: &Change| {
+        modifies(change)
+            .contains(&"SslPolicy")
+            .then_some(Code::OptionUnsupported)
+    };
+    let passed = pass(Some(&after), world, &mut 1000, refuse, |_, _| {});
+    assert_eq!(codes(&passed.problems), [Code::OptionUnsupported]);
+    let listener = &observed.load_balancer().unwrap().listeners[&443];
+    let asked = listener.spec.mutual_authentication.as_ref();
+    assert_eq!(
+        asked.map(|asked| asked.mode),
+        Some(MutualAuthenticationMode::Verify)
+    );
+}
+
+#[test]
+fn where_aws_will_not_ask_clients_what_relies_on_it_is_closed_and_told() {
+    use Semantics::{AwsLoadBalancerController, Kubernetes};
+    let passed_on = ClientCertificates::PassThrough;
+    for (semantics, from, served) in [
+        (Kubernetes, ClientCertificates::Off, false),
+        (AwsLoadBalancerController, ClientCertificates::Off, true),
+        // What guarded it still does.
+        (Kubernetes, passed_on, true),
+    ] {
+        for code in [Code::ResourceNotFound, Code::AccessDenied] {
+            let mut before = asking(&[(443, from.clone())]);
+            before.semantics = semantics;
+            let mut after = with_new_rules(asking(&[(443, verify("roots"))]));
+            after.semantics = semantics;
+            let account = account();
+            let (mut observed, shared) = made(&before, &account);
+            let mut calls = 1000;
+            let refuse = |change: &Change| modifies(change).contains(&"MutualAuthentication").then_some(code);
+            for attempt in 0..2 {
+                let world = (&mut observed, &shared, &account);
+                let passed = pass(Some(&after), world, &mut calls, refuse, |observed, _| {
+                    assert_ne!(forwarding(observed).get("new.example.com"), Some(&true));
+                });
+                let told: Vec<_> = passed
+                    .problems
+                    .iter()
+                    .map(|one| (one.code, one.at.to_string()))
+                    .collect();
+                let at = origin("shop/web", "mutual-authentication").to_string();
+                assert_eq!(told, [(code, at)], "{semantics:?} {from:?}");
+                assert!(attempt == 0 || passed.made.is_empty(), "{:?}", passed.made);
+            }
+            let want = [
+                ("blog.example.com", true),
+                ("new.example.com", false),
+                ("open.example.com", true),
+                ("web.example.com", served),
+            ];
+            let want = want.map(|(host, forwards)| (host.to_owned(), forwards));
+            assert_eq!(forwarding(&observed), want.into(), "{semantics:?} {from:?}");
+        }
     }
 }
