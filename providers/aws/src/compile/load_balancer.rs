@@ -355,6 +355,7 @@ fn may_be_had(context: &Context<'_>, id: &SecurityGroupId) -> bool {
             usable.contains(id)
                 || listed.any(|state| state.id == *id)
                 || context.existing().is_some_and(has_it)
+                || context.observed.front().is_some_and(has_it)
         }
         Some(Ok(Fact::Symbolic) | Err(_)) | None => true,
     }

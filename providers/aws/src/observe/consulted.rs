@@ -40,8 +40,11 @@ pub(crate) async fn consult(
     if !desired.options.admitted_lists.is_empty() {
         fill(&late.prefix_lists, prefix_lists(client)).await?;
     }
-    let unlisted = |given: &String| !is_listed(account, given);
-    if desired.options.security_groups.iter().any(unlisted) {
+    let front = desired.options.front.iter();
+    let mut groups = front
+        .flat_map(|front| &front.security_groups)
+        .chain(&desired.options.security_groups);
+    if groups.any(|given| !is_listed(account, given)) {
         fill(&late.usable_groups, usable_groups(client, account)).await?;
     }
     Ok(())

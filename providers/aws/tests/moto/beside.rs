@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use portcullis_aws::names::NAMESPACE_TAG;
 use portcullis_aws::{Aws, Call};
 use portcullis_model::{
-    Action, BackendId, BackendProtocol, Forward, Front, FrontPort, GivenBackend, HealthCheck, LoadBalancer,
-    Provider, Scheme, Stands, Weight, WeightedBackend,
+    Action, BackendId, BackendProtocol, Code, Forward, Front, FrontPort, GivenBackend, HealthCheck,
+    LoadBalancer, Provider, Scheme, Stands, Weight, WeightedBackend,
 };
 
 use crate::world::{World, bare, claim, comparable, listen, nothing, port, rule, simplest};
@@ -101,10 +101,8 @@ async fn a_target_group_of_others_is_forwarded_to_and_left_alone() {
     assert_eq!(left, ["old-api", "old-web"]);
 }
 
-#[tokio::test]
-async fn a_network_load_balancer_stands_in_front() {
-    let world = World::new().await;
-    let mut desired = simplest(&world);
+fn fronted(world: &World) -> LoadBalancer {
+    let mut desired = simplest(world);
     let asked = FrontPort {
         to: port(80),
         health: HealthCheck::for_protocol(&BackendProtocol::default()),
@@ -122,6 +120,33 @@ async fn a_network_load_balancer_stands_in_front() {
         kept: Default::default(),
         origin: desired.options.origin.clone(),
     });
+    desired
+}
+
+#[tokio::test]
+async fn a_security_group_that_is_not_there_is_told_and_what_stands_in_front_keeps_its_own() {
+    let world = World::new().await;
+    let mut desired = fronted(&world);
+    let account = world.account().await;
+    let shared = world.fit(std::slice::from_ref(&desired), &account).await;
+    let mut observed = nothing(&desired);
+    world.make(&desired, &mut observed, (&shared, &account)).await;
+
+    let front = desired.options.front.as_mut().unwrap();
+    front.security_groups = vec!["sg-0123456789abcdef0".into()];
+    world.aws.consult(&desired, &account).await.unwrap();
+    let (plan, problems) = world
+        .aws
+        .plan(&desired.id, Some(&desired), &observed, &shared, &account);
+    assert_eq!(plan.changes, []);
+    let codes: Vec<Code> = problems.iter().map(|problem| problem.code).collect();
+    assert_eq!(codes, [Code::OptionUnsupported]);
+}
+
+#[tokio::test]
+async fn a_network_load_balancer_stands_in_front() {
+    let world = World::new().await;
+    let mut desired = fronted(&world);
     let account = world.account().await;
     let shared = world.fit(std::slice::from_ref(&desired), &account).await;
     let mut observed = nothing(&desired);
