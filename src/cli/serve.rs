@@ -89,6 +89,10 @@ pub(super) struct ServeArgs {
     /// version 1 or 2, that names the client; one that begins otherwise is closed
     #[arg(long, value_name = "CIDR", value_delimiter = ',')]
     proxy_protocol_from: Vec<IpNet>,
+    /// Zone in which this process runs, as endpoints name theirs: targets there come before others, as far as there are
+    /// enough of them [default: all are alike]
+    #[arg(long, value_name = "ZONE", env = "PORTCULLIS_ZONE", hide_env_values = true)]
+    zone: Option<Arc<str>>,
     /// File that gets a line for each request, when its answer has ended; - for standard output
     #[arg(long, value_name = "FILE")]
     access_log: Option<PathBuf>,
@@ -189,6 +193,7 @@ pub(super) fn serve(args: &ServeArgs) -> anyhow::Result<Ended> {
         workers,
         trusted: args.trusted_proxies.clone(),
         proxy_protocol: args.proxy_protocol_from.clone(),
+        zone: args.zone.clone(),
         access_log: args.log()?,
         settings: args.settings(workers),
         outbound: Outbound {

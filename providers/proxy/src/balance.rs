@@ -2,7 +2,8 @@
 //!
 //! A backend is drawn by weight, then a target: of two drawn at random the one with fewer requests under way. What
 //! is under way is counted per address over all backends, and survives a change of configuration. A target that rests
-//! after failed connections is passed over while another does not; one that warms up takes its share by and by.
+//! after failed connections is passed over while another does not; one that warms up takes its share by and by. Where the
+//! proxy knows its zone, targets of that zone come first ([`crate::zones`]).
 //!
 //! Draining targets get no new requests while any is ready. Where none is, they serve on, as kube-proxy falls back
 //! to endpoints that are serving though terminating (KEP-1669). Where there is none at all, the request is answered 503.
@@ -23,6 +24,7 @@ use crate::sticky::TargetSticky;
 use crate::table::{Choice, Forward};
 use crate::target::LiveTarget;
 use crate::targets::Targets;
+use crate::zones::Zones;
 
 /// Seconds in which a new target comes to its full share, 30–900; 0 for at once. Source: ELBv2 API,
 /// TargetGroupAttribute.
@@ -44,6 +46,7 @@ pub(crate) struct LiveBackend {
     slow_start: Option<Duration>,
     /// Those that may have new requests.
     targets: Box<[Arc<LiveTarget>]>,
+    zones: Zones,
     made_of: MadeOf,
     /// Whether something about it could not be had.
     is_lacking: bool,
@@ -88,13 +91,13 @@ impl LiveBackend {
                 ));
                 continue;
             };
-            let live = targets.enter(address, is_new);
+            let live = (target.zone.clone(), targets.enter(address, is_new));
             match target.state {
                 TargetState::Ready => ready.push(live),
                 TargetState::Draining => draining.push(live),
             }
         }
-        let serving = if ready.is_empty() { draining } else { ready };
+        let (zones, serving) = Zones::sort(if ready.is_empty() { draining } else { ready });
         let live = Self {
             id: backend.id.clone(),
             protocol: backend.protocol.clone(),
@@ -103,7 +106,8 @@ impl LiveBackend {
             check: check.map(Arc::new),
             slow_start,
             timeout: backend.timeout_seconds.map(|s| Duration::from_secs(s.into())),
-            targets: serving.into(),
+            targets: serving,
+            zones,
             made_of: MadeOf {
                 targets: backend.targets.clone(),
                 attributes: backend.attributes.clone(),
@@ -146,31 +150,65 @@ impl LiveBackend {
     }
 
     /// The better of two targets drawn at random, of those not tried yet that have fewer requests under way than `most`.
-    pub(crate) fn choose(&self, random: &Random, tried: &[SocketAddr], most: u32) -> Option<Arc<LiveTarget>> {
-        let count = self.targets.len();
-        let first = random.below(count);
-        let second = random.below(count.saturating_sub(1));
-        // Uniform over the others: what lies behind the first moves up by one.
-        let second = if second >= first { second + 1 } else { second };
-        let one = self.targets.get(first)?;
-        let other = self.targets.get(second).unwrap_or(one);
-        let (better, worse) = match other.outstanding() < one.outstanding() {
-            true => (other, one),
-            false => (one, other),
-        };
-        let (better, worse) = match self.warms(better, random) && !self.warms(worse, random) {
-            true => (worse, better),
-            false => (better, worse),
-        };
+    /// Of the proxy's own zone where that is known and they have room for it, else of all.
+    pub(crate) fn choose(
+        &self,
+        random: &Random,
+        zone: Option<&str>,
+        tried: &[SocketAddr],
+        most: u32,
+    ) -> Option<Arc<LiveTarget>> {
         let free = |target: &&Arc<LiveTarget>| !tried.contains(&target.address) && !target.is_full(most);
-        if let Some(good) = [better, worse].into_iter().find(|t| free(t) && !t.rests()) {
-            return Some(good.clone());
+        let good = |target: &&Arc<LiveTarget>| free(target) && !target.rests();
+        if let Some(near) = zone.and_then(|zone| self.near(zone, random))
+            && let Some(near) = near.into_iter().find(good)
+        {
+            return Some(near.clone());
+        }
+        let first = random.below(self.targets.len());
+        if let Some(drawn) = self.two(&self.targets, first, random)?.into_iter().find(good) {
+            return Some(drawn.clone());
         }
         // Where all rest, each is as good as the other. The search begins anywhere, so that no neighbour takes all.
         let (before, from) = self.targets.split_at(first);
         let all = || from.iter().chain(before).filter(free);
         let least = all().filter(|t| !t.rests()).min_by_key(|t| t.outstanding());
         least.or_else(|| all().next()).cloned()
+    }
+
+    /// Two of a zone; none where this request is left to all zones.
+    fn near(&self, zone: &str, random: &Random) -> Option<[&Arc<LiveTarget>; 2]> {
+        let zone = self.zones.named(zone)?;
+        let targets = self.targets.get(zone.targets.clone())?;
+        let first = random.below(zone.places);
+        // The part of one that rests is not its neighbours': they would have more than theirs.
+        let drawn = targets.get(first).filter(|target| !target.rests())?;
+        if targets.len() == 1 && self.warms(drawn, random) {
+            return None;
+        }
+        self.two(targets, first, random)
+    }
+
+    /// The first and another drawn at random, the better before the worse; twice the same where there is no other.
+    fn two<'a>(
+        &self,
+        targets: &'a [Arc<LiveTarget>],
+        first: usize,
+        random: &Random,
+    ) -> Option<[&'a Arc<LiveTarget>; 2]> {
+        let second = random.below(targets.len().saturating_sub(1));
+        // Uniform over the others: what lies behind the first moves up by one.
+        let second = if second >= first { second + 1 } else { second };
+        let one = targets.get(first)?;
+        let other = targets.get(second).unwrap_or(one);
+        let (better, worse) = match other.outstanding() < one.outstanding() {
+            true => (other, one),
+            false => (one, other),
+        };
+        match self.warms(better, random) && !self.warms(worse, random) {
+            true => Some([worse, better]),
+            false => Some([better, worse]),
+        }
     }
 
     /// Whether a target that warms up leaves this request to another.

@@ -175,7 +175,8 @@ pub(crate) async fn forward(
 }
 
 fn choose(worker: &Worker, backend: &LiveBackend, tried: &[SocketAddr]) -> Option<Arc<LiveTarget>> {
-    backend.choose(&worker.random, tried, worker.settings.limits.under_way)
+    let most = worker.settings.limits.under_way;
+    backend.choose(&worker.random, worker.zone.as_deref(), tried, most)
 }
 
 fn no_target(worker: &Worker, backend: &LiveBackend) -> Failure {

@@ -136,6 +136,7 @@ mod target;
 mod targets;
 mod tunnel;
 mod websocket;
+mod zones;
 
 pub use access::LogFormat;
 pub use access_log::{AccessLog, Sink};

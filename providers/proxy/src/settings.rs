@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -24,6 +25,9 @@ pub struct ServerConfig {
     /// Peers whose connections begin with a head of the PROXY protocol, and from then on count as the client's it names:
     /// load balancers of layer 4 in front. None by default.
     pub proxy_protocol: Vec<IpNet>,
+    /// The zone in which the proxy runs: targets there come before others, as far as there are enough of them. None by
+    /// default, and then all are alike.
+    pub zone: Option<Arc<str>>,
     /// None is written by default.
     pub access_log: Option<AccessLog>,
     /// How identity providers are reached.
@@ -39,6 +43,7 @@ impl Default for ServerConfig {
             settings: Settings::default(),
             trusted: Vec::new(),
             proxy_protocol: Vec::new(),
+            zone: None,
             access_log: None,
             outbound: Outbound::default(),
         }

@@ -64,6 +64,8 @@ pub(crate) struct Worker {
     pub(crate) trusted: Arc<[IpNet]>,
     /// Peers whose connections begin with whom they speak for.
     pub(crate) proxy_protocol: Arc<[IpNet]>,
+    /// Where the proxy runs, if its targets there come first.
+    pub(crate) zone: Option<Arc<str>>,
     /// What connections without TLS have shown of their clients.
     pub(crate) nothing_shown: Rc<Shown>,
     /// None where no access log is written.
@@ -97,6 +99,7 @@ pub(crate) struct Start {
     pub(crate) outside: Arc<Outside>,
     pub(crate) trusted: Arc<[IpNet]>,
     pub(crate) proxy_protocol: Arc<[IpNet]>,
+    pub(crate) zone: Option<Arc<str>>,
     /// How to log, and where lines are handed over.
     pub(crate) log: Option<(AccessLog, SyncSender<Vec<u8>>)>,
     pub(crate) swapped: watch::Receiver<u64>,
@@ -142,6 +145,7 @@ impl Start {
             verifying: Verifying::default(),
             trusted: self.trusted,
             proxy_protocol: self.proxy_protocol,
+            zone: self.zone,
             nothing_shown: Rc::new(Shown::nothing()),
             log: lines.clone(),
             draining: self.draining.clone(),

@@ -53,3 +53,4 @@ mod streaming;
 mod targets;
 mod tokens;
 mod websockets;
+mod zones;

@@ -100,6 +100,8 @@ mod targets;
 mod tokens;
 #[path = "../serving/websockets.rs"]
 mod websockets;
+#[path = "../serving/zones.rs"]
+mod zones;
 
 /// A module that is added there and forgotten here would be shown of one engine alone.
 #[test]
