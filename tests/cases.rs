@@ -30,7 +30,7 @@ use portcullis::translate::{self, ControllerName, Settings, Translation, transla
 use portcullis_aws::plan_offline;
 use portcullis_aws::preview::Preview;
 use portcullis_model::{Address, Code, ObjectName, Problem, Sealed};
-use portcullis_proxy::{KeyPairPem, Material};
+use portcullis_proxy::{KeyPairPem, Material, UnknownNames};
 
 use crate::model::{join, line};
 
@@ -179,6 +179,7 @@ impl Case {
                 key_pairs: &key_pairs(&snapshot),
                 authorities: &BTreeMap::new(),
                 users: &users(&snapshot),
+                unknown_names: &UnknownNames::First,
             };
             let (text, more) = proxy::serving(&balancer, material, &self.requests);
             out.push_str(&text);

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
-use portcullis_proxy::{Server, ServerConfig};
+use portcullis_proxy::{Server, ServerConfig, UnknownNames};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
@@ -80,7 +80,12 @@ async fn run(args: &DemoArgs) -> anyhow::Result<Ended> {
     };
     let watch = Watch::new(&folder.path);
     let settings = Settings::for_serving(ControllerName::default());
-    let served = Served::start(&folder.path, settings, Server::bind(&config)?)?;
+    let served = Served::start(
+        &folder.path,
+        settings,
+        Server::bind(&config)?,
+        UnknownNames::First,
+    )?;
     let (Some(http), Some(https)) = (served.handle().http_addr(), served.handle().https_addr()) else {
         anyhow::bail!("the proxy has no address"); // both were asked for above
     };

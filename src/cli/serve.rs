@@ -15,9 +15,10 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use ipnet::IpNet;
+use portcullis_model::ObjectName;
 use portcullis_proxy::{
     AccessLog, Drained, Handle, Http1Engine, Limits, LogFormat, Outbound, Predecessor, Server, ServerConfig,
-    Settings, Sink, Successors, Timeouts, TrustedField, View, take_over,
+    Settings, Sink, Successors, Timeouts, TrustedField, UnknownNames, View, take_over,
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
@@ -59,6 +60,13 @@ pub(super) struct ServeArgs {
     /// Address of /livez, /readyz, /metrics and /table, which shows what is served; for nobody else to reach
     #[arg(long, value_name = "ADDR:PORT")]
     admin: Option<SocketAddr>,
+    /// TLS Secret whose certificate clients get that send no server name, or one that no certificate is for
+    /// [default: the first certificate of the HTTPS listener with the lowest port]
+    #[arg(long, value_name = "NAMESPACE/SECRET", value_parser = object_name, conflicts_with = "refuse_unknown_names")]
+    default_certificate: Option<ObjectName>,
+    /// Such clients get no certificate: their handshake ends with the alert unrecognized_name
+    #[arg(long)]
+    refuse_unknown_names: bool,
     /// Unix socket by which a newer process takes this one's place: started with the same one, it gets the listening
     /// sockets, and this one ends when what is under way has finished; no connection is refused meanwhile
     #[arg(long, value_name = "SOCKET")]
@@ -105,6 +113,15 @@ pub(super) struct ServeArgs {
     /// Who reads and writes HTTP/1.1, with clients and with backends
     #[arg(long, value_enum, value_name = "ENGINE", default_value_t = Http1EngineName::Own)]
     http1_engine: Http1EngineName,
+}
+
+fn object_name(text: &str) -> Result<ObjectName, String> {
+    match text.split_once('/') {
+        Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() && !name.contains('/') => {
+            Ok(ObjectName::new(namespace, name))
+        }
+        _ => Err("expected a namespace and a name, as shop/tls".to_owned()),
+    }
 }
 
 fn at_least_one<N: FromStr>(text: &str) -> Result<N, String> {
@@ -162,6 +179,14 @@ impl ServeArgs {
         }
     }
 
+    fn unknown_names(&self) -> UnknownNames {
+        match &self.default_certificate {
+            Some(secret) => UnknownNames::Stored(secret.clone()),
+            None if self.refuse_unknown_names => UnknownNames::Refused,
+            None => UnknownNames::First,
+        }
+    }
+
     fn log(&self) -> anyhow::Result<Option<AccessLog>> {
         let Some(path) = &self.access_log else {
             return Ok(None);
@@ -212,7 +237,7 @@ pub(super) fn serve(args: &ServeArgs) -> anyhow::Result<Ended> {
         let (server, predecessor) = server(&config, args.hand_over.as_deref())?;
         let shared = args.hand_over.as_ref().map(|_| server.sockets()).transpose();
         let shared = shared.context("failed to share the listening sockets")?;
-        let served = Served::start(&args.folder.manifests, settings, server)?;
+        let served = Served::start(&args.folder.manifests, settings, server, args.unknown_names())?;
         let successors = args.hand_over.as_ref().zip(shared).map(|(path, sockets)| {
             let successors = Successors::listen(path, sockets);
             successors.with_context(|| format!("failed to wait for a successor at {}", path.display()))

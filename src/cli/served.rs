@@ -9,12 +9,13 @@ use portcullis_model::{
     Action, FixedResponse, Listener, LoadBalancer, LoadBalancerId, ObjectName, Options, Origin, Port,
     Problem, Protocol, Sealed, Semantics,
 };
-use portcullis_proxy::{Handle, KeyPairPem, Material, ServedPorts, Server, ServingState};
+use portcullis_proxy::{Handle, KeyPairPem, Material, ServedPorts, Server, ServingState, UnknownNames};
 use tracing::{info, warn};
 
 use super::folder::{self, Spoken};
 use crate::cluster::folder::Folder;
 use crate::cluster::index::SecretsMode;
+use crate::cluster::object::{Object, Secret};
 use crate::cluster::snapshot::{Secrets, Snapshot};
 use crate::translate::Settings;
 
@@ -25,6 +26,7 @@ pub(super) struct Served {
     settings: Settings,
     handle: Handle,
     ports: ServedPorts,
+    unknown_names: UnknownNames,
     /// What was wrong when it was last looked at: only a difference is told.
     problems: BTreeSet<Problem>,
     pub(super) ingresses: usize,
@@ -33,11 +35,16 @@ pub(super) struct Served {
 
 impl Served {
     /// Reads the folder and serves it.
-    pub(super) fn start(path: &Path, settings: Settings, server: Server) -> anyhow::Result<Self> {
+    pub(super) fn start(
+        path: &Path,
+        settings: Settings,
+        server: Server,
+        unknown_names: UnknownNames,
+    ) -> anyhow::Result<Self> {
         let folder =
             Folder::open(path).with_context(|| format!("failed to read the folder {}", path.display()))?;
         let ports = server.served_ports();
-        let compiled = compile(&folder, &settings, None, ports)?;
+        let compiled = compile(&folder, &settings, &unknown_names, None, ports)?;
         let handle = server
             .start(compiled.state)
             .context("failed to start the proxy")?;
@@ -46,6 +53,7 @@ impl Served {
             settings,
             handle,
             ports,
+            unknown_names,
             problems: BTreeSet::new(),
             ingresses: compiled.ingresses,
             rules: compiled.rules,
@@ -77,7 +85,13 @@ impl Served {
             }
         }
         let before = self.handle.state();
-        let compiled = compile(&self.folder, &self.settings, Some(&before), self.ports)?;
+        let compiled = compile(
+            &self.folder,
+            &self.settings,
+            &self.unknown_names,
+            Some(&before),
+            self.ports,
+        )?;
         self.handle.swap(compiled.state);
         (self.ingresses, self.rules) = (compiled.ingresses, compiled.rules);
         info!(
@@ -110,15 +124,21 @@ struct Compiled {
 fn compile(
     folder: &Folder,
     settings: &Settings,
+    unknown_names: &UnknownNames,
     previous: Option<&ServingState>,
     ports: ServedPorts,
 ) -> anyhow::Result<Compiled> {
     let manifests = folder.manifests();
     let mut problems: BTreeSet<Problem> = manifests.problems().into_iter().collect();
-    let translated = folder::translate(manifests.objects(), settings, SecretsMode::Read, &Spoken::new());
+    let objects = manifests.objects();
+    let default = match unknown_names {
+        UnknownNames::Stored(name) => objects.iter().find_map(|object| secret_named(object, name)),
+        UnknownNames::First | UnknownNames::Refused => None,
+    };
+    let translated = folder::translate(objects, settings, SecretsMode::Read, &Spoken::new());
     problems.extend(translated.refused);
     // All Ingresses of a folder are one load balancer here, so there is one at most.
-    let (balancer, stored) = match translated.balancers.into_iter().next() {
+    let (balancer, mut stored) = match translated.balancers.into_iter().next() {
         Some((snapshot, translation)) => {
             problems.extend(translation.problems);
             (
@@ -128,10 +148,14 @@ fn compile(
         }
         None => (nothing(), Stored::default()),
     };
+    if let Some(secret) = &default {
+        stored.add(secret);
+    }
     let material = Material {
         key_pairs: &stored.key_pairs,
         authorities: &stored.authorities,
         users: &stored.users,
+        unknown_names,
     };
     let (ingresses, rules) = (balancer.members.len(), balancer.rules.len());
     let (state, refused) = ServingState::build(balancer, material, previous, ports)?;
@@ -142,6 +166,13 @@ fn compile(
         ingresses,
         rules,
     })
+}
+
+fn secret_named(object: &Object, name: &ObjectName) -> Option<Secret> {
+    let Object::Secret(secret) = object else {
+        return None;
+    };
+    (secret.meta.name == *name).then(|| secret.clone())
 }
 
 /// What lies in the Secrets of a snapshot.
@@ -158,19 +189,24 @@ impl Stored {
             return Self::default();
         };
         let mut stored = Self::default();
-        for (name, secret) in secrets {
-            if let (Some(certificate), Some(key)) = (&secret.certificate, &secret.key) {
-                let pair = KeyPairPem::new(certificate.clone(), key.reveal());
-                stored.key_pairs.insert(name.clone(), pair);
-            }
-            if let Some(authorities) = &secret.authorities {
-                stored.authorities.insert(name.clone(), authorities.clone());
-            }
-            if let Some(users) = &secret.users {
-                stored.users.insert(name.clone(), users.clone());
-            }
+        for secret in secrets.values() {
+            stored.add(secret);
         }
         stored
+    }
+
+    fn add(&mut self, secret: &Secret) {
+        let name = &secret.meta.name;
+        if let (Some(certificate), Some(key)) = (&secret.certificate, &secret.key) {
+            let pair = KeyPairPem::new(certificate.clone(), key.reveal());
+            self.key_pairs.insert(name.clone(), pair);
+        }
+        if let Some(authorities) = &secret.authorities {
+            self.authorities.insert(name.clone(), authorities.clone());
+        }
+        if let Some(users) = &secret.users {
+            self.users.insert(name.clone(), users.clone());
+        }
     }
 }
 

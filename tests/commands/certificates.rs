@@ -36,8 +36,12 @@ impl Pair {
 }
 
 fn secret(certificate: &str, key: &str) -> String {
+    secret_of("shop", certificate, key)
+}
+
+fn secret_of(namespace: &str, certificate: &str, key: &str) -> String {
     format!(
-        "apiVersion: v1\nkind: Secret\nmetadata: {{name: tls, namespace: shop}}\ntype: kubernetes.io/tls\ndata:\n  tls.crt: {}\n  tls.key: {}\n",
+        "apiVersion: v1\nkind: Secret\nmetadata: {{name: tls, namespace: {namespace}}}\ntype: kubernetes.io/tls\ndata:\n  tls.crt: {}\n  tls.key: {}\n",
         STANDARD.encode(certificate),
         STANDARD.encode(key)
     )
@@ -139,4 +143,33 @@ fn a_secret_that_turns_bad_leaves_the_good_certificate_in_use() {
         assert!(logged.contains(want), "{want}: {logged}");
     }
     assert!(!logged.contains("PRIVATE KEY"), "{logged}");
+}
+
+#[test]
+fn who_asks_for_an_unknown_name_gets_what_the_flags_say() {
+    let dir = tempfile::tempdir().unwrap();
+    let (own, default) = (Pair::new(), Pair::new());
+    // The Ingress's own certificate is for another name than clients ask for.
+    let web = ANSWERS.replace("BODY", "web") + "  tls: [{hosts: [other.example], secretName: tls}]\n";
+    fs::write(dir.path().join("web.yaml"), web).unwrap();
+    fs::write(dir.path().join("own.yaml"), secret(&own.certificate, &own.key)).unwrap();
+    let spare = secret_of("infra", &default.certificate, &default.key);
+    fs::write(dir.path().join("default.yaml"), spare).unwrap();
+    for (flags, trusted) in [
+        (&[][..], Some(&own)),
+        (&["--default-certificate", "infra/tls"], Some(&default)),
+        (&["--default-certificate", "infra/gone"], None),
+        (&["--refuse-unknown-names"], None),
+    ] {
+        let serving = Serving::start(dir.path(), flags);
+        for pair in [&own, &default] {
+            let is_served = trusted.is_some_and(|trusted| std::ptr::eq(trusted, pair));
+            let asked = https(&serving, pair);
+            assert_eq!(asked.is_ok(), is_served, "{flags:?}: {asked:?}");
+            if trusted.is_none() {
+                let error = asked.unwrap_err().to_string();
+                assert!(error.contains("UnrecognisedName"), "{flags:?}: {error}");
+            }
+        }
+    }
 }

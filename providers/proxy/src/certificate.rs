@@ -1,11 +1,12 @@
 //! Key pairs as PEM and the listeners that want them in, the certificate for each server name out.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
 use portcullis_model::{
-    Certificate, CertificateSource, Code, HostMatch, HostName, Listener, ObjectName, Problem, Protocol,
+    Certificate, CertificateSource, Code, HostMatch, HostName, Listener, ObjectName, Origin, Problem,
+    Protocol,
 };
 use rustls::InconsistentKeys;
 use rustls::crypto::CryptoProvider;
@@ -35,6 +36,17 @@ impl fmt::Debug for KeyPairPem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("KeyPairPem(redacted)")
     }
+}
+
+/// Which certificate clients get that send no server name, or one that no certificate is for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum UnknownNames {
+    /// The first one of the listener with the lowest port.
+    #[default]
+    First,
+    Stored(ObjectName),
+    /// None: their handshake ends.
+    Refused,
 }
 
 /// Why a key pair cannot be served. An expired certificate can be.
@@ -70,9 +82,8 @@ struct Parsed {
 
 /// The certificates of all HTTPS listeners, by server name.
 ///
-/// A name is looked up exactly, then as the one label before a wildcard. The first certificate of the listener with
-/// the lowest port serves clients that send no name or an unknown one; where there is no such certificate, their
-/// handshake is refused.
+/// A name is looked up exactly, then as the one label before a wildcard. Clients that send no name or an unknown one
+/// get the default; where there is none, their handshake is refused.
 #[derive(Debug, Default)]
 pub(crate) struct Certificates {
     parsed: HashMap<ObjectName, Parsed>,
@@ -91,7 +102,8 @@ impl Certificates {
     /// Reads what the listeners name; what was read before is taken from `previous`.
     pub(crate) fn build<'a>(
         listeners: impl Iterator<Item = &'a Listener>,
-        key_pairs: &std::collections::BTreeMap<ObjectName, KeyPairPem>,
+        key_pairs: &BTreeMap<ObjectName, KeyPairPem>,
+        unknown: &UnknownNames,
         previous: Option<&Self>,
         provider: &CryptoProvider,
     ) -> (Self, Vec<Problem>) {
@@ -110,11 +122,14 @@ impl Certificates {
             };
             for certificate in &tls.certificates {
                 let found = builder.add(certificate);
-                if is_first {
+                if is_first && *unknown == UnknownNames::First {
                     builder.made.default = found;
                 }
                 is_first = false;
             }
+        }
+        if let UnknownNames::Stored(secret) = unknown {
+            builder.made.default = builder.fallback(secret);
         }
         (builder.made, builder.problems)
     }
@@ -122,6 +137,16 @@ impl Certificates {
     /// Whether any handshake can succeed.
     pub(crate) fn is_empty(&self) -> bool {
         self.exact.is_empty() && self.wildcard.is_empty() && self.default.is_none()
+    }
+
+    /// Whether there is one for whatever name a client sends.
+    pub(crate) fn has_default(&self) -> bool {
+        self.default.is_some()
+    }
+
+    /// Whether there is one for a client that sends this name; the empty one for none.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.find(Some(name)).is_some()
     }
 
     fn find(&self, name: Option<&str>) -> Option<&Arc<CertifiedKey>> {
@@ -141,7 +166,7 @@ impl ResolvesServerCert for Certificates {
 }
 
 struct Builder<'a> {
-    key_pairs: &'a std::collections::BTreeMap<ObjectName, KeyPairPem>,
+    key_pairs: &'a BTreeMap<ObjectName, KeyPairPem>,
     previous: Option<&'a Certificates>,
     provider: &'a CryptoProvider,
     made: Certificates,
@@ -191,6 +216,16 @@ impl Builder<'_> {
                 None
             }
         }
+    }
+
+    /// What serves unknown names alone, whatever names it is for.
+    fn fallback(&mut self, secret: &ObjectName) -> Option<Arc<CertifiedKey>> {
+        let at = Certificate {
+            source: CertificateSource::Stored(secret.clone()),
+            hosts: BTreeSet::new(),
+            origin: Origin::new("secret", secret.clone(), ""),
+        };
+        self.read(secret, &at).map(|parsed| parsed.certified)
     }
 
     fn serve(&mut self, host: &HostMatch, secret: &ObjectName, parsed: &Parsed, at: &Certificate) {

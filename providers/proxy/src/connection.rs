@@ -20,7 +20,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use jiff::Timestamp;
 use portcullis_model::host;
 use rustls::server::Acceptor;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::server::TlsStream;
@@ -100,6 +100,9 @@ async fn announced(
     }
 }
 
+/// The fatal alert `unrecognized_name` as a record. Source: RFC 8446 §5.1, §6; RFC 6066 §3.
+const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
+
 async fn begin_tls(
     worker: Rc<Worker>,
     stream: TcpStream,
@@ -129,11 +132,17 @@ type Shaken<IO> = Result<(Box<TlsStream<IO>>, Shown), Box<dyn std::error::Error 
 async fn handshake<IO: AsyncRead + AsyncWrite + Unpin>(state: &ServingState, stream: IO) -> Shaken<IO> {
     let clients = &state.table().clients;
     let under = |name: &str| state.tls(clients.of(name)).ok_or("no certificate is served");
-    // Where nothing is asked of anybody, nobody waits for the name.
-    let (stream, policy) = if clients.asks() {
-        let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
-        let name = host::normalize(start.client_hello().server_name().unwrap_or_default());
-        let (config, policy) = under(&name)?;
+    // Where nothing is asked of anybody and all are served, nobody waits for the name.
+    let (stream, policy) = if clients.asks() || !state.certificates().has_default() {
+        let mut start = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+        let name = start.client_hello().server_name().unwrap_or_default().to_owned();
+        let (config, policy) = under(&host::normalize(&name))?;
+        if !state.certificates().has(&name) {
+            // rustls would say that access is denied.
+            start.io.write_all(&UNRECOGNIZED_NAME).await?;
+            start.io.shutdown().await?;
+            return Err("no certificate is for the server name".into());
+        }
         (start.into_stream(config.clone()).await?, policy)
     } else {
         let (config, policy) = under("")?;

@@ -140,7 +140,7 @@ mod zones;
 
 pub use access::LogFormat;
 pub use access_log::{AccessLog, Sink};
-pub use certificate::KeyPairPem;
+pub use certificate::{KeyPairPem, UnknownNames};
 pub use compile::{ServedPorts, compile};
 pub use counters::Totals;
 pub use handover::{Predecessor, Sockets, Successor, Successors, take_over};

@@ -15,7 +15,7 @@ use rustls::crypto::aws_lc_rs::default_provider;
 use thiserror::Error;
 
 use crate::balance::LiveBackend;
-use crate::certificate::{Certificates, KeyPairPem};
+use crate::certificate::{Certificates, KeyPairPem, UnknownNames};
 use crate::checks::Check;
 use crate::clients::PolicyNumber;
 use crate::compile::{ServedPorts, compile};
@@ -118,6 +118,7 @@ pub struct Material<'a> {
     pub authorities: &'a BTreeMap<ObjectName, Arc<[u8]>>,
     /// `auth`: who may pass by password, as `htpasswd` writes it.
     pub users: &'a BTreeMap<ObjectName, Sealed<[u8]>>,
+    pub unknown_names: &'a UnknownNames,
 }
 
 impl<'a> From<&'a BTreeMap<ObjectName, KeyPairPem>> for Material<'a> {
@@ -128,6 +129,7 @@ impl<'a> From<&'a BTreeMap<ObjectName, KeyPairPem>> for Material<'a> {
             key_pairs,
             authorities: &NONE,
             users: &NOBODY,
+            unknown_names: &UnknownNames::First,
         }
     }
 }
@@ -152,6 +154,7 @@ impl ServingState {
             key_pairs,
             authorities,
             users,
+            unknown_names,
         } = material.into();
         let shared = match previous {
             Some(previous) => previous.shared.clone(),
@@ -171,7 +174,8 @@ impl ServingState {
 
         let listeners = || balancer.listeners.values();
         let before = previous.map(|p| &*p.certificates);
-        let (certificates, more) = Certificates::build(listeners(), key_pairs, before, &shared.provider);
+        let (certificates, more) =
+            Certificates::build(listeners(), key_pairs, unknown_names, before, &shared.provider);
         problems.extend(more);
         let certificates = Arc::new(certificates);
         let (versions, more) = tls::versions(listeners());
@@ -276,6 +280,11 @@ impl ServingState {
     pub(crate) fn tls(&self, number: PolicyNumber) -> Option<(&Arc<ServerConfig>, &Arc<ClientPolicy>)> {
         let place = usize::try_from(number).ok()?;
         self.tls.get(place).zip(self.clients.get(place))
+    }
+
+    /// Those of this moment, by server name.
+    pub(crate) fn certificates(&self) -> &Certificates {
+        &self.certificates
     }
 
     /// The same over QUIC.

@@ -27,6 +27,8 @@ const LONGEST_HELLO: usize = 16 * 1024;
 /// Alerts of TLS. Source: RFC 8446 §6.
 const HANDSHAKE_FAILURE: u8 = 40;
 const DECODE_ERROR: u8 = 50;
+/// Source: RFC 6066 §3.
+const UNRECOGNIZED_NAME: u8 = 112;
 
 /// What a client was asked, and by which name it asked for us.
 #[derive(Debug)]
@@ -122,6 +124,12 @@ impl Greeting {
         let served = state.quic(number);
         let (config, policy) =
             served.ok_or_else(|| refused(HANDSHAKE_FAILURE, "no certificate is served"))?;
+        if !state.certificates().has(name) {
+            return Err(refused(
+                UNRECOGNIZED_NAME,
+                "no certificate is for the server name",
+            ));
+        }
         let config = QuicServerConfig::try_from(config.clone());
         let config = config.map_err(|error| refused(HANDSHAKE_FAILURE, &error.to_string()))?;
         let session = crypto::ServerConfig::start_session(Arc::new(config), self.version, &self.parameters);

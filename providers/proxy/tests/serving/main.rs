@@ -52,5 +52,6 @@ mod secure;
 mod streaming;
 mod targets;
 mod tokens;
+mod unknown_names;
 mod websockets;
 mod zones;

@@ -8,7 +8,7 @@ use hyper::Request;
 use portcullis_model::{
     ClientCertificates, Clients, Code, LoadBalancer, ObjectName, Port, Problem, Protocol, Rule, TrustStore,
 };
-use portcullis_proxy::{Handle, Material, ServedPorts, Server, ServerConfig, ServingState};
+use portcullis_proxy::{Handle, Material, ServedPorts, Server, ServerConfig, ServingState, UnknownNames};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::client::ResolvesClientCert;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -130,6 +130,7 @@ impl World {
             key_pairs: &keys,
             authorities,
             users: &Default::default(),
+            unknown_names: &UnknownNames::First,
         };
         let (state, problems) =
             ServingState::build(balancer.clone(), material, None, server.served_ports()).unwrap();
@@ -148,6 +149,7 @@ impl World {
             key_pairs: &self.keys,
             authorities,
             users: &Default::default(),
+            unknown_names: &UnknownNames::First,
         };
         let before = self.handle.state();
         let built = ServingState::build(balancer.clone(), material, Some(&before), ServedPorts::default());

@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hyper::Request;
 use portcullis_model::{BasicAuth, Code, Filters, LoadBalancer, ObjectName, Problem, Sealed};
-use portcullis_proxy::{Handle, Material, ServedPorts, Server, ServerConfig, ServingState};
+use portcullis_proxy::{Handle, Material, ServedPorts, Server, ServerConfig, ServingState, UnknownNames};
 
 use crate::balancer::{KeyPairs, backend, empty, engine, filtered, origin, rule, to};
 use crate::client::{Answer, Client, Sent};
@@ -55,6 +55,7 @@ fn build(
         key_pairs: &KeyPairs::new(),
         authorities: &BTreeMap::new(),
         users,
+        unknown_names: &UnknownNames::First,
     };
     ServingState::build(balancer.clone(), material, before, ServedPorts::default()).unwrap()
 }

@@ -98,6 +98,8 @@ mod streaming;
 mod targets;
 #[path = "../serving/tokens.rs"]
 mod tokens;
+#[path = "../serving/unknown_names.rs"]
+mod unknown_names;
 #[path = "../serving/websockets.rs"]
 mod websockets;
 #[path = "../serving/zones.rs"]
