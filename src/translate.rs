@@ -5,7 +5,8 @@
 //!
 //! The way of the data: [`class`] says which Ingresses are one load balancer; `member` reads each and puts them in
 //! order; `moved` reads what they say as ingress-nginx does, and closes what cannot be had; `reach`, `protection` and `standing` decide
-//! who gets to their rules, what stands before these and at which ports; `rules`, with `conditions`, `actions`, `auth`,
+//! who gets to their rules, what stands before these and at which ports, `challenges` what no redirect stands before;
+//! `rules`, with `conditions`, `actions`, `auth`,
 //! `filters` and `backends`, drafts their rules; `ownership` takes away what belongs to another namespace; `canary` gives
 //! canaries their share; `defaults` and `certificates` complete the listeners; `precedence` makes one list of all.
 
@@ -17,6 +18,7 @@ mod backends;
 mod bindings;
 mod canary;
 mod certificates;
+mod challenges;
 pub mod class;
 mod conditions;
 mod defaults;

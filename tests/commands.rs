@@ -4,6 +4,8 @@
 
 #[path = "commands/certificates.rs"]
 mod certificates;
+#[path = "commands/challenges.rs"]
+mod challenges;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};

@@ -109,14 +109,17 @@ pub(super) fn read<'a>(
         guarded: Vec::new(),
         answer: Answer::of(Action::Fixed(FixedResponse::not_found())),
     };
+    let redirecting_to = |to: Port| Fallback {
+        guarded: Vec::new(),
+        answer: Answer::of(standing::to_https(to)),
+    };
     for port in ports.wires.keys() {
-        out.fallbacks.by_port.entry(*port).or_insert_with(none);
+        let of_listener = || ports.redirecting.get(port).copied().map(redirecting_to);
+        let fallback = || of_listener().unwrap_or_else(none);
+        out.fallbacks.by_port.entry(*port).or_insert_with(fallback);
     }
     for (key, to) in redirecting(parts, ports) {
-        let redirect = to.map(|to| Fallback {
-            guarded: Vec::new(),
-            answer: Answer::of(standing::to_https(to)),
-        });
+        let redirect = to.map(redirecting_to);
         out.fallbacks
             .by_group
             .entry(key)
@@ -158,7 +161,7 @@ fn redirecting(parts: &[Part<'_>], ports: &Ports) -> BTreeMap<(LoadBalancerId, P
     let mut all = BTreeMap::new();
     for (part, standing) in parts.iter().zip(&ports.standings) {
         for port in standing.ports() {
-            let to = standing.redirected.get(&port).copied();
+            let to = standing.redirected.get(&port).map(|redirected| redirected.to);
             let so_far = all.entry((part.group.clone(), port)).or_insert(to);
             if *so_far != to {
                 *so_far = None;
@@ -217,8 +220,8 @@ fn fallback(part: &Part<'_>, ports: &Ports, member: usize, port: Port, answer: A
         guarded: Vec::new(),
         answer: Answer::of(action),
     };
-    if let Some(to) = standing.redirected.get(&port) {
-        return unguarded(standing::to_https(*to));
+    if let Some(redirected) = standing.redirected.get(&port) {
+        return unguarded(standing::to_https(redirected.to));
     }
     if let Some(why) = standing.refused.get(&port) {
         return unguarded(standing::refused(*why));

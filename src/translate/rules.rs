@@ -16,12 +16,13 @@ use super::actions;
 use super::annotations::{Setting, value};
 use super::auth::{self, Gate};
 use super::backends::Backends;
+use super::challenges;
 use super::conditions::{self, Constraints};
 use super::filters::Filtered;
 use super::member::Part;
 use super::moved::{paths, redirects};
 use super::precedence::{Draft, NamedHost, PathKind, Written};
-use super::standing::{self, Guards, Refused, Standing};
+use super::standing::{self, Guards, RedirectedBy, Refused, Standing};
 use crate::cluster::object::{IngressPath, IngressRule};
 
 /// How ImplementationSpecific paths of an Ingress match.
@@ -225,6 +226,14 @@ impl Reader<'_, '_> {
             Some(refusal) => Said::only(refused_by(refusal)),
             None => self.answer(path, &origin.at(format!("{field}.backend"))),
         };
+        let solves = challenges::has_nothing_else(self.part)
+            && constraints.paths.is_empty()
+            && own.as_ref().is_some_and(challenges::takes);
+        let authenticate = authenticate.filter(|_| !solves);
+        let filters = match filters {
+            Some(filters) if solves => challenges::without_logins(&filters),
+            filters => filters,
+        };
         // Which requests it was for is not known. A rule that would let requests through is left out, so that they
         // are answered as if it did not hold; one that answers by itself may be there to turn them away.
         let lets_through = matches!(action, Action::Forward(_)) || !by_annotation(&path.backend);
@@ -397,12 +406,18 @@ impl Reader<'_, '_> {
             .into_iter()
             .filter(|port| self.standing.closes_plain(self.part, *port))
             .collect();
-        let (guarded, open) = (&self.standing.guarded - &closed, &self.standing.open - &closed);
-        for (port, to) in &self.standing.redirected {
-            put(
-                answering(BTreeSet::from([*port]), standing::to_https(*to)),
-                place.piece,
-            );
+        let (mut guarded, mut open) = (&self.standing.guarded - &closed, &self.standing.open - &closed);
+        let is_exempt = challenges::is_exempt(self.part, rule);
+        for (port, redirected) in &self.standing.redirected {
+            match redirected.by {
+                _ if is_exempt && redirected.lets_in_more => _ = guarded.insert(*port),
+                _ if is_exempt => _ = open.insert(*port),
+                RedirectedBy::Rules => {
+                    let to = standing::to_https(redirected.to);
+                    put(answering(BTreeSet::from([*port]), to), place.piece);
+                }
+                RedirectedBy::Listener => {}
+            }
         }
         for (port, why) in &self.standing.refused {
             put(

@@ -8,6 +8,7 @@ use portcullis_model::{
 };
 
 use super::annotations::Setting;
+use super::challenges;
 use super::member::{Part, Sources, Wire, standard};
 use super::options::{has_no_first, tell_conflict};
 use super::ownership::{age, before};
@@ -21,8 +22,8 @@ pub(super) struct Standing {
     pub(super) open: BTreeSet<Port>,
     /// They stand, and check by themselves who may connect, because the port lets in more.
     pub(super) guarded: BTreeSet<Port>,
-    /// They redirect to HTTPS.
-    pub(super) redirected: BTreeMap<Port, Port>,
+    /// They redirect to HTTPS, all but what answers ACME challenges.
+    pub(super) redirected: BTreeMap<Port, Redirected>,
     /// They answer 503, and why.
     pub(super) refused: BTreeMap<Port, Refused>,
 }
@@ -52,6 +53,24 @@ impl Standing {
     }
 }
 
+/// Where to rules redirect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Redirected {
+    pub(super) to: Port,
+    pub(super) by: RedirectedBy,
+    /// Whether the port lets in more than the member does.
+    pub(super) lets_in_more: bool,
+}
+
+/// What answers with the redirect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RedirectedBy {
+    /// Each rule.
+    Rules,
+    /// The listener, for all members: no rule is made but for ACME challenges.
+    Listener,
+}
+
 /// Why a member's rules are not served at a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Refused {
@@ -65,7 +84,7 @@ pub(super) enum Refused {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Ports {
     pub(super) wires: BTreeMap<Port, Wire>,
-    /// HTTP ports at which everything is redirected, and where to: no rule stands there.
+    /// HTTP ports at which everything is redirected, and where to: no rule stands there but for ACME challenges.
     pub(super) redirecting: BTreeMap<Port, Port>,
     /// What is not known of these ports.
     pub(super) kept: BTreeSet<Kept>,
@@ -89,18 +108,33 @@ pub(super) fn decide(
         Merge::ByGroup => admitted(parts, problems),
         Merge::OneLoadBalancer => BTreeMap::new(),
     };
+    // Only where there are any, rules stand beside the redirect of a listener.
+    let solving = parts.iter().filter(|part| challenges::has_some(part));
+    let challenged: BTreeSet<Port> = solving.flat_map(|part| part.ports.keys().copied()).collect();
     let standings = parts
         .iter()
         .zip(&plain)
         .map(|(part, plain)| {
             let mut standing = Standing::default();
             for (port, wire) in &part.ports {
-                if redirecting.contains_key(port) {
+                let lets_in_more = lets_in_more(part, admitted.get(port));
+                let redirected = |to: &Port, by: RedirectedBy| Redirected {
+                    to: *to,
+                    by,
+                    lets_in_more,
+                };
+                if let Some(to) = redirecting.get(port) {
+                    if challenged.contains(port) {
+                        let by_listener = redirected(to, RedirectedBy::Listener);
+                        standing.redirected.insert(*port, by_listener);
+                    }
                     continue;
                 }
                 match (wire, plain) {
                     (Wire::Http, Plain::Redirect(to)) => {
-                        standing.redirected.insert(*port, *to);
+                        standing
+                            .redirected
+                            .insert(*port, redirected(to, RedirectedBy::Rules));
                     }
                     (Wire::Http, Plain::Refuse) => {
                         standing.refused.insert(*port, Refused::PlainHttp);
@@ -109,7 +143,7 @@ pub(super) fn decide(
                         standing.refused.insert(*port, Refused::Clients);
                     }
                     (Wire::Https, _) | (Wire::Http, Plain::Serve) => {
-                        if lets_in_more(part, admitted.get(port)) {
+                        if lets_in_more {
                             standing.guarded.insert(*port);
                         } else {
                             standing.open.insert(*port);
@@ -207,6 +241,7 @@ fn plain(parts: &[Part<'_>], settings: &Settings, problems: &mut Vec<Problem>) -
     let mut own = Vec::with_capacity(parts.len());
     for part in parts {
         own.push(match &part.redirect {
+            _ if challenges::has_nothing_else(part) => Plain::Serve,
             Setting::Absent => Plain::Serve,
             Setting::Invalid => Plain::Refuse,
             Setting::Given(to) if secure.contains(&(&part.group, *to)) => {
@@ -244,7 +279,8 @@ fn plain(parts: &[Part<'_>], settings: &Settings, problems: &mut Vec<Problem>) -
     own
 }
 
-/// HTTP ports at which every member redirects to the same port: the listener does it, without a rule.
+/// HTTP ports at which every member redirects to the same port: the listener does it, without a rule. That is left as it
+/// is while a challenge is on.
 fn redirecting(
     parts: &[Part<'_>],
     wires: &BTreeMap<Port, Wire>,
@@ -252,7 +288,8 @@ fn redirecting(
     settings: &Settings,
 ) -> BTreeMap<Port, Port> {
     let mut all: BTreeMap<Port, Option<Port>> = BTreeMap::new();
-    for (part, plain) in parts.iter().zip(plain) {
+    let members = parts.iter().zip(plain);
+    for (part, plain) in members.filter(|(part, _)| !challenges::has_nothing_else(part)) {
         let http = part.ports.iter().filter(|(_, wire)| **wire == Wire::Http);
         for (port, _) in http {
             let to = match plain {
@@ -280,7 +317,7 @@ fn unknown_redirects(parts: &[Part<'_>], wires: &BTreeMap<Port, Wire>, plain: &[
     let is_unknown = |port: &Port| {
         let here = || {
             let all = parts.iter().zip(plain);
-            all.filter(|(part, _)| part.ports.contains_key(port))
+            all.filter(|(part, _)| part.ports.contains_key(port) && !challenges::has_nothing_else(part))
         };
         let unread = here().any(|(part, _)| part.redirect.is_invalid());
         let asked: BTreeSet<Port> = here()

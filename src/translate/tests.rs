@@ -4,6 +4,7 @@ mod ages;
 mod auth;
 mod backends;
 mod canaries;
+mod challenges;
 mod classes;
 mod constraints;
 mod defaults;

@@ -6,6 +6,7 @@ use portcullis_model::{BasicAuth, Code, ObjectName, Port, Problem};
 
 use super::Setting;
 use crate::translate::annotations::{Annotations, Written, value};
+use crate::translate::challenges;
 use crate::translate::member::Part;
 use crate::translate::standing::Standing;
 
@@ -47,7 +48,8 @@ pub(super) fn read(part: &Part<'_>, standing: &Standing, problems: &mut Vec<Prob
         None => asked("Restricted").map_or(Setting::Invalid, Setting::Given),
     };
     let ports = standing.ports();
-    let plain = ports.iter().filter(|port| standing.serves_plainly(part, **port));
+    let is_asked = |port: &Port| standing.serves_plainly(part, *port) && !challenges::has_nothing_else(part);
+    let plain = ports.iter().filter(|port| is_asked(port));
     let plain: Vec<String> = plain.map(Port::to_string).collect();
     if !plain.is_empty() {
         let message = format!(

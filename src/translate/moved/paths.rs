@@ -6,6 +6,7 @@
 use portcullis_model::{Glob, PathMatch, PathPrefix, Pattern, Rewrite, RewritePart};
 
 use crate::translate::annotations::{Written, value};
+use crate::translate::challenges;
 use crate::translate::member::Part;
 
 const TARGET: &str = "rewrite-target";
@@ -64,6 +65,13 @@ fn read(path: &str, target: Option<&str>) -> Result<Route, String> {
             .map(PathMatch::Prefix)
             .map_err(|why| why.to_string())
     };
+    // cert-manager adds it to what is there; rewritten, nobody would find the answer.
+    if challenges::is_literal(path) {
+        return Ok(Route {
+            path: starting(format!("{path}*"))?,
+            rewrite: None,
+        });
+    }
     // What it takes, which group is its rest, and what stands before that.
     let (taken, group, before) = if let Some(name) = part_of("(/|$)(.*)").filter(|name| is_whole(name)) {
         (prefix(&format!("{name}/"))?, Some(2), format!("{name}/?"))
