@@ -317,6 +317,7 @@ impl<'a> Backends<'a> {
             health: health.clone(),
             proxy_protocol: read.proxy_protocol,
             is_checked: read.is_checked,
+            affinity: read.affinity.clone(),
             drain_seconds: read.drain_seconds,
             timeout_seconds: read.timeout_seconds,
             ipv6: found.family.as_ref().or(service.families.first()) == Some(&IpFamily::V6),

@@ -225,6 +225,7 @@ fn backend(id: &BackendId, owner: &ObjectName) -> Backend {
         timeout_seconds: None,
         proxy_protocol: false,
         is_checked: false,
+        affinity: None,
         ipv6: false,
         attributes: BTreeMap::new(),
         tags: BTreeMap::new(),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use crate::affinity::AffinityKey;
 use crate::kept::{KeptHealth, KeptTargets};
 use crate::name::{ObjectName, Port};
 use crate::origin::Origin;
@@ -224,6 +225,9 @@ pub struct Backend {
     /// Whether targets are to be checked also by a provider that asks them nothing by itself.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub is_checked: bool,
+    /// What requests have in common that go to the same target; none where any target will do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub affinity: Option<AffinityKey>,
     /// Longest time, in seconds, a removed target keeps its open connections; the provider's default where absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drain_seconds: Option<u32>,

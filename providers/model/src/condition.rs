@@ -19,7 +19,7 @@ pub struct NotAToken {
     wanted: &'static str,
 }
 
-fn is_token(text: &str) -> bool {
+pub(crate) fn is_token(text: &str) -> bool {
     !text.is_empty()
         && text
             .bytes()

@@ -18,6 +18,7 @@ pub mod path;
 pub mod pattern;
 
 pub mod action;
+pub mod affinity;
 pub mod auth;
 pub mod backend;
 pub mod filters;
@@ -38,6 +39,7 @@ pub mod refusals;
 mod text;
 
 pub use action::{Action, FixedResponse, Forward, Rewrite, RewritePart, Stickiness, Weight, WeightedBackend};
+pub use affinity::{AffinityKey, NotAKey};
 pub use auth::{Authenticate, ClaimFormat, Client, JwtClaim, OnUnauthenticated, Session};
 pub use backend::{
     Backend, BackendId, BackendProtocol, BackendVersion, GivenBackend, HealthCheck, HealthPort, OwnTargets,

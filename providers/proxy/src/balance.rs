@@ -3,7 +3,8 @@
 //! A backend is drawn by weight, then a target: of two drawn at random the one with fewer requests under way. What
 //! is under way is counted per address over all backends, and survives a change of configuration. A target that rests
 //! after failed connections is passed over while another does not; one that warms up takes its share by and by. Where the
-//! proxy knows its zone, targets of that zone come first ([`crate::zones`]).
+//! proxy knows its zone, targets of that zone come first ([`crate::zones`]). Where requests of one key are to go to one
+//! target, the key decides instead ([`crate::affinity`]).
 //!
 //! Draining targets get no new requests while any is ready. Where none is, they serve on, as kube-proxy falls back
 //! to endpoints that are serving though terminating (KEP-1669). Where there is none at all, the request is answered 503.
@@ -16,9 +17,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis_model::{
-    Backend, BackendId, BackendProtocol, Code, HealthCheck, Problem, Target, TargetAddress, TargetState,
+    AffinityKey, Backend, BackendId, BackendProtocol, Code, HealthCheck, Problem, Target, TargetAddress,
+    TargetState,
 };
 
+use crate::affinity::Affinity;
 use crate::checks::Check;
 use crate::sticky::TargetSticky;
 use crate::table::{Choice, Forward};
@@ -41,6 +44,8 @@ pub(crate) struct LiveBackend {
     pub(crate) timeout: Option<Duration>,
     /// None where a client may be sent to any target each time.
     pub(crate) sticky: Option<TargetSticky>,
+    /// None where a request may be sent to any target.
+    pub(crate) affinity: Option<Affinity>,
     /// None where targets are asked for nothing.
     pub(crate) check: Option<Arc<Check>>,
     slow_start: Option<Duration>,
@@ -58,6 +63,7 @@ struct MadeOf {
     targets: Arc<[Target]>,
     attributes: BTreeMap<String, String>,
     timeout_seconds: Option<u32>,
+    affinity: Option<AffinityKey>,
     /// Where targets are checked.
     health: Option<HealthCheck>,
 }
@@ -103,6 +109,7 @@ impl LiveBackend {
             protocol: backend.protocol.clone(),
             proxy_protocol: backend.proxy_protocol,
             sticky,
+            affinity: backend.affinity.as_ref().map(|key| Affinity::of(key, &serving)),
             check: check.map(Arc::new),
             slow_start,
             timeout: backend.timeout_seconds.map(|s| Duration::from_secs(s.into())),
@@ -112,6 +119,7 @@ impl LiveBackend {
                 targets: backend.targets.clone(),
                 attributes: backend.attributes.clone(),
                 timeout_seconds: backend.timeout_seconds,
+                affinity: backend.affinity.clone(),
                 health: backend.is_checked.then(|| backend.health.clone()),
             },
             is_lacking: !problems.is_empty(),
@@ -126,6 +134,7 @@ impl LiveBackend {
             && self.protocol == backend.protocol
             && self.proxy_protocol == backend.proxy_protocol
             && made_of.timeout_seconds == backend.timeout_seconds
+            && made_of.affinity == backend.affinity
             && made_of.health.as_ref() == backend.is_checked.then_some(&backend.health)
             && (Arc::ptr_eq(&made_of.targets, &backend.targets) || made_of.targets == backend.targets)
             && made_of.attributes == backend.attributes
@@ -147,6 +156,21 @@ impl LiveBackend {
     pub(crate) fn stuck(&self, mark: u64) -> Option<Arc<LiveTarget>> {
         let mut marked = self.targets.iter().filter(|target| target.mark == mark);
         marked.find(|target| !target.rests()).cloned()
+    }
+
+    /// The target of a key, of those not tried yet that have fewer requests under way than `most`.
+    pub(crate) fn led(&self, key: u64, tried: &[SocketAddr], most: u32) -> Option<Arc<LiveTarget>> {
+        let affinity = self.affinity.as_ref()?;
+        let free = |target: &LiveTarget| !tried.contains(&target.address) && !target.is_full(most);
+        let first = |is_good: &dyn Fn(&LiveTarget, u64) -> bool| affinity.first(key, &self.targets, is_good);
+        let has = |target: &LiveTarget, needed| {
+            let share = self.slow_start.and_then(|over| target.share(over));
+            share.is_none_or(|share| needed < u64::from(share))
+        };
+        first(&|target, needed| free(target) && !target.rests() && has(target, needed))
+            .or_else(|| first(&|target, _| free(target) && !target.rests()))
+            .or_else(|| first(&|target, _| free(target)))
+            .cloned()
     }
 
     /// The better of two targets drawn at random, of those not tried yet that have fewer requests under way than `most`.
@@ -259,9 +283,7 @@ impl Random {
     pub(crate) fn next(&self) -> u64 {
         let state = self.0.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
         self.0.set(state);
-        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        mixed(state)
     }
 
     /// Uniform in `0..bound`; 0 for the bound 0. The product's upper half, so no bound is far from uniform.
@@ -274,4 +296,11 @@ impl Random {
         let bound = u32::try_from(bound).unwrap_or(u32::MAX);
         usize::try_from(self.below_u32(bound)).unwrap_or(0)
     }
+}
+
+/// One number for each, in which a change of any bit changes half of all bits: the last step of SplitMix64.
+pub(crate) fn mixed(number: u64) -> u64 {
+    let mixed = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
 }

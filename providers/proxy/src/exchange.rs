@@ -17,7 +17,7 @@ use crate::body::{BackendBody, RequestBody, ResponseBody};
 use crate::clients::PolicyNumber;
 use crate::fields::{self, Client};
 use crate::filters::{After, Asking, Filters, Passage};
-use crate::forward::{Answered, Ask, forward};
+use crate::forward::{Answered, Ask, Lead, forward};
 use crate::head::{self, Asked};
 use crate::identity::{Admitted, CALLBACK, Identity};
 use crate::interim::Passing;
@@ -381,6 +381,11 @@ impl Call<'_> {
 
         let at = backend.sticky.as_ref();
         let before = at.and_then(|sticky| sticky.mark_of(&parts.headers));
+        let affinity = backend.affinity.as_ref();
+        let lead = Lead {
+            stuck: before,
+            key: affinity.and_then(|affinity| affinity.key(&parts, self.caller.asker.client.address)),
+        };
         let target = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
         let rewritten = rewrite(self.rewrites, self.asked.host(), target);
         let invalid = |_| {
@@ -454,7 +459,7 @@ impl Call<'_> {
             filters.copy(self.worker, self.state, &mut ask);
             filters.gather(self.worker, &mut ask).await?;
         }
-        let answered = forward(self.worker, backend, &mut ask, before).await?;
+        let answered = forward(self.worker, backend, &mut ask, lead).await?;
         let answering = answered.under_way.target();
         let (address, target) = (answering.address, answering.mark);
         if let Some(noted) = noted {

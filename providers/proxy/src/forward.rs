@@ -54,6 +54,15 @@ pub(crate) struct Ask<'a> {
     pub(crate) client: IpAddr,
 }
 
+/// What leads a request to the target of others; by default nothing does.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Lead {
+    /// The mark of the target that the client was at before, by its cookie.
+    pub(crate) stuck: Option<u64>,
+    /// The hash of what it has in common with them.
+    pub(crate) key: Option<u64>,
+}
+
 /// What a backend answered, with what is held until its body is over.
 pub(crate) struct Answered {
     pub(crate) response: Response<Source>,
@@ -61,21 +70,21 @@ pub(crate) struct Answered {
     pub(crate) lease: Lease,
 }
 
-/// `stuck` is the mark of the target that the client was at before.
 pub(crate) async fn forward(
     worker: &Worker,
     backend: &LiveBackend,
     ask: &mut Ask<'_>,
-    stuck: Option<u64>,
+    lead: Lead,
 ) -> Result<Answered, Failure> {
     worker.budget.asked();
     let limit = backend.timeout.unwrap_or(worker.settings.timeouts.answer);
     let mut tried: Vec<SocketAddr> = Vec::new();
     let most = worker.settings.limits.under_way;
-    let target = stuck
+    let target = lead
+        .stuck
         .and_then(|mark| backend.stuck(mark))
         .filter(|t| !t.is_full(most));
-    let target = target.or_else(|| choose(worker, backend, &tried));
+    let target = target.or_else(|| choose(worker, backend, lead.key, &tried));
     let mut target = target.ok_or_else(|| no_target(worker, backend))?;
     let client = ask.client;
     let named = !ask.authority.is_empty();
@@ -109,7 +118,7 @@ pub(crate) async fn forward(
                 target.failed();
                 worker.counters.unreached();
                 tried.push(target.address);
-                let next = choose(worker, backend, &tried)
+                let next = choose(worker, backend, lead.key, &tried)
                     .filter(|_| tried.len() < TARGETS_TRIED && worker.budget.spends(Instant::now()));
                 target = next.ok_or_else(|| unreachable(backend, &error))?;
                 fresh = false;
@@ -174,9 +183,17 @@ pub(crate) async fn forward(
     }
 }
 
-fn choose(worker: &Worker, backend: &LiveBackend, tried: &[SocketAddr]) -> Option<Arc<LiveTarget>> {
+fn choose(
+    worker: &Worker,
+    backend: &LiveBackend,
+    key: Option<u64>,
+    tried: &[SocketAddr],
+) -> Option<Arc<LiveTarget>> {
     let most = worker.settings.limits.under_way;
-    backend.choose(&worker.random, worker.zone.as_deref(), tried, most)
+    match key {
+        Some(key) => backend.led(key, tried, most),
+        None => backend.choose(&worker.random, worker.zone.as_deref(), tried, most),
+    }
 }
 
 fn no_target(worker: &Worker, backend: &LiveBackend) -> Failure {

@@ -125,6 +125,7 @@ mod trust;
 mod access;
 mod access_log;
 
+mod affinity;
 mod balance;
 mod body;
 mod budget;

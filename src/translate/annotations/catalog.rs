@@ -159,6 +159,8 @@ catalog! {
         "Whether connections to targets begin with whom they are for: `v2` of the PROXY protocol, or `none`. Each is for one request then. On AWS, which cannot, it is told.";
     "active-health-checks" Backend Ours Built
         "Whether the proxy checks targets, as `healthcheck-…` says, and passes over those that fail; AWS always does.";
+    "affinity-hash" Backend Ours Built
+        "What requests have in common that go to the same target while it is ready: `client-ip`, `header:NAME`, `cookie:NAME`, `path`, or `uri`, which is the path with its query. On AWS, which cannot, it is told.";
     "target-node-labels" Backend Aws Built "Labels of the nodes that are targets.";
     "multi-cluster-target-group" Backend Aws Built "Whether other clusters register targets in the target group, too; theirs are left alone.";
     "target-control-port." Backend Aws Built

@@ -204,7 +204,7 @@ theirs! {
     "stream-snippet" Told "" ANY, "It is about connections that are no HTTP.";
     "temporal-redirect" Read "actions." ANY, "As `permanent-redirect`, before which it counts.";
     "temporal-redirect-code" Read "actions." ANY, "As `permanent-redirect-code`.";
-    "upstream-hash-by" Told "" ANY, "A client can be kept at its target by a cookie: `target-group-attributes`.";
+    "upstream-hash-by" Read "affinity-hash" ANY, "`$remote_addr`, `$request_uri`, `$http_NAME` or `$cookie_NAME`, each alone. Requests without it are spread over all targets.";
     "upstream-hash-by-subset" Told "" FALSE, "A client can be kept at its target by a cookie: `target-group-attributes`.";
     "upstream-hash-by-subset-size" Told "" ANY, "A client can be kept at its target by a cookie: `target-group-attributes`.";
     "upstream-vhost" Read "transforms." ANY, "A host; variables close.";
@@ -226,7 +226,13 @@ pub(in crate::translate) fn key(name: &str) -> &'static str {
 
 /// Whether it counts on a canary, too: it says which requests the canary gets, or how its own Service is spoken to.
 pub(in crate::translate) fn counts_on_canaries(name: &str) -> bool {
-    let named = ["affinity", "backend-protocol", "canary", "proxy-read-timeout"];
+    let named = [
+        "affinity",
+        "backend-protocol",
+        "canary",
+        "proxy-read-timeout",
+        "upstream-hash-by",
+    ];
     let families = ["canary-", "session-cookie-"];
     named.contains(&name) || families.iter().any(|start| name.starts_with(start))
 }

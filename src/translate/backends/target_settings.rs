@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use portcullis_model::{
-    BackendProtocol, BackendVersion, HealthCheck, HealthPort, KeptHealth, KeptTargets, Port, Problem,
-    Registrants, TargetKind,
+    AffinityKey, BackendProtocol, BackendVersion, HealthCheck, HealthPort, KeptHealth, KeptTargets, Port,
+    Problem, Registrants, TargetKind,
 };
 
 use crate::cluster::object::{PortRef, Service, ServicePort};
@@ -37,6 +37,7 @@ pub(super) struct TargetSettings<'a> {
     pub(super) timeout_seconds: Option<u32>,
     pub(super) proxy_protocol: bool,
     pub(super) is_checked: bool,
+    pub(super) affinity: Option<AffinityKey>,
     /// How targets are spoken to, or which they are, cannot be told: a guess could send in the clear what was to be
     /// encrypted, or to nodes that were not meant. What exists stays, else nothing is served.
     pub(super) unread: BTreeSet<KeptTargets>,
@@ -70,6 +71,7 @@ impl<'a> TargetSettings<'a> {
             timeout_seconds: None,
             proxy_protocol: false,
             is_checked: false,
+            affinity: None,
             unread: BTreeSet::new(),
             is_refused: false,
             kind_is_known: true,
@@ -103,6 +105,12 @@ impl<'a> TargetSettings<'a> {
         this.timeout_seconds = timeout.given().and_then(|seconds| u32::try_from(seconds).ok());
         let checked = this.setting("active-health-checks", value::boolean, problems);
         this.is_checked = checked.given().unwrap_or(false);
+        let affinity = |text: &str| AffinityKey::parse(text).map_err(|why| why.to_string());
+        let affinity = match this.setting("affinity-hash", affinity, problems) {
+            Setting::Absent if is_led_to => backends::affinity(part, problems),
+            affinity @ (Setting::Absent | Setting::Given(_) | Setting::Invalid) => affinity,
+        };
+        this.affinity = affinity.given();
         let introduced = this.setting("send-proxy-protocol", proxy_protocol, problems);
         let shared = this.setting("multi-cluster-target-group", value::boolean, problems);
         this.kind_is_known = !kind.is_invalid();

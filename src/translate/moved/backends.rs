@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use portcullis_model::{BackendProtocol, BackendVersion, Problem};
+use portcullis_model::{AffinityKey, BackendProtocol, BackendVersion, Problem};
 
 use crate::cluster::object::IngressBackend;
 use crate::translate::annotations::{Setting, value};
@@ -50,6 +50,37 @@ pub(in crate::translate) fn timeout(part: &Part<'_>, problems: &mut Vec<Problem>
         }
         None => Setting::Absent,
     }
+}
+
+/// What leads requests to the same target.
+pub(in crate::translate) fn affinity(part: &Part<'_>, problems: &mut Vec<Problem>) -> Setting<AffinityKey> {
+    let Some(written) = part.nginx_set("upstream-hash-by") else {
+        return Setting::Absent;
+    };
+    let parse = |text: &str| {
+        let none = || {
+            "it is read where it is one of $remote_addr, $request_uri, $http_NAME and $cookie_NAME".to_owned()
+        };
+        let name = text.strip_prefix('$').ok_or_else(none)?;
+        // In braces, a name may stand beside other text.
+        let name = name
+            .strip_prefix('{')
+            .and_then(|name| name.strip_suffix('}'))
+            .unwrap_or(name);
+        let is_name = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+        let key = match name {
+            _ if !is_name => return Err(none()),
+            "remote_addr" | "binary_remote_addr" => return Ok(AffinityKey::Client),
+            "request_uri" => return Ok(AffinityKey::Uri),
+            _ => match (name.strip_prefix("http_"), name.strip_prefix("cookie_")) {
+                (Some(name), _) => AffinityKey::header(&name.replace('_', "-")),
+                (None, Some(name)) => AffinityKey::cookie(name),
+                (None, None) => return Err(none()),
+            },
+        };
+        key.map_err(|_| none())
+    };
+    part.annotations.read_written(written, parse, problems)
 }
 
 /// Attributes that keep a client at its target.

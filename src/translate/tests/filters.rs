@@ -1,6 +1,6 @@
 //! Annotations of filters in, the filters of rules out, or rules that nobody passes.
 
-use portcullis_model::Decision;
+use portcullis_model::{AffinityKey, Decision};
 
 use super::*;
 
@@ -379,6 +379,36 @@ fn a_service_may_say_how_long_it_takes() {
             .one(&ours());
         let got = served.balancer.backends.values().next().unwrap().timeout_seconds;
         assert_eq!(got, want, "{ingress:?} {service:?}");
+        assert_eq!(served.codes(), codes, "{ingress:?} {service:?}");
+    }
+}
+
+#[test]
+fn what_leads_to_a_target_is_said_by_the_service_or_the_ingress() {
+    for (ingress, service, want, codes) in [
+        (&[][..], &[][..], None, &[][..]),
+        (&[("affinity-hash", "path")], &[], Some(AffinityKey::Path), &[]),
+        (
+            &[("affinity-hash", "path")],
+            &[("affinity-hash", "client-ip")],
+            Some(AffinityKey::Client),
+            &[],
+        ),
+        // Any target will do: it is served, and told.
+        (
+            &[("affinity-hash", "header:Host")],
+            &[],
+            None,
+            &[Code::AnnotationInvalid],
+        ),
+    ] {
+        let spec = json!({ "rules": [rule("a.com", json!([path("Prefix", "/", "s")]))] });
+        let served = World::new()
+            .annotated_service("shop/s", dev(service))
+            .ingress("shop/web", dev(ingress), spec)
+            .one(&ours());
+        let got = &served.balancer.backends.values().next().unwrap().affinity;
+        assert_eq!(*got, want, "{ingress:?} {service:?}");
         assert_eq!(served.codes(), codes, "{ingress:?} {service:?}");
     }
 }

@@ -1,6 +1,6 @@
 //! Ingresses with ingress-nginx's redirects, rewrites and settings of backends in, where requests go out.
 
-use portcullis_model::{BackendVersion, ClientCertificates, Decision, TrustStore};
+use portcullis_model::{AffinityKey, BackendVersion, ClientCertificates, Decision, TrustStore};
 
 use super::moved::{nginx, serving, world};
 use super::*;
@@ -219,6 +219,47 @@ fn backends_are_spoken_to_as_they_were() {
         assert_eq!(got, *want, "{annotations:?}");
         assert_eq!(served.codes(), *codes, "{annotations:?}: {:?}", served.problems);
     }
+}
+
+#[test]
+fn requests_are_led_by_the_key_that_led_them() {
+    let header = |name| AffinityKey::header(name).unwrap();
+    let cookie = |name| AffinityKey::cookie(name).unwrap();
+    for (text, want) in [
+        ("$remote_addr", Some(AffinityKey::Client)),
+        ("$binary_remote_addr", Some(AffinityKey::Client)),
+        ("$request_uri", Some(AffinityKey::Uri)),
+        ("${request_uri}", Some(AffinityKey::Uri)),
+        ("$http_x_user_id", Some(header("x-user-id"))),
+        ("$cookie_JSESSIONID", Some(cookie("JSESSIONID"))),
+        ("$request_uri$host", None),
+        ("${request_uri}-a", None),
+        ("$http_host", None),
+        ("$http_", None),
+        ("$cookie_", None),
+        ("$uri", None),
+        ("request_uri", None),
+    ] {
+        let served = world(&[("upstream-hash-by", text)]).one(&serving());
+        let mut backends = served.balancer.backends.values();
+        let backend = backends
+            .find(|backend| &*backend.service.name.name == "s")
+            .unwrap();
+        assert_eq!(backend.affinity, want, "{text}");
+        let codes = match want {
+            Some(_) => &[][..],
+            None => &[Code::AnnotationInvalid],
+        };
+        assert_eq!(served.codes(), codes, "{text}: {:?}", served.problems);
+    }
+    let both = [
+        ("upstream-hash-by", "$request_uri"),
+        ("portcullis.dev/affinity-hash", "client-ip"),
+    ];
+    let served = world(&both).one(&serving());
+    let mut keys = served.balancer.backends.values().map(|backend| &backend.affinity);
+    assert!(keys.any(|key| *key == Some(AffinityKey::Client)), "ours win");
+    assert_eq!(served.codes(), &[]);
 }
 
 #[test]

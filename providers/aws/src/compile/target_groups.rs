@@ -71,6 +71,16 @@ pub(super) fn compile(
                 message,
             ));
         }
+        if backend.affinity.is_some() {
+            let message = format!(
+                "backend {id}: an ALB keeps clients at a target by cookies alone: stickiness.enabled"
+            );
+            problems.push(Problem::new(
+                Code::BackendUnsupported,
+                backend.origin.clone(),
+                message,
+            ));
+        }
         without_cross_zone(backend, &mut group.attributes, problems);
         let all = targets(context, backend, problems);
         let cap = context.settings.most_targets.unwrap_or(usize::MAX);

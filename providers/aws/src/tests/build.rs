@@ -242,6 +242,7 @@ pub(super) fn backend(
         timeout_seconds: None,
         proxy_protocol: false,
         is_checked: false,
+        affinity: None,
         ipv6: false,
         attributes: Default::default(),
         tags: Default::default(),

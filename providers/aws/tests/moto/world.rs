@@ -276,6 +276,7 @@ pub(crate) fn backend(balancer: &mut LoadBalancer, service: &str, pods: &[String
         timeout_seconds: None,
         proxy_protocol: false,
         is_checked: false,
+        affinity: None,
         ipv6: false,
         attributes: BTreeMap::new(),
         tags: BTreeMap::new(),

@@ -52,6 +52,7 @@ pub(crate) fn backend(number: usize, turn: usize) -> Backend {
         timeout_seconds: None,
         proxy_protocol: false,
         is_checked: false,
+        affinity: None,
         ipv6: false,
         keeps_tags: false,
         attributes: BTreeMap::new(),

@@ -14,7 +14,7 @@ use super::{Asking, Passage};
 use crate::answer::Failure;
 use crate::body::{BackendBody, RequestBody, ResponseBody, finish};
 use crate::fields;
-use crate::forward::{Answered, Ask, forward};
+use crate::forward::{Answered, Ask, Lead, forward};
 use crate::present::Present;
 
 /// Of the content, or of what of it is wanted: they are not the question.
@@ -115,7 +115,7 @@ impl ExternalAuth {
             body: &mut body,
             client: asking.caller.asker.client.address,
         };
-        let answered = forward(asking.worker, backend, &mut ask, None).await;
+        let answered = forward(asking.worker, backend, &mut ask, Lead::default()).await;
         let Answered {
             response,
             under_way,

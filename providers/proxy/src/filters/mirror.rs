@@ -10,7 +10,7 @@ use portcullis_model::BackendVersion;
 
 use crate::body::{BackendBody, RequestBody, ResponseBody, finish};
 use crate::fields::{self, Hop};
-use crate::forward::{Answered, Ask, forward};
+use crate::forward::{Answered, Ask, Lead, forward};
 use crate::serving::ServingState;
 use crate::worker::Worker;
 
@@ -77,7 +77,7 @@ impl Mirror {
                 body: &mut body,
                 client,
             };
-            let Ok(answered) = forward(&own, &backend, &mut copy, None).await else {
+            let Ok(answered) = forward(&own, &backend, &mut copy, Lead::default()).await else {
                 return lost();
             };
             own.counters.mirrored();

@@ -104,6 +104,7 @@ pub(crate) fn backend(name: &str, targets: &[SocketAddr]) -> Backend {
         timeout_seconds: None,
         proxy_protocol: false,
         is_checked: false,
+        affinity: None,
         ipv6: false,
         attributes: BTreeMap::new(),
         tags: BTreeMap::new(),

@@ -50,6 +50,8 @@ mod interim;
 mod introduced;
 #[path = "../serving/keeping.rs"]
 mod keeping;
+#[path = "../serving/led.rs"]
+mod led;
 #[path = "../serving/limits.rs"]
 mod limits;
 #[path = "../serving/logins.rs"]
