@@ -402,11 +402,15 @@ impl Call<'_> {
         };
 
         let mut hop = fields::take_hop(&mut parts.headers, present);
-        // With a body, or to a backend that cannot change protocol, it is an ordinary request.
-        if !body.is_empty() || backend.protocol.version != BackendVersion::Http1 {
+        // With a body, or to a backend that cannot change protocol, it is an ordinary request; of HTTP/1.0 it always is.
+        // Source: RFC 9110 §7.8.
+        if !body.is_empty()
+            || backend.protocol.version != BackendVersion::Http1
+            || parts.version < Version::HTTP_11
+        {
             hop.upgrade = None;
         }
-        let asks_upgrade = hop.upgrade.is_some();
+        let asked_protocols = hop.upgrade.clone();
         if backend.protocol.version == BackendVersion::Http1 {
             fields::join_cookies(&mut parts.headers, parts.version);
         }
@@ -466,7 +470,8 @@ impl Call<'_> {
             noted.entry.upstream = Some(address);
         }
         let mut response = if answered.response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            if !asks_upgrade {
+            let named = answered.response.headers();
+            if asked_protocols.is_none_or(|asked| !fields::names_only(named, &asked)) {
                 let why = format!("{} changed protocol unasked", backend.id);
                 return Err(Failure::new(StatusCode::BAD_GATEWAY, why));
             }

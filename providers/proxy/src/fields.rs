@@ -64,6 +64,15 @@ pub(crate) fn take_hop(headers: &mut HeaderMap, present: Present) -> Hop {
     hop
 }
 
+/// Whether an answer changes to no protocol but those that were asked for. Source: RFC 9110 §7.8.
+pub(crate) fn names_only(answer: &HeaderMap, asked: &HeaderValue) -> bool {
+    let mut named = tokens(answer, &UPGRADE);
+    named.all(|named| {
+        let mut asked = asked.as_bytes().split(|b| *b == b',');
+        asked.any(|asked| asked.trim_ascii().eq_ignore_ascii_case(named))
+    })
+}
+
 /// Removes what concerns the backend's connection alone.
 pub(crate) fn strip_response(headers: &mut HeaderMap) {
     let present = Present::of(headers);
@@ -220,8 +229,11 @@ fn add_forwarded(headers: &mut HeaderMap, client: &Client<'_>, peer: IpAddr) {
     if !client.host.is_empty() {
         add(&FORWARDED_HOST, client.host.clone());
     }
-    // CGI would make a variable of it (CVE-2016-5385); nobody in between has a use for it.
-    headers.remove("proxy");
+    // Who writes `X-Forwarded-…` may pass these on as the client wrote them. Of `Proxy` CGI would make a variable
+    // (CVE-2016-5385).
+    for name in ["forwarded", "x-real-ip", "proxy"] {
+        headers.remove(name);
+    }
 }
 
 /// Tells of the client's certificate what the connection has shown, and nothing that others say of it.
@@ -440,8 +452,9 @@ mod tests {
             ("x-forwarded-proto", Some("https")),
             ("x-forwarded-port", Some("80")),
             ("x-forwarded-host", Some("shop.example.com")),
-            ("x-real-ip", Some("198.51.100.1")),
-            ("forwarded", Some("for=198.51.100.1")),
+            // An ALB passes these on as the client wrote them.
+            ("x-real-ip", None),
+            ("forwarded", None),
             ("proxy", None),
         ] {
             assert_eq!(values(&headers, name), Vec::from_iter(want), "{name}");

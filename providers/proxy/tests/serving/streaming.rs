@@ -380,6 +380,33 @@ async fn a_tunnel_that_nobody_uses_is_closed() {
 }
 
 #[tokio::test]
+async fn nobody_changes_to_a_protocol_that_the_client_did_not_ask_for() {
+    // It changes to WebSocket whatever it is asked.
+    let backend_side = Echo::running(|mut stream| {
+        Box::pin(async move {
+            read_until(&mut stream, "\r\n\r\n").await;
+            let head =
+                "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+            // The proxy may have gone.
+            let _ = stream.write_all(head.as_bytes()).await;
+        })
+    })
+    .await;
+    let proxy = serve(&all_to(backend("b", &[backend_side.address])));
+    for (version, upgrade, want) in [
+        ("1.1", "websocket", "101"),
+        ("1.1", "other, WebSocket", "101"),
+        ("1.1", "other", "502"),
+        ("1.0", "websocket", "502"),
+    ] {
+        let head =
+            format!("GET / HTTP/{version}\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: {upgrade}\r\n\r\n");
+        let answer = crate::client::raw(proxy.http, head.as_bytes()).await;
+        assert_eq!(answer.get(9..12), Some(want), "{version} {upgrade}: {answer}");
+    }
+}
+
+#[tokio::test]
 async fn an_upgrade_that_the_backend_declines_is_an_ordinary_answer() {
     let echo = Echo::http1("one").await;
     let proxy = serve(&all_to(backend("one", &[echo.address])));
