@@ -4,28 +4,18 @@
 //! over, and links to folders are not followed: so a mounted ConfigMap, whose files link into a hidden folder, is
 //! read once. Of a file larger than 64 MiB nothing is read.
 
+mod watch;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::hash::{DefaultHasher, Hasher};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
-use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout, timeout_at};
+pub use self::watch::Watch;
 
 use super::manifests::Manifests;
 use super::manifests::document::FILE_BYTES;
-
-/// How long a folder must rest after a change: editors write, rename and delete within a few milliseconds.
-const QUIET: Duration = Duration::from_millis(100);
-
-/// Longest wait for rest, so that a folder that never rests is read all the same.
-const LONGEST: Duration = Duration::from_secs(1);
-
-/// Time between looks without a notice: network file systems send none, nor do targets of links elsewhere.
-const UNASKED: Duration = Duration::from_secs(5);
 
 /// What is said of a link whose target is missing.
 const DANGLING: &str = "it is a link to a file that does not exist";
@@ -200,60 +190,13 @@ fn list(folder: &Path, prefix: &str, found: &mut Found) -> io::Result<()> {
     Ok(())
 }
 
-/// Wakes when a folder may have changed.
-#[derive(Debug)]
-pub struct Watch {
-    notices: mpsc::Receiver<()>,
-    /// None where the system gives no notices; the folder is looked at all the same, only later.
-    _watcher: Option<RecommendedWatcher>,
-}
-
-impl Watch {
-    pub fn new(folder: &Path) -> Self {
-        let (send, notices) = mpsc::channel(1);
-        let on_event = move |event: notify::Result<notify::Event>| {
-            // Our own reading is an access too.
-            if !matches!(
-                event,
-                Ok(notify::Event {
-                    kind: EventKind::Access(_),
-                    ..
-                })
-            ) {
-                // A full channel holds a notice already.
-                let _ = send.try_send(());
-            }
-        };
-        let watcher = notify::recommended_watcher(on_event).and_then(|mut watcher| {
-            watcher.watch(folder, RecursiveMode::Recursive)?;
-            Ok(watcher)
-        });
-        Self {
-            notices,
-            _watcher: watcher.ok(),
-        }
-    }
-
-    /// Returns once the folder has changed and rests again, and in any case after a few seconds.
-    pub async fn changed(&mut self) {
-        let asked_at = Instant::now();
-        match timeout(UNASKED, self.notices.recv()).await {
-            Err(_) => return,
-            // No watcher, no notices.
-            Ok(None) => return tokio::time::sleep_until(asked_at + UNASKED).await,
-            Ok(Some(())) => {}
-        }
-        let latest = Instant::now() + LONGEST;
-        while let Ok(Some(())) = timeout_at(latest.min(Instant::now() + QUIET), self.notices.recv()).await {
-            if Instant::now() >= latest {
-                return;
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
+    use super::watch::UNASKED;
     use super::*;
 
     const SHOP: &str = "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n";
