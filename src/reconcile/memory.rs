@@ -1,10 +1,11 @@
 //! What passes last saw in, what the next pass need not ask for out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use portcullis_model::{Existing, LoadBalancerId, Provider};
+use portcullis_model::{Existing, LoadBalancerId, Provider, ProviderError, Retry};
 
 /// One load balancer as a pass left it.
 pub struct Known<P: Provider> {
@@ -41,9 +42,14 @@ struct State<P: Provider> {
     editions: BTreeMap<LoadBalancerId, u64>,
     /// The fingerprint and the demand for which calls were refused, where the last pass ended so.
     refused: BTreeMap<LoadBalancerId, (String, P::Demand)>,
+    /// Calls and messages of refusals after which what exists was read again.
+    mistaken: BTreeMap<LoadBalancerId, BTreeSet<(&'static str, String)>>,
     /// By name.
     backends: BTreeMap<String, Remembered>,
 }
+
+/// When a refusal that comes back after what exists was read is looked into again.
+const REPEATED: Duration = Duration::from_secs(300);
 
 /// What became of a backend.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,6 +70,7 @@ impl<P: Provider> Default for Memory<P> {
             known: BTreeMap::new(),
             editions: BTreeMap::new(),
             refused: BTreeMap::new(),
+            mistaken: BTreeMap::new(),
             backends: BTreeMap::new(),
         }))
     }
@@ -87,6 +94,31 @@ impl<P: Provider> Memory<P> {
         state.turn_page(id);
         state.rename(id, P::backends(&known.observed));
         state.known.insert(id.clone(), known);
+    }
+
+    /// A refusal for which what exists is to be read again, and that comes back the same after that, is no mistake of ours:
+    /// nothing else of the load balancer waits for another reading then.
+    pub fn judge_repeated(&self, id: &LoadBalancerId, failed: &mut [ProviderError]) {
+        let is_mistaken = |error: &&mut ProviderError| error.retry == Retry::Observe;
+        let key = |error: &ProviderError| (error.call, error.message.clone());
+        let now: BTreeSet<_> = failed
+            .iter_mut()
+            .filter(is_mistaken)
+            .map(|error| key(error))
+            .collect();
+        let before = {
+            let mut state = self.state();
+            let before = state.mistaken.remove(id).unwrap_or_default();
+            if !now.is_empty() {
+                state.mistaken.insert(id.clone(), now);
+            }
+            before
+        };
+        for error in failed.iter_mut().filter(is_mistaken) {
+            if before.contains(&key(error)) {
+                error.retry = Retry::Later(REPEATED);
+            }
+        }
     }
 
     /// The backend of this name, as the last pass that ended well left it.
@@ -143,6 +175,7 @@ impl<P: Provider> Memory<P> {
             state.known.remove(id);
         }
         state.refused.remove(id);
+        state.mistaken.remove(id);
     }
 
     /// Whether for this fingerprint and demand nothing was left to do; none where nothing is known.
@@ -192,6 +225,40 @@ impl<P: Provider> State<P> {
             let name = backend.name.clone();
             self.backends
                 .insert(name, Remembered::Exists(id.clone(), backend));
+        }
+    }
+}
+
+#[cfg(all(test, feature = "aws"))]
+mod tests {
+    use portcullis_model::Code;
+
+    use super::*;
+
+    #[test]
+    fn what_is_refused_again_after_a_reading_makes_nothing_else_wait() {
+        let memory = Memory::<portcullis_aws::Aws>::default();
+        let id = LoadBalancerId::parse("shop/web");
+        let judged = |messages: &[&'static str]| -> Vec<bool> {
+            let error = |message: &&'static str| ProviderError {
+                code: Code::ConflictingChange,
+                call: "elbv2:SetSecurityGroups",
+                message: (*message).to_owned(),
+                retry: Retry::Observe,
+            };
+            let mut failed: Vec<_> = messages.iter().map(error).collect();
+            memory.judge_repeated(&id, &mut failed);
+            failed.iter().map(|error| error.retry == Retry::Observe).collect()
+        };
+        for (refused, reads_again) in [
+            (&["a"][..], &[true][..]),
+            (&["a", "b"], &[false, true]),
+            (&["a", "b"], &[false, false]),
+            (&[], &[]),
+            // It went well in between.
+            (&["a"], &[true]),
+        ] {
+            assert_eq!(judged(refused), reads_again, "{refused:?}");
         }
     }
 }

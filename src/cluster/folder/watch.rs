@@ -58,10 +58,9 @@ impl Watch {
     /// Returns once the folder has changed and rests again, and in any case after a few seconds.
     pub async fn changed(&mut self) {
         let asked_at = Instant::now();
-        match timeout(UNASKED, self.notices.recv()).await {
+        if let Ok(None) = timeout(UNASKED, self.notices.recv()).await {
             // No watcher, no notices.
-            Ok(None) => return tokio::time::sleep_until(asked_at + UNASKED).await,
-            Err(_) | Ok(Some(())) => {}
+            return tokio::time::sleep_until(asked_at + UNASKED).await;
         }
         let noticed_at = Instant::now();
         loop {

@@ -157,7 +157,8 @@ pub(super) async fn serve<P: Provider>(
     let (left_over, made): (Vec<_>, Vec<_>) = made.into_iter().partition(is_left_over);
     outcome.left_over = !left_over.is_empty();
     let unmade: Vec<_> = unmade.iter().map(rounds::cannot_be_made).collect();
-    let failed = [unmade, wide.failed, made, narrow_failed].concat();
+    let mut failed = [unmade, wide.failed, made, narrow_failed].concat();
+    memory.judge_repeated(id, &mut failed);
     // What waits for its time is planned anew whenever somebody looks, also after a restart: then nothing rests on it.
     let waits = P::waits(&observed) || outcome.left_over;
     // Where what was believed may be wrong, it is read again.
