@@ -189,6 +189,11 @@ fn condition(item: Value, ignored: &mut Vec<String>) -> Result<Read, String> {
             if queries.values.is_empty() {
                 return Err("it has no values".to_owned());
             }
+            // Emptied, it would let every key pass.
+            let is_empty = |query: &QueryText| query.key.as_deref() == Some("");
+            if queries.values.iter().any(is_empty) {
+                ignored.push("an empty key".to_owned());
+            }
             let queries = queries.values.into_iter().map(query).collect::<Result<_, _>>()?;
             Read::Other(Condition::Query(queries))
         }
@@ -374,6 +379,10 @@ mod tests {
             (
                 r#"[{"field":"query-string","queryStringConfig":{"values":[{"value":"b"}],"keys":["a"]}}]"#,
                 "condition 0: keys",
+            ),
+            (
+                r#"[{"field":"query-string","queryStringConfig":{"values":[{"key":"","value":"b"}]}}]"#,
+                "condition 0: an empty key",
             ),
         ] {
             let theirs = parse(text, Semantics::AwsLoadBalancerController);
