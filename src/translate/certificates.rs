@@ -63,7 +63,7 @@ pub(super) fn read(
             for port in ports_here {
                 let attached = ports.entry(*port).or_default();
                 for certificate in certificates {
-                    attached.attach(certificate.clone(), problems);
+                    attached.attach(snapshot, certificate.clone(), problems);
                 }
             }
         }
@@ -150,23 +150,31 @@ struct Attached {
     certificates: Vec<Certificate>,
     /// Place of each source in the list.
     places: BTreeMap<CertificateSource, usize>,
-    /// Which Secret serves a host.
-    hosts: BTreeMap<HostMatch, ObjectName>,
+    /// Which Secrets serve a host, one of each type of key.
+    hosts: BTreeMap<HostMatch, Vec<ObjectName>>,
 }
 
 impl Attached {
-    /// One entry for each source; of two Secrets for a host the first serves it.
-    fn attach(&mut self, mut certificate: Certificate, problems: &mut Vec<Problem>) {
+    /// One entry for each source; of two Secrets for a host whose keys are of one type the first serves it.
+    fn attach(&mut self, snapshot: &Snapshot, mut certificate: Certificate, problems: &mut Vec<Problem>) {
         if let CertificateSource::Stored(secret) = &certificate.source {
             let all = certificate.hosts.len();
             certificate.hosts.retain(|host| {
-                let first = self.hosts.entry(host.clone()).or_insert_with(|| secret.clone());
-                if first != secret {
+                let known = self.hosts.entry(host.clone()).or_default();
+                if known.contains(secret) {
+                    return true;
+                }
+                if let Some(first) = known
+                    .iter()
+                    .find(|first| may_be_one_type(snapshot, first, secret))
+                {
                     let message = format!("{host} has the certificate of Secret {first} already");
                     let at = certificate.origin.clone();
                     problems.push(Problem::new(Code::CertificateConflict, at, message));
+                    return false;
                 }
-                first == secret
+                known.push(secret.clone());
+                true
             });
             // Without a host of its own left it would serve all that it names.
             if all > 0 && certificate.hosts.is_empty() {
@@ -196,6 +204,19 @@ impl Attached {
                 self.certificates.push(certificate);
             }
         }
+    }
+}
+
+/// Whether the keys of two Secrets are of one type; those of which that is not known may be.
+fn may_be_one_type(snapshot: &Snapshot, first: &ObjectName, second: &ObjectName) -> bool {
+    let (Some(Answered::Found(first)), Some(Answered::Found(second))) =
+        (snapshot.secret(first), snapshot.secret(second))
+    else {
+        return true;
+    };
+    match (first.key_pair(), second.key_pair()) {
+        (Ok(first), Ok(second)) => first.algorithm.is_of_type(&second.algorithm),
+        (Err(_), _) | (_, Err(_)) => true,
     }
 }
 

@@ -21,6 +21,20 @@ pub enum KeyAlgorithm {
     Other(String),
 }
 
+impl KeyAlgorithm {
+    /// Whether clients take both or neither: a host may have one certificate of each type of key.
+    pub fn is_of_type(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Rsa(_), Self::Rsa(_))
+            | (Self::EcP256 | Self::EcP384 | Self::EcP521, Self::EcP256 | Self::EcP384 | Self::EcP521) => {
+                true
+            }
+            (Self::Other(this), Self::Other(other)) => this == other,
+            (Self::Rsa(_) | Self::EcP256 | Self::EcP384 | Self::EcP521 | Self::Other(_), _) => false,
+        }
+    }
+}
+
 impl fmt::Display for KeyAlgorithm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

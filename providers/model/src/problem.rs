@@ -114,7 +114,7 @@ codes! {
     CertificateExpired, User, "Renew the certificate in the Secret; what was served until now is served on.";
     CertificateKeyMismatch, User, "Store the key that belongs to the certificate.";
     CertificateHostMismatch, User, "Issue the certificate for the host as well, or name another; clients refuse what is not for the host they ask for.";
-    CertificateConflict, User, "Give the host one certificate; the first in order is served.";
+    CertificateConflict, User, "Give the host one certificate of each type of key; the first in order is served.";
     CertificateUnsupported, User, "Issue the certificate with a key that the provider takes.";
     CertificateNotFound, User, "Issue a certificate for the host, or name one; HTTPS for it is not served until then.";
 

@@ -8,12 +8,12 @@ use portcullis_model::{
     Certificate, CertificateSource, Code, HostMatch, HostName, Listener, ObjectName, Origin, Problem,
     Protocol,
 };
-use rustls::InconsistentKeys;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+use rustls::{InconsistentKeys, SignatureAlgorithm, SignatureScheme};
 use thiserror::Error;
 
 /// A certificate chain and its private key, as PEM. `Debug` shows neither.
@@ -89,13 +89,59 @@ pub(crate) struct Certificates {
     parsed: HashMap<ObjectName, Parsed>,
     exact: HashMap<Box<str>, Entry>,
     wildcard: HashMap<Box<str>, Entry>,
-    default: Option<Arc<CertifiedKey>>,
+    default: Option<Entry>,
 }
 
-#[derive(Debug)]
+/// What a name is served with: one key pair of each type of key, those first that cost the least.
+#[derive(Clone, Debug, Default)]
 struct Entry {
-    secret: ObjectName,
-    certified: Arc<CertifiedKey>,
+    pairs: Vec<(ObjectName, Arc<CertifiedKey>)>,
+}
+
+impl Entry {
+    fn alone(secret: ObjectName, certified: Arc<CertifiedKey>) -> Self {
+        Self {
+            pairs: vec![(secret, certified)],
+        }
+    }
+
+    /// Unless there is one of its type, whose Secret is told.
+    fn add(&mut self, secret: &ObjectName, certified: &Arc<CertifiedKey>) -> Result<(), &ObjectName> {
+        let algorithm = certified.key.algorithm();
+        let known = self
+            .pairs
+            .iter()
+            .position(|(_, known)| known.key.algorithm() == algorithm);
+        match known {
+            Some(known) if self.pairs[known].0 == *secret => Ok(()),
+            Some(known) => Err(&self.pairs[known].0),
+            None => {
+                self.pairs.push((secret.clone(), certified.clone()));
+                self.pairs.sort_by_key(|(_, pair)| cost(pair.key.algorithm()));
+                Ok(())
+            }
+        }
+    }
+
+    /// The first by which the client takes signatures; where it takes none of them, it is told so by its own refusal.
+    fn choose(&self, schemes: &[SignatureScheme]) -> Option<&Arc<CertifiedKey>> {
+        let mut pairs = self.pairs.iter().map(|(_, pair)| pair);
+        let taken = pairs
+            .clone()
+            .find(|pair| pair.key.choose_scheme(schemes).is_some());
+        taken.or(pairs.next())
+    }
+}
+
+/// In order of what a handshake costs: RSA is some ten times as dear.
+fn cost(algorithm: SignatureAlgorithm) -> u8 {
+    if algorithm == SignatureAlgorithm::ECDSA {
+        0
+    } else if algorithm == SignatureAlgorithm::RSA {
+        2
+    } else {
+        1
+    }
 }
 
 impl Certificates {
@@ -115,6 +161,7 @@ impl Certificates {
             broken: HashMap::new(),
             problems: Vec::new(),
         };
+        let mut first = None;
         let mut is_first = true;
         for listener in listeners {
             let Protocol::Https(tls) = &listener.protocol else {
@@ -123,14 +170,15 @@ impl Certificates {
             for certificate in &tls.certificates {
                 let found = builder.add(certificate);
                 if is_first && *unknown == UnknownNames::First {
-                    builder.made.default = found;
+                    first = found;
                 }
                 is_first = false;
             }
         }
-        if let UnknownNames::Stored(secret) = unknown {
-            builder.made.default = builder.fallback(secret);
-        }
+        builder.made.default = match unknown {
+            UnknownNames::Stored(secret) => builder.fallback(secret),
+            UnknownNames::First | UnknownNames::Refused => first.map(|first| builder.made.whole(first)),
+        };
         (builder.made, builder.problems)
     }
 
@@ -149,20 +197,41 @@ impl Certificates {
         self.find(Some(name)).is_some()
     }
 
-    fn find(&self, name: Option<&str>) -> Option<&Arc<CertifiedKey>> {
+    /// What a host is served with, the key pair of this Secret among it; else that alone.
+    fn whole(&self, First { host, secret, pair }: First) -> Entry {
+        let served = match &host {
+            Some(HostMatch::Exact(name)) => self.exact.get(name.as_str()),
+            Some(HostMatch::Wildcard(name)) => self.wildcard.get(name.as_str()),
+            Some(HostMatch::Glob(_) | HostMatch::Regex(_)) | None => None,
+        };
+        let has_it = |entry: &&Entry| entry.pairs.iter().any(|(known, _)| *known == secret);
+        let alone = || Entry::alone(secret.clone(), pair);
+        served.filter(has_it).cloned().unwrap_or_else(alone)
+    }
+
+    fn find(&self, name: Option<&str>) -> Option<&Entry> {
         let by_name = name.and_then(|name| {
             let name = name.to_ascii_lowercase();
             let wildcard = || name.split_once('.').and_then(|(_, rest)| self.wildcard.get(rest));
             self.exact.get(name.as_str()).or_else(wildcard)
         });
-        by_name.map(|entry| &entry.certified).or(self.default.as_ref())
+        by_name.or(self.default.as_ref())
     }
 }
 
 impl ResolvesServerCert for Certificates {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        self.find(hello.server_name()).cloned()
+        let entry = self.find(hello.server_name())?;
+        entry.choose(hello.signature_schemes()).cloned()
     }
+}
+
+/// What a certificate serves first.
+struct First {
+    /// None where it is for no host.
+    host: Option<HostMatch>,
+    secret: ObjectName,
+    pair: Arc<CertifiedKey>,
 }
 
 struct Builder<'a> {
@@ -176,33 +245,41 @@ struct Builder<'a> {
 
 impl Builder<'_> {
     /// Serves the certificate for its hosts; returns what serves the first of them.
-    fn add(&mut self, certificate: &Certificate) -> Option<Arc<CertifiedKey>> {
+    fn add(&mut self, certificate: &Certificate) -> Option<First> {
         match &certificate.source {
             CertificateSource::Stored(secret) => {
                 let parsed = self.read(secret, certificate)?;
-                if certificate.hosts.is_empty() {
-                    for host in parsed.names.iter() {
-                        self.serve(host, secret, &parsed, certificate);
-                    }
-                }
-                for host in &certificate.hosts {
+                let hosts: Vec<&HostMatch> = match certificate.hosts.is_empty() {
+                    true => parsed.names.iter().collect(),
+                    false => certificate.hosts.iter().collect(),
+                };
+                for host in &hosts {
                     self.serve(host, secret, &parsed, certificate);
                 }
-                Some(parsed.certified)
+                Some(First {
+                    host: hosts.first().map(|host| (*host).clone()),
+                    secret: secret.clone(),
+                    pair: parsed.certified,
+                })
             }
             CertificateSource::Discovered => {
                 let mut first = None;
                 for host in &certificate.hosts {
-                    match self.discover(host, certificate) {
-                        Some((secret, parsed)) => {
-                            self.serve(host, &secret, &parsed, certificate);
-                            first.get_or_insert(parsed.certified);
-                        }
-                        None => self.problem(
+                    let found = self.discover(host, certificate);
+                    if found.is_empty() {
+                        self.problem(
                             certificate,
                             Code::CertificateNotFound,
                             format!("no Secret of the namespace holds a certificate for {host}"),
-                        ),
+                        );
+                    }
+                    for (secret, parsed) in found {
+                        self.serve(host, &secret, &parsed, certificate);
+                        first.get_or_insert(First {
+                            host: Some(host.clone()),
+                            secret,
+                            pair: parsed.certified,
+                        });
                     }
                 }
                 first
@@ -219,13 +296,14 @@ impl Builder<'_> {
     }
 
     /// What serves unknown names alone, whatever names it is for.
-    fn fallback(&mut self, secret: &ObjectName) -> Option<Arc<CertifiedKey>> {
+    fn fallback(&mut self, secret: &ObjectName) -> Option<Entry> {
         let at = Certificate {
             source: CertificateSource::Stored(secret.clone()),
             hosts: BTreeSet::new(),
             origin: Origin::new("secret", secret.clone(), ""),
         };
-        self.read(secret, &at).map(|parsed| parsed.certified)
+        let parsed = self.read(secret, &at)?;
+        Some(Entry::alone(secret.clone(), parsed.certified))
     }
 
     fn serve(&mut self, host: &HostMatch, secret: &ObjectName, parsed: &Parsed, at: &Certificate) {
@@ -235,36 +313,32 @@ impl Builder<'_> {
             // No server name says a pattern; the hosts behind it come with names of their own, or the default.
             HostMatch::Glob(_) | HostMatch::Regex(_) => return,
         };
-        if let Some(entry) = names.get(name.as_str()) {
-            if entry.secret != *secret {
-                let message = format!("{host} is served with Secret {}, not with {secret}", entry.secret);
-                self.problem(at, Code::CertificateConflict, message);
-            }
-            return;
+        let entry = names.entry(name.as_str().into()).or_default();
+        if let Err(first) = entry.add(secret, &parsed.certified) {
+            let message = format!(
+                "{host} is served with Secret {first}, whose key is of the same type, not with {secret}"
+            );
+            self.problem(at, Code::CertificateConflict, message);
         }
-        let entry = Entry {
-            secret: secret.clone(),
-            certified: parsed.certified.clone(),
-        };
-        names.insert(name.as_str().into(), entry);
     }
 
-    /// The first Secret of the namespace that asks, by name, whose certificate is for the host.
-    fn discover(&mut self, host: &HostMatch, at: &Certificate) -> Option<(ObjectName, Parsed)> {
+    /// The Secrets of the namespace that asks whose certificates are for the host: of each type of key the first, by name.
+    fn discover(&mut self, host: &HostMatch, at: &Certificate) -> Vec<(ObjectName, Parsed)> {
         let namespace = &at.origin.object.namespace;
-        let key_pairs = self.key_pairs;
-        key_pairs
-            .iter()
-            .filter(|(secret, _)| secret.namespace == *namespace)
-            .find_map(|(secret, pem)| {
-                // A Secret nobody names may be broken without being anybody's problem.
-                let parsed = self.parse(secret, pem).ok()?;
-                parsed
-                    .names
-                    .iter()
-                    .any(|name| name.certifies(host))
-                    .then(|| (secret.clone(), parsed))
-            })
+        let mut found: Vec<(ObjectName, Parsed)> = Vec::new();
+        let key_pairs = self.key_pairs.iter();
+        for (secret, pem) in key_pairs.filter(|(secret, _)| secret.namespace == *namespace) {
+            // A Secret nobody names may be broken without being anybody's problem.
+            let Ok(parsed) = self.parse(secret, pem) else {
+                continue;
+            };
+            let algorithm = parsed.certified.key.algorithm();
+            let is_first = |(_, known): &(ObjectName, Parsed)| known.certified.key.algorithm() != algorithm;
+            if parsed.names.iter().any(|name| name.certifies(host)) && found.iter().all(is_first) {
+                found.push((secret.clone(), parsed));
+            }
+        }
+        found
     }
 
     fn read(&mut self, secret: &ObjectName, at: &Certificate) -> Option<Parsed> {

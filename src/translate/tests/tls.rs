@@ -2,6 +2,9 @@
 
 use portcullis_model::{Certificate, CertificateSource, Protocol};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use super::*;
 
 fn certificates(served: &Served, port: u16) -> Vec<String> {
@@ -272,4 +275,30 @@ fn where_secrets_are_read_they_stand_beside_certificates_that_only_a_cloud_keeps
         world.secrets = secrets;
         assert_eq!(certificates(&world.one(&ours()), 443), want, "{secrets:?}");
     }
+}
+
+#[test]
+fn a_host_has_a_certificate_of_each_type_of_key() {
+    let pair = |name: &str, kind: &'static rcgen::SignatureAlgorithm| {
+        let key = rcgen::KeyPair::generate_for(kind).unwrap();
+        let made = rcgen::CertificateParams::new(vec!["a.com".to_owned()]).unwrap();
+        let made = made.self_signed(&key).unwrap();
+        let data = [("tls.crt", made.pem()), ("tls.key", key.serialize_pem())];
+        let data = data.map(|(field, pem)| (field.to_owned(), json!(STANDARD.encode(pem))));
+        secret(name, Value::Object(data.into_iter().collect()))
+    };
+    let tls = ["ec", "rsa", "ec-two"].map(|name| json!({ "hosts": ["a.com"], "secretName": name }));
+    let mut world = World::new()
+        .service("shop/s")
+        .with(pair("ec", &rcgen::PKCS_ECDSA_P256_SHA256))
+        .with(pair("ec-two", &rcgen::PKCS_ECDSA_P384_SHA384))
+        .with(pair("rsa", &rcgen::PKCS_RSA_SHA256))
+        .ingress("shop/web", json!({}), spec(json!(tls)));
+    world.secrets = SecretsMode::Read;
+    let served = world.one(&ours());
+    assert_eq!(certificates(&served, 443), ["shop/ec a.com", "shop/rsa a.com"]);
+    served.told(
+        Code::CertificateConflict,
+        "ingress shop/web spec.tls[2].secretName",
+    );
 }

@@ -29,6 +29,7 @@ mod http3;
 mod interim;
 mod introduced;
 mod keeping;
+mod key_types;
 mod led;
 mod limits;
 mod logins;

@@ -50,6 +50,8 @@ mod interim;
 mod introduced;
 #[path = "../serving/keeping.rs"]
 mod keeping;
+#[path = "../serving/key_types.rs"]
+mod key_types;
 #[path = "../serving/led.rs"]
 mod led;
 #[path = "../serving/limits.rs"]
