@@ -46,8 +46,7 @@ pub(crate) struct Link {
     body: Option<RequestBody>,
     /// How much of a body is read next.
     ahead: Ahead,
-    /// Why no more can be sent; the answer may come all the same.
-    unsent: Option<BodyError>,
+    unsent: Option<Unsent>,
     has_ended: bool,
     /// Whether a task does nothing but send: the wakers of both directions are its own then.
     sends_apart: bool,
@@ -60,6 +59,25 @@ impl fmt::Debug for Link {
         f.debug_struct("Link")
             .field("reader", &self.reader)
             .finish_non_exhaustive()
+    }
+}
+
+/// Why no more of a request can be sent.
+#[derive(Debug)]
+enum Unsent {
+    /// Its body broke off.
+    Body(BodyError),
+    /// The backend takes no more. It may have answered before: that can be read, and is told to be, a little later than
+    /// the refusal.
+    Refused(io::Error),
+}
+
+impl From<Unsent> for BodyError {
+    fn from(unsent: Unsent) -> Self {
+        match unsent {
+            Unsent::Body(error) => error,
+            Unsent::Refused(error) => error.into(),
+        }
     }
 }
 
@@ -185,7 +203,7 @@ impl Link {
         };
         let sent = loop {
             if let Err(error) = fill(out, &mut self.body, cx) {
-                break Err(error);
+                break Err(Unsent::Body(error));
             }
             if out.is_sent() {
                 if self.body.is_some() {
@@ -195,7 +213,7 @@ impl Link {
             }
             match poll_send(&mut self.stream, cx, out) {
                 Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(error)) => break Err(error.into()),
+                Poll::Ready(Err(error)) => break Err(Unsent::Refused(error)),
                 Poll::Pending => {
                     if let Some(body) = &self.body {
                         body.is_stuck();
@@ -205,10 +223,10 @@ impl Link {
             }
         };
         self.out = None;
-        if let Err(error) = sent {
+        if let Err(unsent) = sent {
             self.body = None;
             self.has_ended = true;
-            self.unsent = Some(error);
+            self.unsent = Some(unsent);
         }
         Poll::Ready(())
     }
@@ -236,21 +254,20 @@ impl Link {
                     })));
                 }
             }
-            // A body that broke off is told at once; for a connection that takes no more, the answer is looked for first.
-            let filled = self.poll_fill(cx);
-            if filled.is_pending() && self.unsent.is_none() {
-                ready!(self.poll_late(cx, patience));
-                return Poll::Ready(Err(NoAnswer::Timeout));
-            }
-            let filled = match filled {
-                Poll::Ready(filled) => filled,
-                Poll::Pending => Ok(0),
+            let filled = match (self.poll_fill(cx), &self.unsent) {
+                (Poll::Ready(filled), _) => filled,
+                (Poll::Pending, Some(Unsent::Body(_))) => Ok(0),
+                (Poll::Pending, None | Some(Unsent::Refused(_))) => {
+                    ready!(self.poll_late(cx, patience));
+                    return Poll::Ready(Err(NoAnswer::Timeout));
+                }
             };
-            let error = match filled {
+            let broken = match filled {
                 Ok(1..) => continue,
-                Ok(0) => self.unsent.take().unwrap_or_else(|| Broken::Ended.into()),
-                Err(error) => self.unsent.take().unwrap_or_else(|| error.into()),
+                Ok(0) => Broken::Ended.into(),
+                Err(error) => error.into(),
             };
+            let error = self.unsent.take().map_or(broken, BodyError::from);
             self.has_ended = true;
             return Poll::Ready(Err(NoAnswer::Broken(Broke {
                 error,
@@ -491,3 +508,6 @@ impl AnswerBody {
         left.map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,45 @@
+use std::io::Write;
+use std::net::TcpListener;
+use std::thread;
+
+use http::{Request, StatusCode};
+
+use super::*;
+
+/// Answers whoever connects before it has heard anything, and resets the connection.
+fn answering(listener: TcpListener) -> thread::JoinHandle<()> {
+    thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream
+            .write_all(b"HTTP/1.1 429 Too Many Requests\r\nContent-Length: 2\r\n\r\nno")
+            .unwrap();
+        rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO)).unwrap();
+    })
+}
+
+#[tokio::test]
+async fn an_answer_is_read_though_the_backend_takes_no_more() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let stream = TcpStream::connect(address).await.unwrap();
+    // Nothing is told of the socket while this waits: the refusal is learned of first.
+    answering(listener).join().unwrap();
+    let link = Rc::new(RefCell::new(Link::new(Stream::Plain(stream), 1024)));
+    let (head, ()) = Request::new(()).into_parts();
+    let asking = Asking {
+        head: &head,
+        host: &HeaderValue::from_static("a"),
+        told: None,
+        as_they_came: false,
+        interims: None,
+    };
+    let mut body = RequestBody::empty();
+    let patience = Patience {
+        limit: Duration::from_secs(20),
+        progress: body.progress(),
+    };
+    let answer = ask(&link, &asking, &mut body, &patience).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert!(matches!(link.borrow().unsent, Some(Unsent::Refused(_))));
+    assert!(!link.borrow().is_free());
+}
