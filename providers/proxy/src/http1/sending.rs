@@ -74,7 +74,7 @@ impl<'a> Sending<'a> {
                 return Poll::Pending;
             }
             let is_sent = self.poll_send(cx)?.is_ready();
-            if self.left() < left {
+            if is_sent || self.left() < left {
                 self.stalled = None;
             }
             if is_sent {
