@@ -47,6 +47,11 @@ pub(crate) struct Stalled(&'static str);
 #[error("the stream was reset before the end of the body")]
 struct Reset;
 
+/// It was asked for a pipe, and is none of those bodies ([`ResponseBody::is_for_pipe`]).
+#[derive(Debug, thiserror::Error)]
+#[error("the body cannot go by a pipe")]
+struct Astray;
+
 /// How far a request's body has come; shared between the body and whoever waits for the answer.
 #[derive(Debug)]
 pub(crate) struct Progress {
@@ -348,7 +353,7 @@ impl ResponseBody {
         cx: &mut Context<'_>,
     ) -> Poll<Result<u64, BodyError>> {
         let Content::Backend(body) = &mut self.content else {
-            return Poll::Ready(Ok(0));
+            return Poll::Ready(Err(Astray.into()));
         };
         let count = ready!(body.poll_splice(pipe, cx))?;
         if let Some(noted) = &mut self.noted {
@@ -469,7 +474,7 @@ impl BackendBody {
 
     fn poll_splice(&mut self, pipe: &mut Pipe, cx: &mut Context<'_>) -> Poll<Result<u64, BodyError>> {
         let Source::Answer(answer) = &mut self.inner else {
-            return Poll::Ready(Ok(0));
+            return Poll::Ready(Err(Astray.into()));
         };
         let Poll::Ready(moved) = answer.poll_splice(pipe, cx) else {
             ready!(self.idle.poll_over(cx));

@@ -1,8 +1,9 @@
 //! An HTTP/1.1 engine of our own: a client's connection in, its requests answered out; and the same towards backends.
 //!
 //! `decode` and `encode` are sans-io: bytes in, events out, and the other way round, with no socket and no clock.
-//! `wire` holds a client's socket and buffers, and `serve` is what happens on it; `answer` and `link` are a backend's; `splice` takes long bodies from the one to the other. What the engine does not say by
-//! type: a message is framed anew on each side, and what could be framed in two ways is refused.
+//! `wire` holds a client's socket and buffers, and `serve` and `sending` are what happens on it; `answer` and `link` are a
+//! backend's; `splice` takes long bodies from the one to the other. What the engine does not say by type: a message
+//! is framed anew on each side, and what could be framed in two ways is refused.
 
 mod answer;
 mod buffers;

@@ -122,10 +122,7 @@ impl Reader {
             State::Over => Some(Piece::End(HeaderMap::new())),
             State::Body(left) => {
                 let data = take(input, *left);
-                *left -= data.as_deref().map_or(0, length_of);
-                if *left == 0 {
-                    self.state = State::Over;
-                }
+                self.passed(data.as_deref().map_or(0, length_of));
                 data.map(Piece::Data)
             }
             State::Rest => take(input, u64::MAX).map(Piece::Data),
@@ -173,15 +170,7 @@ impl Reader {
         }
     }
 
-    /// How much of a body of known length is still to come.
-    pub(super) fn left_of_length(&self) -> Option<u64> {
-        match self.state {
-            State::Body(left) => Some(left),
-            State::Over | State::Head { .. } | State::Chunks(_) | State::Rest => None,
-        }
-    }
-
-    /// So many bytes of a body of known length have gone another way.
+    /// So many bytes of a body of known length have been taken, here or elsewhere.
     pub(super) fn passed(&mut self, count: u64) {
         if let State::Body(left) = &mut self.state {
             *left = left.saturating_sub(count);

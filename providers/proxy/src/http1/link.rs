@@ -307,13 +307,11 @@ impl Link {
         }
     }
 
-    /// How much may go by a pipe.
+    /// How much may go by a pipe, and from where; none where the rest does not.
     fn for_pipe(&self) -> Option<(&TcpStream, u64)> {
-        match &self.stream {
-            Stream::Plain(stream) if self.input.is_empty() => {
-                self.reader.left_of_length().map(|left| (stream, left))
-            }
-            Stream::Plain(_) | Stream::Tls(_) => None,
+        match (&self.stream, self.reader.left()) {
+            (Stream::Plain(stream), Some(left @ 1..)) if self.input.is_empty() => Some((stream, left)),
+            (Stream::Plain(_) | Stream::Tls(_), _) => None,
         }
     }
 
@@ -322,7 +320,7 @@ impl Link {
             let _ = self.poll_sending(cx);
         }
         let Some((stream, left)) = self.for_pipe() else {
-            return Poll::Ready(Ok(0));
+            return Poll::Ready(Err(Broken::Left));
         };
         let count = ready!(pipe.poll_fill(stream, left, cx))?;
         if count == 0 {

@@ -5,6 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
@@ -22,14 +23,13 @@ const MOST: usize = 64;
 const SPARE: usize = 16;
 
 thread_local! {
-    static SPARES: RefCell<Vec<Ends>> = const { RefCell::new(Vec::new()) };
+    static SPARES: RefCell<Vec<Rc<Ends>>> = const { RefCell::new(Vec::new()) };
     static USED: Cell<usize> = const { Cell::new(0) };
 }
 
 /// A pipe, and how much is in it.
 pub(crate) struct Pipe {
-    /// Always there, but while it is dropped.
-    ends: Option<Ends>,
+    ends: Rc<Ends>,
     held: usize,
 }
 
@@ -62,12 +62,9 @@ impl Pipe {
             return None;
         }
         let spare = SPARES.with_borrow_mut(Vec::pop);
-        let ends = spare.or_else(Ends::new)?;
+        let ends = spare.or_else(|| Ends::new().map(Rc::new))?;
         USED.set(USED.get() + 1);
-        Some(Self {
-            ends: Some(ends),
-            held: 0,
-        })
+        Some(Self { ends, held: 0 })
     }
 
     pub(crate) fn held(&self) -> usize {
@@ -83,13 +80,10 @@ impl Pipe {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
         debug_assert_eq!(self.held, 0);
-        let Some(ends) = &self.ends else {
-            return Poll::Ready(Ok(0));
-        };
         let most = usize::try_from(most).map_or(ROOM, |most| most.min(ROOM));
         let moved = loop {
             ready!(from.poll_read_ready(cx))?;
-            match from.try_io(Interest::READABLE, || moved(from, &ends.write, most)) {
+            match from.try_io(Interest::READABLE, || moved(from, &self.ends.write, most)) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 moved => break moved?,
             }
@@ -100,12 +94,9 @@ impl Pipe {
 
     /// Sends until nothing is left in it.
     pub(super) fn poll_drain(&mut self, to: &TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Some(ends) = &self.ends else {
-            return Poll::Ready(Ok(()));
-        };
         while self.held > 0 {
             ready!(to.poll_write_ready(cx))?;
-            match to.try_io(Interest::WRITABLE, || moved(&ends.read, to, self.held)) {
+            match to.try_io(Interest::WRITABLE, || moved(&self.ends.read, to, self.held)) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 moved => self.held -= moved?,
@@ -129,7 +120,7 @@ impl Drop for Pipe {
         }
         SPARES.with_borrow_mut(|spares| {
             if spares.len() < SPARE {
-                spares.extend(self.ends.take());
+                spares.push(self.ends.clone());
             }
         });
     }
