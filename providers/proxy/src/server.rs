@@ -401,7 +401,7 @@ mod tests {
             unread: Default::default(),
             key_pairs: Default::default(),
         };
-        ServingState::build(balancer.clone(), &BTreeMap::new(), None, ServedPorts::default())
+        ServingState::build(balancer, &BTreeMap::new(), None, ServedPorts::default())
             .unwrap()
             .0
     }

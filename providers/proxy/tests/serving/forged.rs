@@ -186,7 +186,7 @@ async fn a_session_is_worth_nothing_touched_elsewhere_or_later() {
         for rule in &mut balancer.rules {
             rule.authenticate.as_mut().map(change);
         }
-        let built = ServingState::build(balancer.clone(), &world.keys, None, ServedPorts::default());
+        let built = ServingState::build(balancer, &world.keys, None, ServedPorts::default());
         world.proxy.handle.swap(built.unwrap().0);
     };
     serve(|_| {});

@@ -86,8 +86,7 @@ async fn clients_are_told_where_it_is_to_be_had() {
             let mut without = over_quic(balancer.clone());
             without.options.http3 = false;
             let ports = portcullis_proxy::ServedPorts::default();
-            let (state, _) =
-                ServingState::build(without.clone(), &served.keys, Some(&before), ports).unwrap();
+            let (state, _) = ServingState::build(without, &served.keys, Some(&before), ports).unwrap();
             served.proxy.handle.swap(state);
         }
         let port = served.proxy.https.port();
@@ -124,8 +123,7 @@ async fn it_is_opened_when_it_is_first_asked_for() {
     drop(std::net::UdpSocket::bind(proxy.https).unwrap());
     balancer.options.http3 = true;
     let before = proxy.handle.state();
-    let (state, problems) =
-        ServingState::build(balancer.clone(), &keys, Some(&before), Default::default()).unwrap();
+    let (state, problems) = ServingState::build(balancer, &keys, Some(&before), Default::default()).unwrap();
     assert_eq!(problems, []);
     proxy.handle.swap(state);
     let mut client = Client::to(proxy.https, HOST, &trusted).await.unwrap();
@@ -286,8 +284,7 @@ async fn the_server_name_chooses_the_certificate_of_this_moment() {
     let ((secret, pem), newer) = key_pair("one", &["a.example.com"]);
     keys.insert(secret, pem);
     let before = proxy.handle.state();
-    let (state, problems) =
-        ServingState::build(balancer.clone(), &keys, Some(&before), Default::default()).unwrap();
+    let (state, problems) = ServingState::build(balancer, &keys, Some(&before), Default::default()).unwrap();
     assert_eq!(problems, []);
     proxy.handle.swap(state);
     assert!(connect(proxy.https, "a.example.com", &newer, None).await.is_ok());

@@ -13,6 +13,9 @@ use crate::balancer::{KeyPairs, Proxy, all_to, backend, engine, filtered, origin
 use crate::client::{Client, get, raw, read_until, soon};
 use crate::echo::Echo;
 
+/// Asked once, on a connection of its own.
+const ONCE: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+
 const HINT: &str = "HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n";
 /// As it goes on.
 const PASSED: &str = "HTTP/1.1 103 Early Hints\r\nlink: </a.css>; rel=preload\r\n\r\n";
@@ -187,11 +190,7 @@ async fn a_backend_that_never_comes_to_its_answer_is_cut_off() {
     };
     let balancer = all_to(backend("b", &[echo.address]));
     let proxy = serve_with(&balancer, &KeyPairs::new(), settings, 1);
-    let answers = raw(
-        proxy.http,
-        b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
-    )
-    .await;
+    let answers = raw(proxy.http, ONCE).await;
     let passed = answers.matches(PASSED).count();
     let (most, status) = match engine() {
         Http1Engine::Own => (settings.limits.head_bytes / HINT.len(), "HTTP/1.1 502 "),
@@ -206,11 +205,7 @@ async fn a_backend_that_never_comes_to_its_answer_is_cut_off() {
     let (echo, _) = saying(|_| format!("{HINT}|")).await;
     let balancer = all_to(backend("b", &[echo.address]));
     let proxy = serve_with(&balancer, &KeyPairs::new(), settings, 1);
-    let answers = raw(
-        proxy.http,
-        b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
-    )
-    .await;
+    let answers = raw(proxy.http, ONCE).await;
     assert!(answers.contains("HTTP/1.1 504 "), "{answers}");
 }
 
@@ -263,11 +258,7 @@ async fn what_a_rule_takes_from_answers_no_interim_answer_has() {
     let mut balancer = all_to(backend("b", &[echo.address]));
     holding_back(&mut balancer);
     let proxy = serve(&balancer);
-    let answers = raw(
-        proxy.http,
-        b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
-    )
-    .await;
+    let answers = raw(proxy.http, ONCE).await;
     let (interim, answer) = answers.split_at(answers.find("HTTP/1.1 200").unwrap());
     for (field, passes) in [
         ("x-a: 1", true),

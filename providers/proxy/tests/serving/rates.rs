@@ -104,13 +104,8 @@ async fn a_change_of_the_configuration_gives_nothing_back() {
     let mut changed = balancer();
     changed.rules.remove(0);
     let before = proxy.handle.state();
-    let (state, _) = ServingState::build(
-        changed.clone(),
-        &KeyPairs::new(),
-        Some(&before),
-        ServedPorts::default(),
-    )
-    .unwrap();
+    let (state, _) =
+        ServingState::build(changed, &KeyPairs::new(), Some(&before), ServedPorts::default()).unwrap();
     proxy.handle.swap(state);
     assert_eq!(get_once(proxy.http, "b.com", "/").await.status(), 429);
 }

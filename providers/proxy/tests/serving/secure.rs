@@ -334,8 +334,7 @@ async fn a_new_certificate_serves_the_next_handshake() {
 
     let keys = KeyPairs::from([(secret, new_pem)]);
     let state = proxy.handle.state();
-    let (next, _) =
-        ServingState::build(balancer.clone(), &keys, Some(&state), ServedPorts::default()).unwrap();
+    let (next, _) = ServingState::build(balancer, &keys, Some(&state), ServedPorts::default()).unwrap();
     proxy.handle.swap(next);
     let stream = tls(proxy.https, "a.example.com", &certificates, &[])
         .await
@@ -401,6 +400,6 @@ fn a_host_pattern_names_no_certificate() {
     };
     certificates[0].hosts = [HostMatch::Glob(portcullis_model::Glob::parse("a*").unwrap())].into();
     let keys = KeyPairs::from([(secret, pem)]);
-    let built = ServingState::build(balancer.clone(), &keys, None, ServedPorts::default());
+    let built = ServingState::build(balancer, &keys, None, ServedPorts::default());
     assert_eq!(built.unwrap().1, []);
 }

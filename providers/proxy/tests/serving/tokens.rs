@@ -437,7 +437,7 @@ async fn tokens_are_read_over_https_alone_and_from_providers_by_https() {
     assert_eq!(world.ask("/", &[]).await.status(), 401);
     let plain = world.provider.url("/keys").replace("https:", "http:");
     balancer.rules[1] = guarded(rule("a.com", "/claims", to("one")), ISSUER, plain, Vec::new());
-    let built = ServingState::build(balancer.clone(), &world.keys, None, ServedPorts::default());
+    let built = ServingState::build(balancer, &world.keys, None, ServedPorts::default());
     let (state, problems) = built.unwrap();
     let codes: Vec<Code> = problems.iter().map(|problem| problem.code).collect();
     assert_eq!(codes, [Code::ActionUnsupported]);
