@@ -31,7 +31,7 @@ use crate::account::{Account, Fact};
 use crate::limits;
 use crate::names;
 pub(crate) use crate::names::Role;
-use crate::observed::{LoadBalancerState, Looked, Observed, Owned, Owner, TargetGroupState};
+use crate::observed::{ListenerState, LoadBalancerState, Looked, Observed, Owned, Owner, TargetGroupState};
 use crate::resource::{
     CertificateArn, Kind, ListenerSpec, LoadBalancerSpec, Pairs, Ref, RuleSpec, SecurityGroupSpec, Source,
     TargetDescription, TargetGroupArn, TargetGroupSpec, kind,
@@ -157,6 +157,11 @@ impl<'a> Context<'a> {
 
     fn has_target_group(&self, id: &str) -> bool {
         self.existing_target_groups(id).next().is_some()
+    }
+
+    /// What is listened on at this port, as things are.
+    fn listener(&self, port: u16) -> Option<&ListenerState> {
+        self.existing()?.listeners.get(&port)
     }
 
     /// Whether a listener serves with this certificate.

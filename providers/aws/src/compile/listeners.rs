@@ -111,7 +111,7 @@ fn within_certificates(
 ) {
     let most = context.account.quotas.certificates;
     let attached = |port: u16, arn: &CertificateArn| {
-        let listener = context.existing().and_then(|state| state.listeners.get(&port));
+        let listener = context.listener(port);
         listener.is_some_and(|state| {
             state
                 .spec
@@ -174,9 +174,7 @@ fn tls(
     let mut arns = certificates::resolve(context, &tls.certificates, imports, problems);
     let imports = |wanted: &Certificate| matches!(wanted.source, CertificateSource::Stored(_));
     let unread = context.observed.certificates_unread.is_some() && tls.certificates.iter().any(imports);
-    let existing = context
-        .existing()
-        .and_then(|state| state.listeners.get(&listener.port.get()));
+    let existing = context.listener(listener.port.get());
     let had = existing.into_iter().flat_map(|state| &state.spec.certificates);
     let mut had = had.map(|had| had.certificate_arn.clone());
     if arns.is_empty() || unread {

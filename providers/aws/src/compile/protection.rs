@@ -65,7 +65,7 @@ impl Unprotected {
 
 /// Whether this is served as things are. That it was closed before does not open it.
 fn serves(context: &Context<'_>, port: u16, rule: Option<(&[RuleCondition], &DesiredAction)>) -> bool {
-    let Some(listener) = context.existing().and_then(|state| state.listeners.get(&port)) else {
+    let Some(listener) = context.listener(port) else {
         return false;
     };
     let open = |actions: &[RuleAction<TargetGroupArn>]| {
@@ -163,7 +163,7 @@ pub(super) fn clients(
 ) -> Option<MutualAuthentication> {
     let asked = asked(context, listener, wanted, verifying, unprotected, problems)?;
     let port = listener.port.get();
-    let state = context.existing().and_then(|state| state.listeners.get(&port));
+    let state = context.listener(port);
     let (Some(clients), Some(state)) = (wanted, state) else {
         return Some(asked);
     };
@@ -205,8 +205,7 @@ fn asked(
 ) -> Option<MutualAuthentication> {
     let port = listener.port.get();
     let existing = context
-        .existing()
-        .and_then(|state| state.listeners.get(&port))
+        .listener(port)
         .map(|state| &state.spec.mutual_authentication);
     let Some(clients) = wanted else {
         // An annotation that goes, or whose name is misspelt, leaves what stands there, as the incumbent does.

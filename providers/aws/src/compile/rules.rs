@@ -158,10 +158,8 @@ enum Standing {
 }
 
 fn standing(context: &Context<'_>, draft: &Draft<'_>) -> Standing {
-    let listener = context
-        .existing()
-        .and_then(|state| state.listeners.get(&draft.port));
-    let rules = listener
+    let rules = context
+        .listener(draft.port)
         .map(|listener| listener.rules.as_slice())
         .unwrap_or_default();
     let relations = rules
