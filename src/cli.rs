@@ -20,12 +20,23 @@ mod terminal;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use portcullis_model::ObjectName;
 
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done; problems of single objects are reported and do not change it
   1  failed
   2  wrong usage, or a command this build was not given the features for";
+
+/// An argument that names an object of a namespace.
+fn object_name(text: &str) -> Result<ObjectName, String> {
+    match text.split_once('/') {
+        Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() && !name.contains('/') => {
+            Ok(ObjectName::new(namespace, name))
+        }
+        _ => Err(format!("{text:?} is not NAMESPACE/NAME")),
+    }
+}
 
 /// Turns Ingress objects into layer 7 load balancers, in the cloud and without one.
 #[derive(Debug, Parser)]

@@ -72,11 +72,11 @@ pub(super) struct AdoptArgs {
     #[arg(long, value_name = "ARN", requires = "ingress")]
     load_balancer: Option<String>,
     /// The Ingress whose load balancer --load-balancer becomes
-    #[arg(long, value_name = "NAMESPACE/NAME", requires = "load_balancer", value_parser = object_name)]
+    #[arg(long, value_name = "NAMESPACE/NAME", requires = "load_balancer", value_parser = super::object_name)]
     ingress: Option<ObjectName>,
     /// Lease of the AWS Load Balancer Controller
     #[arg(
-        long, value_name = "NAMESPACE/NAME", value_parser = object_name,
+        long, value_name = "NAMESPACE/NAME", value_parser = super::object_name,
         default_value = INCUMBENT_LEASE
     )]
     incumbent_lease: ObjectName,
@@ -93,15 +93,6 @@ pub(super) struct AdoptArgs {
 enum Output {
     Text,
     Json,
-}
-
-pub(super) fn object_name(text: &str) -> Result<ObjectName, String> {
-    match text.split_once('/') {
-        Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() && !name.contains('/') => {
-            Ok(ObjectName::new(namespace, name))
-        }
-        _ => Err(format!("{text:?} is not NAMESPACE/NAME")),
-    }
 }
 
 pub(super) fn adopt(args: &AdoptArgs) -> anyhow::Result<Ended> {

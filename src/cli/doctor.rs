@@ -18,8 +18,9 @@ use serde::Serialize;
 
 use self::delete::{delete, unshare};
 use self::look::look;
-use super::adopt::{INCUMBENT_LEASE, look as incumbent, object_name};
+use super::adopt::{INCUMBENT_LEASE, look as incumbent};
 use super::aws::AwsArgs;
+use super::object_name;
 use super::{Ended, run, serve};
 use crate::adopt::lease::State;
 use crate::adopt::{self, Existing, Steps};

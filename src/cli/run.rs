@@ -14,9 +14,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
 
 use super::Ended;
-use super::adopt::{INCUMBENT_LEASE, object_name};
+use super::adopt::INCUMBENT_LEASE;
 use super::aws::AwsArgs;
 use super::folder::ClassArgs;
+use super::object_name;
 use crate::controller::{self, Leadership, Serve, Setup};
 use crate::reconcile::brake::Brake;
 use crate::reconcile::lease::rival::Contested;

@@ -62,7 +62,7 @@ pub(super) struct ServeArgs {
     admin: Option<SocketAddr>,
     /// TLS Secret whose certificate clients get that send no server name, or one that no certificate is for
     /// [default: the first certificate of the HTTPS listener with the lowest port]
-    #[arg(long, value_name = "NAMESPACE/SECRET", value_parser = object_name, conflicts_with = "refuse_unknown_names")]
+    #[arg(long, value_name = "NAMESPACE/SECRET", value_parser = super::object_name, conflicts_with = "refuse_unknown_names")]
     default_certificate: Option<ObjectName>,
     /// Such clients get no certificate: their handshake ends with the alert unrecognized_name
     #[arg(long)]
@@ -113,15 +113,6 @@ pub(super) struct ServeArgs {
     /// Who reads and writes HTTP/1.1, with clients and with backends
     #[arg(long, value_enum, value_name = "ENGINE", default_value_t = Http1EngineName::Own)]
     http1_engine: Http1EngineName,
-}
-
-fn object_name(text: &str) -> Result<ObjectName, String> {
-    match text.split_once('/') {
-        Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() && !name.contains('/') => {
-            Ok(ObjectName::new(namespace, name))
-        }
-        _ => Err("expected a namespace and a name, as shop/tls".to_owned()),
-    }
 }
 
 fn at_least_one<N: FromStr>(text: &str) -> Result<N, String> {

@@ -12,7 +12,7 @@ use crate::cli::serve;
 use crate::crd::load_balancer::Wire;
 
 /// What a folder cannot say, and an account does.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) struct Learned {
     /// Prefix lists that are named and do not exist: the folder is to be translated without them.
     pub(super) absent_lists: BTreeSet<String>,
