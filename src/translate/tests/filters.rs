@@ -348,6 +348,15 @@ fn filters_stand_where_requests_are_served_and_not_where_they_are_redirected() {
     assert!(matches!(secure, Decision::Rule(_, rule) if rule.filters.is_some()));
 }
 
+/// What our own annotations of an Ingress and of its Service make of one backend.
+fn said(ingress: &[(&str, &str)], service: &[(&str, &str)]) -> Served {
+    let spec = json!({ "rules": [rule("a.com", json!([path("Prefix", "/", "s")]))] });
+    World::new()
+        .annotated_service("shop/s", dev(service))
+        .ingress("shop/web", dev(ingress), spec)
+        .one(&ours())
+}
+
 #[test]
 fn a_service_may_say_how_long_it_takes() {
     for (ingress, service, want, codes) in [
@@ -372,11 +381,7 @@ fn a_service_may_say_how_long_it_takes() {
             &[Code::AnnotationInvalid],
         ),
     ] {
-        let spec = json!({ "rules": [rule("a.com", json!([path("Prefix", "/", "s")]))] });
-        let served = World::new()
-            .annotated_service("shop/s", dev(service))
-            .ingress("shop/web", dev(ingress), spec)
-            .one(&ours());
+        let served = said(ingress, service);
         let got = served.balancer.backends.values().next().unwrap().timeout_seconds;
         assert_eq!(got, want, "{ingress:?} {service:?}");
         assert_eq!(served.codes(), codes, "{ingress:?} {service:?}");
@@ -402,11 +407,7 @@ fn what_leads_to_a_target_is_said_by_the_service_or_the_ingress() {
             &[Code::AnnotationInvalid],
         ),
     ] {
-        let spec = json!({ "rules": [rule("a.com", json!([path("Prefix", "/", "s")]))] });
-        let served = World::new()
-            .annotated_service("shop/s", dev(service))
-            .ingress("shop/web", dev(ingress), spec)
-            .one(&ours());
+        let served = said(ingress, service);
         let got = &served.balancer.backends.values().next().unwrap().affinity;
         assert_eq!(*got, want, "{ingress:?} {service:?}");
         assert_eq!(served.codes(), codes, "{ingress:?} {service:?}");
