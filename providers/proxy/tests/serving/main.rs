@@ -55,5 +55,6 @@ mod streaming;
 mod targets;
 mod tokens;
 mod unknown_names;
+mod upheaval;
 mod websockets;
 mod zones;

@@ -104,6 +104,8 @@ mod targets;
 mod tokens;
 #[path = "../serving/unknown_names.rs"]
 mod unknown_names;
+#[path = "../serving/upheaval.rs"]
+mod upheaval;
 #[path = "../serving/websockets.rs"]
 mod websockets;
 #[path = "../serving/zones.rs"]
