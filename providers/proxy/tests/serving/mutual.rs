@@ -8,7 +8,9 @@ use hyper::Request;
 use portcullis_model::{
     ClientCertificates, Clients, Code, LoadBalancer, ObjectName, Port, Problem, Protocol, Rule, TrustStore,
 };
-use portcullis_proxy::{Handle, Material, ServedPorts, Server, ServerConfig, ServingState, UnknownNames};
+use portcullis_proxy::{
+    Handle, Material, ServedPorts, Server, ServerConfig, ServingState, Settings, UnknownNames,
+};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::client::ResolvesClientCert;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -19,7 +21,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::balancer::{KeyPairs, backend, empty, origin, rule, to, with_certificates};
+use crate::balancer::{KeyPairs, backend, empty, engine, origin, rule, to, with_certificates};
 use crate::client::{Answer, Client, Sent, get, get_once, soon};
 use crate::echo::Echo;
 use crate::secure::key_pair;
@@ -122,6 +124,10 @@ impl World {
         let server = Server::bind(&ServerConfig {
             http: any,
             https: any,
+            settings: Settings {
+                http1_engine: engine(),
+                ..Settings::default()
+            },
             ..ServerConfig::default()
         })
         .unwrap();
