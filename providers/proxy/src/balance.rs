@@ -20,8 +20,10 @@ use portcullis_model::{
     AffinityKey, Backend, BackendId, BackendProtocol, Code, HealthCheck, Problem, Target, TargetAddress,
     TargetState,
 };
+use tokio::time::Instant;
 
 use crate::affinity::Affinity;
+use crate::budget::Budget;
 use crate::checks::Check;
 use crate::sticky::TargetSticky;
 use crate::table::{Choice, Forward};
@@ -48,6 +50,8 @@ pub(crate) struct LiveBackend {
     pub(crate) affinity: Option<Affinity>,
     /// None where targets are asked for nothing.
     pub(crate) check: Option<Arc<Check>>,
+    /// Of tries after the first.
+    pub(crate) budget: Arc<Budget>,
     slow_start: Option<Duration>,
     /// Those that may have new requests.
     targets: Box<[Arc<LiveTarget>]>,
@@ -70,8 +74,13 @@ struct MadeOf {
 
 impl LiveBackend {
     /// Enters all its targets in `targets`, where those that stay keep their counts. `is_new` says whether those that no
-    /// backend had are new among others.
-    pub(crate) fn build(backend: &Backend, targets: &mut Targets, is_new: bool) -> (Self, Vec<Problem>) {
+    /// backend had are new among others. Of what it was `before` it keeps the tries.
+    pub(crate) fn build(
+        backend: &Backend,
+        targets: &mut Targets,
+        is_new: bool,
+        before: Option<&Self>,
+    ) -> (Self, Vec<Problem>) {
         let mut problems = Vec::new();
         let sticky = TargetSticky::of(backend).unwrap_or_else(|why| {
             problems.push(Problem::new(Code::OptionUnsupported, backend.origin.clone(), why));
@@ -111,6 +120,10 @@ impl LiveBackend {
             sticky,
             affinity: backend.affinity.as_ref().map(|key| Affinity::of(key, &serving)),
             check: check.map(Arc::new),
+            budget: match before {
+                Some(before) => before.budget.clone(),
+                None => Arc::new(Budget::new(Instant::now())),
+            },
             slow_start,
             timeout: backend.timeout_seconds.map(|s| Duration::from_secs(s.into())),
             targets: serving,

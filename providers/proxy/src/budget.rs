@@ -1,7 +1,7 @@
 //! Requests in, whether another of them may be tried again out: of many that fail, few are repeated, so that what is ill
 //! does not get twice the load.
 
-use std::cell::Cell;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -10,41 +10,48 @@ use tokio::time::Instant;
 const PARTS: u32 = 5;
 /// So many tries are saved at most.
 const FULL: u32 = 100;
-/// So many may be made each second, however little is asked.
-const EACH_SECOND: u64 = 10;
+/// How often another may be made, however little is asked.
+const EACH: Duration = Duration::from_millis(100);
 
-/// One worker's. Counted in parts of a try.
+/// One backend's, over all workers: what is ill uses up no tries of others. Counted in parts of a try.
 #[derive(Debug)]
 pub(crate) struct Budget {
-    parts: Cell<u32>,
-    since: Cell<Instant>,
+    parts: AtomicU32,
+    since: Instant,
+    /// Tries that time has brought until now, used or not.
+    brought: AtomicU64,
 }
 
 impl Budget {
     pub(crate) fn new(now: Instant) -> Self {
         Self {
-            parts: Cell::new(FULL * PARTS),
-            since: Cell::new(now),
+            parts: AtomicU32::new(FULL * PARTS),
+            since: now,
+            brought: AtomicU64::new(0),
         }
     }
 
     /// A request is asked for the first time.
     pub(crate) fn asked(&self) {
-        self.parts.set((self.parts.get() + 1).min(FULL * PARTS));
+        // While all goes well, workers do not write to what they share. A part too many by those at the same time is cut
+        // off when one is spent.
+        if self.parts.load(Ordering::Relaxed) < FULL * PARTS {
+            self.parts.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// Whether one may be tried again.
     pub(crate) fn spends(&self, now: Instant) -> bool {
-        let tenth = Duration::from_secs(1) / u32::try_from(EACH_SECOND).unwrap_or(1);
-        let tries = now.saturating_duration_since(self.since.get()).as_nanos() / tenth.as_nanos();
-        let tries = u32::try_from(tries).unwrap_or(u32::MAX).min(FULL);
-        if tries > 0 {
-            self.since.set(now);
-        }
-        let parts = (self.parts.get() + tries * PARTS).min(FULL * PARTS);
-        let left = parts.checked_sub(PARTS);
-        self.parts.set(left.unwrap_or(parts));
-        left.is_some()
+        let passed = now.saturating_duration_since(self.since).as_nanos() / EACH.as_nanos();
+        let passed = u64::try_from(passed).unwrap_or(u64::MAX);
+        let before = self.brought.fetch_max(passed, Ordering::Relaxed);
+        let brought = u32::try_from(passed.saturating_sub(before)).unwrap_or(u32::MAX);
+        let brought = brought.min(FULL) * PARTS;
+        let spent = |parts: u32| (parts + brought).min(FULL * PARTS).checked_sub(PARTS);
+        let updated = self
+            .parts
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, spent);
+        updated.is_ok()
     }
 }
 

@@ -3,7 +3,7 @@
 //! A target that takes no connection is passed over for another; nothing was sent, so every request may go on. A
 //! request that was sent is sent again at most once, on a new connection, and only where the connection was kept from
 //! before and closed without an answer: if hyper still had all of the request, or if it has no body and may be
-//! repeated (RFC 9110 §9.2.2). Of all that a worker is asked, a fifth may be tried again so, and ten a second always.
+//! repeated (RFC 9110 §9.2.2). Of all that a backend is asked, a fifth may be tried again so, and ten a second always.
 
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
@@ -76,7 +76,7 @@ pub(crate) async fn forward(
     ask: &mut Ask<'_>,
     lead: Lead,
 ) -> Result<Answered, Failure> {
-    worker.budget.asked();
+    backend.budget.asked();
     let limit = backend.timeout.unwrap_or(worker.settings.timeouts.answer);
     let mut tried: Vec<SocketAddr> = Vec::new();
     let most = worker.settings.limits.under_way;
@@ -119,7 +119,7 @@ pub(crate) async fn forward(
                 worker.counters.unreached();
                 tried.push(target.address);
                 let next = choose(worker, backend, lead.key, &tried)
-                    .filter(|_| tried.len() < TARGETS_TRIED && worker.budget.spends(Instant::now()));
+                    .filter(|_| tried.len() < TARGETS_TRIED && backend.budget.spends(Instant::now()));
                 target = next.ok_or_else(|| unreachable(backend, &error))?;
                 fresh = false;
                 continue;
@@ -170,7 +170,7 @@ pub(crate) async fn forward(
                     return Err(unfinished.into());
                 }
                 let may_again = is_whole || may_repeat && !error.has_answered();
-                if fresh || !may_again || !worker.budget.spends(Instant::now()) {
+                if fresh || !may_again || !backend.budget.spends(Instant::now()) {
                     return Err(broken(backend, &error));
                 }
                 if let Some(copy) = copy.filter(|_| !is_whole) {

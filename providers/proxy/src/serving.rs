@@ -365,9 +365,10 @@ fn backends(
             backends.push(same.clone());
             continue;
         }
-        gone.extend(same.map(|changed| &**changed));
+        let changed = same.map(|changed| &**changed);
+        gone.extend(changed);
         // At the start nobody is new: all share alike.
-        let (live, more) = LiveBackend::build(backend, &mut targets, previous.is_some());
+        let (live, more) = LiveBackend::build(backend, &mut targets, previous.is_some(), changed);
         backends.push(Arc::new(live));
         problems.extend(more);
     }

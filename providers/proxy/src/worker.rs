@@ -17,7 +17,6 @@ use tokio::time::{Instant, MissedTickBehavior};
 use crate::access_log::{self, AccessLog, Lines};
 use crate::balance::Random;
 use crate::body::Ahead;
-use crate::budget::Budget;
 use crate::checks;
 use crate::counters::Counters;
 use crate::filters::basic_auth::Verifying;
@@ -49,8 +48,6 @@ pub(crate) struct Worker {
     pub(crate) clients: Tasks,
     pub(crate) room: Room,
     pub(crate) random: Random,
-    /// Of tries after the first.
-    pub(crate) budget: Budget,
     pub(crate) verifying: Verifying,
     /// Copies of requests; no drain waits for them.
     pub(crate) mirrors: Tasks,
@@ -141,7 +138,6 @@ impl Start {
             ahead: Ahead::default(),
             counters: self.counters,
             random: Random::new(),
-            budget: Budget::new(Instant::now()),
             verifying: Verifying::default(),
             trusted: self.trusted,
             proxy_protocol: self.proxy_protocol,

@@ -11,8 +11,10 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use portcullis_model::BackendVersion;
 use portcullis_proxy::Settings;
 use tokio::io::AsyncWriteExt;
+use tokio::net::TcpSocket;
+use tokio::time::Instant;
 
-use crate::balancer::{KeyPairs, all_to, backend, serve, serve_with, speaking};
+use crate::balancer::{KeyPairs, all_to, backend, rule, serve, serve_with, speaking, to};
 use crate::client::{Client, Sent, get, get_once, read_until, until};
 use crate::echo::{Echo, echo};
 
@@ -56,6 +58,54 @@ async fn a_request_is_repeated_once_and_only_where_that_is_safe() {
             u64::from(want == 200),
             "{method} {body}"
         );
+    }
+}
+
+/// Of a backend that is ill little is asked twice: what is saved at first, a fifth of what is asked, and ten a second.
+#[tokio::test]
+async fn what_is_tried_again_has_a_budget() {
+    const ASKED: u64 = 800;
+    let start = Instant::now();
+    let shares = |asked: u64| 100 + asked / 5 + 10 * (start.elapsed().as_secs() + 1);
+
+    // Every connection that was kept breaks at its next request.
+    let echo = once_per_connection().await;
+    let proxy = serve(&all_to(backend("b", &[echo.address])));
+    let mut client = Client::http1(proxy.http).await;
+    let mut failed = 0;
+    for _ in 0..ASKED {
+        let status = client.send(get("a", "/")).await.unwrap().status();
+        assert!(matches!(status, 200 | 502), "{status}");
+        failed += u64::from(status == 502);
+    }
+    let retried = proxy.handle.totals().retried;
+    assert!(
+        (100..=shares(ASKED)).contains(&retried) && failed > ASKED / 5,
+        "{retried} again, {failed} failed"
+    );
+
+    // Of five targets none takes a connection; a request would try three of them.
+    let down: [TcpSocket; 5] = std::array::from_fn(|_| {
+        // Bound, so that nobody else takes the port, and never listening.
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        socket
+    });
+    let targets = down.each_ref().map(|socket| socket.local_addr().unwrap());
+    let mut balancer = all_to(backend("b", &targets));
+    let other = backend("other", &[echo.address]);
+    balancer.backends.insert(other.id.clone(), other);
+    balancer.rules.insert(0, rule("*", "/other", to("other")));
+    let proxy = serve(&balancer);
+    let mut client = Client::http1(proxy.http).await;
+    for _ in 0..ASKED {
+        assert_eq!(client.send(get("a", "/")).await.unwrap().status(), 502);
+    }
+    let again = proxy.handle.totals().unreached - ASKED;
+    assert!((100..=shares(ASKED)).contains(&again), "{again} again");
+    // It has used up its own tries, and not those of its neighbour.
+    for _ in 0..20 {
+        assert_eq!(client.send(get("a", "/other")).await.unwrap().status(), 200);
     }
 }
 
