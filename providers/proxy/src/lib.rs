@@ -88,6 +88,7 @@ mod clients;
 mod mutual;
 mod serving;
 mod settings;
+mod tickets;
 mod tls;
 
 mod activity;

@@ -16,11 +16,10 @@ use jiff::Timestamp;
 use portcullis_model::{ClientCertificates, Code, ObjectName, Problem, TrustStore};
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::CryptoProvider;
-use rustls::crypto::aws_lc_rs::Ticketer;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::server::{ProducesTickets, WebPkiClientVerifier};
 use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme,
 };
@@ -29,6 +28,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::x509::{AttributeTypeAndValue, X509Name};
 
 use crate::clients::Wanted;
+use crate::tickets::Tickets;
 
 /// What is asked of clients' certificates under some server names.
 pub(crate) struct ClientPolicy {
@@ -38,7 +38,7 @@ pub(crate) struct ClientPolicy {
     /// None where nothing is asked: nothing is wanted, or the authorities are not to be had.
     verifier: Option<Arc<dyn ClientCertVerifier>>,
     /// Its own, so that a session begun under another policy is not taken up under this one.
-    tickets: Arc<dyn ProducesTickets>,
+    tickets: Arc<Tickets>,
 }
 
 impl fmt::Debug for ClientPolicy {
@@ -55,7 +55,7 @@ impl ClientPolicy {
         self.verifier.as_ref()
     }
 
-    pub(crate) fn tickets(&self) -> &Arc<dyn ProducesTickets> {
+    pub(crate) fn tickets(&self) -> &Arc<Tickets> {
         &self.tickets
     }
 
@@ -127,7 +127,7 @@ pub(crate) fn policy(
         wanted: certificates.clone(),
         authorities: store.cloned(),
         verifier,
-        tickets: Ticketer::new()?,
+        tickets: Arc::new(Tickets::new()?),
     };
     Ok((Arc::new(policy), problem))
 }

@@ -23,7 +23,7 @@ use crate::handover::Sockets;
 use crate::http3;
 use crate::identity::outside::{Outbound, Outside};
 use crate::listen;
-use crate::serving::ServingState;
+use crate::serving::{ServingState, TlsUnavailable};
 use crate::settings::{ServerConfig, Settings};
 use crate::view::View;
 use crate::worker::Start;
@@ -310,6 +310,12 @@ impl Handle {
 
     pub fn https_addr(&self) -> Option<SocketAddr> {
         self.https
+    }
+
+    /// Makes the keys of TLS sessions anew, as is done every six hours: tickets under the ones before are taken until it is
+    /// done once more.
+    pub fn renew_tickets(&self) -> Result<(), TlsUnavailable> {
+        Ok(self.live.load().renew_tickets()?)
     }
 
     /// For who watches it and does not hold it.

@@ -282,6 +282,13 @@ impl ServingState {
         self.tls.get(place).zip(self.clients.get(place))
     }
 
+    /// Makes the keys anew that TLS sessions are sealed under.
+    pub(crate) fn renew_tickets(&self) -> Result<(), rustls::Error> {
+        self.clients
+            .iter()
+            .try_for_each(|policy| policy.tickets().renew())
+    }
+
     /// Those of this moment, by server name.
     pub(crate) fn certificates(&self) -> &Certificates {
         &self.certificates

@@ -30,6 +30,7 @@ use crate::server::Drained;
 use crate::serving::ServingState;
 use crate::settings::Settings;
 use crate::tasks::Tasks;
+use crate::tickets;
 
 /// How often unused connections to targets are looked through, at least.
 const EXPIRE_EVERY: Duration = Duration::from_secs(5);
@@ -101,7 +102,7 @@ pub(crate) struct Start {
     pub(crate) log: Option<(AccessLog, SyncSender<Vec<u8>>)>,
     pub(crate) swapped: watch::Receiver<u64>,
     pub(crate) draining: watch::Receiver<Option<Instant>>,
-    /// Its place among all workers; the first checks targets for all.
+    /// Its place among all workers; the first checks targets and renews keys for all.
     pub(crate) number: usize,
     #[cfg(feature = "http3")]
     pub(crate) workers: usize,
@@ -155,10 +156,17 @@ impl Start {
             .sockets
             .into_iter()
             .map(|(socket, tls)| listen::accept(worker.clone(), socket, tls));
-        let (is_checking, swapped) = (self.number == 0, self.swapped.clone());
+        let (is_first, swapped) = (self.number == 0, self.swapped.clone());
         let checking = async {
-            match is_checking {
+            match is_first {
                 true => checks::run(worker.clone(), swapped).await,
+                false => std::future::pending().await,
+            }
+        };
+        let renew = || worker.live.load().renew_tickets();
+        let renewing = async {
+            match is_first {
+                true => tickets::renew_in_time(tickets::RENEWED_EVERY, renew).await,
                 false => std::future::pending().await,
             }
         };
@@ -183,6 +191,7 @@ impl Start {
             never = tend(&pools, self.swapped) => match never {},
             never = hand_over(lines) => match never {},
             never = checking => match never {},
+            never = renewing => match never {},
             failed = over_quic => match failed? {},
         }
     }

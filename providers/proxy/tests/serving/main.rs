@@ -53,6 +53,7 @@ mod routing;
 mod secure;
 mod streaming;
 mod targets;
+mod tickets;
 mod tokens;
 mod unknown_names;
 mod upheaval;
