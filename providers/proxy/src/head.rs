@@ -152,7 +152,9 @@ fn careful(authority: &str) -> Result<(String, Option<u16>), Failure> {
     }
     let port = authority.get(parsed.host().len()..).unwrap_or_default();
     let digits = port.strip_prefix(':').unwrap_or(port);
-    if !digits.is_empty() && (digits.len() == port.len() || digits.parse::<u16>().is_err()) {
+    // `parse` would take a sign.
+    let is_number = digits.bytes().all(|b| b.is_ascii_digit()) && digits.parse::<u16>().is_ok();
+    if !digits.is_empty() && (digits.len() == port.len() || !is_number) {
         return Err(bad("Host holds a port that is none"));
     }
     let host = host::normalize(authority);
@@ -197,6 +199,10 @@ mod tests {
             (v11, "/", &["a:b"], Err(400)),
             (v11, "/", &["."], Err(400)),
             (v11, "/", &[":80"], Err(400)),
+            (v11, "/", &["a:+80"], Err(400)),
+            (v11, "/", &["A:+80"], Err(400)),
+            (v11, "/", &["a:99999"], Err(400)),
+            (v11, "/", &["a:"], Ok(("a", None))),
             (v11, "http://b.example.com/x", &["a.example.com"], Err(400)),
             (v11, "http://b.example.com:81/x", &["b.example.com"], Err(400)),
             (v11, "http://b.example.com/x", &[""], Err(400)),
