@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "all of it is a test: a panic is the report")]
 
+#[path = "commands/canaries.rs"]
+mod canaries;
 #[path = "commands/certificates.rs"]
 mod certificates;
 #[path = "commands/challenges.rs"]
@@ -359,15 +361,14 @@ impl Serving {
         }
     }
 
-    fn terminate(&mut self) {
+    fn signal(&self) {
         let pid = self.process.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args(["-TERM", &pid])
-                .status()
-                .unwrap()
-                .success()
-        );
+        let mut kill = Command::new("kill");
+        assert!(kill.args(["-TERM", &pid]).status().unwrap().success());
+    }
+
+    fn terminate(&mut self) {
+        self.signal();
         let status = self.process.wait().unwrap();
         assert_eq!(status.code(), Some(0), "{}", self.logged());
         let mut rest = String::new();
@@ -462,6 +463,32 @@ fn what_is_served_can_be_watched() {
         "{metrics}"
     );
     assert!(page("/").starts_with("HTTP/1.1 404"), "{}", page("/"));
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a deadline is read from the clock")]
+fn while_it_drains_it_is_alive_and_not_ready() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("web.yaml"), ANSWERS.replace("BODY", "first")).unwrap();
+    let mut serving = Serving::start(dir.path(), &["--admin", "127.0.0.1:0"]);
+    let (_, admin) = serving.ready.trim().rsplit_once(" admin ").unwrap();
+    let admin = admin.to_owned();
+    let page = |path: &str| get(&admin, "admin", path);
+    // Another request may be on its way here: the drain waits for it.
+    let mut kept = TcpStream::connect(&serving.http).unwrap();
+    kept.set_read_timeout(Some(PATIENCE)).unwrap();
+    write!(kept, "GET / HTTP/1.1\r\nHost: shop.example\r\n\r\n").unwrap();
+    kept.read_exact(&mut [0; 12]).unwrap();
+    assert!(page("/readyz").starts_with("HTTP/1.1 200"), "{}", page("/readyz"));
+    serving.signal();
+    let start = Instant::now();
+    while !page("/readyz").starts_with("HTTP/1.1 503") {
+        assert!(start.elapsed() < PATIENCE, "it is ready for ever");
+        std::thread::yield_now();
+    }
+    assert!(page("/livez").starts_with("HTTP/1.1 200"), "{}", page("/livez"));
+    // A second signal does not wait for anybody.
+    serving.terminate();
 }
 
 #[test]

@@ -183,7 +183,7 @@ async fn requests_go_where_fewer_are_under_way() {
     );
 }
 
-async fn refuses(address: SocketAddr) {
+pub(crate) async fn refuses(address: SocketAddr) {
     soon("the port is closed", async {
         while TcpStream::connect(address).await.is_ok() {
             tokio::time::sleep(Duration::from_millis(2)).await;

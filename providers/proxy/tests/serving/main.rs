@@ -55,6 +55,7 @@ mod streaming;
 mod targets;
 mod tickets;
 mod tokens;
+mod tunnels;
 mod unknown_names;
 mod upheaval;
 mod websockets;

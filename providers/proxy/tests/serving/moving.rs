@@ -34,7 +34,10 @@ async fn when_told() -> (Echo, Arc<Notify>, mpsc::UnboundedReceiver<()>) {
                 tell.send(()).unwrap();
                 gate.notified().await;
             }
-            Ok::<_, std::convert::Infallible>(Response::new(Full::new(Bytes::from(vec![b'x'; 300_000]))))
+            let told = request.headers()["x-forwarded-for"].clone();
+            let response = Response::builder().header("x-told", told);
+            let body = Full::new(Bytes::from(vec![b'x'; 300_000]));
+            Ok::<_, std::convert::Infallible>(response.body(body).unwrap())
         }
     })
     .await;
@@ -71,15 +74,18 @@ async fn a_client_may_move_in_the_middle_of_a_connection() {
         let served = serve(all_to(backend("one", &[echo.address])), workers);
         let mut client = served.client().await;
         // Enough for every socket of the group to be met.
-        for _ in 0..12 {
+        for number in 0..12 {
             let mut stream = client.begin(get(HOST, "/slow")).await;
             stream.finish().await.unwrap();
             soon("the request", told.recv()).await;
-            let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+            // The first that it has, another's, and so on.
+            let address = format!("127.0.0.{}:0", 2 - number % 2);
+            let socket = std::net::UdpSocket::bind(address).unwrap();
             client.endpoint.rebind(socket).unwrap();
             go_on.notify_one();
             assert_eq!(answer(&mut stream).await.body.len(), 300_000, "{workers} workers");
-            assert_eq!(client.get("/").await.status(), 200);
+            let told = client.get("/").await;
+            assert_eq!((told.status(), told.header("x-told")), (200, Some("127.0.0.1")));
         }
         assert_eq!(
             served.proxy.handle.totals().connections_opened,

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use portcullis_proxy::{AccessLog, LogFormat, ServerConfig, Sink};
+use portcullis_proxy::{AccessLog, LogFormat, ServerConfig, Settings, Sink, TrustedField};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -22,6 +22,16 @@ struct Logged {
 }
 
 fn log_of(targets: &[SocketAddr], format: LogFormat, one_in: u32, trusted: &[&str]) -> Logged {
+    log_behind(targets, format, one_in, (trusted, TrustedField::default()))
+}
+
+/// The same behind load balancers that write this field.
+fn log_behind(
+    targets: &[SocketAddr],
+    format: LogFormat,
+    one_in: u32,
+    (trusted, trusted_field): (&[&str], TrustedField),
+) -> Logged {
     static NUMBER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
     let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     let path = std::env::temp_dir().join(format!("portcullis-access-{}-{number}", std::process::id()));
@@ -32,6 +42,10 @@ fn log_of(targets: &[SocketAddr], format: LogFormat, one_in: u32, trusted: &[&st
             format,
             one_in: NonZeroU32::new(one_in).unwrap(),
         }),
+        settings: Settings {
+            trusted_field,
+            ..Settings::default()
+        },
         ..ServerConfig::default()
     };
     let proxy = balancer::serve_as(&all_to(backend("web", targets)), &KeyPairs::new(), config);
@@ -167,5 +181,136 @@ async fn a_peer_is_believed_only_in_a_trusted_range() {
         assert_eq!(answer.seen("x-forwarded-for"), [seen], "{trusted:?}");
         let line: Value = serde_json::from_str(&logged.lines().await[0]).unwrap();
         assert_eq!(line["client"], client, "{trusted:?}");
+    }
+}
+
+/// A load balancer that writes one of the fields may pass the others on as the client wrote them.
+#[tokio::test]
+async fn of_a_trusted_peer_the_one_field_that_it_writes_is_read() {
+    let (ours, others) = (&["127.0.0.0/8"][..], &["10.0.0.0/8"][..]);
+    let standard = (
+        "forwarded",
+        "for=192.0.2.1, for=\"[2001:db8::1]:443\";proto=https",
+    );
+    let scheme = ("x-forwarded-proto", "https");
+    let list = ("x-forwarded-for", "198.51.100.1");
+    for (trusted, field, given, client, spoken, seen) in [
+        (
+            ours,
+            TrustedField::Forwarded,
+            &[standard][..],
+            "2001:db8::1",
+            "https",
+            "2001:db8::1",
+        ),
+        (
+            ours,
+            TrustedField::Forwarded,
+            &[standard, list],
+            "2001:db8::1",
+            "https",
+            "2001:db8::1",
+        ),
+        (
+            ours,
+            TrustedField::Forwarded,
+            &[list, scheme],
+            "127.0.0.1",
+            "http",
+            "127.0.0.1",
+        ),
+        (
+            others,
+            TrustedField::Forwarded,
+            &[standard],
+            "127.0.0.1",
+            "http",
+            "127.0.0.1",
+        ),
+        (
+            ours,
+            TrustedField::XForwarded,
+            &[standard],
+            "127.0.0.1",
+            "http",
+            "127.0.0.1",
+        ),
+        (
+            ours,
+            TrustedField::XForwarded,
+            &[standard, list, scheme],
+            "198.51.100.1",
+            "https",
+            "198.51.100.1, 127.0.0.1",
+        ),
+        (
+            others,
+            TrustedField::XForwarded,
+            &[list, scheme],
+            "127.0.0.1",
+            "http",
+            "127.0.0.1",
+        ),
+    ] {
+        let echo = Echo::http1("web").await;
+        let logged = log_behind(&[echo.address], LogFormat::Json, 1, (trusted, field));
+        let mut request = get("shop.example.com", "/");
+        for (name, value) in given {
+            request.headers_mut().insert(*name, value.parse().unwrap());
+        }
+        let mut asking = Client::http1(logged.proxy.http).await;
+        let answer = asking.send(request).await.unwrap();
+        assert_eq!(answer.seen("x-forwarded-for"), [seen], "{field:?} {given:?}");
+        assert_eq!(answer.seen("x-forwarded-proto"), [spoken], "{field:?} {given:?}");
+        assert_eq!(answer.seen("forwarded"), [""; 0], "{field:?} {given:?}");
+        let line: Value = serde_json::from_str(&logged.lines().await[0]).unwrap();
+        assert_eq!(
+            (&line["client"], &line["scheme"]),
+            (&client.into(), &spoken.into()),
+            "{field:?} {given:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn ids_of_a_request_are_kept_where_they_are_well_formed() {
+    let echo = Echo::http1("web").await;
+    let proxy = balancer::serve(&all_to(backend("web", &[echo.address])));
+    let mut client = Client::http1(proxy.http).await;
+    let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let long = "x".repeat(500);
+    for (name, value, is_kept) in [
+        ("x-request-id", "a-1", true),
+        ("x-request-id", "two words", false),
+        ("x-request-id", long.as_str(), false),
+        ("traceparent", trace, true),
+        (
+            "traceparent",
+            "00-00000000000000000000000000000000-b7ad6b7169203331-01",
+            false,
+        ),
+        ("traceparent", "nonsense", false),
+    ] {
+        let mut request = get("a", "/");
+        request.headers_mut().insert(name, value.parse().unwrap());
+        request.headers_mut().insert("tracestate", "a=1".parse().unwrap());
+        let answer = client.send(request).await.unwrap();
+        let ids = answer.seen("x-request-id");
+        assert_eq!(ids.len(), 1, "{name}: {value}");
+        let traces = answer.seen("traceparent");
+        assert_eq!(
+            (traces.len(), traces[0].len()),
+            (1, trace.len()),
+            "{name}: {value}"
+        );
+        let seen = answer.seen(name)[0];
+        assert_eq!(seen == value, is_kept, "{name}: {value} became {seen}");
+        // It belongs to the trace.
+        let is_continued = name == "traceparent" && is_kept;
+        assert_eq!(
+            answer.seen("tracestate") == ["a=1"],
+            is_continued,
+            "{name}: {value}"
+        );
     }
 }

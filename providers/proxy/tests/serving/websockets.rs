@@ -13,7 +13,7 @@ use hyper::Request;
 use hyper::client::conn::http2;
 use hyper::ext::Protocol;
 use hyper_util::rt::TokioIo;
-use portcullis_model::BackendVersion;
+use portcullis_model::{BackendVersion, Filters};
 use portcullis_proxy::Settings;
 use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -22,7 +22,8 @@ use tokio::task::JoinSet;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
 use crate::balancer::{
-    KeyPairs, Proxy, all_to, backend, empty, rule, serve, serve_with, speaking, to, with_certificates,
+    KeyPairs, Proxy, all_to, backend, empty, filtered, rule, serve, serve_with, speaking, to,
+    with_certificates,
 };
 use crate::client::{http2_over, read_until, soon, tls};
 use crate::echo::Echo;
@@ -203,7 +204,7 @@ fn cases() -> Vec<(String, Vec<Vec<u8>>)> {
 
 /// A way to the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
+pub(crate) enum Way {
     Direct,
     Http1,
     Http1Tls,
@@ -211,24 +212,29 @@ enum Way {
     Http2Tls,
 }
 
-const THROUGH: [Way; 4] = [Way::Http1, Way::Http1Tls, Way::Http2, Way::Http2Tls];
+pub(crate) const THROUGH: [Way; 4] = [Way::Http1, Way::Http1Tls, Way::Http2, Way::Http2Tls];
 
-struct Site {
+pub(crate) struct Site {
     server: SocketAddr,
-    proxy: Proxy,
+    pub(crate) proxy: Proxy,
     certificate: CertificateDer<'static>,
     /// Drive the connections of HTTP/2.
     tasks: JoinSet<()>,
 }
 
-trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
-fn site(server: SocketAddr) -> Site {
+pub(crate) fn site(server: SocketAddr) -> Site {
+    filtered_site(server, Filters::default())
+}
+
+pub(crate) fn filtered_site(server: SocketAddr, filters: Filters) -> Site {
     let (secret, certificate) = key_pair("web", &["a.example.com"]);
     let mut balancer = with_certificates(empty(), &[("web", &["a.example.com"])]);
     let backend = backend("b", &[server]);
-    balancer.rules.push(rule("a.example.com", "/chat", to("b")));
+    let rule = rule("a.example.com", "/chat", to("b"));
+    balancer.rules.push(filtered(rule, filters));
     balancer.backends.insert(backend.id.clone(), backend);
     Site {
         server,
@@ -240,7 +246,11 @@ fn site(server: SocketAddr) -> Site {
 
 impl Site {
     /// A WebSocket that is open, and the fields of the answer that opened it.
-    async fn open(&mut self, way: Way, fields: &[(&'static str, &str)]) -> (Box<dyn Io>, HeaderMap) {
+    pub(crate) async fn open(
+        &mut self,
+        way: Way,
+        fields: &[(&'static str, &str)],
+    ) -> (Box<dyn Io>, HeaderMap) {
         let certificates = [self.certificate.clone()];
         let secure = |alpn| tls(self.proxy.https, "a.example.com", &certificates, alpn);
         match way {
@@ -364,7 +374,7 @@ async fn every_case_of_a_suite_ends_as_it_does_without_the_proxy() {
 
 /// Takes any WebSocket, compressed if the client likes, tells the head that it got, and sends every byte back. At the end
 /// of what the client sends, it says so, and is done.
-async fn parroting() -> Echo {
+pub(crate) async fn parroting() -> Echo {
     Echo::running(|mut stream| {
         Box::pin(async move {
             let head = read_until(&mut stream, "\r\n\r\n").await;

@@ -104,6 +104,8 @@ mod targets;
 mod tickets;
 #[path = "../serving/tokens.rs"]
 mod tokens;
+#[path = "../serving/tunnels.rs"]
+mod tunnels;
 #[path = "../serving/unknown_names.rs"]
 mod unknown_names;
 #[path = "../serving/upheaval.rs"]
