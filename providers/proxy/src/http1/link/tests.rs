@@ -1,3 +1,5 @@
+//! Backends that answer and reset at once in, what of the answer is read out.
+
 use std::io::Write;
 use std::net::TcpListener;
 use std::thread;
