@@ -82,6 +82,7 @@ pub mod lookup;
 mod show;
 pub mod table;
 
+mod authorities;
 mod certificate;
 mod checks;
 mod clients;

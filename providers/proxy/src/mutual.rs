@@ -16,17 +16,15 @@ use jiff::Timestamp;
 use portcullis_model::{ClientCertificates, Code, ObjectName, Problem, TrustStore};
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme,
-};
+use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 use thiserror::Error;
 use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::x509::{AttributeTypeAndValue, X509Name};
 
+use crate::authorities::{self, AuthorityError};
 use crate::clients::Wanted;
 use crate::tickets::Tickets;
 
@@ -132,30 +130,13 @@ pub(crate) fn policy(
     Ok((Arc::new(policy), problem))
 }
 
-/// Why authorities cannot be verified with.
-#[derive(Debug, Error)]
-enum AuthorityError {
-    #[error("ca.crt holds no PEM certificate")]
-    None,
-    #[error("ca.crt does not parse as PEM certificates of authorities: {0}")]
-    Unreadable(String),
-}
-
 fn verifying(
     pem: &[u8],
     ignore_expiry: bool,
     advertise: bool,
     provider: &Arc<CryptoProvider>,
 ) -> Result<Arc<dyn ClientCertVerifier>, AuthorityError> {
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(pem) {
-        let certificate = certificate.map_err(|error| AuthorityError::Unreadable(error.to_string()))?;
-        let added = roots.add(certificate);
-        added.map_err(|error| AuthorityError::Unreadable(error.to_string()))?;
-    }
-    if roots.is_empty() {
-        return Err(AuthorityError::None);
-    }
+    let roots = authorities::read(pem)?;
     let mut builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone());
     if !advertise {
         builder = builder.clear_root_hint_subjects();
