@@ -32,6 +32,16 @@ pub(in crate::translate) fn list(text: &str) -> Vec<&str> {
         .collect()
 }
 
+/// The name of a Secret, which becomes part of a path of the Kubernetes API.
+pub(in crate::translate) fn secret_name(text: &str) -> Result<String, String> {
+    let named = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.');
+    if !text.is_empty() && text.bytes().all(named) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("{} is no name of a Secret", shown(text)))
+    }
+}
+
 /// `key=value,…`; a backslash takes the next character as it is, an empty value is allowed.
 pub(in crate::translate) fn map(text: &str) -> Result<BTreeMap<String, String>, String> {
     let mut out = BTreeMap::new();

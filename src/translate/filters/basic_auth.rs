@@ -20,7 +20,7 @@ pub(super) fn read(part: &Part<'_>, standing: &Standing, problems: &mut Vec<Prob
     let annotations = &part.annotations;
     let namespace = &part.ingress.meta.name.namespace;
     let (written, realm, parse): (_, _, ReadName) = match annotations.get(SECRET) {
-        Some(written) => (written, None, |text, _| name(text).map(str::to_owned)),
+        Some(written) => (written, None, |text, _| value::secret_name(text)),
         None => match moved(part, problems) {
             Setting::Given(written) => (written, part.nginx("auth-realm"), name_in),
             Setting::Invalid => return Setting::Invalid,
@@ -96,9 +96,9 @@ fn moved<'a>(part: &Part<'a>, problems: &mut Vec<Problem>) -> Setting<Written<'a
 /// As ingress-nginx has it, with the namespace or without; but of no other namespace.
 fn name_in(text: &str, namespace: &str) -> Result<String, String> {
     match text.split_once('/') {
-        Some((own, rest)) if own == namespace => name(rest).map(str::to_owned),
+        Some((own, rest)) if own == namespace => value::secret_name(rest),
         Some(_) => Err("a Secret of another namespace is not read: copy it into the Ingress's".to_owned()),
-        None => name(text).map(str::to_owned),
+        None => value::secret_name(text),
     }
 }
 
@@ -108,18 +108,8 @@ pub(in crate::translate) fn secret(
     namespace: &Arc<str>,
 ) -> Option<ObjectName> {
     let name = match annotations.get(SECRET) {
-        Some(written) => name(written.value).map(str::to_owned),
+        Some(written) => value::secret_name(written.value),
         None => name_in(annotations.nginx("auth-secret")?.value, namespace),
     };
     Some(ObjectName::new(namespace.clone(), name.ok()?))
-}
-
-/// It becomes part of a path of the Kubernetes API.
-fn name(text: &str) -> Result<&str, String> {
-    let named = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.');
-    if !text.is_empty() && text.bytes().all(named) {
-        Ok(text)
-    } else {
-        Err(format!("{} is no name of a Secret", value::shown(text)))
-    }
 }
