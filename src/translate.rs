@@ -60,10 +60,11 @@ use self::member::{Part, Wire};
 use self::options::{has_no_first, tell_conflict};
 use self::ownership::Owners;
 use self::precedence::{Answer, Draft};
-use self::references::references;
+use self::references::{references, secrets_of_service};
 use self::rules::{Drafts, Reader};
 use self::standing::Ports;
 use crate::cluster::index::{Index, SecretsMode};
+use crate::cluster::membership::References;
 use crate::cluster::snapshot::Snapshot;
 use crate::crd::load_balancer::Terms;
 use crate::crd::{DeletionPolicy, Mode};
@@ -86,7 +87,10 @@ pub fn index(settings: &Settings, secrets: SecretsMode) -> Index {
     let settings = settings.clone();
     Index::new(
         Box::new(move |candidate| membership(&settings, candidate)),
-        Box::new(references),
+        References {
+            of_ingress: Box::new(references),
+            of_service: Box::new(secrets_of_service),
+        },
         secrets,
     )
 }
@@ -177,7 +181,7 @@ fn balancer<'a>(
     for (part, drafts) in parts.iter().zip(&mut drafts) {
         owners.enforce(part, drafts, problems);
     }
-    canary::share(parts, &roles, &mut drafts, problems);
+    canary::share(parts, &roles, &backends.resolved, &mut drafts, problems);
     let defaults = defaults::read(parts, &ports, &filtered, &owners, &mut backends, problems);
     let (certificates, key_pairs) = certificates::read(snapshot, parts, &drafts, &owners, problems);
     reach.kept.extend(ports.kept.iter().cloned());

@@ -107,7 +107,15 @@ fn bad(given: Given) -> String {
 fn annotate(text: &mut String, annotations: &[(&str, &str)]) {
     text.push_str("  annotations:\n");
     for (name, value) in annotations {
-        writeln!(text, "    alb.ingress.kubernetes.io/{name}: {value:?}").unwrap();
+        writeln!(text, "    {}: {value:?}", key(name)).unwrap();
+    }
+}
+
+/// With the incumbent's prefix, where none is written.
+fn key(name: &str) -> String {
+    match name.contains('/') {
+        true => name.to_owned(),
+        false => format!("alb.ingress.kubernetes.io/{name}"),
     }
 }
 
@@ -249,7 +257,7 @@ fn a_bad_value_is_told_at_its_field_opens_nothing_and_leaves_the_neighbour_alone
     let mut wrong = Vec::new();
     let field = |annotations: &[(&str, &str)]| {
         let (name, _) = annotations.last().unwrap();
-        format!("metadata.annotations[alb.ingress.kubernetes.io/{name}]")
+        format!("metadata.annotations[{}]", key(name))
     };
     for controller in CONTROLLERS {
         for (annotations, left) in OF_INGRESSES {

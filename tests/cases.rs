@@ -18,6 +18,7 @@ mod status;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use portcullis::cluster::index::{Index, SecretsMode, Synced};
 use portcullis::cluster::manifests::Manifests;
@@ -177,7 +178,7 @@ impl Case {
             };
             let material = Material {
                 key_pairs: &key_pairs(&snapshot),
-                authorities: &BTreeMap::new(),
+                authorities: &authorities(&snapshot),
                 users: &users(&snapshot),
                 unknown_names: &UnknownNames::First,
             };
@@ -262,6 +263,16 @@ fn key_pairs(snapshot: &Snapshot) -> BTreeMap<ObjectName, KeyPairPem> {
         .iter()
         .filter_map(|(name, secret)| Some((name.clone(), pair(secret)?)))
         .collect()
+}
+
+fn authorities(snapshot: &Snapshot) -> BTreeMap<ObjectName, Arc<[u8]>> {
+    let Secrets::Read(secrets) = &snapshot.secrets else {
+        return BTreeMap::new();
+    };
+    let authorities = secrets
+        .iter()
+        .filter_map(|(name, secret)| Some((name.clone(), secret.authorities.clone()?)));
+    authorities.collect()
 }
 
 fn users(snapshot: &Snapshot) -> BTreeMap<ObjectName, Sealed<[u8]>> {

@@ -6,6 +6,7 @@
 mod admitted;
 mod endpoints;
 mod held;
+mod naming;
 mod roster;
 mod synced;
 
@@ -19,6 +20,7 @@ pub use self::admitted::{Admitted, Recorded};
 use self::endpoints::Endpoints;
 use self::held::Held;
 pub use self::held::Version;
+use self::naming::Naming;
 use self::roster::{Entry, Roster};
 pub use self::synced::{NotSynced, Synced};
 use super::membership::{Candidate, Decide, Membership, Names, References};
@@ -82,6 +84,8 @@ pub struct Index {
     /// Those that were asked for, where Secrets are not read by themselves.
     held: Held,
     endpoints: Endpoints,
+    /// The Secrets that Services name.
+    naming: Naming,
     roster: Roster,
 }
 
@@ -113,6 +117,7 @@ impl Index {
             secrets: HashMap::new(),
             held: Held::default(),
             endpoints: Endpoints::default(),
+            naming: Naming::default(),
             roster: Roster::default(),
         }
     }
@@ -265,6 +270,8 @@ impl Index {
                 }
             },
             Object::Service(service) => {
+                let secrets = (self.references.of_service)(&service);
+                self.naming.put(&service.meta.name, secrets);
                 let services = self.endpoints.put_service(service);
                 self.touch_services(services, touched);
             }
@@ -302,10 +309,11 @@ impl Index {
             Kind::Secret => {
                 let of_namespace = self.secrets.get_mut(&name.namespace);
                 if of_namespace.is_some_and(|secrets| secrets.remove(&name.name).is_some()) {
-                    self.roster.touch_secret(name, touched);
+                    self.touch_secret(name, touched);
                 }
             }
             Kind::Service => {
+                self.naming.put(name, BTreeSet::new());
                 let services = self.endpoints.remove_service(name);
                 self.touch_services(services, touched);
             }
@@ -325,7 +333,7 @@ impl Index {
         let of_namespace = self.secrets.entry(name.namespace.clone()).or_default();
         if of_namespace.get(&name.name).is_none_or(|held| **held != secret) {
             of_namespace.insert(name.name.clone(), Arc::new(secret));
-            self.roster.touch_secret(&name, touched);
+            self.touch_secret(&name, touched);
         }
     }
 
@@ -352,7 +360,9 @@ impl Index {
     ) {
         let served = admitted.as_ref();
         let entry = Entry {
-            names: served.map_or_else(Names::default, |admitted| (self.references)(&admitted.ingress)),
+            names: served.map_or_else(Names::default, |admitted| {
+                (self.references.of_ingress)(&admitted.ingress)
+            }),
             ingress,
             membership,
             admitted,
@@ -388,6 +398,13 @@ impl Index {
             } else if let Some(admitted) = admitted.filter(|_| namespace) {
                 touched.load_balancers.insert(admitted.id);
             }
+        }
+    }
+
+    fn touch_secret(&self, name: &ObjectName, touched: &mut Touched) {
+        self.roster.touch_secret(name, touched);
+        for service in self.naming.services_with(name) {
+            self.roster.touch_service(service, touched);
         }
     }
 

@@ -1,11 +1,12 @@
 //! Which load balancer an Ingress belongs to and what it names: asked here, answered by `translate`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::Arc;
 
 use portcullis_model::{LoadBalancerId, ObjectName, Problem};
 
-use super::object::{ClassParameters, Ingress, IngressClass, Namespace};
+use super::object::{ClassParameters, Ingress, IngressClass, Namespace, Service};
 
 /// What the answer may depend on. A change of any class, parameters or namespace asks again for every Ingress.
 #[derive(Clone, Copy, Debug)]
@@ -52,5 +53,18 @@ pub enum CertificateSearch {
     Namespace,
 }
 
-/// Names of one Ingress; pure.
-pub type References = Box<dyn Fn(&Ingress) -> Names + Send + Sync>;
+/// The names that one object needs; pure.
+type NamesOf<O, N> = Box<dyn Fn(&O) -> N + Send + Sync>;
+
+/// Who is asked for names.
+pub struct References {
+    pub of_ingress: NamesOf<Ingress, Names>,
+    /// The Secrets that a Service needs for whoever leads to it.
+    pub of_service: NamesOf<Service, BTreeSet<ObjectName>>,
+}
+
+impl fmt::Debug for References {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("References").finish_non_exhaustive()
+    }
+}

@@ -97,13 +97,14 @@ fn parameters(key: &str, spec: &Value) -> Option<Parameters> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::sync::Arc;
 
     use portcullis_model::{Code, Origin, Problem};
 
     use super::*;
     use crate::cluster::index::SecretsMode;
-    use crate::cluster::membership::{Membership, Names};
+    use crate::cluster::membership::{Membership, Names, References};
     use crate::cluster::object::{Ingress, Object};
     use crate::cluster::wire;
     use serde_json::json;
@@ -159,7 +160,10 @@ mod tests {
         };
         Index::new(
             Box::new(move |candidate| refuse(candidate.ingress)),
-            Box::new(|_| Names::default()),
+            References {
+                of_ingress: Box::new(|_| Names::default()),
+                of_service: Box::new(|_| BTreeSet::new()),
+            },
             SecretsMode::NotRead,
         )
     }

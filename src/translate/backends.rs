@@ -1,6 +1,7 @@
 //! The backends that Ingresses name in, backends with their settings and targets out, or what answers in their place.
 
 pub(super) mod target_settings;
+mod verification;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use portcullis_model::{
 };
 
 use self::target_settings::TargetSettings;
+pub(super) use self::verification::secret;
 use super::actions::{self, Destination, Wanted};
 use super::annotations::value;
 use super::auth::{self, Gate, Sources};

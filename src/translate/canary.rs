@@ -3,8 +3,11 @@
 //! Meaning: ingress-nginx, "Canary". The field of a request decides first, then its cookie, then the weight. A canary
 //! has no rules of its own, so one that cannot be read, or has no rule to stand beside, gets nothing and changes nothing.
 
+use std::collections::BTreeMap;
+
 use portcullis_model::{
-    Action, Code, Condition, Forward, Glob, HeaderName, Origin, Pattern, Problem, Weight, WeightedBackend,
+    Action, Backend, BackendId, Code, Condition, Forward, Glob, HeaderName, Origin, Pattern, Problem, Weight,
+    WeightedBackend,
 };
 
 use super::annotations::{Setting, value};
@@ -169,7 +172,13 @@ fn by_cookie(name: &str) -> Option<Sign> {
 }
 
 /// Takes the rules of canaries away, and gives them their share of those they stand beside.
-pub(super) fn share(parts: &[Part<'_>], roles: &[Role], drafts: &mut [Drafts], problems: &mut Vec<Problem>) {
+pub(super) fn share(
+    parts: &[Part<'_>],
+    roles: &[Role],
+    backends: &BTreeMap<BackendId, Backend>,
+    drafts: &mut [Drafts],
+    problems: &mut Vec<Problem>,
+) {
     let members = || parts.iter().zip(roles).enumerate();
     for (at, (part, role)) in members() {
         let Role::Canary(canary) = role else {
@@ -192,12 +201,14 @@ pub(super) fn share(parts: &[Part<'_>], roles: &[Role], drafts: &mut [Drafts], p
                 let all = std::mem::take(&mut drafts[main].drafts);
                 drafts[main].drafts = all
                     .into_iter()
-                    .flat_map(|rule| match stands_beside(draft, &rule) {
-                        true => {
-                            found = true;
-                            canary.pieces(&rule, forward)
+                    .flat_map(|rule| {
+                        match stands_beside(draft, &rule) && verifies_as(forward, &rule, backends) {
+                            true => {
+                                found = true;
+                                canary.pieces(&rule, forward)
+                            }
+                            false => vec![rule],
                         }
-                        false => vec![rule],
                     })
                     .collect();
             }
@@ -226,6 +237,20 @@ fn stands_beside(canary: &Draft, main: &Draft) -> bool {
         && (own.authenticate.is_none() || own.authenticate == other.authenticate)
         && own.filters.is_none()
         && own.rewrites.is_empty()
+}
+
+/// Whether no request whose target is verified would go to one that is not.
+fn verifies_as(canary: &Forward, main: &Draft, backends: &BTreeMap<BackendId, Backend>) -> bool {
+    let is_verified = |share: &WeightedBackend| {
+        let backend = backends.get(&share.backend);
+        backend.is_some_and(|backend| backend.protocol.tls.verification().is_some())
+    };
+    match &main.rule.action {
+        Action::Forward(main) => {
+            !main.backends.iter().any(is_verified) || canary.backends.iter().all(is_verified)
+        }
+        Action::Redirect(_) | Action::Fixed(_) => true,
+    }
 }
 
 impl Canary {

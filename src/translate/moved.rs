@@ -25,6 +25,7 @@ pub(super) fn read(parts: &mut [Part<'_>], problems: &mut Vec<Problem>) {
         let closed = nginx::review(&part.annotations, problems);
         part.refusal = part.refusal.or(closed);
         own_ranges(part, problems);
+        backends::tell_unread(part, problems);
         if part.refusal.is_none() {
             part.refusal = unknown_path(part, problems);
         }

@@ -7,9 +7,9 @@ use serde_json::Value;
 
 use super::annotations::{Annotations, json};
 use super::settings::Settings;
-use super::{auth, filters, member, protection};
+use super::{auth, backends, filters, member, protection};
 use crate::cluster::membership::{CertificateSearch, Names};
-use crate::cluster::object::{ClassParameters, Ingress, IngressBackend, PortRef};
+use crate::cluster::object::{ClassParameters, Ingress, IngressBackend, PortRef, Service};
 use crate::cluster::snapshot::{Member, Parameters, Snapshot};
 
 /// In place of a port's name: the backend's name is that of an `actions.*` annotation.
@@ -55,6 +55,7 @@ pub(super) fn references(ingress: &Ingress) -> Names {
     }
     names.secrets.extend(protection::secrets(&annotations, namespace));
     names.secrets.extend(filters::secret(&annotations, namespace));
+    names.secrets.extend(backends::secret(&annotations, namespace));
     let asked = filters::service(&annotations, namespace);
     let copied_to = filters::mirror_service(&annotations, namespace);
     for service in asked.into_iter().chain(copied_to) {
@@ -68,6 +69,13 @@ pub(super) fn references(ingress: &Ingress) -> Names {
         });
     }
     names
+}
+
+/// The Secrets that a Service names for those that lead to it, whether they exist or not; pure.
+pub(super) fn secrets_of_service(service: &Service) -> BTreeSet<ObjectName> {
+    let annotations = Annotations::of("service", &service.meta);
+    let authorities = backends::secret(&annotations, &service.meta.name.namespace);
+    authorities.into_iter().collect()
 }
 
 /// The Secrets that a load balancer is made with, whether they exist or not; pure. No others are asked for.

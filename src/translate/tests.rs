@@ -26,6 +26,7 @@ mod protection;
 mod serving;
 mod targets;
 mod tls;
+mod verification;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

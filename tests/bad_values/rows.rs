@@ -91,6 +91,15 @@ pub(crate) const OF_INGRESSES: &[Row] = &[
     (&[("target-type", "pod")], Closed),
     (&[("backend-protocol", "TCP")], Closed),
     (&[("backend-protocol-version", "HTTP3")], Closed),
+    (&[HTTPS_TARGETS, (AUTHORITIES, "other/ca")], Closed),
+    (&[HTTPS_TARGETS, (AUTHORITIES, "")], Closed),
+    (&[("backend-protocol", "HTTP"), (AUTHORITIES, "ca")], Closed),
+    (&[(AUTHORITIES, "ca"), ("backend-protocol", "HTTPs")], Closed),
+    (
+        &[HTTPS_TARGETS, (AUTHORITIES, "ca"), (SERVER_NAME, "10.0.0.1")],
+        Closed,
+    ),
+    (&[HTTPS_TARGETS, (SERVER_NAME, "web.shop.svc")], Closed),
     (&[("target-node-labels", "x")], Closed),
     (&[("target-control-port.web.80", "0")], Closed),
     (&[("target-control-port.wbe.80", "3000")], Served),
@@ -206,6 +215,9 @@ const CERTIFICATE: (&str, &str) = (
     "certificate-arn",
     "arn:aws:acm:eu-west-1:111122223333:certificate/0",
 );
+const HTTPS_TARGETS: (&str, &str) = ("backend-protocol", "HTTPS");
+const AUTHORITIES: &str = "portcullis.dev/backend-tls-ca-secret";
+const SERVER_NAME: &str = "portcullis.dev/backend-tls-server-name";
 const HTTPS: (&str, &str) = ("listen-ports", r#"[{"HTTPS":443}]"#);
 
 /// Annotations of a Service, which say the same of its targets as those of an Ingress and win over them.
@@ -213,6 +225,15 @@ pub(crate) const OF_SERVICES: &[Row] = &[
     (&[("target-type", "pod")], Closed),
     (&[("backend-protocol", "TCP")], Closed),
     (&[("backend-protocol-version", "HTTP3")], Closed),
+    (&[HTTPS_TARGETS, (AUTHORITIES, "other/ca")], Closed),
+    (&[HTTPS_TARGETS, (AUTHORITIES, "")], Closed),
+    (&[("backend-protocol", "HTTP"), (AUTHORITIES, "ca")], Closed),
+    (&[(AUTHORITIES, "ca"), ("backend-protocol", "HTTPs")], Closed),
+    (
+        &[HTTPS_TARGETS, (AUTHORITIES, "ca"), (SERVER_NAME, "10.0.0.1")],
+        Closed,
+    ),
+    (&[HTTPS_TARGETS, (SERVER_NAME, "web.shop.svc")], Closed),
     (&[("target-node-labels", "x")], Closed),
     (&[("multi-cluster-target-group", "yes")], Served),
     (&[("target-group-attributes", "x")], Served),

@@ -158,6 +158,9 @@ pub(crate) fn show_backend(out: &mut String, depth: usize, backend: &Backend) {
     if backend.registrants == Registrants::OthersToo {
         line(out, depth + 1, "other clusters register targets, too");
     }
+    if let Some(verification) = backend.protocol.tls.verification() {
+        line(out, depth + 1, format!("verified {verification}"));
+    }
     for target in backend.targets.iter() {
         line(out, depth + 1, show_target(target));
     }

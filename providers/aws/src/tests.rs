@@ -28,3 +28,4 @@ mod sharing;
 mod takeover;
 mod targets;
 mod unmade;
+mod verified;

@@ -12,6 +12,7 @@ use crate::kept::{KeptHealth, KeptTargets};
 use crate::name::{ObjectName, Port};
 use crate::origin::Origin;
 use crate::text::shared_text;
+use crate::verification::BackendTls;
 
 /// Names a backend within its load balancer: `namespace/object-service:port`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -75,8 +76,7 @@ pub enum BackendVersion {
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct BackendProtocol {
     pub version: BackendVersion,
-    /// Over TLS; certificates of targets are not verified unless a provider says so.
-    pub tls: bool,
+    pub tls: BackendTls,
 }
 
 /// Which port is asked for health.
@@ -114,7 +114,7 @@ impl HealthCheck {
     pub fn for_protocol(protocol: &BackendProtocol) -> Self {
         let grpc = protocol.version == BackendVersion::Grpc;
         Self {
-            tls: protocol.tls,
+            tls: protocol.tls.is_on(),
             port: HealthPort::Traffic,
             path: if grpc { "/AWS.ALB/healthcheck" } else { "/" }.into(),
             interval_seconds: 15,

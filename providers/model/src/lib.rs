@@ -23,6 +23,7 @@ pub mod auth;
 pub mod backend;
 pub mod filters;
 pub mod redirect;
+pub mod verification;
 
 pub mod balancer;
 pub mod kept;
@@ -78,3 +79,4 @@ pub use refusals::{Refusals, Refused};
 pub use resolve::{Decision, Request, resolve};
 pub use rule::Rule;
 pub use sealed::Sealed;
+pub use verification::{BackendTls, Verification};

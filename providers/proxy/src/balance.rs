@@ -29,6 +29,7 @@ use crate::sticky::TargetSticky;
 use crate::table::{Choice, Forward};
 use crate::target::LiveTarget;
 use crate::targets::Targets;
+use crate::verified::Security;
 use crate::zones::Zones;
 
 /// Seconds in which a new target comes to its full share, 30–900; 0 for at once. Source: ELBv2 API,
@@ -40,6 +41,8 @@ const SLOW_START: &str = "slow_start.duration_seconds";
 pub(crate) struct LiveBackend {
     pub(crate) id: BackendId,
     pub(crate) protocol: BackendProtocol,
+    /// None where what targets are to be verified by cannot be had: none is spoken to.
+    pub(crate) security: Option<Security>,
     /// Whether connections begin with whom they are for.
     pub(crate) proxy_protocol: bool,
     /// Longest time until it has answered; the proxy's default where absent.
@@ -77,16 +80,18 @@ impl LiveBackend {
     /// backend had are new among others. Of what it was `before` it keeps the tries.
     pub(crate) fn build(
         backend: &Backend,
+        security: Result<Security, Problem>,
         targets: &mut Targets,
         is_new: bool,
         before: Option<&Self>,
     ) -> (Self, Vec<Problem>) {
         let mut problems = Vec::new();
+        let security = security.map_err(|problem| problems.push(problem)).ok();
         let sticky = TargetSticky::of(backend).unwrap_or_else(|why| {
             problems.push(Problem::new(Code::OptionUnsupported, backend.origin.clone(), why));
             None
         });
-        let check = Check::of(backend).unwrap_or_else(|why| {
+        let check = Check::of(backend, security.as_ref()).unwrap_or_else(|why| {
             problems.push(Problem::new(Code::OptionUnsupported, backend.origin.clone(), why));
             None
         });
@@ -116,6 +121,7 @@ impl LiveBackend {
         let live = Self {
             id: backend.id.clone(),
             protocol: backend.protocol.clone(),
+            security,
             proxy_protocol: backend.proxy_protocol,
             sticky,
             affinity: backend.affinity.as_ref().map(|key| Affinity::of(key, &serving)),
@@ -141,10 +147,11 @@ impl LiveBackend {
     }
 
     /// Whether building it of this backend would make the same.
-    pub(crate) fn is_of(&self, backend: &Backend) -> bool {
+    pub(crate) fn is_of(&self, backend: &Backend, security: &Result<Security, Problem>) -> bool {
         let made_of = &self.made_of;
         self.id == backend.id
             && self.protocol == backend.protocol
+            && self.security.as_ref() == security.as_ref().ok()
             && self.proxy_protocol == backend.proxy_protocol
             && made_of.timeout_seconds == backend.timeout_seconds
             && made_of.affinity == backend.affinity

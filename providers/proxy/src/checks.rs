@@ -16,7 +16,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderValue, TE, USER_AGENT};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, Method, Request, Response, Uri, Version};
-use portcullis_model::{Backend, BackendId, BackendProtocol, BackendVersion, HealthCheck, HealthPort};
+use portcullis_model::{Backend, BackendId, BackendVersion, HealthCheck, HealthPort};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -26,6 +26,7 @@ use crate::forward;
 use crate::pools::Key;
 use crate::proxy_protocol;
 use crate::target::{Ill, LiveTarget};
+use crate::verified::Security;
 use crate::worker::Worker;
 
 /// Most checks at once: they take their turn beside requests.
@@ -37,31 +38,35 @@ const FIRST: Duration = Duration::from_secs(1);
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Check {
     asked: HealthCheck,
-    protocol: BackendProtocol,
+    version: BackendVersion,
+    security: Security,
     target: PathAndQuery,
     codes: Box<[RangeInclusive<u16>]>,
     proxy_protocol: bool,
 }
 
 impl Check {
-    /// None where it is not asked for; why not where it cannot be had.
-    pub(crate) fn of(backend: &Backend) -> Result<Option<Self>, String> {
-        if !backend.is_checked {
+    /// None where it is not asked for, or no target is spoken to; why not where it cannot be had.
+    pub(crate) fn of(backend: &Backend, security: Option<&Security>) -> Result<Option<Self>, String> {
+        let Some(security) = security.filter(|_| backend.is_checked) else {
             return Ok(None);
-        }
+        };
         let asked = backend.health.clone();
         let codes = codes(&asked.success_codes);
         let codes =
             codes.ok_or_else(|| format!("no health checks: {:?} are no codes", asked.success_codes))?;
         let target = asked.path.parse();
         let target = target.map_err(|_| format!("no health checks: {:?} is no path", asked.path))?;
-        let protocol = BackendProtocol {
-            version: backend.protocol.version,
-            tls: asked.tls,
+        let security = match (asked.tls, security) {
+            (false, _) => Security::Plain,
+            (true, Security::Plain | Security::Unverified) => Security::Unverified,
+            // Who could not get a request has nothing to say of how it is.
+            (true, Security::Verified(_)) => security.clone(),
         };
         Ok(Some(Self {
+            version: backend.protocol.version,
             asked,
-            protocol,
+            security,
             target,
             codes,
             proxy_protocol: backend.proxy_protocol,
@@ -76,7 +81,7 @@ impl Check {
     }
 
     fn is_grpc(&self) -> bool {
-        self.protocol.version == BackendVersion::Grpc
+        self.version == BackendVersion::Grpc
     }
 
     /// Source of the form of gRPC's: gRPC over HTTP/2, "Requests"; an empty message.
@@ -94,7 +99,7 @@ impl Check {
             headers.insert(CONTENT_LENGTH, HeaderValue::from_static("5"));
         }
         let authority = address.to_string();
-        if self.protocol.version == BackendVersion::Http1 {
+        if self.version == BackendVersion::Http1 {
             request
                 .headers_mut()
                 .insert(HOST, HeaderValue::try_from(authority).ok()?);
@@ -102,7 +107,7 @@ impl Check {
         }
         *request.version_mut() = Version::HTTP_2;
         let mut parts = request.uri().clone().into_parts();
-        let scheme = match self.protocol.tls {
+        let scheme = match self.asked.tls {
             true => Scheme::HTTPS,
             false => Scheme::HTTP,
         };
@@ -120,8 +125,8 @@ impl Check {
             let request = self.request(address)?;
             // A new connection, for one that was kept says nothing of whether the target takes others; streams of HTTP/2
             // share one.
-            let is_http1 = self.protocol.version == BackendVersion::Http1;
-            let key = Key::new(address, &self.protocol);
+            let is_http1 = self.version == BackendVersion::Http1;
+            let key = Key::new(address, self.version, &self.security);
             let lease = match self.proxy_protocol {
                 false => worker.pools.acquire(key, is_http1).await,
                 true => {

@@ -76,6 +76,10 @@ pub(crate) async fn forward(
     ask: &mut Ask<'_>,
     lead: Lead,
 ) -> Result<Answered, Failure> {
+    let Some(security) = &backend.security else {
+        let why = format!("what targets of {} are verified by is not known", backend.id);
+        return Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, why));
+    };
     backend.budget.asked();
     let limit = backend.timeout.unwrap_or(worker.settings.timeouts.answer);
     let mut tried: Vec<SocketAddr> = Vec::new();
@@ -101,7 +105,7 @@ pub(crate) async fn forward(
     let mut fresh = false;
     loop {
         let under_way = UnderWay::to(target.clone());
-        let key = Key::new(target.address, &backend.protocol);
+        let key = Key::new(target.address, backend.protocol.version, security);
         let acquired = match backend.proxy_protocol {
             false => worker.pools.acquire(key, fresh).await,
             true => {
@@ -212,9 +216,10 @@ fn no_target(worker: &Worker, backend: &LiveBackend) -> Failure {
 }
 
 fn unreachable(backend: &LiveBackend, error: &ConnectError) -> Failure {
-    let status = match error {
-        ConnectError::Timeout => StatusCode::GATEWAY_TIMEOUT,
-        ConnectError::Io(_) | ConnectError::Http(_) => StatusCode::BAD_GATEWAY,
+    let (status, why) = match error {
+        ConnectError::Timeout => (StatusCode::GATEWAY_TIMEOUT, "takes no connection"),
+        ConnectError::Io(_) | ConnectError::Http(_) => (StatusCode::BAD_GATEWAY, "takes no connection"),
+        ConnectError::Certificate(_) => (StatusCode::BAD_GATEWAY, "shows no certificate that is trusted"),
     };
     // The cause names addresses of the cluster: it is for the log, not for clients.
     tracing::debug!(
@@ -222,7 +227,7 @@ fn unreachable(backend: &LiveBackend, error: &ConnectError) -> Failure {
         "failed to connect to {}",
         backend.id
     );
-    Failure::new(status, format!("{} takes no connection", backend.id))
+    Failure::new(status, format!("{} {why}", backend.id))
 }
 
 fn broken(backend: &LiveBackend, error: &Lost) -> Failure {
@@ -276,7 +281,7 @@ fn address(parts: &mut Parts, backend: &LiveBackend, authority: &HeaderValue) ->
         return Ok(());
     }
     let mut uri = parts.uri.clone().into_parts();
-    uri.scheme = Some(if backend.protocol.tls {
+    uri.scheme = Some(if backend.protocol.tls.is_on() {
         http::uri::Scheme::HTTPS
     } else {
         http::uri::Scheme::HTTP

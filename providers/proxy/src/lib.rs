@@ -91,6 +91,7 @@ mod serving;
 mod settings;
 mod tickets;
 mod tls;
+mod verified;
 
 mod activity;
 mod alarm;

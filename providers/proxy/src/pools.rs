@@ -14,7 +14,7 @@ use foldhash::fast::RandomState;
 use futures::FutureExt;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use portcullis_model::{BackendProtocol, BackendVersion};
+use portcullis_model::BackendVersion;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use thiserror::Error;
@@ -22,6 +22,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use tracing::debug;
 
 use crate::body::{Progress, RequestBody};
@@ -30,29 +31,30 @@ use crate::serving::ServingState;
 use crate::settings::{Http1Engine, Settings};
 use crate::tasks::Tasks;
 use crate::tls;
+use crate::verified::{self, Security};
 
 /// Streams of one HTTP/2 connection before another is opened. Where a target allows fewer, the others wait for their turn.
 /// Source of the number: RFC 9113 §6.5.2 recommends that no peer allows fewer than 100.
 const STREAMS: usize = 100;
 
 /// What a connection can be used for again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Key {
     address: SocketAddr,
     http2: bool,
-    tls: bool,
+    security: Security,
 }
 
 impl Key {
-    pub(crate) fn new(address: SocketAddr, protocol: &BackendProtocol) -> Self {
-        let http2 = match protocol.version {
+    pub(crate) fn new(address: SocketAddr, version: BackendVersion, security: &Security) -> Self {
+        let http2 = match version {
             BackendVersion::Http1 => false,
             BackendVersion::Http2 | BackendVersion::Grpc => true,
         };
         Self {
             address,
             http2,
-            tls: protocol.tls,
+            security: security.clone(),
         }
     }
 }
@@ -64,14 +66,30 @@ pub(crate) enum ConnectError {
     Timeout,
     #[error("{0}")]
     Io(#[from] io::Error),
+    /// What it shows does not prove that it is who was meant.
+    #[error("{0}")]
+    Certificate(rustls::Error),
     #[error("{0}")]
     Http(#[from] hyper::Error),
+}
+
+impl ConnectError {
+    /// Of a handshake.
+    fn of_tls(error: io::Error) -> Self {
+        let inner = error
+            .get_ref()
+            .and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        match inner {
+            Some(why @ rustls::Error::InvalidCertificate(_)) => Self::Certificate(why.clone()),
+            _ => Self::Io(error),
+        }
+    }
 }
 
 pub(crate) struct Pools {
     live: Arc<ArcSwap<ServingState>>,
     settings: Rc<Settings>,
-    /// By whether HTTP/2 is spoken.
+    /// For targets that are not verified, by whether HTTP/2 is spoken.
     tls: [Arc<ClientConfig>; 2],
     /// Drives the connections; nobody waits for its end.
     tasks: Tasks,
@@ -111,6 +129,12 @@ impl Idle {
             }
         }
     }
+}
+
+/// A connection as its key wants it.
+enum Secured {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
 }
 
 /// The HTTP/2 connections to one target.
@@ -218,7 +242,7 @@ impl Pools {
 
     /// A connection to the target; a new one where `fresh` says that kept ones are not trusted.
     pub(crate) async fn acquire(self: &Rc<Self>, key: Key, fresh: bool) -> Result<Lease, ConnectError> {
-        let lease = |sender, stream, is_reused| Lease {
+        let lease = |key, sender, stream, is_reused| Lease {
             pools: self.clone(),
             key,
             sender,
@@ -228,23 +252,23 @@ impl Pools {
             progress: None,
         };
         if key.http2 {
-            let (sender, stream, is_reused) = Box::pin(self.multiplexed(key, fresh)).await?;
-            return Ok(lease(sender, Some(stream), is_reused));
+            let (sender, stream, is_reused) = Box::pin(self.multiplexed(&key, fresh)).await?;
+            return Ok(lease(key, sender, Some(stream), is_reused));
         }
-        if !fresh && let Some(sender) = self.kept(key) {
-            return Ok(lease(sender, None, true));
+        if !fresh && let Some(sender) = self.kept(&key) {
+            return Ok(lease(key, sender, None, true));
         }
-        let sender = Box::pin(self.within_limit(self.open_http1(key, &[]))).await?;
-        Ok(lease(sender, None, false))
+        let sender = Box::pin(self.within_limit(self.open_http1(&key, &[]))).await?;
+        Ok(lease(key, sender, None, false))
     }
 
     /// A connection to the target that begins with a head of its own, and that nobody else uses.
     pub(crate) async fn acquire_for(self: &Rc<Self>, key: Key, head: &[u8]) -> Result<Lease, ConnectError> {
         let opening = async {
             match key.http2 {
-                false => Ok((self.open_http1(key, head).await?, None)),
+                false => Ok((self.open_http1(&key, head).await?, None)),
                 true => {
-                    let (sender, stream) = self.open_http2(key, head).await?.stream();
+                    let (sender, stream) = self.open_http2(&key, head).await?.stream();
                     Ok((sender, Some(stream)))
                 }
             }
@@ -272,9 +296,9 @@ impl Pools {
     }
 
     /// The connection used last, because it is the least likely to have been closed meanwhile.
-    fn kept(&self, key: Key) -> Option<Sender> {
+    fn kept(&self, key: &Key) -> Option<Sender> {
         let mut http1 = self.http1.borrow_mut();
-        let kept = http1.get_mut(&key)?;
+        let kept = http1.get_mut(key)?;
         while let Some(last) = kept.pop() {
             if let Some(sender) = last.sender.ready() {
                 return Some(sender);
@@ -285,7 +309,7 @@ impl Pools {
 
     fn keep(&self, key: Key, sender: Idle) {
         // A target that left the configuration while it answered gets no further request.
-        if !self.live.load().targets().contains(key.address) {
+        if !is_known(&self.live.load(), &key) {
             return;
         }
         let mut http1 = self.http1.borrow_mut();
@@ -298,8 +322,8 @@ impl Pools {
         }
     }
 
-    async fn multiplexed(&self, key: Key, fresh: bool) -> Result<(Sender, Stream, bool), ConnectError> {
-        let shared = self.http2.borrow_mut().entry(key).or_default().clone();
+    async fn multiplexed(&self, key: &Key, fresh: bool) -> Result<(Sender, Stream, bool), ConnectError> {
+        let shared = self.shared(key);
         if !fresh && let Some((sender, stream)) = shared.stream() {
             return Ok((sender, stream, true));
         }
@@ -316,21 +340,27 @@ impl Pools {
         .await
     }
 
-    async fn open_http1(&self, key: Key, head: &[u8]) -> Result<Sender, ConnectError> {
+    fn shared(&self, key: &Key) -> Rc<Shared> {
+        let mut http2 = self.http2.borrow_mut();
+        if let Some(shared) = http2.get(key) {
+            return shared.clone();
+        }
+        http2.entry(key.clone()).or_default().clone()
+    }
+
+    async fn open_http1(&self, key: &Key, head: &[u8]) -> Result<Sender, ConnectError> {
         let stream = connect(key.address, head).await?;
         if self.settings.http1_engine == Http1Engine::Own {
-            let stream = if key.tls {
-                Socket::Tls(Box::new(self.encrypt(stream, key).await?.into()))
-            } else {
-                Socket::Plain(stream)
+            let stream = match self.secure(stream, key).await? {
+                Secured::Plain(stream) => Socket::Plain(stream),
+                Secured::Tls(stream) => Socket::Tls(Box::new((*stream).into())),
             };
             let link = Link::new(stream, self.settings.limits.head_bytes);
             return Ok(Sender::Own(Rc::new(RefCell::new(link))));
         }
-        let sender = if key.tls {
-            self.http1_over(self.encrypt(stream, key).await?).await?
-        } else {
-            self.http1_over(stream).await?
+        let sender = match self.secure(stream, key).await? {
+            Secured::Plain(stream) => self.http1_over(stream).await?,
+            Secured::Tls(stream) => self.http1_over(*stream).await?,
         };
         Ok(Sender::Http1(sender))
     }
@@ -354,12 +384,11 @@ impl Pools {
         Ok(sender)
     }
 
-    async fn open_http2(&self, key: Key, head: &[u8]) -> Result<Multiplexed, ConnectError> {
+    async fn open_http2(&self, key: &Key, head: &[u8]) -> Result<Multiplexed, ConnectError> {
         let stream = connect(key.address, head).await?;
-        if key.tls {
-            self.http2_over(self.encrypt(stream, key).await?).await
-        } else {
-            self.http2_over(stream).await
+        match self.secure(stream, key).await? {
+            Secured::Plain(stream) => self.http2_over(stream).await,
+            Secured::Tls(stream) => self.http2_over(*stream).await,
         }
     }
 
@@ -393,15 +422,19 @@ impl Pools {
         })
     }
 
-    async fn encrypt(
-        &self,
-        stream: TcpStream,
-        key: Key,
-    ) -> io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
+    async fn secure(&self, stream: TcpStream, key: &Key) -> Result<Secured, ConnectError> {
         let [http1, http2] = &self.tls;
-        let config = if key.http2 { http2 } else { http1 };
-        let name = ServerName::from(key.address.ip());
-        TlsConnector::from(config.clone()).connect(name, stream).await
+        let (config, name) = match &key.security {
+            Security::Plain => return Ok(Secured::Plain(stream)),
+            Security::Unverified => (
+                if key.http2 { http2 } else { http1 },
+                ServerName::from(key.address.ip()),
+            ),
+            Security::Verified(verified) => (verified.config(key.http2), verified.name().clone()),
+        };
+        let secured = TlsConnector::from(config.clone()).connect(name, stream).await;
+        let secured = secured.map_err(ConnectError::of_tls)?;
+        Ok(Secured::Tls(Box::new(secured)))
     }
 
     /// How long an unused connection is kept.
@@ -426,12 +459,12 @@ impl Pools {
         });
     }
 
-    /// Closes what leads to targets that left. Requests under way keep their connections until they are done.
+    /// Closes what leads to targets that left, or was verified by what counts no more. Requests under way keep their
+    /// connections until they are done.
     pub(crate) fn keep_only_known(&self) {
         let state = self.live.load();
-        let known = |key: &Key| state.targets().contains(key.address);
-        self.http1.borrow_mut().retain(|key, _| known(key));
-        self.http2.borrow_mut().retain(|key, _| known(key));
+        self.http1.borrow_mut().retain(|key, _| is_known(&state, key));
+        self.http2.borrow_mut().retain(|key, _| is_known(&state, key));
     }
 }
 
@@ -454,6 +487,11 @@ impl Multiplexed {
         self.streams.count.set(self.streams.count.get() + 1);
         (Sender::Http2(self.sender.clone()), Stream(self.streams.clone()))
     }
+}
+
+/// Whether a connection may have another request.
+fn is_known(state: &ServingState, key: &Key) -> bool {
+    state.targets().contains(key.address) && verified::counts(state.trusts(), &key.security)
 }
 
 /// What is sent first, before TLS, is mostly nothing.

@@ -29,6 +29,7 @@ use crate::retired::Retired;
 use crate::table::RouteTable;
 use crate::targets::Targets;
 use crate::tls;
+use crate::verified::{Trust, Truster, Trusts};
 
 /// Everything a request and a handshake need, as of one configuration.
 pub struct ServingState {
@@ -36,6 +37,8 @@ pub struct ServingState {
     /// By the numbers of the table.
     backends: Box<[Arc<LiveBackend>]>,
     targets: Targets,
+    /// Authorities that targets are verified by.
+    trusts: Trusts,
     /// Ports of the model's HTTP and HTTPS listeners, ascending.
     http: Box<[Port]>,
     https: Box<[Port]>,
@@ -114,7 +117,7 @@ struct Shared {
 pub struct Material<'a> {
     /// Certificates that are served, with their keys.
     pub key_pairs: &'a BTreeMap<ObjectName, KeyPairPem>,
-    /// `ca.crt`: whom clients' certificates may be signed by, as PEM.
+    /// `ca.crt`: whom certificates of clients, or of targets, may be signed by, as PEM.
     pub authorities: &'a BTreeMap<ObjectName, Arc<[u8]>>,
     /// `auth`: who may pass by password, as `htpasswd` writes it.
     pub users: &'a BTreeMap<ObjectName, Sealed<[u8]>>,
@@ -169,7 +172,10 @@ impl ServingState {
             .unwrap_or_else(|| Arc::new(Compiled::new(&mut balancer, served, shared.retired.clone())));
         let table = &compiled.table;
         let mut problems = compiled.problems.clone();
-        let (backends, targets, more) = backends(&balancer, previous);
+        let before = previous.map_or(&[][..], |p| &p.trusts);
+        let mut truster = Truster::new(authorities, &shared.provider, before);
+        let (backends, targets, more) = backends(&balancer, &mut truster, previous);
+        let trusts = truster.trusts();
         problems.extend(more);
 
         let listeners = || balancer.listeners.values();
@@ -215,6 +221,7 @@ impl ServingState {
             compiled,
             backends,
             targets,
+            trusts,
             http: ports(false),
             https: ports(true),
             clients: clients.into(),
@@ -274,6 +281,10 @@ impl ServingState {
 
     pub(crate) fn targets(&self) -> &Targets {
         &self.targets
+    }
+
+    pub(crate) fn trusts(&self) -> &[Arc<Trust>] {
+        &self.trusts
     }
 
     /// How TLS is spoken under a policy, and the policy; none where no handshake can succeed.
@@ -353,6 +364,7 @@ impl Drop for ServingState {
 /// The backends in their order, with all targets. Those that did not change are the same ones.
 fn backends(
     balancer: &LoadBalancer,
+    truster: &mut Truster<'_>,
     previous: Option<&ServingState>,
 ) -> (Box<[Arc<LiveBackend>]>, Targets, Vec<Problem>) {
     let mut problems = Vec::new();
@@ -368,14 +380,16 @@ fn backends(
             gone.push(left);
         }
         let same = before.next_if(|before| before.id == backend.id);
-        if let Some(same) = same.filter(|same| same.is_of(backend)) {
+        let security = truster.secure(backend);
+        if let Some(same) = same.filter(|same| same.is_of(backend, &security)) {
             backends.push(same.clone());
             continue;
         }
         let changed = same.map(|changed| &**changed);
         gone.extend(changed);
         // At the start nobody is new: all share alike.
-        let (live, more) = LiveBackend::build(backend, &mut targets, previous.is_some(), changed);
+        let is_new = previous.is_some();
+        let (live, more) = LiveBackend::build(backend, security, &mut targets, is_new, changed);
         backends.push(Arc::new(live));
         problems.extend(more);
     }

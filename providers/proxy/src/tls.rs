@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use portcullis_model::{Code, Listener, Problem, Protocol};
+use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -83,7 +84,7 @@ pub(crate) fn versions<'a>(
     (versions, problems)
 }
 
-/// How connections to targets are encrypted: certificates are not verified, as `BackendProtocol::tls` says.
+/// How connections to targets are encrypted whose certificates are not verified.
 pub(crate) fn client(provider: &Arc<CryptoProvider>, http2: bool) -> Result<ClientConfig, rustls::Error> {
     let verifier = Unverified(provider.signature_verification_algorithms);
     let mut config = ClientConfig::builder_with_provider(provider.clone())
@@ -91,8 +92,25 @@ pub(crate) fn client(provider: &Arc<CryptoProvider>, http2: bool) -> Result<Clie
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier))
         .with_no_client_auth();
-    let protocol = if http2 { ALPN_H2 } else { ALPN_H1 };
-    config.alpn_protocols = vec![protocol.to_vec()];
+    config.alpn_protocols = vec![alpn(http2).to_vec()];
+    Ok(config)
+}
+
+fn alpn(http2: bool) -> &'static [u8] {
+    if http2 { ALPN_H2 } else { ALPN_H1 }
+}
+
+/// The same where they are. A session that is taken up again would show no certificate, and one that has expired since
+/// would go unnoticed: there are none.
+pub(crate) fn verifying(
+    provider: &Arc<CryptoProvider>,
+    roots: RootCertStore,
+    http2: bool,
+) -> Result<ClientConfig, rustls::Error> {
+    let builder = ClientConfig::builder_with_provider(provider.clone()).with_protocol_versions(&VERSIONS)?;
+    let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = vec![alpn(http2).to_vec()];
+    config.resumption = Resumption::disabled();
     Ok(config)
 }
 

@@ -141,7 +141,9 @@ impl<'a> Synced<'a> {
                 }
             }
             snapshot.asked.extend(index.held.of(entry.names.secrets.iter()));
-            for name in &entry.names.secrets {
+            let services = entry.names.services.iter();
+            let of_services = services.flat_map(|service| index.naming.secrets_of(service));
+            for name in entry.names.secrets.iter().chain(of_services) {
                 let of_namespace = index.secrets.get(&name.namespace);
                 if let Some(secret) = of_namespace.and_then(|secrets| secrets.get(&name.name)) {
                     secrets.insert(name.clone(), secret.clone());

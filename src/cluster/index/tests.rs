@@ -61,8 +61,19 @@ fn names(ingress: &Ingress) -> Names {
     }
 }
 
+fn references() -> References {
+    References {
+        of_ingress: Box::new(names),
+        of_service: Box::new(|service| {
+            let named = service.meta.annotations.get("portcullis.dev/secret");
+            let named = named.map(|name| ObjectName::new(service.meta.name.namespace.clone(), name.clone()));
+            named.into_iter().collect()
+        }),
+    }
+}
+
 fn index() -> Index {
-    Index::new(Box::new(decide), Box::new(names), SecretsMode::Read)
+    Index::new(Box::new(decide), references(), SecretsMode::Read)
 }
 
 fn object(kind: Kind, mut value: Value) -> Object {
@@ -334,7 +345,7 @@ fn nothing_is_read_before_every_kind_is_known() {
         index.reset(*kind, Vec::new());
     }
     assert!(index.synced().is_ok());
-    let unread = Index::new(Box::new(decide), Box::new(names), SecretsMode::NotRead);
+    let unread = Index::new(Box::new(decide), references(), SecretsMode::NotRead);
     assert!(!unread.waiting_for().contains(&Kind::Secret));
 }
 

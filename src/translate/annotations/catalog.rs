@@ -144,6 +144,10 @@ catalog! {
     "target-type" Backend Portable Built "`ip` for pods, `instance` for a port of every node.";
     "backend-protocol" Backend Portable Built "`HTTP` or `HTTPS`, spoken to targets.";
     "backend-protocol-version" Backend Portable Built "`HTTP1`, `HTTP2` or `GRPC`, spoken to targets.";
+    "backend-tls-ca-secret" Backend Ours Built
+        "Who must have signed targets' certificates: the key `ca.crt` of this Secret of the namespace, with `backend-protocol: HTTPS`. The proxy sends nothing to a target without such a certificate; on AWS, which verifies none, what leads there answers 503.";
+    "backend-tls-server-name" Backend Ours Built
+        "Whom their certificates must be for, and whom targets are asked for (SNI); `SERVICE.NAMESPACE.svc` where absent. Alone it closes.";
     "target-group-attributes" Backend Aws Built "Attributes by AWS's names, `key=value,…`.";
     "healthcheck-port" Backend Portable Built "Port asked for health: a number, a Service port's name or `traffic-port`.";
     "healthcheck-protocol" Backend Portable Built "`HTTP` or `HTTPS`, of health checks.";

@@ -175,12 +175,12 @@ theirs! {
     "proxy-request-buffering" Told "request-buffering" &["off"], "Write how much of a body is to have come there.";
     "proxy-send-timeout" Told "" ANY, "How long a backend may take a request is not said by Ingress.";
     "proxy-ssl-ciphers" Told "" ANY, "TLS 1.2 and 1.3 with sound ciphers alone are spoken.";
-    "proxy-ssl-name" Told "" ANY, "Targets are spoken to by their address.";
+    "proxy-ssl-name" Read "backend-tls-server-name" ANY, "Beside `proxy-ssl-verify`; `SERVICE.NAMESPACE.svc` where absent. Variables close.";
     "proxy-ssl-protocols" Told "" ANY, "TLS 1.2 and 1.3 alone are spoken.";
-    "proxy-ssl-secret" Told "" ANY, "No certificate is shown to backends.";
-    "proxy-ssl-server-name" Told "" FALSE, "Targets are spoken to by their address.";
-    "proxy-ssl-verify" Closed "" &["off"], "Certificates of targets are not compared with an authority.";
-    "proxy-ssl-verify-depth" Told "" ANY, "Certificates of targets are not compared with an authority.";
+    "proxy-ssl-secret" Read "backend-tls-ca-secret" ANY, "Beside `proxy-ssl-verify`, `ca.crt` of a Secret of the namespace, as `shop/ca`. No certificate is shown to backends, and it is told.";
+    "proxy-ssl-server-name" Read "backend-tls-server-name" &["off"], "Beside `proxy-ssl-verify` the name is sent in any case.";
+    "proxy-ssl-verify" Read "backend-tls-ca-secret" &["off"], "`on`, by the proxy, with `proxy-ssl-secret` and a `backend-protocol` over TLS; without them it closes, and on AWS.";
+    "proxy-ssl-verify-depth" Told "" ANY, "Chains may be as long as their authorities allow.";
     "relative-redirects" Told "" FALSE, "Redirects name the host.";
     "rewrite-target" Read "transforms." ANY, "For paths as `/name`, `/name(/|$)(.*)`, `/name/(.*)` and `/name/?(.*)`, to a path that may end in the group of the rest. They match to the letter, and in Kubernetes' order. Any other closes.";
     "satisfy" Told "" &["all"], "Who is let in must meet all that is asked for.";
@@ -233,7 +233,7 @@ pub(in crate::translate) fn counts_on_canaries(name: &str) -> bool {
         "proxy-read-timeout",
         "upstream-hash-by",
     ];
-    let families = ["canary-", "session-cookie-"];
+    let families = ["canary-", "proxy-ssl-", "session-cookie-"];
     named.contains(&name) || families.iter().any(|start| name.starts_with(start))
 }
 

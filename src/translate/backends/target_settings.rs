@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use portcullis_model::{
-    AffinityKey, BackendProtocol, BackendVersion, HealthCheck, HealthPort, KeptHealth, KeptTargets, Port,
-    Problem, Registrants, TargetKind,
+    AffinityKey, BackendProtocol, BackendTls, BackendVersion, Code, HealthCheck, HealthPort, KeptHealth,
+    KeptTargets, Port, Problem, Registrants, TargetKind, Verification,
 };
 
+use super::verification;
 use crate::cluster::object::{PortRef, Service, ServicePort};
 use crate::translate::admission;
 use crate::translate::annotations::attributes::{Of, at_odds};
@@ -133,9 +134,15 @@ impl<'a> TargetSettings<'a> {
         };
         let ours = BackendProtocol {
             version: version.given().unwrap_or_default(),
-            tls: protocol.given().unwrap_or(false),
+            tls: match protocol {
+                Setting::Given(true) => BackendTls::Unverified,
+                Setting::Given(false) | Setting::Absent | Setting::Invalid => BackendTls::Off,
+            },
         };
+        let is_known = !protocol.is_invalid() && !moved.is_invalid();
         this.protocol = moved.given().unwrap_or(ours);
+        let asked = verification::read(&this, part, &service.meta.name, problems);
+        this.verify(asked, is_known, problems);
         this.proxy_protocol = introduced.given().unwrap_or(false);
         let control_port = this.control_port(service, port, problems);
         if control_port.is_invalid() {
@@ -177,6 +184,25 @@ impl<'a> TargetSettings<'a> {
         this
     }
 
+    /// Has targets' certificates verified, if that is asked for. Where it cannot be, nothing is served: what exists at a
+    /// provider verifies nothing either, so that it must not stay. `is_known` is whether it is how they are spoken to.
+    fn verify(&mut self, asked: Setting<Verification>, is_known: bool, problems: &mut Vec<Problem>) {
+        match (asked, &self.protocol.tls) {
+            (Setting::Absent, _) => {}
+            (Setting::Given(asked), BackendTls::Unverified) => {
+                self.protocol.tls = BackendTls::Verified(asked);
+            }
+            (Setting::Given(asked), BackendTls::Off | BackendTls::Verified(_)) => {
+                self.is_refused = true;
+                if is_known {
+                    let message = "targets are spoken to in clear text and show no certificate: backend-protocol must be HTTPS";
+                    problems.push(Problem::new(Code::AnnotationInvalid, asked.origin, message));
+                }
+            }
+            (Setting::Invalid, _) => self.is_refused = true,
+        }
+    }
+
     fn setting<T>(
         &self,
         name: &str,
@@ -187,7 +213,7 @@ impl<'a> TargetSettings<'a> {
     }
 
     /// The annotations in which one counts.
-    fn source(&self, name: &str) -> &Annotations<'a> {
+    pub(super) fn source(&self, name: &str) -> &Annotations<'a> {
         if self.own.get(name).is_some() && self.ingress.class(name).is_none() {
             &self.own
         } else {

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use portcullis_model::{AffinityKey, BackendProtocol, BackendVersion, Problem};
+use portcullis_model::{
+    AffinityKey, BackendProtocol, BackendTls, BackendVersion, Code, HostName, Origin, Problem,
+};
 
+use super::clients::name_in;
 use crate::cluster::object::IngressBackend;
-use crate::translate::annotations::{Setting, value};
+use crate::translate::annotations::{Annotations, Setting, Written, nginx, value};
 use crate::translate::member::Part;
 
 /// Whether an Ingress leads to a Service by itself: one that is only asked, or gets copies, is none of these.
@@ -30,15 +33,105 @@ pub(in crate::translate) fn protocol(
     };
     let parse = |text: &str| {
         let (version, tls) = match text.to_ascii_uppercase().as_str() {
-            "HTTP" => (BackendVersion::Http1, false),
-            "HTTPS" => (BackendVersion::Http1, true),
-            "GRPC" => (BackendVersion::Grpc, false),
-            "GRPCS" => (BackendVersion::Grpc, true),
+            "HTTP" => (BackendVersion::Http1, BackendTls::Off),
+            "HTTPS" => (BackendVersion::Http1, BackendTls::Unverified),
+            "GRPC" => (BackendVersion::Grpc, BackendTls::Off),
+            "GRPCS" => (BackendVersion::Grpc, BackendTls::Unverified),
             _ => return Err("of protocols HTTP, HTTPS, GRPC and GRPCS are spoken".to_owned()),
         };
         Ok(BackendProtocol { version, tls })
     };
     part.annotations.read_written(written, parse, problems)
+}
+
+const VERIFY: &str = "proxy-ssl-verify";
+const SECRET: &str = "proxy-ssl-secret";
+const NAME: &str = "proxy-ssl-name";
+const SENT: &str = "proxy-ssl-server-name";
+
+/// The annotation that asks for certificates of targets to be verified.
+fn asks<'a>(part: &Part<'a>) -> Option<Written<'a>> {
+    part.nginx_set(VERIFY).filter(|verify| verify.value != "off")
+}
+
+/// Whose authorities these are verified by, and where that is asked for.
+pub(in crate::translate) fn authorities(
+    part: &Part<'_>,
+    problems: &mut Vec<Problem>,
+) -> Setting<(String, Origin)> {
+    let Some(verify) = asks(part) else {
+        return Setting::Absent;
+    };
+    let annotations = &part.annotations;
+    let on = |text: &str| match text {
+        "on" => Ok(()),
+        _ => Err("expected on or off".to_owned()),
+    };
+    if annotations.read_written(verify, on, problems).is_invalid() {
+        return Setting::Invalid;
+    }
+    let Some(secret) = part.nginx_set(SECRET) else {
+        problems.push(annotations.invalid(verify, format!("it needs annotation {SECRET}, which is absent")));
+        return Setting::Invalid;
+    };
+    let namespace = &part.ingress.meta.name.namespace;
+    let parse = |text: &str| match name_in(text, namespace) {
+        Some(name) => Ok((name.to_owned(), annotations.origin(secret))),
+        None => Err(format!(
+            "expected a Secret of the Ingress's own namespace, as {namespace}/NAME"
+        )),
+    };
+    annotations.read_written(secret, parse, problems)
+}
+
+/// Whom certificates must be for, beside the authorities.
+pub(in crate::translate) fn server_name(part: &Part<'_>, problems: &mut Vec<Problem>) -> Setting<HostName> {
+    match part.nginx_set(NAME) {
+        Some(written) => {
+            let parse = |text: &str| HostName::parse(text).map_err(|why| why.to_string());
+            part.annotations.read_written(written, parse, problems)
+        }
+        None => Setting::Absent,
+    }
+}
+
+/// The Secret that an Ingress names, whether it exists or not.
+pub(in crate::translate) fn secret<'a>(annotations: &Annotations<'a>, namespace: &str) -> Option<&'a str> {
+    name_in(annotations.nginx(SECRET)?.value, namespace)
+}
+
+/// Tells what has no effect of what is said of TLS towards targets.
+pub(super) fn tell_unread(part: &Part<'_>, problems: &mut Vec<Problem>) {
+    if part
+        .annotations
+        .get(nginx::find(VERIFY).map_or("", |theirs| theirs.own))
+        .is_some()
+    {
+        return; // ours win
+    }
+    let mut tell = |written, message: &str| {
+        let at = part.annotations.origin(written);
+        problems.push(Problem::new(Code::AnnotationUnsupported, at, message));
+    };
+    let verifies = asks(part).is_some();
+    if let Some(secret) = part.nginx_set(SECRET) {
+        tell(
+            secret,
+            match verifies {
+                true => "no certificate is shown to backends: ca.crt alone is read of the Secret",
+                false => {
+                    "it has no effect here: no certificate is shown to backends, and without proxy-ssl-verify none of theirs is verified"
+                }
+            },
+        );
+    }
+    let sent = part.nginx_set(SENT).filter(|sent| sent.value != "off");
+    for named in part.nginx_set(NAME).into_iter().chain(sent).filter(|_| !verifies) {
+        tell(
+            named,
+            "it has no effect here: without proxy-ssl-verify targets are asked for under no name",
+        );
+    }
 }
 
 /// In seconds.

@@ -50,7 +50,7 @@ pub(in crate::translate) fn secret<'a>(annotations: &Annotations<'a>, namespace:
 }
 
 /// It becomes part of a path of the Kubernetes API.
-fn name_in<'t>(text: &'t str, namespace: &str) -> Option<&'t str> {
+pub(super) fn name_in<'t>(text: &'t str, namespace: &str) -> Option<&'t str> {
     let name = text.strip_prefix(namespace)?.strip_prefix('/')?;
     let known = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-.".contains(&b);
     (!name.is_empty() && name.bytes().all(known)).then_some(name)

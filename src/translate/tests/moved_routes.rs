@@ -213,7 +213,9 @@ fn backends_are_spoken_to_as_they_were() {
             let (protocol, attributes) = (&backend.protocol, &backend.attributes);
             format!(
                 "{:?} {} {:?} {attributes:?}",
-                protocol.version, protocol.tls, backend.timeout_seconds
+                protocol.version,
+                protocol.tls.is_on(),
+                backend.timeout_seconds
             )
         });
         assert_eq!(got, *want, "{annotations:?}");
@@ -272,8 +274,8 @@ fn who_is_asked_is_not_spoken_to_as_backends_are() {
     let spoken: BTreeMap<_, _> = backends
         .map(|backend| (backend.service.name.name.to_string(), backend.protocol.clone()))
         .collect();
-    assert!(spoken["s"].tls && spoken["s"].version == BackendVersion::Grpc);
-    assert!(!spoken["auth"].tls && spoken["auth"].version == BackendVersion::Http1);
+    assert!(spoken["s"].tls.is_on() && spoken["s"].version == BackendVersion::Grpc);
+    assert!(!spoken["auth"].tls.is_on() && spoken["auth"].version == BackendVersion::Http1);
 }
 
 #[test]

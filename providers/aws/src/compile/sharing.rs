@@ -37,7 +37,9 @@ impl<'a> Sharing<'a> {
             ids: BTreeMap::new(),
         };
         let mut of_service: BTreeMap<(&ObjectName, String), Vec<&Backend>> = BTreeMap::new();
-        for backend in balancer.backends.values() {
+        // What is verified is not forwarded to, and must give no other a new name.
+        let all = balancer.backends.values();
+        for backend in all.filter(|backend| backend.protocol.tls.verification().is_none()) {
             let key = (&backend.service.name, number_of(&backend.service));
             of_service.entry(key).or_default().push(backend);
         }

@@ -28,6 +28,17 @@ pub(super) fn usable(backend: &Backend, balancer: &LoadBalancer) -> Result<(), R
         );
         return Err(Refusal::new(Code::BackendUnsupported, message));
     }
+    // Whoever asks for it must not be served without.
+    if let Some(verification) = backend.protocol.tls.verification() {
+        let message = format!(
+            "backend {}: an ALB verifies no certificates of targets: what leads there answers 503",
+            backend.id
+        );
+        return Err(Refusal {
+            at: Some(verification.origin.clone()),
+            ..Refusal::new(Code::BackendUnsupported, message)
+        });
+    }
     Ok(())
 }
 
@@ -126,7 +137,7 @@ pub(super) fn mend(health: &mut HealthCheckSpec) -> Vec<String> {
 
 fn target_group(context: &Context<'_>, id: &str, shared: &Group<'_>) -> TargetGroupSpec {
     let backend = shared.backend;
-    let protocol = if backend.protocol.tls {
+    let protocol = if backend.protocol.tls.is_on() {
         TargetProtocol::Https
     } else {
         TargetProtocol::Http

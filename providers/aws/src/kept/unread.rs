@@ -2,8 +2,8 @@
 //! exist in, the same as those have it, with the rules that forwarded to them, out.
 
 use portcullis_model::{
-    Action, Backend, BackendId, BackendVersion, FixedResponse, KeptTargets, LoadBalancer, Port, Semantics,
-    TargetAddress, TargetKind, UnreadBackend,
+    Action, Backend, BackendId, BackendTls, BackendVersion, FixedResponse, KeptTargets, LoadBalancer, Port,
+    Semantics, TargetAddress, TargetKind, UnreadBackend,
 };
 
 use super::targets::existing;
@@ -51,7 +51,10 @@ fn as_it_is(
         }
         let mut out = backend.clone();
         if unknown(KeptTargets::Tls) {
-            out.protocol.tls = spec.protocol == TargetProtocol::Https;
+            out.protocol.tls = match spec.protocol {
+                TargetProtocol::Https => BackendTls::Unverified,
+                TargetProtocol::Http | TargetProtocol::Tcp => BackendTls::Off,
+            };
         }
         if unknown(KeptTargets::Version) {
             out.protocol.version = version(spec.protocol_version);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use portcullis_model::{Authenticate, Code, LoadBalancer, Semantics};
+use portcullis_model::{Authenticate, BackendTls, Code, LoadBalancer, Semantics};
 
 use super::auth::idp;
 use super::build::*;
@@ -34,7 +34,7 @@ fn group(semantics: Semantics) -> LoadBalancer {
 
 fn protocol(out: &mut LoadBalancer, owner: &str) {
     let mut backends = out.backends.values_mut();
-    backends.find(|b| b.owner == object(owner)).unwrap().protocol.tls = true;
+    backends.find(|b| b.owner == object(owner)).unwrap().protocol.tls = BackendTls::Unverified;
 }
 
 /// By where it stands, each group that has a share of its requests.

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use portcullis_model::{
-    Action, AddressFamily, Backend, BackendProtocol, BackendVersion, FixedResponse, Front, FrontPort,
-    HealthCheck, HealthPort, Kept, KeptFront, KeptHealth, KeptTargets, LoadBalancer, Redirect, Scheme,
-    Semantics, Stands, TargetKind, UnreadBackend,
+    Action, AddressFamily, Backend, BackendProtocol, BackendTls, BackendVersion, FixedResponse, Front,
+    FrontPort, HealthCheck, HealthPort, Kept, KeptFront, KeptHealth, KeptTargets, LoadBalancer, Redirect,
+    Scheme, Semantics, Stands, TargetKind, UnreadBackend,
 };
 
 use super::build::*;
@@ -444,7 +444,7 @@ fn targets_of_which_not_all_is_known_go_on_as_they_are_and_follow_the_cluster() 
                 out.semantics = semantics;
                 backend(&mut out, "shop/web", "web", "80", 8080, targets);
                 let backend = out.backends.values_mut().next().unwrap();
-                backend.protocol.tls = true;
+                backend.protocol.tls = BackendTls::Unverified;
                 if backend.target_kind == TargetKind::Pod {
                     backend.protocol.version = BackendVersion::Http2;
                     backend.control_port = Some(port(3000));
@@ -457,7 +457,7 @@ fn targets_of_which_not_all_is_known_go_on_as_they_are_and_follow_the_cluster() 
                 for guess in out.unread.values_mut().flat_map(|unread| &mut unread.either) {
                     // What can be read is right.
                     if !kept.contains(&Tls) {
-                        guess.protocol.tls = true;
+                        guess.protocol.tls = BackendTls::Unverified;
                     }
                     if !kept.contains(&Version) {
                         guess.protocol.version = theirs.protocol.version;

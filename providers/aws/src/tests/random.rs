@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use portcullis_model::{Action, FixedResponse, KeyAlgorithm, LoadBalancer, Semantics, Stored};
+use portcullis_model::{Action, BackendTls, FixedResponse, KeyAlgorithm, LoadBalancer, Semantics, Stored};
 use proptest::prelude::*;
 
 use super::build::*;
@@ -79,7 +79,10 @@ fn balancer_of(given: &Given) -> LoadBalancer {
             Where::Pods(&ips[..*targets]),
         );
         let backend = out.backends.get_mut(&id).unwrap();
-        (backend.protocol.tls, backend.health.tls) = (*tls, *tls);
+        backend.health.tls = *tls;
+        if *tls {
+            backend.protocol.tls = BackendTls::Unverified;
+        }
         backend.drain_seconds = given.draining;
         actions.push(forward(&id));
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use portcullis_model::{Action, Code, LoadBalancer, Problem, ProviderError, Retry, Semantics};
+use portcullis_model::{Action, BackendTls, Code, LoadBalancer, Problem, ProviderError, Retry, Semantics};
 use proptest::prelude::*;
 
 use super::build::*;
@@ -328,7 +328,8 @@ fn nothing_is_taken_away_in_reliance_on_what_was_refused() {
         targets.iter_mut().for_each(|target| target.port = port(9090));
         backend.targets = targets.into();
     };
-    let other_protocol = |b: &mut LoadBalancer| b.backends.values_mut().next().unwrap().protocol.tls = true;
+    let other_protocol =
+        |b: &mut LoadBalancer| b.backends.values_mut().next().unwrap().protocol.tls = BackendTls::Unverified;
     let steps: [Step; 4] = [
         ("all targets move", other_port, "elbv2:RegisterTargets", &[], 1),
         (

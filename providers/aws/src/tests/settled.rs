@@ -1,6 +1,6 @@
 //! Load balancers in, every round until nothing is left out: the calls, their order and their number.
 
-use portcullis_model::{LoadBalancer, LoadBalancerId};
+use portcullis_model::{BackendTls, LoadBalancer, LoadBalancerId};
 use std::collections::BTreeMap;
 
 use super::build::*;
@@ -244,7 +244,7 @@ fn each_change_costs_its_own_calls_and_no_others() {
         (
             "targets speak another protocol",
             |b| {
-                b.backends.values_mut().next().unwrap().protocol.tls = true;
+                b.backends.values_mut().next().unwrap().protocol.tls = BackendTls::Unverified;
             },
             &[
                 "elbv2:CreateTargetGroup shop/web-web:80",

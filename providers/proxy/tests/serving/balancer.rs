@@ -6,10 +6,10 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use portcullis_model::{
-    Action, Backend, BackendId, BackendProtocol, BackendVersion, Certificate, CertificateSource, Filters,
-    FixedResponse, Forward, HealthCheck, HostMatch, Listener, LoadBalancer, LoadBalancerId, ObjectName,
-    Options, Origin, PathMatch, PathPrefix, Port, Problem, Protocol, Rule, Semantics, ServiceRef, Target,
-    TargetAddress, TargetKind, TargetState, Tls,
+    Action, Backend, BackendId, BackendProtocol, BackendTls, BackendVersion, Certificate, CertificateSource,
+    Filters, FixedResponse, Forward, HealthCheck, HostMatch, Listener, LoadBalancer, LoadBalancerId,
+    ObjectName, Options, Origin, PathMatch, PathPrefix, Port, Problem, Protocol, Rule, Semantics, ServiceRef,
+    Target, TargetAddress, TargetKind, TargetState, Tls,
 };
 use portcullis_proxy::{Handle, Http1Engine, KeyPairPem, Server, ServerConfig, ServingState, Settings};
 
@@ -128,6 +128,10 @@ pub(crate) fn target(address: SocketAddr, state: TargetState) -> Target {
 }
 
 pub(crate) fn speaking(mut backend: Backend, version: BackendVersion, tls: bool) -> Backend {
+    let tls = match tls {
+        true => BackendTls::Unverified,
+        false => BackendTls::Off,
+    };
     backend.protocol = BackendProtocol { version, tls };
     backend
 }

@@ -58,5 +58,6 @@ mod tokens;
 mod tunnels;
 mod unknown_names;
 mod upheaval;
+mod verified;
 mod websockets;
 mod zones;

@@ -110,6 +110,8 @@ mod tunnels;
 mod unknown_names;
 #[path = "../serving/upheaval.rs"]
 mod upheaval;
+#[path = "../serving/verified.rs"]
+mod verified;
 #[path = "../serving/websockets.rs"]
 mod websockets;
 #[path = "../serving/zones.rs"]

@@ -31,7 +31,7 @@ fn the_service_s_annotations_win_over_the_ingress_s() {
     assert_eq!(own.health.path, "/own");
     assert_eq!(own.health.interval_seconds, 20);
     assert_eq!(own.health.success_codes, "0-5");
-    assert!(own.health.tls && own.protocol.tls);
+    assert!(own.health.tls && own.protocol.tls.is_on());
     assert_eq!(own.protocol.version, BackendVersion::Grpc);
     assert_eq!(own.drain_seconds, Some(30));
     assert!(!own.attributes.contains_key("stickiness.enabled"));
