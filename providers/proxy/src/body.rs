@@ -2,8 +2,8 @@
 
 mod ahead;
 mod idle;
+mod progress;
 
-use std::cell::Cell;
 use std::error::Error;
 use std::fmt;
 use std::pin::Pin;
@@ -32,6 +32,7 @@ use crate::tasks::Tasks;
 pub(crate) use self::ahead::{Ahead, finish};
 use self::ahead::{Copying, Held};
 use self::idle::Idle;
+pub(crate) use self::progress::{Progress, Unfinished};
 
 pub(crate) type BodyError = Box<dyn Error + Send + Sync>;
 type Frames = Option<Result<Frame<Bytes>, BodyError>>;
@@ -51,57 +52,6 @@ struct Reset;
 #[derive(Debug, thiserror::Error)]
 #[error("the body cannot go by a pipe")]
 struct Astray;
-
-/// How far a request's body has come; shared between the body and whoever waits for the answer.
-#[derive(Debug)]
-pub(crate) struct Progress {
-    /// When it last moved.
-    last: Cell<Instant>,
-    /// Whether it is the client that everybody waits for.
-    on_client: Cell<bool>,
-    /// Why the rest will not come.
-    failed: Cell<Option<Unfinished>>,
-    finished: Cell<bool>,
-}
-
-/// Why a body has no end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Unfinished {
-    /// The client sent nothing more for the longest time allowed.
-    Stalled,
-    /// It is longer than bodies may be.
-    TooLong,
-    /// It broke off, or what it sent is not framed as a body.
-    Broken,
-}
-
-impl Progress {
-    fn new(finished: bool) -> Rc<Self> {
-        Rc::new(Self {
-            last: Cell::new(Instant::now()),
-            on_client: Cell::new(false),
-            failed: Cell::new(None),
-            finished: Cell::new(finished),
-        })
-    }
-
-    pub(crate) fn last(&self) -> Instant {
-        self.last.get()
-    }
-
-    pub(crate) fn waits_on_client(&self) -> bool {
-        self.on_client.get()
-    }
-
-    pub(crate) fn failed(&self) -> Option<Unfinished> {
-        self.failed.get()
-    }
-
-    /// Whether all of the body has been taken.
-    pub(crate) fn is_finished(&self) -> bool {
-        self.finished.get()
-    }
-}
 
 /// The body of a request on its way to a backend.
 #[derive(Debug)]
