@@ -93,6 +93,10 @@ pub(super) struct ServeArgs {
     /// Longest body of a request, in bytes; a longer one is answered 413 [default: no limit]
     #[arg(long, value_name = "BYTES")]
     max_request_body: Option<u64>,
+    /// Longest body of an answer of a backend, in bytes; one that says it is longer is answered 502 in its place, any other is
+    /// cut off there [default: no limit]
+    #[arg(long, value_name = "BYTES")]
+    max_response_body: Option<u64>,
     /// Address ranges of load balancers of layer 4 in front, whose connections begin with a head of the PROXY protocol,
     /// version 1 or 2, that names the client; one that begins otherwise is closed
     #[arg(long, value_name = "CIDR", value_delimiter = ',')]
@@ -165,6 +169,7 @@ impl ServeArgs {
                 connections: self.max_connections.get().div_ceil(workers.get()),
                 under_way: self.max_requests_per_target.get(),
                 body_bytes: self.max_request_body,
+                answer_bytes: self.max_response_body,
                 ..defaults.limits
             },
         }

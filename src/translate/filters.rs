@@ -73,6 +73,7 @@ pub(super) fn read<'a>(
         location_rewrites: answers::locations(part, problems).given(),
         cookie_rewrites: cookie_rewrites.given(),
         body_limit: bodies::limit(part, problems).given(),
+        answer_limit: bodies::answer_limit(part, problems).given(),
         buffering: bodies::buffering(part, problems).given(),
         mirror: mirror::read(part, backends, problems).given(),
     };

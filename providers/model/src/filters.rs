@@ -56,6 +56,9 @@ pub struct Filters {
     pub cookie_rewrites: Option<CookieRewrites>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body_limit: Option<BodyLimit>,
+    /// Of answers of backends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answer_limit: Option<BodyLimit>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub buffering: Option<Buffering>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -95,6 +98,7 @@ impl Filters {
             location_rewrites,
             cookie_rewrites,
             body_limit,
+            answer_limit,
             buffering,
             mirror,
         } = self;
@@ -143,6 +147,10 @@ impl Filters {
                 body_limit.as_ref().map(|f| &f.origin),
                 "limit how long bodies are by rule",
             ),
+            served(
+                answer_limit.as_ref().map(|f| &f.origin),
+                "limit how long answers are by rule",
+            ),
             served(buffering.as_ref().map(|f| &f.origin), "read bodies ahead"),
             served(
                 mirror.as_ref().map(|f| &f.origin),
@@ -180,6 +188,7 @@ impl fmt::Display for Filters {
             location_rewrites,
             cookie_rewrites,
             body_limit,
+            answer_limit,
             buffering,
             mirror,
         } = self;
@@ -199,6 +208,7 @@ impl fmt::Display for Filters {
             location_rewrites.as_ref().map(LocationRewrites::to_string),
             cookie_rewrites.as_ref().map(CookieRewrites::to_string),
             body_limit.as_ref().map(BodyLimit::to_string),
+            answer_limit.as_ref().map(|limit| format!("response {limit}")),
             buffering.as_ref().map(Buffering::to_string),
             mirror.as_ref().map(Mirror::to_string),
         ];

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
-use portcullis_model::{Redirect, Request};
+use portcullis_model::{BackendId, Redirect, Request};
 
 use crate::body::{ResponseBody, Unfinished};
 use crate::lookup::RequestHead;
@@ -19,6 +19,8 @@ pub(crate) struct Failure {
     again: Option<u32>,
     /// How credentials are asked for.
     challenge: Option<HeaderValue>,
+    /// The status of gRPC, where it is not the one that goes with the other.
+    grpc: Option<&'static str>,
 }
 
 /// Seconds after which a client may come again, where it is not known when there will be room.
@@ -31,6 +33,15 @@ pub(crate) fn too_long() -> Failure {
         "the body of the request is too long",
     )
     .closing()
+}
+
+/// The answer of a backend is longer than answers may be.
+pub(crate) fn answer_too_long(backend: &BackendId) -> Failure {
+    let why = format!("the answer of {backend} is too long");
+    Failure {
+        grpc: Some(GRPC_RESOURCE_EXHAUSTED),
+        ..Failure::new(StatusCode::BAD_GATEWAY, why)
+    }
 }
 
 impl From<Unfinished> for Failure {
@@ -77,6 +88,7 @@ impl Failure {
             closes: false,
             again: None,
             challenge: None,
+            grpc: None,
         }
     }
 
@@ -128,16 +140,17 @@ impl Failure {
             }
             return response;
         }
-        let code = match self.status.as_u16() {
+        let of_status = match self.status.as_u16() {
             400 | 431 => "13",
             401 => "16",
             403 => "7",
             404 | 405 => "12",
             408 | 504 => GRPC_DEADLINE_EXCEEDED,
-            413 => "8",
+            413 => GRPC_RESOURCE_EXHAUSTED,
             429 | 502 | 503 => GRPC_UNAVAILABLE,
             _ => "2",
         };
+        let code = self.grpc.unwrap_or(of_status);
         let mut response = page(StatusCode::OK, Some(&GRPC), Bytes::new());
         let headers = response.headers_mut();
         headers.insert("grpc-status", HeaderValue::from_static(code));
@@ -150,15 +163,25 @@ impl Failure {
 }
 
 pub(crate) const GRPC_DEADLINE_EXCEEDED: &str = "4";
+pub(crate) const GRPC_RESOURCE_EXHAUSTED: &str = "8";
 pub(crate) const GRPC_UNAVAILABLE: &str = "14";
 
 /// The trailers of a gRPC answer whose rest will not come.
 pub(crate) fn cut_off(status: &'static str) -> HeaderMap {
     let mut trailers = HeaderMap::new();
     trailers.insert("grpc-status", HeaderValue::from_static(status));
-    let why = "the backend broke off its answer";
+    let why = match status {
+        GRPC_RESOURCE_EXHAUSTED => "the answer is too long",
+        _ => "the backend broke off its answer",
+    };
     trailers.insert("grpc-message", HeaderValue::from_static(why));
     trailers
+}
+
+/// What such trailers say.
+pub(crate) fn why(trailers: &HeaderMap) -> Option<String> {
+    let message = trailers.get("grpc-message")?;
+    message.to_str().ok().map(str::to_owned)
 }
 
 static TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");

@@ -68,8 +68,8 @@ pub(crate) struct RequestBody {
 
 /// More came than a body may have.
 #[derive(Debug, thiserror::Error)]
-#[error("the body of the request is too long")]
-struct TooLong;
+#[error("the body of the {0} is too long")]
+struct TooLong(&'static str);
 
 /// Who reads a body.
 #[derive(Debug)]
@@ -130,6 +130,11 @@ impl Source {
             Self::Http3(body) => body.is_end_stream(),
             Self::Held(body) => body.is_end_stream(),
         }
+    }
+
+    /// Whether it says that it is longer than it may be.
+    pub(crate) fn is_too_long(&self, most: Option<u64>) -> bool {
+        most.is_some_and(|most| self.size_hint().lower() > most)
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -219,16 +224,11 @@ impl Body for RequestBody {
             this.progress.failed.set(Some(Unfinished::Broken));
             return Poll::Ready(Some(Err(Reset.into())));
         }
-        if let (Some(left), Some(Ok(frame))) = (&mut this.left, &frame)
-            && let Some(data) = frame.data_ref()
+        if let Some(Ok(frame)) = &frame
+            && is_too_long(&mut this.left, frame)
         {
-            match left.checked_sub(u64::try_from(data.len()).unwrap_or(u64::MAX)) {
-                Some(rest) => *left = rest,
-                None => {
-                    this.progress.failed.set(Some(Unfinished::TooLong));
-                    return Poll::Ready(Some(Err(TooLong.into())));
-                }
-            }
+            this.progress.failed.set(Some(Unfinished::TooLong));
+            return Poll::Ready(Some(Err(TooLong("request").into())));
         }
         let is_over = frame.is_none() || this.is_end_stream();
         if is_over {
@@ -252,6 +252,16 @@ impl Body for RequestBody {
             .as_ref()
             .map_or_else(|| SizeHint::with_exact(0), Source::size_hint)
     }
+}
+
+/// Whether the frame has more than may still come, if there is a bound.
+fn is_too_long(left: &mut Option<u64>, frame: &Frame<Bytes>) -> bool {
+    let (Some(left), Some(data)) = (left, frame.data_ref()) else {
+        return false;
+    };
+    let rest = left.checked_sub(u64::try_from(data.len()).unwrap_or(u64::MAX));
+    *left = rest.unwrap_or_default();
+    rest.is_none()
 }
 
 /// Whether the frame says that all has come of a body of HTTP/2, and it has not.
@@ -305,11 +315,14 @@ impl ResponseBody {
         let Content::Backend(body) = &mut self.content else {
             return Poll::Ready(Err(Astray.into()));
         };
-        let count = ready!(body.poll_splice(pipe, cx))?;
+        let moved = ready!(body.poll_splice(pipe, cx));
         if let Some(noted) = &mut self.noted {
-            noted.entry.bytes += count;
+            match &moved {
+                Ok(count) => noted.entry.bytes += count,
+                Err(error) => noted.entry.error = Some(error.to_string()),
+            }
         }
-        Poll::Ready(Ok(count))
+        Poll::Ready(moved)
     }
 
     /// The client takes nothing now: what is left of the request goes on.
@@ -384,6 +397,11 @@ impl Content {
             Self::Packed(body) => body.is_over(),
         }
     }
+
+    /// Whether it has been ended with a status of gRPC that is not the backend's.
+    fn is_excused(&self) -> bool {
+        matches!(self, Self::Backend(body) if body.is_excused)
+    }
 }
 
 /// The body of a backend's response. When it ends, its connection goes back to the pool.
@@ -396,6 +414,8 @@ pub(crate) struct BackendBody {
     is_excused: bool,
     idle: Idle,
     held: Option<(UnderWay, Lease)>,
+    /// Bytes that may still come.
+    left: Option<u64>,
     /// Whether its end has come.
     is_over: bool,
 }
@@ -404,6 +424,7 @@ impl BackendBody {
     pub(crate) fn new(
         inner: Source,
         idle: Duration,
+        most: Option<u64>,
         under_way: UnderWay,
         lease: Lease,
         to_grpc: bool,
@@ -416,6 +437,7 @@ impl BackendBody {
             inner,
             idle: Idle::new(idle),
             held: Some((under_way, lease)),
+            left: most,
             is_over: false,
         };
         body.release_at_end();
@@ -473,10 +495,17 @@ impl Body for ResponseBody {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Frames> {
         let this = self.get_mut();
         let frame = ready!(this.content.poll_frame(cx));
-        if let (Some(noted), Some(Ok(frame))) = (&mut this.noted, &frame)
-            && let Some(data) = frame.data_ref()
-        {
-            noted.entry.bytes += u64::try_from(data.len()).unwrap_or(u64::MAX);
+        if let (Some(noted), Some(came)) = (&mut this.noted, &frame) {
+            match came {
+                Ok(frame) => {
+                    let bytes = frame.data_ref().map_or(0, Bytes::len);
+                    noted.entry.bytes += u64::try_from(bytes).unwrap_or(u64::MAX);
+                    if this.content.is_excused() {
+                        noted.entry.error = frame.trailers_ref().and_then(answer::why);
+                    }
+                }
+                Err(error) => noted.entry.error = Some(error.to_string()),
+            }
         }
         Poll::Ready(frame)
     }
@@ -519,6 +548,9 @@ impl Content {
             None => {
                 body.release();
                 None
+            }
+            Some(Ok(frame)) if is_too_long(&mut body.left, &frame) => {
+                body.fail(TooLong("answer").into(), answer::GRPC_RESOURCE_EXHAUSTED)
             }
             Some(Ok(frame)) => {
                 body.release_at_end();

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use http::header::{ALT_SVC, CONNECTION, HeaderValue, UPGRADE};
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, Response, StatusCode, Version};
+use http::{HeaderMap, Method, Response, StatusCode, Version};
 use portcullis_model::{BackendVersion, Port, Rewrite};
 
 use crate::access_log::Noted;
@@ -386,6 +386,7 @@ impl Call<'_> {
             stuck: before,
             key: affinity.and_then(|affinity| affinity.key(&parts, self.caller.asker.client.address)),
         };
+        let is_head = parts.method == Method::HEAD;
         let target = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
         let rewritten = rewrite(self.rewrites, self.asked.host(), target);
         let invalid = |_| {
@@ -483,11 +484,18 @@ impl Call<'_> {
                 lease,
             } = answered;
             let (mut parts, body) = response.into_parts();
+            let most = self.answer_bytes();
+            // What these say of their length is said of another answer's.
+            let is_bounded = !is_head && parts.status != StatusCode::NOT_MODIFIED;
+            if is_bounded && body.is_too_long(most) {
+                // The connection, half read, goes with it.
+                return Err(answer::answer_too_long(&backend.id));
+            }
             fields::strip_response(&mut parts.headers);
             if let Some(filters) = self.filters {
                 filters.answered(&mut parts.headers);
             }
-            let body = BackendBody::new(body, timeouts.body, under_way, lease, to_grpc);
+            let body = BackendBody::new(body, timeouts.body, most, under_way, lease, to_grpc);
             Response::from_parts(parts, ResponseBody::backend(body))
         };
         *response.version_mut() = Version::HTTP_11;
@@ -501,6 +509,13 @@ impl Call<'_> {
             sticky.set(response.headers_mut(), target, before, asker.client.is_tls);
         }
         Ok(response)
+    }
+
+    /// Bytes that the answer's body may have.
+    fn answer_bytes(&self) -> Option<u64> {
+        let of_all = self.worker.settings.limits.answer_bytes;
+        self.filters
+            .map_or(of_all, |filters| filters.answer_bytes(of_all))
     }
 }
 

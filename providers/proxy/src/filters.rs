@@ -117,6 +117,7 @@ impl Filters {
             location_rewrites: _,
             cookie_rewrites: _,
             body_limit: _,
+            answer_limit: _,
             buffering: _,
             mirror,
         } = &**filters;
@@ -168,6 +169,12 @@ impl Filters {
         Ok(())
     }
 
+    /// Bytes that the body of a backend's answer may have, where any may have so many.
+    pub(crate) fn answer_bytes(&self, of_all: Option<u64>) -> Option<u64> {
+        let own = self.asked.answer_limit.as_ref().map(|limit| limit.bytes);
+        own.into_iter().chain(of_all).min()
+    }
+
     /// What is to be done to the answer of a request.
     pub(crate) fn after(self: &Arc<Self>, request: &Parts) -> After {
         After {
@@ -208,7 +215,10 @@ impl Filters {
             Box::pin(basic_auth.admit(&worker.verifying, users, &request.headers)).await?;
         }
         match &self.external_auth {
-            Some(external_auth) => Box::pin(external_auth.admit(asking)).await,
+            Some(external_auth) => {
+                let most = self.answer_bytes(worker.settings.limits.answer_bytes);
+                Box::pin(external_auth.admit(asking, most)).await
+            }
             None => Ok(Passage::GoesOn(None)),
         }
     }

@@ -126,6 +126,9 @@ pub struct Limits {
     /// Bytes of a request's body; more is refused (413). Bodies are passed on as they come and take no memory by their
     /// size, so none by default.
     pub body_bytes: Option<u64>,
+    /// Bytes of the body of a backend's answer: one that says more is not passed on (502), one that comes to more is cut off.
+    /// None by default, for the same reason.
+    pub answer_bytes: Option<u64>,
     /// Bytes of a head, request or answer: more is refused (431 to clients).
     pub head_bytes: usize,
     /// Streams that a client may have open on one HTTP/2 connection.
@@ -142,6 +145,7 @@ impl Default for Limits {
             connections: 32_768,
             under_way: 2_048,
             body_bytes: None,
+            answer_bytes: None,
             head_bytes: 64 * 1024,
             streams: 200,
             kept_per_target: 64,

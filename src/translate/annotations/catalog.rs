@@ -206,6 +206,8 @@ catalog! {
         "What is replaced of cookies that backends set: JSON with `domains` and `paths`, lists of `from` and `to`; paths start with `from`, and an empty `to` leaves a domain out.";
     "max-request-body" Filter Ours Built
         "Longest body of a request, such as `512`, `64k` or `8m`; a longer one is answered 413. `0` for none.";
+    "max-response-body" Filter Ours Built
+        "Longest body of an answer of a Service, such as `64m`. One that says it is longer is answered 502 in its place, any other is cut off where it gets longer. `0` for none.";
     "request-buffering" Filter Ours Built
         "How much of a body has come before a Service is asked, at most `16m`; what is longer is passed on as it comes. `0` for none.";
     "mirror" Filter Ours Built

@@ -1,15 +1,28 @@
-//! `max-request-body` and `request-buffering` in, what is asked of requests' bodies out.
+//! `max-request-body`, `max-response-body` and `request-buffering` in, what is asked of bodies out.
 
 use portcullis_model::{BodyLimit, Buffering, Problem};
 
 use super::Setting;
-use crate::translate::annotations::value;
+use crate::translate::annotations::{Written, value};
 use crate::translate::member::Part;
 
 /// `0` limits nothing, as with ingress-nginx.
 pub(super) fn limit(part: &Part<'_>, problems: &mut Vec<Problem>) -> Setting<BodyLimit> {
     let own = part.annotations.get("max-request-body");
-    let Some(written) = own.or_else(|| part.nginx("proxy-body-size")) else {
+    read_limit(part, own.or_else(|| part.nginx("proxy-body-size")), problems)
+}
+
+/// The same of answers.
+pub(super) fn answer_limit(part: &Part<'_>, problems: &mut Vec<Problem>) -> Setting<BodyLimit> {
+    read_limit(part, part.annotations.get("max-response-body"), problems)
+}
+
+fn read_limit(
+    part: &Part<'_>,
+    written: Option<Written<'_>>,
+    problems: &mut Vec<Problem>,
+) -> Setting<BodyLimit> {
+    let Some(written) = written else {
         return Setting::Absent;
     };
     let origin = part.annotations.origin(written);

@@ -186,6 +186,26 @@ fn answers_are_compressed_as_asked_or_left_as_they_are() {
 }
 
 #[test]
+fn bodies_are_as_long_as_asked_or_of_any_length() {
+    check(&[
+        (&[("max-request-body", "8m")], "bodies up to 8388608 bytes", &[]),
+        (
+            &[("max-response-body", "64k")],
+            "response bodies up to 65536 bytes",
+            &[],
+        ),
+        (
+            &[("max-request-body", "1"), ("max-response-body", "2")],
+            "bodies up to 1 bytes, response bodies up to 2 bytes",
+            &[],
+        ),
+        (&[("max-response-body", "0")], "-", &[]),
+        (&[("max-response-body", "64kb")], "-", &[Code::AnnotationInvalid]),
+        (&[("max-response-body", "-1")], "-", &[Code::AnnotationInvalid]),
+    ]);
+}
+
+#[test]
 fn errors_are_shown_as_asked_or_as_they_are() {
     let page = r#"[{"statuses":["404","500-599"],"contentType":"text/html","body":"<h1>Sorry</h1>"}]"#;
     check(&[

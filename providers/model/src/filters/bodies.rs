@@ -1,4 +1,4 @@
-//! Sizes in, what is asked of the bodies of requests out.
+//! Sizes in, what is asked of the bodies of requests and answers out.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::origin::Origin;
 
-/// Longest body of a request, in bytes.
+/// Longest body, in bytes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct BodyLimit {
     pub bytes: u64,

@@ -54,7 +54,8 @@ impl ExternalAuth {
     }
 
     /// Asks. What the answer tells of the client goes on with the request; no answer lets nobody pass.
-    pub(crate) async fn admit(&self, asking: &Asking<'_>) -> Result<Passage, Failure> {
+    /// So many bytes may an answer have that goes to the client.
+    pub(crate) async fn admit(&self, asking: &Asking<'_>, most: Option<u64>) -> Result<Passage, Failure> {
         let unasked = |why: &str| {
             let why = format!("who may pass could not be asked: {why}");
             Failure::new(StatusCode::INTERNAL_SERVER_ERROR, why)
@@ -123,11 +124,15 @@ impl ExternalAuth {
         } = answered.map_err(|failure| unasked(failure.why()))?;
         let (mut parts, body) = response.into_parts();
         let timeout = asking.worker.settings.timeouts.body;
-        let body = ResponseBody::backend(BackendBody::new(body, timeout, under_way, lease, false));
+        let is_too_long = body.is_too_long(most);
+        let body = ResponseBody::backend(BackendBody::new(body, timeout, most, under_way, lease, false));
         match parts.status {
             status if status.is_success() => {
                 finish(body).await;
                 Ok(Passage::GoesOn(Some(Box::new(parts.headers))))
+            }
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if is_too_long => {
+                Err(unasked(&format!("the answer of {} is too long", backend.id)))
             }
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                 fields::strip_response(&mut parts.headers);

@@ -87,7 +87,7 @@ impl Mirror {
                 lease,
             } = answered;
             let timeout = own.settings.timeouts.body;
-            let body = BackendBody::new(response.into_body(), timeout, under_way, lease, false);
+            let body = BackendBody::new(response.into_body(), timeout, None, under_way, lease, false);
             finish(ResponseBody::backend(body)).await;
         });
     }

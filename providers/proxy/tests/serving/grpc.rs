@@ -409,6 +409,7 @@ async fn what_the_proxy_has_to_say_it_says_as_a_status() {
     let mut settings = Settings::default();
     settings.timeouts.answer = Duration::from_millis(100);
     settings.limits.body_bytes = Some(1000);
+    settings.limits.answer_bytes = Some(900);
     let (_proxy, echo, [mut client, _]) = called(&service, settings).await;
     let status = client.one(message("wait")).await.unwrap_err();
     assert_eq!(status.code(), Code::DeadlineExceeded, "{status:?}");
@@ -417,6 +418,12 @@ async fn what_the_proxy_has_to_say_it_says_as_a_status() {
         .await
         .unwrap_err();
     assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
+    let long = Request::new(Bytes::from(vec![0; 950]));
+    let status = client.one(long).await.unwrap_err();
+    assert_eq!(
+        (status.code(), status.message()),
+        (Code::ResourceExhausted, "the answer is too long")
+    );
 
     let down = echo.address;
     drop(echo);

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use portcullis_proxy::{AccessLog, LogFormat, ServerConfig, Settings, Sink, TrustedField};
+use portcullis_proxy::{AccessLog, LogFormat, ServerConfig, Sink, TrustedField};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -32,21 +32,25 @@ fn log_behind(
     one_in: u32,
     (trusted, trusted_field): (&[&str], TrustedField),
 ) -> Logged {
+    let mut config = ServerConfig {
+        trusted: trusted.iter().map(|range| range.parse().unwrap()).collect(),
+        ..ServerConfig::default()
+    };
+    config.settings.trusted_field = trusted_field;
+    log_with(targets, format, one_in, config)
+}
+
+fn log_with(targets: &[SocketAddr], format: LogFormat, one_in: u32, config: ServerConfig) -> Logged {
     static NUMBER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
     let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     let path = std::env::temp_dir().join(format!("portcullis-access-{}-{number}", std::process::id()));
     let config = ServerConfig {
-        trusted: trusted.iter().map(|range| range.parse().unwrap()).collect(),
         access_log: Some(AccessLog {
             sink: Sink::File(Arc::new(File::create(&path).unwrap())),
             format,
             one_in: NonZeroU32::new(one_in).unwrap(),
         }),
-        settings: Settings {
-            trusted_field,
-            ..Settings::default()
-        },
-        ..ServerConfig::default()
+        ..config
     };
     let proxy = balancer::serve_as(&all_to(backend("web", targets)), &KeyPairs::new(), config);
     Logged { proxy, path }
@@ -154,6 +158,40 @@ async fn an_answer_that_breaks_off_is_told() {
         (&true.into(), &4.into()),
         "{line}"
     );
+    assert!(line["error"].is_string(), "{line}");
+}
+
+#[tokio::test]
+async fn an_answer_that_is_longer_than_it_may_be_is_told() {
+    let length = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n";
+    let rest = "HTTP/1.1 200 OK\r\n\r\n0123456789";
+    for (text, status, cut, error) in [
+        (
+            length,
+            502,
+            Value::Null,
+            "the answer of shop/web-web:80 is too long",
+        ),
+        (rest, 200, true.into(), "the body of the answer is too long"),
+    ] {
+        let long = Echo::running(move |mut stream| {
+            Box::pin(async move {
+                let _ = stream.read(&mut [0; 1024]).await;
+                let _ = stream.write_all(text.as_bytes()).await;
+            })
+        })
+        .await;
+        let mut config = ServerConfig::default();
+        config.settings.limits.answer_bytes = Some(9);
+        let logged = log_with(&[long.address], LogFormat::Json, 1, config);
+        let _ = Client::http1(logged.proxy.http).await.send(get("a", "/")).await;
+        let line: Value = serde_json::from_str(&logged.lines().await[0]).unwrap();
+        assert_eq!(
+            (&line["status"], &line["cut"], &line["error"]),
+            (&status.into(), &cut, &error.into()),
+            "{line}"
+        );
+    }
 }
 
 #[tokio::test]
