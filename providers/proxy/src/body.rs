@@ -357,6 +357,14 @@ impl ResponseBody {
         }
     }
 
+    /// How long it is where it is the proxy's own.
+    pub(crate) fn own_length(&self) -> Option<u64> {
+        match &self.content {
+            Content::Text(text) => u64::try_from(text.len()).ok(),
+            Content::Backend(_) | Content::Packed(_) => None,
+        }
+    }
+
     /// Another, on its way through a coder.
     pub(crate) fn packed(body: Box<Packed>) -> Self {
         Self {

@@ -20,9 +20,9 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Response};
+use http::{HeaderMap, HeaderValue, Response};
 use portcullis_model as model;
-use portcullis_model::{BackendId, Coding, Port};
+use portcullis_model::{BackendId, Port};
 
 use self::basic_auth::BasicAuth;
 use self::compression::Compression;
@@ -95,7 +95,7 @@ pub(crate) struct After {
     /// Whose scripts may read it.
     granted: Option<HeaderValue>,
     is_preflight: bool,
-    coding: Option<Coding>,
+    compressing: Option<Box<compression::Asked>>,
 }
 
 impl Filters {
@@ -181,12 +181,7 @@ impl Filters {
             filters: self.clone(),
             granted: self.cors.as_ref().and_then(|cors| cors.granted(&request.headers)),
             is_preflight: false,
-            // The answer to HEAD has nothing to compress.
-            coding: self
-                .compression
-                .as_ref()
-                .filter(|_| request.method != Method::HEAD)
-                .and_then(|compression| compression.chosen(&request.headers)),
+            compressing: self.compression.as_ref().map(|asked| asked.asked(request)),
         }
     }
 
@@ -278,8 +273,8 @@ impl After {
         if let Some(pages) = &self.filters.error_pages {
             pages.finish(response);
         }
-        if let Some(compression) = &self.filters.compression {
-            compression.finish(response, self.coding);
+        if let Some(asked) = &self.compressing {
+            asked.finish(response);
         }
         if let Some(changes) = &self.filters.response_headers {
             changes.apply(response.headers_mut());

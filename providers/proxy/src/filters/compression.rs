@@ -11,9 +11,10 @@ use bytes::Bytes;
 use flate2::write::GzEncoder;
 use http::header::{
     ACCEPT_ENCODING, ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE,
-    CONTENT_TYPE, ETAG, HeaderName, VARY,
+    CONTENT_TYPE, ETAG, HeaderName, IF_NONE_MATCH, VARY,
 };
-use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use http_body::{Body as _, Frame};
 use portcullis_model as model;
 use portcullis_model::Coding;
@@ -49,8 +50,17 @@ impl Compression {
         }
     }
 
+    /// What of a request its answer depends on.
+    pub(crate) fn asked(&self, request: &Parts) -> Box<Asked> {
+        Box::new(Asked {
+            coding: self.chosen(&request.headers),
+            is_head: request.method == Method::HEAD,
+            held: request.headers.get_all(IF_NONE_MATCH).iter().cloned().collect(),
+        })
+    }
+
     /// What a client takes most gladly; of several the first that the rule names. Source: RFC 9110 §12.5.3.
-    pub(crate) fn chosen(&self, headers: &HeaderMap) -> Option<Coding> {
+    fn chosen(&self, headers: &HeaderMap) -> Option<Coding> {
         if forbids_transforming(headers) {
             return None;
         }
@@ -77,30 +87,102 @@ impl Compression {
         }
         best.map(|(coding, _)| coding)
     }
+}
 
-    /// Compresses an answer that can be, for a client that takes it.
-    pub(crate) fn finish(&self, response: &mut Response<ResponseBody>, chosen: Option<Coding>) {
-        if !is_eligible(response) {
+/// What of a request its answer depends on.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    /// What the client takes.
+    coding: Option<Coding>,
+    is_head: bool,
+    /// `If-None-Match`: the tags of what it holds.
+    held: Vec<HeaderValue>,
+}
+
+impl Asked {
+    /// Compresses an answer that can be, for a client that takes it. Where the answer has no body for the sake of its
+    /// request, it says what it would say with it. Source: RFC 9110 §9.3.2, §15.4.5.
+    pub(crate) fn finish(&self, response: &mut Response<ResponseBody>) {
+        if response.status() == StatusCode::NOT_MODIFIED {
+            return self.confirm(response.headers_mut());
+        }
+        if !is_eligible(response, self.is_head) {
             return;
         }
         let headers = response.headers_mut();
-        // A cache must not give it to clients that take another.
-        headers.append(VARY, HeaderValue::from_static("accept-encoding"));
-        let Some(coding) = chosen else { return };
+        headers.append(VARY, ACCEPTED.clone());
+        let Some(coding) = self.coding else { return };
         let Ok(coder) = Coder::new(coding) else { return };
-        headers.remove(CONTENT_LENGTH);
-        headers.remove(ACCEPT_RANGES);
         headers.insert(CONTENT_ENCODING, HeaderValue::from_static(coding.name()));
-        // Other bytes, the same meaning. Source: RFC 9110 §8.8.1.
-        if let Some(tag) = headers.get(ETAG).filter(|tag| !tag.as_bytes().starts_with(b"W/")) {
-            match HeaderValue::from_bytes(&[b"W/", tag.as_bytes()].concat()) {
-                Ok(weak) => headers.insert(ETAG, weak),
-                Err(_) => headers.remove(ETAG),
-            };
+        adapt(headers);
+        if self.is_head {
+            // One of a known length would be said to have it.
+            *response.body_mut() = ResponseBody::text(Bytes::new());
+            return;
         }
         let body = std::mem::replace(response.body_mut(), ResponseBody::text(Bytes::new()));
         *response.body_mut() = ResponseBody::packed(Packed::new(body, coder));
     }
+
+    /// Tells a client of what it holds as it was told then: a cache that holds it by a weak tag would not know it by the
+    /// strong one. Source: RFC 9111 §4.3.4.
+    fn confirm(&self, headers: &mut HeaderMap) {
+        // Most do not say of what type it is.
+        let is_text = headers
+            .get(CONTENT_TYPE)
+            .is_none_or(|value| is_text(value.as_bytes()));
+        if !is_text || !may_be_coded(headers) || length(headers).is_some_and(|length| length < LEAST) {
+            return;
+        }
+        headers.append(VARY, ACCEPTED.clone());
+        let weak = weak_tag(headers);
+        let holds = |tag: Option<&HeaderValue>| {
+            let mut held = self.held.iter().flat_map(|value| tags(value.as_bytes()));
+            tag.is_some_and(|tag| held.any(|held| held == tag.as_bytes()))
+        };
+        let holds_plain = weak.is_some() && holds(headers.get(ETAG));
+        let was_compressed = match (holds(weak.as_ref()), holds_plain) {
+            (true, false) => true,
+            (false, true) => false,
+            (true, true) | (false, false) => self.coding.is_some(),
+        };
+        if was_compressed {
+            adapt(headers);
+        }
+    }
+}
+
+/// A cache must not give what is compressed to clients that take another coding.
+static ACCEPTED: HeaderValue = HeaderValue::from_static("accept-encoding");
+
+/// Takes out what is said of the bytes as they were.
+fn adapt(headers: &mut HeaderMap) {
+    headers.remove(CONTENT_LENGTH);
+    headers.remove(ACCEPT_RANGES);
+    if let Some(weak) = weak_tag(headers) {
+        headers.insert(ETAG, weak);
+    }
+}
+
+/// The weak form of a strong tag: other bytes, the same meaning. Source: RFC 9110 §8.8.1.
+fn weak_tag(headers: &HeaderMap) -> Option<HeaderValue> {
+    let strong = headers
+        .get(ETAG)
+        .filter(|tag| !tag.as_bytes().starts_with(b"W/"))?;
+    HeaderValue::from_bytes(&[b"W/", strong.as_bytes()].concat()).ok()
+}
+
+/// The entity tags of a list, in which they may hold commas. Source: RFC 9110 §8.8.3, §13.1.2.
+fn tags(mut list: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let start = list.iter().position(|b| matches!(b, b'W' | b'"'))?;
+        let rest = &list[start..];
+        let opened = rest.iter().position(|b| *b == b'"')? + 1;
+        let length = rest[opened..].iter().position(|b| *b == b'"')? + 1;
+        let (tag, rest) = rest.split_at(opened + length);
+        list = rest;
+        Some(tag)
+    })
 }
 
 /// A member of `Accept-Encoding` with its weight in thousandths.
@@ -127,7 +209,8 @@ fn forbids_transforming(headers: &HeaderMap) -> bool {
 }
 
 /// Whether an answer is text of some length that nobody has compressed or forbids to.
-fn is_eligible(response: &Response<ResponseBody>) -> bool {
+/// An answer to HEAD is, where the one to GET would be.
+fn is_eligible(response: &Response<ResponseBody>, is_head: bool) -> bool {
     let headers = response.headers();
     let has_content = match response.status() {
         StatusCode::NO_CONTENT
@@ -136,21 +219,31 @@ fn is_eligible(response: &Response<ResponseBody>) -> bool {
         | StatusCode::NOT_MODIFIED => false,
         status => !status.is_informational(),
     };
-    let length = headers.get(CONTENT_LENGTH).map(|value| {
-        let text = value.to_str().ok();
-        text.and_then(|text| text.parse::<u64>().ok()).unwrap_or_default()
-    });
+    let of_body = match is_head {
+        true => response.body().own_length(),
+        false => response.body().size_hint().exact(),
+    };
     has_content
-        && length
-            .or(response.body().size_hint().exact())
-            .is_none_or(|length| length >= LEAST)
-        && !headers.contains_key(CONTENT_ENCODING)
-        && !headers.contains_key(CONTENT_RANGE)
-        && !DIGESTS.iter().any(|name| headers.contains_key(name))
-        && !forbids_transforming(headers)
+        && length(headers).or(of_body).is_none_or(|length| length >= LEAST)
+        && may_be_coded(headers)
         && headers
             .get(CONTENT_TYPE)
             .is_some_and(|value| is_text(value.as_bytes()))
+}
+
+/// As it is said.
+fn length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH).map(|value| {
+        let text = value.to_str().ok();
+        text.and_then(|text| text.parse().ok()).unwrap_or_default()
+    })
+}
+
+fn may_be_coded(headers: &HeaderMap) -> bool {
+    !headers.contains_key(CONTENT_ENCODING)
+        && !headers.contains_key(CONTENT_RANGE)
+        && !DIGESTS.iter().any(|name| headers.contains_key(name))
+        && !forbids_transforming(headers)
 }
 
 /// Whether a media type is text. Events are sent as they come, and are short.
@@ -356,6 +449,25 @@ mod tests {
             assert_eq!(compression.chosen(&headers), want, "{accepted} {cached}");
         }
         assert_eq!(compression.chosen(&HeaderMap::new()), None);
+    }
+
+    #[test]
+    fn tags_of_a_list_are_told_apart() {
+        for (list, want) in [
+            ("\"a\"", &["\"a\""][..]),
+            (
+                "W/\"a\",\"b,c\" , \"\",, W/\"\"",
+                &["W/\"a\"", "\"b,c\"", "\"\"", "W/\"\""],
+            ),
+            ("*", &[]),
+            ("", &[]),
+            ("a, \"b\", \"c", &["\"b\""]),
+            ("W/", &[]),
+        ] {
+            let got: Vec<_> = tags(list.as_bytes()).collect();
+            let want: Vec<_> = want.iter().map(|tag| tag.as_bytes()).collect();
+            assert_eq!(got, want, "{list}");
+        }
     }
 
     #[test]

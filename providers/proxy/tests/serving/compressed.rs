@@ -6,18 +6,20 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, StreamBody};
-use hyper::body::{Frame, Incoming};
+use hyper::body::{Body as _, Frame, Incoming};
 use hyper::client::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use portcullis_model::{Coding, Compression, Filters, LoadBalancer};
+use portcullis_model::{
+    Action, BackendVersion, Coding, Compression, Filters, FixedResponse, LoadBalancer, Rule,
+};
 use tokio::net::TcpStream;
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinSet;
 
 use crate::balancer::{backend, empty, filtered, origin, rule, serve, to};
-use crate::client::{Sent, soon};
+use crate::client::{Client, Sent, soon};
 use crate::echo::Echo;
 
 fn text() -> String {
@@ -38,7 +40,7 @@ async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Inf
         match name {
             "status" => response = response.status(value.parse::<u16>().unwrap()),
             "length" => body.truncate(value.parse().unwrap()),
-            name => response = response.header(name, value.replace('+', " ")),
+            name => response = response.header(name, value.replace('+', " ").replace("%22", "\"")),
         }
     }
     Ok(response.body(Full::new(body)).unwrap())
@@ -207,11 +209,147 @@ async fn what_is_said_of_the_bytes_is_said_of_the_others() {
         assert_eq!(ranges, accepted == "identity", "{tag} {accepted}");
         response.into_body().collect().await.unwrap();
     }
-    // No content, no coding: the fields are what they are without.
-    let response = client
-        .ask("HEAD", "a.com", "content-type=text/plain", "gzip")
-        .await;
-    assert_eq!(response.headers().get("content-encoding"), None);
+}
+
+#[tokio::test]
+async fn the_answer_to_head_says_what_the_one_to_get_says() {
+    let http1 = running().await;
+    // hyper sends whatever it is given.
+    async fn without_body(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+        let is_head = request.method() == hyper::Method::HEAD;
+        let mut response = answer(request).await?;
+        if is_head {
+            let length = std::mem::take(response.body_mut()).size_hint().exact();
+            let headers = response.headers_mut();
+            headers.insert("content-length", length.unwrap().into());
+        }
+        Ok(response)
+    }
+    let http2 =
+        Echo::running(|stream| Box::pin(crate::echo::converse(stream, true, service_fn(without_body)))).await;
+    for (echo, version) in [(&http1, BackendVersion::Http1), (&http2, BackendVersion::Http2)] {
+        let mut balancer = balancer(echo);
+        for backend in balancer.backends.values_mut() {
+            backend.protocol.version = version;
+        }
+        let page = FixedResponse::new(200, Some("text/plain".to_owned()), Some(text())).unwrap();
+        let fixed = rule("a.com", "/fixed", Action::Fixed(page));
+        let filters = balancer.rules[0].filters.clone();
+        balancer.rules.insert(0, Rule { filters, ..fixed });
+        let proxy = serve(&balancer);
+        for (path, accepted, coded) in [
+            (
+                "/?content-type=text/plain&etag='a'&accept-ranges=bytes",
+                "gzip",
+                true,
+            ),
+            ("/?content-type=text/plain&etag=W/'a'&vary=origin", "br", true),
+            ("/?content-type=text/plain&etag='a'", "identity", false),
+            ("/?content-type=text/plain&length=1000", "gzip", false),
+            ("/?content-type=image/png&etag='a'", "gzip", false),
+            (
+                "/?content-type=text/plain&cache-control=no-transform",
+                "gzip",
+                false,
+            ),
+            ("/fixed", "gzip", true),
+            ("/fixed", "identity", false),
+        ] {
+            for speaks2 in [false, true] {
+                let mut heads = Vec::new();
+                for method in ["GET", "HEAD"] {
+                    let mut client = match speaks2 {
+                        false => Client::http1(proxy.http).await,
+                        true => Client::http2(proxy.http).await,
+                    };
+                    let request = Request::builder()
+                        .method(method)
+                        .uri(format!("http://a.com{path}"))
+                        .header("host", "a.com")
+                        .header("accept-encoding", accepted)
+                        .body(Sent::default());
+                    let answer = client.send(request.unwrap()).await.unwrap();
+                    assert_eq!(answer.body.is_empty(), method == "HEAD");
+                    let mut head = answer.response.headers().clone();
+                    for of_message in ["date", "transfer-encoding"] {
+                        head.remove(of_message);
+                    }
+                    heads.push(head);
+                }
+                let case = format!("{version:?} {path} {accepted}, client of HTTP/2: {speaks2}");
+                let [get, head] = &mut heads[..] else { panic!() };
+                assert_eq!(get.contains_key("content-encoding"), coded, "{case}");
+                // The length may be left out, and must not be another one.
+                if !head.contains_key("content-length") {
+                    get.remove("content-length");
+                }
+                assert_eq!(get, head, "{case}");
+            }
+        }
+    }
+}
+
+/// Confirms what the query says that there is, whoever asks, and tells what was held.
+async fn confirm(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+    let held = request.headers().get("if-none-match").cloned();
+    let mut response = answer(request).await?;
+    *response.status_mut() = hyper::StatusCode::NOT_MODIFIED;
+    *response.body_mut() = Full::default();
+    if let Some(held) = held {
+        response.headers_mut().insert("x-held", held);
+    }
+    Ok(response)
+}
+
+#[tokio::test]
+async fn what_a_client_holds_is_confirmed_by_the_tag_that_it_has() {
+    let echo = Echo::answering(confirm).await;
+    let proxy = serve(&balancer(&echo));
+    let tag = "etag=%22a%22";
+    let (strong, weak) = ("\"a\"", "W/\"a\"");
+    for (query, held, accepted, want) in [
+        // Backends compare weakly, so the weak tag is theirs. Source: RFC 9110 §13.1.2.
+        (tag, weak, "gzip", weak),
+        (tag, "W/\"b\", W/\"a\"", "gzip", weak),
+        (tag, weak, "identity", weak),
+        (tag, strong, "gzip", strong),
+        (tag, strong, "identity", strong),
+        // Of both, the one that is for this client.
+        (tag, "W/\"a\", \"a\"", "gzip", weak),
+        (tag, "W/\"a\", \"a\"", "identity", strong),
+        (tag, "*", "gzip", weak),
+        (tag, "*", "identity", strong),
+        ("etag=W/%22a%22", weak, "gzip", weak),
+    ] {
+        for speaks2 in [false, true] {
+            let mut client = match speaks2 {
+                false => Client::http1(proxy.http).await,
+                true => Client::http2(proxy.http).await,
+            };
+            let request = Request::get(format!("http://a.com/?{query}"))
+                .header("host", "a.com")
+                .header("accept-encoding", accepted)
+                .header("if-none-match", held)
+                .body(Sent::default());
+            let answer = client.send(request.unwrap()).await.unwrap();
+            let case = format!("{query} {held} {accepted}");
+            assert_eq!(answer.status(), 304, "{case}");
+            assert_eq!(answer.header("etag"), Some(want), "{case}");
+            assert_eq!(answer.header("vary"), Some("accept-encoding"), "{case}");
+            assert_eq!(answer.header("x-held"), Some(held), "{case}");
+        }
+    }
+    // What is known to have been no text, or to be left alone, is confirmed as it is.
+    for said in [
+        "content-type=image/png",
+        "content-encoding=gzip",
+        "cache-control=no-transform",
+    ] {
+        let mut client = Raw::to(proxy.http).await;
+        let response = client.ask("GET", "a.com", &format!("{tag}&{said}"), "gzip").await;
+        assert_eq!(response.headers()["etag"], strong, "{said}");
+        assert_eq!(response.headers().get("vary"), None, "{said}");
+    }
 }
 
 /// Sends pieces of plain text as it is given them, to one client.
