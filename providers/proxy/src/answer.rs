@@ -195,6 +195,16 @@ pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
     })
 }
 
+/// Of the answer to HEAD, all but the body of the proxy's own: over HTTP/2 nobody else leaves it out.
+pub(crate) fn leave_out(response: &mut Response<ResponseBody>) {
+    let Some(length @ 1..) = response.body().own_length() else {
+        return;
+    };
+    *response.body_mut() = ResponseBody::text(Bytes::new());
+    let headers = response.headers_mut();
+    headers.entry(header::CONTENT_LENGTH).or_insert(length.into());
+}
+
 /// A fixed response.
 pub(crate) fn fixed(fixed: &Page) -> Response<ResponseBody> {
     // Source: RFC 9110 §15.3.5, §15.3.6, §15.4.5: these have no content.

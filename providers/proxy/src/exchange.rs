@@ -124,6 +124,7 @@ pub(crate) async fn exchange(
 ) -> Response<ResponseBody> {
     let is_grpc = present.has(Kind::ContentType) && answer::is_grpc(&parts.headers);
     let is_http1 = parts.version <= Version::HTTP_11;
+    let is_head = parts.method == Method::HEAD;
     // Once a request asks for another protocol, what follows it is not guarded any more: it is the last.
     let mut closes = present.has(Kind::Upgrade);
     let asker = trust::asker(
@@ -173,6 +174,9 @@ pub(crate) async fn exchange(
     }
     if let Some(after) = afterwards.filters {
         after.finish(&mut response);
+    }
+    if is_head {
+        answer::leave_out(&mut response);
     }
     // Who is sent away is not told the way back. Source: RFC 7838 §6.
     if let Some(alternative) = afterwards.alternative

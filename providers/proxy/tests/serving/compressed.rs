@@ -268,7 +268,8 @@ async fn the_answer_to_head_says_what_the_one_to_get_says() {
                         .header("host", "a.com")
                         .header("accept-encoding", accepted)
                         .body(Sent::default());
-                    let answer = client.send(request.unwrap()).await.unwrap();
+                    let answer = client.send(request.unwrap()).await;
+                    let answer = answer.unwrap_or_else(|error| panic!("{method} {path} {accepted}: {error}"));
                     assert_eq!(answer.body.is_empty(), method == "HEAD");
                     let mut head = answer.response.headers().clone();
                     for of_message in ["date", "transfer-encoding"] {

@@ -401,3 +401,29 @@ async fn a_fixed_response_without_content_has_none() {
     assert_eq!((answer.status(), answer.body.as_str()), (503, "down for now"));
     assert_eq!(answer.header("content-type"), Some("text/plain"));
 }
+
+#[tokio::test]
+async fn what_the_proxy_says_itself_has_no_body_for_head() {
+    let mut balancer = empty();
+    balancer.rules = vec![
+        rule("*", "/200", fixed(200, "here")),
+        rule("*", "/gone", to("gone")),
+    ];
+    let proxy = serve(&balancer);
+    for (path, status) in [("/200", 200), ("/gone", 503), ("/", 404)] {
+        for mut client in [Client::http1(proxy.http).await, Client::http2(proxy.http).await] {
+            let mut ask = async |method: &str| {
+                let request = Request::builder().method(method).header("host", "a");
+                let request = request.uri(format!("http://a{path}")).body(Sent::default());
+                client.send(request.unwrap()).await.unwrap()
+            };
+            let (get, head) = (ask("GET").await, ask("HEAD").await);
+            assert_eq!((head.status(), head.body.as_str()), (status, ""), "{path}");
+            let length = get.body.len().to_string();
+            let said = head.header("content-length");
+            assert!(said.is_none_or(|said| said == length), "{path}: {said:?}");
+            // The connection is where it was.
+            assert_eq!(ask("GET").await.body, get.body, "{path}");
+        }
+    }
+}
