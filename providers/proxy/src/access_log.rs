@@ -1,13 +1,14 @@
 //! Requests and the ends of their answers in, lines of the access log on their way to a file out.
 //!
 //! No request waits for the disk: a worker gathers lines and hands them to one thread that writes. Where that thread
-//! falls behind, lines are dropped and counted.
+//! falls behind, or cannot write, lines are dropped and counted.
 
 use std::cell::RefCell;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Write};
 use std::num::NonZeroU32;
+use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -52,33 +53,68 @@ pub struct AccessLog {
 }
 
 /// Starts the thread that writes. It ends when every sender is gone.
-pub(crate) fn start(sink: Sink) -> io::Result<(SyncSender<Vec<u8>>, JoinHandle<()>)> {
+pub(crate) fn start(
+    sink: Sink,
+    counters: Arc<Counters>,
+) -> io::Result<(SyncSender<Vec<u8>>, JoinHandle<()>)> {
+    let file = match sink {
+        // By itself: what is written must not wait in a buffer, where nobody notices that it is lost.
+        Sink::Stdout => Arc::new(File::from(io::stdout().as_fd().try_clone_to_owned()?)),
+        Sink::File(file) => file,
+    };
     let (to, from) = sync_channel(QUEUE);
     let thread = std::thread::Builder::new()
         .name("access-log".into())
-        .spawn(move || match sink {
-            Sink::Stdout => write(&from, io::stdout()),
-            Sink::File(file) => write(&from, &*file),
-        })?;
+        .spawn(move || write(&from, &*file, &counters))?;
     Ok((to, thread))
 }
 
-fn write(from: &Receiver<Vec<u8>>, mut to: impl Write) {
+fn write(from: &Receiver<Vec<u8>>, mut to: impl Write, counters: &Counters) {
     let mut is_failing = false;
+    // Whether the last line lacks its end: the next must not be taken for it.
+    let mut is_torn = false;
     while let Ok(lines) = from.recv() {
-        match to.write_all(&lines).and_then(|()| to.flush()) {
-            Ok(()) => is_failing = false,
-            // Told once: a full disk fails at every batch.
-            Err(_) if is_failing => {}
-            Err(error) => {
-                is_failing = true;
-                warn!(
-                    error = &error as &dyn std::error::Error,
-                    "the access log is not written"
-                );
-            }
+        let mut left = &lines[..];
+        let written = match is_torn {
+            true => to.write_all(b"\n"),
+            false => Ok(()),
+        };
+        let written = written.and_then(|()| {
+            is_torn = false;
+            put(&mut to, &mut left)
+        });
+        let Err(error) = written else {
+            is_failing = false;
+            continue;
+        };
+        is_torn |= lines.len() > left.len() && !lines[..lines.len() - left.len()].ends_with(b"\n");
+        counters.lines_lost(count(left));
+        // Told once: a full disk fails at every batch.
+        if !is_failing {
+            is_failing = true;
+            warn!(
+                error = &error as &dyn std::error::Error,
+                "the access log is not written"
+            );
         }
     }
+}
+
+/// Writes all, or as much as goes; what does not is left.
+fn put(to: &mut impl Write, left: &mut &[u8]) -> io::Result<()> {
+    while !left.is_empty() {
+        match to.write(left) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => *left = &left[written..],
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+fn count(lines: &[u8]) -> usize {
+    lines.iter().filter(|byte| **byte == b'\n').count()
 }
 
 /// One worker's part.
@@ -128,8 +164,7 @@ impl Lines {
         if let Err(error) = self.to.try_send(lines) {
             let (std::sync::mpsc::TrySendError::Full(lines)
             | std::sync::mpsc::TrySendError::Disconnected(lines)) = error;
-            let lost = lines.iter().filter(|byte| **byte == b'\n').count();
-            self.counters.lines_lost(lost);
+            self.counters.lines_lost(count(&lines));
         }
     }
 }
@@ -220,4 +255,59 @@ fn text(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
 #[expect(clippy::disallowed_methods, reason = "when a request came is what is logged")]
 fn now() -> Timestamp {
     Timestamp::try_from(SystemTime::now()).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Takes so many bytes more, then none until it is emptied.
+    struct Disk {
+        room: usize,
+        kept: Vec<u8>,
+    }
+
+    impl Write for &mut Disk {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let count = bytes.len().min(self.room);
+            if count == 0 {
+                // As much room again as is asked for next.
+                self.room = 64;
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            self.room -= count;
+            self.kept.extend_from_slice(&bytes[..count]);
+            Ok(count)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_a_full_disk_does_not_take_is_counted_and_tears_no_other_line() {
+        for (room, kept, lost) in [
+            (64, "one\ntwo\nthree\n", 0),
+            (0, "three\n", 2),
+            (4, "one\nthree\n", 1),
+            (6, "one\ntw\nthree\n", 1),
+            (8, "one\ntwo\n", 1),
+        ] {
+            let mut disk = Disk {
+                room,
+                kept: Vec::new(),
+            };
+            let (to, from) = sync_channel(2);
+            to.send(b"one\ntwo\n".to_vec()).unwrap();
+            to.send(b"three\n".to_vec()).unwrap();
+            drop(to);
+            let counters = Counters::default();
+            write(&from, &mut disk, &counters);
+            let mut totals = crate::Totals::default();
+            totals.add(&counters);
+            assert_eq!(String::from_utf8(disk.kept).unwrap(), kept, "{room}");
+            assert_eq!(totals.lines_lost, lost, "{room}");
+        }
+    }
 }

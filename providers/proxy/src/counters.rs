@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::StatusCode;
 
-/// Totals of one worker; each worker writes its own, so none waits for another.
+/// Totals of one thread; each writes its own, so none waits for another.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     /// By the first digit of the status, 1–5.
@@ -98,7 +98,7 @@ pub struct Totals {
     pub connections_open: u64,
     /// Connections that ended in a fault of the proxy.
     pub panics: u64,
-    /// Lines of the access log that were dropped, because what it is written to is too slow.
+    /// Lines of the access log that were dropped, because what it is written to is too slow, or takes no more.
     pub lines_lost: u64,
 }
 

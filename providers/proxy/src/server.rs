@@ -225,12 +225,14 @@ impl Server {
         let (swapped, _) = watch::channel(0);
         let (draining, _) = watch::channel(None);
         let (failing, failed) = watch::channel(None);
+        let mut counters = Vec::new();
         let log = self.access_log.map(|log| {
-            let (to, thread) = access_log::start(log.sink.clone())?;
+            let counted = Arc::new(Counters::default());
+            counters.push(counted.clone());
+            let (to, thread) = access_log::start(log.sink.clone(), counted)?;
             io::Result::Ok(((log, to), thread))
         });
         let (log, log_thread) = log.transpose()?.unzip();
-        let mut counters = Vec::new();
         let mut workers = Vec::new();
         #[cfg(feature = "http3")]
         let count = self.sockets.len();

@@ -126,6 +126,30 @@ async fn a_failure_says_why_and_is_logged_whatever_is_drawn() {
 }
 
 #[tokio::test]
+async fn lines_that_cannot_be_written_are_counted() {
+    let echo = Echo::http1("web").await;
+    let full = File::options().append(true).open("/dev/full").unwrap();
+    let config = ServerConfig {
+        access_log: Some(AccessLog {
+            sink: Sink::File(Arc::new(full)),
+            format: LogFormat::Json,
+            one_in: NonZeroU32::MIN,
+        }),
+        ..ServerConfig::default()
+    };
+    let balancer = all_to(backend("web", &[echo.address]));
+    let proxy = balancer::serve_as(&balancer, &KeyPairs::new(), config);
+    let mut client = Client::http1(proxy.http).await;
+    for _ in 0..3 {
+        assert_eq!(client.send(get("a", "/")).await.unwrap().status(), 200);
+    }
+    let view = proxy.handle.view();
+    drop(client);
+    proxy.handle.drain(Duration::from_secs(5)).await.unwrap();
+    assert_eq!(view.totals().lines_lost, 3);
+}
+
+#[tokio::test]
 async fn of_good_answers_a_share_is_drawn() {
     let echo = Echo::http1("web").await;
     let logged = log_of(&[echo.address], LogFormat::Common, 4, &[]);
