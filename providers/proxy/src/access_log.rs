@@ -17,7 +17,7 @@ use std::time::{Duration, SystemTime};
 
 use http::header::{REFERER, USER_AGENT};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, StatusCode};
+use http::{HeaderMap, HeaderName, Request, StatusCode};
 use jiff::Timestamp;
 use tokio::time::Instant;
 use tracing::warn;
@@ -26,6 +26,7 @@ use crate::access::{Entry, LogFormat, cut};
 use crate::balance::Random;
 use crate::counters::Counters;
 use crate::exchange::Peer;
+use crate::present::Present;
 use crate::trace::Ids;
 
 /// A worker hands its lines over when it has this many bytes of them, or at the next tick.
@@ -229,6 +230,25 @@ impl Noted {
                 user_agent: text(headers, &USER_AGENT).map(|text| cut(&text)),
             },
         })
+    }
+
+    /// A request whose head cannot be read.
+    pub(crate) fn unread(lines: &Rc<Lines>, random: &Random, peer: Peer, why: &str) -> Box<Self> {
+        let nothing = Request::new(()).into_parts().0;
+        let ids = Ids::of(&nothing.headers, Present::default(), random);
+        let mut noted = Self::of(lines, random, peer, &ids, &nothing);
+        let Entry {
+            method,
+            target,
+            protocol,
+            error,
+            ..
+        } = &mut noted.entry;
+        for unknown in [method, target, protocol] {
+            "-".clone_into(unknown);
+        }
+        *error = Some(why.to_owned());
+        noted
     }
 
     /// The head of the answer is known.

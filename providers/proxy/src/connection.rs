@@ -29,7 +29,7 @@ use tracing::debug;
 
 use crate::activity::{Activity, Open};
 use crate::body::{RequestBody, ResponseBody};
-use crate::exchange::{Peer, exchange};
+use crate::exchange::{Peer, exchange, refused};
 use crate::gathered::gathered;
 use crate::guarded::Guarded;
 use crate::http1::{self, Stream};
@@ -248,18 +248,37 @@ where
             .serve_connection(TokioIo::new(io), service)
             .with_upgrades()
     );
-    tokio::select! {
-        ended = connection.as_mut() => return Ok(ended?),
-        () = drained(&worker) => {}
-        () = aged(&worker) => {}
+    let served = async {
+        tokio::select! {
+            ended = connection.as_mut() => return ended,
+            () = drained(&worker) => {}
+            () = aged(&worker) => {}
+        }
+        leaving.set(true);
+        tokio::select! {
+            ended = connection.as_mut() => return ended,
+            () = sleep(worker.patience()) => {}
+        }
+        connection.as_mut().graceful_shutdown();
+        connection.await
+    };
+    let served = served.await;
+    if let Err(error) = &served {
+        tell_refused(&worker, peer, error);
     }
-    leaving.set(true);
-    tokio::select! {
-        ended = connection.as_mut() => return Ok(ended?),
-        () = sleep(worker.patience()) => {}
+    Ok(served?)
+}
+
+/// hyper answers heads that it cannot read by itself, and tells at the end of the connection.
+fn tell_refused(worker: &Worker, peer: Peer, error: &hyper::Error) {
+    if !error.is_parse() || error.is_parse_version_h2() {
+        return;
     }
-    connection.as_mut().graceful_shutdown();
-    Ok(connection.await?)
+    let status = match error.is_parse_too_large() {
+        true => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        false => StatusCode::BAD_REQUEST,
+    };
+    refused(worker, peer, status, &error.to_string());
 }
 
 async fn http2<IO>(worker: Rc<Worker>, io: IO, peer: Peer, shown: Rc<Shown>) -> Ended

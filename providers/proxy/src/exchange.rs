@@ -198,6 +198,14 @@ pub(crate) async fn exchange(
     response.map(|body| body.noted(noted))
 }
 
+/// A head that cannot be read has been answered so: what is known of it is counted and logged.
+pub(crate) fn refused(worker: &Worker, peer: Peer, status: StatusCode, why: &str) {
+    worker.counters.answered(status, false);
+    if let Some(lines) = &worker.log {
+        Noted::unread(lines, &worker.random, peer, why).answered(status);
+    }
+}
+
 async fn answer(
     worker: &Rc<Worker>,
     state: &ServingState,

@@ -24,7 +24,7 @@ use super::sending::{Bounds, Sending};
 use super::wire::{Body, Broken, Stream, Wire};
 use crate::alarm::Alarm;
 use crate::body::{BodyError, RequestBody, ResponseBody};
-use crate::exchange::{Peer, exchange};
+use crate::exchange::{self, Peer, exchange};
 use crate::interim::Interims;
 use crate::mutual::Shown;
 use crate::present::Kind;
@@ -79,7 +79,7 @@ impl<F: Future<Output = ()>> Served<F> {
             let begun = match poll_fn(|cx| self.waiting.poll_next(cx, &mut self.wire.borrow_mut())).await {
                 Ok(Some(begun)) => begun,
                 Ok(None) => return Ok(()),
-                Err(Broken::Refused(refused)) => return Ok(Box::pin(refuse(&self.wire, refused)).await?),
+                Err(Broken::Refused(refused)) => return Ok(Box::pin(self.refuse(refused)).await?),
                 Err(broken) => return Err(broken.into()),
             };
             // Boxed, as all that follows: a connection that waits takes no memory for it.
@@ -112,6 +112,24 @@ impl<F: Future<Output = ()>> Served<F> {
             keeps: begun.keeps,
         };
         call.answer(begun, self.peer, &self.shown, &self.waiting).await
+    }
+
+    /// Tells what is wrong with a head, and ends.
+    async fn refuse(&self, refused: Refused) -> std::io::Result<()> {
+        let status = match refused {
+            Refused::Malformed => StatusCode::BAD_REQUEST,
+            Refused::TooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Refused::LongTarget => StatusCode::URI_TOO_LONG,
+        };
+        exchange::refused(&self.waiting.worker, self.peer, status, &refused.to_string());
+        let asked = Asked {
+            is_head: false,
+            version: Version::HTTP_11,
+            trailers: false,
+        };
+        let mut out = Out::head(asked, status, &HeaderMap::new(), Framed::Length(0), true);
+        poll_fn(|cx| self.wire.borrow_mut().poll_send(cx, &mut out)).await?;
+        linger(&self.wire).await
     }
 }
 
@@ -366,23 +384,6 @@ impl Call<'_> {
             After::Next
         })
     }
-}
-
-/// Tells what is wrong with a head, and ends.
-async fn refuse(wire: &RefCell<Wire>, refused: Refused) -> std::io::Result<()> {
-    let status = match refused {
-        Refused::Malformed => StatusCode::BAD_REQUEST,
-        Refused::TooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-        Refused::LongTarget => StatusCode::URI_TOO_LONG,
-    };
-    let asked = Asked {
-        is_head: false,
-        version: Version::HTTP_11,
-        trailers: false,
-    };
-    let mut out = Out::head(asked, status, &HeaderMap::new(), Framed::Length(0), true);
-    poll_fn(|cx| wire.borrow_mut().poll_send(cx, &mut out)).await?;
-    linger(wire).await
 }
 
 /// Ends our direction, and reads over what the client still sends for a while.

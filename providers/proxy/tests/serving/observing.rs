@@ -12,7 +12,7 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::balancer::{self, KeyPairs, Proxy, all_to, backend};
-use crate::client::{Client, get, get_once};
+use crate::client::{Client, get, get_once, raw};
 use crate::echo::Echo;
 
 /// A proxy whose access log lies in a file of its own.
@@ -123,6 +123,52 @@ async fn a_failure_says_why_and_is_logged_whatever_is_drawn() {
         (&502.into(), &answer.body.len().into())
     );
     assert_eq!(line["error"], "shop/web-web:80 takes no connection");
+}
+
+#[tokio::test]
+async fn a_head_that_cannot_be_read_is_logged_and_counted() {
+    let good = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+    let long = format!("GET / HTTP/1.1\r\nhost: a\r\nx: {}\r\n\r\n", "y".repeat(70_000));
+    for (bad, status) in [
+        ("GET / HTTP/1.1\r\nhost: a\nx: y\r\n\r\n", 400),
+        (
+            "GET / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n",
+            400,
+        ),
+        ("GET / HTTP/1.1\r\nhost : a\r\n\r\n", 400),
+        (&long, 431),
+    ] {
+        let echo = Echo::http1("web").await;
+        let logged = log_of(&[echo.address], LogFormat::Json, 1, &[]);
+        let answers = raw(logged.proxy.http, format!("{good}{bad}").as_bytes()).await;
+        assert_eq!(answers.matches("HTTP/1.1 ").count(), 2, "{bad}: {answers}");
+        let view = logged.proxy.handle.view();
+        let lines = logged.lines().await;
+        let lines: Vec<Value> = lines
+            .iter()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        assert_eq!(lines.len(), 2, "{bad}: {lines:?}");
+        for (field, want) in [
+            ("client", Value::from("127.0.0.1")),
+            ("scheme", "http".into()),
+            ("method", "-".into()),
+            ("host", "".into()),
+            ("target", "-".into()),
+            ("protocol", "-".into()),
+            ("status", status.into()),
+            ("bytes", 0.into()),
+        ] {
+            assert_eq!(lines[1][field], want, "{field} of {}", lines[1]);
+        }
+        assert!(lines[1]["error"].is_string(), "{}", lines[1]);
+        let totals = view.totals();
+        assert_eq!(
+            (totals.by_class, totals.without_backend),
+            ([0, 1, 0, 1, 0], 1),
+            "{bad}"
+        );
+    }
 }
 
 #[tokio::test]
