@@ -142,6 +142,12 @@ impl Redirect {
         }
     }
 
+    /// Whether it leads to the host of the request, or says it.
+    pub fn needs_host(&self) -> bool {
+        let says = |part: &Option<Template>| part.as_ref().is_some_and(|t| t.as_str().contains("#{host}"));
+        self.host.is_none() || [&self.host, &self.path, &self.query].into_iter().any(says)
+    }
+
     /// The value of `Location` for a request that came in over TLS or not.
     pub fn location(&self, request: &Request, tls: bool) -> String {
         let own = if tls { "https" } else { "http" };

@@ -226,6 +226,11 @@ pub(crate) fn redirect(redirect: &Redirect, head: &RequestHead<'_>, is_tls: bool
         headers: Vec::new(),
         source: head.source,
     };
+    // HTTP/1.0 need not name a host. Source: RFC 9110 §4.2.1, a URL has one.
+    if request.host.is_empty() && redirect.needs_host() {
+        let why = "the request names no host, which its redirect needs";
+        return Failure::new(StatusCode::BAD_REQUEST, why).response(false);
+    }
     let location = HeaderValue::try_from(redirect.location(&request, is_tls));
     match (StatusCode::from_u16(redirect.status.code()), location) {
         (Ok(status), Ok(location)) => {

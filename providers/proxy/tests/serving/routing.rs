@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use hyper::Request;
-use portcullis_model::redirect::RedirectScheme;
+use portcullis_model::redirect::{RedirectScheme, Template};
 use portcullis_model::{
     Action, Authenticate, BackendVersion, ClientCertificates, Clients, Code, Condition, FixedResponse,
     Forward, JwtClaim, Method, OnUnauthenticated, Pattern, Port, Protocol, Redirect, RedirectStatus, Rewrite,
@@ -378,6 +378,43 @@ async fn weights_are_shares_and_zero_is_none() {
             .status(),
         200
     );
+}
+
+#[tokio::test]
+async fn a_redirect_to_the_host_of_a_request_that_names_none_is_refused() {
+    let mut balancer = empty();
+    let to = |host: Option<&str>, query: Option<&str>| {
+        Action::Redirect(Redirect {
+            host: host.map(|text| Template::parse(text).unwrap()),
+            query: query.map(|text| Template::parse(text).unwrap()),
+            ..Redirect::to_https(Port::HTTPS)
+        })
+    };
+    balancer.rules = vec![
+        rule("*", "/same", to(None, None)),
+        rule("*", "/www", to(Some("www.#{host}"), None)),
+        rule("*", "/told", to(Some("b.com"), Some("from=#{host}"))),
+        rule("*", "/other", to(Some("b.com"), None)),
+        rule("*", "/", fixed(200, "in")),
+    ];
+    let proxy = serve(&balancer);
+    for (path, unnamed, named) in [
+        ("/same", "400", "301"),
+        ("/www", "400", "301"),
+        ("/told", "400", "301"),
+        ("/other", "301", "301"),
+        ("/", "200", "200"),
+    ] {
+        for (fields, want) in [
+            ("HTTP/1.0", unnamed),
+            ("HTTP/1.1\r\nHost:\r\nConnection: close", unnamed),
+            ("HTTP/1.0\r\nHost: a.com", named),
+        ] {
+            let request = format!("GET {path} {fields}\r\n\r\n");
+            let answer = raw(proxy.http, request.as_bytes()).await;
+            assert_eq!(answer.get(9..12), Some(want), "{request}{answer}");
+        }
+    }
 }
 
 #[tokio::test]
