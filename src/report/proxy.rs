@@ -47,7 +47,7 @@ fn text(totals: &Totals, version: u64) -> String {
         ),
         (
             "retries",
-            "Requests sent again because a kept connection had closed",
+            "Requests sent again because a kept connection had closed, or a target had begun nothing with them",
             totals.retried,
         ),
         (

@@ -2,6 +2,7 @@
 
 mod ahead;
 mod idle;
+mod lent;
 mod progress;
 
 use std::error::Error;
@@ -32,6 +33,7 @@ use crate::tasks::Tasks;
 pub(crate) use self::ahead::{Ahead, finish};
 use self::ahead::{Copying, Held};
 use self::idle::Idle;
+pub(crate) use self::lent::Lent;
 pub(crate) use self::progress::{Progress, Unfinished};
 
 pub(crate) type BodyError = Box<dyn Error + Send + Sync>;

@@ -82,7 +82,7 @@ pub struct Totals {
     pub by_class: [u64; 5],
     /// Answers that the proxy gave itself: redirects, fixed responses and failures.
     pub without_backend: u64,
-    /// Requests sent again because a kept connection had closed.
+    /// Requests sent again, because a kept connection had closed or a target had begun nothing with them.
     pub retried: u64,
     /// Connections that targets did not take.
     pub unreached: u64,

@@ -3,8 +3,11 @@
 //! A target that takes no connection is passed over for another; nothing was sent, so every request may go on. A
 //! request that was sent is sent again at most once, on a new connection, and only where the connection was kept from
 //! before and closed without an answer: if hyper still had all of the request, or if it has no body and may be
-//! repeated (RFC 9110 §9.2.2). Of all that a backend is asked, a fifth may be tried again so, and ten a second always.
+//! repeated (RFC 9110 §9.2.2). One that a backend of HTTP/2 says that it has begun nothing with (RFC 9113 §8.7) goes to
+//! another target, if there is one, whatever its method, as long as all of its body is still here. Of all that a backend
+//! is asked, a fifth may be tried again so, and ten a second always.
 
+use std::error::Error;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
@@ -22,7 +25,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::answer::{self, Failure};
 use crate::balance::LiveBackend;
-use crate::body::{RequestBody, Source};
+use crate::body::{Lent, RequestBody, Source};
 use crate::fields::Hop;
 use crate::http1::{self, Broke, NoAnswer, Patience};
 use crate::interim::Passing;
@@ -103,6 +106,8 @@ pub(crate) async fn forward(
         ..
     } = ask;
     let mut fresh = false;
+    // It is sent twice at most.
+    let mut is_again = false;
     loop {
         let under_way = UnderWay::to(target.clone());
         let key = Key::new(target.address, backend.protocol.version, security);
@@ -145,8 +150,8 @@ pub(crate) async fn forward(
             }
         }
         let may_repeat = lease.is_reused && parts.method.is_idempotent() && body.is_empty();
-        // hyper takes the head along.
-        let copy = (may_repeat && !lease.sender.is_own()).then(|| parts.clone());
+        // hyper takes the head along, and over HTTP/2 any may have to be sent again.
+        let copy = (lease.is_http2() || may_repeat && !lease.sender.is_own()).then(|| parts.clone());
         let progress = body.progress();
         lease.progress = Some(progress.clone());
         let patience = Patience { limit, progress };
@@ -169,19 +174,31 @@ pub(crate) async fn forward(
                 let why = format!("{} did not answer within {limit:?}", backend.id);
                 return Err(Failure::new(StatusCode::GATEWAY_TIMEOUT, why));
             }
-            Err(Unsent::Broken { is_whole, error }) => {
+            Err(Unsent::Broken { left, error }) => {
                 if let Some(unfinished) = patience.progress.failed() {
                     return Err(unfinished.into());
                 }
-                let may_again = is_whole || may_repeat && !error.has_answered();
-                if fresh || !may_again || !backend.budget.spends(Instant::now()) {
+                let may_again = match left {
+                    Left::All | Left::Unbegun => true,
+                    Left::Nothing => may_repeat && !error.has_answered(),
+                };
+                if is_again || !may_again || !backend.budget.spends(Instant::now()) {
                     return Err(broken(backend, &error));
                 }
-                if let Some(copy) = copy.filter(|_| !is_whole) {
+                if let Some(copy) = copy.filter(|_| left != Left::All) {
                     *parts = copy;
                 }
                 worker.counters.retried();
-                fresh = true;
+                is_again = true;
+                let elsewhere = match left {
+                    Left::Unbegun => {
+                        tried.push(target.address);
+                        choose(worker, backend, lead.key, &tried)
+                    }
+                    Left::All | Left::Nothing => None,
+                };
+                fresh = elsewhere.is_none();
+                target = elsewhere.unwrap_or(target);
             }
         }
     }
@@ -295,11 +312,17 @@ fn address(parts: &mut Parts, backend: &LiveBackend, authority: &HeaderValue) ->
 /// Why a request that was to be sent has no answer.
 enum Unsent {
     Timeout,
-    Broken {
-        /// Whether nothing of it was sent, and it is still there.
-        is_whole: bool,
-        error: Lost,
-    },
+    Broken { left: Left, error: Lost },
+}
+
+/// What is left of a request that has no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Left {
+    /// Nothing was sent, and it is still there.
+    All,
+    /// Its body, and the backend has begun nothing with it.
+    Unbegun,
+    Nothing,
 }
 
 /// What went wrong on the way.
@@ -375,63 +398,99 @@ async fn send(
                 Ok(answer) => Ok(answer.map(Source::from)),
                 Err(NoAnswer::Timeout) => Err(Unsent::Timeout),
                 Err(NoAnswer::Broken(error)) => Err(Unsent::Broken {
-                    is_whole: false,
+                    left: Left::Nothing,
                     error: Lost::Own(error),
                 }),
             }
         }
         // Apart, so that requests by our own engine carry nothing of it along.
         Sender::Http1(sender) => {
-            let answer = sender.try_send_request(taken(parts, body));
-            let answer = Box::pin(by_hyper(answer, parts, body, patience)).await?;
-            let (mut head, body) = answer.into_parts();
+            let content = std::mem::replace(body, RequestBody::empty());
+            let answer = sender.try_send_request(Request::from_parts(taken(parts), content));
+            let answer = match Box::pin(by_hyper(answer, patience)).await {
+                Ok(answer) => answer,
+                Err(None) => return Err(Unsent::Timeout),
+                Err(Some(mut error)) => {
+                    let mut left = Left::Nothing;
+                    if let Some(unsent) = error.take_message() {
+                        left = Left::All;
+                        (*parts, *body) = unsent.into_parts();
+                    }
+                    let error = Lost::Hyper(error.into_error());
+                    return Err(Unsent::Broken { left, error });
+                }
+            };
+            let (mut head, body) = answer.map(Source::from).into_parts();
             match http1::length(&mut head) {
                 Ok(_) => Ok(Response::from_parts(head, body)),
                 Err(refused) => Err(Unsent::Broken {
-                    is_whole: false,
+                    left: Left::Nothing,
                     error: Lost::Refused(refused),
                 }),
             }
         }
         Sender::Http2(sender) => {
-            let answer = sender.try_send_request(taken(parts, body));
-            Box::pin(by_hyper(answer, parts, body, patience)).await
+            let lent = body.lend();
+            let answer = sender.try_send_request(Request::from_parts(taken(parts), lent.clone()));
+            match Box::pin(by_hyper(answer, patience)).await {
+                Ok(answer) => Ok(answer.map(Source::from)),
+                Err(None) => Err(Unsent::Timeout),
+                Err(Some(error)) => Err(unsent(error, &lent, parts, body)),
+            }
         }
     }
 }
 
-fn taken(parts: &mut Parts, body: &mut RequestBody) -> Request<RequestBody> {
+fn taken(parts: &mut Parts) -> Parts {
     let empty = Request::new(()).into_parts().0;
-    let body = std::mem::replace(body, RequestBody::empty());
-    Request::from_parts(std::mem::replace(parts, empty), body)
+    std::mem::replace(parts, empty)
 }
 
-/// The request is given back, where nothing of it was sent.
-async fn by_hyper(
-    answer: impl Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>>,
+/// Takes back what is left of a request over HTTP/2.
+fn unsent(
+    mut error: TrySendError<Request<Lent>>,
+    lent: &Lent,
     parts: &mut Parts,
     body: &mut RequestBody,
+) -> Unsent {
+    let whole = error.take_message();
+    let mut left = Left::Nothing;
+    if (whole.is_some() || is_unbegun(error.error()))
+        && let Some(back) = lent.take_back()
+    {
+        *body = back;
+        left = Left::Unbegun;
+        if let Some(whole) = whole {
+            *parts = whole.into_parts().0;
+            left = Left::All;
+        }
+    }
+    let error = Lost::Hyper(error.into_error());
+    Unsent::Broken { left, error }
+}
+
+/// Whether a backend says that it has begun nothing with the request: of streams above the last that its GOAWAY names, h2
+/// tells as of a GOAWAY; of those below that break off with their connection, as of that. Source: RFC 9113 §8.7.
+fn is_unbegun(error: &hyper::Error) -> bool {
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<h2::Error>());
+    cause.is_some_and(|cause| {
+        let is_refused = cause.is_reset() && cause.reason() == Some(h2::Reason::REFUSED_STREAM);
+        cause.is_remote() && (is_refused || cause.is_go_away())
+    })
+}
+
+/// The head of the answer; no error where the time is over.
+async fn by_hyper<B>(
+    answer: impl Future<Output = Result<Response<Incoming>, TrySendError<Request<B>>>>,
     patience: &Patience,
-) -> Result<Response<Source>, Unsent> {
+) -> Result<Response<Incoming>, Option<TrySendError<Request<B>>>> {
     let mut answer = pin!(answer);
     let mut deadline = Instant::now() + patience.limit;
     let answered = loop {
         if let Ok(answered) = timeout_at(deadline, answer.as_mut()).await {
             break answered;
         }
-        deadline = patience.goes_on(deadline).ok_or(Unsent::Timeout)?;
+        deadline = patience.goes_on(deadline).ok_or(None)?;
     };
-    answered
-        .map(|answer| answer.map(Source::from))
-        .map_err(|mut error| {
-            let unsent = error.take_message();
-            let is_whole = unsent.is_some();
-            if let Some(unsent) = unsent {
-                (*parts, *body) = unsent.into_parts();
-            }
-            Unsent::Broken {
-                is_whole,
-                error: Lost::Hyper(error.into_error()),
-            }
-        })
+    answered.map_err(Some)
 }

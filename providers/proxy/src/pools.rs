@@ -25,7 +25,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tracing::debug;
 
-use crate::body::{Progress, RequestBody};
+use crate::body::{Lent, Progress, RequestBody};
 use crate::http1::{Link, Stream as Socket};
 use crate::serving::ServingState;
 use crate::settings::{Http1Engine, Settings};
@@ -146,7 +146,7 @@ struct Shared {
 }
 
 struct Multiplexed {
-    sender: http2::SendRequest<RequestBody>,
+    sender: http2::SendRequest<Lent>,
     streams: Rc<Streams>,
 }
 
@@ -174,7 +174,7 @@ pub(crate) enum Sender {
     Http1(http1::SendRequest<RequestBody>),
     /// HTTP/1.1 by our own engine.
     Own(Rc<RefCell<Link>>),
-    Http2(http2::SendRequest<RequestBody>),
+    Http2(http2::SendRequest<Lent>),
 }
 
 impl Sender {

@@ -27,7 +27,7 @@ pub(crate) struct Ahead(Rc<Cell<usize>>);
 
 /// Some of the room; given back when dropped.
 #[derive(Debug)]
-struct Reserved(Rc<Cell<usize>>, usize);
+pub(super) struct Reserved(Rc<Cell<usize>>, usize);
 
 impl Ahead {
     fn reserve(&self, bytes: usize) -> Option<Reserved> {
@@ -48,10 +48,10 @@ impl Drop for Reserved {
 /// What has come of a body, and what is to come.
 #[derive(Debug)]
 pub(crate) struct Held {
-    ahead: Bytes,
-    trailers: Option<HeaderMap>,
-    rest: Option<Source>,
-    _room: Option<Reserved>,
+    pub(super) ahead: Bytes,
+    pub(super) trailers: Option<HeaderMap>,
+    pub(super) rest: Option<Source>,
+    pub(super) _room: Option<Reserved>,
 }
 
 impl Held {
@@ -181,6 +181,11 @@ pub(super) struct Copying {
 }
 
 impl Copying {
+    /// All of it comes once more.
+    pub(super) fn begin_again(&mut self) {
+        self.bytes.clear();
+    }
+
     /// None once there is nothing more to copy. Copied byte by byte, so that no buffer is held for a part of it.
     pub(super) fn take(mut self: Box<Self>, frame: &Frames, is_over: bool) -> Option<Box<Self>> {
         match frame {

@@ -5,12 +5,12 @@ use h2::Reason;
 use http_body_util::BodyExt;
 use hyper::{Request, Response};
 use portcullis_model::BackendVersion;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
 use crate::balancer::{all_to, backend, serve, speaking};
-use crate::client::{Client, get, read_until, soon};
+use crate::client::{Client, Sent, get, read_until, soon};
 use crate::echo::Echo;
 
 const REASONS: [Reason; 4] = [
@@ -144,4 +144,108 @@ async fn what_came_whole_stays_whole_though_a_reset_follows() {
         .unwrap();
     let answer = read_until(&mut stream, "3\r\nall\r\n0\r\n\r\n").await;
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+/// What a backend says of a request that it has read the head of.
+#[derive(Clone, Copy, Debug)]
+enum Says {
+    /// RST_STREAM for this reason.
+    Reset(Reason),
+    /// GOAWAY, whose last stream is this one.
+    Away(u32),
+}
+
+/// Speaks HTTP/2 in bytes: reads up to a head, says its word and nothing more.
+async fn refusing(says: Says) -> Echo {
+    Echo::running(move |mut stream| {
+        Box::pin(async move {
+            let frame = |kind: u8, stream: u32, payload: &[u8]| {
+                let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+                [&length[1..], &[kind, 0], &stream.to_be_bytes(), payload].concat()
+            };
+            stream.write_all(&frame(4, 0, &[])).await.unwrap();
+            stream.read_exact(&mut [0; 24]).await.unwrap();
+            loop {
+                let mut head = [0; 9];
+                if stream.read_exact(&mut head).await.is_err() {
+                    return;
+                }
+                let length = usize::from(head[1]) << 8 | usize::from(head[2]);
+                stream.read_exact(&mut vec![0; length]).await.unwrap();
+                let number = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
+                let word = match says {
+                    _ if head[3] != 1 => continue,
+                    Says::Reset(reason) => frame(3, number, &u32::from(reason).to_be_bytes()),
+                    Says::Away(last) => frame(7, 0, &[last.to_be_bytes(), [0; 4]].concat()),
+                };
+                stream.write_all(&word).await.unwrap();
+                if matches!(says, Says::Away(1..)) {
+                    return;
+                }
+            }
+        })
+    })
+    .await
+}
+
+#[tokio::test]
+async fn what_a_backend_has_not_begun_with_goes_to_another_target() {
+    use Says::{Away, Reset};
+    let small = "x".repeat(10_000);
+    let large = "x".repeat(20_000);
+    for (says, body, want) in [
+        (Reset(Reason::REFUSED_STREAM), "", 200),
+        (Reset(Reason::REFUSED_STREAM), &small, 200),
+        (Away(0), "", 200),
+        (Away(0), &small, 200),
+        // More has gone than is kept.
+        (Reset(Reason::REFUSED_STREAM), &large, 502),
+        // It may have begun with these.
+        (Reset(Reason::INTERNAL_ERROR), "", 502),
+        (Reset(Reason::CANCEL), "", 502),
+        (Away(1), "", 502),
+    ] {
+        let (refusing, echo) = (refusing(says).await, Echo::http2("other").await);
+        let targets = [refusing.address, echo.address];
+        let proxy = serve(&all_to(speaking(
+            backend("b", &targets),
+            BackendVersion::Http2,
+            false,
+        )));
+        let case = format!("{says:?}, {} bytes", body.len());
+        let (mut failed, mut round) = (0, 0);
+        // Until the one that refuses has been drawn.
+        while proxy.handle.totals().retried + failed == 0 {
+            round += 1;
+            assert!(round < 100, "{case}: never drawn");
+            for mut client in [Client::http1(proxy.http).await, Client::http2(proxy.http).await] {
+                let request = Request::post("http://a/").header("host", "a");
+                let request = request.body(Sent::from(body.to_owned())).unwrap();
+                let answer = client.send(request).await.unwrap();
+                match answer.status() {
+                    200 => assert!(answer.body.ends_with(&format!("\n\n{body}")), "{case}"),
+                    status => {
+                        assert_eq!(status, 502, "{case}");
+                        failed += 1;
+                    }
+                }
+            }
+        }
+        assert_eq!(failed > 0, want == 502, "{case}");
+    }
+}
+
+#[tokio::test]
+async fn what_the_only_target_refuses_twice_is_not_asked_again() {
+    let refusing = refusing(Says::Reset(Reason::REFUSED_STREAM)).await;
+    let proxy = serve(&all_to(speaking(
+        backend("b", &[refusing.address]),
+        BackendVersion::Http2,
+        false,
+    )));
+    let request = Request::post("http://a/").header("host", "a");
+    let request = request.body(Sent::from("x")).unwrap();
+    let answer = Client::http1(proxy.http).await.send(request).await.unwrap();
+    assert_eq!(answer.status(), 502);
+    assert_eq!(proxy.handle.totals().retried, 1);
 }
