@@ -342,6 +342,11 @@ impl ResponseBody {
         }
     }
 
+    /// Whether its backend will not take the rest of the request, if there is any.
+    pub(crate) fn leaves_request(&mut self) -> bool {
+        self.answer().is_some_and(|answer| answer.leaves_request())
+    }
+
     /// Fields of the head that stay as they came.
     pub(crate) fn take_lines(&mut self) -> Option<Box<http1::Lines>> {
         self.answer().and_then(http1::AnswerBody::take_lines)

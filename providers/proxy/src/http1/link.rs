@@ -441,6 +441,15 @@ impl AnswerBody {
         })
     }
 
+    /// Whether the rest of the request will not be taken, if there is any: the backend's connection ends with its answer, or
+    /// all of that has come.
+    pub(crate) fn leaves_request(&self) -> bool {
+        let link = self.link.borrow();
+        let come = u64::try_from(link.input.len()).unwrap_or(u64::MAX);
+        let has_come = link.reader.left().is_some_and(|left| left <= come);
+        link.turn == self.turn && (has_come || !link.reader.keeps())
+    }
+
     /// Whether so much is still to come, and may go by a pipe, that it should.
     pub(crate) fn is_for_pipe(&self) -> bool {
         let link = self.link.borrow();

@@ -286,7 +286,7 @@ impl Call<'_> {
         let Some(response) = response else {
             return Ok(After::Gone);
         };
-        let (parts, body) = response.into_parts();
+        let (parts, mut body) = response.into_parts();
         if let (StatusCode::SWITCHING_PROTOCOLS, Some(tell)) = (parts.status, tell) {
             let mut out = Out::head(self.asked, parts.status, &parts.headers, Framed::Nothing, true);
             poll_fn(|cx| self.wire.borrow_mut().poll_send(cx, &mut out)).await?;
@@ -296,7 +296,9 @@ impl Call<'_> {
             .headers
             .get(CONNECTION)
             .is_some_and(|value| value == "close");
-        let closes = !self.keeps || asks_close || waiting.is_over(self.worker) || !self.is_read_in_time();
+        // Who sends the rest all the same is not answered again.
+        let is_cut = !self.is_read_in_time() || !self.wire.borrow().is_read() && body.leaves_request();
+        let closes = !self.keeps || asks_close || waiting.is_over(self.worker) || is_cut;
         self.send(parts, body, closes).await
     }
 
