@@ -300,10 +300,11 @@ where
     let service = service_fn(|request| {
         let (worker, shown) = (worker.clone(), shown.clone());
         let open = Open::new(&activity);
-        async move {
+        // Boxed: hyper moves it about before it runs.
+        Box::pin(async move {
             let response = answer(worker, peer, shown, request, Some(open.clone())).await;
             Ok::<_, Infallible>(response.map(|body| body.holding(open)))
-        }
+        })
     });
     let (io, sending) = gathered(io);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service));
