@@ -60,6 +60,10 @@ pub(super) fn read<'a>(
     needed("response-headers", response_headers.is_invalid());
     let cookie_rewrites = answers::cookies(part, problems);
     needed(answers::COOKIES, cookie_rewrites.is_invalid());
+    let body_limit = bodies::limit(part, problems);
+    needed("max-request-body", body_limit.is_invalid());
+    let answer_limit = bodies::answer_limit(part, problems);
+    needed("max-response-body", answer_limit.is_invalid());
     let filters = Filters {
         rate_limit: rate_limit.given(),
         // Unread, it grants nothing to anybody.
@@ -72,8 +76,8 @@ pub(super) fn read<'a>(
         error_pages: error_pages::read(part, problems).given(),
         location_rewrites: answers::locations(part, problems).given(),
         cookie_rewrites: cookie_rewrites.given(),
-        body_limit: bodies::limit(part, problems).given(),
-        answer_limit: bodies::answer_limit(part, problems).given(),
+        body_limit: body_limit.given(),
+        answer_limit: answer_limit.given(),
         buffering: bodies::buffering(part, problems).given(),
         mirror: mirror::read(part, backends, problems).given(),
     };
