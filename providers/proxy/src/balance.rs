@@ -181,10 +181,10 @@ impl LiveBackend {
     /// The target of a key, of those not tried yet that have fewer requests under way than `most`.
     pub(crate) fn led(&self, key: u64, tried: &[SocketAddr], most: u32) -> Option<Arc<LiveTarget>> {
         let affinity = self.affinity.as_ref()?;
-        let free = |target: &LiveTarget| !tried.contains(&target.address) && !target.is_full(most);
+        let free = |target: &LiveTarget| !tried.contains(&target.address) && !target.load.is_full(most);
         let first = |is_good: &dyn Fn(&LiveTarget, u64) -> bool| affinity.first(key, &self.targets, is_good);
         let has = |target: &LiveTarget, needed| {
-            let share = self.slow_start.and_then(|over| target.share(over));
+            let share = self.slow_start.and_then(|over| target.load.share(over));
             share.is_none_or(|share| needed < u64::from(share))
         };
         first(&|target, needed| free(target) && !target.rests() && has(target, needed))
@@ -202,7 +202,7 @@ impl LiveBackend {
         tried: &[SocketAddr],
         most: u32,
     ) -> Option<Arc<LiveTarget>> {
-        let free = |target: &&Arc<LiveTarget>| !tried.contains(&target.address) && !target.is_full(most);
+        let free = |target: &&Arc<LiveTarget>| !tried.contains(&target.address) && !target.load.is_full(most);
         let good = |target: &&Arc<LiveTarget>| free(target) && !target.rests();
         if let Some(near) = zone.and_then(|zone| self.near(zone, random))
             && let Some(near) = near.into_iter().find(good)
@@ -216,7 +216,7 @@ impl LiveBackend {
         // Where all rest, each is as good as the other. The search begins anywhere, so that no neighbour takes all.
         let (before, from) = self.targets.split_at(first);
         let all = || from.iter().chain(before).filter(free);
-        let least = all().filter(|t| !t.rests()).min_by_key(|t| t.outstanding());
+        let least = all().filter(|t| !t.rests()).min_by_key(|t| t.load.outstanding());
         least.or_else(|| all().next()).cloned()
     }
 
@@ -245,7 +245,7 @@ impl LiveBackend {
         let second = if second >= first { second + 1 } else { second };
         let one = targets.get(first)?;
         let other = targets.get(second).unwrap_or(one);
-        let (better, worse) = match other.outstanding() < one.outstanding() {
+        let (better, worse) = match other.load.outstanding() < one.load.outstanding() {
             true => (other, one),
             false => (one, other),
         };
@@ -257,7 +257,7 @@ impl LiveBackend {
 
     /// Whether a target that warms up leaves this request to another.
     fn warms(&self, target: &LiveTarget, random: &Random) -> bool {
-        let Some(share) = self.slow_start.and_then(|over| target.share(over)) else {
+        let Some(share) = self.slow_start.and_then(|over| target.load.share(over)) else {
             return false;
         };
         random.below_u32(1000) >= share

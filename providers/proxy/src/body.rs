@@ -26,8 +26,8 @@ use crate::filters::compression::Packed;
 use crate::http1::{self, Pipe};
 #[cfg(feature = "http3")]
 use crate::http3;
+use crate::load::UnderWay;
 use crate::pools::Lease;
-use crate::target::UnderWay;
 use crate::tasks::Tasks;
 
 pub(crate) use self::ahead::{Ahead, finish};

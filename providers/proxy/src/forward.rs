@@ -29,9 +29,10 @@ use crate::body::{Lent, RequestBody, Source};
 use crate::fields::Hop;
 use crate::http1::{self, Broke, NoAnswer, Patience};
 use crate::interim::Passing;
+use crate::load::UnderWay;
 use crate::pools::{ConnectError, Key, Lease, Sender};
 use crate::proxy_protocol;
-use crate::target::{LiveTarget, UnderWay};
+use crate::target::LiveTarget;
 use crate::told::Told;
 use crate::worker::Worker;
 
@@ -90,7 +91,7 @@ pub(crate) async fn forward(
     let target = lead
         .stuck
         .and_then(|mark| backend.stuck(mark))
-        .filter(|t| !t.is_full(most));
+        .filter(|t| !t.load.is_full(most));
     let target = target.or_else(|| choose(worker, backend, lead.key, &tried));
     let mut target = target.ok_or_else(|| no_target(worker, backend))?;
     let client = ask.client;

@@ -135,6 +135,7 @@ mod budget;
 mod counters;
 mod forward;
 mod interim;
+mod load;
 mod pools;
 mod target;
 mod targets;

@@ -338,7 +338,7 @@ impl ServingState {
                     (false, true) => ", rests",
                     (false, false) => "",
                 };
-                let under_way = target.outstanding();
+                let under_way = target.load.outstanding();
                 writeln!(f, "    {} {under_way} under way{rests}", target.address)?;
             }
         }

@@ -18,7 +18,7 @@ use tracing::debug;
 use crate::activity::Open;
 use crate::http1::Detached;
 use crate::interim::Interims;
-use crate::target::UnderWay;
+use crate::load::UnderWay;
 
 /// The client's end of an exchange, and of a tunnel, should one come to be.
 #[derive(Debug)]
