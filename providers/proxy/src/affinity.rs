@@ -88,9 +88,10 @@ impl Affinity {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::load::Load;
 
     fn targets(ports: std::ops::RangeInclusive<u16>) -> Vec<Arc<LiveTarget>> {
-        let target = |port| LiveTarget::new(([10, 0, 0, 1], port).into(), false);
+        let target = |port| LiveTarget::new(([10, 0, 0, 1], port).into(), Load::new(false).into());
         ports.map(|port| Arc::new(target(port))).collect()
     }
 

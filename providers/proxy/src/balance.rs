@@ -1,16 +1,16 @@
 //! Backends with their targets in, the target of a request out.
 //!
 //! A backend is drawn by weight, then a target: of two drawn at random the one with fewer requests under way. What
-//! is under way is counted per address over all backends, and survives a change of configuration. A target that rests
-//! after failed connections is passed over while another does not; one that warms up takes its share by and by. Where the
-//! proxy knows its zone, targets of that zone come first ([`crate::zones`]). Where requests of one key are to go to one
-//! target, the key decides instead ([`crate::affinity`]).
+//! is under way is counted per address over all backends. A target that rests after failed connections of this backend is
+//! passed over while another does not; one that warms up takes its share by and by. All that survives a change of
+//! configuration. Where the proxy knows its zone, targets of that zone come first ([`crate::zones`]). Where requests of one
+//! key are to go to one target, the key decides instead ([`crate::affinity`]).
 //!
 //! Draining targets get no new requests while any is ready. Where none is, they serve on, as kube-proxy falls back
 //! to endpoints that are serving though terminating (KEP-1669). Where there is none at all, the request is answered 503.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -77,7 +77,8 @@ struct MadeOf {
 
 impl LiveBackend {
     /// Enters all its targets in `targets`, where those that stay keep their counts. `is_new` says whether those that no
-    /// backend had are new among others. Of what it was `before` it keeps the tries.
+    /// backend had are new among others. Of what it was `before` it keeps the tries, and the health of the targets that it
+    /// had and has.
     pub(crate) fn build(
         backend: &Backend,
         security: Result<Security, Problem>,
@@ -100,6 +101,8 @@ impl LiveBackend {
             .get(SLOW_START)
             .and_then(|text| text.parse().ok());
         let slow_start = slow_start.filter(|s| *s > 0).map(Duration::from_secs);
+        let had = before.map_or(&[][..], |before| &before.targets).iter();
+        let had: HashMap<_, _> = had.map(|target| (target.address, target)).collect();
         let mut ready = Vec::new();
         let mut draining = Vec::new();
         for target in backend.targets.iter() {
@@ -111,7 +114,12 @@ impl LiveBackend {
                 ));
                 continue;
             };
-            let live = (target.zone.clone(), targets.enter(address, is_new));
+            let load = targets.enter(address, is_new);
+            let live = match had.get(&address) {
+                Some(same) => Arc::clone(same),
+                None => Arc::new(LiveTarget::new(address, load)),
+            };
+            let live = (target.zone.clone(), live);
             match target.state {
                 TargetState::Ready => ready.push(live),
                 TargetState::Draining => draining.push(live),

@@ -1,7 +1,8 @@
 //! Backends whose targets are to be asked how they are in, targets that are passed over until they are well out.
 //!
-//! One worker asks for all. What it finds is a number at each target: how many checks find it ill. A request looks at
-//! that where it looks whether the target rests; where all targets are ill or rest, they are tried all the same.
+//! One worker asks for all. What it finds is kept at the target of the backend that has it asked; other backends that lead
+//! to the same address do not see it. A request looks at that where it looks whether the target rests; where all targets
+//! are ill or rest, they are tried all the same.
 
 use std::collections::HashMap;
 use std::convert::Infallible;

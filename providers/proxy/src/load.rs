@@ -11,7 +11,7 @@ use crate::target::{LiveTarget, milliseconds};
 /// The least share of its requests that a target has while it warms up, in thousandths: without any it stays cold.
 const LEAST_SHARE: u32 = 100;
 
-/// What is under way to a target, and since when it is there.
+/// What is under way to an address, by all backends, and since when it is there.
 #[derive(Debug)]
 pub(crate) struct Load {
     outstanding: AtomicU32,
@@ -119,14 +119,15 @@ mod tests {
 
     #[test]
     fn a_tunnel_counts_as_load_but_takes_no_request_s_place() {
-        let target = Arc::new(LiveTarget::new("10.0.0.1:80".parse().unwrap(), false));
+        let load = Arc::new(Load::new(false));
+        let target = Arc::new(LiveTarget::new("10.0.0.1:80".parse().unwrap(), load.clone()));
         let request = UnderWay::to(target.clone());
-        assert!(target.load.is_full(1));
+        assert!(load.is_full(1));
         let tunnel = request.tunnelled();
-        assert_eq!((target.load.is_full(1), target.load.outstanding()), (false, 1));
+        assert_eq!((load.is_full(1), load.outstanding()), (false, 1));
         let request = UnderWay::to(target.clone());
-        assert_eq!((target.load.is_full(1), target.load.outstanding()), (true, 2));
+        assert_eq!((load.is_full(1), load.outstanding()), (true, 2));
         drop((tunnel, request));
-        assert_eq!((target.load.is_full(1), target.load.outstanding()), (false, 0));
+        assert_eq!((load.is_full(1), load.outstanding()), (false, 0));
     }
 }

@@ -1,4 +1,7 @@
-//! What becomes of connections in, whether a target may have another request out.
+//! What becomes of a backend's connections in, whether a target of it may have another request out.
+//!
+//! Health is of one backend and one target: backends ask for different proofs, paths and codes, and what one of them meets
+//! at an address is nothing to others that lead there. Load is of the address, whoever leads there.
 //!
 //! A target that takes no connection rests: 1 s, then twice as long each time it fails again, up to 30 s. Only
 //! connections count. What a client sends could make a target fail a request, but not refuse a connection: nobody can
@@ -15,13 +18,14 @@ use crate::load::Load;
 /// The first rest, and the longest.
 const REST: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
-/// A target, what is under way to it, and how it fares.
+/// A target of a backend, what is under way to its address, and how it fares with this backend.
 #[derive(Debug)]
 pub(crate) struct LiveTarget {
     pub(crate) address: SocketAddr,
     /// What a cookie says for it: the same as long as its address is, in every replica.
     pub(crate) mark: u64,
-    pub(crate) load: Load,
+    /// Of all backends that have the address.
+    pub(crate) load: Arc<Load>,
     /// Connections that failed, one after the other.
     failures: AtomicU32,
     /// Milliseconds after the `since` of its load until which it rests; 0 where it does not.
@@ -31,11 +35,11 @@ pub(crate) struct LiveTarget {
 }
 
 impl LiveTarget {
-    pub(crate) fn new(address: SocketAddr, is_new: bool) -> Self {
+    pub(crate) fn new(address: SocketAddr, load: Arc<Load>) -> Self {
         Self {
             address,
             mark: mark(&address),
-            load: Load::new(is_new),
+            load,
             failures: AtomicU32::new(0),
             rests_until: AtomicU64::new(0),
             ill: AtomicU32::new(0),
@@ -103,6 +107,11 @@ impl Drop for Ill {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::load::UnderWay;
+
+    fn target_with(load: &Arc<Load>) -> LiveTarget {
+        LiveTarget::new("10.0.0.1:80".parse().unwrap(), load.clone())
+    }
 
     #[test]
     fn a_target_rests_twice_as_long_each_time_and_no_longer_than_half_a_minute() {
@@ -118,11 +127,30 @@ mod tests {
         ] {
             assert_eq!(rest_after(failures), Duration::from_secs(seconds), "{failures}");
         }
-        let target = LiveTarget::new("10.0.0.1:80".parse().unwrap(), false);
+        let target = target_with(&Arc::new(Load::new(false)));
         assert!(!target.rests());
         target.failed();
         assert!(target.rests());
         target.connected();
         assert!(!target.rests(), "once it took a connection it is as good as new");
+    }
+
+    #[test]
+    fn load_is_shared_where_health_is_not() {
+        let load = Arc::new(Load::new(false));
+        let (one, other) = (target_with(&load), target_with(&load));
+        one.failed();
+        assert_eq!((one.rests(), other.rests()), (true, false));
+        let one = Arc::new(one);
+        let ill = Ill::of(one.clone());
+        assert_eq!((one.is_ill(), other.is_ill()), (true, false));
+        one.connected();
+        assert!(one.rests(), "it is ill still");
+        drop(ill);
+        assert!(!one.rests());
+        let under_way = UnderWay::to(one);
+        assert_eq!(other.load.outstanding(), 1);
+        drop(under_way);
+        assert_eq!(other.load.outstanding(), 0);
     }
 }

@@ -1,4 +1,4 @@
-//! Addresses as backends come and go in, one live target for each out. A copy shares all that does not change.
+//! Addresses as backends come and go in, the load of each out. A copy shares all that does not change.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -6,18 +6,18 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
-use crate::target::LiveTarget;
+use crate::load::Load;
 
 /// Parts that are copied one by one, where something in them changes.
 const SHARDS: usize = 1024;
 
-/// Every target that a backend has.
+/// Every address that a backend leads to.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Targets(Box<[Arc<HashMap<SocketAddr, Known, RandomState>>]>);
 
 #[derive(Clone, Debug)]
 struct Known {
-    live: Arc<LiveTarget>,
+    load: Arc<Load>,
     /// How often backends have it.
     uses: u32,
 }
@@ -27,15 +27,15 @@ impl Targets {
         Self(vec![Arc::default(); SHARDS].into())
     }
 
-    /// The target at an address, which one backend more has. `is_new` says what one is that nobody had before.
-    pub(crate) fn enter(&mut self, address: SocketAddr, is_new: bool) -> Arc<LiveTarget> {
+    /// The load of an address, which one backend more has. `is_new` says what one is that nobody had before.
+    pub(crate) fn enter(&mut self, address: SocketAddr, is_new: bool) -> Arc<Load> {
         let shard = Arc::make_mut(&mut self.0[shard_of(address)]);
         let known = shard.entry(address).or_insert_with(|| Known {
-            live: Arc::new(LiveTarget::new(address, is_new)),
+            load: Arc::new(Load::new(is_new)),
             uses: 0,
         });
         known.uses += 1;
-        known.live.clone()
+        known.load.clone()
     }
 
     /// One backend less has it.
@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_target_is_one_and_the_same_as_long_as_any_backend_has_it() {
+    fn the_load_of_an_address_is_one_as_long_as_any_backend_has_it() {
         let address: SocketAddr = "10.0.0.1:80".parse().unwrap();
         let other: SocketAddr = "[fd00::1]:80".parse().unwrap();
         let mut targets = Targets::new();

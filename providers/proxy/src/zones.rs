@@ -54,6 +54,7 @@ impl Zones {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::load::Load;
 
     #[test]
     fn a_zone_with_few_targets_leaves_places_to_others() {
@@ -70,7 +71,7 @@ mod tests {
             let all = given.chars().zip(1_u16..).map(|(zone, port)| {
                 let zone = (zone != '-').then(|| zone.to_string().into());
                 let address = ([10, 0, 0, 1], port).into();
-                (zone, Arc::new(LiveTarget::new(address, false)))
+                (zone, Arc::new(LiveTarget::new(address, Load::new(false).into())))
             });
             let (zones, targets) = Zones::sort(all.collect());
             let got: Vec<_> = zones

@@ -174,6 +174,18 @@ pub(crate) struct Proxy {
     pub(crate) problems: Vec<Problem>,
 }
 
+/// What is shown of each target of a backend.
+pub(crate) fn shown(handle: &Handle, backend: &str) -> Vec<String> {
+    let text = handle.view().to_string();
+    let (_, targets) = text.split_once("\ntargets\n").unwrap();
+    let head = format!("  {}", id(backend));
+    let after = targets.lines().skip_while(|line| *line != head).skip(1);
+    after
+        .take_while(|line| line.starts_with("    "))
+        .map(str::to_owned)
+        .collect()
+}
+
 pub(crate) fn serve(balancer: &LoadBalancer) -> Proxy {
     serve_with(balancer, &KeyPairs::new(), Settings::default(), 1)
 }

@@ -12,9 +12,11 @@ use hyper::{Request, Response};
 use portcullis_model::{Backend, BackendVersion, HealthCheck};
 use portcullis_proxy::{ServedPorts, ServingState};
 
-use crate::balancer::{KeyPairs, all_to, backend, serve, speaking};
+use crate::balancer::{KeyPairs, all_to, backend, rule, serve, shown, speaking, to};
+use crate::changing::change;
 use crate::client::{Client, get, until};
 use crate::echo::{Echo, converse};
+use crate::targets::{carrying, pair, with};
 
 /// Answers `/well` with what it is told to, and all else with its name.
 async fn target(name: &'static str, says: Arc<AtomicU16>, is_http2: bool) -> Echo {
@@ -120,4 +122,50 @@ async fn a_target_that_answers_nothing_is_ill_and_grpc_has_codes_of_its_own() {
     until("the other is, too", || ill(2)).await;
     says.store(0, Ordering::SeqCst);
     until("the other is well", || ill(1)).await;
+}
+
+#[tokio::test]
+async fn what_one_backend_s_checks_find_is_nothing_to_another() {
+    let says = Arc::new(AtomicU16::new(204));
+    let one = target("one", says.clone(), false).await;
+    let two = target("two", says, false).await;
+    let both = [one.address, two.address];
+    let configured = |timeout_seconds| {
+        let mut lax = checked(backend("lax", &both), "200-299");
+        let mut strict = checked(backend("strict", &both), "200");
+        for backend in [&mut lax, &mut strict] {
+            backend.timeout_seconds = timeout_seconds;
+        }
+        let mut balancer = all_to(with(lax, &[("stickiness.enabled", "true")]));
+        balancer.backends.insert(strict.id.clone(), strict);
+        balancer.rules.insert(0, rule("*", "/strict", to("strict")));
+        balancer
+    };
+    let proxy = serve(&configured(None));
+    let mut client = Client::http1(proxy.http).await;
+    let first = client.send(get("a", "/")).await.unwrap();
+    let (at, cookie) = (first.header("x-backend").unwrap(), pair(&first).unwrap());
+    let ill = |backend| {
+        let all = shown(&proxy.handle, backend);
+        assert_eq!(all.len(), 2, "{all:?}");
+        all.iter().filter(|line| line.ends_with(", ill")).count()
+    };
+    until("both are ill to one backend", || ill("strict") == 2).await;
+    for what in ["as it began", "changed"] {
+        assert_eq!((ill("strict"), ill("lax")), (2, 0), "{what}");
+        for _ in 0..8 {
+            let again = client.send(carrying(cookie)).await.unwrap();
+            assert_eq!(again.header("x-backend"), Some(at), "{what}");
+            assert_eq!(again.header("set-cookie"), None, "{what}");
+        }
+        // Both backends are made anew, and those who ask go on.
+        change(&proxy.handle, &configured(Some(30)));
+        let opened = || one.connections.load(Ordering::SeqCst);
+        let before = opened();
+        until("both have asked again", || {
+            assert_eq!((ill("strict"), ill("lax")), (2, 0), "{what}");
+            opened() >= before + 4
+        })
+        .await;
+    }
 }

@@ -16,7 +16,7 @@ use crate::changing::change;
 use crate::client::{Answer, Client, Sent, get};
 use crate::echo::{Echo, echo};
 
-fn with(mut backend: Backend, attributes: &[(&str, &str)]) -> Backend {
+pub(crate) fn with(mut backend: Backend, attributes: &[(&str, &str)]) -> Backend {
     let attributes = attributes
         .iter()
         .map(|(key, value)| ((*key).into(), (*value).into()));
@@ -24,13 +24,13 @@ fn with(mut backend: Backend, attributes: &[(&str, &str)]) -> Backend {
     backend
 }
 
-fn carrying(cookies: &str) -> Request<Sent> {
+pub(crate) fn carrying(cookies: &str) -> Request<Sent> {
     let request = Request::get("/").header("host", "a").header("cookie", cookies);
     request.body(Sent::default()).unwrap()
 }
 
 /// Name and value of the cookie of ours that an answer sets.
-fn pair(answer: &Answer) -> Option<&str> {
+pub(crate) fn pair(answer: &Answer) -> Option<&str> {
     let all = answer.response.headers().get_all("set-cookie").iter();
     let mut all = all.map(|value| value.to_str().unwrap());
     let cookie = all.find(|cookie| cookie.starts_with("portcullis-target-"))?;

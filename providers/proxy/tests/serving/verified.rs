@@ -17,9 +17,12 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::pki_types::PrivateKeyDer;
 use tokio_rustls::TlsAcceptor;
 
-use crate::balancer::{KeyPairs, all_to, backend, empty, engine, filtered, id, origin, rule, speaking, to};
+use crate::balancer::{
+    KeyPairs, all_to, backend, empty, engine, filtered, id, origin, rule, shown, speaking, to,
+};
 use crate::client::{Answer, Client, Sent, get, get_once, until};
 use crate::echo::{Echo, echo};
+use crate::targets::{carrying, pair, with};
 
 const NAME: &str = "web.shop.svc";
 const VERSIONS: [BackendVersion; 3] = [BackendVersion::Http1, BackendVersion::Http2, BackendVersion::Grpc];
@@ -288,6 +291,52 @@ async fn another_target_is_tried_where_one_proves_nothing() {
         assert!(world.handle.view().to_string().contains("rests"), "{version:?}");
     }
     assert_eq!(*bad.lock().unwrap(), []);
+}
+
+#[tokio::test]
+async fn wrong_authorities_of_one_backend_bring_no_target_of_another_to_rest() {
+    let (right, wrong) = (Authority::new(), Authority::new());
+    let trusted = authorities(&[("right", &right.pem), ("wrong", &wrong.pem)]);
+    for version in VERSIONS {
+        let seen = Seen::default();
+        let one = target("one", right.signs(NAME, 4000), &seen).await;
+        let two = target("two", right.signs(NAME, 4000), &seen).await;
+        let both = [one.address, two.address];
+        let configured = |timeout_seconds| {
+            let mut good = verified(backend("good", &both), version, "right", NAME);
+            let mut bad = verified(backend("bad", &both), version, "wrong", NAME);
+            for backend in [&mut good, &mut bad] {
+                backend.timeout_seconds = timeout_seconds;
+            }
+            let mut balancer = all_to(with(good, &[("stickiness.enabled", "true")]));
+            balancer.backends.insert(bad.id.clone(), bad);
+            balancer.rules.insert(0, rule("*", "/bad", to("bad")));
+            balancer
+        };
+        let world = World::serve(&configured(None), &trusted);
+        let first = world.get("/").await;
+        let (at, cookie) = (first.header("x-backend").unwrap(), pair(&first).unwrap());
+        // Enough for rests that last until the end.
+        for _ in 0..8 {
+            assert_eq!(world.get("/bad").await.status(), 502, "{version:?}");
+        }
+        let mut client = Client::http1(world.http).await;
+        for what in ["as it began", "changed"] {
+            let rest = |backend| {
+                let all = shown(&world.handle, backend);
+                assert_eq!(all.len(), 2, "{version:?}, {what}: {all:?}");
+                all.iter().filter(|line| line.ends_with(", rests")).count()
+            };
+            assert_eq!((rest("bad"), rest("good")), (2, 0), "{version:?}, {what}");
+            for _ in 0..8 {
+                let again = client.send(carrying(cookie)).await.unwrap();
+                assert_eq!(again.header("x-backend"), Some(at), "{version:?}, {what}");
+                assert_eq!(again.header("set-cookie"), None, "{version:?}, {what}");
+            }
+            // Both backends are made anew.
+            assert_eq!(world.change(&configured(Some(30)), &trusted), []);
+        }
+    }
 }
 
 #[tokio::test]
