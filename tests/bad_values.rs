@@ -20,7 +20,7 @@ use serde_json::Value;
 
 use self::existing::Existing;
 use self::rows::Left::{self, Served};
-use self::rows::{GOOD_THEN_BAD, NEWCOMERS, OF_CLASSES, OF_INGRESSES, OF_SERVICES};
+use self::rows::{GOOD_THEN_BAD, NEWCOMERS, OF_CLASSES, OF_INGRESSES, OF_SERVICES, OF_TARGETS};
 
 const REST: &str = "
 ---
@@ -260,7 +260,7 @@ fn a_bad_value_is_told_at_its_field_opens_nothing_and_leaves_the_neighbour_alone
         format!("metadata.annotations[{}]", key(name))
     };
     for controller in CONTROLLERS {
-        for (annotations, left) in OF_INGRESSES {
+        for (annotations, left) in OF_INGRESSES.iter().chain(OF_TARGETS) {
             let at = field(annotations);
             wrong.extend(wrongs(
                 controller,
@@ -269,7 +269,7 @@ fn a_bad_value_is_told_at_its_field_opens_nothing_and_leaves_the_neighbour_alone
                 *left,
             ));
         }
-        for (annotations, left) in OF_SERVICES {
+        for (annotations, left) in OF_SERVICES.iter().chain(OF_TARGETS) {
             let at = field(annotations);
             wrong.extend(wrongs(
                 controller,
@@ -289,9 +289,11 @@ fn a_bad_value_is_told_at_its_field_opens_nothing_and_leaves_the_neighbour_alone
 fn all_rows() -> impl Iterator<Item = Given> {
     let ingresses = OF_INGRESSES
         .iter()
+        .chain(OF_TARGETS)
         .map(|(annotations, _)| Given::Ingress(annotations));
     let services = OF_SERVICES
         .iter()
+        .chain(OF_TARGETS)
         .map(|(annotations, _)| Given::Service(annotations));
     let classes = OF_CLASSES.iter().map(|(spec, ..)| Given::Class(spec));
     ingresses.chain(services).chain(classes)

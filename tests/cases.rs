@@ -18,7 +18,6 @@ mod status;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use portcullis::cluster::index::{Index, SecretsMode, Synced};
 use portcullis::cluster::manifests::Manifests;
@@ -30,7 +29,7 @@ use portcullis::reconcile::rounds;
 use portcullis::translate::{self, ControllerName, Settings, Translation, translate};
 use portcullis_aws::plan_offline;
 use portcullis_aws::preview::Preview;
-use portcullis_model::{Address, Code, ObjectName, Problem, Sealed};
+use portcullis_model::{Address, Code, ObjectName, Problem};
 use portcullis_proxy::{KeyPairPem, Material, UnknownNames};
 
 use crate::model::{join, line};
@@ -177,9 +176,9 @@ impl Case {
                 continue;
             };
             let material = Material {
-                key_pairs: &key_pairs(&snapshot),
-                authorities: &authorities(&snapshot),
-                users: &users(&snapshot),
+                key_pairs: &of_secrets(&snapshot, key_pair),
+                authorities: &of_secrets(&snapshot, |secret| secret.authorities.clone()),
+                users: &of_secrets(&snapshot, |secret| secret.users.clone()),
                 unknown_names: &UnknownNames::First,
             };
             let (text, more) = proxy::serving(&balancer, material, &self.requests);
@@ -249,40 +248,20 @@ fn outcome(snapshot: &Snapshot, translation: &Translation, preview: Option<&Prev
     outcome
 }
 
-fn key_pairs(snapshot: &Snapshot) -> BTreeMap<ObjectName, KeyPairPem> {
+fn key_pair(secret: &Secret) -> Option<KeyPairPem> {
+    let key = secret.key.as_ref()?.reveal();
+    Some(KeyPairPem::new(secret.certificate.clone()?, key))
+}
+
+/// What there is of this in each Secret.
+fn of_secrets<T>(snapshot: &Snapshot, read: impl Fn(&Secret) -> Option<T>) -> BTreeMap<ObjectName, T> {
     let Secrets::Read(secrets) = &snapshot.secrets else {
         return BTreeMap::new();
-    };
-    let pair = |secret: &Secret| {
-        Some(KeyPairPem::new(
-            secret.certificate.clone()?,
-            secret.key.as_ref()?.reveal(),
-        ))
     };
     secrets
         .iter()
-        .filter_map(|(name, secret)| Some((name.clone(), pair(secret)?)))
+        .filter_map(|(name, secret)| Some((name.clone(), read(secret)?)))
         .collect()
-}
-
-fn authorities(snapshot: &Snapshot) -> BTreeMap<ObjectName, Arc<[u8]>> {
-    let Secrets::Read(secrets) = &snapshot.secrets else {
-        return BTreeMap::new();
-    };
-    let authorities = secrets
-        .iter()
-        .filter_map(|(name, secret)| Some((name.clone(), secret.authorities.clone()?)));
-    authorities.collect()
-}
-
-fn users(snapshot: &Snapshot) -> BTreeMap<ObjectName, Sealed<[u8]>> {
-    let Secrets::Read(secrets) = &snapshot.secrets else {
-        return BTreeMap::new();
-    };
-    let users = secrets
-        .iter()
-        .filter_map(|(name, secret)| Some((name.clone(), secret.users.clone()?)));
-    users.collect()
 }
 
 fn problems_of(mut problems: Vec<Problem>) -> String {
