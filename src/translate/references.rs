@@ -1,6 +1,7 @@
 //! An Ingress in, the names of the Services and Secrets it may need out.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use portcullis_model::{ObjectName, Semantics};
 use serde_json::Value;
@@ -61,21 +62,30 @@ pub(super) fn references(ingress: &Ingress) -> Names {
     for service in asked.into_iter().chain(copied_to) {
         names.services.insert(named(&service));
     }
+    names.secrets.extend(of_login(&annotations, namespace));
+    names
+}
+
+/// The Secrets that a login is made with.
+fn of_login(annotations: &Annotations<'_>, namespace: &Arc<str>) -> Vec<ObjectName> {
+    let mut secrets = Vec::new();
     if let Some(written) = annotations.get("auth-idp-oidc")
         && let Ok(value) = json::read::<Value>(written.value)
     {
         collect(&value, "secretname", &mut |name| {
-            names.secrets.insert(named(name));
+            secrets.push(ObjectName::new(namespace.clone(), name));
         });
     }
-    names
+    secrets
 }
 
 /// The Secrets that a Service names for those that lead to it, whether they exist or not; pure.
 pub(super) fn secrets_of_service(service: &Service) -> BTreeSet<ObjectName> {
     let annotations = Annotations::of("service", &service.meta);
-    let authorities = backends::secret(&annotations, &service.meta.name.namespace);
-    authorities.into_iter().collect()
+    let namespace = &service.meta.name.namespace;
+    let authorities = backends::secret(&annotations, namespace);
+    let of_login = of_login(&annotations, namespace);
+    authorities.into_iter().chain(of_login).collect()
 }
 
 /// The Secrets that a load balancer is made with, whether they exist or not; pure. No others are asked for.

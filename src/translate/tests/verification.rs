@@ -346,3 +346,33 @@ fn a_secret_that_a_service_names_is_read_and_touches_whoever_leads_there() {
         assert!(!index.apply(secret("other", "three")).is_empty());
     }
 }
+
+#[test]
+fn the_secret_of_a_service_s_login_is_read() {
+    let login = r#"{"issuer":"https://idp.example","secretName":"login"}"#;
+    for (service, ingress) in [
+        (&[("auth-idp-oidc", login)][..], &[][..]),
+        (&[], &[("auth-idp-oidc", login)]),
+    ] {
+        let mut world = cluster(service, ingress);
+        world.secrets = SecretsMode::Read;
+        let secret = json!({
+            "apiVersion": "v1", "kind": "Secret",
+            "metadata": { "namespace": "shop", "name": "login" },
+            "stringData": { "clientID": "a", "clientSecret": "b" },
+        });
+        world.objects.push(from_manifest(secret).unwrap().object);
+        let index = world.index(&serving());
+        let synced = index.synced().unwrap();
+        for id in synced.ids() {
+            let Secrets::Read(secrets) = synced.snapshot(&id).secrets else {
+                panic!("Secrets are read");
+            };
+            assert!(
+                secrets.contains_key(&ObjectName::new("shop", "login")),
+                "{service:?} {ingress:?}"
+            );
+        }
+        assert_eq!(synced.ids().len(), 1);
+    }
+}
