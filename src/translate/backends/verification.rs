@@ -87,7 +87,7 @@ pub(in crate::translate) fn secret(
 ) -> Option<ObjectName> {
     let name = match annotations.get(SECRET) {
         Some(written) => value::secret_name(written.value).ok()?,
-        None => moved::secret(annotations, namespace)?.to_owned(),
+        None => moved::secret(annotations, namespace)?,
     };
     Some(ObjectName::new(namespace.clone(), name.as_str()))
 }

@@ -8,7 +8,7 @@ use portcullis_model::{
 
 use super::clients::name_in;
 use crate::cluster::object::IngressBackend;
-use crate::translate::annotations::{Annotations, Setting, Written, nginx, value};
+use crate::translate::annotations::{Annotations, Setting, Written, value};
 use crate::translate::member::Part;
 
 /// Whether an Ingress leads to a Service by itself: one that is only asked, or gets copies, is none of these.
@@ -44,6 +44,7 @@ pub(in crate::translate) fn protocol(
     part.annotations.read_written(written, parse, problems)
 }
 
+const OURS: &str = "backend-tls-ca-secret";
 const VERIFY: &str = "proxy-ssl-verify";
 const SECRET: &str = "proxy-ssl-secret";
 const NAME: &str = "proxy-ssl-name";
@@ -76,7 +77,7 @@ pub(in crate::translate) fn authorities(
     };
     let namespace = &part.ingress.meta.name.namespace;
     let parse = |text: &str| match name_in(text, namespace) {
-        Some(name) => Ok((name.to_owned(), annotations.origin(secret))),
+        Some(name) => Ok((name, annotations.origin(secret))),
         None => Err(format!(
             "expected a Secret of the Ingress's own namespace, as {namespace}/NAME"
         )),
@@ -96,18 +97,14 @@ pub(in crate::translate) fn server_name(part: &Part<'_>, problems: &mut Vec<Prob
 }
 
 /// The Secret that an Ingress names, whether it exists or not.
-pub(in crate::translate) fn secret<'a>(annotations: &Annotations<'a>, namespace: &str) -> Option<&'a str> {
+pub(in crate::translate) fn secret(annotations: &Annotations<'_>, namespace: &str) -> Option<String> {
     name_in(annotations.nginx(SECRET)?.value, namespace)
 }
 
 /// Tells what has no effect of what is said of TLS towards targets.
 pub(super) fn tell_unread(part: &Part<'_>, problems: &mut Vec<Problem>) {
-    if part
-        .annotations
-        .get(nginx::find(VERIFY).map_or("", |theirs| theirs.own))
-        .is_some()
-    {
-        return; // ours win
+    if part.annotations.get(OURS).is_some() {
+        return; // it wins
     }
     let mut tell = |written, message: &str| {
         let at = part.annotations.origin(written);

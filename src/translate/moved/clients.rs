@@ -2,7 +2,7 @@
 
 use portcullis_model::{ClientCertificates, ObjectName, Problem, TrustStore};
 
-use crate::translate::annotations::{Annotations, Setting, Written};
+use crate::translate::annotations::{Annotations, Setting, Written, value};
 use crate::translate::member::Part;
 
 /// The annotation that asks for certificates, unless the other says that none are asked for.
@@ -45,13 +45,12 @@ pub(in crate::translate) fn certificates(
 }
 
 /// The Secret that an Ingress names, whether it exists or not.
-pub(in crate::translate) fn secret<'a>(annotations: &Annotations<'a>, namespace: &str) -> Option<&'a str> {
+pub(in crate::translate) fn secret(annotations: &Annotations<'_>, namespace: &str) -> Option<String> {
     name_in(annotations.nginx("auth-tls-secret")?.value, namespace)
 }
 
-/// It becomes part of a path of the Kubernetes API.
-pub(super) fn name_in<'t>(text: &'t str, namespace: &str) -> Option<&'t str> {
+/// A Secret of this namespace, as ingress-nginx writes it.
+pub(super) fn name_in(text: &str, namespace: &str) -> Option<String> {
     let name = text.strip_prefix(namespace)?.strip_prefix('/')?;
-    let known = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-.".contains(&b);
-    (!name.is_empty() && name.bytes().all(known)).then_some(name)
+    value::secret_name(name).ok()
 }
