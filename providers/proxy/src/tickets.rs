@@ -97,6 +97,7 @@ mod tests {
             tickets.renew().unwrap();
         }
     }
+
     #[tokio::test]
     async fn keys_are_made_anew_by_themselves() {
         let tickets = Tickets::new().unwrap();

@@ -157,17 +157,14 @@ impl Start {
             .into_iter()
             .map(|(socket, tls)| listen::accept(worker.clone(), socket, tls));
         let (is_first, swapped) = (self.number == 0, self.swapped.clone());
-        let checking = async {
-            match is_first {
-                true => checks::run(worker.clone(), swapped).await,
-                false => std::future::pending().await,
-            }
-        };
         let renew = || worker.live.load().renew_tickets();
-        let renewing = async {
-            match is_first {
-                true => tickets::renew_in_time(tickets::RENEWED_EVERY, renew).await,
-                false => std::future::pending().await,
+        let doing_for_all = async {
+            if !is_first {
+                return std::future::pending().await;
+            }
+            tokio::select! {
+                never = checks::run(worker.clone(), swapped) => never,
+                never = tickets::renew_in_time(tickets::RENEWED_EVERY, renew) => never,
             }
         };
         let working = async {
@@ -190,8 +187,7 @@ impl Start {
             drained = working => drained,
             never = tend(&pools, self.swapped) => match never {},
             never = hand_over(lines) => match never {},
-            never = checking => match never {},
-            never = renewing => match never {},
+            never = doing_for_all => match never {},
             failed = over_quic => match failed? {},
         }
     }

@@ -27,7 +27,7 @@ pub(crate) struct Ahead(Rc<Cell<usize>>);
 
 /// Some of the room; given back when dropped.
 #[derive(Debug)]
-pub(super) struct Reserved(Rc<Cell<usize>>, usize);
+struct Reserved(Rc<Cell<usize>>, usize);
 
 impl Ahead {
     fn reserve(&self, bytes: usize) -> Option<Reserved> {
@@ -48,13 +48,23 @@ impl Drop for Reserved {
 /// What has come of a body, and what is to come.
 #[derive(Debug)]
 pub(crate) struct Held {
-    pub(super) ahead: Bytes,
-    pub(super) trailers: Option<HeaderMap>,
-    pub(super) rest: Option<Source>,
-    pub(super) _room: Option<Reserved>,
+    ahead: Bytes,
+    trailers: Option<HeaderMap>,
+    rest: Option<Source>,
+    _room: Option<Reserved>,
 }
 
 impl Held {
+    /// What has been taken of a body, and the rest; it needs no room of those that are read ahead.
+    pub(super) fn again(taken: Vec<u8>, rest: Option<Source>) -> Self {
+        Self {
+            ahead: taken.into(),
+            trailers: None,
+            rest: rest.filter(|rest| !rest.is_end_stream()),
+            _room: None,
+        }
+    }
+
     pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Frames> {
         if !self.ahead.is_empty() {
             return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.ahead)))));

@@ -49,12 +49,7 @@ impl RequestBody {
             return;
         }
         let count = u64::try_from(gone.len()).unwrap_or(u64::MAX);
-        let held = Held {
-            ahead: gone.into(),
-            trailers: None,
-            rest: self.inner.take().filter(|rest| !rest.is_end_stream()),
-            _room: None,
-        };
+        let held = Held::again(gone, self.inner.take());
         self.inner = Some(Source::Held(Box::new(held)));
         self.left = self.left.map(|left| left.saturating_add(count));
         if let Some(copying) = &mut self.copying {
