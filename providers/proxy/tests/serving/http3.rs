@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 use crate::balancer::{all_to, backend, empty, rule, speaking, to, with_certificates};
 use crate::client::{self, get_once, read_until, soon, tls};
 use crate::echo::Echo;
-use crate::quic::{Client, HOST, answer, connect, get, over_quic, post, serve, whole};
+use crate::quic::{Client, HOST, answer, connect, get, over_quic, post, serve, serve_with, whole};
 use crate::secure::key_pair;
 
 #[tokio::test]
@@ -197,6 +197,42 @@ async fn a_body_is_as_long_as_it_is_said_to_be() {
         let answered = whole(&mut stream).await;
         let is_served = answered.is_ok_and(|(answer, _)| answer.status() == 200);
         assert_eq!(is_served, fits, "{said} of {sent:?}");
+    }
+}
+
+#[tokio::test]
+async fn half_an_answer_never_passes_for_all_of_it() {
+    const MOST: usize = 64;
+    let echo = Echo::running(|mut stream| {
+        Box::pin(async move {
+            let head = read_until(&mut stream, "\r\n\r\n").await;
+            let answer = match head.split(' ').nth(1).unwrap() {
+                "/all" => "transfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n0\r\n\r\n".to_owned(),
+                "/chunks" => "transfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n".to_owned(),
+                "/length" => "content-length: 8\r\n\r\nhalf".to_owned(),
+                "/long" => format!("\r\n{}", "x".repeat(MOST + 1)),
+                path => panic!("{path}"),
+            };
+            let answer = format!("HTTP/1.1 200 OK\r\nconnection: close\r\n{answer}");
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        })
+    })
+    .await;
+    let mut settings = Settings::default();
+    settings.limits.answer_bytes = Some(MOST.try_into().unwrap());
+    let served = serve_with(all_to(backend("one", &[echo.address])), 1, settings);
+    let mut client = served.client().await;
+    for (path, is_whole) in [
+        ("/all", true),
+        ("/chunks", false),
+        ("/length", false),
+        ("/long", false),
+        ("/all", true),
+    ] {
+        let mut stream = client.begin(get(HOST, path)).await;
+        stream.finish().await.unwrap();
+        let answered = whole(&mut stream).await;
+        assert_eq!(answered.is_ok(), is_whole, "{path}");
     }
 }
 

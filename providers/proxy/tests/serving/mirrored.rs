@@ -1,15 +1,17 @@
 //! Requests that are copied to another backend in, what either backend sees and how long clients wait out.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::{Request, Response};
-use portcullis_model::{Filters, LoadBalancer, Mirror};
+use portcullis_model::{Backend, BackendVersion, Filters, LoadBalancer, Mirror};
+use tokio::io::AsyncWriteExt;
 
-use crate::balancer::{backend, empty, filtered, id, origin, rule, serve, to};
-use crate::client::{Client, Sent, get, until};
+use crate::balancer::{backend, empty, filtered, id, origin, rule, serve, speaking, to};
+use crate::client::{Client, Sent, get, read_until, until};
 use crate::echo::Echo;
 
 type Seen = Arc<Mutex<Vec<String>>>;
@@ -36,8 +38,11 @@ async fn shadow(seen: Seen, hangs: bool) -> Echo {
 }
 
 fn balancer(echo: &Echo, shadow: Option<&Echo>) -> LoadBalancer {
+    copied(backend("one", &[echo.address]), shadow)
+}
+
+fn copied(one: Backend, shadow: Option<&Echo>) -> LoadBalancer {
     let mut balancer = empty();
-    let one = backend("one", &[echo.address]);
     balancer.backends.insert(one.id.clone(), one);
     if let Some(shadow) = shadow {
         let shadow = backend("shadow", &[shadow.address]);
@@ -93,6 +98,72 @@ async fn copies_go_to_another_backend_and_its_answers_to_nobody() {
         .unwrap();
     assert_eq!(client.send(request).await.unwrap().status(), 200);
     until("another copy", || totals().mirrored == 3).await;
+}
+
+/// Answers the first request of each connection, and hangs up on the second.
+async fn once_each() -> Echo {
+    Echo::running(|mut stream| {
+        Box::pin(async move {
+            read_until(&mut stream, "\r\n\r\n").await;
+            let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+            stream.write_all(answer).await.unwrap();
+            read_until(&mut stream, "\r\n\r\n").await;
+        })
+    })
+    .await
+}
+
+/// Begins the first request of each connection, and says of the others that it has not.
+async fn one_stream_each() -> Echo {
+    Echo::running(|stream| {
+        Box::pin(async move {
+            let mut connection = h2::server::handshake(stream).await.unwrap();
+            let mut is_first = true;
+            while let Some(Ok((request, mut respond))) = connection.accept().await {
+                if !std::mem::take(&mut is_first) {
+                    respond.send_reset(h2::Reason::REFUSED_STREAM);
+                    connection.graceful_shutdown();
+                    continue;
+                }
+                drop(request);
+                respond.send_response(Response::new(()), true).unwrap();
+            }
+        })
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_request_that_is_sent_again_is_copied_once() {
+    const REQUESTS: usize = 6;
+    for (version, echo, body) in [
+        (BackendVersion::Http1, once_each().await, ""),
+        (BackendVersion::Http2, one_stream_each().await, "a body"),
+    ] {
+        let seen = Seen::default();
+        let shadow = shadow(seen.clone(), false).await;
+        let one = speaking(backend("one", &[echo.address]), version, false);
+        let proxy = serve(&copied(one, Some(&shadow)));
+        let mut client = Client::http1(proxy.http).await;
+        for turn in 0..REQUESTS {
+            let request = match body {
+                "" => get("a.com", "/"),
+                body => post("/", body),
+            };
+            let answer = client.send(request).await.unwrap();
+            assert_eq!(answer.status(), 200, "{version:?}, {turn}");
+        }
+        // All but the first were sent a second time.
+        assert_eq!(echo.connections.load(Ordering::SeqCst), REQUESTS, "{version:?}");
+        let totals = || proxy.handle.totals();
+        until("as many copies", || totals().mirrored == REQUESTS as u64).await;
+        let seen = seen.lock().unwrap().clone();
+        assert_eq!(seen.len(), REQUESTS, "{version:?}: {seen:?}");
+        assert!(
+            seen.iter().all(|line| line.ends_with(&format!("/ {body}"))),
+            "{seen:?}"
+        );
+    }
 }
 
 #[tokio::test]
