@@ -151,6 +151,8 @@ async fn what_came_whole_stays_whole_though_a_reset_follows() {
 enum Says {
     /// RST_STREAM for this reason.
     Reset(Reason),
+    /// That it is refused, once more of its body has come than is kept.
+    Late,
     /// GOAWAY, whose last stream is this one.
     Away(u32),
 }
@@ -165,6 +167,7 @@ async fn refusing(says: Says) -> Echo {
             };
             stream.write_all(&frame(4, 0, &[])).await.unwrap();
             stream.read_exact(&mut [0; 24]).await.unwrap();
+            let mut came = 0;
             loop {
                 let mut head = [0; 9];
                 if stream.read_exact(&mut head).await.is_err() {
@@ -173,7 +176,12 @@ async fn refusing(says: Says) -> Echo {
                 let length = usize::from(head[1]) << 8 | usize::from(head[2]);
                 stream.read_exact(&mut vec![0; length]).await.unwrap();
                 let number = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
+                if head[3] == 0 {
+                    came += length;
+                }
                 let word = match says {
+                    Says::Late if came <= 16 * 1024 => continue,
+                    Says::Late => frame(3, number, &u32::from(Reason::REFUSED_STREAM).to_be_bytes()),
                     _ if head[3] != 1 => continue,
                     Says::Reset(reason) => frame(3, number, &u32::from(reason).to_be_bytes()),
                     Says::Away(last) => frame(7, 0, &[last.to_be_bytes(), [0; 4]].concat()),
@@ -190,7 +198,7 @@ async fn refusing(says: Says) -> Echo {
 
 #[tokio::test]
 async fn what_a_backend_has_not_begun_with_goes_to_another_target() {
-    use Says::{Away, Reset};
+    use Says::{Away, Late, Reset};
     let small = "x".repeat(10_000);
     let large = "x".repeat(20_000);
     for (says, body, want) in [
@@ -199,7 +207,7 @@ async fn what_a_backend_has_not_begun_with_goes_to_another_target() {
         (Away(0), "", 200),
         (Away(0), &small, 200),
         // More has gone than is kept.
-        (Reset(Reason::REFUSED_STREAM), &large, 502),
+        (Late, &large, 502),
         // It may have begun with these.
         (Reset(Reason::INTERNAL_ERROR), "", 502),
         (Reset(Reason::CANCEL), "", 502),
