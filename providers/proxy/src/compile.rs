@@ -3,7 +3,8 @@
 //! What cannot be served stays in its place and answers 503: an error never removes a constraint, and never lets a
 //! later rule answer instead.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::cell::OnceCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
@@ -59,6 +60,7 @@ pub fn compile(balancer: &LoadBalancer, served: ServedPorts) -> (RouteTable, Vec
         filters: HashMap::new(),
         gates: HashMap::new(),
         key_sources: HashMap::new(),
+        named: OnceCell::new(),
         problems: Vec::new(),
     };
     let mut hosts = HostBuilder::default();
@@ -145,6 +147,8 @@ struct Compiler<'a> {
     gates: HashMap<&'a Authenticate, Result<Arc<Gate>, String>>,
     /// With their numbers.
     key_sources: HashMap<Source, usize>,
+    /// All hosts that rules name; made for the first redirect that needs them.
+    named: OnceCell<HashSet<&'a HostMatch>>,
     problems: Vec<Problem>,
 }
 
@@ -317,15 +321,34 @@ impl<'a> Compiler<'a> {
     }
 
     /// The same redirect to the port under which clients reach the listener it names.
+    /// Where it stays at a host that is served here, its port is the one that clients reach; elsewhere nobody listens there.
     fn redirect(&self, redirect: &Redirect) -> Redirect {
+        let is_here = redirect
+            .host
+            .as_ref()
+            .is_none_or(|host| self.is_here(host.as_str()));
         let port = redirect.port.map(|port| {
-            let listener = self.balancer.listeners.get(&port);
+            let listener = self.balancer.listeners.get(&port).filter(|_| is_here);
             listener.map_or(port, |l| self.served.of(l))
         });
         Redirect {
             port,
             ..redirect.clone()
         }
+    }
+
+    /// Whether a redirect to this host, or what is made of the request's, comes back here.
+    fn is_here(&self, host: &str) -> bool {
+        let named = self.named.get_or_init(|| {
+            let hosts = self.balancer.rules.iter().flat_map(|rule| &rule.hosts);
+            hosts.collect()
+        });
+        let is_named = || HostMatch::parse(host).is_ok_and(|exact| named.contains(&exact));
+        let above = || {
+            host.split_once('.')
+                .and_then(|(_, above)| HostMatch::parse(&format!("*.{above}")).ok())
+        };
+        host.contains("#{host}") || is_named() || above().is_some_and(|wildcard| named.contains(&wildcard))
     }
 
     fn page(&mut self, fixed: &FixedResponse, at: &Origin) -> Action {

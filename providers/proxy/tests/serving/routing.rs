@@ -82,11 +82,21 @@ async fn redirects_name_the_ports_that_are_served() {
         path: None,
         query: None,
     };
+    let to_host = |host: &str| Redirect {
+        host: Some(portcullis_model::Template::parse(host).unwrap()),
+        ..Redirect::to_https(Port::HTTPS)
+    };
     let mut balancer = empty();
     balancer.rules = vec![
         rule("*", "/secure", Action::Redirect(to_https)),
         rule("*", "/old", Action::Redirect(own_port)),
         rule("*", "/away", Action::Redirect(elsewhere)),
+        rule("*", "/there", Action::Redirect(to_host("other.example.com"))),
+        rule("*", "/here", Action::Redirect(to_host("www.#{host}"))),
+        rule("*", "/named", Action::Redirect(to_host("b.example.com"))),
+        rule("*", "/below", Action::Redirect(to_host("x.c.example.com"))),
+        rule("b.example.com", "/", fixed(200, "b")),
+        rule("*.c.example.com", "/", fixed(200, "c")),
     ];
     let proxy = serve(&balancer);
     let (http, https) = (proxy.http.port(), proxy.https.port());
@@ -102,6 +112,10 @@ async fn redirects_name_the_ports_that_are_served() {
             format!("http://a.example.com:{http}/new/old?from={http}"),
         ),
         ("/away", 308, "https://other.example.com:8443/away".to_owned()),
+        ("/there", 301, "https://other.example.com/there".to_owned()),
+        ("/here", 301, format!("https://www.a.example.com:{https}/here")),
+        ("/named", 301, format!("https://b.example.com:{https}/named")),
+        ("/below", 301, format!("https://x.c.example.com:{https}/below")),
     ] {
         let answer = get_once(proxy.http, &format!("a.example.com:{http}"), path).await;
         assert_eq!(answer.status(), status, "{path}");
