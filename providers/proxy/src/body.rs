@@ -22,6 +22,7 @@ use tokio::time::Instant;
 use crate::access_log::Noted;
 use crate::activity::Open;
 use crate::answer::{self, Failure};
+use crate::fields;
 use crate::filters::compression::Packed;
 use crate::http1::{self, Pipe};
 #[cfg(feature = "http3")]
@@ -66,6 +67,8 @@ pub(crate) struct RequestBody {
     left: Option<u64>,
     /// Somebody else gets all of it, too.
     copying: Option<Box<Copying>>,
+    /// Whether its trailers are left out.
+    is_bare: bool,
 }
 
 /// More came than a body may have.
@@ -162,6 +165,7 @@ impl RequestBody {
             idle: Idle::new(idle),
             left: most,
             copying: None,
+            is_bare: false,
         }
     }
 
@@ -182,11 +186,30 @@ impl RequestBody {
             idle: Idle::new(Duration::MAX),
             left: None,
             copying: None,
+            is_bare: false,
         }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
         self.inner.is_none()
+    }
+
+    /// What its trailers say is not passed on.
+    pub(crate) fn leave_trailers_out(&mut self) {
+        self.is_bare = true;
+    }
+
+    /// What is passed on of a frame. Backends may take trailers for fields of the head (RFC 9110 §6.5.1): they say nothing
+    /// that those must not.
+    fn passed(&self, frame: Frames) -> Frames {
+        match frame {
+            Some(Ok(frame)) if frame.is_trailers() => {
+                let mut trailers = frame.into_trailers().ok().filter(|_| !self.is_bare)?;
+                fields::clear_claims(&mut trailers);
+                (!trailers.is_empty()).then(|| Ok(Frame::trailers(trailers)))
+            }
+            other => other,
+        }
     }
 
     pub(crate) fn progress(&self) -> Rc<Progress> {
@@ -232,6 +255,7 @@ impl Body for RequestBody {
             this.progress.failed.set(Some(Unfinished::TooLong));
             return Poll::Ready(Some(Err(TooLong("request").into())));
         }
+        let frame = this.passed(frame);
         let is_over = frame.is_none() || this.is_end_stream();
         if is_over {
             this.progress.finished.set(true);

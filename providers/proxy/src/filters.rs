@@ -158,8 +158,12 @@ impl Filters {
         self.rate_limit.is_some()
     }
 
-    /// Bounds the request's body.
+    /// Bounds the request's body, and what it may say.
     pub(crate) fn bound(&self, body: &mut RequestBody) -> Result<(), Failure> {
+        if self.external_auth.is_some() {
+            // What is told by the fields of its answer must not be said there by the client.
+            body.leave_trailers_out();
+        }
         if let Some(limit) = &self.asked.body_limit {
             body.bound(limit.bytes);
             if body.is_too_long() {

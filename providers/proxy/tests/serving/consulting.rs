@@ -9,7 +9,7 @@ use hyper::{Request, Response};
 use portcullis_model::{Code, ExternalAuth, Filters, HeaderName, LoadBalancer};
 
 use crate::balancer::{backend, empty, filtered, id, origin, rule, serve, to};
-use crate::client::{Answer, Client, Sent};
+use crate::client::{Answer, Client, Sent, raw};
 use crate::echo::Echo;
 
 /// Asks who somebody is by a token; answers as the token says, and tells all that it was asked.
@@ -95,6 +95,7 @@ fn balancer(echo: &Echo, authority: &Echo) -> LoadBalancer {
         balancer.backends.insert(backend.id.clone(), backend);
     }
     balancer.rules = vec![
+        rule("open.com", "/", to("one")),
         filtered(rule("a.com", "/", to("one")), consulting("auth")),
         filtered(rule("nobody.com", "/", to("one")), consulting("nobody")),
         filtered(rule("gone.com", "/", to("one")), consulting("gone")),
@@ -179,4 +180,42 @@ async fn who_is_not_let_pass_gets_what_the_authority_says() {
         assert_eq!(answer.header("x-hop"), None, "{host} {token}");
     }
     assert_eq!(echo.connections.load(std::sync::atomic::Ordering::SeqCst), 0);
+}
+
+/// Some servers make fields of trailers.
+#[tokio::test]
+async fn trailers_say_nothing_that_fields_must_not() {
+    let (echo, authority) = (Echo::http1("one").await, running().await);
+    let proxy = serve(&balancer(&echo, &authority));
+    let claims = [
+        "x-forwarded-for: 192.0.2.1",
+        "forwarded: for=192.0.2.1",
+        "x-real-ip: 192.0.2.1",
+        "x-amzn-oidc-identity: root",
+        "x-amzn-mtls-clientcert-subject: CN=root",
+        "x-user: root",
+        "x-sum: 1",
+    ];
+    for (host, want) in [
+        ("open.com", &["trailer x-sum: 1", "trailer x-user: root"][..]),
+        ("a.com", &[]),
+    ] {
+        let names: Vec<&str> = claims
+            .iter()
+            .filter_map(|claim| claim.split(':').next())
+            .collect();
+        let request = format!(
+            "POST / HTTP/1.1\r\nhost: {host}\r\nx-token: ann\r\nconnection: close\r\ntransfer-encoding: chunked\r\ntrailer: {}\r\n\r\n2\r\nx\n\r\n0\r\n{}\r\n\r\n",
+            names.join(", "),
+            claims.join("\r\n"),
+        );
+        let answer = raw(proxy.http, request.as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{host}: {answer}");
+        let mut told: Vec<&str> = answer
+            .lines()
+            .filter(|line| line.starts_with("trailer "))
+            .collect();
+        told.sort_unstable();
+        assert_eq!(told, want, "{host}: {answer}");
+    }
 }
