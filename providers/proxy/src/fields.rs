@@ -11,6 +11,7 @@ use http::{HeaderMap, Version};
 use portcullis_model::Port;
 
 use crate::present::{Kind, Present};
+use crate::trace;
 
 /// Of this hop alone. Those that the crate `http` has no number for stand last.
 static HOP_BY_HOP: [(Kind, HeaderName); 6] = [
@@ -91,8 +92,10 @@ fn strip(headers: &mut HeaderMap, present: Present) {
             // Mostly there is nothing else, and these name no field but one that is removed anyway.
             .filter(|token| !token.eq_ignore_ascii_case(b"keep-alive") && *token != b"close")
             .filter_map(|token| HeaderName::from_bytes(token).ok())
-            // What frames and addresses the message is not the client's to take away.
-            .filter(|name| !matches!(*name, HOST | CONTENT_LENGTH | TRANSFER_ENCODING))
+            // What frames, addresses and names the message is not the client's to take away.
+            .filter(|name| {
+                !matches!(*name, HOST | CONTENT_LENGTH | TRANSFER_ENCODING) && !trace::is_name(name)
+            })
             .collect();
         for name in named {
             headers.remove(name);
@@ -343,6 +346,14 @@ mod tests {
                 &["accept"][..],
             ),
             (&[("connection", "keep-alive"), ("keep-alive", "5")], &[]),
+            (
+                &[
+                    ("connection", "x-request-id, traceparent"),
+                    ("x-request-id", "1"),
+                    ("traceparent", "2"),
+                ],
+                &["x-request-id", "traceparent"],
+            ),
             (&[("proxy-connection", "close"), ("te", "gzip")], &[]),
             (&[("connection", "upgrade"), ("upgrade", "websocket")], &[]),
             (

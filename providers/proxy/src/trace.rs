@@ -12,6 +12,11 @@ static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 static TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
 static TRACE_STATE: HeaderName = HeaderName::from_static("tracestate");
 
+/// Whether a field says under which name a request is known.
+pub(crate) fn is_name(name: &HeaderName) -> bool {
+    [&REQUEST_ID, &TRACE_PARENT, &TRACE_STATE].contains(&name)
+}
+
 /// Longest request id that is taken from a client.
 const LONGEST: usize = 128;
 
