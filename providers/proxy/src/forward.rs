@@ -126,6 +126,10 @@ pub(crate) async fn forward(
             }
             Err(error) => {
                 target.failed();
+            Err(error) if error.is_own() => {
+                worker.counters.overloaded();
+                return Err(Failure::overloaded("the proxy can open no more connections"));
+            }
                 worker.counters.unreached();
                 tried.push(target.address);
                 let next = choose(worker, backend, lead.key, &tried)

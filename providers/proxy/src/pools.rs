@@ -15,6 +15,7 @@ use futures::FutureExt;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use portcullis_model::BackendVersion;
+use rustix::io::Errno;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use thiserror::Error;
@@ -74,6 +75,15 @@ pub(crate) enum ConnectError {
 }
 
 impl ConnectError {
+    /// Whether the proxy itself has no file or port left to connect with; the target has nothing to do with it.
+    pub(crate) fn is_own(&self) -> bool {
+        let Self::Io(error) = self else {
+            return false;
+        };
+        let lacks = [Errno::MFILE, Errno::NFILE, Errno::ADDRNOTAVAIL, Errno::NOBUFS];
+        Errno::from_io_error(error).is_some_and(|errno| lacks.contains(&errno))
+    }
+
     /// Of a handshake.
     fn of_tls(error: io::Error) -> Self {
         let inner = error
@@ -502,4 +512,24 @@ async fn connect(address: SocketAddr, head: &[u8]) -> io::Result<TcpStream> {
         stream.write_all(head).await?;
     }
     Ok(stream)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_proxy_itself_lacks_is_not_the_target_s() {
+        for (errno, want) in [
+            (Errno::MFILE, true),
+            (Errno::NFILE, true),
+            (Errno::ADDRNOTAVAIL, true),
+            (Errno::CONNREFUSED, false),
+            (Errno::HOSTUNREACH, false),
+        ] {
+            let error = ConnectError::Io(errno.into());
+            assert_eq!(error.is_own(), want, "{errno}");
+        }
+        assert!(!ConnectError::Timeout.is_own());
+    }
 }
