@@ -1,9 +1,9 @@
 //! A request and the backend chosen for it in, the answer of one of its targets or why there is none out.
 //!
 //! A target that takes no connection is passed over for another; nothing was sent, so every request may go on. A
-//! request that was sent is sent again at most once, on a new connection, and only where the connection was kept from
-//! before and closed without an answer: if hyper still had all of the request, or if it has no body and may be
-//! repeated (RFC 9110 §9.2.2). One that a backend of HTTP/2 says that it has begun nothing with (RFC 9113 §8.7) goes to
+//! request that was sent is sent again at most twice, where its connection closed without an answer: if hyper still had
+//! all of the request, or if it has no body and may be repeated (RFC 9110 §9.2.2). Where the connection was kept from
+//! before, a new one may do; where it was new, another target is asked, if there is one. One that a backend of HTTP/2 says that it has begun nothing with (RFC 9113 §8.7) goes to
 //! another target, if there is one, whatever its method, as long as all of its body is still here. Of all that a backend
 //! is asked, a fifth may be tried again so, and ten a second always.
 
@@ -38,6 +38,9 @@ use crate::worker::Worker;
 
 /// Targets that are tried for a connection before the request fails.
 const TARGETS_TRIED: usize = 3;
+
+/// Times that a request that was sent is sent again.
+const SENT_AGAIN: u32 = 2;
 
 /// What a backend is asked.
 pub(crate) struct Ask<'a> {
@@ -107,8 +110,7 @@ pub(crate) async fn forward(
         ..
     } = ask;
     let mut fresh = false;
-    // It is sent twice at most.
-    let mut is_again = false;
+    let mut sent_again = 0;
     loop {
         let under_way = UnderWay::to(target.clone());
         let key = Key::new(target.address, backend.protocol.version, security);
@@ -124,12 +126,12 @@ pub(crate) async fn forward(
                 target.connected();
                 lease
             }
-            Err(error) => {
-                target.failed();
             Err(error) if error.is_own() => {
                 worker.counters.overloaded();
                 return Err(Failure::overloaded("the proxy can open no more connections"));
             }
+            Err(error) => {
+                target.failed();
                 worker.counters.unreached();
                 tried.push(target.address);
                 let next = choose(worker, backend, lead.key, &tried)
@@ -154,7 +156,7 @@ pub(crate) async fn forward(
                 told.enter(&mut parts.headers);
             }
         }
-        let may_repeat = lease.is_reused && parts.method.is_idempotent() && body.is_empty();
+        let may_repeat = parts.method.is_idempotent() && body.is_empty();
         // hyper takes the head along, and over HTTP/2 any may have to be sent again.
         let copy = (lease.is_http2() || may_repeat && !lease.sender.is_own()).then(|| parts.clone());
         let progress = body.progress();
@@ -168,6 +170,7 @@ pub(crate) async fn forward(
         };
         match send(&mut lease.sender, parts, ways, body, &patience).await {
             Ok(response) => {
+                target.answered();
                 http1::take_back(std::mem::take(&mut parts.headers));
                 return Ok(Answered {
                     response,
@@ -183,25 +186,31 @@ pub(crate) async fn forward(
                 if let Some(unfinished) = patience.progress.failed() {
                     return Err(unfinished.into());
                 }
-                let may_again = match left {
-                    Left::All | Left::Unbegun => true,
-                    Left::Nothing => may_repeat && !error.has_answered(),
+                let is_silent = left == Left::Nothing && !error.has_answered();
+                let was_new = !lease.is_reused;
+                if is_silent && was_new {
+                    target.broke();
+                }
+                let elsewhere = (left == Left::Unbegun || is_silent && was_new).then(|| {
+                    tried.push(target.address);
+                    choose(worker, backend, lead.key, &tried)
+                });
+                let is_safe = left != Left::Nothing || may_repeat && is_silent;
+                // The same target is asked once more at most, and not where a new connection did not help.
+                let has_whom = match &elsewhere {
+                    Some(Some(_)) => sent_again < SENT_AGAIN,
+                    Some(None) => sent_again == 0 && left == Left::Unbegun,
+                    None => sent_again == 0,
                 };
-                if is_again || !may_again || !backend.budget.spends(Instant::now()) {
+                if !is_safe || !has_whom || !backend.budget.spends(Instant::now()) {
                     return Err(broken(backend, &error));
                 }
                 if let Some(copy) = copy.filter(|_| left != Left::All) {
                     *parts = copy;
                 }
                 worker.counters.retried();
-                is_again = true;
-                let elsewhere = match left {
-                    Left::Unbegun => {
-                        tried.push(target.address);
-                        choose(worker, backend, lead.key, &tried)
-                    }
-                    Left::All | Left::Nothing => None,
-                };
+                sent_again += 1;
+                let elsewhere = elsewhere.flatten();
                 fresh = elsewhere.is_none();
                 target = elsewhere.unwrap_or(target);
             }

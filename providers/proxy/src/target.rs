@@ -3,9 +3,9 @@
 //! Health is of one backend and one target: backends ask for different proofs, paths and codes, and what one of them meets
 //! at an address is nothing to others that lead there. Load is of the address, whoever leads there.
 //!
-//! A target that takes no connection rests: 1 s, then twice as long each time it fails again, up to 30 s. Only
-//! connections count. What a client sends could make a target fail a request, but not refuse a connection: nobody can
-//! take targets away from others.
+//! A target that takes no connection rests: 1 s, then twice as long each time it fails again, up to 30 s. So does one
+//! that took five new connections, one after the other, and broke each off without a word. Nothing else counts: what a
+//! client sends could make a target fail a request, and one that answers others in between is not taken away from them.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,6 +18,9 @@ use crate::load::Load;
 /// The first rest, and the longest.
 const REST: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
+/// New connections that break off without an answer, one after the other, before a target rests.
+const BROKEN: u32 = 5;
+
 /// A target of a backend, what is under way to its address, and how it fares with this backend.
 #[derive(Debug)]
 pub(crate) struct LiveTarget {
@@ -28,6 +31,8 @@ pub(crate) struct LiveTarget {
     pub(crate) load: Arc<Load>,
     /// Connections that failed, one after the other.
     failures: AtomicU32,
+    /// New connections that broke off without an answer, one after the other.
+    broken: AtomicU32,
     /// Milliseconds after the `since` of its load until which it rests; 0 where it does not.
     rests_until: AtomicU64,
     /// Checks that find it ill.
@@ -41,6 +46,7 @@ impl LiveTarget {
             mark: mark(&address),
             load,
             failures: AtomicU32::new(0),
+            broken: AtomicU32::new(0),
             rests_until: AtomicU64::new(0),
             ill: AtomicU32::new(0),
         }
@@ -64,6 +70,18 @@ impl LiveTarget {
     /// It took no connection.
     pub(crate) fn failed(&self) {
         let before = self.failures.fetch_add(1, Ordering::Relaxed);
+        self.rest(before);
+    }
+
+    /// It took a new connection and broke it off without an answer.
+    pub(crate) fn broke(&self) {
+        let before = self.broken.fetch_add(1, Ordering::Relaxed);
+        if let Some(rests) = before.saturating_add(1).checked_sub(BROKEN) {
+            self.rest(rests);
+        }
+    }
+
+    fn rest(&self, before: u32) {
         let until = milliseconds(self.load.since.elapsed() + rest_after(before));
         self.rests_until.store(until, Ordering::Relaxed);
     }
@@ -72,6 +90,16 @@ impl LiveTarget {
     pub(crate) fn connected(&self) {
         if self.failures.load(Ordering::Relaxed) > 0 {
             self.failures.store(0, Ordering::Relaxed);
+            if self.broken.load(Ordering::Relaxed) < BROKEN {
+                self.rests_until.store(0, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// It answered.
+    pub(crate) fn answered(&self) {
+        // Workers do not write to what they share while all goes well.
+        if self.broken.load(Ordering::Relaxed) > 0 && self.broken.swap(0, Ordering::Relaxed) >= BROKEN {
             self.rests_until.store(0, Ordering::Relaxed);
         }
     }
@@ -133,6 +161,27 @@ mod tests {
         assert!(target.rests());
         target.connected();
         assert!(!target.rests(), "once it took a connection it is as good as new");
+    }
+
+    #[test]
+    fn a_target_that_breaks_off_five_times_in_a_row_rests_until_it_answers() {
+        let target = target_with(&Arc::new(Load::new(false)));
+        for _ in 1..BROKEN {
+            target.connected();
+            target.broke();
+            assert!(!target.rests());
+        }
+        target.answered();
+        for _ in 1..BROKEN {
+            target.broke();
+        }
+        assert!(!target.rests(), "it answered in between");
+        target.broke();
+        assert!(target.rests());
+        target.connected();
+        assert!(target.rests(), "to take a connection proves nothing of it");
+        target.answered();
+        assert!(!target.rests());
     }
 
     #[test]

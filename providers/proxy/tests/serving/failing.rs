@@ -180,6 +180,52 @@ async fn another_target_is_tried_where_one_takes_no_connection() {
 }
 
 #[tokio::test]
+async fn another_target_is_asked_where_one_takes_connections_and_breaks_them_off() {
+    const REQUESTS: usize = 60;
+    let ill = Echo::running(|mut stream| {
+        Box::pin(async move {
+            read_until(&mut stream, "\r\n\r\n").await;
+        })
+    })
+    .await;
+    let up = Echo::http1("up").await;
+    let proxy = serve(&all_to(backend("b", &[ill.address, up.address])));
+    let mut client = Client::http1(proxy.http).await;
+    for turn in 0..REQUESTS {
+        let answer = client.send(get("a", "/")).await.unwrap();
+        assert_eq!(answer.status(), 200, "{turn}");
+    }
+    // Five, and one more for each time its rest was over; half of all if it did not rest.
+    let asked = ill.connections.load(Ordering::SeqCst);
+    assert!((5..REQUESTS / 4).contains(&asked), "{asked}");
+    // Where there is nobody else, nothing is asked twice on new connections.
+    let proxy = serve(&all_to(backend("b", &[ill.address])));
+    let answer = get_once(proxy.http, "a", "/").await;
+    let again = ill.connections.load(Ordering::SeqCst) - asked;
+    assert_eq!((answer.status(), again), (502, 1));
+}
+
+#[tokio::test]
+async fn a_request_that_must_not_be_repeated_is_asked_once() {
+    let ill = Echo::running(|mut stream| {
+        Box::pin(async move {
+            read_until(&mut stream, "\r\n\r\n").await;
+        })
+    })
+    .await;
+    let proxy = serve(&all_to(backend("b", &[ill.address, nobody().await])));
+    for (method, body) in [("POST", ""), ("PUT", "body")] {
+        let before = ill.connections.load(Ordering::SeqCst);
+        let request = Request::builder().method(method).uri("/").header("host", "a");
+        let request = request.body(Sent::from(body)).unwrap();
+        let answer = Client::http1(proxy.http).await.send(request).await.unwrap();
+        assert_eq!(answer.status(), 502, "{method}");
+        let asked = ill.connections.load(Ordering::SeqCst) - before;
+        assert_eq!(asked, 1, "{method}");
+    }
+}
+
+#[tokio::test]
 async fn draining_targets_serve_only_where_no_other_does() {
     let (old, new) = (Echo::http1("old").await, Echo::http1("new").await);
     for (states, want) in [
