@@ -232,6 +232,15 @@ fn add_forwarded(headers: &mut HeaderMap, client: &Client<'_>, peer: IpAddr) {
     if !client.host.is_empty() {
         add(&FORWARDED_HOST, client.host.clone());
     }
+    // Who writes `X-Forwarded-For` passes `X_Forwarded_For` on as the client wrote it, and CGI takes one for the other.
+    let alike: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| name.as_str().contains('_') && is_claim(name.as_str()))
+        .cloned()
+        .collect();
+    for name in alike {
+        headers.remove(name);
+    }
     // Who writes `X-Forwarded-…` may pass these on as the client wrote them. Of `Proxy` CGI would make a variable
     // (CVE-2016-5385).
     for name in ["forwarded", "x-real-ip", "proxy"] {
@@ -448,6 +457,9 @@ mod tests {
             ("x-forwarded-proto", "https"),
             ("forwarded", "for=198.51.100.1"),
             ("x-real-ip", "198.51.100.1"),
+            ("x_forwarded_for", "203.0.113.9"),
+            ("x-amzn-oidc_identity", "root"),
+            ("x_mine", "1"),
             ("proxy", "http://evil"),
         ]);
         let client = Client {
@@ -465,6 +477,9 @@ mod tests {
             ("x-forwarded-host", Some("shop.example.com")),
             // An ALB passes these on as the client wrote them.
             ("x-real-ip", None),
+            ("x_forwarded_for", None),
+            ("x-amzn-oidc_identity", None),
+            ("x_mine", Some("1")),
             ("forwarded", None),
             ("proxy", None),
         ] {

@@ -65,8 +65,8 @@ pub(crate) fn asker(trusted: &[IpNet], field: TrustedField, peer: Peer, headers:
         }
     }
     let is_tls = match headers.get(&FORWARDED_PROTO).map(|value| value.as_bytes()) {
-        Some(b"https") => true,
-        Some(b"http") => false,
+        Some(said) if said.eq_ignore_ascii_case(b"https") => true,
+        Some(said) if said.eq_ignore_ascii_case(b"http") => false,
         _ => peer.is_tls,
     };
     Asker {
@@ -194,6 +194,7 @@ mod tests {
         for (peer, is_tls, said, want) in [
             ("10.0.0.1", false, "https", true),
             ("10.0.0.1", true, "http", false),
+            ("10.0.0.1", false, "HTTPS", true),
             ("10.0.0.1", true, "ftp", true),
             ("192.0.2.1", false, "https", false),
         ] {
