@@ -356,12 +356,12 @@ mod tests {
             ),
             (&[("connection", "keep-alive"), ("keep-alive", "5")], &[]),
             (
-                &[
-                    ("connection", "x-request-id, traceparent"),
-                    ("x-request-id", "1"),
-                    ("traceparent", "2"),
-                ],
-                &["x-request-id", "traceparent"],
+                &[("connection", "x-request-id"), ("x-request-id", "1")],
+                &["x-request-id"],
+            ),
+            (
+                &[("connection", "traceparent"), ("traceparent", "1")],
+                &["traceparent"],
             ),
             (&[("proxy-connection", "close"), ("te", "gzip")], &[]),
             (&[("connection", "upgrade"), ("upgrade", "websocket")], &[]),
