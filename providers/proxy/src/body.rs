@@ -4,6 +4,7 @@ mod ahead;
 mod idle;
 mod lent;
 mod progress;
+mod trailers;
 
 use std::error::Error;
 use std::fmt;
@@ -22,7 +23,6 @@ use tokio::time::Instant;
 use crate::access_log::Noted;
 use crate::activity::Open;
 use crate::answer::{self, Failure};
-use crate::fields;
 use crate::filters::compression::Packed;
 use crate::http1::{self, Pipe};
 #[cfg(feature = "http3")]
@@ -192,24 +192,6 @@ impl RequestBody {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.inner.is_none()
-    }
-
-    /// What its trailers say is not passed on.
-    pub(crate) fn leave_trailers_out(&mut self) {
-        self.is_bare = true;
-    }
-
-    /// What is passed on of a frame. Backends may take trailers for fields of the head (RFC 9110 §6.5.1): they say nothing
-    /// that those must not.
-    fn passed(&self, frame: Frames) -> Frames {
-        match frame {
-            Some(Ok(frame)) if frame.is_trailers() => {
-                let mut trailers = frame.into_trailers().ok().filter(|_| !self.is_bare)?;
-                fields::clear_claims(&mut trailers);
-                (!trailers.is_empty()).then(|| Ok(Frame::trailers(trailers)))
-            }
-            other => other,
-        }
     }
 
     pub(crate) fn progress(&self) -> Rc<Progress> {
