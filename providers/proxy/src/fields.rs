@@ -160,12 +160,12 @@ pub(crate) fn enter_forwarded(headers: &mut HeaderMap, client: &Client<'_>) {
 
 /// Takes away what a client must not say about itself.
 pub(crate) fn clear_claims(headers: &mut HeaderMap) {
-    let claimed: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| **name == FORWARDED || is_claim(name.as_str()))
-        .cloned()
-        .collect();
-    for name in claimed {
+    remove_where(headers, |name| *name == FORWARDED || is_claim(name.as_str()));
+}
+
+pub(crate) fn remove_where(headers: &mut HeaderMap, goes: impl Fn(&HeaderName) -> bool) {
+    let going: Vec<HeaderName> = headers.keys().filter(|name| goes(name)).cloned().collect();
+    for name in going {
         headers.remove(name);
     }
 }
@@ -233,14 +233,9 @@ fn add_forwarded(headers: &mut HeaderMap, client: &Client<'_>, peer: IpAddr) {
         add(&FORWARDED_HOST, client.host.clone());
     }
     // Who writes `X-Forwarded-For` passes `X_Forwarded_For` on as the client wrote it, and CGI takes one for the other.
-    let alike: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| name.as_str().contains('_') && is_claim(name.as_str()))
-        .cloned()
-        .collect();
-    for name in alike {
-        headers.remove(name);
-    }
+    remove_where(headers, |name| {
+        name.as_str().contains('_') && is_claim(name.as_str())
+    });
     // Who writes `X-Forwarded-…` may pass these on as the client wrote them. Of `Proxy` CGI would make a variable
     // (CVE-2016-5385).
     for name in ["forwarded", "x-real-ip", "proxy"] {
@@ -259,14 +254,7 @@ pub(crate) fn set_identity(headers: &mut HeaderMap, fields: &[(HeaderName, Heade
 }
 
 fn set_family(headers: &mut HeaderMap, family: &str, fields: &[(HeaderName, HeaderValue)]) {
-    let claimed: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| is_of_family(name.as_str(), family))
-        .cloned()
-        .collect();
-    for name in claimed {
-        headers.remove(name);
-    }
+    remove_where(headers, |name| is_of_family(name.as_str(), family));
     for (name, value) in fields {
         headers.insert(name, value.clone());
     }

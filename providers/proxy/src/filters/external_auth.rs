@@ -70,15 +70,9 @@ impl ExternalAuth {
         if backend.protocol.version == BackendVersion::Http1 {
             fields::join_cookies(&mut headers, request.version);
         }
-        let content: Vec<HeaderName> = headers
-            .keys()
-            .filter(|name| name.as_str().starts_with("content-"))
-            .chain(&ELSEWHERE)
-            .cloned()
-            .collect();
-        for name in content {
-            headers.remove(name);
-        }
+        fields::remove_where(&mut headers, |name| {
+            name.as_str().starts_with("content-") || ELSEWHERE.contains(name)
+        });
         asking
             .caller
             .introduce(&mut headers, asking.served, &asking.asked.authority);
@@ -157,9 +151,5 @@ impl ExternalAuth {
 
 /// Takes away what a client says in a field, in whichever form CGI would take for its name.
 fn forget(headers: &mut HeaderMap, form: &str) {
-    let claims = |claimed: &&HeaderName| claimed.as_str().replace('_', "-") == form;
-    let claimed: Vec<HeaderName> = headers.keys().filter(claims).cloned().collect();
-    for claimed in claimed {
-        headers.remove(claimed);
-    }
+    fields::remove_where(headers, |name| name.as_str().replace('_', "-") == form);
 }
