@@ -179,15 +179,20 @@ async fn another_target_is_tried_where_one_takes_no_connection() {
     }
 }
 
-#[tokio::test]
-async fn another_target_is_asked_where_one_takes_connections_and_breaks_them_off() {
-    const REQUESTS: usize = 60;
-    let ill = Echo::running(|mut stream| {
+/// Takes connections, reads a head, and says nothing.
+async fn breaking_off() -> Echo {
+    Echo::running(|mut stream| {
         Box::pin(async move {
             read_until(&mut stream, "\r\n\r\n").await;
         })
     })
-    .await;
+    .await
+}
+
+#[tokio::test]
+async fn another_target_is_asked_where_one_takes_connections_and_breaks_them_off() {
+    const REQUESTS: usize = 60;
+    let ill = breaking_off().await;
     let up = Echo::http1("up").await;
     let proxy = serve(&all_to(backend("b", &[ill.address, up.address])));
     let mut client = Client::http1(proxy.http).await;
@@ -207,12 +212,7 @@ async fn another_target_is_asked_where_one_takes_connections_and_breaks_them_off
 
 #[tokio::test]
 async fn a_request_that_must_not_be_repeated_is_asked_once() {
-    let ill = Echo::running(|mut stream| {
-        Box::pin(async move {
-            read_until(&mut stream, "\r\n\r\n").await;
-        })
-    })
-    .await;
+    let ill = breaking_off().await;
     let proxy = serve(&all_to(backend("b", &[ill.address, nobody().await])));
     for (method, body) in [("POST", ""), ("PUT", "body")] {
         let before = ill.connections.load(Ordering::SeqCst);
