@@ -20,6 +20,7 @@ use crate::clients::{ClientBuilder, ClientTable, unknown};
 use crate::filters::Filters;
 use crate::identity::Gate;
 use crate::identity::keys::Source;
+use crate::identity::sessions::Sessions;
 use crate::sticky::Sticky;
 use crate::table::{
     Action, Choice, Forward, HostIndex, ListenerTable, Page, PathIndex, Route, RouteTable, RuleIndex,
@@ -94,6 +95,7 @@ pub fn compile(balancer: &LoadBalancer, served: ServedPorts) -> (RouteTable, Vec
         users: compiler.users.into(),
         key_sources: by_number(compiler.key_sources),
         logins: logins(compiler.gates.into_values()),
+        sessions: Sessions::of(balancer),
         routes: routes.into(),
         backends: balancer.backends.keys().cloned().collect(),
     };

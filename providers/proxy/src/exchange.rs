@@ -440,6 +440,8 @@ impl Call<'_> {
             }
             false => Some(told),
         };
+        let sessions = &self.state.table().sessions;
+        sessions.strip(self.asked.host(), &mut parts.headers);
         if let Some(identity) = self.identity {
             identity.introduce(&mut parts.headers);
         }

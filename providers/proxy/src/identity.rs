@@ -16,6 +16,7 @@ mod login;
 pub(crate) mod outside;
 mod renewal;
 mod seal;
+pub(crate) mod sessions;
 mod token;
 
 use std::collections::HashMap;

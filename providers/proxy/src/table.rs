@@ -12,6 +12,7 @@ use crate::clients::{ClientTable, PolicyNumber};
 use crate::filters::Filters;
 use crate::identity::Gate;
 use crate::identity::keys::Source;
+use crate::identity::sessions::Sessions;
 use crate::sticky::Sticky;
 
 /// A rule's place in the load balancer's list. Lower is earlier, and the first that takes a request answers it.
@@ -29,6 +30,8 @@ pub struct RouteTable {
     pub(crate) key_sources: Box<[Source]>,
     /// Gates that users are sent away from and come back to, by their marks.
     pub(crate) logins: HashMap<String, Arc<Gate>>,
+    /// What no backend is to see.
+    pub(crate) sessions: Sessions,
     /// By rule index.
     pub(crate) routes: Box<[Route]>,
     /// By the number that a [`Choice`] holds.

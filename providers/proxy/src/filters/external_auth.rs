@@ -73,6 +73,8 @@ impl ExternalAuth {
         fields::remove_where(&mut headers, |name| {
             name.as_str().starts_with("content-") || ELSEWHERE.contains(name)
         });
+        let sessions = &asking.state.table().sessions;
+        sessions.strip(asking.asked.host(), &mut headers);
         asking
             .caller
             .introduce(&mut headers, asking.served, &asking.asked.authority);

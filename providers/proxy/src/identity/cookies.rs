@@ -97,18 +97,17 @@ impl Cookies {
         Some(value)
     }
 
+    /// Whether a request carries any.
+    pub(crate) fn are_in(&self, headers: &HeaderMap) -> bool {
+        pairs(headers).any(|pair| is_of(pair, &self.name))
+    }
+
     /// Takes them out of what the backend is to see.
     pub(crate) fn strip(&self, headers: &mut HeaderMap) {
-        let is_ours = |pair: &[u8]| is_of(pair.trim_ascii(), &self.name);
-        let all = || headers.get_all(COOKIE).iter();
-        if !all().any(|value| value.as_bytes().split(|b| *b == b';').any(is_ours)) {
+        if !self.are_in(headers) {
             return;
         }
-        let rest: Vec<&[u8]> = all()
-            .flat_map(|value| value.as_bytes().split(|b| *b == b';'))
-            .filter(|pair| !is_ours(pair))
-            .map(<[u8]>::trim_ascii)
-            .collect();
+        let rest: Vec<&[u8]> = pairs(headers).filter(|pair| !is_of(pair, &self.name)).collect();
         match HeaderValue::from_bytes(&rest.join(&b"; "[..])) {
             Ok(rest) if !rest.is_empty() => headers.insert(COOKIE, rest),
             Ok(_) | Err(_) => headers.remove(COOKIE),
@@ -130,6 +129,13 @@ impl Cookies {
         }
         true
     }
+}
+
+/// The cookies of a request; bytes, so that one that is no text hides no other.
+fn pairs(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
+    let values = headers.get_all(COOKIE).iter();
+    let pairs = values.flat_map(|value| value.as_bytes().split(|b| *b == b';'));
+    pairs.map(<[u8]>::trim_ascii)
 }
 
 /// Whether a cookie is one of a session's: the name, and its number or what a login is kept by.

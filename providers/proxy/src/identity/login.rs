@@ -119,9 +119,8 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
-    /// Tells the backend who asks, in place of what anybody else says of it.
+    /// Tells the backend who asks, in place of what anybody else says of it. The session itself it is not told.
     pub(crate) fn introduce(&self, headers: &mut HeaderMap) {
-        self.login.cookies.strip(headers);
         fields::set_identity(headers, &self.told);
     }
 

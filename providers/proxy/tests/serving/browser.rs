@@ -1,6 +1,6 @@
 //! Rules that ask for a login in; a proxy, its provider, and browsers whose users log in out.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::convert::Infallible;
 use std::net::SocketAddr;
 
@@ -10,13 +10,16 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::{Request, Response};
 use portcullis_model::{
-    Authenticate, Client as Credentials, LoadBalancer, ObjectName, OnUnauthenticated, Rule, Sealed, Session,
+    Authenticate, Client as Credentials, ExternalAuth, Filters, HeaderName, LoadBalancer, ObjectName,
+    OnUnauthenticated, Rule, Sealed, Session,
 };
 use portcullis_proxy::ServerConfig;
 use rustls::pki_types::CertificateDer;
 use serde_json::{Value, json};
 
-use crate::balancer::{KeyPairs, Proxy, backend, empty, origin, rule, serve_as, to, with_certificates};
+use crate::balancer::{
+    KeyPairs, Proxy, backend, empty, filtered, id, origin, rule, serve_as, to, with_certificates,
+};
 use crate::client::{Answer, Client, Sent, tls};
 use crate::echo::{Echo, echo};
 use crate::provider::{Provider, Signer, now};
@@ -55,10 +58,14 @@ pub(crate) fn guarded(rule: Rule, at: impl Fn(&str) -> String, session: Session)
     }
 }
 
-/// Tells what it was asked, and ends the sessions of an ALB at `/logout`.
+/// Tells what it was asked, its cookies also in `X-Cookies`, and ends the sessions of an ALB at `/logout`.
 pub(crate) async fn application(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     let is_logout = request.uri().path() == "/logout";
+    let cookies = request.headers().get("cookie").cloned();
     let mut response = echo("one", request).await?;
+    if let Some(cookies) = cookies {
+        response.headers_mut().insert("x-cookies", cookies);
+    }
     if is_logout {
         let gone = "shop-session-0=; Max-Age=-1; Path=/".parse().unwrap();
         response.headers_mut().append("set-cookie", gone);
@@ -66,7 +73,8 @@ pub(crate) async fn application(request: Request<Incoming>) -> Result<Response<F
     Ok(response)
 }
 
-/// All of a.com and b.com is for who is logged in, but for `/deny`, `/allow`, `/other`, whose client is another, and `/open`.
+/// All of a.com and b.com is for who is logged in, but for `/deny`, `/allow`, `/other`, whose client is another, `/open`, and
+/// `/consulted`, for which a backend is asked who may pass.
 pub(crate) fn balancer(echo: &Echo, at: impl Fn(&str) -> String) -> LoadBalancer {
     let mut balancer = with_certificates(empty(), &[("web", &["a.com", "b.com"])]);
     let backend = backend("one", &[echo.address]);
@@ -75,12 +83,19 @@ pub(crate) fn balancer(echo: &Echo, at: impl Fn(&str) -> String) -> LoadBalancer
         on_unauthenticated,
         ..session()
     };
+    let told = BTreeSet::from([HeaderName::parse("x-cookies").unwrap()]);
+    let asked = ExternalAuth::new(id("one"), "/", told, origin());
+    let consulting = Filters {
+        external_auth: Some(asked.unwrap()),
+        ..Filters::default()
+    };
     let other = Session {
         scope: "openid".to_owned(),
         ..session()
     };
     balancer.rules = vec![
         rule("a.com", "/open", to("one")),
+        filtered(rule("a.com", "/consulted", to("one")), consulting),
         guarded(
             rule("a.com", "/deny", to("one")),
             &at,

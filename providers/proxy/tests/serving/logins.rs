@@ -107,6 +107,12 @@ async fn who_logs_in_passes_and_backends_are_told_who_it_is() {
             assert_eq!(answer.seen("cookie"), ["mine=1"], "{path}");
             assert!(browser.set.is_empty(), "{path}");
         }
+        // Whoever sees a session has it: a rule without a login may lead to somebody else's backend.
+        let answer = browser.get("/open").await;
+        assert_eq!(answer.seen("cookie"), ["mine=1"]);
+        let answer = browser.get("/consulted").await;
+        assert_eq!(answer.seen("cookie"), ["mine=1"]);
+        assert_eq!(answer.seen("x-cookies"), ["mine=1"], "who is asked sees none");
         assert_eq!(world.token_requests().len(), 1, "a session needs no provider");
         // Another client's session is none.
         let answer = browser.get("/other").await;
