@@ -15,10 +15,10 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use ipnet::IpNet;
-use portcullis_model::ObjectName;
+use portcullis_model::{ObjectName, Port};
 use portcullis_proxy::{
-    AccessLog, Drained, Handle, Http1Engine, Limits, LogFormat, Outbound, Predecessor, Server, ServerConfig,
-    Settings, Sink, Successors, Timeouts, TrustedField, UnknownNames, View, take_over,
+    AccessLog, Drained, Handle, Http1Engine, Limits, LogFormat, Outbound, Predecessor, ServedPorts, Server,
+    ServerConfig, Settings, Sink, Successors, Timeouts, TrustedField, UnknownNames, View, take_over,
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
@@ -34,7 +34,7 @@ use crate::report::proxy;
 use crate::translate;
 
 const EXAMPLE: &str = "\
-All HTTP listeners are served at --http, all HTTPS listeners at --https, and redirects name these ports. The folder is \
+All HTTP listeners are served at --http, all HTTPS listeners at --https, and redirects name these ports, or those of --advertised-http-port and --advertised-https-port. The folder is \
 followed: a change is served from the next request on; a broken file keeps its last good content and is reported, \
 and so does a TLS Secret whose certificate and key cannot be used. \
 Endpoints and identity providers on loopback are allowed, because files and machine are the user's own. SIGTERM and SIGINT end it once \
@@ -80,6 +80,13 @@ pub(super) struct ServeArgs {
     /// The fields in which those say it; the others are overwritten as if from anybody else
     #[arg(long, value_enum, value_name = "FIELDS", default_value_t = TrustedFieldName::XForwarded)]
     trusted_proxies_write: TrustedFieldName,
+    /// Port at which clients reach --http, where a Service or another load balancer maps it: redirects name it
+    /// [default: that of --http]
+    #[arg(long, value_name = "PORT", value_parser = port)]
+    advertised_http_port: Option<Port>,
+    /// Port at which clients reach --https [default: that of --https]
+    #[arg(long, value_name = "PORT", value_parser = port)]
+    advertised_https_port: Option<Port>,
     /// Age at which a client's connection is ended, with what is under way on it, in seconds; up to a tenth less
     /// [default: no age]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=31_536_000))]
@@ -117,6 +124,11 @@ pub(super) struct ServeArgs {
     /// Who reads and writes HTTP/1.1, with clients and with backends
     #[arg(long, value_enum, value_name = "ENGINE", default_value_t = Http1EngineName::Own)]
     http1_engine: Http1EngineName,
+}
+
+fn port(text: &str) -> Result<Port, String> {
+    let port = text.parse().ok().and_then(|number| Port::new(number).ok());
+    port.ok_or_else(|| "expected a port, 1 to 65535".to_owned())
 }
 
 fn at_least_one<N: FromStr>(text: &str) -> Result<N, String> {
@@ -211,6 +223,10 @@ pub(super) fn serve(args: &ServeArgs) -> anyhow::Result<Ended> {
     let config = ServerConfig {
         http: Some(args.http),
         https: Some(args.https),
+        advertised: ServedPorts {
+            http: args.advertised_http_port,
+            https: args.advertised_https_port,
+        },
         workers,
         trusted: args.trusted_proxies.clone(),
         proxy_protocol: args.proxy_protocol_from.clone(),

@@ -40,6 +40,7 @@ pub struct Server {
     zone: Option<Arc<str>>,
     access_log: Option<AccessLog>,
     outbound: Outbound,
+    advertised: ServedPorts,
     http: Option<SocketAddr>,
     https: Option<SocketAddr>,
     /// By worker: its sockets, and whether each speaks TLS.
@@ -121,6 +122,7 @@ impl Server {
             zone: config.zone.clone(),
             access_log: config.access_log.clone(),
             outbound: config.outbound.clone(),
+            advertised: config.advertised,
             http,
             https,
             sockets,
@@ -211,8 +213,8 @@ impl Server {
     pub fn served_ports(&self) -> ServedPorts {
         let port = |address: Option<SocketAddr>| address.and_then(|a| Port::new(a.port().into()).ok());
         ServedPorts {
-            http: port(self.http),
-            https: port(self.https),
+            http: self.advertised.http.or_else(|| port(self.http)),
+            https: self.advertised.https.or_else(|| port(self.https)),
         }
     }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::access_log::AccessLog;
+use crate::compile::ServedPorts;
 use crate::identity::outside::Outbound;
 
 /// Where a proxy listens and how it behaves; independent of what it serves.
@@ -17,6 +18,9 @@ pub struct ServerConfig {
     pub http: Option<SocketAddr>,
     /// For all HTTPS listeners.
     pub https: Option<SocketAddr>,
+    /// The ports at which clients reach these, where a Service or a load balancer of layer 4 maps others to them: what
+    /// redirects, `X-Forwarded-Port` and `Alt-Svc` name. Those listened at, where absent.
+    pub advertised: ServedPorts,
     /// Threads, each with sockets, connections and pools of its own.
     pub workers: NonZeroUsize,
     pub settings: Settings,
@@ -39,6 +43,7 @@ impl Default for ServerConfig {
         Self {
             http: None,
             https: None,
+            advertised: ServedPorts::default(),
             workers: NonZeroUsize::MIN,
             settings: Settings::default(),
             trusted: Vec::new(),

@@ -53,6 +53,7 @@ mod routing;
 mod secure;
 mod streaming;
 mod targets;
+mod telling;
 mod tickets;
 mod tokens;
 mod tunnels;

@@ -100,6 +100,8 @@ mod secure;
 mod streaming;
 #[path = "../serving/targets.rs"]
 mod targets;
+#[path = "../serving/telling.rs"]
+mod telling;
 #[path = "../serving/tickets.rs"]
 mod tickets;
 #[path = "../serving/tokens.rs"]
