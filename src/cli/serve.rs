@@ -80,6 +80,13 @@ pub(super) struct ServeArgs {
     /// The fields in which those say it; the others are overwritten as if from anybody else
     #[arg(long, value_enum, value_name = "FIELDS", default_value_t = TrustedFieldName::XForwarded)]
     trusted_proxies_write: TrustedFieldName,
+    /// Those load balancers also say who users are, as an ALB does that logs them in: X-Amzn-Oidc-*, X-Amzn-Mtls-*,
+    /// X-Forwarded-User and the like are passed on [default: they are removed, for most pass on what clients write there]
+    #[arg(long, requires = "trusted_proxies")]
+    trusted_proxies_identify: bool,
+    /// Tell backends who asks in Forwarded (RFC 7239), beside X-Forwarded-For and the like
+    #[arg(long)]
+    write_forwarded: bool,
     /// Port at which clients reach --http, where a Service or another load balancer maps it: redirects name it
     /// [default: that of --http]
     #[arg(long, value_name = "PORT", value_parser = port)]
@@ -172,6 +179,8 @@ impl ServeArgs {
                 TrustedFieldName::XForwarded => TrustedField::XForwarded,
                 TrustedFieldName::Forwarded => TrustedField::Forwarded,
             },
+            trusted_identify: self.trusted_proxies_identify,
+            tells_forwarded: self.write_forwarded,
             timeouts: Timeouts {
                 age: self.max_connection_age.map(Duration::from_secs),
                 ..defaults.timeouts

@@ -15,9 +15,10 @@ use crate::access_log::Noted;
 use crate::answer::{self, Failure};
 use crate::body::{BackendBody, RequestBody, ResponseBody};
 use crate::clients::PolicyNumber;
-use crate::fields::{self, Client};
+use crate::fields::{self, Between, Client};
 use crate::filters::{After, Asking, Filters, Passage};
 use crate::forward::{Answered, Ask, Lead, forward};
+use crate::forwarded;
 use crate::head::{self, Asked};
 use crate::identity::{Admitted, CALLBACK, Identity};
 use crate::interim::Passing;
@@ -27,6 +28,7 @@ use crate::pools::Sender;
 use crate::present::{Kind, Present};
 use crate::rewrite::rewrite;
 use crate::serving::ServingState;
+use crate::settings::Settings;
 use crate::table::{Action, Forward, ListenerTable, Route};
 use crate::told::{Told, ToldClient};
 use crate::trace::Ids;
@@ -51,26 +53,44 @@ pub(crate) struct Caller {
 
 impl Caller {
     /// Tells a backend who asks, at which port and host, in place of what the client says of itself.
-    pub(crate) fn introduce(&self, headers: &mut HeaderMap, port: Port, host: &HeaderValue) {
+    pub(crate) fn introduce(
+        &self,
+        settings: &Settings,
+        headers: &mut HeaderMap,
+        port: Port,
+        host: &HeaderValue,
+    ) {
         let client = Client {
             address: self.asker.client.address,
             is_tls: self.asker.client.is_tls,
             port,
             host,
-            behind: self.asker.is_told.then_some(self.peer.address),
+            between: self.asker.is_told.then_some(Between {
+                address: self.peer.address,
+                identifies: settings.trusted_identify,
+            }),
         };
         fields::set_forwarded(headers, &client);
+        if settings.tells_forwarded {
+            forwarded::enter(headers, &client);
+        }
         if !self.shown.asked().is_off() {
             fields::set_certificate(headers, &self.shown.fields);
         }
     }
 
     /// Takes away what the client says of itself; what is to be told in its place.
-    fn tell(&self, headers: &mut HeaderMap, present: Present, port: Port, host: &HeaderValue) -> Told {
+    fn tell(
+        &self,
+        settings: &Settings,
+        (headers, present): (&mut HeaderMap, Present),
+        port: Port,
+        host: &HeaderValue,
+    ) -> Told {
         let Asker { client, is_told } = self.asker;
         let client = match is_told {
             true => {
-                self.introduce(headers, port, host);
+                self.introduce(settings, headers, port, host);
                 None
             }
             false => {
@@ -85,6 +105,7 @@ impl Caller {
                     is_tls: client.is_tls,
                     port,
                     host: host.clone(),
+                    forwarded: settings.tells_forwarded,
                 })
             }
         };
@@ -429,9 +450,9 @@ impl Call<'_> {
         }
         let asker = self.caller.asker;
         let host = &self.asked.authority;
-        let told = self
-            .caller
-            .tell(&mut parts.headers, present, self.listener.served, host);
+        let (settings, served) = (&self.worker.settings, self.listener.served);
+        let fields = (&mut parts.headers, present);
+        let told = self.caller.tell(settings, fields, served, host);
         let is_looked_at = self.filters.is_some() || self.identity.is_some();
         let told = match is_looked_at {
             true => {

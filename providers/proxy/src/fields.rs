@@ -33,6 +33,12 @@ const IDENTITY: &str = "x-amzn-oidc-";
 /// What an ALB says of a client's certificate.
 const CERTIFICATE: &str = "x-amzn-mtls-";
 
+/// What load balancers say in `X-Forwarded-…` of the way that a client came. Of the user they say more there:
+/// `-Client-Cert` (Envoy), `-User`, `-Email`, `-Groups` (oauth2-proxy).
+const OF_THE_WAY: [&str; 8] = [
+    "for", "host", "port", "prefix", "proto", "scheme", "server", "ssl",
+];
+
 /// What the hop-by-hop fields of a request asked for.
 #[derive(Debug, Default)]
 pub(crate) struct Hop {
@@ -124,8 +130,16 @@ pub(crate) struct Client<'a> {
     pub(crate) port: Port,
     /// As it wrote it.
     pub(crate) host: &'a HeaderValue,
-    /// Whether a trusted peer stands between, whose own address follows the client's.
-    pub(crate) behind: Option<IpAddr>,
+    /// The trusted peer through which it came.
+    pub(crate) between: Option<Between>,
+}
+
+/// A trusted peer, whose own address follows the client's.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Between {
+    pub(crate) address: IpAddr,
+    /// Whether it also says who users are.
+    pub(crate) identifies: bool,
 }
 
 impl Client<'_> {
@@ -141,8 +155,8 @@ pub(crate) fn scheme(is_tls: bool) -> &'static str {
 /// Replaces whatever the client says about itself by what the proxy knows. What a trusted peer says is kept, and its
 /// address is added behind the client's. Source: design of the ELBv2 `X-Forwarded-*` fields.
 pub(crate) fn set_forwarded(headers: &mut HeaderMap, client: &Client<'_>) {
-    if let Some(peer) = client.behind {
-        return add_forwarded(headers, client, peer);
+    if let Some(between) = client.between {
+        return add_forwarded(headers, client, between);
     }
     clear_claims(headers);
     enter_forwarded(headers, client);
@@ -217,9 +231,9 @@ pub(crate) fn write_number(to: &mut BytesMut, mut number: u64) {
 const DIGITS: &[u8; 10] = b"0123456789";
 
 /// Adds what the trusted peer left out.
-fn add_forwarded(headers: &mut HeaderMap, client: &Client<'_>, peer: IpAddr) {
+fn add_forwarded(headers: &mut HeaderMap, client: &Client<'_>, between: Between) {
     let said = headers.get_all(&FORWARDED_FOR).iter().map(HeaderValue::as_bytes);
-    let peer = text(peer);
+    let peer = text(between.address);
     let all: Vec<&[u8]> = said.chain([peer.as_bytes()]).collect();
     if let Ok(all) = HeaderValue::from_bytes(&all.join(&b", "[..])) {
         headers.insert(&FORWARDED_FOR, all);
@@ -232,9 +246,11 @@ fn add_forwarded(headers: &mut HeaderMap, client: &Client<'_>, peer: IpAddr) {
     if !client.host.is_empty() {
         add(&FORWARDED_HOST, client.host.clone());
     }
-    // Who writes `X-Forwarded-For` passes `X_Forwarded_For` on as the client wrote it, and CGI takes one for the other.
+    // Who writes `X-Forwarded-For` passes on as the client wrote it what it knows nothing of: `X_Forwarded_For`, which
+    // CGI takes for the same, and, unless it identifies users itself, who the user is.
     remove_where(headers, |name| {
-        name.as_str().contains('_') && is_claim(name.as_str())
+        let name = name.as_str();
+        is_claim(name) && (name.contains('_') || !between.identifies && is_of_user(name))
     });
     // Who writes `X-Forwarded-…` may pass these on as the client wrote them. Of `Proxy` CGI would make a variable
     // (CVE-2016-5385).
@@ -257,6 +273,14 @@ fn set_family(headers: &mut HeaderMap, family: &str, fields: &[(HeaderName, Head
     remove_where(headers, |name| is_of_family(name.as_str(), family));
     for (name, value) in fields {
         headers.insert(name, value.clone());
+    }
+}
+
+/// Whether a claim says who the user is: all that does not say how the client came here.
+fn is_of_user(claim: &str) -> bool {
+    match claim.strip_prefix("x-forwarded-") {
+        Some(what) => !OF_THE_WAY.contains(&what),
+        None => claim.starts_with(IDENTITY) || claim.starts_with(CERTIFICATE),
     }
 }
 
@@ -416,7 +440,7 @@ mod tests {
             is_tls: true,
             port: Port::HTTPS,
             host: &HeaderValue::from_static("Shop.example.com:8443"),
-            behind: None,
+            between: None,
         };
         set_forwarded(&mut headers, &client);
         for (name, want) in [
@@ -439,39 +463,55 @@ mod tests {
 
     #[test]
     fn what_a_trusted_peer_says_about_the_client_is_kept() {
-        let mut headers = fields(&[
-            ("x-forwarded-for", "198.51.100.1"),
-            ("x-forwarded-for", "10.0.0.2"),
-            ("x-forwarded-proto", "https"),
-            ("forwarded", "for=198.51.100.1"),
-            ("x-real-ip", "198.51.100.1"),
-            ("x_forwarded_for", "203.0.113.9"),
-            ("x-amzn-oidc_identity", "root"),
-            ("x_mine", "1"),
-            ("proxy", "http://evil"),
-        ]);
-        let client = Client {
-            address: "198.51.100.1".parse().unwrap(),
-            is_tls: true,
-            port: Port::HTTP,
-            host: &HeaderValue::from_static("shop.example.com"),
-            behind: Some("10.0.0.1".parse().unwrap()),
-        };
-        set_forwarded(&mut headers, &client);
-        for (name, want) in [
-            ("x-forwarded-for", Some("198.51.100.1, 10.0.0.2, 10.0.0.1")),
-            ("x-forwarded-proto", Some("https")),
-            ("x-forwarded-port", Some("80")),
-            ("x-forwarded-host", Some("shop.example.com")),
-            // An ALB passes these on as the client wrote them.
-            ("x-real-ip", None),
-            ("x_forwarded_for", None),
-            ("x-amzn-oidc_identity", None),
-            ("x_mine", Some("1")),
-            ("forwarded", None),
-            ("proxy", None),
-        ] {
-            assert_eq!(values(&headers, name), Vec::from_iter(want), "{name}");
+        for identifies in [false, true] {
+            let mut headers = fields(&[
+                ("x-forwarded-for", "198.51.100.1"),
+                ("x-forwarded-for", "10.0.0.2"),
+                ("x-forwarded-proto", "https"),
+                ("x-forwarded-prefix", "/shop"),
+                ("x-forwarded-user", "ann"),
+                ("x-forwarded-client-cert", "Hash=1"),
+                ("x-amzn-oidc-identity", "ann"),
+                ("x-amzn-mtls-clientcert-subject", "CN=ann"),
+                ("forwarded", "for=198.51.100.1"),
+                ("x-real-ip", "198.51.100.1"),
+                ("x_forwarded_for", "203.0.113.9"),
+                ("x-amzn-oidc_identity", "root"),
+                ("x_mine", "1"),
+                ("proxy", "http://evil"),
+            ]);
+            let client = Client {
+                address: "198.51.100.1".parse().unwrap(),
+                is_tls: true,
+                port: Port::HTTP,
+                host: &HeaderValue::from_static("shop.example.com"),
+                between: Some(Between {
+                    address: "10.0.0.1".parse().unwrap(),
+                    identifies,
+                }),
+            };
+            set_forwarded(&mut headers, &client);
+            let of_users = |value| Some(value).filter(|_| identifies);
+            for (name, want) in [
+                ("x-forwarded-for", Some("198.51.100.1, 10.0.0.2, 10.0.0.1")),
+                ("x-forwarded-proto", Some("https")),
+                ("x-forwarded-port", Some("80")),
+                ("x-forwarded-host", Some("shop.example.com")),
+                ("x-forwarded-prefix", Some("/shop")),
+                ("x-forwarded-user", of_users("ann")),
+                ("x-forwarded-client-cert", of_users("Hash=1")),
+                ("x-amzn-oidc-identity", of_users("ann")),
+                ("x-amzn-mtls-clientcert-subject", of_users("CN=ann")),
+                // An ALB passes these on as the client wrote them.
+                ("x-real-ip", None),
+                ("x_forwarded_for", None),
+                ("x-amzn-oidc_identity", None),
+                ("x_mine", Some("1")),
+                ("forwarded", None),
+                ("proxy", None),
+            ] {
+                assert_eq!(values(&headers, name), Vec::from_iter(want), "{name}");
+            }
         }
     }
 

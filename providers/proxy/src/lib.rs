@@ -134,6 +134,7 @@ mod body;
 mod budget;
 mod counters;
 mod forward;
+mod forwarded;
 mod interim;
 mod load;
 mod pools;

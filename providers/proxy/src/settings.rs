@@ -81,6 +81,11 @@ pub struct Settings {
     pub http1_engine: Http1Engine,
     /// What trusted peers write.
     pub trusted_field: TrustedField,
+    /// Whether trusted peers that write `X-Forwarded-…` also say who users are: `X-Amzn-Oidc-…`, `X-Amzn-Mtls-…`, and what
+    /// else of `X-Forwarded-…` is not of the way. Most pass on what clients write there, so not by default.
+    pub trusted_identify: bool,
+    /// Whether backends are told who asks in `Forwarded`, too. Source: RFC 7239.
+    pub tells_forwarded: bool,
     pub timeouts: Timeouts,
     pub limits: Limits,
 }

@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderValue};
 use portcullis_model::Port;
 
 use crate::fields::{self, Client};
+use crate::forwarded;
 use crate::trace::Ids;
 
 /// What a backend is told, in place of what the client says of itself.
@@ -25,20 +26,31 @@ pub(crate) struct ToldClient {
     pub(crate) is_tls: bool,
     pub(crate) port: Port,
     pub(crate) host: HeaderValue,
+    /// Whether it is told in `Forwarded`, too.
+    pub(crate) forwarded: bool,
+}
+
+impl ToldClient {
+    fn client(&self) -> Client<'_> {
+        Client {
+            address: self.address,
+            is_tls: self.is_tls,
+            port: self.port,
+            host: &self.host,
+            between: None,
+        }
+    }
 }
 
 impl Told {
     /// Enters it among the fields of the request, which say nothing else of it.
     pub(crate) fn enter(self, headers: &mut HeaderMap) {
-        if let Some(client) = self.client {
-            let client = Client {
-                address: client.address,
-                is_tls: client.is_tls,
-                port: client.port,
-                host: &client.host,
-                behind: None,
-            };
+        if let Some(told) = &self.client {
+            let client = told.client();
             fields::enter_forwarded(headers, &client);
+            if told.forwarded {
+                forwarded::enter(headers, &client);
+            }
         }
         self.ids.set(headers);
     }
@@ -69,6 +81,10 @@ impl Told {
             if !client.host.is_empty() {
                 to.put_slice(b"\r\nx-forwarded-host: ");
                 to.put_slice(client.host.as_bytes());
+            }
+            if client.forwarded {
+                to.put_slice(b"\r\nforwarded: ");
+                forwarded::write(to, &client.client());
             }
             to.put_slice(b"\r\n");
         }
@@ -116,6 +132,7 @@ mod tests {
                     is_tls,
                     port: Port::HTTPS,
                     host,
+                    forwarded: is_tls,
                 }),
                 ids: Ids::of(&headers, present, &Random::new()),
             };

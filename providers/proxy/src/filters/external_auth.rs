@@ -75,9 +75,10 @@ impl ExternalAuth {
         });
         let sessions = &asking.state.table().sessions;
         sessions.strip(asking.asked.host(), &mut headers);
+        let (settings, host) = (&asking.worker.settings, &asking.asked.authority);
         asking
             .caller
-            .introduce(&mut headers, asking.served, &asking.asked.authority);
+            .introduce(settings, &mut headers, asking.served, host);
         asking.caller.ids.clone().set(&mut headers);
         let target = request.uri.path_and_query().map_or("/", PathAndQuery::as_str);
         let authority = asking.asked.authority.to_str().unwrap_or_default();

@@ -11,7 +11,12 @@ use crate::echo::Echo;
 
 type Pairs<'a> = &'a [(&'a str, &'a str)];
 
-fn changes(direction: Direction, set: Pairs<'_>, add: Pairs<'_>, remove: &[&str]) -> HeaderChanges {
+pub(crate) fn changes(
+    direction: Direction,
+    set: Pairs<'_>,
+    add: Pairs<'_>,
+    remove: &[&str],
+) -> HeaderChanges {
     let name = |text: &str| HeaderName::parse(text).unwrap();
     let pairs = |pairs: Pairs<'_>| -> Vec<(HeaderName, String)> {
         pairs

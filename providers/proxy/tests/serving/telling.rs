@@ -1,12 +1,13 @@
 //! What a process is told about those before it in; what backends and clients are told out.
 
 use http::Request;
-use portcullis_model::{Action, Port, Redirect};
+use portcullis_model::{Action, Direction, Filters, Port, Redirect};
 use portcullis_proxy::{ServedPorts, ServerConfig};
 
-use crate::balancer::{backend, empty, rule, serve_as, to, with_certificates};
+use crate::balancer::{KeyPairs, all_to, backend, empty, filtered, rule, serve_as, to, with_certificates};
 use crate::client::{Answer, Client, Sent, get_once, tls};
 use crate::echo::Echo;
+use crate::fields::changes;
 use crate::secure::key_pair;
 
 async fn ask(client: &mut Client, fields: &[(&str, &str)], path: &str) -> Answer {
@@ -15,6 +16,74 @@ async fn ask(client: &mut Client, fields: &[(&str, &str)], path: &str) -> Answer
         request = request.header(*name, *value);
     }
     client.send(request.body(Sent::default()).unwrap()).await.unwrap()
+}
+
+#[tokio::test]
+async fn backends_are_told_in_forwarded_where_it_is_asked_for() {
+    let echo = Echo::http1("one").await;
+    let mut balancer = empty();
+    let one = backend("one", &[echo.address]);
+    balancer.backends.insert(one.id.clone(), one);
+    let changing = Filters {
+        request_headers: Some(changes(Direction::Request, &[("x-set", "1")], &[], &[])),
+        ..Filters::default()
+    };
+    balancer.rules = vec![
+        filtered(rule("*", "/changed", to("one")), changing),
+        rule("*", "/", to("one")),
+    ];
+    let said = [
+        ("forwarded", "for=203.0.113.9"),
+        ("x-forwarded-for", "198.51.100.1"),
+        ("x-forwarded-proto", "https"),
+    ];
+    let alone = r#"for=127.0.0.1;host="shop.example:8080";proto=http"#;
+    let through = r#"for=198.51.100.1;host="shop.example:8080";proto=https, for=127.0.0.1"#;
+    for (trusted, tells, want) in [
+        (&[][..], true, &[alone][..]),
+        (&["127.0.0.0/8"][..], true, &[through]),
+        (&[], false, &[]),
+        (&["127.0.0.0/8"], false, &[]),
+    ] {
+        let mut config = ServerConfig {
+            trusted: trusted.iter().map(|range| range.parse().unwrap()).collect(),
+            ..ServerConfig::default()
+        };
+        config.settings.tells_forwarded = tells;
+        let proxy = serve_as(&balancer, &KeyPairs::new(), config);
+        for path in ["/", "/changed"] {
+            for mut client in [Client::http1(proxy.http).await, Client::http2(proxy.http).await] {
+                let answer = ask(&mut client, &said, path).await;
+                assert_eq!(answer.seen("forwarded"), want, "{trusted:?} {path}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_a_user_is_only_a_peer_that_identifies_says() {
+    let echo = Echo::http1("one").await;
+    let said = [
+        ("x-forwarded-for", "198.51.100.1"),
+        ("x-forwarded-user", "ann"),
+        ("x-amzn-oidc-identity", "ann"),
+        ("x-amzn-mtls-clientcert-subject", "CN=ann"),
+    ];
+    for (identify, want) in [(false, &[][..]), (true, &["ann"][..])] {
+        let mut config = ServerConfig {
+            trusted: vec!["127.0.0.0/8".parse().unwrap()],
+            ..ServerConfig::default()
+        };
+        config.settings.trusted_identify = identify;
+        let proxy = serve_as(&all_to(backend("one", &[echo.address])), &KeyPairs::new(), config);
+        let answer = ask(&mut Client::http1(proxy.http).await, &said, "/").await;
+        assert_eq!(answer.seen("x-forwarded-for"), ["198.51.100.1, 127.0.0.1"]);
+        for name in ["x-forwarded-user", "x-amzn-oidc-identity"] {
+            assert_eq!(answer.seen(name), want, "{name}");
+        }
+        let is_shown = !answer.seen("x-amzn-mtls-clientcert-subject").is_empty();
+        assert_eq!(is_shown, identify);
+    }
 }
 
 /// As behind a Service that maps 80 and 443 to ports that need no rights.
