@@ -74,7 +74,7 @@ pub use provider::{
     Bound, Claim, Existing, Guest, Listed, Network, Opening, Provider, ProviderError, Retry, Routes,
     TargetHealth, TargetHealthState,
 };
-pub use redirect::{Redirect, RedirectStatus, Template};
+pub use redirect::{Redirect, RedirectScheme, RedirectStatus, Template};
 pub use refusals::{Refusals, Refused};
 pub use resolve::{Decision, Request, resolve};
 pub use rule::Rule;

@@ -21,6 +21,7 @@ use crate::filters::Filters;
 use crate::identity::Gate;
 use crate::identity::keys::Source;
 use crate::identity::sessions::Sessions;
+use crate::spelling::is_normal;
 use crate::sticky::Sticky;
 use crate::table::{
     Action, Choice, Forward, HostIndex, ListenerTable, Page, PathIndex, Route, RouteTable, RuleIndex,
@@ -137,6 +138,14 @@ fn told_apart(balancer: &LoadBalancer, clients: &ClientTable, problems: &mut Vec
     }
 }
 
+fn is_spelled(path: &PathMatch) -> bool {
+    match path {
+        PathMatch::Exact(path) => !is_normal(path.as_str()),
+        PathMatch::Prefix(path) => !is_normal(path.as_str()),
+        PathMatch::Glob(_) | PathMatch::Regex(_) => false,
+    }
+}
+
 struct Compiler<'a> {
     balancer: &'a LoadBalancer,
     served: ServedPorts,
@@ -231,6 +240,7 @@ impl<'a> Compiler<'a> {
         Route {
             ports,
             clients,
+            is_spelled: rule.paths.iter().any(is_spelled),
             conditions: rule.conditions.as_slice().into(),
             filters,
             gate,

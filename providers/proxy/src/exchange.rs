@@ -258,6 +258,10 @@ async fn answer(
         Found::Default(listener) => (listener, None),
         Found::NoListener => return Err(Failure::new(StatusCode::NOT_FOUND, "nothing listens here")),
     };
+    if state.table().is_evaded(&head, listener, route) {
+        let why = "the path, spelled otherwise, is another rule's to let pass";
+        return Err(Failure::new(StatusCode::BAD_REQUEST, why));
+    }
     // Clients of a load balancer in front reach that one.
     if caller.peer.is_tls && !caller.asker.is_told && worker.speaks_http3.get() {
         afterwards.alternative.clone_from(&listener.alternative);

@@ -158,6 +158,11 @@ impl Filters {
         self.rate_limit.is_some()
     }
 
+    /// Whether they ask who may pass.
+    pub(crate) fn asks(&self) -> bool {
+        self.basic_auth.is_some() || self.external_auth.is_some()
+    }
+
     /// Bounds the request's body, and what it may say.
     pub(crate) fn bound(&self, body: &mut RequestBody) -> Result<(), Failure> {
         if self.external_auth.is_some() {

@@ -120,6 +120,7 @@ mod head;
 mod identity;
 mod present;
 mod rewrite;
+mod spelling;
 mod sticky;
 mod told;
 mod trace;

@@ -429,6 +429,7 @@ mod tests {
             zone: None,
             access_log: None,
             outbound: Outbound::default(),
+            advertised: ServedPorts::default(),
             http: None,
             https: None,
             sockets,

@@ -62,6 +62,8 @@ pub struct Route {
     pub ports: Arc<[Port]>,
     /// What clients must have shown of themselves over TLS; 0 for nothing.
     pub(crate) clients: PolicyNumber,
+    /// Whether it names a path that backends may read otherwise.
+    pub(crate) is_spelled: bool,
     pub conditions: Box<[Condition]>,
     pub(crate) filters: Option<Arc<Filters>>,
     /// What comes before the action.

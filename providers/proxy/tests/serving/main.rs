@@ -18,6 +18,7 @@ mod consulting;
 mod cors;
 mod downloads;
 mod engines;
+mod evading;
 mod failing;
 mod fields;
 mod forged;

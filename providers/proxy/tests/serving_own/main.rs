@@ -29,6 +29,8 @@ mod downloads;
 mod echo;
 #[path = "../serving/engines.rs"]
 mod engines;
+#[path = "../serving/evading.rs"]
+mod evading;
 #[path = "../serving/failing.rs"]
 mod failing;
 #[path = "../serving/fields.rs"]

@@ -1,0 +1,94 @@
+//! Paths that are written otherwise than rules write them in, who comes past a guard out: nobody.
+
+use std::sync::Arc;
+
+use hyper::Request;
+use portcullis_model::{
+    Action, BasicAuth, Filters, FixedResponse, LoadBalancer, ObjectName, Port, Redirect, Rule,
+};
+
+use crate::balancer::{backend, empty, filtered, origin, rule, serve, to};
+use crate::client::{Client, Sent};
+use crate::echo::Echo;
+
+/// Its users are nowhere to be had, so all who are asked get 503.
+fn guarded() -> Filters {
+    let secret = ObjectName::new("shop", "missing");
+    Filters {
+        basic_auth: Some(BasicAuth::new(secret, "Shop", origin()).unwrap()),
+        ..Filters::default()
+    }
+}
+
+fn balancer(echo: &Echo) -> LoadBalancer {
+    let mut balancer = empty();
+    let one = backend("one", &[echo.address]);
+    balancer.backends.insert(one.id.clone(), one);
+    let fixed = |status| Action::Fixed(FixedResponse::new(status, None, None).unwrap());
+    let shared = Arc::new(guarded());
+    let sharing = |rule| Rule {
+        filters: Some(shared.clone()),
+        ..rule
+    };
+    balancer.rules = vec![
+        filtered(rule("a.com", "/admin", to("one")), guarded()),
+        rule(
+            "a.com",
+            "/safe",
+            Action::Redirect(Redirect::to_https(Port::HTTPS)),
+        ),
+        rule("a.com", "/out", fixed(403)),
+        rule("a.com", "/gone", fixed(410)),
+        rule("a.com", "/", to("one")),
+        rule("b.com", "/a%20b", to("one")),
+        filtered(rule("b.com", "/", to("one")), guarded()),
+        sharing(rule("c.com", "/two", to("one"))),
+        sharing(rule("c.com", "/", to("one"))),
+        filtered(rule("d.com", "/two", to("one")), guarded()),
+        filtered(rule("d.com", "/", to("one")), guarded()),
+        filtered(rule("e.com", "/admin", to("one")), guarded()),
+        rule("e.com", "/", fixed(404)),
+    ];
+    balancer
+}
+
+#[tokio::test]
+async fn no_spelling_of_a_path_comes_past_a_guard() {
+    let echo = Echo::http1("one").await;
+    let proxy = serve(&balancer(&echo));
+    for mut client in [Client::http1(proxy.http).await, Client::http2(proxy.http).await] {
+        for (host, path, want) in [
+            ("a.com", "/admin", 503),
+            ("a.com", "//admin", 400),
+            ("a.com", "/%61dmin/x", 400),
+            ("a.com", "/%2Fadmin?x=1", 400),
+            ("a.com", "/x/../admin", 400),
+            ("a.com", "/x/%2e%2e/admin", 400),
+            ("a.com", "/./admin", 400),
+            ("a.com", "/admin%2f", 400),
+            ("a.com", "/%73afe", 400),
+            ("a.com", "//out", 400),
+            // Of these nobody is kept out.
+            ("a.com", "//gone", 200),
+            ("a.com", "/x//y/../%61", 200),
+            ("a.com", "/admins/../x", 200),
+            ("a.com", "/.well-known/x", 200),
+            ("a.com", "/go?to=//admin&or=/../admin", 200),
+            // In a guarded rule already.
+            ("a.com", "/admin//x", 503),
+            // A rule that names such a path means it so.
+            ("b.com", "/a%20b", 200),
+            ("b.com", "/a%20c", 503),
+            // One guard for both, and another for each.
+            ("c.com", "//two", 503),
+            ("d.com", "//two", 400),
+            // Nothing goes to a backend.
+            ("e.com", "//admin", 404),
+        ] {
+            let mut request = Request::get(path);
+            request = request.header("host", host);
+            let answer = client.send(request.body(Sent::default()).unwrap()).await.unwrap();
+            assert_eq!(answer.status(), want, "{host}{path}: {}", answer.body);
+        }
+    }
+}
