@@ -5,6 +5,7 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
+use super::own::many;
 use super::peers::{LOAD_CORE, Peer};
 use super::scenario::{HOST, IDLE_SECONDS, Load, ROUTES, route};
 
@@ -77,10 +78,11 @@ fn arguments(command: &mut Command, load: &Load, seconds: u32) -> Result<(bool, 
             (true, "/")
         }
         Load::Idle { tls, connections } => {
+            let connections = connections.min(many()?);
             let requests = (connections * 2).to_string();
             // Opened one after the other: many requests at once would be measured, too.
             command.args(["--h1", "-c", &connections.to_string(), "-n", &requests]);
-            command.args(["-r", "20", "--rate-period", "50ms"]);
+            command.args(["-r", "20", "--rate-period", "25ms"]);
             command.args(["--rps", &format!("{:.4}", 1.0 / f64::from(IDLE_SECONDS))]);
             (tls, "/")
         }

@@ -5,7 +5,7 @@ use super::peers::Peer;
 /// The host of all requests, under which the certificate is found.
 pub(super) const HOST: &str = "bench.example.com";
 /// From the first request of an idle connection to its second. All are opened in a third of it.
-pub(super) const IDLE_SECONDS: u32 = 9;
+pub(super) const IDLE_SECONDS: u32 = 18;
 /// Paths beside `/`, in the row that has many.
 pub(super) const ROUTES: usize = 5_000;
 /// In the row that has many.
