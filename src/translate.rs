@@ -5,7 +5,7 @@
 //!
 //! The way of the data: [`class`] says which Ingresses are one load balancer; `member` reads each and puts them in
 //! order; `moved` reads what they say as ingress-nginx does, and closes what cannot be had; `reach`, `protection` and `standing` decide
-//! who gets to their rules, what stands before these and at which ports, `challenges` what no redirect stands before;
+//! who gets to their rules, what stands before these and at which ports, `tls_policies` how TLS is spoken there, `challenges` what no redirect stands before;
 //! `rules`, with `conditions`, `actions`, `auth`,
 //! `filters` and `backends`, drafts their rules; `ownership` takes away what belongs to another namespace; `canary` gives
 //! canaries their share; `defaults` and `certificates` complete the listeners; `precedence` makes one list of all.
@@ -37,12 +37,13 @@ mod references;
 mod rules;
 pub mod settings;
 mod standing;
+mod tls_policies;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use portcullis_model::{
-    Action, BackendId, Certificate, Clients, FixedResponse, Kept, Listener, LoadBalancer, LoadBalancerId,
-    Origin, Port, Problem, Protocol, Rule, Tls,
+    Action, BackendId, Certificate, Clients, FixedResponse, Listener, LoadBalancer, LoadBalancerId, Port,
+    Problem, Protocol, Rule, Tls,
 };
 
 pub use self::bindings::{TargetsOf, service_targets};
@@ -57,12 +58,12 @@ use self::defaults::Defaults;
 use self::endpoints::Endpoints;
 use self::filters::Filtered;
 use self::member::{Part, Wire};
-use self::options::{has_no_first, tell_conflict};
 use self::ownership::Owners;
 use self::precedence::{Answer, Draft};
 use self::references::{references, secrets_of_service};
 use self::rules::{Drafts, Reader};
 use self::standing::Ports;
+use self::tls_policies::Policies;
 use crate::cluster::index::{Index, SecretsMode};
 use crate::cluster::membership::References;
 use crate::cluster::snapshot::Snapshot;
@@ -153,6 +154,7 @@ fn balancer<'a>(
     let mut reach = reach::decide(parts, settings, problems);
     let mut protection = protection::decide(parts, settings, problems);
     let ports = standing::decide(parts, &snapshot.spoken, settings, problems);
+    let (policies, unknown_policies) = tls_policies::decide(parts, settings, problems);
     let parts = &*parts;
     let semantics = parts[0].semantics;
     let endpoints = Endpoints::new(snapshot, settings.addresses, semantics);
@@ -184,8 +186,9 @@ fn balancer<'a>(
     canary::share(parts, &roles, &backends.resolved, &mut drafts, problems);
     let defaults = defaults::read(parts, &ports, &filtered, &owners, &mut backends, problems);
     let (certificates, key_pairs) = certificates::read(snapshot, parts, &drafts, &owners, problems);
-    reach.kept.extend(ports.kept.iter().cloned());
-    let policies = tls_policies(parts, &ports, &mut reach.kept, problems);
+    reach
+        .kept
+        .extend(ports.kept.iter().cloned().chain(unknown_policies));
     let listeners = listeners(
         parts,
         certificates,
@@ -291,46 +294,6 @@ fn listeners(
         );
     }
     listeners
-}
-
-/// TLS policies by port, and where they were said.
-type Policies = BTreeMap<Port, (String, Origin)>;
-
-/// The first given in order at each port.
-fn tls_policies(
-    parts: &[Part<'_>],
-    ports: &Ports,
-    kept: &mut BTreeSet<Kept>,
-    problems: &mut Vec<Problem>,
-) -> Policies {
-    let mut all = Policies::new();
-    for port in ports
-        .wires
-        .iter()
-        .filter(|(_, wire)| **wire == Wire::Https)
-        .map(|(port, _)| *port)
-    {
-        let mut first: Option<(&str, &Part<'_>)> = None;
-        for part in parts.iter().filter(|part| part.ports.contains_key(&port)) {
-            let Some(written) = part.of_listener(port, "ssl-policy") else {
-                continue;
-            };
-            match first {
-                None => first = Some((written.value, part)),
-                Some((policy, by)) if policy != written.value => {
-                    if has_no_first(part) && part.group == by.group {
-                        kept.insert(Kept::TlsPolicy(port));
-                    }
-                    tell_conflict(part, by, "ssl-policy", problems);
-                }
-                Some(_) => {}
-            }
-        }
-        if let Some((policy, by)) = first {
-            all.insert(port, (policy.to_owned(), by.annotation("ssl-policy")));
-        }
-    }
-    all
 }
 
 /// Where all load balancers are served as one, redirects lead to the one port of a protocol.

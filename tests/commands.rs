@@ -8,6 +8,8 @@ mod canaries;
 mod certificates;
 #[path = "commands/challenges.rs"]
 mod challenges;
+#[path = "commands/tls_policies.rs"]
+mod tls_policies;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};

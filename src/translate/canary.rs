@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use portcullis_model::{
-    Action, Backend, BackendId, Code, Condition, Forward, Glob, HeaderName, Origin, Pattern, Problem, Weight,
-    WeightedBackend,
+    Action, Backend, BackendId, Code, Condition, Forward, Glob, HeaderName, Origin, Pattern, Problem, Rule,
+    Weight, WeightedBackend,
 };
 
 use super::annotations::{Setting, value};
@@ -234,9 +234,14 @@ fn stands_beside(canary: &Draft, main: &Draft) -> bool {
         && own.paths == other.paths
         && (own.conditions == other.conditions || own.conditions == unguarded)
         && (own.clients.is_off() || own.clients == other.clients)
+        && (own.tls_policy.is_none() || tls_policy(own) == tls_policy(other))
         && (own.authenticate.is_none() || own.authenticate == other.authenticate)
         && own.filters.is_none()
         && own.rewrites.is_empty()
+}
+
+fn tls_policy(rule: &Rule) -> Option<&str> {
+    rule.tls_policy.as_ref().map(|policy| policy.name.as_str())
 }
 
 /// Whether no request whose target is verified would go to one that is not.

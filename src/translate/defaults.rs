@@ -77,11 +77,16 @@ pub(super) fn read<'a>(
                 let mut here = fallback.clone();
                 // What a listener answers by itself asks nothing of clients and has no filters: a rule does, in its
                 // place.
-                let asks = !here.answer.clients.is_off() && ports.wires.get(&port) == Some(&Wire::Https);
-                if asks || here.answer.filters.is_some() {
-                    let closed = match asks {
-                        true => standing::refused(Refused::Clients),
-                        false => Action::Fixed(FixedResponse::unavailable("Not served without its filters")),
+                let secure = ports.wires.get(&port) == Some(&Wire::Https);
+                let asks = secure && !here.answer.clients.is_off();
+                let speaks = secure && here.answer.tls_policy.is_some();
+                if asks || speaks || here.answer.filters.is_some() {
+                    let closed = match (asks, speaks) {
+                        (true, _) => standing::refused(Refused::Clients),
+                        (false, true) => refused_by("ssl-policy"),
+                        (false, false) => {
+                            Action::Fixed(FixedResponse::unavailable("Not served without its filters"))
+                        }
                     };
                     let closed = Answer::of(closed);
                     let answer = std::mem::replace(&mut here.answer, closed);
@@ -137,6 +142,7 @@ fn by_default(member: usize, port: Port, conditions: Vec<Condition>, answer: Ans
             paths: Vec::new(),
             conditions,
             clients: answer.clients,
+            tls_policy: answer.tls_policy,
             authenticate: answer.authenticate,
             filters: answer.filters,
             rewrites: Vec::new(),
@@ -208,6 +214,7 @@ fn answer_of<'a>(
     };
     Answer {
         clients: part.clients.clone(),
+        tls_policy: part.tls_policy.clone(),
         authenticate,
         filters,
         action: action.unwrap_or_else(|| backends.action(part, backend, at, problems)),

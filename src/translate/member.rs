@@ -1,10 +1,11 @@
 //! The members of a snapshot in, each read and put in order out.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use portcullis_model::{
-    ClientCertificates, Code, LoadBalancerId, ObjectName, Origin, Port, Problem, Semantics,
+    ClientCertificates, Code, LoadBalancerId, ObjectName, Origin, Port, Problem, Semantics, TlsPolicy,
 };
 
 use super::admission;
@@ -40,6 +41,8 @@ pub(super) struct Part<'a> {
     pub(super) certificates: Vec<String>,
     /// What its rules ask of clients' certificates by themselves: off where listeners ask in their place.
     pub(super) clients: ClientCertificates,
+    /// How TLS must be spoken for its rules: none where listeners say so in their place.
+    pub(super) tls_policy: Option<Arc<TlsPolicy>>,
     /// HTTPS ports at which none of its rules may be served: what they ask of clients cannot be had.
     pub(super) closed: BTreeSet<Port>,
     /// Whom its rules turn away by themselves, whatever the port lets in.
@@ -146,7 +149,7 @@ impl<'a> Part<'a> {
         }
     }
 
-    pub(super) fn origin(&self, field: impl Into<std::sync::Arc<str>>) -> Origin {
+    pub(super) fn origin(&self, field: impl Into<Arc<str>>) -> Origin {
         Origin::new("ingress", self.ingress.meta.name.clone(), field)
     }
 
@@ -327,6 +330,7 @@ fn read_one<'a>(
         taken: None,
         certificates,
         clients: ClientCertificates::Off,
+        tls_policy: None,
         closed: BTreeSet::new(),
         own_ranges: OwnRanges::default(),
         refusal,

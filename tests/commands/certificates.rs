@@ -12,22 +12,29 @@ use rcgen::{CertificateParams, KeyPair};
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::{
+    ClientConfig, ClientConnection, DEFAULT_VERSIONS, RootCertStore, StreamOwned, SupportedProtocolVersion,
+};
 
 use crate::{ANSWERS, PATIENCE, Serving};
 
 const HOST: &str = "shop.example";
 
 /// A certificate for the host and its key.
-struct Pair {
+pub(crate) struct Pair {
     certificate: String,
     key: String,
 }
 
 impl Pair {
     fn new() -> Self {
+        Self::of(&[HOST])
+    }
+
+    pub(crate) fn of(hosts: &[&str]) -> Self {
         let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec![HOST.to_owned()]).unwrap();
+        let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
+        let params = CertificateParams::new(hosts).unwrap();
         Self {
             certificate: params.self_signed(&key).unwrap().pem(),
             key: key.serialize_pem(),
@@ -37,6 +44,13 @@ impl Pair {
 
 fn secret(certificate: &str, key: &str) -> String {
     secret_of("shop", certificate, key)
+}
+
+impl Pair {
+    /// The Secret `tls` of a namespace.
+    pub(crate) fn secret(&self, namespace: &str) -> String {
+        secret_of(namespace, &self.certificate, &self.key)
+    }
 }
 
 fn secret_of(namespace: &str, certificate: &str, key: &str) -> String {
@@ -49,22 +63,33 @@ fn secret_of(namespace: &str, certificate: &str, key: &str) -> String {
 
 /// The answer over a connection that only this certificate opens.
 fn https(serving: &Serving, trusted: &Pair) -> Result<String, std::io::Error> {
+    https_over(serving, trusted, HOST, HOST, DEFAULT_VERSIONS)
+}
+
+/// The same by these versions, with a server name and the host that is asked.
+pub(crate) fn https_over(
+    serving: &Serving,
+    trusted: &Pair,
+    name: &'static str,
+    host: &str,
+    versions: &[&'static SupportedProtocolVersion],
+) -> Result<String, std::io::Error> {
     let mut roots = RootCertStore::empty();
     let root = CertificateDer::from_pem_slice(trusted.certificate.as_bytes()).unwrap();
     roots.add(root).unwrap();
     let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(versions)
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
-    let connection = ClientConnection::new(Arc::new(config), ServerName::try_from(HOST).unwrap()).unwrap();
+    let connection = ClientConnection::new(Arc::new(config), ServerName::try_from(name).unwrap()).unwrap();
     let address = serving.ready.split_whitespace().nth(4).unwrap_or_default();
     let stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     let mut stream = StreamOwned::new(connection, stream);
     write!(
         stream,
-        "GET / HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n"
+        "GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
     )?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;

@@ -62,7 +62,8 @@ pub use host::{HostMatch, HostName};
 pub use kept::{Kept, KeptFront, KeptHealth, KeptTargets};
 pub use key_pair::{KeyAlgorithm, KeyPair, Stored};
 pub use listener::{
-    Certificate, CertificateSource, ClientCertificates, Clients, Listener, Protocol, Tls, TrustStore,
+    Certificate, CertificateSource, ClientCertificates, Clients, Listener, Protocol, Tls, TlsPolicy,
+    TrustStore,
 };
 pub use name::{LoadBalancerId, ObjectName, Port};
 pub use origin::Origin;

@@ -101,6 +101,13 @@ pub struct Clients {
     pub origin: Origin,
 }
 
+/// A provider's name of versions and ciphers of TLS, and who asks for it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct TlsPolicy {
+    pub name: String,
+    pub origin: Origin,
+}
+
 /// How TLS is ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Tls {

@@ -11,7 +11,7 @@ use crate::auth::Authenticate;
 use crate::condition::Condition;
 use crate::filters::Filters;
 use crate::host::HostMatch;
-use crate::listener::ClientCertificates;
+use crate::listener::{ClientCertificates, TlsPolicy};
 use crate::name::Port;
 use crate::origin::Origin;
 use crate::path::PathMatch;
@@ -33,6 +33,10 @@ pub struct Rule {
     /// listener serves members that ask for different things.
     #[serde(skip_serializing_if = "ClientCertificates::is_off")]
     pub clients: ClientCertificates,
+    /// How TLS must be spoken for it, on HTTPS listeners: where one listener serves members that ask for different
+    /// things.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_policy: Option<Arc<TlsPolicy>>,
     /// Comes before the action, on HTTPS listeners.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub authenticate: Option<Authenticate>,
@@ -72,6 +76,9 @@ impl fmt::Display for Rule {
         }
         if !self.clients.is_off() {
             write!(f, " → client certificates {}", self.clients)?;
+        }
+        if let Some(policy) = &self.tls_policy {
+            write!(f, " → TLS policy {}", policy.name)?;
         }
         if let Some(step) = &self.authenticate {
             write!(f, " → {step}")?;

@@ -30,6 +30,7 @@ fn balancer(hosts: usize) -> LoadBalancer {
         conditions: Vec::new(),
         authenticate: None,
         clients: Default::default(),
+        tls_policy: None,
         filters: None,
         rewrites: Vec::new(),
         action: answer(),

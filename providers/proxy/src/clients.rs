@@ -7,6 +7,8 @@ use std::collections::HashMap;
 
 use portcullis_model::{ClientCertificates, HostMatch, LoadBalancer, Origin, Rule, TrustStore};
 
+use crate::by_host::ByHost;
+
 /// The place of a policy in a table's list. 0 asks nothing.
 pub(crate) type PolicyNumber = u32;
 
@@ -15,12 +17,7 @@ pub(crate) type PolicyNumber = u32;
 pub(crate) struct ClientTable {
     /// The first asks nothing.
     pub(crate) policies: Box<[Wanted]>,
-    exact: HashMap<Box<str>, PolicyNumber>,
-    /// Exactly one label before the key.
-    wildcard: HashMap<Box<str>, PolicyNumber>,
-    /// In the order of the rules.
-    patterns: Box<[(HostMatch, PolicyNumber)]>,
-    any: PolicyNumber,
+    hosts: ByHost<PolicyNumber>,
     /// What the listener asks of all.
     pub(crate) base: PolicyNumber,
 }
@@ -43,18 +40,7 @@ impl ClientTable {
         if !self.asks() {
             return 0;
         }
-        let wildcard = || {
-            let (label, rest) = host.split_once('.')?;
-            self.wildcard.get(rest).filter(|_| !label.is_empty())
-        };
-        let pattern = || {
-            let mut patterns = self.patterns.iter();
-            patterns
-                .find(|(pattern, _)| pattern.matches(host))
-                .map(|(_, number)| number)
-        };
-        let found = self.exact.get(host).or_else(wildcard).or_else(pattern);
-        found.copied().unwrap_or(self.any)
+        self.hosts.of(host)
     }
 
     /// What is asked by number.
@@ -147,33 +133,14 @@ impl<'a> ClientBuilder<'a> {
     }
 
     pub(crate) fn build(self) -> ClientTable {
-        let mut table = ClientTable {
-            policies: self.policies.into(),
-            exact: HashMap::new(),
-            wildcard: HashMap::new(),
-            patterns: Box::default(),
-            any: self.any,
-            base: self.base,
-        };
         // Where nobody asks, nobody is looked for.
-        if !table.asks() {
-            return table;
+        let hosts = self.order.into_iter().filter(|_| self.policies.len() > 1);
+        let hosts = hosts.map(|host| (host, self.hosts.get(host).copied().unwrap_or(self.any)));
+        ClientTable {
+            hosts: ByHost::new(hosts, self.any),
+            policies: self.policies.into(),
+            base: self.base,
         }
-        let mut patterns = Vec::new();
-        for host in self.order {
-            let number = self.hosts.get(host).copied().unwrap_or(self.any);
-            match host {
-                HostMatch::Exact(name) => {
-                    table.exact.insert(name.as_str().into(), number);
-                }
-                HostMatch::Wildcard(name) => {
-                    table.wildcard.insert(name.as_str().into(), number);
-                }
-                HostMatch::Glob(_) | HostMatch::Regex(_) => patterns.push((host.clone(), number)),
-            }
-        }
-        table.patterns = patterns.into();
-        table
     }
 }
 
@@ -212,6 +179,7 @@ mod tests {
             paths: Vec::new(),
             conditions: Vec::new(),
             clients: clients.clone(),
+            tls_policy: None,
             authenticate: None,
             filters: None,
             rewrites: Vec::new(),

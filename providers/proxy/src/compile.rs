@@ -26,6 +26,7 @@ use crate::sticky::Sticky;
 use crate::table::{
     Action, Choice, Forward, HostIndex, ListenerTable, Page, PathIndex, Route, RouteTable, RuleIndex,
 };
+use crate::versions::{VersionBuilder, Versions};
 
 /// How long clients remember that HTTP/3 is to be had, in seconds: a day. Whom it fails goes on over TCP.
 const REMEMBERED: u32 = 86_400;
@@ -58,6 +59,7 @@ pub fn compile(balancer: &LoadBalancer, served: ServedPorts) -> (RouteTable, Vec
         backends: balancer.backends.keys().zip(0..).collect(),
         ports: HashMap::default(),
         clients: ClientBuilder::new(balancer, base),
+        versions: VersionBuilder::new(balancer),
         users: Vec::new(),
         filters: HashMap::new(),
         gates: HashMap::new(),
@@ -89,10 +91,12 @@ pub fn compile(balancer: &LoadBalancer, served: ServedPorts) -> (RouteTable, Vec
     }
     let clients = compiler.clients.build();
     told_apart(balancer, &clients, &mut compiler.problems);
+    compiler.problems.append(&mut compiler.versions.problems);
     let table = RouteTable {
         listeners,
         hosts: hosts.build(),
         clients,
+        versions: compiler.versions.build(),
         users: compiler.users.into(),
         key_sources: by_number(compiler.key_sources),
         logins: logins(compiler.gates.into_values()),
@@ -152,6 +156,7 @@ struct Compiler<'a> {
     backends: HashMap<&'a BackendId, u32, RandomState>,
     ports: HashMap<&'a BTreeSet<Port>, Arc<[Port]>, RandomState>,
     clients: ClientBuilder<'a>,
+    versions: VersionBuilder<'a>,
     /// By the address of what they are compiled from: the rules of an object share it.
     users: Vec<BasicAuth>,
     filters: HashMap<*const model::Filters, Option<Arc<Filters>>>,
@@ -219,7 +224,12 @@ impl<'a> Compiler<'a> {
         let (gate, mut action) = self.after(rule.authenticate.as_ref(), &rule.action, &rule.origin);
         let listeners = &self.balancer.listeners;
         let mut at = rule.ports.iter().filter_map(|port| listeners.get(port));
-        let clients = match (at.any(Listener::is_https), unknown(&rule.clients)) {
+        let is_secure = at.any(Listener::is_https);
+        let versions = match is_secure {
+            true => self.versions.add(rule),
+            false => Versions::All,
+        };
+        let clients = match (is_secure, unknown(&rule.clients)) {
             (false, _) => 0,
             (true, None) => self.clients.add(rule),
             (true, Some(name)) => {
@@ -241,6 +251,7 @@ impl<'a> Compiler<'a> {
             ports,
             clients,
             is_spelled: rule.paths.iter().any(is_spelled),
+            versions,
             conditions: rule.conditions.as_slice().into(),
             filters,
             gate,

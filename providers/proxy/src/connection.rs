@@ -19,6 +19,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use jiff::Timestamp;
 use portcullis_model::host;
+use rustls::ProtocolVersion;
 use rustls::server::Acceptor;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -42,6 +43,7 @@ use crate::settings::Http1Engine;
 use crate::tls::ALPN_H2;
 use crate::trust;
 use crate::tunnel::{ClientSide, Upgrade};
+use crate::versions::Versions;
 use crate::websocket;
 use crate::worker::Worker;
 
@@ -130,10 +132,9 @@ type Shaken<IO> = Result<(Box<TlsStream<IO>>, Shown), Box<dyn std::error::Error 
 
 /// The server name says what is asked of the client's certificate.
 async fn handshake<IO: AsyncRead + AsyncWrite + Unpin>(state: &ServingState, stream: IO) -> Shaken<IO> {
-    let clients = &state.table().clients;
-    let under = |name: &str| state.tls(clients.of(name)).ok_or("no certificate is served");
-    // Where nothing is asked of anybody and all are served, nobody waits for the name.
-    let (stream, policy) = if clients.asks() || !state.certificates().has_default() {
+    let under = |name: &str| state.tls(name).ok_or("no certificate is served");
+    // Where nothing is asked of anybody and all are served alike, nobody waits for the name.
+    let (stream, policy) = if state.needs_name() {
         let mut start = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
         let name = start.client_hello().server_name().unwrap_or_default().to_owned();
         let (config, policy) = under(&host::normalize(&name))?;
@@ -151,7 +152,10 @@ async fn handshake<IO: AsyncRead + AsyncWrite + Unpin>(state: &ServingState, str
     let session = stream.get_ref().1;
     let name = host::normalize(session.server_name().unwrap_or_default());
     let chain = session.peer_certificates().unwrap_or_default();
-    let shown = Shown::over_tls(name, policy.clone(), chain, Timestamp::now())?;
+    let mut shown = Shown::over_tls(name, policy.clone(), chain, Timestamp::now())?;
+    if session.protocol_version() == Some(ProtocolVersion::TLSv1_2) {
+        shown.versions = Versions::All;
+    }
     Ok((Box::new(stream), shown))
 }
 

@@ -269,6 +269,10 @@ async fn answer(
     if listener.https {
         let asks = route.map_or(0, |route| route.clients);
         admit(state, &caller.shown, asked.host(), asks)?;
+        if route.is_some_and(|route| caller.shown.versions < route.versions) {
+            let why = "this is served over TLS 1.3 alone";
+            return Err(Failure::new(StatusCode::MISDIRECTED_REQUEST, why).closing());
+        }
     }
     if let Some(admitted) = &listener.admitted
         && !admitted.iter().any(|range| range.contains(&client.address))

@@ -48,6 +48,7 @@
 //!   at compile time and 503 at exactly that rule or listener.
 //! - What is asked of clients' certificates depends on the server name of the handshake. A request for a host under
 //!   which another thing is asked gets 421; a rule that asks for more than was asked answers 503.
+//! - So do the versions of TLS. A rule that asks for TLS 1.3 alone answers 421 over less, under whatever server name.
 //! - Draining targets get new requests only where no target is ready.
 //!
 //! # Use
@@ -83,6 +84,7 @@ mod show;
 pub mod table;
 
 mod authorities;
+mod by_host;
 mod certificate;
 mod checks;
 mod clients;
@@ -92,6 +94,7 @@ mod settings;
 mod tickets;
 mod tls;
 mod verified;
+mod versions;
 
 mod activity;
 mod alarm;

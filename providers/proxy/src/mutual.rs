@@ -27,6 +27,7 @@ use x509_parser::x509::{AttributeTypeAndValue, X509Name};
 use crate::authorities::{self, AuthorityError};
 use crate::clients::Wanted;
 use crate::tickets::Tickets;
+use crate::versions::Versions;
 
 /// What is asked of clients' certificates under some server names.
 pub(crate) struct ClientPolicy {
@@ -261,6 +262,8 @@ fn not_after(certificate: &CertificateDer<'_>) -> Option<i64> {
 pub(crate) struct Shown {
     /// The server name that it asked for, in the form of `host::normalize`; none where it spoke no TLS.
     pub(crate) name: Option<Box<str>>,
+    /// Under which it came at the least: the newest alone where it spoke that, or no TLS.
+    pub(crate) versions: Versions,
     /// What was asked of it; none where it spoke no TLS.
     pub(crate) policy: Option<Arc<ClientPolicy>>,
     /// What backends are told of its certificate.
@@ -281,6 +284,7 @@ impl Shown {
     pub(crate) fn nothing() -> Self {
         Self {
             name: None,
+            versions: Versions::Newest,
             policy: None,
             fields: Box::default(),
         }
@@ -316,6 +320,7 @@ impl Shown {
         };
         Ok(Self {
             name: Some(name.into()),
+            versions: Versions::Newest,
             policy: Some(policy),
             fields,
         })

@@ -30,6 +30,7 @@ use crate::table::RouteTable;
 use crate::targets::Targets;
 use crate::tls;
 use crate::verified::{Trust, Truster, Trusts};
+use crate::versions::Versions;
 
 /// Everything a request and a handshake need, as of one configuration.
 pub struct ServingState {
@@ -47,6 +48,8 @@ pub struct ServingState {
     clients: Box<[Arc<ClientPolicy>]>,
     /// How TLS is spoken under each; none where no handshake can succeed.
     tls: Box<[Arc<ServerConfig>]>,
+    /// The same with TLS 1.3 alone; empty where that does not depend on the server name.
+    newest: Box<[Arc<ServerConfig>]>,
     /// The same over QUIC; empty where nobody asks for HTTP/3.
     #[cfg(feature = "http3")]
     quic: Box<[Arc<ServerConfig>]>,
@@ -184,8 +187,6 @@ impl ServingState {
             Certificates::build(listeners(), key_pairs, unknown_names, before, &shared.provider);
         problems.extend(more);
         let certificates = Arc::new(certificates);
-        let (versions, more) = tls::versions(listeners());
-        problems.extend(more);
         let before = previous.map_or(&[][..], |p| &p.clients);
         let mut clients = Vec::new();
         for wanted in &table.clients.policies {
@@ -193,12 +194,17 @@ impl ServingState {
             clients.push(policy);
             problems.extend(problem);
         }
-        let configs = clients
-            .iter()
-            .map(|policy| {
-                tls::server(certificates.clone(), &versions, &shared.provider, policy).map(Arc::new)
-            })
-            .collect::<Result<Box<[_]>, _>>()?;
+        let configs = |versions: Versions| {
+            let one = |policy: &Arc<ClientPolicy>| {
+                tls::server(certificates.clone(), versions, &shared.provider, policy).map(Arc::new)
+            };
+            clients.iter().map(one).collect::<Result<Box<[_]>, _>>()
+        };
+        let (tls, newest) = match (certificates.is_empty(), table.versions.differ()) {
+            (true, _) => (Box::default(), Box::default()),
+            (false, false) => (configs(table.versions.base)?, Box::default()),
+            (false, true) => (configs(table.versions.base)?, configs(Versions::Newest)?),
+        };
 
         let before = previous.map_or(&[][..], |p| &p.users);
         let (users, more) = basic_auth::users(&table.users, users, before);
@@ -212,10 +218,6 @@ impl ServingState {
                 .filter(|l| l.is_https() == https)
                 .map(|l| l.port)
                 .collect()
-        };
-        let tls = match certificates.is_empty() {
-            true => Box::default(),
-            false => configs,
         };
         let state = Self {
             compiled,
@@ -234,6 +236,7 @@ impl ServingState {
                 false => Box::default(),
             },
             tls,
+            newest,
             certificates,
             rates,
             users,
@@ -287,10 +290,22 @@ impl ServingState {
         &self.trusts
     }
 
-    /// How TLS is spoken under a policy, and the policy; none where no handshake can succeed.
-    pub(crate) fn tls(&self, number: PolicyNumber) -> Option<(&Arc<ServerConfig>, &Arc<ClientPolicy>)> {
-        let place = usize::try_from(number).ok()?;
-        self.tls.get(place).zip(self.clients.get(place))
+    /// How TLS is spoken under a server name in the form of `host::normalize`, and what is asked of the client there;
+    /// none where no handshake can succeed.
+    pub(crate) fn tls(&self, name: &str) -> Option<(&Arc<ServerConfig>, &Arc<ClientPolicy>)> {
+        let table = self.table();
+        let place = usize::try_from(table.clients.of(name)).ok()?;
+        let of_all = match table.versions.of(name) {
+            Versions::Newest if table.versions.differ() => &self.newest,
+            Versions::Newest | Versions::All => &self.tls,
+        };
+        of_all.get(place).zip(self.clients.get(place))
+    }
+
+    /// Whether how TLS is spoken, or whether at all, depends on the server name.
+    pub(crate) fn needs_name(&self) -> bool {
+        let table = self.table();
+        table.clients.asks() || table.versions.differ() || !self.certificates.has_default()
     }
 
     /// Makes the keys anew that TLS sessions are sealed under.

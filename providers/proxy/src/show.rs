@@ -6,6 +6,7 @@ use std::fmt;
 use portcullis_model::PathMatch;
 
 use crate::table::{Action, ListenerTable, PathIndex, Route, RouteTable};
+use crate::versions::Versions;
 
 impl fmt::Display for RouteTable {
     /// Listeners; hosts with their paths and, behind the arrow, the rules that are tried; the rules' actions.
@@ -110,6 +111,9 @@ impl fmt::Display for Shown<'_, Route> {
         if route.clients > 0 {
             let asked = table.clients.certificates(route.clients);
             write!(f, " client certificates {asked}")?;
+        }
+        if route.versions == Versions::Newest {
+            f.write_str(" over TLS 1.3 alone")?;
         }
         if let Some(filters) = &route.filters {
             write!(f, " ({filters})")?;

@@ -14,6 +14,7 @@ use crate::identity::Gate;
 use crate::identity::keys::Source;
 use crate::identity::sessions::Sessions;
 use crate::sticky::Sticky;
+use crate::versions::{VersionTable, Versions};
 
 /// A rule's place in the load balancer's list. Lower is earlier, and the first that takes a request answers it.
 pub(crate) type RuleIndex = u32;
@@ -24,6 +25,7 @@ pub struct RouteTable {
     pub(crate) listeners: BTreeMap<Port, ListenerTable>,
     pub(crate) hosts: HostIndex,
     pub(crate) clients: ClientTable,
+    pub(crate) versions: VersionTable,
     /// Who may pass by password, by the number that filters hold.
     pub(crate) users: Box<[BasicAuth]>,
     /// Where the keys of tokens are published, by the number that gates hold.
@@ -64,6 +66,8 @@ pub struct Route {
     pub(crate) clients: PolicyNumber,
     /// Whether it names a path that backends may read otherwise.
     pub(crate) is_spelled: bool,
+    /// How TLS must be spoken for it.
+    pub(crate) versions: Versions,
     pub conditions: Box<[Condition]>,
     pub(crate) filters: Option<Arc<Filters>>,
     /// What comes before the action.

@@ -1,22 +1,19 @@
-//! Certificates and the listeners' policies in, settings of TLS towards clients and towards backends out.
+//! Certificates and versions in, settings of TLS towards clients and towards backends out.
 
 use std::sync::Arc;
 
-use portcullis_model::{Code, Listener, Problem, Protocol};
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::version::{TLS12, TLS13};
-use rustls::{
-    ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme,
-    SupportedProtocolVersion,
-};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme};
 
 use crate::certificate::Certificates;
 use crate::mutual::ClientPolicy;
+use crate::versions::Versions;
 
-const VERSIONS: [&SupportedProtocolVersion; 2] = [&TLS13, &TLS12];
+/// What is offered to whom the proxy connects to.
+const TO_TARGETS: Versions = Versions::All;
 
 /// The names of HTTP/2 and HTTP/1.1 in ALPN. Source: RFC 7301 §6, RFC 9113 §3.1.
 pub(crate) const ALPN_H2: &[u8] = b"h2";
@@ -28,11 +25,12 @@ const ALPN_H3: &[u8] = b"h3";
 /// How connections from clients are encrypted.
 pub(crate) fn server(
     certificates: Arc<Certificates>,
-    versions: &[&'static SupportedProtocolVersion],
+    versions: Versions,
     provider: &Arc<CryptoProvider>,
     policy: &ClientPolicy,
 ) -> Result<ServerConfig, rustls::Error> {
-    let builder = ServerConfig::builder_with_provider(provider.clone()).with_protocol_versions(versions)?;
+    let builder =
+        ServerConfig::builder_with_provider(provider.clone()).with_protocol_versions(versions.supported())?;
     let builder = match policy.verifier() {
         Some(verifier) => builder.with_client_cert_verifier(verifier.clone()),
         None => builder.with_no_client_auth(),
@@ -54,41 +52,11 @@ pub(crate) fn over_quic(config: &ServerConfig) -> ServerConfig {
     config
 }
 
-/// The versions that every HTTPS listener's policy allows: all share one socket, so the strictest holds.
-///
-/// Policies are known by AWS's names. Every cipher suite of the proxy has forward secrecy and authenticated
-/// encryption, so it is at least as strict as any of them but those that leave out TLS 1.2. Source: ELBv2 user guide,
-/// "Security policies for your Application Load Balancer".
-pub(crate) fn versions<'a>(
-    listeners: impl Iterator<Item = &'a Listener>,
-) -> (Vec<&'static SupportedProtocolVersion>, Vec<Problem>) {
-    let mut versions = VERSIONS.to_vec();
-    let mut problems = Vec::new();
-    for listener in listeners {
-        let Protocol::Https(tls) = &listener.protocol else {
-            continue;
-        };
-        let Some(policy) = &tls.policy else { continue };
-        let known = policy.strip_prefix("ELBSecurityPolicy-");
-        if known.is_none() {
-            problems.push(Problem::new(
-                Code::OptionUnsupported,
-                listener.origin.clone(),
-                format!("TLS policy {policy} is not known to the proxy: TLS 1.3 alone is served"),
-            ));
-        }
-        if known.is_none_or(|name| name.starts_with("TLS13-1-3-")) {
-            versions = vec![&TLS13];
-        }
-    }
-    (versions, problems)
-}
-
 /// How connections to targets are encrypted whose certificates are not verified.
 pub(crate) fn client(provider: &Arc<CryptoProvider>, http2: bool) -> Result<ClientConfig, rustls::Error> {
     let verifier = Unverified(provider.signature_verification_algorithms);
     let mut config = ClientConfig::builder_with_provider(provider.clone())
-        .with_protocol_versions(&VERSIONS)?
+        .with_protocol_versions(TO_TARGETS.supported())?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier))
         .with_no_client_auth();
@@ -107,7 +75,8 @@ pub(crate) fn verifying(
     roots: RootCertStore,
     http2: bool,
 ) -> Result<ClientConfig, rustls::Error> {
-    let builder = ClientConfig::builder_with_provider(provider.clone()).with_protocol_versions(&VERSIONS)?;
+    let builder = ClientConfig::builder_with_provider(provider.clone())
+        .with_protocol_versions(TO_TARGETS.supported())?;
     let mut config = builder.with_root_certificates(roots).with_no_client_auth();
     config.alpn_protocols = vec![alpn(http2).to_vec()];
     config.resumption = Resumption::disabled();
@@ -124,7 +93,8 @@ pub(crate) fn verified(
     if roots.is_empty() {
         return None;
     }
-    let builder = ClientConfig::builder_with_provider(provider.clone()).with_protocol_versions(&VERSIONS);
+    let builder =
+        ClientConfig::builder_with_provider(provider.clone()).with_protocol_versions(TO_TARGETS.supported());
     let mut config = builder.ok()?.with_root_certificates(roots).with_no_client_auth();
     config.alpn_protocols = vec![ALPN_H1.to_vec()];
     Some(config)

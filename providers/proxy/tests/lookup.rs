@@ -142,6 +142,7 @@ fn rule() -> impl Strategy<Value = Rule> {
             conditions,
             authenticate: None,
             clients: Default::default(),
+            tls_policy: None,
             filters: None,
             rewrites: Vec::new(),
             action: Action::Fixed(FixedResponse::not_found()),

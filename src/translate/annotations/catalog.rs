@@ -131,7 +131,7 @@ catalog! {
         "Who may connect, by ids of prefix lists; the proxy, which cannot know them, answers 503.";
     "ssl-redirect" Listener Portable Built "HTTPS port that plain HTTP is redirected to.";
     "certificate-arn" Listener Aws Built "Certificates of ACM or IAM; the first is the default.";
-    "ssl-policy" Listener Aws Built "TLS policy by AWS's name.";
+    "ssl-policy" Listener Aws Built "TLS policy by AWS's name; of the proxy, for the hosts of the Ingress alone.";
     "mutual-authentication" Listener Portable Built
         "What is asked of clients' certificates: JSON, a list with an entry for each port; left as it is where absent, so `off` switches it off. `trustStore` is AWS's name or ARN; to the proxy, `secret/NAME`: the key `ca.crt` of a Secret of the namespace.";
     "listener-attributes." Listener Aws Built

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use portcullis_model::{
     Action, Authenticate, ClientCertificates, Condition, Filters, HostMatch, LoadBalancerId, Origin,
-    PathMatch, Port, Rule,
+    PathMatch, Port, Rule, TlsPolicy,
 };
 
 use super::HostRank;
@@ -24,6 +24,8 @@ pub(in crate::translate) struct NamedHost {
 pub(in crate::translate) struct Answer {
     /// What clients must have shown of themselves.
     pub(in crate::translate) clients: ClientCertificates,
+    /// How they must speak TLS.
+    pub(in crate::translate) tls_policy: Option<Arc<TlsPolicy>>,
     pub(in crate::translate) authenticate: Option<Authenticate>,
     pub(in crate::translate) filters: Option<Arc<Filters>>,
     pub(in crate::translate) action: Action,
@@ -34,6 +36,7 @@ impl Answer {
     pub(in crate::translate) fn of(action: Action) -> Self {
         Self {
             clients: ClientCertificates::Off,
+            tls_policy: None,
             authenticate: None,
             filters: None,
             action,
@@ -257,6 +260,7 @@ impl Named<'_> {
                 paths: Vec::new(),
                 conditions,
                 clients: answer.clients.clone(),
+                tls_policy: answer.tls_policy.clone(),
                 authenticate: answer.authenticate.clone(),
                 filters: answer.filters.clone(),
                 rewrites: Vec::new(),

@@ -48,6 +48,7 @@ fn draft() -> impl Strategy<Value = Draft> {
                 conditions: vec![Condition::Method(Vec::new()); conditions],
                 authenticate: None,
                 clients: Default::default(),
+                tls_policy: None,
                 filters: None,
                 rewrites: Vec::new(),
                 action: Action::Fixed(portcullis_model::FixedResponse::not_found()),

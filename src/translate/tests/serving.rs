@@ -308,3 +308,58 @@ fn only_members_of_one_group_must_agree() {
         }
     }
 }
+
+#[test]
+fn a_tls_policy_is_that_of_the_rules_of_its_own_load_balancer() {
+    let policy = |value: &str, group: Option<&str>| {
+        let mut all = alb(&[
+            ("listen-ports", r#"[{"HTTP":80},{"HTTPS":443}]"#),
+            ("ssl-policy", value),
+        ]);
+        if value.is_empty() {
+            all.as_object_mut()
+                .unwrap()
+                .remove("alb.ingress.kubernetes.io/ssl-policy");
+        }
+        if let Some(group) = group {
+            all["alb.ingress.kubernetes.io/group.name"] = group.into();
+        }
+        all
+    };
+    let spec = |host: &str| json!({ "rules": [rule(host, json!([path("Prefix", "/x", "s")]))] });
+    let mut default = spec("d.com");
+    default["defaultBackend"] = to("s");
+    let served = World::new()
+        .service("shop/s")
+        .service("lab/s")
+        .aged("shop/alone", 1, policy("P1", None), spec("a.com"))
+        .aged("shop/able", 2, policy("", None), spec("b.com"))
+        .aged("shop/default", 3, policy("P2", None), default)
+        .aged("shop/one", 4, policy("P3", Some("g")), spec("c1.com"))
+        .aged("shop/two", 5, policy("", Some("g")), spec("c2.com"))
+        .aged("lab/three", 6, policy("P4", Some("g")), spec("c3.com"))
+        .one(&serving());
+    let balancer = &served.balancer;
+    for (host, path, want) in [
+        ("a.com", "/x", Some("shop/alone P1")),
+        ("b.com", "/x", None),
+        ("d.com", "/x", Some("shop/default P2")),
+        ("d.com", "/y", Some("shop/default P2")),
+        ("any.com", "/", Some("shop/default P2")),
+        ("c1.com", "/x", Some("shop/one P3")),
+        ("c2.com", "/x", Some("shop/one P3")),
+        ("c3.com", "/x", Some("shop/one P3")),
+    ] {
+        let request = Request::get(Port::HTTPS, host, path);
+        let rule = balancer.rules.iter().find(|rule| rule.takes(&request));
+        let policy = rule.and_then(|rule| rule.tls_policy.as_ref());
+        let policy = policy.map(|policy| format!("{} {}", policy.origin.object, policy.name));
+        assert_eq!(policy.as_deref(), want, "{host}{path}: {:#?}", served.rules());
+    }
+    for listener in balancer.listeners.values() {
+        if let Protocol::Https(tls) = &listener.protocol {
+            assert_eq!(tls.policy, None, "it would be that of every host");
+        }
+    }
+    assert_eq!(served.codes(), [Code::SettingNotOwned], "{:?}", served.problems);
+}

@@ -160,6 +160,7 @@ pub(super) fn rule(owner: &str, ports: &[u16], host: &str, path_text: &str, acti
         conditions: Vec::new(),
         authenticate: None,
         clients: Default::default(),
+        tls_policy: None,
         filters: None,
         rewrites: Vec::new(),
         action,

@@ -312,6 +312,7 @@ pub(crate) fn rule(balancer: &mut LoadBalancer, host: &str, path: &str, action: 
         conditions: Vec::new(),
         authenticate: None,
         clients: Default::default(),
+        tls_policy: None,
         filters: None,
         rewrites: Vec::new(),
         action,

@@ -72,6 +72,7 @@ pub(crate) fn balancer(routes: usize, path: &str, turn: usize) -> LoadBalancer {
         conditions: Vec::new(),
         authenticate: None,
         clients: Default::default(),
+        tls_policy: None,
         filters: None,
         rewrites: Vec::new(),
         action: Action::Forward(Forward::to(id(number))),

@@ -64,6 +64,7 @@ pub(crate) fn rule(host: &str, path: &str, action: Action) -> Rule {
         conditions: Vec::new(),
         authenticate: None,
         clients: Default::default(),
+        tls_policy: None,
         filters: None,
         rewrites: Vec::new(),
         action,

@@ -56,6 +56,7 @@ mod streaming;
 mod targets;
 mod telling;
 mod tickets;
+mod tls_policies;
 mod tokens;
 mod tunnels;
 mod unknown_names;

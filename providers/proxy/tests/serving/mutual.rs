@@ -175,7 +175,11 @@ impl World {
         })
     }
 
-    async fn connect(&self, config: &Arc<ClientConfig>, name: &str) -> std::io::Result<TlsStream<TcpStream>> {
+    pub(crate) async fn connect(
+        &self,
+        config: &Arc<ClientConfig>,
+        name: &str,
+    ) -> std::io::Result<TlsStream<TcpStream>> {
         let stream = TcpStream::connect(self.https).await?;
         let name = name.to_owned().try_into().unwrap();
         TlsConnector::from(config.clone()).connect(name, stream).await

@@ -106,6 +106,8 @@ mod targets;
 mod telling;
 #[path = "../serving/tickets.rs"]
 mod tickets;
+#[path = "../serving/tls_policies.rs"]
+mod tls_policies;
 #[path = "../serving/tokens.rs"]
 mod tokens;
 #[path = "../serving/tunnels.rs"]

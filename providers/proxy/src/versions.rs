@@ -1,0 +1,206 @@
+//! Rules, listeners and the TLS policies they ask for in, the versions that are spoken under each server name out. Pure.
+//!
+//! As with clients' certificates a handshake knows a server name and nothing of the request. Under a host TLS 1.3 alone
+//! is spoken where each namespace with rules there asks for it: who names another's host takes nothing from it. A rule
+//! that asks for it is served over nothing less in any case.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use portcullis_model::{Code, HostMatch, LoadBalancer, Origin, Problem, Protocol, Rule};
+use rustls::SupportedProtocolVersion;
+use rustls::version::{TLS12, TLS13};
+
+use crate::by_host::ByHost;
+
+/// Versions of TLS, the lesser set last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Versions {
+    #[default]
+    All,
+    Newest,
+}
+
+impl Versions {
+    pub(crate) fn supported(self) -> &'static [&'static SupportedProtocolVersion] {
+        static ALL: [&SupportedProtocolVersion; 2] = [&TLS13, &TLS12];
+        match self {
+            Self::All => &ALL,
+            Self::Newest => &ALL[..1],
+        }
+    }
+}
+
+/// The versions by host.
+#[derive(Debug, Default)]
+pub(crate) struct VersionTable {
+    /// Those that every listener's policy allows: all share one socket, so the strictest holds.
+    pub(crate) base: Versions,
+    /// None where no host differs.
+    hosts: Option<ByHost<Versions>>,
+}
+
+impl VersionTable {
+    /// Whether it depends on the server name.
+    pub(crate) fn differ(&self) -> bool {
+        self.hosts.is_some()
+    }
+
+    /// Under a server name in the form of `host::normalize`; the empty one for none.
+    pub(crate) fn of(&self, name: &str) -> Versions {
+        self.hosts.as_ref().map_or(self.base, |hosts| hosts.of(name))
+    }
+}
+
+/// What each namespace asks for under a host: of its own rules the strictest counts.
+type ByNamespace<'a> = BTreeMap<&'a str, Versions>;
+
+/// Gathers what rules ask for, in their order.
+#[derive(Debug)]
+pub(crate) struct VersionBuilder<'a> {
+    base: Versions,
+    asks: bool,
+    hosts: HashMap<&'a HostMatch, ByNamespace<'a>>,
+    /// Hosts as they first come.
+    order: Vec<&'a HostMatch>,
+    any: ByNamespace<'a>,
+    told: BTreeSet<&'a Origin>,
+    pub(crate) problems: Vec<Problem>,
+}
+
+impl<'a> VersionBuilder<'a> {
+    pub(crate) fn new(balancer: &'a LoadBalancer) -> Self {
+        let rules = || balancer.rules.iter();
+        let mut builder = Self {
+            base: Versions::All,
+            // Where no rule asks, hosts are not gathered.
+            asks: rules().any(|rule| rule.tls_policy.is_some()),
+            hosts: HashMap::new(),
+            order: Vec::new(),
+            any: BTreeMap::new(),
+            told: BTreeSet::new(),
+            problems: Vec::new(),
+        };
+        for (port, listener) in &balancer.listeners {
+            let Protocol::Https(tls) = &listener.protocol else {
+                continue;
+            };
+            if let Some(policy) = &tls.policy {
+                let at = balancer.options.policies_at.get(port);
+                let asked = builder.read(policy, at.unwrap_or(&listener.origin));
+                builder.base = builder.base.max(asked);
+            }
+        }
+        builder
+    }
+
+    /// Takes in a rule that stands at HTTPS, and tells what it asks for itself.
+    pub(crate) fn add(&mut self, rule: &'a Rule) -> Versions {
+        if !self.asks {
+            return Versions::All;
+        }
+        let policy = rule.tls_policy.as_ref();
+        let own = policy.map_or(Versions::All, |policy| self.read(&policy.name, &policy.origin));
+        let namespace = &*rule.origin.object.namespace;
+        let gather = |by: &mut ByNamespace<'a>| {
+            let asked = by.entry(namespace).or_default();
+            *asked = own.max(*asked);
+        };
+        if rule.hosts.is_empty() {
+            gather(&mut self.any);
+        }
+        for host in &rule.hosts {
+            gather(self.hosts.entry(host).or_insert_with(|| {
+                self.order.push(host);
+                BTreeMap::new()
+            }));
+        }
+        own
+    }
+
+    fn read(&mut self, policy: &str, at: &'a Origin) -> Versions {
+        let versions = versions(policy);
+        if versions.is_none() && self.told.insert(at) {
+            let message = format!("TLS policy {policy} is not known to the proxy: TLS 1.3 alone is served");
+            self.problems
+                .push(Problem::new(Code::OptionUnsupported, at.clone(), message));
+        }
+        versions.unwrap_or(Versions::Newest)
+    }
+
+    pub(crate) fn build(self) -> VersionTable {
+        let agreed = |by: &ByNamespace<'a>| by.values().min().copied().unwrap_or_default().max(self.base);
+        let any = agreed(&self.any);
+        let hosts = self
+            .order
+            .iter()
+            .filter_map(|host| Some((*host, agreed(self.hosts.get(host)?))));
+        let hosts: Vec<_> = hosts.collect();
+        let differ = any != self.base || hosts.iter().any(|(_, versions)| *versions != self.base);
+        VersionTable {
+            base: self.base,
+            hosts: differ.then(|| ByHost::new(hosts, any)),
+        }
+    }
+}
+
+/// What a policy allows; none where its name is none of AWS's. Every cipher suite of the proxy has forward secrecy and
+/// authenticated encryption, so it is at least as strict as any of them but those that leave out TLS 1.2. Source: ELBv2
+/// user guide, "Security policies for your Application Load Balancer": `ELBSecurityPolicy-`, what it is for, a month.
+fn versions(policy: &str) -> Option<Versions> {
+    let words: Vec<&str> = policy.strip_prefix("ELBSecurityPolicy-")?.split('-').collect();
+    let (month, words) = words.split_last()?;
+    let (year, words) = words.split_last()?;
+    let digits = |text: &str, count: usize| text.len() == count && text.bytes().all(|b| b.is_ascii_digit());
+    if !digits(year, 4) || !digits(month, 2) {
+        return None;
+    }
+    let variant = |words: &[&str]| {
+        let known = ["Ext", "Ext0", "Ext1", "Ext2", "FIPS", "PQ", "Res"];
+        words.iter().all(|word| known.contains(word))
+    };
+    match words {
+        [] => Some(Versions::All),
+        ["TLS13", "1", "3", rest @ ..] if variant(rest) => Some(Versions::Newest),
+        ["TLS13", "1", "0" | "1" | "2", rest @ ..] | ["TLS", "1", "0" | "1" | "2", rest @ ..]
+            if variant(rest) =>
+        {
+            Some(Versions::All)
+        }
+        ["FS"] => Some(Versions::All),
+        ["FS", "1", "1" | "2", rest @ ..] if variant(rest) => Some(Versions::All),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_policy_whose_name_is_not_awss_is_not_known() {
+        let (all, newest) = (Some(Versions::All), Some(Versions::Newest));
+        for (policy, want) in [
+            ("ELBSecurityPolicy-2016-08", all),
+            ("ELBSecurityPolicy-FS-2018-06", all),
+            ("ELBSecurityPolicy-FS-1-2-Res-2020-10", all),
+            ("ELBSecurityPolicy-TLS-1-2-Ext-2018-06", all),
+            ("ELBSecurityPolicy-TLS-1-1-2017-01", all),
+            ("ELBSecurityPolicy-TLS13-1-2-2021-06", all),
+            ("ELBSecurityPolicy-TLS13-1-2-Ext2-FIPS-2023-04", all),
+            ("ELBSecurityPolicy-TLS13-1-2-Res-PQ-2025-09", all),
+            ("ELBSecurityPolicy-TLS13-1-3-2021-06", newest),
+            ("ELBSecurityPolicy-TLS13-1-3-FIPS-2023-04", newest),
+            ("ELBSecurityPolicy-TLS13-1-3-PQ-2025-09", newest),
+            ("ELBSecurityPolicy-TLS13-13-2021-06", None),
+            ("ELBSecurityPolicy-TLS13-1-3", None),
+            ("ELBSecurityPolicy-TLS13-1-3-2021-6", None),
+            ("ELBSecurityPolicy-TLS13-1-2-Strict-2021-06", None),
+            ("ELBSecurityPolicy-", None),
+            ("elbsecuritypolicy-2016-08", None),
+            ("my-typo", None),
+            ("", None),
+        ] {
+            assert_eq!(versions(policy), want, "{policy}");
+        }
+    }
+}
