@@ -66,6 +66,11 @@ fn text(totals: &Totals, version: u64) -> String {
             totals.limited,
         ),
         (
+            "untaken",
+            "Answers cut off because their clients took nothing more of them",
+            totals.untaken,
+        ),
+        (
             "mirrored",
             "Copies of requests that another Service has answered",
             totals.mirrored,

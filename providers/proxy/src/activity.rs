@@ -45,26 +45,61 @@ impl Activity {
     }
 }
 
-/// A request under way, until this is dropped.
+/// A request under way, until this and all copies of it are dropped.
+#[derive(Clone, Debug)]
+pub(crate) struct Open(Rc<Request>);
+
 #[derive(Debug)]
-pub(crate) struct Open(Rc<Activity>);
+struct Request {
+    activity: Rc<Activity>,
+    answer: Cell<Answer>,
+    is_given_up: Cell<bool>,
+}
+
+/// How far the body of an answer is, as who sends it has asked for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// Nobody has asked for it yet.
+    Unasked,
+    /// Its backend is waited for.
+    Awaited,
+    /// A piece has come.
+    Come,
+    /// It is there still.
+    There,
+}
 
 impl Open {
     pub(crate) fn new(activity: &Rc<Activity>) -> Self {
         activity.open.set(activity.open.get() + 1);
-        Self(activity.clone())
+        Self(Rc::new(Request {
+            activity: activity.clone(),
+            answer: Cell::new(Answer::Unasked),
+            is_given_up: Cell::new(false),
+        }))
+    }
+
+    pub(crate) fn set_answer(&self, answer: Answer) {
+        self.0.answer.set(answer);
+    }
+
+    pub(crate) fn answer(&self) -> Answer {
+        self.0.answer.get()
+    }
+
+    /// The client takes nothing more of the answer: the rest is not sent.
+    pub(crate) fn give_up(&self) {
+        self.0.is_given_up.set(true);
+    }
+
+    pub(crate) fn is_given_up(&self) -> bool {
+        self.0.is_given_up.get()
     }
 }
 
-impl Clone for Open {
-    fn clone(&self) -> Self {
-        Self::new(&self.0)
-    }
-}
-
-impl Drop for Open {
+impl Drop for Request {
     fn drop(&mut self) {
-        self.0.open.set(self.0.open.get() - 1);
-        self.0.last.set(Instant::now());
+        self.activity.open.set(self.activity.open.get() - 1);
+        self.activity.last.set(Instant::now());
     }
 }

@@ -21,7 +21,7 @@ use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use crate::access_log::Noted;
-use crate::activity::Open;
+use crate::activity::{Answer, Open};
 use crate::answer::{self, Failure};
 use crate::filters::compression::Packed;
 use crate::http1::{self, Pipe};
@@ -33,7 +33,7 @@ use crate::tasks::Tasks;
 
 pub(crate) use self::ahead::{Ahead, finish};
 use self::ahead::{Copying, Held};
-use self::idle::Idle;
+pub(crate) use self::idle::Idle;
 pub(crate) use self::lent::Lent;
 pub(crate) use self::progress::{Progress, Unfinished};
 
@@ -44,6 +44,11 @@ type Frames = Option<Result<Frame<Bytes>, BodyError>>;
 #[derive(Debug, thiserror::Error)]
 #[error("{0} sent nothing more of its body")]
 pub(crate) struct Stalled(&'static str);
+
+/// A client took nothing of its answer for the longest time allowed.
+#[derive(Debug, thiserror::Error)]
+#[error("the client took nothing more")]
+pub(crate) struct Untaken;
 
 /// A stream of HTTP/2 was reset before its end. hyper takes a reset that says `NO_ERROR` for the end of a body
 /// (its issue 3681); so half of one would pass for all of it.
@@ -370,6 +375,13 @@ impl ResponseBody {
         }
     }
 
+    /// The client takes nothing more of it.
+    pub(crate) fn give_up(&mut self) {
+        if let Some(noted) = &mut self.noted {
+            noted.entry.error = Some(Untaken.to_string());
+        }
+    }
+
     /// How long it is where it is the proxy's own.
     pub(crate) fn own_length(&self) -> Option<u64> {
         match &self.content {
@@ -402,6 +414,9 @@ impl ResponseBody {
 
 impl Drop for ResponseBody {
     fn drop(&mut self) {
+        if self.open.as_ref().is_some_and(Open::is_given_up) {
+            self.give_up();
+        }
         let is_over = self.content.is_over();
         if let Some(noted) = &mut self.noted {
             // The answer to HEAD has no body, whatever its fields say.
@@ -515,7 +530,14 @@ impl Body for ResponseBody {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Frames> {
         let this = self.get_mut();
-        let frame = ready!(this.content.poll_frame(cx));
+        let frame = this.content.poll_frame(cx);
+        if let Some(open) = &this.open {
+            open.set_answer(match frame.is_ready() {
+                true => Answer::Come,
+                false => Answer::Awaited,
+            });
+        }
+        let frame = ready!(frame);
         if let (Some(noted), Some(came)) = (&mut this.noted, &frame) {
             match came {
                 Ok(frame) => {

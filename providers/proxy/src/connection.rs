@@ -29,7 +29,7 @@ use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
 use tracing::debug;
 
 use crate::activity::{Activity, Open};
-use crate::body::{RequestBody, ResponseBody};
+use crate::body::{RequestBody, ResponseBody, Untaken};
 use crate::exchange::{Peer, exchange, refused};
 use crate::gathered::gathered;
 use crate::guarded::Guarded;
@@ -40,6 +40,7 @@ use crate::proxy_protocol::{self, Head};
 use crate::resumed::Resumed;
 use crate::serving::ServingState;
 use crate::settings::Http1Engine;
+use crate::stalled::Streams;
 use crate::tls::ALPN_H2;
 use crate::trust;
 use crate::tunnel::{ClientSide, Upgrade};
@@ -290,7 +291,9 @@ where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let head_bytes = u32::try_from(worker.settings.limits.head_bytes).unwrap_or(u32::MAX);
-    let mut builder = conn::http2::Builder::new(worker.clients.clone());
+    let timeouts = worker.settings.timeouts;
+    let streams = Streams::new(worker.clients.clone(), worker.counters.clone(), timeouts.body);
+    let mut builder = conn::http2::Builder::new(streams.clone());
     builder
         .timer(TokioTimer::new())
         .max_header_list_size(head_bytes)
@@ -298,12 +301,13 @@ where
         // For WebSockets; whatever else is asked for so is refused as CONNECT is. Source: RFC 8441 §3.
         .enable_connect_protocol()
         // A client that vanished without a word is noticed.
-        .keep_alive_interval(worker.settings.timeouts.head)
-        .keep_alive_timeout(worker.settings.timeouts.handshake);
+        .keep_alive_interval(timeouts.head)
+        .keep_alive_timeout(timeouts.handshake);
     let activity = Rc::new(Activity::default());
     let service = service_fn(|request| {
         let (worker, shown) = (worker.clone(), shown.clone());
         let open = Open::new(&activity);
+        streams.begins(open.clone());
         // Boxed: hyper moves it about before it runs.
         Box::pin(async move {
             let response = answer(worker, peer, shown, request, Some(open.clone())).await;
@@ -316,12 +320,16 @@ where
     tokio::select! {
         ended = sending.drive(connection.as_mut(), expects) => return ended,
         () = drained(&worker) => {}
-        () = activity.none_for(worker.settings.timeouts.head) => {}
+        () = activity.none_for(timeouts.head) => {}
         () = aged(&worker) => {}
     }
     // GOAWAY, and the streams under way go on.
     connection.as_mut().graceful_shutdown();
-    sending.drive(connection.as_mut(), expects).await
+    tokio::select! {
+        ended = sending.drive(connection.as_mut(), expects) => ended,
+        // What is left are ends of answers that the client does not take.
+        () = activity.none_for(timeouts.body) => Err(Untaken.into()),
+    }
 }
 
 async fn answer(

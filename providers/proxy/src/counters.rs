@@ -14,6 +14,7 @@ pub(crate) struct Counters {
     unreached: AtomicU64,
     overloaded: AtomicU64,
     limited: AtomicU64,
+    untaken: AtomicU64,
     mirrored: AtomicU64,
     unmirrored: AtomicU64,
     opened: AtomicU64,
@@ -47,6 +48,10 @@ impl Counters {
 
     pub(crate) fn limited(&self) {
         self.limited.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn untaken(&self) {
+        self.untaken.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn mirrored(&self) {
@@ -90,6 +95,8 @@ pub struct Totals {
     pub overloaded: u64,
     /// Requests of clients that had as many answers as they may.
     pub limited: u64,
+    /// Answers cut off because their clients took nothing more of them.
+    pub untaken: u64,
     /// Copies of requests that another backend has answered.
     pub mirrored: u64,
     /// Requests that were to be copied, and could not be.
@@ -113,6 +120,7 @@ impl Totals {
         self.unreached += get(&counters.unreached);
         self.overloaded += get(&counters.overloaded);
         self.limited += get(&counters.limited);
+        self.untaken += get(&counters.untaken);
         self.mirrored += get(&counters.mirrored);
         self.unmirrored += get(&counters.unmirrored);
         self.panics += get(&counters.panics);

@@ -124,6 +124,7 @@ mod identity;
 mod present;
 mod rewrite;
 mod spelling;
+mod stalled;
 mod sticky;
 mod told;
 mod trace;

@@ -8,14 +8,14 @@ use tokio::time::{Instant, Sleep};
 
 /// A timer that exists only where somebody waits.
 #[derive(Debug)]
-pub(super) struct Idle {
+pub(crate) struct Idle {
     limit: Duration,
     sleep: Option<Pin<Box<Sleep>>>,
     is_running: bool,
 }
 
 impl Idle {
-    pub(super) fn new(limit: Duration) -> Self {
+    pub(crate) fn new(limit: Duration) -> Self {
         Self {
             limit,
             sleep: None,
@@ -23,12 +23,12 @@ impl Idle {
         }
     }
 
-    pub(super) fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         self.is_running = false;
     }
 
     /// Ready once the limit has passed since the first call after `stop`.
-    pub(super) fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let limit = self.limit;
         let sleep = self
             .sleep

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,7 +12,7 @@ use tokio::time::Sleep;
 use super::encode::{Framed, Out};
 use super::splice::Pipe;
 use super::wire::{Broken, Wire};
-use crate::body::{BodyError, ResponseBody};
+use crate::body::{BodyError, ResponseBody, Untaken};
 
 pub(super) struct Sending<'a> {
     wire: &'a RefCell<Wire>,
@@ -84,10 +84,9 @@ impl<'a> Sending<'a> {
             let timer = self
                 .stalled
                 .get_or_insert_with(|| Box::pin(tokio::time::sleep(bounds.stall)));
-            return timer
-                .as_mut()
-                .poll(cx)
-                .map(|()| Err("the client took nothing more".into()));
+            ready!(timer.as_mut().poll(cx));
+            self.body.give_up();
+            return Poll::Ready(Err(Untaken.into()));
         }
     }
 

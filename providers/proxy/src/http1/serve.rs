@@ -23,7 +23,7 @@ use super::encode::{Asked, Fields, Framed, Out, asked};
 use super::sending::{Bounds, Sending};
 use super::wire::{Body, Broken, Stream, Wire};
 use crate::alarm::Alarm;
-use crate::body::{BodyError, RequestBody, ResponseBody};
+use crate::body::{BodyError, RequestBody, ResponseBody, Untaken};
 use crate::exchange::{self, Peer, exchange};
 use crate::interim::Interims;
 use crate::mutual::Shown;
@@ -375,7 +375,11 @@ impl Call<'_> {
             ahead: self.worker.settings.limits.head_bytes,
         };
         let mut sending = Sending::new(self.wire, out, body, framed);
-        poll_fn(|cx| sending.poll(cx, bounds)).await?;
+        let sent = poll_fn(|cx| sending.poll(cx, bounds)).await;
+        if sent.as_ref().is_err_and(|error| error.is::<Untaken>()) {
+            self.worker.counters.untaken();
+        }
+        sent?;
         // Gives the backend's connection back, and logs.
         drop(sending);
         let is_read = self.is_read_in_time() && self.wire.borrow().is_read();

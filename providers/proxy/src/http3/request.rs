@@ -1,7 +1,7 @@
 //! A stream in, its request answered there out: heads, bodies both ways as they come, trailers.
 
 use std::fmt;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -24,7 +24,7 @@ use tracing::debug;
 use super::frames::{MESSAGE_ERROR, REQUEST_CANCELLED};
 use super::transport::{Given, Receiving, Sending, Transport};
 use crate::activity::Open;
-use crate::body::{BodyError, RequestBody, ResponseBody};
+use crate::body::{BodyError, RequestBody, ResponseBody, Untaken};
 use crate::exchange::{Peer, exchange};
 use crate::interim::{Interim, Interims};
 use crate::mutual::Shown;
@@ -107,6 +107,7 @@ async fn answer_from(asking: Asking) -> Result<(), Failure> {
         interims: Some(&interims),
     };
     let tasks = worker.clients.clone();
+    let counters = worker.counters.clone();
     let present = Present::of(&parts.headers);
     let answering = async {
         let parts = Box::new(parts);
@@ -126,7 +127,11 @@ async fn answer_from(asking: Asking) -> Result<(), Failure> {
             }
         };
         response.body_mut().send_apart(&tasks);
-        send(&mut sender, response, is_head, timeouts.body).await
+        let sent = send(&mut sender, response, is_head, timeouts.body).await;
+        if sent.as_ref().is_err_and(|error| error.is::<Untaken>()) {
+            counters.untaken();
+        }
+        sent
     };
     tokio::select! {
         sent = answering => sent?,
@@ -196,7 +201,7 @@ async fn send(
     is_head: bool,
     idle: Duration,
 ) -> Result<(), Failure> {
-    let (mut parts, body) = response.into_parts();
+    let (mut parts, mut body) = response.into_parts();
     let status = parts.status;
     let is_bodiless = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     if !parts.headers.contains_key(DATE)
@@ -215,12 +220,17 @@ async fn send(
     *head.status_mut() = status;
     *head.headers_mut() = parts.headers;
     timeout(idle, sender.send_response(head)).await??;
-    let mut body = pin!(body);
-    while let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
+    while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
         match frame?.into_data() {
             // Source: RFC 9110 §9.3.2, §15.3.5 and §15.4.5.
             Ok(data) if data.is_empty() || is_head || is_bodiless => {}
-            Ok(data) => timeout(idle, sender.send_data(data)).await??,
+            Ok(data) => {
+                let Ok(sent) = timeout(idle, sender.send_data(data)).await else {
+                    body.give_up();
+                    return Err(Untaken.into());
+                };
+                sent?;
+            }
             Err(frame) => {
                 if let Ok(trailers) = frame.into_trailers() {
                     timeout(idle, sender.send_trailers(trailers)).await??;

@@ -63,4 +63,5 @@ mod unknown_names;
 mod upheaval;
 mod verified;
 mod websockets;
+mod windows;
 mod zones;

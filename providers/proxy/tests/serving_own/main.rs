@@ -120,6 +120,8 @@ mod upheaval;
 mod verified;
 #[path = "../serving/websockets.rs"]
 mod websockets;
+#[path = "../serving/windows.rs"]
+mod windows;
 #[path = "../serving/zones.rs"]
 mod zones;
 

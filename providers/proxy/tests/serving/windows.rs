@@ -1,0 +1,135 @@
+//! Clients of HTTP/2 that grant no window in; targets that have their places back in time out.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::client::SendRequest;
+use http_body_util::Full;
+use hyper::{Request, Response};
+use portcullis_proxy::Settings;
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+use crate::balancer::{KeyPairs, Proxy, all_to, backend, serve_with};
+use crate::client::{get_once, soon, until};
+use crate::echo::Echo;
+
+const LONG: usize = 1 << 20;
+/// How long a client may take nothing.
+const LIMIT: Duration = Duration::from_secs(1);
+
+/// Answers at length, but `/short` with little, and `/late` not before twice the limit has passed.
+async fn long() -> Echo {
+    Echo::answering(|request: Request<hyper::body::Incoming>| async move {
+        let (late, length) = match request.uri().path() {
+            "/late" => (LIMIT * 2, LONG),
+            "/short" => (Duration::ZERO, 100),
+            _ => (Duration::ZERO, LONG),
+        };
+        tokio::time::sleep(late).await;
+        Ok::<_, std::convert::Infallible>(Response::new(Full::<Bytes>::from(vec![b'x'; length])))
+    })
+    .await
+}
+
+fn serving(echo: &Echo) -> Proxy {
+    let mut settings = Settings::default();
+    settings.limits.under_way = 2;
+    settings.timeouts.body = LIMIT;
+    let balancer = all_to(backend("long", &[echo.address]));
+    serve_with(&balancer, &KeyPairs::new(), settings, 1)
+}
+
+/// A connection whose streams begin with so much window.
+async fn connect(address: SocketAddr, window: u32, tasks: &mut JoinSet<()>) -> SendRequest<Bytes> {
+    let mut builder = h2::client::Builder::new();
+    builder.initial_window_size(window);
+    let stream = TcpStream::connect(address).await.unwrap();
+    let (sender, connection) = builder.handshake(stream).await.unwrap();
+    tasks.spawn(async move {
+        let _ = connection.await;
+    });
+    soon("a sender", sender.ready()).await.unwrap()
+}
+
+async fn ask(sender: &mut SendRequest<Bytes>, path: &str) -> h2::RecvStream {
+    let request = Request::get(format!("http://a{path}")).body(()).unwrap();
+    let (response, _) = sender.send_request(request, true).unwrap();
+    let response = soon("the head of an answer", response).await.unwrap();
+    assert_eq!(response.status(), 200);
+    response.into_body()
+}
+
+#[tokio::test]
+async fn a_client_without_window_gives_the_places_of_targets_back() {
+    let echo = long().await;
+    // Some: a piece of the answer is on its way when the window is used up.
+    for window in [0, 100] {
+        let proxy = serving(&echo);
+        let mut tasks = JoinSet::new();
+        let mut sender = connect(proxy.http, window, &mut tasks).await;
+        let mut held = Vec::new();
+        for _ in 0..2 {
+            held.push(ask(&mut sender, "/").await);
+        }
+        assert_eq!(get_once(proxy.http, "a", "/").await.status(), 503, "{window}");
+        for mut body in held {
+            let error = loop {
+                match soon("a reset", body.data()).await {
+                    Some(Ok(_)) => {}
+                    Some(Err(error)) => break error,
+                    None => panic!("{window}: half an answer passes for all of it"),
+                }
+            };
+            assert!(error.is_reset(), "{window}: {error}");
+        }
+        let view = proxy.handle.view();
+        until("no place is held", || view.to_string().contains(" 0 under way")).await;
+        assert_eq!(view.totals().untaken, 2, "{window}");
+        assert_eq!(get_once(proxy.http, "a", "/").await.status(), 200, "{window}");
+        // The connection goes on.
+        drop(ask(&mut sender, "/").await);
+    }
+}
+
+#[tokio::test]
+async fn ends_of_answers_that_nobody_takes_do_not_keep_a_connection() {
+    let echo = long().await;
+    let mut settings = Settings::default();
+    settings.timeouts.head = LIMIT / 10;
+    settings.timeouts.body = LIMIT / 10;
+    let proxy = serve_with(
+        &all_to(backend("long", &[echo.address])),
+        &KeyPairs::new(),
+        settings,
+        1,
+    );
+    let mut tasks = JoinSet::new();
+    let mut sender = connect(proxy.http, 10, &mut tasks).await;
+    // All of it has been handed to h2 once there was any window.
+    let _held = ask(&mut sender, "/short").await;
+    soon("the end of the connection", tasks.join_next()).await;
+    assert_eq!(proxy.handle.totals().untaken, 0);
+}
+
+#[tokio::test]
+async fn a_slow_backend_and_a_slow_client_are_no_client_without_window() {
+    let echo = long().await;
+    let proxy = serving(&echo);
+    let mut tasks = JoinSet::new();
+    let mut sender = connect(proxy.http, 65_535, &mut tasks).await;
+    let mut body = ask(&mut sender, "/late").await;
+    let mut taken = 0;
+    // Some eight waits, longer than the limit together.
+    while let Some(piece) = soon("a piece", body.data()).await {
+        let count = piece.unwrap().len();
+        taken += count;
+        if taken / (LONG / 8) != (taken - count) / (LONG / 8) {
+            tokio::time::sleep(LIMIT / 4).await;
+        }
+        body.flow_control().release_capacity(count).unwrap();
+    }
+    assert_eq!(taken, LONG);
+    assert_eq!(proxy.handle.totals().untaken, 0);
+}
