@@ -8,6 +8,8 @@ mod canaries;
 mod certificates;
 #[path = "commands/challenges.rs"]
 mod challenges;
+#[path = "commands/files.rs"]
+mod files;
 #[path = "commands/tls_policies.rs"]
 mod tls_policies;
 
@@ -313,22 +315,27 @@ struct Serving {
 
 impl Serving {
     fn start(folder: &Path, more: &[&str]) -> Self {
-        let mut process = portcullis(&[
-            "serve",
-            "--http",
-            "127.0.0.1:0",
-            "--https",
-            "127.0.0.1:0",
-            "--workers",
-            "1",
-        ])
-        .arg("--manifests")
-        .arg(folder)
-        .args(more)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+        Self::run(portcullis(&[]), folder, more)
+    }
+
+    /// With so many files open at most, as the shell's `ulimit` takes it.
+    fn bounded(files: &str, folder: &Path, more: &[&str]) -> Self {
+        let script = format!("ulimit {files} && exec \"$0\" \"$@\"");
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &script, env!("CARGO_BIN_EXE_portcullis")]);
+        Self::run(shell, folder, more)
+    }
+
+    fn run(mut portcullis: Command, folder: &Path, more: &[&str]) -> Self {
+        let mut process = portcullis
+            .args(["serve", "--http", "127.0.0.1:0", "--https", "127.0.0.1:0"])
+            .args(["--workers", "1", "--manifests"])
+            .arg(folder)
+            .args(more)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         let mut out = BufReader::new(process.stdout.take().unwrap());
         let mut ready = String::new();
         out.read_line(&mut ready).unwrap();
