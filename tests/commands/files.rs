@@ -1,8 +1,13 @@
 //! Processes that may have few files open in; who is served all the same, and what is said of it out.
 
 use std::fs;
+use std::io::{self, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
 
-use crate::{ANSWERS, Serving};
+use crate::{ANSWERS, PATIENCE, Serving, get};
 
 #[cfg(target_os = "linux")]
 #[test]
@@ -30,4 +35,185 @@ fn the_bound_of_open_files_is_raised_as_far_as_it_may_be() {
             .contains("fewer connections than --max-connections");
         assert_eq!(told, is_told, "{bound}");
     }
+}
+
+const BACKEND: &str = r#"
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata:
+  name: web
+  namespace: shop
+  annotations:
+    portcullis.dev/active-health-checks: "true"
+    portcullis.dev/healthcheck-interval-seconds: "5"
+    portcullis.dev/healthcheck-timeout-seconds: "2"
+    portcullis.dev/unhealthy-threshold-count: "2"
+    alb.ingress.kubernetes.io/actions.fixed: >
+      {"type": "fixed-response", "fixedResponseConfig": {"statusCode": "200", "messageBody": "fixed"}}
+spec:
+  rules:
+    - http:
+        paths:
+          - {path: /, pathType: Prefix, backend: {service: {name: web, port: {number: 80}}}}
+          - {path: /fixed, pathType: Prefix, backend: {service: {name: fixed, port: {name: use-annotation}}}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: shop}
+spec: {ports: [{port: 80}]}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: web, namespace: shop, labels: {kubernetes.io/service-name: web}}
+addressType: IPv4
+ports: [{port: PORT}]
+endpoints: [{addresses: ["127.0.0.1"], conditions: {ready: true}}]
+"#;
+
+/// Answers checks at once, and all else when it is released. It ends with the test's process.
+#[derive(Default)]
+struct Hanging {
+    asked: AtomicUsize,
+    is_released: Mutex<bool>,
+    released: Condvar,
+}
+
+impl Hanging {
+    fn start() -> (Arc<Self>, u16) {
+        let hanging = Arc::new(Self::default());
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let serving = hanging.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (stream, serving) = (stream.unwrap(), serving.clone());
+                std::thread::spawn(move || serving.serve(stream));
+            }
+        });
+        (hanging, port)
+    }
+
+    fn serve(&self, mut stream: TcpStream) -> io::Result<()> {
+        let mut head = [0; 4096];
+        loop {
+            let count = stream.read(&mut head)?;
+            if count == 0 {
+                return Ok(());
+            }
+            if !String::from_utf8_lossy(&head[..count]).contains("portcullis-health-check") {
+                self.asked.fetch_add(1, Ordering::SeqCst);
+                let is_released = self.is_released.lock().unwrap();
+                drop(
+                    self.released
+                        .wait_while(is_released, |released| !*released)
+                        .unwrap(),
+                );
+            }
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")?;
+        }
+    }
+
+    fn release(&self) {
+        *self.is_released.lock().unwrap() = true;
+        self.released.notify_all();
+    }
+}
+
+/// A request on a connection, and the answer.
+fn ask(stream: &mut TcpStream, path: &str) -> String {
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    answer(stream)
+}
+
+fn answer(stream: &mut TcpStream) -> String {
+    let mut buffer = [0; 4096];
+    let count = stream.read(&mut buffer).unwrap();
+    String::from_utf8_lossy(&buffer[..count]).to_ascii_lowercase()
+}
+
+/// Whether the request on it is answered at once; else it has reached the backend.
+#[expect(clippy::disallowed_methods, reason = "a deadline is read from the clock")]
+fn is_answered(stream: &TcpStream, backend: &Hanging, before: usize) -> bool {
+    let start = Instant::now();
+    stream.set_nonblocking(true).unwrap();
+    let is_answered = loop {
+        if stream.peek(&mut [0]).is_ok() {
+            break true;
+        }
+        if backend.asked.load(Ordering::SeqCst) > before {
+            break false;
+        }
+        assert!(start.elapsed() < PATIENCE, "{before} wait");
+        std::thread::yield_now();
+    };
+    stream.set_nonblocking(false).unwrap();
+    is_answered
+}
+
+#[test]
+fn files_that_the_proxy_lacks_are_not_held_against_targets() {
+    std::thread::scope(|scope| {
+        for engine in ["own", "hyper"] {
+            scope.spawn(move || lacks_files(engine));
+        }
+    });
+}
+
+#[expect(clippy::disallowed_methods, reason = "a deadline is read from the clock")]
+fn lacks_files(engine: &str) {
+    let (backend, port) = Hanging::start();
+    let dir = tempfile::tempdir().unwrap();
+    let text = BACKEND.replace("PORT", &port.to_string());
+    fs::write(dir.path().join("web.yaml"), text).unwrap();
+    let more = ["--admin", "127.0.0.1:0", "--http1-engine", engine];
+    let serving = Serving::bounded("-n 64", dir.path(), &more);
+    // Nearly as many as may be connected, with nothing under way.
+    let mut idle: Vec<TcpStream> = (0..30)
+        .map(|number| {
+            let mut stream = TcpStream::connect(&serving.http).unwrap();
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            let seen = ask(&mut stream, "/fixed");
+            assert!(seen.starts_with("http/1.1 200"), "{engine}: {number}: {seen}");
+            stream
+        })
+        .collect();
+    // Each needs a file more for the way to the target, until there is none.
+    let mut waiting = Vec::new();
+    let mut refused = loop {
+        let mut stream = idle.pop().unwrap();
+        write!(stream, "GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        if is_answered(&stream, &backend, waiting.len()) {
+            break stream;
+        }
+        waiting.push(stream);
+    };
+    assert!(waiting.len() > 5, "{engine}: there is no room for targets");
+    let mut seen = answer(&mut refused);
+    // Long enough for checks to fail as often as makes a target ill.
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(8) {
+        let is_told = seen.starts_with("http/1.1 503") && seen.contains("retry-after: 1");
+        assert!(is_told, "{engine}: {seen}");
+        std::thread::sleep(Duration::from_millis(20));
+        seen = ask(&mut refused, "/");
+    }
+    backend.release();
+    for stream in &mut waiting {
+        let seen = answer(stream);
+        assert!(seen.starts_with("http/1.1 200"), "{engine}: {seen}");
+    }
+    drop((idle, waiting));
+    let (_, admin) = serving.ready.trim().rsplit_once(" admin ").unwrap();
+    let table = get(admin, "admin", "/table");
+    assert!(
+        table.contains(" 0 under way\n"),
+        "{engine}: it rests, or is ill: {table}"
+    );
+    let metrics = get(admin, "admin", "/metrics");
+    assert!(
+        metrics.contains("\nportcullis_proxy_unreached_total 0\n"),
+        "{engine}: {metrics}"
+    );
+    let seen = ask(&mut refused, "/");
+    assert!(seen.starts_with("http/1.1 200"), "{engine}: {seen}");
 }

@@ -35,6 +35,15 @@ const AT_ONCE: usize = 256;
 /// The first check of a target comes within this time.
 const FIRST: Duration = Duration::from_secs(1);
 
+/// What has come of asking a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    Well,
+    Ill,
+    /// The proxy itself could not ask.
+    Unasked,
+}
+
 /// How the targets of a backend are asked.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Check {
@@ -119,7 +128,7 @@ impl Check {
     }
 
     /// Asks a target once.
-    async fn finds_well(&self, worker: &Worker, target: &LiveTarget) -> bool {
+    async fn ask(&self, worker: &Worker, target: &LiveTarget) -> Outcome {
         let address = self.address(target);
         let limit = Duration::from_secs(self.asked.timeout_seconds.into());
         let asking = async {
@@ -135,17 +144,22 @@ impl Check {
                     worker.pools.acquire_for(key, &head).await
                 }
             };
-            let mut lease = lease.ok()?;
+            let mut lease = match lease {
+                Ok(lease) => lease,
+                Err(error) if error.is_own() => return Some(Outcome::Unasked),
+                Err(_) => return None,
+            };
             let answer = forward::ask(&mut lease.sender, request, limit).await?;
             let status = answer.status().as_u16();
             let code = match self.is_grpc() {
                 false => status,
                 true => grpc_status(answer).await?,
             };
-            Some(code)
+            let is_well = self.codes.iter().any(|codes| codes.contains(&code));
+            is_well.then_some(Outcome::Well)
         };
-        let code = timeout(limit, asking).await.ok().flatten();
-        code.is_some_and(|code| self.codes.iter().any(|codes| codes.contains(&code)))
+        let outcome = timeout(limit, asking).await.ok().flatten();
+        outcome.unwrap_or(Outcome::Ill)
     }
 
     /// Asks a target from time to time, and tells when it falls ill or is well again.
@@ -162,15 +176,15 @@ impl Check {
         let mut others = 0;
         sleep(first).await;
         loop {
-            let well = match turn.acquire().await {
-                Ok(_turn) => self.finds_well(worker, target).await,
+            let outcome = match turn.acquire().await {
+                Ok(_turn) => self.ask(worker, target).await,
                 // Never closed.
-                Err(_) => true,
+                Err(_) => Outcome::Unasked,
             };
-            if well == ill.is_none() {
-                others = 0;
-            } else {
-                others += 1;
+            match (outcome, &ill) {
+                (Outcome::Well, None) | (Outcome::Ill, Some(_)) => others = 0,
+                (Outcome::Well, Some(_)) | (Outcome::Ill, None) => others += 1,
+                (Outcome::Unasked, _) => {}
             }
             let enough = match ill {
                 None => self.asked.unhealthy_threshold,
