@@ -66,6 +66,11 @@ fn text(totals: &Totals, version: u64) -> String {
             totals.limited,
         ),
         (
+            "given_up",
+            "Requests that their clients gave up before there was an answer",
+            totals.given_up,
+        ),
+        (
             "untaken",
             "Answers cut off because their clients took nothing more of them",
             totals.untaken,

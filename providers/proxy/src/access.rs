@@ -34,6 +34,7 @@ pub(crate) struct Entry {
     pub(crate) target: String,
     /// Such as `HTTP/2.0`.
     pub(crate) protocol: String,
+    /// 499 where the client gave the request up before, 0 where the proxy ended.
     pub(crate) status: u16,
     /// Of the answer's body, as it was passed on.
     pub(crate) bytes: u64,

@@ -14,6 +14,7 @@ pub(crate) struct Counters {
     unreached: AtomicU64,
     overloaded: AtomicU64,
     limited: AtomicU64,
+    given_up: AtomicU64,
     untaken: AtomicU64,
     mirrored: AtomicU64,
     unmirrored: AtomicU64,
@@ -48,6 +49,10 @@ impl Counters {
 
     pub(crate) fn limited(&self) {
         self.limited.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn given_up(&self) {
+        self.given_up.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn untaken(&self) {
@@ -95,6 +100,8 @@ pub struct Totals {
     pub overloaded: u64,
     /// Requests of clients that had as many answers as they may.
     pub limited: u64,
+    /// Requests that their clients gave up before there was an answer.
+    pub given_up: u64,
     /// Answers cut off because their clients took nothing more of them.
     pub untaken: u64,
     /// Copies of requests that another backend has answered.
@@ -120,6 +127,7 @@ impl Totals {
         self.unreached += get(&counters.unreached);
         self.overloaded += get(&counters.overloaded);
         self.limited += get(&counters.limited);
+        self.given_up += get(&counters.given_up);
         self.untaken += get(&counters.untaken);
         self.mirrored += get(&counters.mirrored);
         self.unmirrored += get(&counters.unmirrored);

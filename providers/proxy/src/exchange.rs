@@ -34,6 +34,7 @@ use crate::told::{Told, ToldClient};
 use crate::trace::Ids;
 use crate::trust::{self, Asker};
 use crate::tunnel::{ClientSide, Upgrade, tunnel};
+use crate::unanswered::Unanswered;
 use crate::worker::Worker;
 
 /// Where a request came in.
@@ -155,10 +156,9 @@ pub(crate) async fn exchange(
         &parts.headers,
     );
     let ids = Ids::of(&parts.headers, present, &worker.random);
-    let mut noted = worker
-        .log
-        .as_ref()
-        .map(|lines| Noted::of(lines, &worker.random, asker.client, &ids, &parts));
+    let lines = worker.log.as_ref();
+    let noted = lines.map(|lines| Noted::of(lines, &worker.random, asker.client, &ids, &parts));
+    let mut unanswered = Unanswered::new(&worker, noted);
     // One state for all of this request.
     let state = worker.live.load_full();
     let caller = Caller {
@@ -176,10 +176,11 @@ pub(crate) async fn exchange(
         &caller,
         request,
         upgrade,
-        &mut noted,
+        &mut unanswered.noted,
         &mut afterwards,
     )
     .await;
+    let mut noted = unanswered.end();
     let (mut response, by) = match answered {
         Ok(answered) => answered,
         Err(failure) => {

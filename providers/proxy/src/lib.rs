@@ -147,6 +147,7 @@ mod pools;
 mod target;
 mod targets;
 mod tunnel;
+mod unanswered;
 mod websocket;
 mod zones;
 

@@ -82,6 +82,13 @@ impl Worker {
         })
     }
 
+    /// Whether what is still under way is cut off.
+    pub(crate) fn is_over(&self) -> bool {
+        self.draining
+            .borrow()
+            .is_some_and(|until| until <= Instant::now())
+    }
+
     /// Whether no request is to come any more.
     pub(crate) fn is_ending(&self) -> bool {
         self.draining.borrow().is_some()

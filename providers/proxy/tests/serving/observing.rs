@@ -12,8 +12,9 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::balancer::{self, KeyPairs, Proxy, all_to, backend};
-use crate::client::{Client, get, get_once, raw};
+use crate::client::{Client, Sent, get, get_once, raw, until};
 use crate::echo::Echo;
+use crate::windows;
 
 /// A proxy whose access log lies in a file of its own.
 struct Logged {
@@ -229,6 +230,64 @@ async fn an_answer_that_breaks_off_is_told() {
         "{line}"
     );
     assert!(line["error"].is_string(), "{line}");
+}
+
+#[tokio::test]
+async fn a_request_that_is_given_up_is_told_and_counted() {
+    for is_http2 in [false, true] {
+        let (tell, mut asked) = tokio::sync::mpsc::unbounded_channel();
+        let never = Echo::answering(move |_| {
+            tell.send(()).unwrap();
+            std::future::pending::<hyper::Result<hyper::Response<Sent>>>()
+        })
+        .await;
+        let logged = log_of(&[never.address], LogFormat::Json, 1, &[]);
+        let mut client = match is_http2 {
+            true => Client::http2(logged.proxy.http).await,
+            false => Client::http1(logged.proxy.http).await,
+        };
+        tokio::select! {
+            answer = client.send(get("a", "/")) => panic!("an answer: {}", answer.is_ok()),
+            asked = asked.recv() => asked.unwrap(),
+        }
+        drop(client);
+        let view = logged.proxy.handle.view();
+        until("it is given up", || view.totals().given_up == 1).await;
+        assert_eq!(view.totals().requests(), 0, "nothing was answered");
+        let line: Value = serde_json::from_str(&logged.lines().await[0]).unwrap();
+        assert_eq!(
+            (&line["status"], &line["error"], &line["backend"]),
+            (
+                &499.into(),
+                &"the client gave the request up".into(),
+                &"shop/web-web:80".into()
+            ),
+            "{line}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_nobody_takes_is_told() {
+    let long = Echo::answering(|_| async {
+        Ok::<_, std::convert::Infallible>(hyper::Response::new(Sent::from(vec![b'x'; 1 << 20])))
+    })
+    .await;
+    let mut config = ServerConfig::default();
+    config.settings.timeouts.body = Duration::from_millis(200);
+    let logged = log_with(&[long.address], LogFormat::Json, 1, config);
+    let mut tasks = tokio::task::JoinSet::new();
+    let mut sender = windows::connect(logged.proxy.http, 0, &mut tasks).await;
+    let held = windows::ask(&mut sender, "/").await;
+    let view = logged.proxy.handle.view();
+    until("it is cut off", || view.totals().untaken == 1).await;
+    drop((held, sender));
+    let line: Value = serde_json::from_str(&logged.lines().await[0]).unwrap();
+    assert_eq!(
+        (&line["status"], &line["cut"], &line["error"]),
+        (&200.into(), &true.into(), &"the client took nothing more".into()),
+        "{line}"
+    );
 }
 
 #[tokio::test]

@@ -42,7 +42,7 @@ fn serving(echo: &Echo) -> Proxy {
 }
 
 /// A connection whose streams begin with so much window.
-async fn connect(address: SocketAddr, window: u32, tasks: &mut JoinSet<()>) -> SendRequest<Bytes> {
+pub(crate) async fn connect(address: SocketAddr, window: u32, tasks: &mut JoinSet<()>) -> SendRequest<Bytes> {
     let mut builder = h2::client::Builder::new();
     builder.initial_window_size(window);
     let stream = TcpStream::connect(address).await.unwrap();
@@ -53,7 +53,7 @@ async fn connect(address: SocketAddr, window: u32, tasks: &mut JoinSet<()>) -> S
     soon("a sender", sender.ready()).await.unwrap()
 }
 
-async fn ask(sender: &mut SendRequest<Bytes>, path: &str) -> h2::RecvStream {
+pub(crate) async fn ask(sender: &mut SendRequest<Bytes>, path: &str) -> h2::RecvStream {
     let request = Request::get(format!("http://a{path}")).body(()).unwrap();
     let (response, _) = sender.send_request(request, true).unwrap();
     let response = soon("the head of an answer", response).await.unwrap();
