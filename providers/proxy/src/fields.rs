@@ -13,14 +13,17 @@ use portcullis_model::Port;
 use crate::present::{Kind, Present};
 use crate::trace;
 
-/// Of this hop alone. Those that the crate `http` has no number for stand last.
-static HOP_BY_HOP: [(Kind, HeaderName); 6] = [
+/// Of this hop alone, or what a backend behind CGI takes for fields that frame the message. Those that the crate `http` has
+/// no number for stand last.
+static HOP_BY_HOP: [(Kind, HeaderName); 8] = [
     (Kind::Connection, CONNECTION),
     (Kind::Te, TE),
     (Kind::Upgrade, UPGRADE),
     (Kind::ProxyConnection, HeaderName::from_static("proxy-connection")),
     (Kind::KeepAlive, HeaderName::from_static("keep-alive")),
     (Kind::Http2Settings, HeaderName::from_static("http2-settings")),
+    (Kind::FramingByCgi, HeaderName::from_static("content_length")),
+    (Kind::FramingByCgi, HeaderName::from_static("transfer_encoding")),
 ];
 
 /// What a client must not say about itself: proxies before the backend do, or CGI makes a variable of it (`Proxy`:

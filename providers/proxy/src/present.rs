@@ -13,6 +13,8 @@ pub(crate) enum Kind {
     ContentType,
     Date,
     Expect,
+    /// CGI takes it for one that frames the message.
+    FramingByCgi,
     Host,
     Http2Settings,
     KeepAlive,
@@ -36,6 +38,7 @@ impl Kind {
             b"content-type" => Self::ContentType,
             b"date" => Self::Date,
             b"expect" => Self::Expect,
+            b"content_length" | b"transfer_encoding" => Self::FramingByCgi,
             b"host" => Self::Host,
             b"http2-settings" => Self::Http2Settings,
             b"keep-alive" => Self::KeepAlive,
@@ -52,8 +55,8 @@ impl Kind {
         }
     }
 
-    /// Whether it is of one connection alone, whether named by `Connection` or not. Source: RFC 9110 §7.6.1; RFC 7540
-    /// §3.2.1 (HTTP2-Settings).
+    /// Whether it is of one connection alone, whether named by `Connection` or not, or only seems to frame the message.
+    /// Source: RFC 9110 §7.6.1; RFC 7540 §3.2.1 (HTTP2-Settings).
     pub(crate) fn is_of_hop(self) -> bool {
         Present::HOP.has(self)
     }
@@ -70,7 +73,8 @@ impl Present {
             | 1 << Kind::Upgrade as u8
             | 1 << Kind::ProxyConnection as u8
             | 1 << Kind::KeepAlive as u8
-            | 1 << Kind::Http2Settings as u8,
+            | 1 << Kind::Http2Settings as u8
+            | 1 << Kind::FramingByCgi as u8,
     );
 
     pub(crate) fn of(headers: &HeaderMap) -> Self {
@@ -89,7 +93,7 @@ impl Present {
         self.0 & (1 << kind as u8) != 0
     }
 
-    /// Whether any field is of the hop alone.
+    /// Whether any field is not passed on.
     pub(crate) fn is_hop(self) -> bool {
         self.0 & Self::HOP.0 != 0
     }

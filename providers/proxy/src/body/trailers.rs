@@ -4,6 +4,7 @@ use http_body::Frame;
 
 use super::{Frames, RequestBody};
 use crate::fields;
+use crate::present::Kind;
 
 impl RequestBody {
     /// What its trailers say is not passed on.
@@ -18,6 +19,9 @@ impl RequestBody {
             Some(Ok(frame)) if frame.is_trailers() => {
                 let mut trailers = frame.into_trailers().ok().filter(|_| !self.is_bare)?;
                 fields::clear_claims(&mut trailers);
+                fields::remove_where(&mut trailers, |name| {
+                    Kind::of(name.as_str().as_bytes()).is_of_hop()
+                });
                 (!trailers.is_empty()).then(|| Ok(Frame::trailers(trailers)))
             }
             other => other,

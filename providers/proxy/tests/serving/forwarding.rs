@@ -167,6 +167,41 @@ async fn fields_of_one_hop_stay_there() {
 }
 
 #[tokio::test]
+async fn what_cgi_would_take_for_framing_is_not_passed_on() {
+    let echo = Echo::http1("one").await;
+    let proxy = serve(&all_to(backend("one", &[echo.address])));
+    let post = "POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n";
+    let mean = "Transfer_Encoding: chunked\r\nCONTENT_LENGTH: 100\r\ncontent_length: 7\r\nX_Other: kept\r\n";
+    for body in [
+        format!("{mean}Content-Length: 4\r\n\r\nbody"),
+        format!("Content-Length: 4\r\nX-Forwarded-For: 192.0.2.1\r\n{mean}\r\nbody"),
+        // Servers may take trailers for fields.
+        format!("{mean}Transfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n{mean}\r\n"),
+    ] {
+        let answer = raw(proxy.http, format!("{post}{body}").as_bytes()).await;
+        assert!(answer.contains("\nx_other: kept\n"), "{body}: {answer}");
+        assert!(answer.contains("\n\nbody"), "{body}: {answer}");
+        for name in ["transfer_encoding", "content_length"] {
+            assert!(!answer.to_ascii_lowercase().contains(name), "{body}: {answer}");
+        }
+    }
+    let request = Request::post("http://a/")
+        .header("transfer_encoding", "chunked")
+        .header("content_length", "100")
+        .body(Sent::from("body"));
+    let answer = Client::http2(proxy.http)
+        .await
+        .send(request.unwrap())
+        .await
+        .unwrap();
+    assert!(answer.body.ends_with("\n\nbody"), "{}", answer.body);
+    assert_eq!(answer.seen("content-length"), ["4"], "{}", answer.body);
+    for name in ["transfer_encoding", "content_length"] {
+        assert!(answer.seen(name).is_empty(), "{}", answer.body);
+    }
+}
+
+#[tokio::test]
 async fn a_target_in_absolute_form_agrees_with_host() {
     let echo = Echo::http1("one").await;
     let proxy = serve(&all_to(backend("one", &[echo.address])));
