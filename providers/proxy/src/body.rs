@@ -1,6 +1,7 @@
 //! Bodies as hyper reads them in, bodies that keep time and give their connection back out.
 
 mod ahead;
+mod broken;
 mod idle;
 mod lent;
 mod progress;
@@ -33,33 +34,14 @@ use crate::tasks::Tasks;
 
 pub(crate) use self::ahead::{Ahead, finish};
 use self::ahead::{Copying, Held};
+pub(crate) use self::broken::Untaken;
+use self::broken::{Astray, Reset, Stalled, TooLong};
 pub(crate) use self::idle::Idle;
 pub(crate) use self::lent::Lent;
 pub(crate) use self::progress::{Progress, Unfinished};
 
 pub(crate) type BodyError = Box<dyn Error + Send + Sync>;
 type Frames = Option<Result<Frame<Bytes>, BodyError>>;
-
-/// Nothing came for the longest time allowed.
-#[derive(Debug, thiserror::Error)]
-#[error("{0} sent nothing more of its body")]
-pub(crate) struct Stalled(&'static str);
-
-/// A client took nothing of its answer for the longest time allowed.
-#[derive(Debug, thiserror::Error)]
-#[error("the client took nothing more")]
-pub(crate) struct Untaken;
-
-/// A stream of HTTP/2 was reset before its end. hyper takes a reset that says `NO_ERROR` for the end of a body
-/// (its issue 3681); so half of one would pass for all of it.
-#[derive(Debug, thiserror::Error)]
-#[error("the stream was reset before the end of the body")]
-struct Reset;
-
-/// It was asked for a pipe, and is none of those bodies ([`ResponseBody::is_for_pipe`]).
-#[derive(Debug, thiserror::Error)]
-#[error("the body cannot go by a pipe")]
-struct Astray;
 
 /// The body of a request on its way to a backend.
 #[derive(Debug)]
@@ -75,11 +57,6 @@ pub(crate) struct RequestBody {
     /// Whether its trailers are left out.
     is_bare: bool,
 }
-
-/// More came than a body may have.
-#[derive(Debug, thiserror::Error)]
-#[error("the body of the {0} is too long")]
-struct TooLong(&'static str);
 
 /// Who reads a body.
 #[derive(Debug)]
