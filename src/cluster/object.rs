@@ -32,8 +32,20 @@ impl Meta {
             || key.starts_with("portcullis.dev/")
             // Also those that are not read: each is told.
             || key.starts_with("nginx.ingress.kubernetes.io/")
+            || Self::is_of_gke(key)
             || key == "kubernetes.io/ingress.class"
             || key == "ingressclass.kubernetes.io/is-default-class"
+    }
+
+    /// Not all of GKE's: what it writes by itself is long, and changes with every target.
+    fn is_of_gke(key: &str) -> bool {
+        key == "kubernetes.io/ingress.allow-http"
+            || key.ends_with("-static-ip-name")
+            || key.ends_with("/app-protocols")
+            || key.ends_with("cloud.google.com/backend-config")
+            || key == "ingress.gcp.kubernetes.io/pre-shared-cert"
+            || key == "networking.gke.io/managed-certificates"
+            || key == "networking.gke.io/v1beta1.FrontendConfig"
     }
 
     /// What is kept of the value. ingress-nginx's snippets may be long, and are read nowhere: that there is one matters.

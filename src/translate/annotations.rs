@@ -2,6 +2,7 @@
 
 pub(super) mod attributes;
 pub mod catalog;
+pub mod gke;
 pub(super) mod json;
 pub mod nginx;
 pub(super) mod value;
@@ -85,8 +86,8 @@ pub(super) struct Annotations<'a> {
     by_name: BTreeMap<&'a str, Written<'a>>,
     /// What the parameters of the class say; wins.
     by_class: BTreeMap<&'a str, Written<'a>>,
-    /// By ingress-nginx's names.
-    by_nginx: BTreeMap<&'a str, Written<'a>>,
+    /// By ingress-nginx's names without, and GKE's with their prefix.
+    by_others: BTreeMap<&'a str, Written<'a>>,
 }
 
 impl<'a> Annotations<'a> {
@@ -110,9 +111,12 @@ impl<'a> Annotations<'a> {
                 }
             }
         }
-        let nginx = meta.annotations.iter().filter_map(|(key, value)| {
-            let name = key.strip_prefix(NGINX)?;
-            nginx::find(name).filter(|theirs| theirs.fate == Fate::Read)?;
+        let others = meta.annotations.iter().filter_map(|(key, value)| {
+            let (name, theirs) = match key.strip_prefix(NGINX) {
+                Some(name) => (name, nginx::find(name)),
+                None => (&**key, gke::find(key)),
+            };
+            theirs.filter(|theirs| theirs.fate == Fate::Read)?;
             let class = None;
             Some((name, Written { key, value, class }))
         });
@@ -121,7 +125,7 @@ impl<'a> Annotations<'a> {
             meta,
             by_name,
             by_class: BTreeMap::new(),
-            by_nginx: nginx.collect(),
+            by_others: others.collect(),
         }
     }
 
@@ -150,7 +154,12 @@ impl<'a> Annotations<'a> {
 
     /// What the object says by a name of ingress-nginx's.
     pub(super) fn nginx(&self, name: &str) -> Option<Written<'a>> {
-        self.by_nginx.get(name).copied()
+        self.of_others(name)
+    }
+
+    /// The same of all whose annotations are read in place of ours: GKE's with their prefix.
+    fn of_others(&self, name: &str) -> Option<Written<'a>> {
+        self.by_others.get(name).copied()
     }
 
     /// What the object itself says.
@@ -309,15 +318,18 @@ impl<'a> Annotations<'a> {
 
     /// Takes away those that are not admitted; answers their names and where they stand.
     pub(super) fn withhold(&mut self, admits: impl Fn(&str) -> bool) -> Vec<(&'a str, Origin)> {
-        let own = |name: &str| nginx::find(name).map_or("", |theirs| theirs.own);
-        let nginx = self.by_nginx.iter().filter(|(name, _)| !admits(own(name)));
+        let own = |name: &str| {
+            let theirs = nginx::find(name).or_else(|| gke::find(name));
+            theirs.map_or("", |theirs| theirs.own)
+        };
+        let others = self.by_others.iter().filter(|(name, _)| !admits(own(name)));
         let all = self.by_name.iter().filter(|(name, _)| !admits(name));
         let withheld: Vec<_> = all
-            .chain(nginx)
+            .chain(others)
             .map(|(name, written)| (*name, self.origin(*written)))
             .collect();
         self.by_name.retain(|name, _| admits(name));
-        self.by_nginx.retain(|name, _| admits(own(name)));
+        self.by_others.retain(|name, _| admits(own(name)));
         withheld
     }
 

@@ -9,7 +9,7 @@ use portcullis_model::{
 };
 
 use super::admission;
-use super::annotations::{Annotations, Setting, Written, nginx, value};
+use super::annotations::{Annotations, Setting, Written, gke, nginx, value};
 use super::group::group_of;
 use super::settings::{Merge, Settings};
 use crate::cluster::object::{ClassParameters, Ingress};
@@ -294,7 +294,21 @@ fn read_one<'a>(
                 // Its rules may have been meant for HTTPS alone.
                 refusal = Some("listen-ports");
             }
-            default_ports(wants_tls)
+            let mut ports = default_ports(wants_tls);
+            if let Semantics::Kubernetes = semantics
+                && let Some(written) = gke::leaves_out_http(&annotations, problems)
+            {
+                // Where nothing else is left, plain HTTP answers, but not with what was to be left out.
+                if wants_tls == Tls::None {
+                    let why = "the Ingress has no TLS: nothing of it is served, and its rules answer 503. Name a Secret in \
+                               spec.tls";
+                    problems.push(annotations.invalid(written, why));
+                    refusal.get_or_insert(gke::ALLOW_HTTP);
+                } else {
+                    ports.retain(|_, wire| *wire == Wire::Https);
+                }
+            }
+            ports
         }
     };
     if let Some(written) = annotations.get("security-groups")

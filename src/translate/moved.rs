@@ -1,4 +1,4 @@
-//! Members that say what they want by ingress-nginx's annotations in, the same with what these say of whole members out.
+//! Members that say what they want by ingress-nginx's annotations, or GKE's, in, the same with what these say of whole members out.
 //!
 //! What is said of single rules, filters and backends is read where ours of the same meaning are.
 
@@ -13,7 +13,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use portcullis_model::{Code, Port, Problem, Semantics};
 
-use super::annotations::{Setting, Written, nginx, value};
+use super::annotations::{Setting, Written, gke, nginx, value};
 use super::member::{Part, Wire};
 
 /// Reads them; what is not read is told, and closes what would be more open than it was there.
@@ -22,6 +22,7 @@ pub(super) fn read(parts: &mut [Part<'_>], problems: &mut Vec<Problem>) {
         if part.semantics != Semantics::Kubernetes || part.is_canary {
             continue;
         }
+        gke::review(&part.annotations, problems);
         let closed = nginx::review(&part.annotations, problems);
         part.refusal = part.refusal.or(closed);
         own_ranges(part, problems);

@@ -28,6 +28,8 @@ use crate::cluster::object::{IngressPath, IngressRule};
 /// How ImplementationSpecific paths of an Ingress match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum PathMeaning {
+    /// `Prefix`, and all below where it ends in `/*`, as on every cloud.
+    Usual,
     Prefix,
     Glob,
     /// What follows the first `/` is an expression.
@@ -164,7 +166,7 @@ impl Reader<'_, '_> {
             (Setting::Given(meaning), _) => meaning,
             (Setting::Absent, Setting::Given(true)) => PathMeaning::Regex,
             (Setting::Absent, Setting::Given(false) | Setting::Absent) => match self.part.semantics {
-                Semantics::Kubernetes => PathMeaning::Prefix,
+                Semantics::Kubernetes => PathMeaning::Usual,
                 Semantics::AwsLoadBalancerController => PathMeaning::Glob,
             },
         }
@@ -510,9 +512,14 @@ impl Reader<'_, '_> {
         if text.is_empty() {
             return Some((kind, None));
         }
+        let is_below = |before: &str| !before.contains(['*', '?']);
         let read = match meaning {
+            PathMeaning::Usual if text == "/*" => Ok(PathMatch::Prefix(PathPrefix::root())),
+            PathMeaning::Usual if text.strip_suffix("/*").is_some_and(is_below) => Glob::parse(text)
+                .map(PathMatch::Glob)
+                .map_err(|why| (Code::PathInvalid, why.to_string())),
             PathMeaning::Unknown => return None,
-            PathMeaning::Prefix => PathPrefix::parse(text)
+            PathMeaning::Usual | PathMeaning::Prefix => PathPrefix::parse(text)
                 .map(PathMatch::Prefix)
                 .map_err(|why| (Code::PathInvalid, why.to_string())),
             PathMeaning::Glob => Glob::parse(text)

@@ -43,7 +43,7 @@ impl Theirs {
 
 /// As ingress-nginx reads them: Go, `strconv.ParseBool`.
 const FALSE: &[&str] = &["false", "False", "FALSE", "f", "F", "0"];
-const TRUE: &[&str] = &["true", "True", "TRUE", "t", "T", "1"];
+pub(super) const TRUE: &[&str] = &["true", "True", "TRUE", "t", "T", "1"];
 const ANY: &[&str] = &[];
 
 macro_rules! theirs {
@@ -270,21 +270,22 @@ pub(in crate::translate) fn review(
             );
             continue;
         }
-        let effect = match theirs.fate {
+        let what = match theirs.fate {
             Fate::Read | Fate::Told => "it has no effect here",
             Fate::Closed => {
                 closed.get_or_insert(theirs.key);
                 "it restricts who or what gets through, and is not read: what it constrains answers 503"
             }
         };
-        let message = format!(
-            "{effect}. {}{}",
-            in_place(theirs.own),
-            theirs.says.replace('`', "")
-        );
-        tell(Code::AnnotationUnsupported, message);
+        tell(Code::AnnotationUnsupported, effect(what, theirs));
     }
     closed
+}
+
+/// What becomes of one that is not read, and what to do.
+pub(super) fn effect(what: &str, theirs: &Theirs) -> String {
+    let says = theirs.says.replace('`', "");
+    format!("{what}. {}{says}", in_place(theirs.own))
 }
 
 /// What to write instead, if there is anything.

@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use portcullis_model::{
     AffinityKey, BackendProtocol, BackendTls, BackendVersion, Code, HealthCheck, HealthPort, KeptHealth,
-    KeptTargets, Port, Problem, Registrants, TargetKind, Verification,
+    KeptTargets, Port, Problem, Registrants, Semantics, TargetKind, Verification,
 };
 
 use super::verification;
 use crate::cluster::object::{PortRef, Service, ServicePort};
 use crate::translate::admission;
 use crate::translate::annotations::attributes::{Of, at_odds};
-use crate::translate::annotations::{Annotations, Setting, value};
+use crate::translate::annotations::{Annotations, Setting, gke, value};
 use crate::translate::member::Part;
 use crate::translate::moved::backends;
 use crate::translate::settings::{Settings, Targets};
@@ -80,6 +80,9 @@ impl<'a> TargetSettings<'a> {
         };
         let withheld = admission::withhold(&mut this.own, part.parameters, part.semantics, problems);
         let refused = this.own.review(problems).is_some() || withheld.is_some();
+        if part.semantics == Semantics::Kubernetes {
+            gke::review(&this.own, problems);
+        }
         let kind = this.setting("target-type", target_kind, problems);
         let protocol = this.setting(
             "backend-protocol",

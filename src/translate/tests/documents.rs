@@ -4,8 +4,8 @@ use std::fmt::Write;
 use std::path::Path;
 
 use crate::translate::annotations::catalog::{self, ALL, Reach, Scope, Support};
-use crate::translate::annotations::nginx::{self, Fate};
-use crate::translate::annotations::{ALB, PORTABLE};
+use crate::translate::annotations::nginx::{self, Fate, Theirs};
+use crate::translate::annotations::{ALB, PORTABLE, gke};
 
 const OPENING: &str = "# Annotations
 
@@ -26,7 +26,7 @@ Known, but not built yet: *ignored* ones are reported with `AnnotationUnsupporte
 restrict who may pass: what they constrain answers 503 rather than being served without them. A value that cannot be
 read is reported with `AnnotationInvalid`, a name that is not known with `AnnotationUnknown`.
 
-Generated from `src/translate/annotations/catalog.rs` and `nginx.rs`: `PORTCULLIS_BLESS=1 cargo test --lib annotations`.
+Generated from `src/translate/annotations/catalog.rs`, `nginx.rs` and `gke.rs`: `PORTCULLIS_BLESS=1 cargo test --lib annotations`.
 ";
 
 const OF_NGINX: &str = "
@@ -37,6 +37,16 @@ are written. Those that are *told* have no effect, and let nobody further than w
 had as they are written: what they constrain answers 503 until ours is written in their place, or they are removed. Told and closed ones are reported with
 `AnnotationUnsupported`, others under the prefix with `AnnotationUnknown`. Values that ask for nothing are not. On a canary all
 but those of canaries and of its own Service are the Ingress's that it stands beside, as with ingress-nginx. [from-ingress-nginx.md](from-ingress-nginx.md) tells the way.
+
+| annotation | | in its place | asks for nothing | |
+|---|---|---|---|---|
+";
+
+const OF_GKE: &str = "
+## Of GKE
+
+Read on Ingresses under Kubernetes semantics, and on the Services they lead to, as those of ingress-nginx are. Paths that end in `/*` (`ImplementationSpecific`) mean
+all below, as on GKE.
 
 | annotation | | in its place | asks for nothing | |
 |---|---|---|---|---|
@@ -78,7 +88,14 @@ fn document() -> String {
         }
     }
     out.push_str(OF_NGINX);
-    for theirs in nginx::ALL {
+    others(&mut out, nginx::ALL);
+    out.push_str(OF_GKE);
+    others(&mut out, gke::ALL);
+    out
+}
+
+fn others(out: &mut String, all: &[Theirs]) {
+    for theirs in all {
         let fate = match theirs.fate {
             Fate::Read => "read",
             Fate::Told => "told",
@@ -102,7 +119,6 @@ fn document() -> String {
         let says = theirs.says.replace('|', "\\|");
         writeln!(out, "| `{name}` | {fate} | {own} | {nothing} | {says} |").unwrap();
     }
-    out
 }
 
 #[test]

@@ -78,7 +78,14 @@ fn implementation_specific_is_a_prefix_unless_an_annotation_says_otherwise() {
     for (annotation, text, request, want) in [
         (None, "/a", "/a/b", "shop/s"),
         (None, "/a", "/ab", "404"),
-        (None, "/a/*", "/a/b", "404"),
+        (None, "/a/*", "/a/b", "shop/s"),
+        (None, "/a/*", "/a", "404"),
+        (
+            Some(("portcullis.dev/path-match", "prefix")),
+            "/a/*",
+            "/a/b",
+            "404",
+        ),
         (
             Some(("portcullis.dev/path-match", "glob")),
             "/a/*",
