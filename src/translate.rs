@@ -38,6 +38,7 @@ mod rules;
 pub mod settings;
 mod standing;
 mod tls_policies;
+mod unheeded;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -156,6 +157,7 @@ fn balancer<'a>(
     let ports = standing::decide(parts, &snapshot.spoken, settings, problems);
     let (policies, unknown_policies) = tls_policies::decide(parts, settings, problems);
     let parts = &*parts;
+    unheeded::tell(parts, settings, problems);
     let semantics = parts[0].semantics;
     let endpoints = Endpoints::new(snapshot, settings.addresses, semantics);
     let mut backends = Backends::new(snapshot, settings, endpoints);

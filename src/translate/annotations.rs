@@ -244,6 +244,18 @@ impl<'a> Annotations<'a> {
         all
     }
 
+    /// Tells each attribute that the proxy does not heed, and what it does; what AWS would refuse is told already.
+    pub(super) fn tell_unheeded(&self, of: Of, written: Written<'_>, problems: &mut Vec<Problem>) {
+        let (good, _) = attributes::sifted(of, value::map(written.value).unwrap_or_default());
+        for (key, value) in good {
+            if let Some(instead) = attributes::instead(of, &key, &value) {
+                let message = format!("{key} has no effect here: {instead}");
+                let at = self.origin(written);
+                problems.push(Problem::new(Code::AnnotationUnsupported, at, message));
+            }
+        }
+    }
+
     /// Tells what AWS would refuse beside the other attributes of the resource.
     pub(super) fn tell_at_odds(
         &self,

@@ -27,6 +27,7 @@ mod protection;
 mod serving;
 mod targets;
 mod tls;
+mod unheeded;
 mod verification;
 
 use std::collections::BTreeMap;

@@ -5,10 +5,12 @@
 //! Sources: ELBv2 API, LoadBalancerAttribute, ListenerAttribute and TargetGroupAttribute, where no other is named.
 
 mod together;
+mod unheeded;
 
 use std::collections::BTreeMap;
 
 pub(in crate::translate) use together::at_odds;
+pub(in crate::translate) use unheeded::instead;
 
 use super::value;
 

@@ -14,7 +14,7 @@ use crate::translate::annotations::attributes::{Of, at_odds};
 use crate::translate::annotations::{Annotations, Setting, gke, value};
 use crate::translate::member::Part;
 use crate::translate::moved::backends;
-use crate::translate::settings::{Settings, Targets};
+use crate::translate::settings::{Merge, Settings, Targets};
 
 const ATTRIBUTES: &str = "target-group-attributes";
 const ALGORITHM: &str = "load_balancing.algorithm.type";
@@ -178,6 +178,9 @@ impl<'a> TargetSettings<'a> {
             attributes.remove(ALGORITHM);
         }
         source.tell_at_odds(ATTRIBUTES, odd.into_values(), problems);
+        if let (Merge::OneLoadBalancer, Some(written)) = (settings.merge, source.get(ATTRIBUTES)) {
+            source.tell_unheeded(Of::TargetGroup, written, problems);
+        }
         this.attributes = attributes;
         (this.tags, this.keeps_tags) = this.tags(problems);
         this.drain_seconds = this
