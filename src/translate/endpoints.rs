@@ -6,7 +6,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use portcullis_model::{ObjectName, Port, Semantics, Target, TargetAddress, TargetState};
+use portcullis_model::{ObjectName, Port, Semantics, Special, Target, TargetAddress, TargetState, special};
 
 use super::settings::AddressPolicy;
 use crate::cluster::labels::LabelSelector;
@@ -464,22 +464,16 @@ fn slice_port(slice: &EndpointSlice, port: &ServicePort) -> Option<Port> {
 
 /// Addresses that lead to the load balancer's own machine or network, never to a pod.
 fn never_a_target(address: IpAddr, policy: AddressPolicy) -> Option<&'static str> {
-    /// The metadata service of EC2 over IPv6. Source: EC2 User Guide, instance metadata.
-    const METADATA_V6: IpAddr = IpAddr::V6(std::net::Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254));
-    let link_local = match address {
-        IpAddr::V4(v4) => v4.is_link_local() || v4.is_broadcast(),
-        IpAddr::V6(v6) => v6.is_unicast_link_local(),
-    };
-    if address.is_loopback() && policy != AddressPolicy::WrittenOrLoopback {
-        Some("it is a loopback address")
-    } else if link_local {
-        Some("it is a link-local address")
-    } else if address.is_unspecified() || address.is_multicast() {
-        Some("it is no address of a single machine")
-    } else if address == METADATA_V6 {
-        Some("it is the address of the metadata service")
-    } else {
-        None
+    let pods_are_known = policy == AddressPolicy::Pods;
+    match special(address)? {
+        Special::Loopback if policy == AddressPolicy::WrittenOrLoopback => None,
+        Special::Loopback => Some("it is a loopback address"),
+        Special::LinkLocal => Some("it is a link-local address"),
+        Special::NoMachine => Some("it is no address of a single machine"),
+        // Elsewhere a pod may have it.
+        Special::Metadata if pods_are_known && address.is_ipv4() => None,
+        Special::Metadata => Some("it is the address of a cloud's metadata service"),
+        Special::Reserved => None,
     }
 }
 

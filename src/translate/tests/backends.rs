@@ -258,6 +258,15 @@ fn a_target_is_an_address_of_a_pod_of_the_service_s_own_namespace() {
         ("169.254.169.254", None, false, false, false),
         ("fe80::1", None, false, false, false),
         ("fd00:ec2::254", None, false, false, false),
+        ("64:ff9b::a9fe:a9fe", None, false, false, false), // NAT64 of 169.254.169.254
+        ("64:ff9b:1::a9fe:a9fe", None, false, false, false),
+        ("2002:a9fe:a9fe::1", None, false, false, false), // 6to4
+        ("100.100.100.200", None, false, false, false),   // Alibaba's metadata service
+        ("100.100.100.200", Some("odd"), true, false, false), // a pod's where pods are known
+        ("168.63.129.16", None, false, false, false),     // Azure's
+        ("100.64.0.9", None, false, true, true),
+        ("240.10.0.9", None, false, true, true),
+        ("64:ff9b::a00:9", None, false, true, true),
         ("0.0.0.0", None, false, false, false),
         ("224.0.0.1", None, false, false, false),
         ("10.0.9.9", None, false, false, false), // a node
@@ -280,6 +289,7 @@ fn a_target_is_an_address_of_a_pod_of_the_service_s_own_namespace() {
             }))
             .with(pod("mine", "shop", "10.0.0.5"))
             .with(pod("theirs", "blog", "10.0.0.7"))
+            .with(pod("odd", "shop", "100.100.100.200"))
             .with(node("n", "10.0.9.9"));
         let world = asking(world, json!({}), to("s"));
         for (policy, want) in [
