@@ -305,7 +305,52 @@ pub(super) fn parse_transforms(text: &str) -> Result<Vec<Rewrite>, String> {
             });
         }
     }
+    lead_somewhere(&rewrites)?;
     Ok(rewrites)
+}
+
+/// Whether what they make can be a host, or a path with its query, whatever the groups hold: a pattern matches the whole,
+/// so the replacement is all there is.
+fn lead_somewhere(rewrites: &[Rewrite]) -> Result<(), String> {
+    let last_url = rewrites.iter().rfind(|rewrite| rewrite.part == RewritePart::Url);
+    for rewrite in rewrites {
+        let written = &rewrite.replacement;
+        let mut pieces = written.split('$');
+        let first = pieces.next().unwrap_or_default();
+        // Without the digit of a group; any other `$` stands for itself.
+        let rest = pieces.map(|piece| {
+            piece
+                .strip_prefix(|c: char| ('1'..='9').contains(&c))
+                .ok_or(piece)
+        });
+        let groups_only = rest.clone().all(|piece| piece.is_ok());
+        let mut literal = std::iter::once(first)
+            .chain(rest.map(|piece| piece.unwrap_or_else(|piece| piece)))
+            .flat_map(str::chars);
+        let is_good = match rewrite.part {
+            RewritePart::Host => {
+                groups_only && literal.all(|c| c.is_ascii_alphanumeric() || "-._:[]".contains(c))
+            }
+            RewritePart::Url => !literal.any(|c| c.is_control() || c.is_whitespace() || "#<>".contains(c)),
+        };
+        let begins = match rewrite.part {
+            RewritePart::Host => !written.is_empty(),
+            // One before may be mended by the next.
+            RewritePart::Url if last_url.is_some_and(|last| !std::ptr::eq(last, rewrite)) => true,
+            RewritePart::Url => {
+                let group = written.strip_prefix('$').and_then(|rest| rest.chars().next());
+                written.starts_with('/') || group.is_some_and(|c| ('1'..='9').contains(&c))
+            }
+        };
+        if !is_good || !begins {
+            let what = match rewrite.part {
+                RewritePart::Host => "no host",
+                RewritePart::Url => "no path, with or without a query",
+            };
+            return Err(format!("replace {} makes {what}", value::shown(written)));
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -444,6 +489,47 @@ mod tests {
     }
 
     #[test]
+    fn a_rewrite_makes_a_host_or_a_path() {
+        for (kind, replace, ok) in [
+            ("host-header-rewrite", "b.internal", true),
+            ("host-header-rewrite", "$1.internal:8080", true),
+            ("host-header-rewrite", "[2001:db8::1]", true),
+            ("host-header-rewrite", "$1", true),
+            ("host-header-rewrite", "a b\tc", false),
+            ("host-header-rewrite", "a/b", false),
+            ("host-header-rewrite", "a\r\nX: 1", false),
+            ("host-header-rewrite", "$x", false),
+            ("host-header-rewrite", "é.com", false),
+            ("host-header-rewrite", "", false),
+            ("url-rewrite", "/$1", true),
+            ("url-rewrite", "$1", true),
+            ("url-rewrite", "/a?b=$2&c=$", true),
+            ("url-rewrite", "/é", true),
+            ("url-rewrite", "a/$1", false),
+            ("url-rewrite", "$0/a", false),
+            ("url-rewrite", "https://a.com/", false),
+            ("url-rewrite", "/a b", false),
+            ("url-rewrite", "/$1\n", false),
+            ("url-rewrite", "/a#b", false),
+            ("url-rewrite", "", false),
+        ] {
+            let config = match kind {
+                "url-rewrite" => "urlRewriteConfig",
+                _ => "hostHeaderRewriteConfig",
+            };
+            let text = serde_json::json!([{
+                "type": kind, (config): { "rewrites": [{ "regex": "(.*)", "replace": replace }] },
+            }]);
+            let read = parse_transforms(&text.to_string());
+            assert_eq!(read.is_ok(), ok, "{kind} {replace:?}: {read:?}");
+        }
+        // What is no path yet may be one in the end.
+        let text = r#"[{"type":"url-rewrite","urlRewriteConfig":{"rewrites":[
+            {"regex":"/a/(.*)","replace":"a/$1"},{"regex":"a/(.*)","replace":"/b/$1"}]}}]"#;
+        assert!(parse_transforms(text).is_ok());
+    }
+
+    #[test]
     fn a_transform_needs_its_own_configuration() {
         for (text, ok) in [
             (
@@ -459,7 +545,7 @@ mod tests {
                 false,
             ),
             (
-                r#"[{"type":"url-rewrite","urlRewriteConfig":{"rewrites":[{"regex":"a","replace":"b"}]},"hostHeaderRewriteConfig":{"rewrites":[{}]}}]"#,
+                r#"[{"type":"url-rewrite","urlRewriteConfig":{"rewrites":[{"regex":"a","replace":"/b"}]},"hostHeaderRewriteConfig":{"rewrites":[{}]}}]"#,
                 true,
             ),
             (
