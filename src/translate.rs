@@ -245,7 +245,7 @@ fn balancer<'a>(
         members: parts.iter().map(|part| part.ingress.meta.name.clone()).collect(),
         options,
         listeners,
-        rules,
+        rules: rules.into(),
         backends,
         given,
         unread,

@@ -226,7 +226,7 @@ fn nothing() -> LoadBalancer {
         members: Vec::new(),
         options: Options::new(origin),
         listeners: BTreeMap::from([(Port::HTTP, listener)]),
-        rules: Vec::new(),
+        rules: Vec::new().into(),
         backends: BTreeMap::new(),
         given: BTreeMap::new(),
         unread: BTreeMap::new(),

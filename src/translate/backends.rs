@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use portcullis_model::{
     Action, Backend, BackendId, Code, FixedResponse, Forward, GivenBackend, KeptHealth, KeptTargets,
-    ObjectName, Origin, Port, Problem, ServiceRef, TargetKind, TargetState, UnreadBackend, WeightedBackend,
+    ObjectName, Origin, Port, Problem, ServiceRef, Shared, TargetKind, TargetState, UnreadBackend,
+    WeightedBackend,
 };
 
 use self::target_settings::TargetSettings;
@@ -36,7 +37,7 @@ pub(super) struct Backends<'a> {
     snapshot: &'a Snapshot,
     settings: &'a Settings,
     endpoints: Endpoints<'a>,
-    pub(super) resolved: BTreeMap<BackendId, Backend>,
+    pub(super) resolved: BTreeMap<BackendId, Shared<Backend>>,
     /// Those of which not enough is known to make anything.
     pub(super) unread: BTreeMap<BackendId, UnreadBackend>,
     /// What exists by itself; whether it does is the provider's to say.
@@ -234,7 +235,7 @@ impl<'a> Backends<'a> {
         }
         match self.resolve(part, service, port, &port_text, &id, at, problems) {
             Ok(backend) => {
-                self.resolved.insert(id.clone(), backend);
+                self.resolved.insert(id.clone(), backend.into());
                 Ok(id)
             }
             Err(why) => Err(Unserved {

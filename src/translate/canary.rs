@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use portcullis_model::{
     Action, Backend, BackendId, Code, Condition, Forward, Glob, HeaderName, Origin, Pattern, Problem, Rule,
-    Weight, WeightedBackend,
+    Shared, Weight, WeightedBackend,
 };
 
 use super::annotations::{Setting, value};
@@ -175,7 +175,7 @@ fn by_cookie(name: &str) -> Option<Sign> {
 pub(super) fn share(
     parts: &[Part<'_>],
     roles: &[Role],
-    backends: &BTreeMap<BackendId, Backend>,
+    backends: &BTreeMap<BackendId, Shared<Backend>>,
     drafts: &mut [Drafts],
     problems: &mut Vec<Problem>,
 ) {
@@ -245,7 +245,7 @@ fn tls_policy(rule: &Rule) -> Option<&str> {
 }
 
 /// Whether no request whose target is verified would go to one that is not.
-fn verifies_as(canary: &Forward, main: &Draft, backends: &BTreeMap<BackendId, Backend>) -> bool {
+fn verifies_as(canary: &Forward, main: &Draft, backends: &BTreeMap<BackendId, Shared<Backend>>) -> bool {
     let is_verified = |share: &WeightedBackend| {
         let backend = backends.get(&share.backend);
         backend.is_some_and(|backend| backend.protocol.tls.verification().is_some())

@@ -125,7 +125,8 @@ fn assemble(mut rules: Vec<Rule>, second_tenant: &[bool], default: &Action) -> L
     for action in rules.iter().map(|r| &r.action).chain([default]) {
         if let Action::Forward(forward) = action {
             for weighted in &forward.backends {
-                backends.insert(weighted.backend.clone(), backend(&weighted.backend, &members[0]));
+                let made = backend(&weighted.backend, &members[0]);
+                backends.insert(weighted.backend.clone(), made.into());
             }
         }
     }
@@ -150,7 +151,7 @@ fn assemble(mut rules: Vec<Rule>, second_tenant: &[bool], default: &Action) -> L
         members: members.to_vec(),
         options: Options::new(origin(&members[0], "")),
         listeners: listeners.into_iter().collect(),
-        rules,
+        rules: rules.into(),
         backends,
         given: BTreeMap::new(),
         unread: BTreeMap::new(),

@@ -53,7 +53,10 @@ fn is_known(balancer: &LoadBalancer) -> bool {
     options.kept.is_empty()
         && options.front.as_ref().is_none_or(front::is_known)
         && balancer.unread.is_empty()
-        && balancer.backends.values().all(targets::is_known)
+        && balancer
+            .backends
+            .values()
+            .all(|backend| targets::is_known(backend))
 }
 
 /// What is not known, in bytes that differ where it does.
@@ -63,7 +66,8 @@ pub(crate) fn unknown(balancer: &LoadBalancer) -> Vec<u8> {
     }
     let options = &balancer.options;
     let front = options.front.as_ref().map(front::unknown);
-    let targets: Vec<_> = balancer.backends.values().map(targets::unknown).collect();
+    let targets = balancer.backends.values();
+    let targets: Vec<_> = targets.map(|backend| targets::unknown(backend)).collect();
     let unread: Vec<_> = balancer.unread.iter().collect();
     serde_json::to_vec(&(&options.kept, front, targets, unread)).unwrap_or_default()
 }

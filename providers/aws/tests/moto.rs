@@ -242,7 +242,7 @@ async fn what_is_believed_to_exist_does() {
 fn variant(world: &World, (places, ports, pods): &(Vec<usize>, usize, usize)) -> LoadBalancer {
     let mut balancer = rich(world);
     let rules = balancer.rules.clone();
-    balancer.rules = places.iter().map(|&place| rules[place].clone()).collect();
+    *balancer.rules = places.iter().map(|&place| rules[place].clone()).collect();
     let kept: &[u16] = [&[80][..], &[443], &[80, 443]][*ports];
     balancer.listeners.retain(|port, _| kept.contains(&port.get()));
     for rule in &mut balancer.rules {

@@ -14,6 +14,7 @@ use crate::listener::Listener;
 use crate::name::{LoadBalancerId, ObjectName, Port};
 use crate::origin::Origin;
 use crate::rule::Rule;
+use crate::shared::Shared;
 
 /// Whose rules of precedence and strictness hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -237,8 +238,8 @@ pub struct LoadBalancer {
     pub options: Options,
     pub listeners: BTreeMap<Port, Listener>,
     /// One ordered list; the first that takes a request answers it, else the listener's default action.
-    pub rules: Vec<Rule>,
-    pub backends: BTreeMap<BackendId, Backend>,
+    pub rules: Shared<Vec<Rule>>,
+    pub backends: BTreeMap<BackendId, Shared<Backend>>,
     /// Those that rules name, and that nobody here makes, changes or deletes.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub given: BTreeMap<BackendId, GivenBackend>,

@@ -10,6 +10,7 @@ pub mod name;
 pub mod origin;
 pub mod problem;
 pub mod sealed;
+pub mod shared;
 pub mod special;
 
 pub mod condition;
@@ -81,5 +82,6 @@ pub use refusals::{Refusals, Refused};
 pub use resolve::{Decision, Request, resolve};
 pub use rule::Rule;
 pub use sealed::Sealed;
+pub use shared::Shared;
 pub use special::{Special, special};
 pub use verification::{BackendTls, Verification};

@@ -10,15 +10,14 @@
 //! to endpoints that are serving though terminating (KEP-1669). Where there is none at all, the request is answered 503.
 
 use std::cell::Cell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis_model::{
-    AffinityKey, Backend, BackendId, BackendProtocol, Code, HealthCheck, Problem, Target, TargetAddress,
-    TargetState,
+    Backend, BackendId, BackendProtocol, Code, Problem, Target, TargetAddress, TargetState,
 };
 use tokio::time::Instant;
 
@@ -59,20 +58,8 @@ pub(crate) struct LiveBackend {
     /// Those that may have new requests.
     targets: Box<[Arc<LiveTarget>]>,
     zones: Zones,
-    made_of: MadeOf,
     /// Whether something about it could not be had.
     is_lacking: bool,
-}
-
-/// What else of the model's backend it depends on.
-#[derive(Debug)]
-struct MadeOf {
-    targets: Arc<[Target]>,
-    attributes: BTreeMap<String, String>,
-    timeout_seconds: Option<u32>,
-    affinity: Option<AffinityKey>,
-    /// Where targets are checked.
-    health: Option<HealthCheck>,
 }
 
 impl LiveBackend {
@@ -142,37 +129,35 @@ impl LiveBackend {
             timeout: backend.timeout_seconds.map(|s| Duration::from_secs(s.into())),
             targets: serving,
             zones,
-            made_of: MadeOf {
-                targets: backend.targets.clone(),
-                attributes: backend.attributes.clone(),
-                timeout_seconds: backend.timeout_seconds,
-                affinity: backend.affinity.clone(),
-                health: backend.is_checked.then(|| backend.health.clone()),
-            },
             is_lacking: !problems.is_empty(),
         };
         (live, problems)
     }
 
-    /// Whether building it of this backend would make the same.
-    pub(crate) fn is_of(&self, backend: &Backend, security: &Result<Security, Problem>) -> bool {
-        let made_of = &self.made_of;
-        self.id == backend.id
-            && self.protocol == backend.protocol
+    /// Whether building it of this backend would make the same as of the one it was made of.
+    pub(crate) fn is_of(
+        &self,
+        made_of: &Backend,
+        backend: &Backend,
+        security: &Result<Security, Problem>,
+    ) -> bool {
+        made_of.id == backend.id
+            && made_of.protocol == backend.protocol
             && self.security.as_ref() == security.as_ref().ok()
-            && self.proxy_protocol == backend.proxy_protocol
+            && made_of.proxy_protocol == backend.proxy_protocol
             && made_of.timeout_seconds == backend.timeout_seconds
             && made_of.affinity == backend.affinity
-            && made_of.health.as_ref() == backend.is_checked.then_some(&backend.health)
-            && (Arc::ptr_eq(&made_of.targets, &backend.targets) || made_of.targets == backend.targets)
+            && made_of.is_checked == backend.is_checked
+            && (!backend.is_checked || made_of.health == backend.health)
+            && made_of.targets == backend.targets
             && made_of.attributes == backend.attributes
             // What is wrong is told anew, where it is now.
             && !self.is_lacking
     }
 
-    /// All its targets, those that get no new requests included.
-    pub(crate) fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
-        self.made_of.targets.iter().filter_map(socket_address)
+    /// Whether building it of the same backend would make the same, whatever lies in Secrets.
+    pub(crate) fn is_settled(&self) -> bool {
+        !self.is_lacking && matches!(self.security, Some(Security::Plain | Security::Unverified))
     }
 
     /// Those that may have new requests.
@@ -270,6 +255,11 @@ impl LiveBackend {
         };
         random.below_u32(1000) >= share
     }
+}
+
+/// All targets of a backend, those that get no new requests included.
+pub(crate) fn addresses(backend: &Backend) -> impl Iterator<Item = SocketAddr> {
+    backend.targets.iter().filter_map(socket_address)
 }
 
 fn socket_address(target: &Target) -> Option<SocketAddr> {

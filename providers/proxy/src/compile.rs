@@ -92,7 +92,9 @@ pub fn compile(balancer: &LoadBalancer, served: ServedPorts) -> (RouteTable, Vec
     let clients = compiler.clients.build();
     told_apart(balancer, &clients, &mut compiler.problems);
     compiler.problems.append(&mut compiler.versions.problems);
+    let mut filters = compiler.filters.values().flatten();
     let table = RouteTable {
+        counts: filters.any(|filters| filters.counts()),
         listeners,
         hosts: hosts.build(),
         clients,

@@ -84,6 +84,7 @@ mod show;
 pub mod table;
 
 mod authorities;
+mod backends;
 mod by_host;
 mod certificate;
 mod checks;

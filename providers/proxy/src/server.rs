@@ -405,7 +405,7 @@ mod tests {
             members: Vec::new(),
             options: Options::new(origin),
             listeners: BTreeMap::new(),
-            rules: Vec::new(),
+            rules: Vec::new().into(),
             backends: BTreeMap::new(),
             given: BTreeMap::new(),
             unread: Default::default(),

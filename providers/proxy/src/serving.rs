@@ -8,12 +8,15 @@ use std::fmt;
 use std::mem::take;
 use std::sync::Arc;
 
-use portcullis_model::{Listener, LoadBalancer, ObjectName, Options, Port, Problem, Rule, Sealed, Semantics};
+use portcullis_model::{
+    Listener, LoadBalancer, ObjectName, Options, Port, Problem, Rule, Sealed, Semantics, Shared,
+};
 use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::default_provider;
 use thiserror::Error;
 
+use crate::backends::{Backends, Built};
 use crate::balance::LiveBackend;
 use crate::certificate::{Certificates, KeyPairPem, UnknownNames};
 use crate::checks::Check;
@@ -35,8 +38,10 @@ use crate::versions::Versions;
 /// Everything a request and a handshake need, as of one configuration.
 pub struct ServingState {
     compiled: Arc<Compiled>,
+    /// What the table was compiled of beside what it says itself.
+    rules: Shared<Vec<Rule>>,
     /// By the numbers of the table.
-    backends: Box<[Arc<LiveBackend>]>,
+    backends: Backends,
     targets: Targets,
     /// Authorities that targets are verified by.
     trusts: Trusts,
@@ -60,14 +65,13 @@ pub struct ServingState {
     /// By the numbers of the table; what is known of them is kept from state to state.
     key_sets: Box<[Arc<KeySet>]>,
     /// Kept from state to state, so that clients resume sessions across changes.
-    shared: Shared,
+    lasting: Lasting,
 }
 
 /// The table, and what it was compiled of: where that stays the same, so does the table.
 struct Compiled {
     table: RouteTable,
     problems: Vec<Problem>,
-    rules: Vec<Rule>,
     listeners: BTreeMap<Port, Listener>,
     options: Options,
     semantics: Semantics,
@@ -77,18 +81,16 @@ struct Compiled {
 
 impl Drop for Compiled {
     fn drop(&mut self) {
-        self.retired.take((take(&mut self.table), take(&mut self.rules)));
+        self.retired.take(take(&mut self.table));
     }
 }
 
 impl Compiled {
-    /// Takes the rules of the load balancer.
-    fn new(balancer: &mut LoadBalancer, served: ServedPorts, retired: Retired) -> Self {
+    fn new(balancer: &LoadBalancer, served: ServedPorts, retired: Retired) -> Self {
         let (table, problems) = compile(balancer, served);
         Self {
             table,
             problems,
-            rules: take(&mut balancer.rules),
             listeners: balancer.listeners.clone(),
             options: balancer.options.clone(),
             semantics: balancer.semantics,
@@ -97,20 +99,17 @@ impl Compiled {
         }
     }
 
-    /// Whether it would be the same; the table names the backends in their order.
+    /// Whether it would be the same of the same rules, and backends with the same numbers.
     fn is_of(&self, balancer: &LoadBalancer, served: ServedPorts) -> bool {
         self.served == served
             && self.semantics == balancer.semantics
-            && self.table.backends.len() == balancer.backends.len()
-            && self.table.backends.iter().eq(balancer.backends.keys())
             && self.listeners == balancer.listeners
             && self.options == balancer.options
-            && self.rules == balancer.rules
     }
 }
 
 #[derive(Clone)]
-struct Shared {
+struct Lasting {
     provider: Arc<CryptoProvider>,
     retired: Retired,
 }
@@ -151,7 +150,7 @@ impl ServingState {
     /// their limits, key pairs that were read and TLS sessions are kept from it, and whatever does not change is shared
     /// with it: a change of endpoints costs what changes, and a comparison of the rest. The only error is a machine that cannot do TLS.
     pub fn build<'a>(
-        mut balancer: LoadBalancer,
+        balancer: LoadBalancer,
         material: impl Into<Material<'a>>,
         previous: Option<&Self>,
         served: ServedPorts,
@@ -162,41 +161,50 @@ impl ServingState {
             users,
             unknown_names,
         } = material.into();
-        let shared = match previous {
-            Some(previous) => previous.shared.clone(),
-            None => Shared {
+        let lasting = match previous {
+            Some(previous) => previous.lasting.clone(),
+            None => Lasting {
                 provider: Arc::new(default_provider()),
                 retired: Retired::new(),
             },
         };
-        let compiled = previous.map(|previous| &previous.compiled);
-        let compiled = compiled.filter(|before| before.is_of(&balancer, served)).cloned();
-        let compiled = compiled
-            .unwrap_or_else(|| Arc::new(Compiled::new(&mut balancer, served, shared.retired.clone())));
+        let before = previous.map_or(&[][..], |p| &p.trusts);
+        let mut truster = Truster::new(authorities, &lasting.provider, before);
+        let before = previous.map(|previous| (&previous.backends, &previous.targets));
+        let Built {
+            backends,
+            targets,
+            problems: more,
+            keep_numbers,
+        } = Backends::build(&balancer.backends, &mut truster, before);
+        let trusts = truster.trusts();
+        let compiled = previous.filter(|before| {
+            keep_numbers && before.compiled.is_of(&balancer, served) && before.rules == balancer.rules
+        });
+        let compiled = match compiled {
+            Some(before) => before.compiled.clone(),
+            None => Arc::new(Compiled::new(&balancer, served, lasting.retired.clone())),
+        };
         let table = &compiled.table;
         let mut problems = compiled.problems.clone();
-        let before = previous.map_or(&[][..], |p| &p.trusts);
-        let mut truster = Truster::new(authorities, &shared.provider, before);
-        let (backends, targets, more) = backends(&balancer, &mut truster, previous);
-        let trusts = truster.trusts();
         problems.extend(more);
 
         let listeners = || balancer.listeners.values();
         let before = previous.map(|p| &*p.certificates);
         let (certificates, more) =
-            Certificates::build(listeners(), key_pairs, unknown_names, before, &shared.provider);
+            Certificates::build(listeners(), key_pairs, unknown_names, before, &lasting.provider);
         problems.extend(more);
         let certificates = Arc::new(certificates);
         let before = previous.map_or(&[][..], |p| &p.clients);
         let mut clients = Vec::new();
         for wanted in &table.clients.policies {
-            let (policy, problem) = mutual::policy(wanted, authorities, before, &shared.provider)?;
+            let (policy, problem) = mutual::policy(wanted, authorities, before, &lasting.provider)?;
             clients.push(policy);
             problems.extend(problem);
         }
         let configs = |versions: Versions| {
             let one = |policy: &Arc<ClientPolicy>| {
-                tls::server(certificates.clone(), versions, &shared.provider, policy).map(Arc::new)
+                tls::server(certificates.clone(), versions, &lasting.provider, policy).map(Arc::new)
             };
             clients.iter().map(one).collect::<Result<Box<[_]>, _>>()
         };
@@ -212,7 +220,7 @@ impl ServingState {
         let before = previous.map_or(&[][..], |p| &p.key_sets);
         let key_sets = identity::key_sets(&table.key_sources, before);
         let before = previous.and_then(|previous| previous.rates.clone());
-        let rates = table.counts().then(|| before.unwrap_or_else(Rates::new));
+        let rates = table.counts.then(|| before.unwrap_or_else(Rates::new));
         let ports = |https: bool| {
             listeners()
                 .filter(|l| l.is_https() == https)
@@ -221,6 +229,7 @@ impl ServingState {
         };
         let state = Self {
             compiled,
+            rules: balancer.rules.clone(),
             backends,
             targets,
             trusts,
@@ -241,9 +250,9 @@ impl ServingState {
             rates,
             users,
             key_sets,
-            shared,
+            lasting,
         };
-        state.shared.retired.take(balancer);
+        state.lasting.retired.take(balancer);
         Ok((state, problems))
     }
 
@@ -252,13 +261,12 @@ impl ServingState {
     }
 
     pub(crate) fn backend(&self, number: u32) -> Option<&LiveBackend> {
-        let place = usize::try_from(number).ok()?;
-        self.backends.get(place).map(|backend| &**backend)
+        self.backends.get(number).map(|backend| &**backend)
     }
 
     /// The same, to hold on to.
     pub(crate) fn shared_backend(&self, number: u32) -> Option<&Arc<LiveBackend>> {
-        self.backends.get(usize::try_from(number).ok()?)
+        self.backends.get(number)
     }
 
     /// The backends whose targets are checked, and how.
@@ -340,12 +348,12 @@ impl ServingState {
     }
 
     pub(crate) fn provider(&self) -> &Arc<CryptoProvider> {
-        &self.shared.provider
+        &self.lasting.provider
     }
 
     /// Targets of each backend that may have requests, a line each.
     pub(crate) fn show_targets(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for backend in &self.backends {
+        for backend in self.backends.iter() {
             writeln!(f, "  {}", backend.id)?;
             for target in backend.targets() {
                 let rests = match (target.is_ill(), target.rests()) {
@@ -371,56 +379,20 @@ impl ServingState {
 
 impl Drop for ServingState {
     fn drop(&mut self) {
-        let gone = (take(&mut self.backends), take(&mut self.targets));
-        self.shared.retired.take(gone);
+        let gone = (
+            take(&mut self.backends),
+            take(&mut self.targets),
+            take(&mut self.rules),
+        );
+        self.lasting.retired.take(gone);
     }
-}
-
-/// The backends in their order, with all targets. Those that did not change are the same ones.
-fn backends(
-    balancer: &LoadBalancer,
-    truster: &mut Truster<'_>,
-    previous: Option<&ServingState>,
-) -> (Box<[Arc<LiveBackend>]>, Targets, Vec<Problem>) {
-    let mut problems = Vec::new();
-    let mut targets = previous.map_or_else(Targets::new, |previous| previous.targets.clone());
-    let mut before = previous
-        .map_or(&[][..], |previous| &previous.backends)
-        .iter()
-        .peekable();
-    let mut gone: Vec<&LiveBackend> = Vec::new();
-    let mut backends = Vec::with_capacity(balancer.backends.len());
-    for backend in balancer.backends.values() {
-        while let Some(left) = before.next_if(|before| before.id < backend.id) {
-            gone.push(left);
-        }
-        let same = before.next_if(|before| before.id == backend.id);
-        let security = truster.secure(backend);
-        if let Some(same) = same.filter(|same| same.is_of(backend, &security)) {
-            backends.push(same.clone());
-            continue;
-        }
-        let changed = same.map(|changed| &**changed);
-        gone.extend(changed);
-        // At the start nobody is new: all share alike.
-        let is_new = previous.is_some();
-        let (live, more) = LiveBackend::build(backend, security, &mut targets, is_new, changed);
-        backends.push(Arc::new(live));
-        problems.extend(more);
-    }
-    gone.extend(before.map(|left| &**left));
-    // Last, so that a target that only moved stays the one it was.
-    for address in gone.into_iter().flat_map(LiveBackend::addresses) {
-        targets.leave(address);
-    }
-    (backends.into(), targets, problems)
 }
 
 impl fmt::Debug for ServingState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ServingState")
             .field("rules", &self.compiled.table.len())
-            .field("backends", &self.backends.len())
+            .field("backends", &self.compiled.table.backends.len())
             .field("targets", &self.targets.len())
             .finish_non_exhaustive()
     }

@@ -36,6 +36,8 @@ pub struct RouteTable {
     pub(crate) sessions: Sessions,
     /// By rule index.
     pub(crate) routes: Box<[Route]>,
+    /// Whether any rule counts requests.
+    pub(crate) counts: bool,
     /// By the number that a [`Choice`] holds.
     pub(crate) backends: Box<[BackendId]>,
 }
@@ -149,12 +151,6 @@ impl RouteTable {
     /// Whether it holds no rule.
     pub fn is_empty(&self) -> bool {
         self.routes.is_empty()
-    }
-
-    /// Whether any rule counts requests.
-    pub(crate) fn counts(&self) -> bool {
-        let mut filters = self.routes.iter().filter_map(|route| route.filters.as_ref());
-        filters.any(|filters| filters.counts())
     }
 
     /// The backends that actions name, by number.

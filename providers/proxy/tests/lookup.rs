@@ -157,7 +157,7 @@ fn origin() -> Origin {
 fn balancer() -> impl Strategy<Value = LoadBalancer> {
     let ports = subsequence(&PORTS[..], 0..=3);
     (ports, prop::collection::vec(rule(), 0..12)).prop_map(|(ports, rules)| LoadBalancer {
-        rules,
+        rules: rules.into(),
         ..empty(ports.into_iter().map(port).collect())
     })
 }
@@ -169,7 +169,7 @@ fn empty(ports: Vec<Port>) -> LoadBalancer {
         members: Vec::new(),
         options: Options::new(origin()),
         listeners: ports.into_iter().map(|port| (port, listener(port))).collect(),
-        rules: Vec::new(),
+        rules: Vec::new().into(),
         backends: BTreeMap::new(),
         given: BTreeMap::new(),
         unread: Default::default(),

@@ -1,5 +1,7 @@
 //! Small clusters and answers in, the gates of their pods out.
 
+use std::ops::Deref;
+
 use portcullis_model::{LoadBalancer, LoadBalancerId};
 use serde_json::{Value, json};
 
@@ -78,7 +80,7 @@ fn group() -> Existing {
 }
 
 fn web(balancer: &LoadBalancer) -> Option<&Backend> {
-    let mut backends = balancer.backends.values();
+    let mut backends = balancer.backends.values().map(Deref::deref);
     backends.find(|backend| backend.id.as_str() == group().id)
 }
 

@@ -1,6 +1,7 @@
 //! Backends in, target groups with their targets out.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Deref;
 
 use ipnet::IpNet;
 use portcullis_model::{
@@ -256,7 +257,7 @@ pub(super) fn joint(context: &Context<'_>) -> BTreeMap<String, String> {
 pub(super) fn own_targets(context: &Context<'_>) -> OwnTargets {
     let balancer = context.balancer;
     let unread = balancer.unread.values().flat_map(|unread| &unread.either);
-    let backends = balancer.backends.values().chain(unread);
+    let backends = balancer.backends.values().map(Deref::deref).chain(unread);
     let mut out = OwnTargets::new();
     for backend in backends.filter(|backend| backend.registrants == Registrants::OthersToo) {
         let targets = targets(context, backend, &mut Vec::new());

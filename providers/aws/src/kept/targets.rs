@@ -24,7 +24,7 @@ pub(super) fn keep(settings: &Settings, observed: &Observed, out: &mut LoadBalan
     let semantics = out.semantics;
     for backend in out.backends.values_mut().filter(|backend| !is_known(backend)) {
         if let Some(spec) = existing(settings, backend, semantics, observed) {
-            *backend = as_it_is(settings, backend, spec);
+            *backend = as_it_is(settings, backend, spec).into();
         }
         // From here on it is like any other, and may share its target group.
         backend.health.kept.clear();

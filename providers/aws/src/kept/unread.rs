@@ -16,7 +16,7 @@ pub(super) fn keep(settings: &Settings, observed: &Observed, out: &mut LoadBalan
     let semantics = out.semantics;
     for (id, unread) in std::mem::take(&mut out.unread) {
         if let Some(backend) = as_it_is(settings, &unread, semantics, observed) {
-            out.backends.insert(id, backend);
+            out.backends.insert(id, backend.into());
         }
     }
     let (backends, given) = (&out.backends, &out.given);

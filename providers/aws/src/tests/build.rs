@@ -46,7 +46,7 @@ pub(super) fn balancer(id: &str, semantics: Semantics) -> LoadBalancer {
         members: vec![owner.clone()],
         options: Options::new(Origin::new("ingress", owner, "")),
         listeners: Default::default(),
-        rules: Vec::new(),
+        rules: Vec::new().into(),
         backends: Default::default(),
         given: Default::default(),
         unread: Default::default(),
@@ -251,7 +251,7 @@ pub(super) fn backend(
         targets: targets.into_iter().collect(),
         origin: origin(owner, service),
     };
-    balancer.backends.insert(id.clone(), backend);
+    balancer.backends.insert(id.clone(), backend.into());
     id
 }
 

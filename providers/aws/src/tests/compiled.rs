@@ -137,7 +137,7 @@ fn each_listener_has_its_own_priorities() {
     );
     http(&mut balancer, 80, not_found());
     http(&mut balancer, 8080, not_found());
-    balancer.rules = vec![
+    *balancer.rules = vec![
         rule("shop/web", &[80], "a.example.com", "prefix:/", forward(&web)),
         rule(
             "shop/web",

@@ -64,7 +64,7 @@ fn shared(semantics: Semantics, name: &str, weights: (i64, Option<i64>)) -> Load
         backends,
         stickiness: None,
     });
-    out.rules = vec![rule("shop/web", &[80], "", "prefix:/old", action)];
+    *out.rules = vec![rule("shop/web", &[80], "", "prefix:/old", action)];
     out
 }
 

@@ -266,7 +266,11 @@ fn what_nobody_can_read_takes_nothing_from_a_shared_target_group() {
     for lose in edits {
         for count in [1, 2] {
             let mut after = before.clone();
-            after.backends.values_mut().take(count).for_each(lose);
+            after
+                .backends
+                .values_mut()
+                .take(count)
+                .for_each(|backend| lose(backend));
             let mut observed = made.clone();
             let calls = rounds(Some(&after), &mut observed, &shared, &account);
             assert_eq!(calls, Vec::<String>::new(), "{count}");
@@ -377,7 +381,7 @@ fn codes_of_either_protocol_stay() {
 fn unread(before: &LoadBalancer, kept: &[KeptTargets]) -> LoadBalancer {
     let mut out = before.clone();
     for (id, backend) in std::mem::take(&mut out.backends) {
-        let mut guess = backend.clone();
+        let mut guess = (*backend).clone();
         guess.protocol = BackendProtocol::default();
         guess.control_port = None;
         guess.health = HealthCheck::for_protocol(&guess.protocol);

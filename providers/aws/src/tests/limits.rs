@@ -25,7 +25,7 @@ fn with_rule(semantics: Semantics, make: impl FnOnce(&BackendId) -> Rule) -> Loa
     let mut out = balancer("shop/web", semantics);
     let web = web(&mut out);
     http(&mut out, 80, not_found());
-    out.rules = vec![
+    *out.rules = vec![
         make(&web),
         rule("shop/web", &[80], "plain.example.com", "prefix:/", forward(&web)),
     ];
@@ -364,7 +364,7 @@ fn a_forward_names_at_most_five_target_groups() {
             backends: parts[..count].to_vec(),
             stickiness: None,
         });
-        balancer.rules = vec![rule("shop/web", &[80], "", "prefix:/", action)];
+        *balancer.rules = vec![rule("shop/web", &[80], "", "prefix:/", action)];
         let (desired, problems) = compiled(&balancer);
         assert_eq!(problems, want, "{count}");
         assert_eq!(

@@ -40,7 +40,7 @@ fn given(rules: &[Short]) -> LoadBalancer {
         let action = Action::Fixed(FixedResponse::new(200 + *status, None, None).unwrap());
         rule("shop/web", &[80], &host(*host_number), PATHS[*path], action)
     };
-    out.rules = rules.iter().map(rule).collect();
+    *out.rules = rules.iter().map(rule).collect();
     out
 }
 
@@ -295,7 +295,7 @@ fn a_small_change_of_merged_rules_is_a_few_calls() {
     // Twenty hosts of one answer where there is room for twelve: eleven rules.
     let hosts = |hosts: std::ops::Range<usize>| {
         let mut balancer = alike(0);
-        balancer.rules = alike(hosts.end).rules.split_off(hosts.start);
+        *balancer.rules = alike(hosts.end).rules.split_off(hosts.start);
         balancer
     };
     let account = account(12);

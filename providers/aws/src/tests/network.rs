@@ -312,7 +312,7 @@ fn nodes_let_in_before_they_shut_out_and_the_group_goes_last() {
     let (_, mut shared) = super::settled::made(&balancer, &account);
     let other = portcullis_model::Backend {
         port: Some(port(9090)),
-        ..balancer.backends.values().next().unwrap().clone()
+        ..(**balancer.backends.values().next().unwrap()).clone()
     };
     let mut targets = other.targets.to_vec();
     targets.iter_mut().for_each(|target| target.port = port(9090));
@@ -321,7 +321,8 @@ fn nodes_let_in_before_they_shut_out_and_the_group_goes_last() {
         portcullis_model::Backend {
             targets: targets.into(),
             ..other
-        },
+        }
+        .into(),
     );
     let mut demands: BTreeMap<_, _> =
         [(balancer.id.clone(), demand(&settings, &balancer, None, &account))].into();

@@ -32,7 +32,7 @@ pub(super) fn given(rules: &[(usize, usize, u16)]) -> LoadBalancer {
             answer(200 + *status),
         )
     };
-    out.rules = rules.iter().map(rule).collect();
+    *out.rules = rules.iter().map(rule).collect();
     out
 }
 

@@ -89,7 +89,7 @@ pub(super) fn group_https() -> LoadBalancer {
         backends: vec![part(split, 90), part(split_v2, 10)],
         stickiness: Some(Stickiness { seconds: 300 }),
     });
-    out.rules = vec![
+    *out.rules = vec![
         rule(
             "blog/posts",
             &[443],
@@ -167,7 +167,7 @@ pub(super) fn instance() -> LoadBalancer {
         out.options.admitted.insert(port(number), ranges.into());
     }
     let ports = [80, 8080];
-    out.rules = vec![
+    *out.rules = vec![
         rule(
             "legacy/app",
             &ports,

@@ -218,7 +218,7 @@ pub(crate) fn lone(name: &str) -> LoadBalancer {
         members: vec![owner],
         options: Options::new(origin("")),
         listeners: BTreeMap::new(),
-        rules: Vec::new(),
+        rules: Vec::new().into(),
         backends: BTreeMap::new(),
         given: BTreeMap::new(),
         unread: Default::default(),
@@ -284,7 +284,7 @@ pub(crate) fn backend(balancer: &mut LoadBalancer, service: &str, pods: &[String
         targets: targets(pods),
         origin: origin("backend"),
     };
-    balancer.backends.insert(id.clone(), backend);
+    balancer.backends.insert(id.clone(), backend.into());
     id
 }
 

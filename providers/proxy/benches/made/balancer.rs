@@ -85,7 +85,7 @@ pub(crate) fn balancer(routes: usize, path: &str, turn: usize) -> LoadBalancer {
         default_action: answer(),
         origin: origin(),
     };
-    let backends = (0..routes).map(|number| (id(number), backend(number, turn)));
+    let backends = (0..routes).map(|number| (id(number), backend(number, turn).into()));
     LoadBalancer {
         id: LoadBalancerId::parse("shop/web"),
         semantics: Default::default(),

@@ -43,7 +43,7 @@ pub(crate) fn empty() -> LoadBalancer {
             ),
         ]
         .into(),
-        rules: Vec::new(),
+        rules: Vec::new().into(),
         backends: BTreeMap::new(),
         given: BTreeMap::new(),
         unread: Default::default(),
@@ -143,7 +143,7 @@ pub(crate) fn all_to(backend: Backend) -> LoadBalancer {
     balancer
         .rules
         .push(rule("*", "/", Action::Forward(Forward::to(backend.id.clone()))));
-    balancer.backends.insert(backend.id.clone(), backend);
+    balancer.backends.insert(backend.id.clone(), backend.into());
     balancer
 }
 

@@ -25,8 +25,8 @@ use crate::echo::Echo;
 fn balancer(echo: &Echo, filters: Filters) -> LoadBalancer {
     let mut balancer = empty();
     let one = backend("one", &[echo.address]);
-    balancer.backends.insert(one.id.clone(), one);
-    balancer.rules = vec![
+    balancer.backends.insert(one.id.clone(), one.into());
+    *balancer.rules = vec![
         filtered(rule("a.com", "/", to("one")), filters),
         rule("b.com", "/", to("one")),
     ];
@@ -195,7 +195,7 @@ async fn answering(version: BackendVersion) -> Echo {
 fn bounded(echo: &Echo, version: BackendVersion) -> crate::balancer::Proxy {
     let mut balancer = empty();
     let one = speaking(backend("one", &[echo.address]), version, false);
-    balancer.backends.insert(one.id.clone(), one);
+    balancer.backends.insert(one.id.clone(), one.into());
     let own = Filters {
         answer_limit: Some(BodyLimit {
             bytes: MOST.try_into().unwrap(),
@@ -210,7 +210,7 @@ fn bounded(echo: &Echo, version: BackendVersion) -> crate::balancer::Proxy {
         }),
         ..own.clone()
     };
-    balancer.rules = vec![
+    *balancer.rules = vec![
         filtered(rule("a.com", "/", to("one")), own),
         filtered(rule("c.com", "/", to("one")), compressed),
         rule("b.com", "/", to("one")),
@@ -375,12 +375,12 @@ async fn an_answer_of_whoever_is_asked_who_may_pass_has_the_same_bound() {
     let mut balancer = balancer(&echo, Filters::default());
     let guard = backend("guard", &[guard.address]);
     let asks = ExternalAuth::new(guard.id.clone(), "/known?100000", Default::default(), origin());
-    balancer.backends.insert(guard.id.clone(), guard);
+    balancer.backends.insert(guard.id.clone(), guard.into());
     let filters = Filters {
         external_auth: Some(asks.unwrap()),
         ..Filters::default()
     };
-    balancer.rules = vec![filtered(rule("a.com", "/", to("one")), filters)];
+    *balancer.rules = vec![filtered(rule("a.com", "/", to("one")), filters)];
     for (most, want) in [(100_000, 403), (99_999, 500)] {
         let mut settings = Settings::default();
         settings.limits.answer_bytes = Some(most);

@@ -78,7 +78,7 @@ pub(crate) async fn application(request: Request<Incoming>) -> Result<Response<F
 pub(crate) fn balancer(echo: &Echo, at: impl Fn(&str) -> String) -> LoadBalancer {
     let mut balancer = with_certificates(empty(), &[("web", &["a.com", "b.com"])]);
     let backend = backend("one", &[echo.address]);
-    balancer.backends.insert(backend.id.clone(), backend);
+    balancer.backends.insert(backend.id.clone(), backend.into());
     let with = |on_unauthenticated| Session {
         on_unauthenticated,
         ..session()
@@ -93,7 +93,7 @@ pub(crate) fn balancer(echo: &Echo, at: impl Fn(&str) -> String) -> LoadBalancer
         scope: "openid".to_owned(),
         ..session()
     };
-    balancer.rules = vec![
+    *balancer.rules = vec![
         rule("a.com", "/open", to("one")),
         filtered(rule("a.com", "/consulted", to("one")), consulting),
         guarded(

@@ -113,7 +113,7 @@ async fn a_target_that_answers_nothing_is_ill_and_grpc_has_codes_of_its_own() {
     let mut balancer = all_to(checked(backend("silent", &[silent.address]), "200"));
     let grpc = speaking(backend("grpc", &[grpc.address]), BackendVersion::Grpc, false);
     let grpc = checked(grpc, "0,12");
-    balancer.backends.insert(grpc.id.clone(), grpc);
+    balancer.backends.insert(grpc.id.clone(), grpc.into());
     let proxy = serve(&balancer);
     let view = proxy.handle.view();
     let ill = |count| view.to_string().matches(", ill").count() == count;
@@ -137,7 +137,7 @@ async fn what_one_backend_s_checks_find_is_nothing_to_another() {
             backend.timeout_seconds = timeout_seconds;
         }
         let mut balancer = all_to(with(lax, &[("stickiness.enabled", "true")]));
-        balancer.backends.insert(strict.id.clone(), strict);
+        balancer.backends.insert(strict.id.clone(), strict.into());
         balancer.rules.insert(0, rule("*", "/strict", to("strict")));
         balancer
     };

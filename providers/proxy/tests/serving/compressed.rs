@@ -53,7 +53,7 @@ async fn running() -> Echo {
 fn balancer(echo: &Echo) -> LoadBalancer {
     let mut balancer = empty();
     let backend = backend("one", &[echo.address]);
-    balancer.backends.insert(backend.id.clone(), backend);
+    balancer.backends.insert(backend.id.clone(), backend.into());
     let compression = Compression {
         codings: vec![Coding::Brotli, Coding::Zstd, Coding::Gzip],
         origin: origin(),
@@ -62,7 +62,7 @@ fn balancer(echo: &Echo) -> LoadBalancer {
         compression: Some(compression),
         ..Filters::default()
     };
-    balancer.rules = vec![
+    *balancer.rules = vec![
         filtered(rule("a.com", "/", to("one")), filters),
         rule("b.com", "/", to("one")),
     ];

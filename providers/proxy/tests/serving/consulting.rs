@@ -92,9 +92,9 @@ fn balancer(echo: &Echo, authority: &Echo) -> LoadBalancer {
         ("gone", vec![gone]),
     ] {
         let backend = backend(name, &targets);
-        balancer.backends.insert(backend.id.clone(), backend);
+        balancer.backends.insert(backend.id.clone(), backend.into());
     }
-    balancer.rules = vec![
+    *balancer.rules = vec![
         rule("open.com", "/", to("one")),
         filtered(rule("a.com", "/", to("one")), consulting("auth")),
         filtered(rule("nobody.com", "/", to("one")), consulting("nobody")),

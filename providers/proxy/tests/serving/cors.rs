@@ -46,7 +46,7 @@ fn with(cors: Cors) -> Filters {
 fn balancer(echo: &Echo) -> LoadBalancer {
     let mut balancer = empty();
     let backend = backend("one", &[echo.address]);
-    balancer.backends.insert(backend.id.clone(), backend);
+    balancer.backends.insert(backend.id.clone(), backend.into());
     let gone = Action::Fixed(FixedResponse::new(410, None, None).unwrap());
     let named = Cors {
         request_headers: Some([HeaderName::parse("x-a").unwrap()].into()),
@@ -54,7 +54,7 @@ fn balancer(echo: &Echo) -> LoadBalancer {
     };
     let mut limited = with(cors(&[SHOP], false));
     limited.rate_limit = Some(RateLimit::new(1, Period::Hour, None, origin()).unwrap());
-    balancer.rules = vec![
+    *balancer.rules = vec![
         filtered(
             rule("listed.com", "/", to("one")),
             with(cors(&[SHOP, "https://*.blog.example"], true)),

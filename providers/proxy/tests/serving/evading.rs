@@ -23,14 +23,14 @@ fn guarded() -> Filters {
 fn balancer(echo: &Echo) -> LoadBalancer {
     let mut balancer = empty();
     let one = backend("one", &[echo.address]);
-    balancer.backends.insert(one.id.clone(), one);
+    balancer.backends.insert(one.id.clone(), one.into());
     let fixed = |status| Action::Fixed(FixedResponse::new(status, None, None).unwrap());
     let shared = Arc::new(guarded());
     let sharing = |rule| Rule {
         filters: Some(shared.clone()),
         ..rule
     };
-    balancer.rules = vec![
+    *balancer.rules = vec![
         filtered(rule("a.com", "/admin", to("one")), guarded()),
         rule(
             "a.com",

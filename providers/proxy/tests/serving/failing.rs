@@ -256,7 +256,7 @@ async fn one_backend_that_is_down_disturbs_no_other() {
     let echo = Echo::http1("up").await;
     let mut balancer = all_to(backend("up", &[echo.address]));
     let down = backend("down", &[nobody().await]);
-    balancer.backends.insert(down.id.clone(), down);
+    balancer.backends.insert(down.id.clone(), down.into());
     balancer.rules.insert(0, rule("*", "/down", to("down")));
     let proxy = serve(&balancer);
     let mut client = Client::http1(proxy.http).await;

@@ -31,7 +31,7 @@ pub(crate) fn changes(
 fn balancer(echo: &Echo) -> LoadBalancer {
     let mut balancer = empty();
     let backend = backend("one", &[echo.address]);
-    balancer.backends.insert(backend.id.clone(), backend);
+    balancer.backends.insert(backend.id.clone(), backend.into());
     let filters = Filters {
         request_headers: Some(changes(
             Direction::Request,
@@ -49,7 +49,7 @@ fn balancer(echo: &Echo) -> LoadBalancer {
     };
     let fixed = Action::Fixed(FixedResponse::new(410, Some("text/plain".into()), None).unwrap());
     let redirect = Action::Redirect(Redirect::to_https(portcullis_model::Port::HTTPS));
-    balancer.rules = vec![
+    *balancer.rules = vec![
         filtered(rule("a.com", "/fixed", fixed), filters.clone()),
         filtered(rule("a.com", "/redirect", redirect), filters.clone()),
         filtered(rule("a.com", "/absent", to("nobody")), filters.clone()),

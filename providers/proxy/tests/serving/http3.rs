@@ -27,10 +27,10 @@ use crate::secure::key_pair;
 async fn a_request_is_routed_and_introduced_as_over_any_version() {
     let (one, two) = (Echo::http1("one").await, Echo::http1("two").await);
     let mut balancer = empty();
-    balancer.rules = vec![rule("b.example.com", "/", to("two")), rule("*", "/x", to("one"))];
+    *balancer.rules = vec![rule("b.example.com", "/", to("two")), rule("*", "/x", to("one"))];
     for (name, echo) in [("one", &one), ("two", &two)] {
         let backend = backend(name, &[echo.address]);
-        balancer.backends.insert(backend.id.clone(), backend);
+        balancer.backends.insert(backend.id.clone(), backend.into());
     }
     let served = serve(balancer, 1);
     let mut client = served.client().await;
@@ -391,7 +391,7 @@ async fn a_slow_backend_holds_up_its_client_and_takes_no_memory() {
     let mut balancer = all_to(backend("one", &[echo.address]));
     balancer.rules.insert(0, rule("*", "/other", to("other")));
     let quick = backend("other", &[other.address]);
-    balancer.backends.insert(quick.id.clone(), quick);
+    balancer.backends.insert(quick.id.clone(), quick.into());
     let served = serve(balancer, 1);
     let mut client = served.client().await;
     let mut stream = client.begin(post("/")).await;

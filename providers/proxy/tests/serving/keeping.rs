@@ -94,7 +94,7 @@ async fn what_is_tried_again_has_a_budget() {
     let targets = down.each_ref().map(|socket| socket.local_addr().unwrap());
     let mut balancer = all_to(backend("b", &targets));
     let other = backend("other", &[echo.address]);
-    balancer.backends.insert(other.id.clone(), other);
+    balancer.backends.insert(other.id.clone(), other.into());
     balancer.rules.insert(0, rule("*", "/other", to("other")));
     let proxy = serve(&balancer);
     let mut client = Client::http1(proxy.http).await;

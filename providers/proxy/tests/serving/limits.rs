@@ -55,7 +55,7 @@ async fn a_backend_that_hangs_takes_no_more_than_its_bound_and_others_go_on() {
     let (slow, quick) = (hanging(held).await, Echo::http1("quick").await);
     let mut balancer = all_to(backend("slow", &[slow.address]));
     let healthy = backend("quick", &[quick.address]);
-    balancer.backends.insert(healthy.id.clone(), healthy);
+    balancer.backends.insert(healthy.id.clone(), healthy.into());
     balancer.rules.insert(0, rule("*", "/quick", to("quick")));
     let mut settings = Settings::default();
     settings.limits.under_way = 2;

@@ -43,16 +43,16 @@ fn balancer(echo: &Echo, shadow: Option<&Echo>) -> LoadBalancer {
 
 fn copied(one: Backend, shadow: Option<&Echo>) -> LoadBalancer {
     let mut balancer = empty();
-    balancer.backends.insert(one.id.clone(), one);
+    balancer.backends.insert(one.id.clone(), one.into());
     if let Some(shadow) = shadow {
         let shadow = backend("shadow", &[shadow.address]);
-        balancer.backends.insert(shadow.id.clone(), shadow);
+        balancer.backends.insert(shadow.id.clone(), shadow.into());
     }
     let filters = Filters {
         mirror: Some(Mirror::new(id("shadow"), 100, origin()).unwrap()),
         ..Filters::default()
     };
-    balancer.rules = vec![
+    *balancer.rules = vec![
         filtered(rule("a.com", "/", to("one")), filters),
         rule("b.com", "/", to("one")),
     ];

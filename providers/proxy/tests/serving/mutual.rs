@@ -111,8 +111,8 @@ pub(crate) fn authorities(authority: &Authority) -> Authorities {
 pub(crate) fn balancer(echo: &Echo, rules: Vec<Rule>) -> LoadBalancer {
     let mut balancer = with_certificates(empty(), &[("web", &HOSTS)]);
     let backend = backend("one", &[echo.address]);
-    balancer.backends.insert(backend.id.clone(), backend);
-    balancer.rules = rules;
+    balancer.backends.insert(backend.id.clone(), backend.into());
+    *balancer.rules = rules;
     balancer
 }
 

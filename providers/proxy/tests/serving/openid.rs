@@ -96,7 +96,7 @@ async fn world() -> World {
     let (secret, certificate) = key_pair("web", &["a.com"]);
     let mut balancer = with_certificates(empty(), &[("web", &["a.com"])]);
     let backend = backend("one", &[echo.address]);
-    balancer.backends.insert(backend.id.clone(), backend);
+    balancer.backends.insert(backend.id.clone(), backend.into());
     let mut tokens = rule("a.com", "/tokens", to("one"));
     tokens.authenticate = Some(Authenticate::Jwt {
         issuer: provider.url(""),
@@ -104,7 +104,7 @@ async fn world() -> World {
         claims: Vec::<JwtClaim>::new(),
         origin: origin(),
     });
-    balancer.rules = vec![
+    *balancer.rules = vec![
         tokens,
         guarded(
             rule("a.com", "/", to("one")),

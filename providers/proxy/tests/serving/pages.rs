@@ -26,7 +26,7 @@ async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Inf
 fn balancer(echo: &Echo) -> LoadBalancer {
     let mut balancer = empty();
     let backend = backend("one", &[echo.address]);
-    balancer.backends.insert(backend.id.clone(), backend);
+    balancer.backends.insert(backend.id.clone(), backend.into());
     let page = |statuses, body: &str| ErrorPage::new(statuses, "text/html", body.to_owned()).unwrap();
     let pages = ErrorPages {
         pages: vec![
@@ -39,7 +39,7 @@ fn balancer(echo: &Echo) -> LoadBalancer {
         error_pages: Some(pages),
         ..Filters::default()
     };
-    balancer.rules = vec![
+    *balancer.rules = vec![
         filtered(rule("a.com", "/", to("one")), filters.clone()),
         filtered(rule("gone.com", "/", to("nobody")), filters),
         rule("b.com", "/", to("one")),

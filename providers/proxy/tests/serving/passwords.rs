@@ -36,8 +36,8 @@ fn users(secret: &str, text: &str) -> (ObjectName, Sealed<[u8]>) {
 fn balancer(echo: &Echo) -> LoadBalancer {
     let mut balancer = empty();
     let backend = backend("one", &[echo.address]);
-    balancer.backends.insert(backend.id.clone(), backend);
-    balancer.rules = vec![
+    balancer.backends.insert(backend.id.clone(), backend.into());
+    *balancer.rules = vec![
         filtered(rule("a.com", "/", to("one")), guarded("users")),
         filtered(rule("b.com", "/", to("one")), guarded("missing")),
         filtered(rule("c.com", "/", to("one")), guarded("plain")),

@@ -25,7 +25,7 @@ fn ok() -> portcullis_model::Action {
 /// Two rules of one Ingress, one of another, and one without a limit.
 fn balancer() -> LoadBalancer {
     let mut balancer = empty();
-    balancer.rules = vec![
+    *balancer.rules = vec![
         filtered(rule("a.com", "/one", ok()), hourly("a", 3)),
         filtered(rule("a.com", "/two", ok()), hourly("a", 3)),
         filtered(rule("b.com", "/", ok()), hourly("b", 1)),

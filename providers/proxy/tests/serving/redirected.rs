@@ -27,7 +27,7 @@ async fn backends_redirect_and_set_cookies_for_where_clients_are() {
     let echo = Echo::answering(answer).await;
     let mut balancer = empty();
     let backend = backend("one", &[echo.address]);
-    balancer.backends.insert(backend.id.clone(), backend);
+    balancer.backends.insert(backend.id.clone(), backend.into());
     let filters = Filters {
         location_rewrites: Some(LocationRewrites {
             rewrites: vec![Replacement::of_url("http://inner:8080/", "https://a.com/").unwrap()],
@@ -40,7 +40,7 @@ async fn backends_redirect_and_set_cookies_for_where_clients_are() {
         }),
         ..Filters::default()
     };
-    balancer.rules = vec![
+    *balancer.rules = vec![
         filtered(rule("a.com", "/", to("one")), filters),
         rule("b.com", "/", to("one")),
     ];

@@ -29,7 +29,7 @@ async fn the_first_rule_that_takes_a_request_answers_it() {
     from_elsewhere.conditions = vec![Condition::Source(vec!["192.0.2.0/24".parse().unwrap()])];
     let mut from_here = rule("a.example.com", "/here", fixed(200, "here"));
     from_here.conditions = vec![Condition::Source(vec!["127.0.0.0/8".parse().unwrap()])];
-    balancer.rules = vec![
+    *balancer.rules = vec![
         posts,
         from_elsewhere,
         from_here,
@@ -87,7 +87,7 @@ async fn redirects_name_the_ports_that_are_served() {
         ..Redirect::to_https(Port::HTTPS)
     };
     let mut balancer = empty();
-    balancer.rules = vec![
+    *balancer.rules = vec![
         rule("*", "/secure", Action::Redirect(to_https)),
         rule("*", "/old", Action::Redirect(own_port)),
         rule("*", "/away", Action::Redirect(elsewhere)),
@@ -199,7 +199,7 @@ async fn what_cannot_be_done_is_refused_at_its_own_rule() {
 async fn a_default_action_behind_authentication_is_refused() {
     let echo = Echo::http1("one").await;
     let mut balancer = all_to(backend("one", &[echo.address]));
-    balancer.rules = vec![rule("*", "/open", to("one"))];
+    *balancer.rules = vec![rule("*", "/open", to("one"))];
     let listener = balancer.listeners.get_mut(&Port::HTTP).unwrap();
     listener.default_action = to("one");
     listener.authenticate = Some(Authenticate::Cognito {
@@ -276,7 +276,7 @@ async fn a_rewrite_changes_what_the_backend_sees() {
     };
     let mut balancer = all_to(backend("one", &[echo.address]));
     let two = speaking(backend("two", &[http2.address]), BackendVersion::Http2, false);
-    balancer.backends.insert(two.id.clone(), two);
+    balancer.backends.insert(two.id.clone(), two.into());
     let mut first = rule("*", "/api", to("one"));
     first.rewrites = rewrites(("/api(/.*)", "$1"), (r"(.*)\.example\.com", "$1.internal"));
     let mut second = rule("*", "/two", to("two"));
@@ -316,7 +316,7 @@ async fn weights_are_shares_and_zero_is_none() {
     let mut balancer = all_to(backend("one", &[one.address]));
     for (name, echo) in [("two", &two), ("three", &three)] {
         let backend = backend(name, &[echo.address]);
-        balancer.backends.insert(backend.id.clone(), backend);
+        balancer.backends.insert(backend.id.clone(), backend.into());
     }
     let weighted = |shares: &[(&str, i64)], stickiness| {
         Action::Forward(Forward {
@@ -404,7 +404,7 @@ async fn a_redirect_to_the_host_of_a_request_that_names_none_is_refused() {
             ..Redirect::to_https(Port::HTTPS)
         })
     };
-    balancer.rules = vec![
+    *balancer.rules = vec![
         rule("*", "/same", to(None, None)),
         rule("*", "/www", to(Some("www.#{host}"), None)),
         rule("*", "/told", to(Some("b.com"), Some("from=#{host}"))),
@@ -434,7 +434,7 @@ async fn a_redirect_to_the_host_of_a_request_that_names_none_is_refused() {
 #[tokio::test]
 async fn a_fixed_response_without_content_has_none() {
     let mut balancer = empty();
-    balancer.rules = vec![
+    *balancer.rules = vec![
         rule("*", "/204", fixed(204, "ignored")),
         rule("*", "/503", fixed(503, "down for now")),
     ];
@@ -456,7 +456,7 @@ async fn a_fixed_response_without_content_has_none() {
 #[tokio::test]
 async fn what_the_proxy_says_itself_has_no_body_for_head() {
     let mut balancer = empty();
-    balancer.rules = vec![
+    *balancer.rules = vec![
         rule("*", "/200", fixed(200, "here")),
         rule("*", "/gone", to("gone")),
     ];

@@ -23,12 +23,12 @@ async fn backends_are_told_in_forwarded_where_it_is_asked_for() {
     let echo = Echo::http1("one").await;
     let mut balancer = empty();
     let one = backend("one", &[echo.address]);
-    balancer.backends.insert(one.id.clone(), one);
+    balancer.backends.insert(one.id.clone(), one.into());
     let changing = Filters {
         request_headers: Some(changes(Direction::Request, &[("x-set", "1")], &[], &[])),
         ..Filters::default()
     };
-    balancer.rules = vec![
+    *balancer.rules = vec![
         filtered(rule("*", "/changed", to("one")), changing),
         rule("*", "/", to("one")),
     ];
@@ -93,9 +93,9 @@ async fn the_ports_that_clients_reach_are_named() {
     let (pair, certificate) = key_pair("web", &["a.com"]);
     let mut balancer = with_certificates(empty(), &[("web", &["a.com"])]);
     let one = backend("one", &[echo.address]);
-    balancer.backends.insert(one.id.clone(), one);
+    balancer.backends.insert(one.id.clone(), one.into());
     let away = Redirect::to_https(Port::HTTPS);
-    balancer.rules = vec![
+    *balancer.rules = vec![
         rule("a.com", "/moved", Action::Redirect(away)),
         rule("*", "/", to("one")),
     ];

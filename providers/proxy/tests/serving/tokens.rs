@@ -42,14 +42,14 @@ const ISSUER: &str = "https://id.example.com";
 fn balancer(echo: &Echo, provider: &Provider) -> LoadBalancer {
     let mut balancer = with_certificates(empty(), &[("web", &["a.com"])]);
     let backend = backend("one", &[echo.address]);
-    balancer.backends.insert(backend.id.clone(), backend);
+    balancer.backends.insert(backend.id.clone(), backend.into());
     let claims = vec![
         claim("aud", ClaimFormat::Text, &["shop", "store"]),
         claim("groups", ClaimFormat::List, &["staff"]),
         claim("scope", ClaimFormat::Spaced, &["read"]),
     ];
     let keys = || provider.url("/keys");
-    balancer.rules = vec![
+    *balancer.rules = vec![
         rule("a.com", "/open", to("one")),
         guarded(rule("a.com", "/claims", to("one")), ISSUER, keys(), claims),
         guarded(rule("a.com", "/", to("one")), ISSUER, keys(), Vec::new()),

@@ -207,7 +207,7 @@ fn changed(number: usize, echoes: &[SocketAddr; 3], endless: SocketAddr, secrets
             balancer.rules.insert(0, rule(HOST, path, to("endless")));
         }
         let endless = backend("endless", &[endless]);
-        balancer.backends.insert(endless.id.clone(), endless);
+        balancer.backends.insert(endless.id.clone(), endless.into());
     }
     for host in 0..number % 50 {
         balancer

@@ -259,7 +259,7 @@ async fn a_target_is_verified_though_others_speak_to_it_unverified() {
         let echo = target("one", Authority::new().signs(NAME, 4000), &seen).await;
         let mut balancer = all_to(verified(backend("one", &[echo.address]), version, "ca", NAME));
         let open = speaking(backend("open", &[echo.address]), version, true);
-        balancer.backends.insert(open.id.clone(), open);
+        balancer.backends.insert(open.id.clone(), open.into());
         balancer.rules.insert(0, rule("*", "/open", to("open")));
         let world = World::serve(&balancer, &authorities(&[("ca", &Authority::new().pem)]));
         for (path, want) in [("/open", 200), ("/", 502), ("/open", 200), ("/", 502)] {
@@ -309,7 +309,7 @@ async fn wrong_authorities_of_one_backend_bring_no_target_of_another_to_rest() {
                 backend.timeout_seconds = timeout_seconds;
             }
             let mut balancer = all_to(with(good, &[("stickiness.enabled", "true")]));
-            balancer.backends.insert(bad.id.clone(), bad);
+            balancer.backends.insert(bad.id.clone(), bad.into());
             balancer.rules.insert(0, rule("*", "/bad", to("bad")));
             balancer
         };
@@ -349,7 +349,7 @@ async fn without_authorities_a_backend_answers_503_and_its_neighbours_serve() {
     one.is_checked = true;
     let mut balancer = all_to(one);
     let neighbour = backend("plain", &[plain.address]);
-    balancer.backends.insert(neighbour.id.clone(), neighbour);
+    balancer.backends.insert(neighbour.id.clone(), neighbour.into());
     balancer.rules.insert(0, rule("*", "/plain", to("plain")));
 
     let good = authorities(&[("ca", &authority.pem)]);
@@ -442,7 +442,7 @@ async fn who_is_asked_or_gets_copies_proves_who_it_is_too() {
         let side = backend("side", &[side.address]);
         let side = verified(side, BackendVersion::Http1, "ca", "side.shop.svc");
         for backend in [side, backend("one", &[echo.address])] {
-            balancer.backends.insert(backend.id.clone(), backend);
+            balancer.backends.insert(backend.id.clone(), backend.into());
         }
         let asked = ExternalAuth::new(id("side"), "/asked", [].into(), origin());
         let copied = Mirror::new(id("side"), 100, origin());
@@ -454,7 +454,7 @@ async fn who_is_asked_or_gets_copies_proves_who_it_is_too() {
             mirror: Some(copied.unwrap()),
             ..Filters::default()
         };
-        balancer.rules = vec![
+        *balancer.rules = vec![
             filtered(rule("a.com", "/", to("one")), asking),
             filtered(rule("b.com", "/", to("one")), copying),
         ];

@@ -235,7 +235,7 @@ pub(crate) fn filtered_site(server: SocketAddr, filters: Filters) -> Site {
     let backend = backend("b", &[server]);
     let rule = rule("a.example.com", "/chat", to("b"));
     balancer.rules.push(filtered(rule, filters));
-    balancer.backends.insert(backend.id.clone(), backend);
+    balancer.backends.insert(backend.id.clone(), backend.into());
     Site {
         server,
         proxy: serve_with(&balancer, &KeyPairs::from([secret]), Settings::default(), 1),
