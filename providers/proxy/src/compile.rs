@@ -24,7 +24,8 @@ use crate::identity::sessions::Sessions;
 use crate::spelling::is_normal;
 use crate::sticky::Sticky;
 use crate::table::{
-    Action, Choice, Forward, HostIndex, ListenerTable, Page, PathIndex, Route, RouteTable, RuleIndex,
+    Action, Choice, Forward, HostIndex, ListenerTable, Numbered, Page, PathIndex, Route, RouteTable,
+    RuleIndex,
 };
 use crate::versions::{VersionBuilder, Versions};
 
@@ -52,12 +53,32 @@ impl ServedPorts {
 
 /// Compiles the rules and listeners. Backends and certificates are the serving state's.
 pub fn compile(balancer: &LoadBalancer, served: ServedPorts) -> (RouteTable, Vec<Problem>) {
+    with(balancer, &Arc::new(Numbered::of(balancer)), served)
+}
+
+impl Numbered {
+    pub(crate) fn of(balancer: &LoadBalancer) -> Self {
+        Self {
+            ids: balancer.backends.keys().cloned().collect(),
+            numbers: balancer.backends.keys().cloned().zip(0..).collect(),
+        }
+    }
+}
+
+/// The same with numbers of the load balancer's backends.
+pub(crate) fn with(
+    balancer: &LoadBalancer,
+    numbered: &Arc<Numbered>,
+    served: ServedPorts,
+) -> (RouteTable, Vec<Problem>) {
     let base = asked_of_all(balancer).filter(|(asked, _)| unknown(asked).is_none());
     let mut compiler = Compiler {
         balancer,
         served,
-        backends: balancer.backends.keys().zip(0..).collect(),
+        backends: &numbered.numbers,
         ports: HashMap::default(),
+        asks: base.is_some_and(|(asked, _)| !asked.is_off())
+            || balancer.rules.iter().any(|rule| !rule.clients.is_off()),
         clients: ClientBuilder::new(balancer, base),
         versions: VersionBuilder::new(balancer),
         users: Vec::new(),
@@ -67,7 +88,7 @@ pub fn compile(balancer: &LoadBalancer, served: ServedPorts) -> (RouteTable, Vec
         named: OnceCell::new(),
         problems: Vec::new(),
     };
-    let mut hosts = HostBuilder::default();
+    let mut hosts = HostBuilder::new(balancer.rules.len());
     let mut routes = Vec::with_capacity(balancer.rules.len());
     for (rule, index) in balancer.rules.iter().zip(0..) {
         hosts.add(rule, index);
@@ -90,7 +111,9 @@ pub fn compile(balancer: &LoadBalancer, served: ServedPorts) -> (RouteTable, Vec
         );
     }
     let clients = compiler.clients.build();
-    told_apart(balancer, &clients, &mut compiler.problems);
+    if compiler.asks {
+        told_apart(balancer, &clients, &mut compiler.problems);
+    }
     compiler.problems.append(&mut compiler.versions.problems);
     let mut filters = compiler.filters.values().flatten();
     let table = RouteTable {
@@ -104,7 +127,7 @@ pub fn compile(balancer: &LoadBalancer, served: ServedPorts) -> (RouteTable, Vec
         logins: logins(compiler.gates.into_values()),
         sessions: Sessions::of(balancer),
         routes: routes.into(),
-        backends: balancer.backends.keys().cloned().collect(),
+        backends: numbered.clone(),
     };
     (table, compiler.problems)
 }
@@ -152,11 +175,16 @@ fn is_spelled(path: &PathMatch) -> bool {
     }
 }
 
+/// Ports as rules name them, and whether a listener at them speaks TLS.
+type PortSets<'a> = HashMap<&'a BTreeSet<Port>, (Arc<[Port]>, bool), RandomState>;
+
 struct Compiler<'a> {
     balancer: &'a LoadBalancer,
     served: ServedPorts,
-    backends: HashMap<&'a BackendId, u32, RandomState>,
-    ports: HashMap<&'a BTreeSet<Port>, Arc<[Port]>, RandomState>,
+    backends: &'a HashMap<BackendId, u32, RandomState>,
+    ports: PortSets<'a>,
+    /// Whether clients are asked for certificates anywhere.
+    asks: bool,
     clients: ClientBuilder<'a>,
     versions: VersionBuilder<'a>,
     /// By the address of what they are compiled from: the rules of an object share it.
@@ -219,19 +247,20 @@ impl<'a> Compiler<'a> {
     }
 
     fn route(&mut self, rule: &'a Rule) -> Route {
+        let listeners = &self.balancer.listeners;
         let ports = self.ports.entry(&rule.ports);
-        let ports = ports
-            .or_insert_with(|| rule.ports.iter().copied().collect())
+        let (ports, is_https) = ports
+            .or_insert_with(|| {
+                let mut at = rule.ports.iter().filter_map(|port| listeners.get(port));
+                (rule.ports.iter().copied().collect(), at.any(Listener::is_https))
+            })
             .clone();
         let (gate, mut action) = self.after(rule.authenticate.as_ref(), &rule.action, &rule.origin);
-        let listeners = &self.balancer.listeners;
-        let mut at = rule.ports.iter().filter_map(|port| listeners.get(port));
-        let is_secure = at.any(Listener::is_https);
-        let versions = match is_secure {
+        let versions = match is_https {
             true => self.versions.add(rule),
             false => Versions::All,
         };
-        let clients = match (is_secure, unknown(&rule.clients)) {
+        let clients = match (is_https && self.asks, unknown(&rule.clients)) {
             (false, _) => 0,
             (true, None) => self.clients.add(rule),
             (true, Some(name)) => {
@@ -265,7 +294,7 @@ impl<'a> Compiler<'a> {
     fn filters(&mut self, filters: &Arc<model::Filters>) -> Option<Arc<Filters>> {
         let compiled = self.filters.entry(Arc::as_ptr(filters));
         compiled
-            .or_insert_with(|| Filters::new(filters, &mut self.users, &self.backends).map(Arc::new))
+            .or_insert_with(|| Filters::new(filters, &mut self.users, self.backends).map(Arc::new))
             .clone()
     }
 
@@ -302,6 +331,9 @@ impl<'a> Compiler<'a> {
     }
 
     fn forward(&mut self, forward: &model::Forward, at: &Origin) -> Forward {
+        // One backend has nothing to stick to.
+        let stickiness = forward.stickiness.filter(|_| forward.backends.len() > 1);
+        let sticks = stickiness.is_some();
         let choices: Box<[Choice]> = forward
             .backends
             .iter()
@@ -323,21 +355,17 @@ impl<'a> Compiler<'a> {
                 Choice {
                     backend,
                     weight: weighted.weight.get(),
-                    mark: mark(&weighted.backend),
+                    mark: if sticks { mark(&weighted.backend) } else { 0 },
                 }
             })
             .collect();
-        // One backend has nothing to stick to.
-        let sticky = forward
-            .stickiness
-            .filter(|_| choices.len() > 1)
-            .map(|stickiness| {
-                let names: Vec<&BackendId> = forward.backends.iter().map(|b| &b.backend).collect();
-                Sticky {
-                    cookie: format!("portcullis-{:016x}", mark(&names)).into(),
-                    seconds: stickiness.seconds,
-                }
-            });
+        let sticky = stickiness.map(|stickiness| {
+            let names: Vec<&BackendId> = forward.backends.iter().map(|b| &b.backend).collect();
+            Sticky {
+                cookie: format!("portcullis-{:016x}", mark(&names)).into(),
+                seconds: stickiness.seconds,
+            }
+        });
         Forward {
             total: choices.iter().map(|c| u32::from(c.weight)).sum(),
             choices,
@@ -435,6 +463,13 @@ struct HostBuilder<'a> {
 }
 
 impl<'a> HostBuilder<'a> {
+    /// For so many rules; most have a host of their own.
+    fn new(rules: usize) -> Self {
+        let mut builder = Self::default();
+        builder.index.exact.reserve(rules);
+        builder
+    }
+
     fn add(&mut self, rule: &'a Rule, number: RuleIndex) {
         let Self {
             index,
@@ -463,6 +498,7 @@ impl<'a> HostBuilder<'a> {
         let mut index = self.index;
         let patterns = self.patterns.into_iter();
         index.patterns = patterns.map(|(host, paths)| (host.clone(), paths)).collect();
+        index.exact.shrink_to_fit();
         let by_name = [&mut index.exact, &mut index.wildcard, &mut index.suffix];
         let paths = by_name.into_iter().flat_map(HashMap::values_mut);
         let paths = paths.chain(index.patterns.iter_mut().map(|(_, paths)| paths));

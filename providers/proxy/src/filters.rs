@@ -103,7 +103,7 @@ impl Filters {
     pub(crate) fn new(
         filters: &Arc<model::Filters>,
         users: &mut Vec<model::BasicAuth>,
-        backends: &HashMap<&BackendId, u32, RandomState>,
+        backends: &HashMap<BackendId, u32, RandomState>,
     ) -> Option<Self> {
         let model::Filters {
             rate_limit,

@@ -21,7 +21,7 @@ use crate::balance::LiveBackend;
 use crate::certificate::{Certificates, KeyPairPem, UnknownNames};
 use crate::checks::Check;
 use crate::clients::PolicyNumber;
-use crate::compile::{ServedPorts, compile};
+use crate::compile::{self, ServedPorts};
 use crate::filters::basic_auth::{self, Lists};
 use crate::filters::htpasswd::UserList;
 use crate::filters::rate_limit::Rates;
@@ -29,7 +29,7 @@ use crate::identity;
 use crate::identity::keys::KeySet;
 use crate::mutual::{self, ClientPolicy};
 use crate::retired::Retired;
-use crate::table::RouteTable;
+use crate::table::{Numbered, RouteTable};
 use crate::targets::Targets;
 use crate::tls;
 use crate::verified::{Trust, Truster, Trusts};
@@ -86,8 +86,8 @@ impl Drop for Compiled {
 }
 
 impl Compiled {
-    fn new(balancer: &LoadBalancer, served: ServedPorts, retired: Retired) -> Self {
-        let (table, problems) = compile(balancer, served);
+    fn new(balancer: &LoadBalancer, numbered: &Arc<Numbered>, served: ServedPorts, retired: Retired) -> Self {
+        let (table, problems) = compile::with(balancer, numbered, served);
         Self {
             table,
             problems,
@@ -148,7 +148,7 @@ impl ServingState {
     /// Compiles what can be served, and tells what cannot. The material is that of the Secrets that the listeners'
     /// certificates and the trust stores name. `previous` is the state served until now: counts of requests, what clients have used of
     /// their limits, key pairs that were read and TLS sessions are kept from it, and whatever does not change is shared
-    /// with it: a change of endpoints costs what changes, and a comparison of the rest. The only error is a machine that cannot do TLS.
+    /// with it: parts of the load balancer that the one before had, too, are not looked at, all others are compared. The only error is a machine that cannot do TLS.
     pub fn build<'a>(
         balancer: LoadBalancer,
         material: impl Into<Material<'a>>,
@@ -178,12 +178,16 @@ impl ServingState {
             keep_numbers,
         } = Backends::build(&balancer.backends, &mut truster, before);
         let trusts = truster.trusts();
-        let compiled = previous.filter(|before| {
-            keep_numbers && before.compiled.is_of(&balancer, served) && before.rules == balancer.rules
-        });
-        let compiled = match compiled {
-            Some(before) => before.compiled.clone(),
-            None => Arc::new(Compiled::new(&balancer, served, lasting.retired.clone())),
+        let before = previous.filter(|_| keep_numbers);
+        let same = before.filter(|p| p.compiled.is_of(&balancer, served) && p.rules == balancer.rules);
+        let compiled = match same {
+            Some(same) => same.compiled.clone(),
+            None => {
+                let before = before.map(|before| before.table().backends.clone());
+                let numbered = before.unwrap_or_else(|| Arc::new(Numbered::of(&balancer)));
+                let retired = lasting.retired.clone();
+                Arc::new(Compiled::new(&balancer, &numbered, served, retired))
+            }
         };
         let table = &compiled.table;
         let mut problems = compiled.problems.clone();
@@ -392,7 +396,7 @@ impl fmt::Debug for ServingState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ServingState")
             .field("rules", &self.compiled.table.len())
-            .field("backends", &self.compiled.table.backends.len())
+            .field("backends", &self.table().backends().len())
             .field("targets", &self.targets.len())
             .finish_non_exhaustive()
     }

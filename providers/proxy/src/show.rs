@@ -133,7 +133,7 @@ impl fmt::Display for Shown<'_, Action> {
                 f.write_str("forward")?;
                 for choice in &forward.choices {
                     let number = choice.backend.and_then(|number| usize::try_from(number).ok());
-                    match number.and_then(|number| table.backends.get(number)) {
+                    match number.and_then(|number| table.backends.ids.get(number)) {
                         Some(backend) => write!(f, " {backend}")?,
                         None => f.write_str(" nothing")?,
                     }

@@ -38,8 +38,15 @@ pub struct RouteTable {
     pub(crate) routes: Box<[Route]>,
     /// Whether any rule counts requests.
     pub(crate) counts: bool,
-    /// By the number that a [`Choice`] holds.
-    pub(crate) backends: Box<[BackendId]>,
+    /// By the number that a [`Choice`] holds. The next table has the same where no backend comes or goes.
+    pub(crate) backends: Arc<Numbered>,
+}
+
+/// Ids of backends, and the place of each in their order.
+#[derive(Debug, Default)]
+pub(crate) struct Numbered {
+    pub(crate) ids: Box<[BackendId]>,
+    pub(crate) numbers: HashMap<BackendId, u32, foldhash::fast::RandomState>,
 }
 
 /// What counts for all requests at one port of the model.
@@ -102,7 +109,7 @@ pub struct Choice {
     /// `None` for a backend that the load balancer does not have: its share answers 503.
     pub backend: Option<u32>,
     pub weight: u16,
-    /// What the cookie says for this backend.
+    /// What the cookie says for this backend, where there is one.
     pub mark: u64,
 }
 
@@ -155,7 +162,7 @@ impl RouteTable {
 
     /// The backends that actions name, by number.
     pub fn backends(&self) -> &[BackendId] {
-        &self.backends
+        &self.backends.ids
     }
 }
 
@@ -168,7 +175,7 @@ impl Action {
         };
         choices.iter().filter_map(|c| {
             c.backend
-                .and_then(|b| table.backends.get(usize::try_from(b).ok()?))
+                .and_then(|b| table.backends.ids.get(usize::try_from(b).ok()?))
         })
     }
 }
