@@ -6,6 +6,7 @@ mod aws;
 mod demo;
 #[cfg(all(feature = "cluster", feature = "aws"))]
 mod doctor;
+mod ending;
 mod folder;
 #[cfg(not(all(feature = "cluster", feature = "aws")))]
 mod lacking;

@@ -22,7 +22,7 @@ use self::ask::Client;
 use self::example::BACKENDS;
 use super::served::Served;
 use super::terminal::line;
-use super::{Ended, plan, serve};
+use super::{Ended, ending, plan, serve};
 use crate::cluster::folder::Watch;
 use crate::translate::{ControllerName, Settings};
 
@@ -59,7 +59,7 @@ pub(super) fn demo(args: &DemoArgs) -> anyhow::Result<Ended> {
 }
 
 async fn run(args: &DemoArgs) -> anyhow::Result<Ended> {
-    let signals = serve::Signals::listen()?;
+    let signals = ending::Signals::listen()?;
     let mut tasks = JoinSet::new();
     let mut ports = [0; BACKENDS.len()];
     for (backend, port) in BACKENDS.iter().zip(&mut ports) {
@@ -98,18 +98,18 @@ async fn run(args: &DemoArgs) -> anyhow::Result<Ended> {
     say(&plan::of_example(&folder.path)?);
 
     if !outcome.right {
-        serve::drain(served.into_handle(), GRACE).await?;
+        ending::drain(served.into_handle(), GRACE).await?;
         return Ok(Ended::Failed);
     }
     if args.once {
-        return serve::drain(served.into_handle(), GRACE).await;
+        return ending::drain(served.into_handle(), GRACE).await;
     }
     say(&format!(
         "Still serving. Edit the manifests and ask again; Ctrl-C ends it:\n  curl http://shop.localhost:{}/cart\n  curl -k https://shop.localhost:{}/\n",
         http.port(),
         https.port()
     ));
-    serve::follow(served, watch, signals, GRACE, JoinSet::new(), None).await
+    ending::follow(served, watch, signals, GRACE, JoinSet::new(), None).await
 }
 
 fn problems(served: &Served) -> String {

@@ -1,13 +1,11 @@
 //! A folder and two addresses in, a running proxy until a signal comes out.
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::fs::File;
 use std::io::Write as _;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
-use std::pin::pin;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,15 +15,14 @@ use clap::{Args, ValueEnum};
 use ipnet::IpNet;
 use portcullis_model::{ObjectName, Port};
 use portcullis_proxy::{
-    AccessLog, Drained, Handle, Http1Engine, Limits, LogFormat, Outbound, Predecessor, ServedPorts, Server,
-    ServerConfig, Settings, Sink, Successors, Timeouts, TrustedField, UnknownNames, View, raise_open_files,
-    take_over,
+    AccessLog, Http1Engine, Limits, LogFormat, Outbound, Predecessor, ServedPorts, Server, ServerConfig,
+    Settings, Sink, Successors, Timeouts, TrustedField, UnknownNames, View, raise_open_files, take_over,
 };
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use super::Ended;
+use super::ending::{Signals, follow};
 use super::folder::FolderArgs;
 use super::served::Served;
 use super::terminal;
@@ -357,80 +354,6 @@ pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 
 pub(super) fn processors() -> NonZeroUsize {
     std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
-}
-
-/// What ends a command that stays up. Made before it says that it is ready: a signal that came between would kill it.
-#[derive(Debug)]
-pub(super) struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    pub(super) fn listen() -> anyhow::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate()).context("failed to listen for SIGTERM")?,
-            interrupt: signal(SignalKind::interrupt()).context("failed to listen for SIGINT")?,
-        })
-    }
-
-    async fn come(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
-}
-
-/// Serves the folder and follows it until a signal or a successor comes. What watches answers until the end, or until the
-/// successor wants its address.
-pub(super) async fn follow(
-    mut served: Served,
-    mut watch: Watch,
-    mut signals: Signals,
-    grace: Duration,
-    mut watching: JoinSet<Infallible>,
-    successors: Option<Successors>,
-) -> anyhow::Result<Ended> {
-    let successor = {
-        let come = async {
-            match &successors {
-                Some(successors) => successors.come().await,
-                None => std::future::pending().await,
-            }
-        };
-        let mut come = pin!(come);
-        loop {
-            tokio::select! {
-                () = watch.changed() => served.refresh()?,
-                failure = served.handle().failed() => return Err(failure.into()),
-                () = signals.come() => break None,
-                successor = &mut come => break Some(successor),
-            }
-        }
-    };
-    if let Some(successor) = successor {
-        info!("another process has taken this one's place");
-        watching.shutdown().await;
-        drop(successor);
-    }
-    // It holds the sockets: nobody would accept, and clients would wait.
-    drop(successors);
-    tokio::select! {
-        drained = drain(served.into_handle(), grace) => drained,
-        () = signals.come() => {
-            warn!("a second signal came; connections are cut");
-            Ok(Ended::Done)
-        }
-    }
-}
-
-pub(super) async fn drain(handle: Handle, grace: Duration) -> anyhow::Result<Ended> {
-    info!(grace_s = grace.as_secs(), "draining");
-    if handle.drain(grace).await? == Drained::CutOff {
-        warn!("connections were still open when the time was over; they have been cut");
-    }
-    Ok(Ended::Done)
 }
 
 /// Nobody may be left who reads it; that is no reason not to serve.
