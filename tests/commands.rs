@@ -8,6 +8,8 @@ mod canaries;
 mod certificates;
 #[path = "commands/challenges.rs"]
 mod challenges;
+#[path = "commands/draining.rs"]
+mod draining;
 #[path = "commands/files.rs"]
 mod files;
 #[path = "commands/tls_policies.rs"]

@@ -104,12 +104,16 @@ async fn run(args: &DemoArgs) -> anyhow::Result<Ended> {
     if args.once {
         return ending::drain(served.into_handle(), GRACE).await;
     }
+    let leaving = ending::Leaving {
+        grace: GRACE,
+        ..ending::Leaving::default()
+    };
     say(&format!(
         "Still serving. Edit the manifests and ask again; Ctrl-C ends it:\n  curl http://shop.localhost:{}/cart\n  curl -k https://shop.localhost:{}/\n",
         http.port(),
         https.port()
     ));
-    ending::follow(served, watch, signals, GRACE, JoinSet::new(), None).await
+    ending::follow(served, watch, signals, leaving, JoinSet::new(), None).await
 }
 
 fn problems(served: &Served) -> String {

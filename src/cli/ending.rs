@@ -2,12 +2,15 @@
 
 use std::convert::Infallible;
 use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use portcullis_proxy::{Drained, Handle, Successors};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
 use super::Ended;
@@ -29,12 +32,33 @@ impl Signals {
         })
     }
 
-    async fn come(&mut self) {
+    async fn come(&mut self) -> Signalled {
         tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => Signalled::Terminate,
+            _ = self.interrupt.recv() => Signalled::Interrupt,
         }
     }
+}
+
+/// Which signal has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Signalled {
+    /// Of whoever runs the process, and others may go on sending requests.
+    Terminate,
+    /// Of a person who waits.
+    Interrupt,
+}
+
+/// How a proxy ends.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Leaving {
+    /// How long it serves on after SIGTERM, while it says that it is not ready: clients and load balancers learn of that
+    /// late.
+    pub(super) delay: Duration,
+    /// Longest time for what is under way, once no more connections are taken.
+    pub(super) grace: Duration,
+    /// Whether it is not ready any more.
+    pub(super) has_begun: Arc<AtomicBool>,
 }
 
 /// Serves the folder and follows it until a signal or a successor comes. What watches answers until the end, or until the
@@ -43,7 +67,7 @@ pub(super) async fn follow(
     mut served: Served,
     mut watch: Watch,
     mut signals: Signals,
-    grace: Duration,
+    leaving: Leaving,
     mut watching: JoinSet<Infallible>,
     successors: Option<Successors>,
 ) -> anyhow::Result<Ended> {
@@ -55,11 +79,24 @@ pub(super) async fn follow(
             }
         };
         let mut come = pin!(come);
+        let mut until = None;
         loop {
             tokio::select! {
                 () = watch.changed() => served.refresh()?,
                 failure = served.handle().failed() => return Err(failure.into()),
-                () = signals.come() => break None,
+                signal = signals.come() => match (signal, until) {
+                    (Signalled::Terminate, None) if !leaving.delay.is_zero() => {
+                        leaving.has_begun.store(true, Ordering::Relaxed);
+                        info!(delay_s = leaving.delay.as_secs(), "not ready any more; connections are taken for a while");
+                        until = Some(Instant::now() + leaving.delay);
+                    }
+                    (_, None) => break None,
+                    (_, Some(_)) => {
+                        warn!("a second signal came; connections are cut");
+                        return Ok(Ended::Done);
+                    }
+                },
+                () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => break None,
                 successor = &mut come => break Some(successor),
             }
         }
@@ -72,8 +109,8 @@ pub(super) async fn follow(
     // It holds the sockets: nobody would accept, and clients would wait.
     drop(successors);
     tokio::select! {
-        drained = drain(served.into_handle(), grace) => drained,
-        () = signals.come() => {
+        drained = drain(served.into_handle(), leaving.grace) => drained,
+        _ = signals.come() => {
             warn!("a second signal came; connections are cut");
             Ok(Ended::Done)
         }

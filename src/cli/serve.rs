@@ -8,6 +8,7 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -22,7 +23,7 @@ use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use super::Ended;
-use super::ending::{Signals, follow};
+use super::ending::{Leaving, Signals, follow};
 use super::folder::FolderArgs;
 use super::served::Served;
 use super::terminal;
@@ -69,7 +70,11 @@ pub(super) struct ServeArgs {
     /// sockets, and this one ends when what is under way has finished; no connection is refused meanwhile
     #[arg(long, value_name = "SOCKET")]
     hand_over: Option<PathBuf>,
-    /// Longest time for requests under way once a signal has come, in seconds, a day at most
+    /// How long connections are still taken after SIGTERM, while /readyz fails, in seconds: for those who learn late that
+    /// this process ends. In a pod, some ten; a successor and SIGINT do not wait for it
+    #[arg(long, value_name = "SECONDS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=3_600))]
+    drain_delay: u64,
+    /// Longest time for requests under way once no more connections are taken, in seconds, a day at most
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(..=86_400))]
     drain_seconds: u64,
     /// Address ranges of load balancers in front: what these say about the client (X-Forwarded-For and the like) is taken
@@ -286,6 +291,11 @@ pub(super) fn serve(args: &ServeArgs) -> anyhow::Result<Ended> {
                 .context("failed to tell the process before that it may end")?;
             info!("took the place of the process before");
         }
+        let leaving = Leaving {
+            delay: Duration::from_secs(args.drain_delay),
+            grace: Duration::from_secs(args.drain_seconds),
+            ..Leaving::default()
+        };
         // Answers until the end, also while it drains.
         let mut watching = JoinSet::new();
         let mut watched = None;
@@ -294,7 +304,8 @@ pub(super) fn serve(args: &ServeArgs) -> anyhow::Result<Ended> {
             match bound.and_then(|listener| Ok((listener.local_addr()?, listener))) {
                 Ok((at, listener)) => {
                     watched = Some(at);
-                    watching.spawn(admin::serve(listener, Arc::new(answers(served.handle().view()))));
+                    let answers = answers(served.handle().view(), leaving.has_begun.clone());
+                    watching.spawn(admin::serve(listener, Arc::new(answers)));
                 }
                 // The process before has let go: nobody else would serve.
                 Err(error) if takes_over => {
@@ -307,8 +318,7 @@ pub(super) fn serve(args: &ServeArgs) -> anyhow::Result<Ended> {
         }
         info!("endpoints and identity providers on loopback are allowed");
         say_ready(&served, watched);
-        let grace = Duration::from_secs(args.drain_seconds);
-        follow(served, watch, signals, grace, watching, successors).await
+        follow(served, watch, signals, leaving, watching, successors).await
     })
 }
 
@@ -324,14 +334,13 @@ fn server(config: &ServerConfig, path: Option<&Path>) -> anyhow::Result<(Server,
     Ok((Server::bind(config)?, None))
 }
 
-fn answers(view: View) -> Answers {
+fn answers(view: View, is_leaving: Arc<AtomicBool>) -> Answers {
     let (ready, shown) = (view.clone(), view.clone());
     Answers {
         // A worker that died ends the process.
         stuck: Box::new(Vec::new),
         waiting: Box::new(move || {
-            ready
-                .is_draining()
+            (ready.is_draining() || is_leaving.load(Ordering::Relaxed))
                 .then(|| "draining".to_owned())
                 .into_iter()
                 .collect()
