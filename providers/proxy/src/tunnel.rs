@@ -1,7 +1,10 @@
 //! Two connections that changed protocol in, bytes both ways until one ends out.
 
+mod way;
+
 use std::cell::Cell;
 use std::error::Error;
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -10,11 +13,12 @@ use std::time::Duration;
 
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 use tracing::debug;
 
+use self::way::Way;
 use crate::activity::Open;
 use crate::http1::Detached;
 use crate::interim::Interims;
@@ -77,8 +81,17 @@ pub(crate) async fn tunnel(
     let moved = Rc::new(Cell::new(Instant::now()));
     let mut from_client = Watched::new(upgraded, &moved);
     let mut backend = Watched::new(backend, &moved);
+    let (mut there, mut back) = (Way::default(), Way::default());
+    let carried = poll_fn(|cx| {
+        let there = there.poll(&mut from_client, &mut backend, cx)?;
+        let back = back.poll(&mut backend, &mut from_client, cx)?;
+        match there.is_ready() && back.is_ready() {
+            true => Poll::Ready(io::Result::Ok(())),
+            false => Poll::Pending,
+        }
+    });
     tokio::select! {
-        result = copy_bidirectional(&mut from_client, &mut backend) => {
+        result = carried => {
             if let Err(error) = result {
                 debug!(error = &error as &dyn std::error::Error, "a tunnel broke");
             }

@@ -26,7 +26,7 @@ use super::decode::number;
 use super::encode::{Framed, Out};
 use super::lines::Lines;
 use super::splice::{self, Pipe};
-use super::wire::{Ahead, Broken, Detached, Stream, poll_fill, poll_send};
+use super::wire::{Ahead, Broken, Detached, Stream, detached, poll_fill, poll_send};
 use crate::alarm::Alarm;
 use crate::body::{BodyError, Progress, RequestBody};
 use crate::interim::Passing;
@@ -339,10 +339,7 @@ impl Link {
 
     /// From here on it is not HTTP.
     pub(crate) fn detach(self) -> Detached {
-        Detached {
-            first: self.input.freeze(),
-            stream: self.stream,
-        }
+        detached(self.stream, self.input)
     }
 }
 

@@ -240,11 +240,15 @@ impl Wire {
 
     /// From here on it is not HTTP.
     pub(super) fn detach(self) -> Detached {
-        Detached {
-            first: self.input.freeze(),
-            stream: self.stream,
-        }
+        detached(self.stream, self.input)
     }
+}
+
+/// A stream whose protocol changes, behind the bytes that were read too far. Tunnels are long: none of the room stays.
+pub(super) fn detached(stream: Stream, input: BytesMut) -> Detached {
+    let first = Bytes::copy_from_slice(&input);
+    buffers::give_back(input);
+    Detached { first, stream }
 }
 
 /// Reads what comes: of a body as much as is read ahead, and of anything else little, for most heads are small.
