@@ -3,14 +3,14 @@
 //! What cannot be served stays in its place and answers 503: an error never removes a constraint, and never lets a
 //! later rule answer instead.
 
-use std::cell::OnceCell;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use foldhash::fast::RandomState;
 use http::{HeaderValue, StatusCode};
+use portcullis_model::host::normalize;
 use portcullis_model::{
     self as model, Authenticate, BackendId, BasicAuth, ClientCertificates, Code, FixedResponse, HostMatch,
     Listener, LoadBalancer, Origin, PathMatch, Port, Problem, Protocol, Redirect, Rule, Tls,
@@ -72,8 +72,13 @@ pub(crate) fn with(
     served: ServedPorts,
 ) -> (RouteTable, Vec<Problem>) {
     let base = asked_of_all(balancer).filter(|(asked, _)| unknown(asked).is_none());
+    let mut hosts = HostBuilder::new(balancer.rules.len());
+    for (rule, index) in balancer.rules.iter().zip(0..) {
+        hosts.add(rule, index);
+    }
     let mut compiler = Compiler {
         balancer,
+        hosts: hosts.build(),
         served,
         backends: &numbered.numbers,
         ports: HashMap::default(),
@@ -85,15 +90,9 @@ pub(crate) fn with(
         filters: HashMap::new(),
         gates: HashMap::new(),
         key_sources: HashMap::new(),
-        named: OnceCell::new(),
         problems: Vec::new(),
     };
-    let mut hosts = HostBuilder::new(balancer.rules.len());
-    let mut routes = Vec::with_capacity(balancer.rules.len());
-    for (rule, index) in balancer.rules.iter().zip(0..) {
-        hosts.add(rule, index);
-        routes.push(compiler.route(rule));
-    }
+    let routes = balancer.rules.iter().map(|rule| compiler.route(rule)).collect();
     let listeners = balancer
         .listeners
         .iter()
@@ -119,14 +118,14 @@ pub(crate) fn with(
     let table = RouteTable {
         counts: filters.any(|filters| filters.counts()),
         listeners,
-        hosts: hosts.build(),
+        hosts: compiler.hosts,
         clients,
         versions: compiler.versions.build(),
         users: compiler.users.into(),
         key_sources: by_number(compiler.key_sources),
         logins: logins(compiler.gates.into_values()),
         sessions: Sessions::of(balancer),
-        routes: routes.into(),
+        routes,
         backends: numbered.clone(),
     };
     (table, compiler.problems)
@@ -180,6 +179,7 @@ type PortSets<'a> = HashMap<&'a BTreeSet<Port>, (Arc<[Port]>, bool), RandomState
 
 struct Compiler<'a> {
     balancer: &'a LoadBalancer,
+    hosts: HostIndex,
     served: ServedPorts,
     backends: &'a HashMap<BackendId, u32, RandomState>,
     ports: PortSets<'a>,
@@ -193,8 +193,6 @@ struct Compiler<'a> {
     gates: HashMap<&'a Authenticate, Result<Arc<Gate>, String>>,
     /// With their numbers.
     key_sources: HashMap<Source, usize>,
-    /// All hosts that rules name; made for the first redirect that needs them.
-    named: OnceCell<HashSet<&'a HostMatch>>,
     problems: Vec<Problem>,
 }
 
@@ -376,10 +374,10 @@ impl<'a> Compiler<'a> {
     /// The same redirect to the port under which clients reach the listener it names.
     /// Where it stays at a host that is served here, its port is the one that clients reach; elsewhere nobody listens there.
     fn redirect(&self, redirect: &Redirect) -> Redirect {
-        let is_here = redirect
-            .host
-            .as_ref()
-            .is_none_or(|host| self.is_here(host.as_str()));
+        let is_here = redirect.host.as_ref().is_none_or(|host| {
+            let host = host.as_str();
+            host.contains("#{host}") || self.hosts.names(&normalize(host))
+        });
         let port = redirect.port.map(|port| {
             let listener = self.balancer.listeners.get(&port).filter(|_| is_here);
             listener.map_or(port, |l| self.served.of(l))
@@ -388,20 +386,6 @@ impl<'a> Compiler<'a> {
             port,
             ..redirect.clone()
         }
-    }
-
-    /// Whether a redirect to this host, or what is made of the request's, comes back here.
-    fn is_here(&self, host: &str) -> bool {
-        let named = self.named.get_or_init(|| {
-            let hosts = self.balancer.rules.iter().flat_map(|rule| &rule.hosts);
-            hosts.collect()
-        });
-        let is_named = || HostMatch::parse(host).is_ok_and(|exact| named.contains(&exact));
-        let above = || {
-            host.split_once('.')
-                .and_then(|(_, above)| HostMatch::parse(&format!("*.{above}")).ok())
-        };
-        host.contains("#{host}") || is_named() || above().is_some_and(|wildcard| named.contains(&wildcard))
     }
 
     fn page(&mut self, fixed: &FixedResponse, at: &Origin) -> Action {
@@ -485,6 +469,7 @@ impl<'a> HostBuilder<'a> {
                 HostMatch::Wildcard(name) => index.wildcard.entry(name.shared()).or_default(),
                 HostMatch::Glob(glob) => match (glob.wildcards(), glob.as_str().strip_prefix("*.")) {
                     (0, _) => index.exact.entry(lower(glob.as_str())).or_default(),
+                    (1, None) if glob.as_str() == "*" => &mut index.any,
                     (1, Some(rest)) => index.suffix.entry(lower(rest)).or_default(),
                     _ => patterns.entry(host).or_default(),
                 },

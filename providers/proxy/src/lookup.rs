@@ -113,30 +113,43 @@ impl HostIndex {
     fn first(&self, routes: &[Route], head: &RequestHead<'_>) -> RuleIndex {
         let mut best = RuleIndex::MAX;
         let mut narrow = |paths: &PathIndex| best = paths.first(routes, head, best);
-        if let Some(paths) = self.exact.get(head.host) {
-            narrow(paths);
+        self.each(head.host, &mut narrow);
+        narrow(&self.any);
+        best
+    }
+
+    /// Whether a rule names the host, as it is or by a pattern; one for every host names none.
+    pub(crate) fn names(&self, host: &str) -> bool {
+        let mut is_named = false;
+        self.each(host, |_| is_named = true);
+        is_named
+    }
+
+    /// Gives the rules of each host or pattern that takes this one.
+    #[inline]
+    fn each(&self, host: &str, mut take: impl FnMut(&PathIndex)) {
+        if let Some(paths) = self.exact.get(host) {
+            take(paths);
         }
         if !self.wildcard.is_empty()
-            && let Some((label, rest)) = head.host.split_once('.')
+            && let Some((label, rest)) = host.split_once('.')
             && !label.is_empty()
             && let Some(paths) = self.wildcard.get(rest)
         {
-            narrow(paths);
+            take(paths);
         }
         if !self.suffix.is_empty() {
-            for (dot, _) in head.host.match_indices('.') {
-                if let Some(paths) = self.suffix.get(&head.host[dot + 1..]) {
-                    narrow(paths);
+            for (dot, _) in host.match_indices('.') {
+                if let Some(paths) = self.suffix.get(&host[dot + 1..]) {
+                    take(paths);
                 }
             }
         }
-        for (host, paths) in &self.patterns {
-            if host.matches(head.host) {
-                narrow(paths);
+        for (pattern, paths) in &self.patterns {
+            if pattern.matches(host) {
+                take(paths);
             }
         }
-        narrow(&self.any);
-        best
     }
 }
 

@@ -6,8 +6,8 @@ use hyper::Request;
 use portcullis_model::redirect::{RedirectScheme, Template};
 use portcullis_model::{
     Action, Authenticate, BackendVersion, ClientCertificates, Clients, Code, Condition, FixedResponse,
-    Forward, JwtClaim, Method, OnUnauthenticated, Pattern, Port, Protocol, Redirect, RedirectStatus, Rewrite,
-    RewritePart, Session, Stickiness, Tls, TrustStore, Weight, WeightedBackend,
+    Forward, HostMatch, JwtClaim, Method, OnUnauthenticated, Pattern, Port, Protocol, Redirect,
+    RedirectStatus, Rewrite, RewritePart, Session, Stickiness, Tls, TrustStore, Weight, WeightedBackend,
 };
 
 use crate::balancer::{
@@ -86,6 +86,10 @@ async fn redirects_name_the_ports_that_are_served() {
         host: Some(portcullis_model::Template::parse(host).unwrap()),
         ..Redirect::to_https(Port::HTTPS)
     };
+    let glob = |text: &str| portcullis_model::Rule {
+        hosts: vec![HostMatch::Glob(portcullis_model::Glob::parse(text).unwrap())],
+        ..rule("*", "/", fixed(200, "glob"))
+    };
     let mut balancer = empty();
     *balancer.rules = vec![
         rule("*", "/secure", Action::Redirect(to_https)),
@@ -95,8 +99,15 @@ async fn redirects_name_the_ports_that_are_served() {
         rule("*", "/here", Action::Redirect(to_host("www.#{host}"))),
         rule("*", "/named", Action::Redirect(to_host("b.example.com"))),
         rule("*", "/below", Action::Redirect(to_host("x.c.example.com"))),
+        rule("*", "/deep", Action::Redirect(to_host("x.y.c.example.com"))),
+        rule("*", "/suffix", Action::Redirect(to_host("x.y.d.example.com"))),
+        rule("*", "/pattern", Action::Redirect(to_host("Shop-1.example.com"))),
         rule("b.example.com", "/", fixed(200, "b")),
         rule("*.c.example.com", "/", fixed(200, "c")),
+        glob("*.d.example.com"),
+        glob("shop-?.example.com"),
+        // As no host: it names none.
+        glob("*"),
     ];
     let proxy = serve(&balancer);
     let (http, https) = (proxy.http.port(), proxy.https.port());
@@ -116,6 +127,17 @@ async fn redirects_name_the_ports_that_are_served() {
         ("/here", 301, format!("https://www.a.example.com:{https}/here")),
         ("/named", 301, format!("https://b.example.com:{https}/named")),
         ("/below", 301, format!("https://x.c.example.com:{https}/below")),
+        ("/deep", 301, "https://x.y.c.example.com/deep".to_owned()),
+        (
+            "/suffix",
+            301,
+            format!("https://x.y.d.example.com:{https}/suffix"),
+        ),
+        (
+            "/pattern",
+            301,
+            format!("https://Shop-1.example.com:{https}/pattern"),
+        ),
     ] {
         let answer = get_once(proxy.http, &format!("a.example.com:{http}"), path).await;
         assert_eq!(answer.status(), status, "{path}");
