@@ -14,6 +14,7 @@ use portcullis_model::RedirectScheme;
 use crate::filters::Filters;
 use crate::lookup::{Found, RequestHead};
 use crate::table::{Action, ListenerTable, Route, RouteTable};
+use crate::versions::Versions;
 
 impl RouteTable {
     /// Whether the request comes past a rule that holds back more than the one that was found.
@@ -51,6 +52,7 @@ impl Route {
         is_closed(&self.action)
             || self.gate.is_some() && !are_same(self.gate.as_ref(), gate.as_ref())
             || self.clients > 0 && self.clients != route.map_or(0, |route| route.clients)
+            || self.versions > route.map_or(Versions::All, |route| route.versions)
             || self.filters.as_deref().is_some_and(Filters::asks) && !are_same(self.filters.as_ref(), filters)
     }
 }
