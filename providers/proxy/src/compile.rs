@@ -21,7 +21,7 @@ use crate::filters::Filters;
 use crate::identity::Gate;
 use crate::identity::keys::Source;
 use crate::identity::sessions::Sessions;
-use crate::spelling::is_normal;
+use crate::spelling::spelled;
 use crate::sticky::Sticky;
 use crate::table::{
     Action, Choice, Forward, HostIndex, ListenerTable, Numbered, Page, PathIndex, Route, RouteTable,
@@ -166,14 +166,6 @@ fn told_apart(balancer: &LoadBalancer, clients: &ClientTable, problems: &mut Vec
     }
 }
 
-fn is_spelled(path: &PathMatch) -> bool {
-    match path {
-        PathMatch::Exact(path) => !is_normal(path.as_str()),
-        PathMatch::Prefix(path) => !is_normal(path.as_str()),
-        PathMatch::Glob(_) | PathMatch::Regex(_) => false,
-    }
-}
-
 /// Ports as rules name them, and whether a listener at them speaks TLS.
 type PortSets<'a> = HashMap<&'a BTreeSet<Port>, (Arc<[Port]>, bool), RandomState>;
 
@@ -279,7 +271,7 @@ impl<'a> Compiler<'a> {
         Route {
             ports,
             clients,
-            is_spelled: rule.paths.iter().any(is_spelled),
+            spelled: spelled(&rule.paths),
             versions,
             conditions: rule.conditions.as_slice().into(),
             filters,

@@ -8,8 +8,7 @@
 use std::ptr;
 use std::sync::Arc;
 
-use http::StatusCode;
-use portcullis_model::RedirectScheme;
+use portcullis_model::{PathMatch, RedirectScheme};
 
 use crate::filters::Filters;
 use crate::lookup::{Found, RequestHead};
@@ -25,21 +24,31 @@ impl RouteTable {
         route: Option<&Route>,
     ) -> bool {
         // Mostly this is all that is looked at.
-        if is_normal(head.path) {
+        if is_plain(head.path) {
             return false;
         }
+        // Where nothing goes to a backend, nobody reads the path otherwise.
         let action = route.map_or(&listener.default, |route| &route.action);
-        // What names a path in such a spelling means it so; and where nothing goes to a backend, nobody reads it otherwise.
-        if !matches!(action, Action::Forward(_)) || route.is_some_and(|route| route.is_spelled) {
+        if !matches!(action, Action::Forward(_)) {
             return false;
         }
-        let path = normal(head.path);
-        match self.lookup(&RequestHead { path: &path, ..*head }) {
+        let usual = Usual::of(head.path, route.map_or(&[], |route| &route.spelled));
+        if usual.path == head.path {
+            return false;
+        }
+        let found = self.lookup(&RequestHead {
+            path: &usual.path,
+            ..*head
+        });
+        match found {
             Found::Rule(_, other, _) => {
                 !route.is_some_and(|route| ptr::eq(route, other))
                     && other.holds_back_more_than(route, listener)
             }
-            Found::Default(_) => route.is_some() && (listener.gate.is_some() || is_closed(&listener.default)),
+            // No decoding leads out of the paths that are served, but `..` does.
+            Found::Default(_) => {
+                route.is_some() && (listener.gate.is_some() || usual.climbs && is_closed(&listener.default))
+            }
             Found::NoListener => false,
         }
     }
@@ -65,19 +74,19 @@ fn are_same<T>(one: Option<&Arc<T>>, other: Option<&Arc<T>>) -> bool {
     }
 }
 
-/// Whether nobody reaches a backend here for want of a right: no address that is let in, no encryption, no rule that can be
-/// had.
+/// Whether nobody reaches a backend here: for want of a right, of encryption, of a rule that can be had, or because it is not
+/// published.
 fn is_closed(action: &Action) -> bool {
     match action {
         Action::Refused(_) => true,
-        Action::Fixed(page) => matches!(page.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN),
+        Action::Fixed(page) => page.status.is_client_error() || page.status.is_server_error(),
         Action::Redirect(redirect) => redirect.scheme == Some(RedirectScheme::Https),
         Action::Forward(_) => false,
     }
 }
 
-/// Whether everybody reads the path alike: nothing in it is encoded, and no element is empty or begins with a dot.
-pub(crate) fn is_normal(path: &str) -> bool {
+/// Whether nothing in the path is encoded, and no element is empty or begins with a dot: then everybody reads it alike.
+fn is_plain(path: &str) -> bool {
     let mut before = b'a';
     path.bytes().all(|byte| {
         let is_plain = byte != b'%' && !(before == b'/' && matches!(byte, b'/' | b'.'));
@@ -86,31 +95,67 @@ pub(crate) fn is_normal(path: &str) -> bool {
     })
 }
 
-/// The path decoded once, its slashes merged, its dot segments resolved: as nginx matches it, and as frameworks read it.
+/// The paths that a rule names and that backends may read otherwise: it means them so.
+pub(crate) fn spelled(paths: &[PathMatch]) -> Box<[Box<str>]> {
+    let named = paths.iter().filter_map(|path| match path {
+        PathMatch::Exact(path) => Some(path.as_str()),
+        PathMatch::Prefix(path) => Some(path.as_str()),
+        PathMatch::Glob(_) | PathMatch::Regex(_) => None,
+    });
+    let spelled = named.filter(|path| !is_plain(path) && Usual::of(path, &[]).path != *path);
+    spelled.map(Box::from).collect()
+}
+
+/// A path decoded once, its slashes merged, its dot segments resolved: as nginx matches it, and as frameworks read it.
 /// Source: RFC 3986 §5.2.4, §6.2.2; nginx, ngx_http_core_module, `location` and `merge_slashes`.
-fn normal(path: &str) -> String {
-    let decoded = decoded(path);
-    let mut elements: Vec<&str> = Vec::new();
-    let mut is_folder = false;
-    for element in decoded.split('/').skip(1) {
-        is_folder = matches!(element, "" | "." | "..");
-        match element {
-            "" | "." => {}
-            ".." => {
-                elements.pop();
+#[derive(Debug)]
+struct Usual {
+    path: String,
+    /// Whether any element of it was `..`.
+    climbs: bool,
+}
+
+impl Usual {
+    /// What the path begins with stays, where it is one of the `spelled`, and nothing behind it leads out of it.
+    fn of(path: &str, spelled: &[Box<str>]) -> Self {
+        let rest = |begin: &str| {
+            let rest = path.strip_prefix(begin)?;
+            (rest.is_empty() || rest.starts_with('/')).then_some(rest)
+        };
+        let longest = spelled.iter().filter(|begin| rest(begin).is_some());
+        let begin = longest
+            .max_by_key(|begin| begin.len())
+            .map_or("", |begin| &**begin);
+        let rest = rest(begin).unwrap_or(path);
+        Self::resolved(begin, rest).unwrap_or_else(|| Self::of(path, &[]))
+    }
+
+    /// None where the rest leads out of what begins it.
+    fn resolved(begin: &str, rest: &str) -> Option<Self> {
+        let decoded = decoded(rest);
+        let mut elements: Vec<&str> = Vec::new();
+        let (mut is_folder, mut climbs) = (false, false);
+        for element in decoded.split('/').skip(1) {
+            is_folder = matches!(element, "" | "." | "..");
+            climbs |= element == "..";
+            match element {
+                "" | "." => {}
+                // Above the root there is nothing.
+                ".." if elements.pop().is_none() && !begin.is_empty() => return None,
+                ".." => {}
+                element => elements.push(element),
             }
-            element => elements.push(element),
         }
+        let mut path = begin.to_owned();
+        for element in &elements {
+            path.push('/');
+            path.push_str(element);
+        }
+        if is_folder || path.is_empty() {
+            path.push('/');
+        }
+        Some(Self { path, climbs })
     }
-    let mut normal = String::with_capacity(decoded.len() + 1);
-    for element in &elements {
-        normal.push('/');
-        normal.push_str(element);
-    }
-    if is_folder || elements.is_empty() {
-        normal.push('/');
-    }
-    normal
 }
 
 /// What is no escape stays; what is no text becomes something that no rule names.
@@ -144,36 +189,50 @@ fn digit(byte: u8) -> Option<u8> {
 
 #[cfg(test)]
 mod tests {
+    use portcullis_model::PathPrefix;
+
     use super::*;
 
     #[test]
     fn a_path_is_read_as_backends_do() {
-        for (path, want) in [
-            ("/admin", "/admin"),
-            ("/%61dmin", "/admin"),
-            ("//admin", "/admin"),
-            ("/x/../admin", "/admin"),
-            ("/x/%2e%2E/admin", "/admin"),
-            ("/x%2f..%2Fadmin/", "/admin/"),
-            ("/./admin", "/admin"),
-            ("/../admin", "/admin"),
-            ("/admin/.", "/admin/"),
-            ("/admin/x/..", "/admin/"),
-            ("/..", "/"),
-            ("//", "/"),
+        for (path, want, climbs) in [
+            ("/admin", "/admin", false),
+            ("/%61dmin", "/admin", false),
+            ("//admin", "/admin", false),
+            ("/x/../admin", "/admin", true),
+            ("/x/%2e%2E/admin", "/admin", true),
+            ("/x%2f..%2Fadmin/", "/admin/", true),
+            ("/./admin", "/admin", false),
+            ("/../admin", "/admin", true),
+            ("/admin/.", "/admin/", false),
+            ("/admin/x/..", "/admin/", true),
+            ("/..", "/", true),
+            ("//", "/", false),
             // Once.
-            ("/%2561dmin", "/%61dmin"),
-            ("/100%", "/100%"),
-            ("/%zz%4", "/%zz%4"),
-            ("/%c3%bc", "/ü"),
-            ("/%ff", "/\u{fffd}"),
-            ("/.well-known/x", "/.well-known/x"),
+            ("/%2561dmin", "/%61dmin", false),
+            ("/100%", "/100%", false),
+            ("/%zz%4", "/%zz%4", false),
+            ("/%c3%bc", "/ü", false),
+            ("/%ff", "/\u{fffd}", false),
+            ("/.well-known/x..", "/.well-known/x..", false),
+            // What a rule names stays, and nothing leads out of it.
+            ("/a%20b", "/a%20b", false),
+            ("/a%20b//%63", "/a%20b/c", false),
+            ("/a%20b/x/../c", "/a%20b/c", true),
+            ("/a%20b/../c", "/c", true),
+            ("/a%20b/c%2fd/e", "/a%20b/c%2fd/e", false),
+            ("/a%20bc", "/a bc", false),
         ] {
-            assert_eq!(normal(path), want, "{path}");
-            assert!(is_normal(path) <= (normal(path) == path), "{path}");
+            let spelled = ["/a%20b".into(), "/a%20b/c%2fd".into()];
+            let usual = Usual::of(path, &spelled);
+            assert_eq!((&*usual.path, usual.climbs), (want, climbs), "{path}");
+            assert!(!is_plain(path) || usual.path == path, "{path}");
         }
         for path in ["/", "/a/b.c/d..", "/a;b=..", ""] {
-            assert!(is_normal(path), "{path}");
+            assert!(is_plain(path), "{path}");
         }
+        let named = |path: &str| PathMatch::Prefix(PathPrefix::parse(path).unwrap());
+        let paths = ["/.well-known", "/a%20b", "/a/"].map(named);
+        assert_eq!(*spelled(&paths), ["/a%20b".into()]);
     }
 }

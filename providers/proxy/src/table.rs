@@ -73,8 +73,8 @@ pub struct Route {
     pub ports: Arc<[Port]>,
     /// What clients must have shown of themselves over TLS; 0 for nothing.
     pub(crate) clients: PolicyNumber,
-    /// Whether it names a path that backends may read otherwise.
-    pub(crate) is_spelled: bool,
+    /// The paths it names that backends may read otherwise.
+    pub(crate) spelled: Box<[Box<str>]>,
     /// How TLS must be spoken for it.
     pub(crate) versions: Versions,
     pub conditions: Box<[Condition]>,

@@ -38,7 +38,9 @@ fn balancer(echo: &Echo) -> LoadBalancer {
             Action::Redirect(Redirect::to_https(Port::HTTPS)),
         ),
         rule("a.com", "/out", fixed(403)),
-        rule("a.com", "/gone", fixed(410)),
+        rule("a.com", "/gone", fixed(404)),
+        rule("a.com", "/down", fixed(503)),
+        rule("a.com", "/well", fixed(200)),
         rule("a.com", "/", to("one")),
         rule("b.com", "/a%20b", to("one")),
         filtered(rule("b.com", "/", to("one")), guarded()),
@@ -48,6 +50,9 @@ fn balancer(echo: &Echo) -> LoadBalancer {
         filtered(rule("d.com", "/", to("one")), guarded()),
         filtered(rule("e.com", "/admin", to("one")), guarded()),
         rule("e.com", "/", fixed(404)),
+        rule("f.com", "/.well-known", to("one")),
+        filtered(rule("f.com", "/", to("one")), guarded()),
+        rule("g.com", "/api", to("one")),
     ];
     balancer
 }
@@ -68,8 +73,10 @@ async fn no_spelling_of_a_path_comes_past_a_guard() {
             ("a.com", "/admin%2f", 400),
             ("a.com", "/%73afe", 400),
             ("a.com", "//out", 400),
+            ("a.com", "//gone", 400),
+            ("a.com", "/dow%6e", 400),
             // Of these nobody is kept out.
-            ("a.com", "//gone", 200),
+            ("a.com", "//well", 200),
             ("a.com", "/x//y/../%61", 200),
             ("a.com", "/admins/../x", 200),
             ("a.com", "/.well-known/x", 200),
@@ -79,6 +86,16 @@ async fn no_spelling_of_a_path_comes_past_a_guard() {
             // A rule that names such a path means it so.
             ("b.com", "/a%20b", 200),
             ("b.com", "/a%20c", 503),
+            ("b.com", "/a%20b//c/../d", 200),
+            ("b.com", "/a%20b/../admin", 400),
+            // A dot at its beginning is in everybody's spelling.
+            ("f.com", "/.well-known/x//y", 200),
+            ("f.com", "/.well-known/../admin", 400),
+            // What is not published stays so.
+            ("g.com", "/api/a%2Fb/../c", 200),
+            ("g.com", "/api/../internal", 400),
+            ("g.com", "/api/..%2finternal", 400),
+            ("g.com", "/internal", 404),
             // One guard for both, and another for each.
             ("c.com", "//two", 503),
             ("d.com", "//two", 400),
