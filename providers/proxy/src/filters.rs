@@ -163,6 +163,17 @@ impl Filters {
         self.basic_auth.is_some() || self.external_auth.is_some()
     }
 
+    /// Whether they ask the same of who wants to pass, whatever object says it.
+    pub(crate) fn asks_as(&self, other: &Self) -> bool {
+        let (one, other) = (&self.asked, &other.asked);
+        let user = |asked: &Arc<model::Filters>| asked.basic_auth.as_ref().map(|asked| asked.secret.clone());
+        let authority = |asked: &Arc<model::Filters>| {
+            let asked = asked.external_auth.as_ref()?;
+            Some((asked.backend.clone(), asked.path().to_owned()))
+        };
+        user(one) == user(other) && authority(one) == authority(other)
+    }
+
     /// Bounds the request's body, and what it may say.
     pub(crate) fn bound(&self, body: &mut RequestBody) -> Result<(), Failure> {
         if self.external_auth.is_some() {

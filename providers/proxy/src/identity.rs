@@ -130,6 +130,16 @@ impl Gate {
         })
     }
 
+    /// Whether it asks the same of who wants to pass, whatever object says it.
+    pub(crate) fn asks_as(&self, other: &Self) -> bool {
+        self.keys == other.keys
+            && match (&self.asks, &other.asks) {
+                (Asks::Token(one), Asks::Token(other)) => one == other,
+                (Asks::Session(one), Asks::Session(other)) => one.asks_as(other),
+                (Asks::Token(_), Asks::Session(_)) | (Asks::Session(_), Asks::Token(_)) => false,
+            }
+    }
+
     /// What users who come back to it say; none where nobody is sent away.
     pub(crate) fn mark(&self) -> Option<String> {
         match &self.asks {

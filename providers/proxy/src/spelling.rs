@@ -6,11 +6,9 @@
 //! such a request would go past the guard.
 
 use std::ptr;
-use std::sync::Arc;
 
 use portcullis_model::{PathMatch, RedirectScheme};
 
-use crate::filters::Filters;
 use crate::lookup::{Found, RequestHead};
 use crate::table::{Action, ListenerTable, Route, RouteTable};
 use crate::versions::Versions;
@@ -59,18 +57,15 @@ impl Route {
         let gate = route.map_or(&listener.gate, |route| &route.gate);
         let filters = route.and_then(|route| route.filters.as_ref());
         is_closed(&self.action)
-            || self.gate.is_some() && !are_same(self.gate.as_ref(), gate.as_ref())
+            || self
+                .gate
+                .as_ref()
+                .is_some_and(|asks| !gate.as_ref().is_some_and(|gate| gate.asks_as(asks)))
             || self.clients > 0 && self.clients != route.map_or(0, |route| route.clients)
             || self.versions > route.map_or(Versions::All, |route| route.versions)
-            || self.filters.as_deref().is_some_and(Filters::asks) && !are_same(self.filters.as_ref(), filters)
-    }
-}
-
-fn are_same<T>(one: Option<&Arc<T>>, other: Option<&Arc<T>>) -> bool {
-    match (one, other) {
-        (Some(one), Some(other)) => Arc::ptr_eq(one, other),
-        (None, None) => true,
-        (Some(_), None) | (None, Some(_)) => false,
+            || self.filters.as_ref().is_some_and(|asking| {
+                asking.asks() && !filters.is_some_and(|filters| filters.asks_as(asking))
+            })
     }
 }
 
@@ -85,11 +80,13 @@ fn is_closed(action: &Action) -> bool {
     }
 }
 
-/// Whether nothing in the path is encoded, and no element is empty or begins with a dot: then everybody reads it alike.
+/// Whether nothing in the path is encoded, has a parameter or a backslash, and no element is empty or begins with a dot: then
+/// everybody reads it alike.
 fn is_plain(path: &str) -> bool {
     let mut before = b'a';
     path.bytes().all(|byte| {
-        let is_plain = byte != b'%' && !(before == b'/' && matches!(byte, b'/' | b'.'));
+        let is_plain =
+            !matches!(byte, b'%' | b';' | b'\\') && !(before == b'/' && matches!(byte, b'/' | b'.'));
         before = byte;
         is_plain
     })
@@ -106,8 +103,9 @@ pub(crate) fn spelled(paths: &[PathMatch]) -> Box<[Box<str>]> {
     spelled.map(Box::from).collect()
 }
 
-/// A path decoded once, its slashes merged, its dot segments resolved: as nginx matches it, and as frameworks read it.
-/// Source: RFC 3986 §5.2.4, §6.2.2; nginx, ngx_http_core_module, `location` and `merge_slashes`.
+/// A path in its usual spelling, as most backends read it: what needs no escape has none, slashes are merged, also those that
+/// are encoded or turned round, dot segments are resolved, parameters of elements left out. Source: RFC 3986 §3.3, §5.2.4, §6.2.2;
+/// nginx, ngx_http_core_module, `location` and `merge_slashes`; Jakarta Servlet 6.0 §3.5.2.
 #[derive(Debug)]
 struct Usual {
     path: String,
@@ -136,6 +134,7 @@ impl Usual {
         let mut elements: Vec<&str> = Vec::new();
         let (mut is_folder, mut climbs) = (false, false);
         for element in decoded.split('/').skip(1) {
+            let element = element.split(';').next().unwrap_or_default();
             is_folder = matches!(element, "" | "." | "..");
             climbs |= element == "..";
             match element {
@@ -158,33 +157,33 @@ impl Usual {
     }
 }
 
-/// What is no escape stays; what is no text becomes something that no rule names.
+/// Without the escapes that nobody needs; others stay, with upper-case digits.
 fn decoded(path: &str) -> String {
-    let mut bytes = Vec::with_capacity(path.len());
-    let mut rest = path.as_bytes();
-    while let Some((&byte, after)) = rest.split_first() {
-        let escaped = match (byte, after) {
-            (b'%', [high, low, ..]) => digit(*high).zip(digit(*low)),
-            _ => None,
-        };
-        match escaped {
-            Some((high, low)) => {
-                bytes.push(high << 4 | low);
-                rest = &after[2..];
+    let mut text = String::with_capacity(path.len());
+    let mut rest = path;
+    while let Some(next) = rest.chars().next() {
+        let escape = rest.strip_prefix('%').and_then(|rest| rest.get(..2));
+        match escape.and_then(|digits| Some((digits, u8::from_str_radix(digits, 16).ok()?))) {
+            Some((digits, byte)) if !digits.starts_with('+') => {
+                match char::from(byte) {
+                    '/' | '\\' => text.push('/'),
+                    plain if is_unescaped(plain) => text.push(plain),
+                    _ => text.extend(['%'].into_iter().chain(digits.to_ascii_uppercase().chars())),
+                }
+                rest = &rest[3..];
             }
-            None => {
-                bytes.push(byte);
-                rest = after;
+            Some(_) | None => {
+                text.push(if next == '\\' { '/' } else { next });
+                rest = &rest[next.len_utf8()..];
             }
         }
     }
-    String::from_utf8_lossy(&bytes).into_owned()
+    text
 }
 
-fn digit(byte: u8) -> Option<u8> {
-    char::from(byte)
-        .to_digit(16)
-        .and_then(|digit| digit.try_into().ok())
+/// What may stand in an element of a path as it is. Source: RFC 3986 §3.3, `pchar`.
+fn is_unescaped(char: char) -> bool {
+    char.is_ascii_alphanumeric() || "-._~!$&'()*+,;=:@".contains(char)
 }
 
 #[cfg(test)]
@@ -209,30 +208,35 @@ mod tests {
             ("/..", "/", true),
             ("//", "/", false),
             // Once.
-            ("/%2561dmin", "/%61dmin", false),
+            ("/%2561dmin", "/%2561dmin", false),
             ("/100%", "/100%", false),
-            ("/%zz%4", "/%zz%4", false),
-            ("/%c3%bc", "/ü", false),
-            ("/%ff", "/\u{fffd}", false),
+            ("/%zz%4%+1%é", "/%zz%4%+1%é", false),
+            ("/%c3%bc%20%62", "/%C3%BC%20b", false),
+            ("/a%3Ab%2Bc", "/a:b+c", false),
+            // To Tomcat, Jetty and Spring; to IIS.
+            ("/admin;x=1/y;z", "/admin/y", false),
+            ("/x/..;/admin", "/admin", true),
+            ("/x/..%3b/admin", "/admin", true),
+            ("/x\\..%5cadmin", "/admin", true),
             ("/.well-known/x..", "/.well-known/x..", false),
             // What a rule names stays, and nothing leads out of it.
-            ("/a%20b", "/a%20b", false),
-            ("/a%20b//%63", "/a%20b/c", false),
-            ("/a%20b/x/../c", "/a%20b/c", true),
-            ("/a%20b/../c", "/c", true),
-            ("/a%20b/c%2fd/e", "/a%20b/c%2fd/e", false),
-            ("/a%20bc", "/a bc", false),
+            ("/%41", "/%41", false),
+            ("/%41//%63", "/%41/c", false),
+            ("/%41/x/../c", "/%41/c", true),
+            ("/%41/../c", "/c", true),
+            ("/%41/%42/%43", "/%41/%42/C", false),
+            ("/%41c", "/Ac", false),
         ] {
-            let spelled = ["/a%20b".into(), "/a%20b/c%2fd".into()];
+            let spelled = ["/%41".into(), "/%41/%42".into()];
             let usual = Usual::of(path, &spelled);
             assert_eq!((&*usual.path, usual.climbs), (want, climbs), "{path}");
             assert!(!is_plain(path) || usual.path == path, "{path}");
         }
-        for path in ["/", "/a/b.c/d..", "/a;b=..", ""] {
+        for path in ["/", "/a/b.c/d..", "/a=..", ""] {
             assert!(is_plain(path), "{path}");
         }
         let named = |path: &str| PathMatch::Prefix(PathPrefix::parse(path).unwrap());
-        let paths = ["/.well-known", "/a%20b", "/a/"].map(named);
-        assert_eq!(*spelled(&paths), ["/a%20b".into()]);
+        let paths = ["/.well-known", "/a%20b", "/%61", "/a/", "/a;b"].map(named);
+        assert_eq!(*spelled(&paths), ["/%61".into(), "/a;b".into()]);
     }
 }

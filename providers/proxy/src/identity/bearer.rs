@@ -17,7 +17,7 @@ use crate::worker::Worker;
 const WAYS: [Algorithm; 1] = [Algorithm::Rs256];
 
 /// What a token must say.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Bearer {
     pub(crate) issuer: String,
     pub(crate) claims: Vec<JwtClaim>,

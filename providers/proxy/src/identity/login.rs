@@ -204,6 +204,11 @@ impl Login {
         self.sealer.mark()
     }
 
+    /// Whether a session of the other is one of its own.
+    pub(crate) fn asks_as(&self, other: &Self) -> bool {
+        self.session == other.session && self.mark() == other.mark()
+    }
+
     /// Whether the request may go on, and who asks.
     pub(crate) async fn admit(
         self: &Arc<Self>,

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use hyper::Request;
 use portcullis_model::{
-    Action, BasicAuth, Filters, FixedResponse, LoadBalancer, ObjectName, Port, Redirect, Rule,
+    Action, BasicAuth, Filters, FixedResponse, LoadBalancer, ObjectName, PathMatch, Pattern, Port, Redirect,
+    Rule,
 };
 
 use crate::balancer::{backend, empty, filtered, origin, rule, serve, to};
@@ -13,7 +14,11 @@ use crate::echo::Echo;
 
 /// Its users are nowhere to be had, so all who are asked get 503.
 fn guarded() -> Filters {
-    let secret = ObjectName::new("shop", "missing");
+    guarded_by("missing")
+}
+
+fn guarded_by(secret: &str) -> Filters {
+    let secret = ObjectName::new("shop", secret);
     Filters {
         basic_auth: Some(BasicAuth::new(secret, "Shop", origin()).unwrap()),
         ..Filters::default()
@@ -43,16 +48,25 @@ fn balancer(echo: &Echo) -> LoadBalancer {
         rule("a.com", "/well", fixed(200)),
         rule("a.com", "/", to("one")),
         rule("b.com", "/a%20b", to("one")),
+        rule("b.com", "/%61b", to("one")),
         filtered(rule("b.com", "/", to("one")), guarded()),
         sharing(rule("c.com", "/two", to("one"))),
         sharing(rule("c.com", "/", to("one"))),
         filtered(rule("d.com", "/two", to("one")), guarded()),
+        filtered(rule("d.com", "/three", to("one")), guarded_by("other")),
         filtered(rule("d.com", "/", to("one")), guarded()),
         filtered(rule("e.com", "/admin", to("one")), guarded()),
         rule("e.com", "/", fixed(404)),
         rule("f.com", "/.well-known", to("one")),
         filtered(rule("f.com", "/", to("one")), guarded()),
         rule("g.com", "/api", to("one")),
+        filtered(rule("h.com", "/a%20b", to("one")), guarded()),
+        rule("h.com", "/", to("one")),
+        Rule {
+            paths: vec![PathMatch::Regex(Pattern::parse("/static/[a-z%0-9./]+").unwrap())],
+            ..rule("i.com", "/", to("one"))
+        },
+        filtered(rule("i.com", "/", to("one")), guarded()),
     ];
     balancer
 }
@@ -71,6 +85,9 @@ async fn no_spelling_of_a_path_comes_past_a_guard() {
             ("a.com", "/x/%2e%2e/admin", 400),
             ("a.com", "/./admin", 400),
             ("a.com", "/admin%2f", 400),
+            ("a.com", "/admin;x", 400),
+            ("a.com", "/x/..;/admin", 400),
+            ("a.com", "/x/..%5Cadmin", 400),
             ("a.com", "/%73afe", 400),
             ("a.com", "//out", 400),
             ("a.com", "//gone", 400),
@@ -84,6 +101,7 @@ async fn no_spelling_of_a_path_comes_past_a_guard() {
             // In a guarded rule already.
             ("a.com", "/admin//x", 503),
             // A rule that names such a path means it so.
+            ("b.com", "/%61b", 200),
             ("b.com", "/a%20b", 200),
             ("b.com", "/a%20c", 503),
             ("b.com", "/a%20b//c/../d", 200),
@@ -91,14 +109,20 @@ async fn no_spelling_of_a_path_comes_past_a_guard() {
             // A dot at its beginning is in everybody's spelling.
             ("f.com", "/.well-known/x//y", 200),
             ("f.com", "/.well-known/../admin", 400),
+            // An escape that is needed is in everybody's, too.
+            ("h.com", "/a%20%62", 400),
+            ("i.com", "/static/a%20b.css", 200),
+            ("i.com", "/static/../x", 400),
             // What is not published stays so.
             ("g.com", "/api/a%2Fb/../c", 200),
             ("g.com", "/api/../internal", 400),
             ("g.com", "/api/..%2finternal", 400),
             ("g.com", "/internal", 404),
-            // One guard for both, and another for each.
+            ("b.com", "/a%20%62", 503),
+            // One guard for both, and another for one.
             ("c.com", "//two", 503),
-            ("d.com", "//two", 400),
+            ("d.com", "//two", 503),
+            ("d.com", "//three", 400),
             // Nothing goes to a backend.
             ("e.com", "//admin", 404),
         ] {
