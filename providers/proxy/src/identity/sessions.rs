@@ -7,9 +7,23 @@ use portcullis_model::{Authenticate, HostMatch, LoadBalancer};
 
 use super::cookies::Cookies;
 
+/// What cookies of sessions are called, where nobody says otherwise. Source: ELBv2 API, AuthenticateOidcActionConfig,
+/// `SessionCookieName`.
+const USUAL: &str = "AWSELBAuthSessionCookie";
+
 /// The sessions that are kept at some hosts, by the names of their cookies.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Sessions(Vec<Kept>);
+
+impl Default for Sessions {
+    /// Those of the usual name go everywhere: a rule whose login cannot be had any more has no host that could be known, and its
+    /// sessions are good again once it is mended.
+    fn default() -> Self {
+        let mut sessions = Self(Vec::new());
+        sessions.add(USUAL, &[]);
+        sessions
+    }
+}
 
 #[derive(Debug)]
 struct Kept {
@@ -71,7 +85,7 @@ impl Sessions {
 
     /// Takes them out of what a backend is to see of a request to the host.
     pub(crate) fn strip(&self, host: &str, headers: &mut HeaderMap) {
-        if self.0.is_empty() || !headers.contains_key(COOKIE) {
+        if !headers.contains_key(COOKIE) {
             return;
         }
         for kept in &self.0 {
@@ -110,6 +124,7 @@ mod tests {
             ("one.b.com", "__Host-shop-0=s; __Host-shop-1=t", None),
             ("c.com", "__Host-shop-login=s", None),
             ("d.com", "__Host-shop-0=s", Some("__Host-shop-0=s")),
+            ("d.com", "__Host-AWSELBAuthSessionCookie-0=s; x=1", Some("x=1")),
             (
                 "d.com",
                 "__Host-all-0=s; __Host-shop-0=t",
