@@ -64,10 +64,18 @@ pub(crate) fn asker(trusted: &[IpNet], field: TrustedField, peer: Peer, headers:
             }
         }
     }
-    let is_tls = match headers.get(&FORWARDED_PROTO).map(|value| value.as_bytes()) {
-        Some(said) if said.eq_ignore_ascii_case(b"https") => true,
-        Some(said) if said.eq_ignore_ascii_case(b"http") => false,
-        _ => peer.is_tls,
+    // Each peer may have added its own; where they differ, the client may have written the first.
+    let said = headers
+        .get(&FORWARDED_PROTO)
+        .map_or(&b""[..], |value| value.as_bytes());
+    let all = |scheme: &[u8]| {
+        let mut parts = said.split(|b| *b == b',');
+        parts.all(|part| part.trim_ascii().eq_ignore_ascii_case(scheme))
+    };
+    let is_tls = match (all(b"https"), all(b"http")) {
+        (true, _) => true,
+        (_, true) => false,
+        (false, false) => peer.is_tls,
     };
     Asker {
         client: Peer { address, is_tls },
@@ -92,16 +100,16 @@ fn forwarded(trusted: &[IpNet], peer: Peer, headers: &HeaderMap) -> Peer {
                 let found = pairs.find(|(name, _)| name.trim().eq_ignore_ascii_case(wanted));
                 found.map(|(_, value)| value.trim().trim_matches('"'))
             };
-            // Behind what cannot be read (`unknown`, a name of its own) nobody knows who wrote what.
-            let Some(address) = pair("for").and_then(node) else {
-                return client;
-            };
-            client.address = address;
             match pair("proto") {
                 Some(proto) if proto.eq_ignore_ascii_case("https") => client.is_tls = true,
                 Some(proto) if proto.eq_ignore_ascii_case("http") => client.is_tls = false,
                 Some(_) | None => {}
             }
+            // Behind what cannot be read (`unknown`, a name of its own) nobody knows who wrote what.
+            let Some(address) = pair("for").and_then(node) else {
+                return client;
+            };
+            client.address = address;
             if !is_trusted(trusted, address) {
                 return client;
             }
@@ -195,6 +203,9 @@ mod tests {
             ("10.0.0.1", false, "https", true),
             ("10.0.0.1", true, "http", false),
             ("10.0.0.1", false, "HTTPS", true),
+            ("10.0.0.1", false, "https, HTTPS", true),
+            ("10.0.0.1", false, "https, http", false),
+            ("10.0.0.1", true, "", true),
             ("10.0.0.1", true, "ftp", true),
             ("192.0.2.1", false, "https", false),
         ] {
@@ -257,6 +268,9 @@ mod tests {
                 false,
             ),
             ("10.0.0.1", &["for=198.51.100.1, for=unknown"], "10.0.0.1", false),
+            ("10.0.0.1", &["proto=https"], "10.0.0.1", true),
+            ("10.0.0.1", &["for=_hidden;proto=https"], "10.0.0.1", true),
+            ("10.0.0.1", &["for=a;proto=https, for=unknown"], "10.0.0.1", false),
             ("10.0.0.1", &["for=198.51.100.1, for=_hidden"], "10.0.0.1", false),
             ("10.0.0.1", &["for=198.51.100.1, by=10.0.0.2"], "10.0.0.1", false),
             // What stands in quotes is no element of its own.
