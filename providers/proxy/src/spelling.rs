@@ -30,22 +30,33 @@ impl RouteTable {
         if !matches!(action, Action::Forward(_)) {
             return false;
         }
-        let usual = Usual::of(head.path, route.map_or(&[], |route| &route.spelled));
-        if usual.path == head.path {
-            return false;
-        }
-        let found = self.lookup(&RequestHead {
-            path: &usual.path,
-            ..*head
-        });
-        match found {
+        let spelled = route.map_or(&[][..], |route| &route.spelled);
+        let evades = |usual: &Usual| {
+            usual.path != head.path && self.is_held_back(&usual.path, usual.climbs, head, (listener, route))
+        };
+        let usual = Usual::of(head.path, spelled, Reading::ALL[0]);
+        // Where no `..` takes something away, all read what is left alike.
+        let others = Reading::ALL[1..].iter().filter(|_| usual.climbs);
+        let mut others = others.map(|reading| Usual::of(head.path, spelled, *reading));
+        evades(&usual) || others.any(|other| evades(&other))
+    }
+
+    /// Whether under another path the request would be held back more.
+    fn is_held_back(
+        &self,
+        path: &str,
+        climbs: bool,
+        head: &RequestHead<'_>,
+        (listener, route): (&ListenerTable, Option<&Route>),
+    ) -> bool {
+        match self.lookup(&RequestHead { path, ..*head }) {
             Found::Rule(_, other, _) => {
                 !route.is_some_and(|route| ptr::eq(route, other))
                     && other.holds_back_more_than(route, listener)
             }
             // No decoding leads out of the paths that are served, but `..` does.
             Found::Default(_) => {
-                route.is_some() && (listener.gate.is_some() || usual.climbs && is_closed(&listener.default))
+                route.is_some() && (listener.gate.is_some() || climbs && is_closed(&listener.default))
             }
             Found::NoListener => false,
         }
@@ -85,10 +96,9 @@ fn is_closed(action: &Action) -> bool {
 fn is_plain(path: &str) -> bool {
     let mut before = b'a';
     path.bytes().all(|byte| {
-        let is_plain =
-            !matches!(byte, b'%' | b';' | b'\\') && !(before == b'/' && matches!(byte, b'/' | b'.'));
+        let is_spelled = matches!(byte, b'%' | b';' | b'\\') || before == b'/' && matches!(byte, b'/' | b'.');
         before = byte;
-        is_plain
+        !is_spelled
     })
 }
 
@@ -99,12 +109,44 @@ pub(crate) fn spelled(paths: &[PathMatch]) -> Box<[Box<str>]> {
         PathMatch::Prefix(path) => Some(path.as_str()),
         PathMatch::Glob(_) | PathMatch::Regex(_) => None,
     });
-    let spelled = named.filter(|path| !is_plain(path) && Usual::of(path, &[]).path != *path);
+    let spelled = named.filter(|path| !is_plain(path) && Usual::of(path, &[], Reading::ALL[0]).path != *path);
     spelled.map(Box::from).collect()
 }
 
-/// A path in its usual spelling, as most backends read it: what needs no escape has none, slashes are merged, also those that
-/// are encoded or turned round, dot segments are resolved, parameters of elements left out. Source: RFC 3986 §3.3, §5.2.4, §6.2.2;
+/// In what those differ who read paths.
+#[derive(Clone, Copy, Debug)]
+struct Reading {
+    /// An encoded slash is one: nginx and those that decode first; not to RFC 3986.
+    slashes: bool,
+    /// A backslash is a slash: IIS, and the URL Standard (`new URL()`).
+    backslashes: bool,
+    /// Slashes are merged before dots are resolved: nginx; not to RFC 3986.
+    merges: bool,
+}
+
+impl Reading {
+    const ALL: [Self; 8] = {
+        let mut all = [Self::of(0); 8];
+        let mut number = 1;
+        while number < all.len() {
+            all[number] = Self::of(number);
+            number += 1;
+        }
+        all
+    };
+
+    /// The first has all of it.
+    const fn of(number: usize) -> Self {
+        Self {
+            slashes: number & 1 == 0,
+            backslashes: number & 2 == 0,
+            merges: number & 4 == 0,
+        }
+    }
+}
+
+/// A path in its usual spelling, as backends read it: what needs no escape has none, slashes are merged, dot segments are
+/// resolved, parameters of elements left out. Source: RFC 3986 §3.3, §5.2.4, §6.2.2;
 /// nginx, ngx_http_core_module, `location` and `merge_slashes`; Jakarta Servlet 6.0 §3.5.2.
 #[derive(Debug)]
 struct Usual {
@@ -115,7 +157,7 @@ struct Usual {
 
 impl Usual {
     /// What the path begins with stays, where it is one of the `spelled`, and nothing behind it leads out of it.
-    fn of(path: &str, spelled: &[Box<str>]) -> Self {
+    fn of(path: &str, spelled: &[Box<str>], reading: Reading) -> Self {
         let rest = |begin: &str| {
             let rest = path.strip_prefix(begin)?;
             (rest.is_empty() || rest.starts_with('/')).then_some(rest)
@@ -125,12 +167,12 @@ impl Usual {
             .max_by_key(|begin| begin.len())
             .map_or("", |begin| &**begin);
         let rest = rest(begin).unwrap_or(path);
-        Self::resolved(begin, rest).unwrap_or_else(|| Self::of(path, &[]))
+        Self::resolved(begin, rest, reading).unwrap_or_else(|| Self::of(path, &[], reading))
     }
 
     /// None where the rest leads out of what begins it.
-    fn resolved(begin: &str, rest: &str) -> Option<Self> {
-        let decoded = decoded(rest);
+    fn resolved(begin: &str, rest: &str, reading: Reading) -> Option<Self> {
+        let decoded = decoded(rest, reading);
         let mut elements: Vec<&str> = Vec::new();
         let (mut is_folder, mut climbs) = (false, false);
         for element in decoded.split('/').skip(1) {
@@ -138,7 +180,8 @@ impl Usual {
             is_folder = matches!(element, "" | "." | "..");
             climbs |= element == "..";
             match element {
-                "" | "." => {}
+                "." => {}
+                "" if reading.merges => {}
                 // Above the root there is nothing.
                 ".." if elements.pop().is_none() && !begin.is_empty() => return None,
                 ".." => {}
@@ -158,7 +201,7 @@ impl Usual {
 }
 
 /// Without the escapes that nobody needs; others stay, with upper-case digits.
-fn decoded(path: &str) -> String {
+fn decoded(path: &str, reading: Reading) -> String {
     let mut text = String::with_capacity(path.len());
     let mut rest = path;
     while let Some(next) = rest.chars().next() {
@@ -166,14 +209,19 @@ fn decoded(path: &str) -> String {
         match escape.and_then(|digits| Some((digits, u8::from_str_radix(digits, 16).ok()?))) {
             Some((digits, byte)) if !digits.starts_with('+') => {
                 match char::from(byte) {
-                    '/' | '\\' => text.push('/'),
+                    '/' if reading.slashes => text.push('/'),
+                    '\\' if reading.slashes && reading.backslashes => text.push('/'),
                     plain if is_unescaped(plain) => text.push(plain),
                     _ => text.extend(['%'].into_iter().chain(digits.to_ascii_uppercase().chars())),
                 }
                 rest = &rest[3..];
             }
             Some(_) | None => {
-                text.push(if next == '\\' { '/' } else { next });
+                text.push(if next == '\\' && reading.backslashes {
+                    '/'
+                } else {
+                    next
+                });
                 rest = &rest[next.len_utf8()..];
             }
         }
@@ -188,9 +236,28 @@ fn is_unescaped(char: char) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use portcullis_model::PathPrefix;
 
     use super::*;
+
+    /// All that a path may be to somebody.
+    #[test]
+    fn a_path_that_climbs_has_several_readings() {
+        for (path, want) in [
+            ("/x%2fy/../admin", &["/x/admin", "/admin"][..]),
+            ("/./admin//../x", &["/x", "/admin/x"]),
+            ("/x/..\\admin", &["/admin", "/x/..\\admin"]),
+            ("/x/..%5cadmin", &["/admin", "/x/..%5Cadmin"]),
+        ] {
+            let read: BTreeSet<String> = Reading::ALL
+                .iter()
+                .map(|reading| Usual::of(path, &[], *reading).path)
+                .collect();
+            assert_eq!(read, want.iter().map(ToString::to_string).collect(), "{path}");
+        }
+    }
 
     #[test]
     fn a_path_is_read_as_backends_do() {
@@ -228,7 +295,7 @@ mod tests {
             ("/%41c", "/Ac", false),
         ] {
             let spelled = ["/%41".into(), "/%41/%42".into()];
-            let usual = Usual::of(path, &spelled);
+            let usual = Usual::of(path, &spelled, Reading::ALL[0]);
             assert_eq!((&*usual.path, usual.climbs), (want, climbs), "{path}");
             assert!(!is_plain(path) || usual.path == path, "{path}");
         }
