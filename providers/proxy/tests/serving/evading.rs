@@ -90,7 +90,7 @@ async fn no_spelling_of_a_path_comes_past_a_guard() {
             ("a.com", "/x/..%5Cadmin", 400),
             // Who decodes no slash, or merges none, reads these so.
             ("a.com", "/x%2Fy/../admin", 400),
-            ("a.com", "/admin//../x", 400),
+            ("a.com", "/./admin//../x", 400),
             ("a.com", "/x//../y", 200),
             ("a.com", "/%73afe", 400),
             ("a.com", "//out", 400),
