@@ -319,7 +319,13 @@ fn paths_that_are_not_normal_are_matched_raw() {
         running.serve(balancer);
         let answer = running.ask(&request, false).expect("an answer");
         let reached = matches!(answer, running::Answer::Backend(_));
-        assert_eq!(reached, taken, "{path} by {rule}: running proxy, {answer:?}");
+        // What leads out of the paths that are served, no cloud refuses, and the proxy does.
+        let leads_out = matches!(path, "/a/../b" | "/a/%2e%2e/b");
+        assert_eq!(
+            reached,
+            taken && !leads_out,
+            "{path} by {rule}: running proxy, {answer:?}"
+        );
     }
 }
 
