@@ -1,7 +1,7 @@
 //! Requests of one HTTP/2 or HTTP/3 connection in, when it has been without any for long out.
 
 use std::cell::Cell;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep_until};
 #[derive(Debug)]
 pub(crate) struct Activity {
     open: Cell<usize>,
-    /// When the last request came or ended.
+    /// When the last request came or ended, or some of an answer was sent.
     last: Cell<Instant>,
 }
 
@@ -53,6 +53,8 @@ pub(crate) struct Open(Rc<Request>);
 struct Request {
     activity: Rc<Activity>,
     answer: Cell<Answer>,
+    /// When some of its answer was last sent.
+    sent: Cell<Option<Instant>>,
     is_given_up: Cell<bool>,
 }
 
@@ -75,6 +77,7 @@ impl Open {
         Self(Rc::new(Request {
             activity: activity.clone(),
             answer: Cell::new(Answer::Unasked),
+            sent: Cell::new(None),
             is_given_up: Cell::new(false),
         }))
     }
@@ -87,6 +90,18 @@ impl Open {
         self.0.answer.get()
     }
 
+    /// When some of the answer was last sent, where it tells.
+    pub(crate) fn sent(&self) -> Option<Instant> {
+        self.0.sent.get()
+    }
+
+    pub(crate) fn telling(&self) -> Telling {
+        Telling {
+            activity: self.0.activity.clone(),
+            request: Rc::downgrade(&self.0),
+        }
+    }
+
     /// The client takes nothing more of the answer: the rest is not sent.
     pub(crate) fn give_up(&self) {
         self.0.is_given_up.set(true);
@@ -94,6 +109,24 @@ impl Open {
 
     pub(crate) fn is_given_up(&self) -> bool {
         self.0.is_given_up.get()
+    }
+}
+
+/// Who tells what is sent of an answer. It does not keep the request under way: the engine may hold the end of an answer for as
+/// long as its client takes nothing.
+#[derive(Clone, Debug)]
+pub(crate) struct Telling {
+    activity: Rc<Activity>,
+    request: Weak<Request>,
+}
+
+impl Telling {
+    pub(crate) fn sent(&self) {
+        let now = Instant::now();
+        self.activity.last.set(now);
+        if let Some(request) = self.request.upgrade() {
+            request.sent.set(Some(now));
+        }
     }
 }
 

@@ -40,7 +40,7 @@ use crate::proxy_protocol::{self, Head};
 use crate::resumed::Resumed;
 use crate::serving::ServingState;
 use crate::settings::Http1Engine;
-use crate::stalled::Streams;
+use crate::stalled::{Streams, Told};
 use crate::tls::ALPN_H2;
 use crate::trust;
 use crate::tunnel::{ClientSide, Upgrade};
@@ -311,7 +311,7 @@ where
         // Boxed: hyper moves it about before it runs.
         Box::pin(async move {
             let response = answer(worker, peer, shown, request, Some(open.clone())).await;
-            Ok::<_, Infallible>(response.map(|body| body.holding(open)))
+            Ok::<_, Infallible>(response.map(|body| Told::new(body, open)))
         })
     });
     let (io, sending) = gathered(io);

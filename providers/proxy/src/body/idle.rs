@@ -1,7 +1,7 @@
 //! How long somebody has been waited for in, whether that is too long out.
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::time::{Instant, Sleep};
@@ -38,5 +38,17 @@ impl Idle {
             self.is_running = true;
         }
         sleep.as_mut().poll(cx)
+    }
+
+    /// The same, but not before the limit has passed since `last`, too, which woke nobody.
+    pub(crate) fn poll_over_since(&mut self, last: Option<Instant>, cx: &mut Context<'_>) -> Poll<()> {
+        ready!(self.poll_over(cx));
+        match (&mut self.sleep, last) {
+            (Some(sleep), Some(last)) if last.elapsed() < self.limit => {
+                sleep.as_mut().reset(last + self.limit);
+                sleep.as_mut().poll(cx)
+            }
+            _ => Poll::Ready(()),
+        }
     }
 }

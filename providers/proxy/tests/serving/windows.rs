@@ -133,3 +133,86 @@ async fn a_slow_backend_and_a_slow_client_are_no_client_without_window() {
     assert_eq!(taken, LONG);
     assert_eq!(proxy.handle.totals().untaken, 0);
 }
+
+/// Takes a window each quarter of the limit, for so long, and the rest without a pause; how much it was.
+async fn take_slowly(mut body: h2::RecvStream, for_long: Duration) -> usize {
+    let (began, mut taken) = (tokio::time::Instant::now(), 0);
+    while let Some(piece) = soon("a piece", body.data()).await {
+        let count = piece.unwrap().len();
+        taken += count;
+        if began.elapsed() < for_long {
+            tokio::time::sleep(LIMIT / 4).await;
+        }
+        body.flow_control().release_capacity(count).unwrap();
+    }
+    taken
+}
+
+#[tokio::test]
+async fn a_client_that_takes_a_piece_by_and_by_gets_all_of_it() {
+    let echo = long().await;
+    let proxy = serving(&echo);
+    let mut tasks = JoinSet::new();
+    let mut sender = connect(proxy.http, 1_000, &mut tasks).await;
+    let body = ask(&mut sender, "/").await;
+    assert_eq!(take_slowly(body, LIMIT * 4).await, LONG);
+    assert_eq!(proxy.handle.totals().untaken, 0);
+}
+
+#[tokio::test]
+async fn the_end_of_an_answer_may_be_taken_by_and_by() {
+    let echo = long().await;
+    let mut settings = Settings::default();
+    settings.timeouts.head = LIMIT / 10;
+    settings.timeouts.body = LIMIT;
+    let balancer = all_to(backend("long", &[echo.address]));
+    let proxy = serve_with(&balancer, &KeyPairs::new(), settings, 1);
+    let mut tasks = JoinSet::new();
+    let mut sender = connect(proxy.http, 5, &mut tasks).await;
+    // All of it has been handed to h2 once there was any window.
+    let body = ask(&mut sender, "/short").await;
+    assert_eq!(take_slowly(body, LIMIT * 4).await, 100);
+}
+
+#[tokio::test]
+async fn a_client_that_takes_nothing_gains_no_time_by_other_frames() {
+    let echo = long().await;
+    let proxy = serving(&echo);
+    let stream = TcpStream::connect(proxy.http).await.unwrap();
+    let mut builder = h2::client::Builder::new();
+    builder.initial_window_size(100);
+    let (mut sender, mut connection) = builder.handshake(stream).await.unwrap();
+    let mut pings = connection.ping_pong().unwrap();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move {
+        let mut window: u32 = 65_535;
+        loop {
+            let mut turn = std::pin::pin!(tokio::time::sleep(LIMIT / 8));
+            tokio::select! {
+                _ = &mut connection => return,
+                () = &mut turn => {}
+            }
+            // Of the connection alone.
+            window = window.saturating_mul(2).min(u32::MAX >> 1);
+            connection.set_target_window_size(window);
+        }
+    });
+    let ping = tasks.spawn(async move {
+        while pings.ping(h2::Ping::opaque()).await.is_ok() {
+            tokio::time::sleep(LIMIT / 8).await;
+        }
+    });
+    let mut body = ask(&mut sender, "/").await;
+    let began = tokio::time::Instant::now();
+    let error = loop {
+        match soon("a reset", body.data()).await {
+            Some(Ok(_)) => {}
+            Some(Err(error)) => break error,
+            None => panic!("half an answer passes for all of it"),
+        }
+    };
+    assert!(error.is_reset(), "{error}");
+    assert!(began.elapsed() < LIMIT * 3, "{:?}", began.elapsed());
+    assert!(!ping.is_finished());
+    assert_eq!(proxy.handle.totals().untaken, 1);
+}
