@@ -187,11 +187,12 @@ pub(crate) async fn forward(
                     return Err(unfinished.into());
                 }
                 let is_silent = left == Left::Nothing && !error.has_answered();
-                let was_new = !lease.is_reused;
-                if is_silent && was_new {
+                // Whether it was asked or not: hyper may learn of the end before it writes.
+                let broke_off = !lease.is_reused && (is_silent || left == Left::All);
+                if broke_off {
                     target.broke();
                 }
-                let elsewhere = (left == Left::Unbegun || is_silent && was_new).then(|| {
+                let elsewhere = (left == Left::Unbegun || broke_off).then(|| {
                     tried.push(target.address);
                     choose(worker, backend, lead.key, &tried)
                 });
@@ -199,7 +200,7 @@ pub(crate) async fn forward(
                 // The same target is asked once more at most, and not where a new connection did not help.
                 let has_whom = match &elsewhere {
                     Some(Some(_)) => sent_again < SENT_AGAIN,
-                    Some(None) => sent_again == 0 && left == Left::Unbegun,
+                    Some(None) => sent_again == 0 && left != Left::Nothing,
                     None => sent_again == 0,
                 };
                 if !is_safe || !has_whom || !backend.budget.spends(Instant::now()) {

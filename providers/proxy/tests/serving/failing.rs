@@ -210,6 +210,23 @@ async fn another_target_is_asked_where_one_takes_connections_and_breaks_them_off
     assert_eq!((answer.status(), again), (502, 1));
 }
 
+/// hyper tells of some of these before it has written anything of the request, and gives it back.
+#[tokio::test]
+async fn another_target_is_asked_where_one_of_http2_breaks_off() {
+    const REQUESTS: usize = 200;
+    let ill = breaking_off().await;
+    let up = Echo::http2("up").await;
+    let backend = backend("b", &[ill.address, up.address]);
+    let proxy = serve(&all_to(speaking(backend, BackendVersion::Http2, false)));
+    let mut client = Client::http1(proxy.http).await;
+    for turn in 0..REQUESTS {
+        let answer = client.send(get("a", "/")).await.unwrap();
+        assert_eq!(answer.status(), 200, "{turn}");
+    }
+    let asked = ill.connections.load(Ordering::SeqCst);
+    assert!((5..REQUESTS / 4).contains(&asked), "{asked}");
+}
+
 #[tokio::test]
 async fn a_request_that_must_not_be_repeated_is_asked_once() {
     let ill = breaking_off().await;
