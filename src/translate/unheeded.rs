@@ -1,9 +1,9 @@
 //! The members in; what they ask of load balancers and listeners by AWS's attributes, and the proxy does otherwise, told.
 
-use portcullis_model::Problem;
+use portcullis_model::{Code, Port, Problem};
 
 use super::annotations::attributes::Of;
-use super::member::Part;
+use super::member::{Part, Wire, standard};
 use super::settings::{Merge, Settings};
 
 /// Once for each member, whatever its rules. Where each group is a load balancer, its provider has them.
@@ -21,5 +21,32 @@ pub(super) fn tell(parts: &[Part<'_>], settings: &Settings, problems: &mut Vec<P
         for (_, written) in part.annotations.family("listener-attributes.") {
             part.annotations.tell_unheeded(Of::Listener, written, problems);
         }
+        tell_ports(part, problems);
+    }
+}
+
+/// An unusual port may have been chosen because only some networks reach it; here all who reach the proxy do.
+fn tell_ports(part: &Part<'_>, problems: &mut Vec<Problem>) {
+    let Some(written) = part.annotations.get("listen-ports") else {
+        return;
+    };
+    for (wire, name) in [(Wire::Http, "HTTP"), (Wire::Https, "HTTPS")] {
+        let others: Vec<Port> = part
+            .asked
+            .iter()
+            .filter(|(port, asked)| **asked == wire && **port != standard(wire))
+            .map(|(port, _)| *port)
+            .collect();
+        let ports = match others.as_slice() {
+            [] => continue,
+            [port] => format!("port {port}"),
+            [first, .., last] => format!("{} ports of {first} to {last}", others.len()),
+        };
+        let message = format!(
+            "{name} at {ports} has no effect here: it is served at the proxy's port for {name}, to all who reach that; \
+             inbound-cidrs bounds who they are"
+        );
+        let at = part.annotations.origin(written);
+        problems.push(Problem::new(Code::AnnotationUnsupported, at, message));
     }
 }

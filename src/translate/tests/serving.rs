@@ -63,7 +63,12 @@ fn all_ingresses_are_served_and_each_keeps_its_own_settings() {
                 "{controller}"
             );
         }
-        assert_eq!(served.codes(), [], "{controller}");
+        // Neither port of the first has a listener of its own.
+        assert_eq!(
+            served.codes(),
+            [Code::AnnotationUnsupported, Code::AnnotationUnsupported],
+            "{controller}"
+        );
     }
 }
 

@@ -89,3 +89,62 @@ fn what_the_proxy_does_not_heed_is_told_once_at_its_annotation() {
         }
     }
 }
+
+#[test]
+fn ports_that_have_no_listener_of_their_own_are_told_at_their_annotation() {
+    let spec = |host: &str| json!({ "rules": [rule(host, json!([path("Prefix", "/", "s")]))] });
+    let own = r#"[{"HTTP":80},{"HTTP":8081},{"HTTP":8082}]"#;
+    let world = || {
+        with_services(World::new(), &["shop/s"])
+            .ingress(
+                "shop/admin",
+                alb(&[("listen-ports", r#"[{"HTTP":8081}]"#)]),
+                spec("a.com"),
+            )
+            .ingress(
+                "shop/own",
+                json!({ "portcullis.dev/listen-ports": own }),
+                spec("b.com"),
+            )
+            .ingress(
+                "shop/usual",
+                alb(&[("listen-ports", r#"[{"HTTP":80},{"HTTPS":443}]"#)]),
+                spec("c.com"),
+            )
+            .ingress("shop/silent", json!({}), spec("d.com"))
+    };
+    let served = world().one(&Settings::for_serving(ControllerName::new(ControllerName::OURS)));
+    let told: Vec<(String, &str)> = served
+        .problems
+        .iter()
+        .filter(|problem| problem.code == Code::AnnotationUnsupported)
+        .map(|problem| {
+            let (what, instead) = problem.message.split_once(" has no effect here: ").unwrap();
+            assert!(
+                instead.starts_with("it is served at the proxy's port for HTTP,"),
+                "{instead}"
+            );
+            (problem.at.to_string(), what)
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (
+                "ingress shop/admin metadata.annotations[alb.ingress.kubernetes.io/listen-ports]".to_owned(),
+                "HTTP at port 8081"
+            ),
+            (
+                "ingress shop/own metadata.annotations[portcullis.dev/listen-ports]".to_owned(),
+                "HTTP at 2 ports of 8081 to 8082"
+            ),
+        ]
+    );
+    assert_eq!(served.get("a.com/x"), "shop/s");
+    assert_eq!(served.get("b.com/x"), "shop/s");
+    // An ALB has a listener for each.
+    for (id, translation) in world().all(&ours()) {
+        let told: Vec<_> = translation.problems.iter().map(|problem| problem.code).collect();
+        assert!(!told.contains(&Code::AnnotationUnsupported), "{id}: {told:?}");
+    }
+}
