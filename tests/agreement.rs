@@ -1,7 +1,8 @@
 //! Random load balancers and requests in; out: whether every way to serve them chooses the same action.
 //!
 //! The reference resolver (`portcullis_model::resolve`) says what is right. Paths are normal here: no empty elements,
-//! no dot segments, no encoded slashes; those have tests of their own, because load balancers differ on them.
+//! no dot segments, no encoded slashes; those have tests of their own, because load balancers differ on them. Some have an
+//! escape that nobody needs: the running proxy refuses it where it would lead past a rule that closes.
 
 #[path = "alb/evaluator.rs"]
 mod alb;
@@ -15,6 +16,8 @@ mod annotated;
 mod changing;
 #[path = "agreement/damage.rs"]
 mod damage;
+#[path = "agreement/evading.rs"]
+mod evading;
 #[path = "agreement/generate.rs"]
 mod generate;
 #[path = "agreement/neighbours.rs"]
@@ -142,7 +145,11 @@ fn the_running_proxy_agrees() {
                 let action = resolve(&balancer, &request)
                     .action()
                     .expect("there is a listener");
-                let want = Outcome::of_model(action, &request, listener);
+                let want = if evading::is_evading(&balancer, &request) {
+                    evading::refused()
+                } else {
+                    Outcome::of_model(action, &request, listener)
+                };
                 // A URL has a host: who names none (HTTP/1.0) is not sent to one of its own. Source: RFC 9110 §4.2.1.
                 let is_nowhere = request.host.is_empty()
                     && matches!(action, Action::Redirect(redirect) if redirect.needs_host());
