@@ -1,6 +1,7 @@
 //! Bodies as hyper reads them in, bodies that keep time and give their connection back out.
 
 mod ahead;
+mod backend;
 mod broken;
 mod idle;
 mod lent;
@@ -8,7 +9,6 @@ mod progress;
 mod trailers;
 
 use std::error::Error;
-use std::fmt;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -28,12 +28,11 @@ use crate::filters::compression::Packed;
 use crate::http1::{self, Pipe};
 #[cfg(feature = "http3")]
 use crate::http3;
-use crate::load::UnderWay;
-use crate::pools::Lease;
 use crate::tasks::Tasks;
 
 pub(crate) use self::ahead::{Ahead, finish};
 use self::ahead::{Copying, Held};
+pub(crate) use self::backend::BackendBody;
 pub(crate) use self::broken::Untaken;
 use self::broken::{Astray, Reset, Stalled, TooLong};
 pub(crate) use self::idle::Idle;
@@ -201,7 +200,8 @@ impl Body for RequestBody {
             Poll::Ready(frame) => frame,
             Poll::Pending => {
                 this.progress.on_client.set(true);
-                ready!(this.idle.poll_over(cx));
+                // Who is being answered may have nothing to say for long.
+                ready!(this.idle.poll_over_since(this.progress.answered.get(), cx));
                 this.progress.failed.set(Some(Unfinished::Stalled));
                 return Poll::Ready(Some(Err(Stalled("the client").into())));
             }
@@ -417,90 +417,6 @@ impl Content {
     }
 }
 
-/// The body of a backend's response. When it ends, its connection goes back to the pool.
-pub(crate) struct BackendBody {
-    inner: Source,
-    is_http2: bool,
-    /// Whether the client takes a status of gRPC for an end.
-    to_grpc: bool,
-    /// Whether it has been ended with such a status.
-    is_excused: bool,
-    idle: Idle,
-    held: Option<(UnderWay, Lease)>,
-    /// Bytes that may still come.
-    left: Option<u64>,
-    /// Whether its end has come.
-    is_over: bool,
-}
-
-impl BackendBody {
-    pub(crate) fn new(
-        inner: Source,
-        idle: Duration,
-        most: Option<u64>,
-        under_way: UnderWay,
-        lease: Lease,
-        to_grpc: bool,
-    ) -> Self {
-        let mut body = Self {
-            is_http2: lease.is_http2(),
-            // Where a length is announced, nothing but the rest of it is an end.
-            to_grpc: to_grpc && inner.size_hint().exact().is_none(),
-            is_excused: false,
-            inner,
-            idle: Idle::new(idle),
-            held: Some((under_way, lease)),
-            left: most,
-            is_over: false,
-        };
-        body.release_at_end();
-        body
-    }
-
-    fn poll_splice(&mut self, pipe: &mut Pipe, cx: &mut Context<'_>) -> Poll<Result<u64, BodyError>> {
-        let Source::Answer(answer) = &mut self.inner else {
-            return Poll::Ready(Err(Astray.into()));
-        };
-        let Poll::Ready(moved) = answer.poll_splice(pipe, cx) else {
-            ready!(self.idle.poll_over(cx));
-            return Poll::Ready(Err(Stalled("the backend").into()));
-        };
-        self.idle.stop();
-        let count = moved?;
-        self.release_at_end();
-        Poll::Ready(Ok(count))
-    }
-
-    fn release_at_end(&mut self) {
-        if self.inner.is_end_stream() {
-            self.release();
-        }
-    }
-
-    /// Tells that the rest will not come: to gRPC as a status, as its clients see the loss of a connection.
-    fn fail(&mut self, error: BodyError, status: &'static str) -> Frames {
-        if !self.to_grpc {
-            return Some(Err(error));
-        }
-        self.is_excused = true;
-        self.held = None;
-        Some(Ok(Frame::trailers(answer::cut_off(status))))
-    }
-
-    fn release(&mut self) {
-        self.is_over = true;
-        if let Some((_, lease)) = self.held.take() {
-            lease.give_back();
-        }
-    }
-}
-
-impl fmt::Debug for BackendBody {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BackendBody").finish_non_exhaustive()
-    }
-}
-
 impl Body for ResponseBody {
     type Data = Bytes;
     type Error = BodyError;
@@ -549,35 +465,11 @@ impl Body for ResponseBody {
 
 impl Content {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Frames> {
-        let body = match self {
-            Self::Text(text) if text.is_empty() => return Poll::Ready(None),
-            Self::Text(text) => return Poll::Ready(Some(Ok(Frame::data(std::mem::take(text))))),
-            Self::Packed(body) => return body.poll_frame(cx),
-            Self::Backend(body) if body.is_excused => return Poll::Ready(None),
-            Self::Backend(body) => body,
-        };
-        let Poll::Ready(frame) = body.inner.poll_frame(cx) else {
-            ready!(body.idle.poll_over(cx));
-            return Poll::Ready(body.fail(Stalled("the backend").into(), answer::GRPC_DEADLINE_EXCEEDED));
-        };
-        body.idle.stop();
-        if body.is_http2 && is_cut(&body.inner, &frame) {
-            return Poll::Ready(body.fail(Reset.into(), answer::GRPC_UNAVAILABLE));
+        match self {
+            Self::Text(text) if text.is_empty() => Poll::Ready(None),
+            Self::Text(text) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(text))))),
+            Self::Packed(body) => body.poll_frame(cx),
+            Self::Backend(body) => body.poll_frame(cx),
         }
-        Poll::Ready(match frame {
-            None => {
-                body.release();
-                None
-            }
-            Some(Ok(frame)) if is_too_long(&mut body.left, &frame) => {
-                body.fail(TooLong("answer").into(), answer::GRPC_RESOURCE_EXHAUSTED)
-            }
-            Some(Ok(frame)) => {
-                body.release_at_end();
-                Some(Ok(frame))
-            }
-            // The connection is broken: it is dropped with the body.
-            Some(Err(error)) => body.fail(error, answer::GRPC_UNAVAILABLE),
-        })
     }
 }

@@ -10,6 +10,8 @@ use tokio::time::Instant;
 pub(crate) struct Progress {
     /// When it last moved.
     pub(super) last: Cell<Instant>,
+    /// When something of the answer's body last came while not all of it had.
+    pub(super) answered: Cell<Option<Instant>>,
     /// Whether it is the client that everybody waits for.
     pub(super) on_client: Cell<bool>,
     /// Why the rest will not come.
@@ -32,6 +34,7 @@ impl Progress {
     pub(super) fn new(finished: bool) -> Rc<Self> {
         Rc::new(Self {
             last: Cell::new(Instant::now()),
+            answered: Cell::new(None),
             on_client: Cell::new(false),
             failed: Cell::new(None),
             finished: Cell::new(finished),

@@ -52,6 +52,7 @@ mod refused;
 mod resets;
 mod routing;
 mod secure;
+mod silent;
 mod streaming;
 mod targets;
 mod telling;

@@ -98,6 +98,8 @@ mod resets;
 mod routing;
 #[path = "../serving/secure.rs"]
 mod secure;
+#[path = "../serving/silent.rs"]
+mod silent;
 #[path = "../serving/streaming.rs"]
 mod streaming;
 #[path = "../serving/targets.rs"]
