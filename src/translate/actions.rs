@@ -309,6 +309,15 @@ pub(super) fn parse_transforms(text: &str) -> Result<Vec<Rewrite>, String> {
     Ok(rewrites)
 }
 
+/// Whether the pattern, without anchors, can match only behind the beginning of a URL, which is a slash: it begins with a letter
+/// or digit that must be there.
+fn is_inside(pattern: &str) -> bool {
+    let mut chars = pattern.chars();
+    chars.next().is_some_and(char::is_alphanumeric)
+        && !chars.next().is_some_and(|next| "*?{|".contains(next))
+        && !pattern.contains('|')
+}
+
 /// Whether what they make can be a host, or a path with its query, whatever the groups hold: a pattern matches the whole,
 /// so the replacement is all there is.
 fn lead_somewhere(rewrites: &[Rewrite]) -> Result<(), String> {
@@ -337,6 +346,8 @@ fn lead_somewhere(rewrites: &[Rewrite]) -> Result<(), String> {
             RewritePart::Host => !written.is_empty(),
             // One before may be mended by the next.
             RewritePart::Url if last_url.is_some_and(|last| !std::ptr::eq(last, rewrite)) => true,
+            // What comes before a match stays, where patterns have no anchors.
+            RewritePart::Url if is_inside(rewrite.pattern.as_str()) => true,
             RewritePart::Url => {
                 let group = written.strip_prefix('$').and_then(|rest| rest.chars().next());
                 written.starts_with('/') || group.is_some_and(|c| ('1'..='9').contains(&c))
@@ -527,6 +538,19 @@ mod tests {
         let text = r#"[{"type":"url-rewrite","urlRewriteConfig":{"rewrites":[
             {"regex":"/a/(.*)","replace":"a/$1"},{"regex":"a/(.*)","replace":"/b/$1"}]}}]"#;
         assert!(parse_transforms(text).is_ok());
+        // What cannot match the slash at the beginning leaves it, where patterns have no anchors.
+        for (regex, ok) in [
+            ("old/([a-z]+)", true),
+            ("o*/([a-z]+)", false),
+            ("old|/([a-z]+)", false),
+            (".+/([a-z]+)", false),
+            ("", false),
+        ] {
+            let text = serde_json::json!([{
+                "type": "url-rewrite", "urlRewriteConfig": { "rewrites": [{ "regex": regex, "replace": "new/$1" }] },
+            }]);
+            assert_eq!(parse_transforms(&text.to_string()).is_ok(), ok, "{regex}");
+        }
     }
 
     #[test]
