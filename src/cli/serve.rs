@@ -17,7 +17,8 @@ use ipnet::IpNet;
 use portcullis_model::{ObjectName, Port};
 use portcullis_proxy::{
     AccessLog, Http1Engine, Limits, LogFormat, Outbound, Predecessor, ServedPorts, Server, ServerConfig,
-    Settings, Sink, Successors, Timeouts, TrustedField, UnknownNames, View, raise_open_files, take_over,
+    Settings, Shares, Sink, Successors, Timeouts, TrustedField, UnknownNames, View, raise_open_files,
+    take_over,
 };
 use tokio::task::JoinSet;
 use tracing::{info, warn};
@@ -101,7 +102,7 @@ pub(super) struct ServeArgs {
     /// [default: no age]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=31_536_000))]
     max_connection_age: Option<u64>,
-    /// Connections from clients that may be open, and no more than half as many as files; more wait until one ends
+    /// Connections from clients that may be open, and less than half as many as files; more wait until one ends
     #[arg(long, value_name = "N", value_parser = at_least_one::<NonZeroUsize>, default_value_t = NonZeroUsize::new(Limits::default().connections).unwrap_or(NonZeroUsize::MIN))]
     max_connections: NonZeroUsize,
     /// Requests that may be under way to one target, tunnels apart; more are answered 503
@@ -173,6 +174,7 @@ enum LogFormatName {
 impl ServeArgs {
     fn settings(&self, workers: NonZeroUsize) -> Settings {
         let defaults = Settings::default();
+        let shares = self.shares(workers);
         Settings {
             http1_engine: match self.http1_engine {
                 Http1EngineName::Hyper => Http1Engine::Hyper,
@@ -190,7 +192,8 @@ impl ServeArgs {
             },
             limits: Limits {
                 // The kernel spreads connections evenly over the workers.
-                connections: self.connections().div_ceil(workers.get()),
+                connections: shares.clients.div_ceil(workers.get()),
+                target_files: shares.targets,
                 under_way: self.max_requests_per_target.get(),
                 body_bytes: self.max_request_body,
                 answer_bytes: self.max_response_body,
@@ -199,21 +202,20 @@ impl ServeArgs {
         }
     }
 
-    /// How many clients may be connected at once: half of the files are for targets, so that connections on which nothing
-    /// is asked leave room for requests of others.
-    fn connections(&self) -> usize {
+    /// Who may have how many files.
+    fn shares(&self, workers: NonZeroUsize) -> Shares {
         let wanted = self.max_connections.get();
         let files = raise_open_files();
-        let half = files.and_then(|files| usize::try_from(files / 2).ok());
-        let connections = half.map_or(wanted, |half| wanted.min(half.max(1)));
-        if connections < wanted {
+        let shares = Shares::of(files, wanted, workers.get());
+        if shares.clients < wanted {
             warn!(
                 files,
-                connections,
-                "fewer connections than --max-connections may be open: each takes two of the files that the process may open"
+                connections = shares.clients,
+                to_targets = shares.targets,
+                "fewer connections than --max-connections may be open: each takes two of the files that the process may open, and some are kept for the process itself"
             );
         }
-        connections
+        shares
     }
 
     fn unknown_names(&self) -> UnknownNames {

@@ -61,6 +61,11 @@ fn text(totals: &Totals, version: u64) -> String {
             totals.overloaded,
         ),
         (
+            "target_files_lacked",
+            "Connections to targets not made, because as many files as may were open towards targets",
+            totals.target_files_lacked,
+        ),
+        (
             "rate_limited",
             "Requests of clients that had as many answers as they may",
             totals.limited,
@@ -109,6 +114,12 @@ fn text(totals: &Totals, version: u64) -> String {
         "gauge",
         "Connections from clients that are open",
         &[("", totals.connections_open)],
+    );
+    family(
+        "target_files_open",
+        "gauge",
+        "Files open towards targets and identity providers: connections, and pipes for long bodies",
+        &[("", u64::try_from(totals.target_files).unwrap_or(u64::MAX))],
     );
     out.push_str("# EOF\n");
     out

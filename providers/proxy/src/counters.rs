@@ -98,6 +98,10 @@ pub struct Totals {
     pub unreached: u64,
     /// Requests that found all targets of their backend with as many under way as they may have.
     pub overloaded: u64,
+    /// Files that are open towards targets and identity providers.
+    pub target_files: usize,
+    /// Connections to these that were not made, because all such files were open.
+    pub target_files_lacked: u64,
     /// Requests of clients that had as many answers as they may.
     pub limited: u64,
     /// Requests that their clients gave up before there was an answer.

@@ -578,7 +578,8 @@ fn switch(worker: &Worker, answered: Answered, client: ClientSide<'_>) -> Respon
     let backend = match lease.sender {
         Sender::Http1(_) | Sender::Http2(_) => Upgrade::Hyper(hypers),
         Sender::Own(link) => Rc::try_unwrap(link).map_or(Upgrade::Never, |link| {
-            Upgrade::Here(Box::new(link.into_inner().detach()))
+            let (detached, place) = link.into_inner().detach();
+            Upgrade::Here(Box::new(detached), place)
         }),
     };
     fields::strip_response(&mut parts.headers);

@@ -249,6 +249,7 @@ fn no_target(worker: &Worker, backend: &LiveBackend) -> Failure {
 
 fn unreachable(backend: &LiveBackend, error: &ConnectError) -> Failure {
     let (status, why) = match error {
+        ConnectError::Full => (StatusCode::SERVICE_UNAVAILABLE, "cannot be connected to"),
         ConnectError::Timeout => (StatusCode::GATEWAY_TIMEOUT, "takes no connection"),
         ConnectError::Io(_) | ConnectError::Http(_) => (StatusCode::BAD_GATEWAY, "takes no connection"),
         ConnectError::Certificate(_) => (StatusCode::BAD_GATEWAY, "shows no certificate that is trusted"),

@@ -27,5 +27,5 @@ pub(crate) use fields::take_back;
 pub(crate) use lines::Lines;
 pub(crate) use link::{AnswerBody, Asking, Broke, Link, NoAnswer, Patience, ask};
 pub(crate) use serve::{Ending, serve};
-pub(crate) use splice::Pipe;
+pub(crate) use splice::{Pipe, let_go as let_go_of_pipes};
 pub(crate) use wire::{Body, Detached, Stream};

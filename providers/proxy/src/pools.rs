@@ -1,5 +1,7 @@
 //! The address of a target in, a connection to it out: one that was kept, else a new one. One pool per worker.
 
+mod room;
+
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::fmt;
@@ -28,6 +30,7 @@ use tracing::debug;
 
 use crate::body::{Lent, Progress, RequestBody};
 use crate::http1::{Link, Stream as Socket};
+use crate::places::{Placed, Places};
 use crate::serving::ServingState;
 use crate::settings::{Http1Engine, Settings};
 use crate::tasks::Tasks;
@@ -63,6 +66,9 @@ impl Key {
 /// Why no connection could be made.
 #[derive(Debug, Error)]
 pub(crate) enum ConnectError {
+    /// As many files lead to targets as may.
+    #[error("the proxy can open no more connections")]
+    Full,
     #[error("no connection within the time allowed")]
     Timeout,
     #[error("{0}")]
@@ -77,11 +83,14 @@ pub(crate) enum ConnectError {
 impl ConnectError {
     /// Whether the proxy itself has no file or port left to connect with; the target has nothing to do with it.
     pub(crate) fn is_own(&self) -> bool {
-        let Self::Io(error) = self else {
-            return false;
-        };
-        let lacks = [Errno::MFILE, Errno::NFILE, Errno::ADDRNOTAVAIL, Errno::NOBUFS];
-        Errno::from_io_error(error).is_some_and(|errno| lacks.contains(&errno))
+        match self {
+            Self::Full => true,
+            Self::Io(error) => {
+                let lacks = [Errno::MFILE, Errno::NFILE, Errno::ADDRNOTAVAIL, Errno::NOBUFS];
+                Errno::from_io_error(error).is_some_and(|errno| lacks.contains(&errno))
+            }
+            Self::Timeout | Self::Certificate(_) | Self::Http(_) => false,
+        }
     }
 
     /// Of a handshake.
@@ -99,6 +108,9 @@ impl ConnectError {
 pub(crate) struct Pools {
     live: Arc<ArcSwap<ServingState>>,
     settings: Rc<Settings>,
+    places: Arc<Places>,
+    /// How often one was lacking when connections were looked through last.
+    lacked: Cell<u64>,
     /// For targets that are not verified, by whether HTTP/2 is spoken.
     tls: [Arc<ClientConfig>; 2],
     /// Drives the connections; nobody waits for its end.
@@ -236,6 +248,7 @@ impl Pools {
     pub(crate) fn new(
         live: Arc<ArcSwap<ServingState>>,
         settings: Rc<Settings>,
+        places: Arc<Places>,
         tasks: Tasks,
     ) -> Result<Rc<Self>, rustls::Error> {
         let provider = live.load().provider().clone();
@@ -243,6 +256,8 @@ impl Pools {
         Ok(Rc::new(Self {
             live,
             settings,
+            lacked: Cell::new(places.lacked()),
+            places,
             tls: [config(false)?, config(true)?],
             tasks,
             http1: RefCell::default(),
@@ -358,19 +373,24 @@ impl Pools {
         http2.entry(key.clone()).or_default().clone()
     }
 
+    pub(crate) fn places(&self) -> &Arc<Places> {
+        &self.places
+    }
+
     async fn open_http1(&self, key: &Key, head: &[u8]) -> Result<Sender, ConnectError> {
+        let place = self.place().await?;
         let stream = connect(key.address, head).await?;
         if self.settings.http1_engine == Http1Engine::Own {
             let stream = match self.secure(stream, key).await? {
                 Secured::Plain(stream) => Socket::Plain(stream),
                 Secured::Tls(stream) => Socket::Tls(Box::new((*stream).into())),
             };
-            let link = Link::new(stream, self.settings.limits.head_bytes);
+            let link = Link::new(stream, place, self.settings.limits.head_bytes);
             return Ok(Sender::Own(Rc::new(RefCell::new(link))));
         }
         let sender = match self.secure(stream, key).await? {
-            Secured::Plain(stream) => self.http1_over(stream).await?,
-            Secured::Tls(stream) => self.http1_over(*stream).await?,
+            Secured::Plain(stream) => self.http1_over(Placed::new(stream, place)).await?,
+            Secured::Tls(stream) => self.http1_over(Placed::new(*stream, place)).await?,
         };
         Ok(Sender::Http1(sender))
     }
@@ -395,10 +415,11 @@ impl Pools {
     }
 
     async fn open_http2(&self, key: &Key, head: &[u8]) -> Result<Multiplexed, ConnectError> {
+        let place = self.place().await?;
         let stream = connect(key.address, head).await?;
         match self.secure(stream, key).await? {
-            Secured::Plain(stream) => self.http2_over(stream).await,
-            Secured::Tls(stream) => self.http2_over(*stream).await,
+            Secured::Plain(stream) => self.http2_over(Placed::new(stream, place)).await,
+            Secured::Tls(stream) => self.http2_over(Placed::new(*stream, place)).await,
         }
     }
 
@@ -452,9 +473,14 @@ impl Pools {
         self.settings.limits.kept_for
     }
 
-    /// Closes what has not been used for long.
+    /// Closes what has not been used for long; all that is not used, where a connection found no place meanwhile: it may
+    /// have been another worker's.
     pub(crate) fn expire(&self) {
-        let limit = self.kept_for();
+        let lacked = self.places.lacked();
+        let limit = match self.lacked.replace(lacked) == lacked {
+            true => self.kept_for(),
+            false => Duration::ZERO,
+        };
         self.http1.borrow_mut().retain(|_, kept| {
             kept.retain(|k| k.since.elapsed() < limit && !k.sender.is_closed());
             !kept.is_empty()
@@ -531,5 +557,6 @@ mod tests {
             assert_eq!(error.is_own(), want, "{errno}");
         }
         assert!(!ConnectError::Timeout.is_own());
+        assert!(ConnectError::Full.is_own());
     }
 }

@@ -23,6 +23,7 @@ use crate::handover::Sockets;
 use crate::http3;
 use crate::identity::outside::{Outbound, Outside};
 use crate::listen;
+use crate::places::Places;
 use crate::serving::{ServingState, TlsUnavailable};
 use crate::settings::{ServerConfig, Settings};
 use crate::view::View;
@@ -86,6 +87,7 @@ pub struct Handle {
     draining: watch::Sender<Option<Instant>>,
     failed: watch::Receiver<Option<WorkerFailure>>,
     counters: Arc<[Arc<Counters>]>,
+    places: Arc<Places>,
     workers: Vec<(JoinHandle<()>, oneshot::Receiver<Drained>)>,
     #[cfg(feature = "http3")]
     udp: http3::Shared,
@@ -220,7 +222,9 @@ impl Server {
 
     /// Starts the workers.
     pub fn start(self, initial: ServingState) -> io::Result<Handle> {
-        let outside = Arc::new(Outside::new(self.outbound, initial.provider().clone()));
+        let places = Places::new(self.settings.limits.target_files);
+        let outside = Outside::new(self.outbound, initial.provider().clone(), places.clone());
+        let outside = Arc::new(outside);
         #[cfg(feature = "http3")]
         self.udp.open_for(&initial);
         let live = Arc::new(ArcSwap::from_pointee(initial));
@@ -247,6 +251,7 @@ impl Server {
                 live: live.clone(),
                 counters: counted,
                 outside: outside.clone(),
+                places: places.clone(),
                 trusted: self.trusted.clone(),
                 proxy_protocol: self.proxy_protocol.clone(),
                 zone: self.zone.clone(),
@@ -286,6 +291,7 @@ impl Server {
             draining,
             failed,
             counters: counters.into(),
+            places,
             workers,
             #[cfg(feature = "http3")]
             udp: self.udp,
@@ -327,6 +333,7 @@ impl Handle {
         View {
             live: self.live.clone(),
             counters: self.counters.clone(),
+            places: self.places.clone(),
             swapped: self.swapped.subscribe(),
             draining: self.draining.subscribe(),
         }

@@ -130,6 +130,10 @@ impl Default for Timeouts {
 pub struct Limits {
     /// Connections from clients that each worker has open; more wait in the kernel until one ends.
     pub connections: usize,
+    /// Files that are open towards targets and identity providers, over all workers: their connections, and pipes for long
+    /// bodies. Requests that would need more are answered 503 with `Retry-After`. Unbounded by default; [`crate::Shares`]
+    /// says how many are right.
+    pub target_files: usize,
     /// Requests under way to one target, over all workers and without tunnels; where all targets of a backend have so
     /// many, more are answered 503 with `Retry-After`. So a backend that hangs holds no more than that.
     pub under_way: u32,
@@ -153,6 +157,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 32_768,
+            target_files: usize::MAX,
             under_way: 2_048,
             body_bytes: None,
             answer_bytes: None,

@@ -23,6 +23,7 @@ use crate::activity::Open;
 use crate::http1::Detached;
 use crate::interim::Interims;
 use crate::load::UnderWay;
+use crate::places::Place;
 
 /// The client's end of an exchange, and of a tunnel, should one come to be.
 #[derive(Debug)]
@@ -41,8 +42,8 @@ pub(crate) struct ClientSide<'a> {
 pub(crate) enum Upgrade {
     Hyper(OnUpgrade),
     Own(oneshot::Receiver<Detached>),
-    /// It has changed already.
-    Here(Box<Detached>),
+    /// It has changed already, and leads to a target.
+    Here(Box<Detached>, Place),
     /// Nobody asked for it.
     Never,
 }
@@ -51,8 +52,8 @@ impl Upgrade {
     async fn taken(self) -> Result<End, Box<dyn Error + Send + Sync>> {
         match self {
             Self::Hyper(upgrade) => Ok(End::Hyper(TokioIo::new(upgrade.await?))),
-            Self::Own(detached) => Ok(End::Own(detached.await?)),
-            Self::Here(detached) => Ok(End::Own(*detached)),
+            Self::Own(detached) => Ok(End::Own(detached.await?, None)),
+            Self::Here(detached, place) => Ok(End::Own(*detached, Some(place))),
             Self::Never => Err("nobody asked for another protocol".into()),
         }
     }
@@ -61,7 +62,10 @@ impl Upgrade {
 /// A connection that has changed protocol.
 enum End {
     Hyper(TokioIo<Upgraded>),
-    Own(Detached),
+    Own(
+        Detached,
+        #[expect(dead_code, reason = "held until the connection is closed")] Option<Place>,
+    ),
 }
 
 /// Carries bytes until either side is done, or neither has sent any for `idle`.
@@ -130,7 +134,7 @@ impl AsyncRead for Watched {
     ) -> Poll<io::Result<()>> {
         let read = match &mut self.inner {
             End::Hyper(io) => Pin::new(io).poll_read(cx, buffer),
-            End::Own(io) => Pin::new(io).poll_read(cx, buffer),
+            End::Own(io, _) => Pin::new(io).poll_read(cx, buffer),
         };
         if read.is_ready() {
             self.moved.set(Instant::now());
@@ -143,21 +147,21 @@ impl AsyncWrite for Watched {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match &mut self.inner {
             End::Hyper(io) => Pin::new(io).poll_write(cx, bytes),
-            End::Own(io) => Pin::new(io).poll_write(cx, bytes),
+            End::Own(io, _) => Pin::new(io).poll_write(cx, bytes),
         }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.inner {
             End::Hyper(io) => Pin::new(io).poll_flush(cx),
-            End::Own(io) => Pin::new(io).poll_flush(cx),
+            End::Own(io, _) => Pin::new(io).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.inner {
             End::Hyper(io) => Pin::new(io).poll_shutdown(cx),
-            End::Own(io) => Pin::new(io).poll_shutdown(cx),
+            End::Own(io, _) => Pin::new(io).poll_shutdown(cx),
         }
     }
 }

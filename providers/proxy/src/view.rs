@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::counters::{Counters, Totals};
+use crate::places::Places;
 use crate::serving::ServingState;
 
 /// Looks at a proxy and changes nothing of it; outlives it.
@@ -15,6 +16,7 @@ use crate::serving::ServingState;
 pub struct View {
     pub(crate) live: Arc<ArcSwap<ServingState>>,
     pub(crate) counters: Arc<[Arc<Counters>]>,
+    pub(crate) places: Arc<Places>,
     pub(crate) swapped: watch::Receiver<u64>,
     pub(crate) draining: watch::Receiver<Option<Instant>>,
 }
@@ -32,7 +34,11 @@ impl View {
 
     /// Sums over all workers since the start.
     pub fn totals(&self) -> Totals {
-        let mut totals = Totals::default();
+        let mut totals = Totals {
+            target_files: self.places.taken(),
+            target_files_lacked: self.places.lacked(),
+            ..Totals::default()
+        };
         for counters in &*self.counters {
             totals.add(counters);
         }

@@ -25,6 +25,7 @@ use crate::http3;
 use crate::identity::outside::Outside;
 use crate::listen::{self, Room};
 use crate::mutual::Shown;
+use crate::places::Places;
 use crate::pools::Pools;
 use crate::server::Drained;
 use crate::serving::ServingState;
@@ -102,6 +103,7 @@ pub(crate) struct Start {
     pub(crate) live: Arc<ArcSwap<ServingState>>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) outside: Arc<Outside>,
+    pub(crate) places: Arc<Places>,
     pub(crate) trusted: Arc<[IpNet]>,
     pub(crate) proxy_protocol: Arc<[IpNet]>,
     pub(crate) zone: Option<Arc<str>>,
@@ -131,7 +133,8 @@ impl Start {
     async fn serve(self) -> io::Result<Drained> {
         let settings = Rc::new(self.settings);
         let to_backends = Tasks::new(self.counters.clone());
-        let pools = Pools::new(self.live.clone(), settings.clone(), to_backends).map_err(io::Error::other)?;
+        let pools = Pools::new(self.live.clone(), settings.clone(), self.places, to_backends);
+        let pools = pools.map_err(io::Error::other)?;
         let log = self.log;
         let lines = log.map(|(log, to)| Lines::new(&log, to, self.counters.clone()));
         let worker = Rc::new(Worker {

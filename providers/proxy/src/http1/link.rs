@@ -30,11 +30,14 @@ use super::wire::{Ahead, Broken, Detached, Stream, detached, poll_fill, poll_sen
 use crate::alarm::Alarm;
 use crate::body::{BodyError, Progress, RequestBody};
 use crate::interim::Passing;
+use crate::places::Place;
 use crate::told::Told;
 
 /// A connection to a backend, with at most one request on it.
 pub(crate) struct Link {
     stream: Stream,
+    /// Of the stream's file.
+    place: Place,
     input: BytesMut,
     reader: Reader,
     /// Longest head of an answer, in bytes.
@@ -119,9 +122,10 @@ impl Patience {
 }
 
 impl Link {
-    pub(crate) fn new(stream: Stream, longest: usize) -> Self {
+    pub(crate) fn new(stream: Stream, place: Place, longest: usize) -> Self {
         Self {
             stream,
+            place,
             input: BytesMut::new(),
             reader: Reader::new(longest, false),
             longest,
@@ -338,8 +342,8 @@ impl Link {
     }
 
     /// From here on it is not HTTP.
-    pub(crate) fn detach(self) -> Detached {
-        detached(self.stream, self.input)
+    pub(crate) fn detach(self) -> (Detached, Place) {
+        (detached(self.stream, self.input), self.place)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -13,9 +14,12 @@ use super::encode::{Framed, Out};
 use super::splice::Pipe;
 use super::wire::{Broken, Wire};
 use crate::body::{BodyError, ResponseBody, Untaken};
+use crate::places::Places;
 
 pub(super) struct Sending<'a> {
     wire: &'a RefCell<Wire>,
+    /// Where a pipe takes its files.
+    places: &'a Arc<Places>,
     out: Out,
     body: ResponseBody,
     /// Holds what comes behind `out`, once a long body goes that way.
@@ -39,8 +43,15 @@ pub(super) struct Bounds {
 }
 
 impl<'a> Sending<'a> {
-    pub(super) fn new(wire: &'a RefCell<Wire>, out: Out, body: ResponseBody, framed: Framed) -> Self {
+    pub(super) fn new(
+        wire: &'a RefCell<Wire>,
+        places: &'a Arc<Places>,
+        out: Out,
+        body: ResponseBody,
+        framed: Framed,
+    ) -> Self {
         Self {
+            places,
             out,
             body,
             pipe: None,
@@ -100,7 +111,7 @@ impl<'a> Sending<'a> {
         while !self.is_whole && self.broken.is_none() && !self.out.is_enough() {
             if self.asks_pipe && self.body.is_for_pipe() {
                 self.asks_pipe = false;
-                self.pipe = Pipe::take();
+                self.pipe = Pipe::take(self.places);
             }
             let came = match &mut self.pipe {
                 Some(pipe) if pipe.held() > 0 => break,

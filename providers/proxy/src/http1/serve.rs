@@ -374,7 +374,7 @@ impl Call<'_> {
             stall: self.worker.settings.timeouts.body,
             ahead: self.worker.settings.limits.head_bytes,
         };
-        let mut sending = Sending::new(self.wire, out, body, framed);
+        let mut sending = Sending::new(self.wire, self.worker.pools.places(), out, body, framed);
         let sent = poll_fn(|cx| sending.poll(cx, bounds)).await;
         if sent.as_ref().is_err_and(|error| error.is::<Untaken>()) {
             self.worker.counters.untaken();

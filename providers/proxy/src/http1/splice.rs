@@ -6,11 +6,14 @@ use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
+
+use crate::places::{Place, Places};
 
 /// With less of a body to come, in bytes, a pipe is not worth its calls.
 pub(super) const LEAST: u64 = 64 * 1024;
@@ -36,14 +39,20 @@ pub(crate) struct Pipe {
 struct Ends {
     read: OwnedFd,
     write: OwnedFd,
+    _places: [Place; 2],
 }
 
 impl Ends {
-    /// `None` where the system has none of that size left.
-    fn new() -> Option<Self> {
+    /// `None` where files are scarce, or the system has none of that size left.
+    fn new(places: &Arc<Places>) -> Option<Self> {
+        let taken = [places.take_spare()?, places.take_spare()?];
         let (read, write) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).ok()?;
         fcntl_setpipe_size(&write, ROOM).ok()?;
-        Some(Self { read, write })
+        Some(Self {
+            read,
+            write,
+            _places: taken,
+        })
     }
 }
 
@@ -56,13 +65,13 @@ impl fmt::Debug for Pipe {
 }
 
 impl Pipe {
-    /// An empty one; `None` where enough are in use.
-    pub(crate) fn take() -> Option<Self> {
+    /// An empty one; `None` where enough are in use, or there are no files for it.
+    pub(crate) fn take(places: &Arc<Places>) -> Option<Self> {
         if USED.get() >= MOST {
             return None;
         }
         let spare = SPARES.with_borrow_mut(Vec::pop);
-        let ends = spare.or_else(|| Ends::new().map(Rc::new))?;
+        let ends = spare.or_else(|| Ends::new(places).map(Rc::new))?;
         USED.set(USED.get() + 1);
         Some(Self { ends, held: 0 })
     }
@@ -104,6 +113,11 @@ impl Pipe {
         }
         Poll::Ready(Ok(()))
     }
+}
+
+/// Closes what this worker keeps for the next bodies; whether there was any.
+pub(crate) fn let_go() -> bool {
+    SPARES.with_borrow_mut(|spares| !std::mem::take(spares).is_empty())
 }
 
 fn moved(from: impl rustix::fd::AsFd, to: impl rustix::fd::AsFd, most: usize) -> io::Result<usize> {

@@ -340,7 +340,7 @@ impl Login {
         let pairs = [("grant_type", "refresh_token"), ("refresh_token", refresh)];
         let granted = match self.token.ask(&worker.outside, &known, &pairs).await {
             Ok(granted) => granted,
-            Err(Denied::Unreached) => return Renewal::Failed,
+            Err(Denied::Unreached | Denied::Full) => return Renewal::Failed,
             Err(Denied::Refused(_) | Denied::Unusable) => return Renewal::Ended,
         };
         // Source: OpenID Connect Core 1.0 §12.2.
@@ -474,6 +474,7 @@ impl Login {
                 let why = "the identity provider could not be asked";
                 Failure::new(StatusCode::INTERNAL_SERVER_ERROR, why)
             }
+            Denied::Full => Failure::overloaded("the proxy can open no more connections"),
             Denied::Unusable => refused("the identity provider gave no tokens that can be used"),
         })?;
         let session = self

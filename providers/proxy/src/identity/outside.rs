@@ -31,6 +31,7 @@ use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 
 use super::renewal::Renewals;
+use crate::places::Places;
 use crate::tls;
 
 /// For all of it: the name, the connection, the answer.
@@ -113,6 +114,8 @@ pub(crate) struct Answer {
 pub(crate) enum Unreached {
     #[error("it did not answer in time")]
     Late,
+    #[error("the proxy can open no more connections")]
+    Full,
     #[error("its name has no address: {0}")]
     Unknown(io::Error),
     #[error("it is at {0}, which is not for rules to ask")]
@@ -136,15 +139,17 @@ pub(crate) struct Outside {
     provider: Arc<CryptoProvider>,
     /// Made when first needed: most proxies ask nobody.
     tls: OnceCell<Arc<ClientConfig>>,
+    places: Arc<Places>,
     pub(crate) renewals: Renewals,
 }
 
 impl Outside {
-    pub(crate) fn new(outbound: Outbound, provider: Arc<CryptoProvider>) -> Self {
+    pub(crate) fn new(outbound: Outbound, provider: Arc<CryptoProvider>, places: Arc<Places>) -> Self {
         Self {
             outbound,
             provider,
             tls: OnceCell::new(),
+            places,
             renewals: Renewals::default(),
         }
     }
@@ -170,6 +175,11 @@ impl Outside {
         mut request: Request<Full<Bytes>>,
     ) -> Result<Answer, Unreached> {
         let config = self.tls.get_or_try_init(|| self.config()).await?;
+        // Until the end, and already while its name is looked up, which takes a file too.
+        let Some(_place) = self.places.take() else {
+            self.places.lacked_one();
+            return Err(Unreached::Full);
+        };
         let stream = self.connect(endpoint).await?;
         let name = ServerName::try_from(endpoint.host.to_string());
         let name = name.map_err(|error| Unreached::Connect(io::Error::other(error)))?;
@@ -249,7 +259,7 @@ mod tests {
     #[test]
     fn rules_lead_neither_to_the_machine_nor_to_metadata() {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let outside = Outside::new(Outbound::default(), provider.clone());
+        let outside = Outside::new(Outbound::default(), provider.clone(), Places::new(1));
         // Each form is in the tests of `special`.
         for (address, want) in [
             ("192.0.2.7", true),
@@ -270,7 +280,7 @@ mod tests {
             allowed: vec!["127.0.0.0/8".parse().unwrap()],
             ..Outbound::default()
         };
-        let outside = Outside::new(outbound, provider);
+        let outside = Outside::new(outbound, provider, Places::new(1));
         for (address, want) in [("127.0.0.1", true), ("::ffff:127.0.0.1", true), ("::1", false)] {
             assert_eq!(outside.may_ask(address.parse().unwrap()), want, "{address}");
         }

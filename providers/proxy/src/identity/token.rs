@@ -16,7 +16,7 @@ use super::form;
 use super::jwk::Algorithm;
 use super::jwt::{Claims, Refused};
 use super::keys::Known;
-use super::outside::{Endpoint, Outside};
+use super::outside::{Endpoint, Outside, Unreached};
 
 /// Every way that verifies by a public key.
 const WAYS: [Algorithm; 8] = [
@@ -60,6 +60,8 @@ pub(crate) enum Denied {
     Refused(StatusCode),
     /// It could not be asked, or is not well.
     Unreached,
+    /// The proxy has no file left to ask it by.
+    Full,
     /// What it gives is not what it should.
     Unusable,
 }
@@ -104,7 +106,17 @@ impl TokenEndpoint {
         let answer = outside.ask(&self.at, request).await;
         let answer = answer.map_err(|error| {
             tracing::warn!(from = %self.at, "an identity provider gives no tokens: {error}");
-            Denied::Unreached
+            match error {
+                Unreached::Full => Denied::Full,
+                Unreached::Late
+                | Unreached::Unknown(_)
+                | Unreached::Forbidden(_)
+                | Unreached::Connect(_)
+                | Unreached::NoAuthorities
+                | Unreached::Http(_)
+                | Unreached::TooLong
+                | Unreached::Broken => Denied::Unreached,
+            }
         })?;
         match answer.status {
             StatusCode::OK => {}

@@ -38,7 +38,7 @@ async fn a_connection_beyond_the_bound_waits_for_one_to_end() {
 }
 
 /// Answers nobody until it is told to.
-async fn hanging(held: watch::Receiver<bool>) -> Echo {
+pub(crate) async fn hanging(held: watch::Receiver<bool>) -> Echo {
     Echo::answering(move |request| {
         let mut held = held.clone();
         async move {

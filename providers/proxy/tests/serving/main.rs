@@ -51,6 +51,7 @@ mod redirected;
 mod refused;
 mod resets;
 mod routing;
+mod scarce;
 mod secure;
 mod silent;
 mod streaming;

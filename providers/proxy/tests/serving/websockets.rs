@@ -230,6 +230,10 @@ pub(crate) fn site(server: SocketAddr) -> Site {
 }
 
 pub(crate) fn filtered_site(server: SocketAddr, filters: Filters) -> Site {
+    site_with(server, filters, Settings::default())
+}
+
+pub(crate) fn site_with(server: SocketAddr, filters: Filters, settings: Settings) -> Site {
     let (secret, certificate) = key_pair("web", &["a.example.com"]);
     let mut balancer = with_certificates(empty(), &[("web", &["a.example.com"])]);
     let backend = backend("b", &[server]);
@@ -238,7 +242,7 @@ pub(crate) fn filtered_site(server: SocketAddr, filters: Filters) -> Site {
     balancer.backends.insert(backend.id.clone(), backend.into());
     Site {
         server,
-        proxy: serve_with(&balancer, &KeyPairs::from([secret]), Settings::default(), 1),
+        proxy: serve_with(&balancer, &KeyPairs::from([secret]), settings, 1),
         certificate,
         tasks: JoinSet::new(),
     }

@@ -96,6 +96,8 @@ mod refused;
 mod resets;
 #[path = "../serving/routing.rs"]
 mod routing;
+#[path = "../serving/scarce.rs"]
+mod scarce;
 #[path = "../serving/secure.rs"]
 mod secure;
 #[path = "../serving/silent.rs"]

@@ -7,6 +7,7 @@ use std::thread;
 use http::{Request, StatusCode};
 
 use super::*;
+use crate::places::Places;
 
 /// Answers whoever connects before it has heard anything, and resets the connection.
 fn answering(listener: TcpListener) -> thread::JoinHandle<()> {
@@ -26,7 +27,8 @@ async fn an_answer_is_read_though_the_backend_takes_no_more() {
     let stream = TcpStream::connect(address).await.unwrap();
     // Nothing is told of the socket while this waits: the refusal is learned of first.
     answering(listener).join().unwrap();
-    let link = Rc::new(RefCell::new(Link::new(Stream::Plain(stream), 1024)));
+    let place = Places::new(1).take().unwrap();
+    let link = Rc::new(RefCell::new(Link::new(Stream::Plain(stream), place, 1024)));
     let (head, ()) = Request::new(()).into_parts();
     let asking = Asking {
         head: &head,

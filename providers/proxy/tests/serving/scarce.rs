@@ -1,0 +1,202 @@
+//! Fewer files for targets than requests would take in; who makes room, who is refused and that all come back out.
+
+use std::convert::Infallible;
+use std::net::TcpListener;
+use std::time::Duration;
+
+use http_body_util::Full;
+use hyper::Response;
+use hyper::body::Bytes;
+use portcullis_model::{Backend, BackendVersion, Filters, LoadBalancer};
+use portcullis_proxy::{Http1Engine, Settings};
+use tokio::io::AsyncWriteExt;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::balancer::{KeyPairs, Proxy, all_to, backend, engine, rule, serve_with, speaking, to};
+use crate::client::{Client, get, get_once, read_until, soon, until};
+use crate::echo::Echo;
+use crate::limits::hanging;
+use crate::websockets::{THROUGH, parroting, site_with};
+
+/// Unused connections are kept for as long as nobody needs their files.
+fn with_files(target_files: usize) -> Settings {
+    let mut settings = Settings::default();
+    settings.limits.target_files = target_files;
+    settings
+}
+
+fn files(proxy: &Proxy) -> usize {
+    proxy.handle.totals().target_files
+}
+
+fn also(balancer: &mut LoadBalancer, path: &str, added: Backend, name: &str) {
+    balancer.backends.insert(added.id.clone(), added.into());
+    balancer.rules.insert(0, rule("*", path, to(name)));
+}
+
+#[tokio::test]
+async fn a_backend_that_hangs_takes_no_more_files_than_there_are_for_targets() {
+    for over_http2 in [false, true] {
+        let (release, held) = watch::channel(false);
+        let (slow, quick) = (hanging(held).await, Echo::http1("quick").await);
+        let mut balancer = all_to(backend("slow", &[slow.address]));
+        also(
+            &mut balancer,
+            "/quick",
+            backend("quick", &[quick.address]),
+            "quick",
+        );
+        let mut settings = with_files(4);
+        settings.limits.kept_for = Duration::from_millis(20);
+        // What one worker has open, the other sees.
+        let proxy = serve_with(&balancer, &KeyPairs::new(), settings, 2);
+        let mut waiting = JoinSet::new();
+        for _ in 0..4 {
+            let http = proxy.http;
+            waiting.spawn(async move {
+                let mut client = match over_http2 {
+                    true => Client::http2(http).await,
+                    false => Client::http1(http).await,
+                };
+                client.send(get("a", "/")).await.unwrap()
+            });
+        }
+        until("four connections to targets", || files(&proxy) == 4).await;
+        for path in ["/", "/quick"] {
+            let refused = soon("an answer", get_once(proxy.http, "a", path)).await;
+            let seen = (refused.status(), refused.header("retry-after"));
+            assert_eq!(seen, (503, Some("1")), "{path}, HTTP/2: {over_http2}");
+        }
+        let totals = proxy.handle.totals();
+        assert_eq!((totals.target_files_lacked, totals.unreached), (2, 0));
+        release.send_replace(true);
+        while let Some(answer) = waiting.join_next().await {
+            assert_eq!(answer.unwrap().status(), 200);
+        }
+        assert_eq!(get_once(proxy.http, "a", "/quick").await.status(), 200);
+        until("all files back", || files(&proxy) == 0).await;
+    }
+}
+
+#[tokio::test]
+async fn connections_that_are_not_used_make_room_for_others() {
+    let (http1, http2) = (Echo::http1("http1").await, Echo::http2("http2").await);
+    let mut balancer = all_to(backend("http1", &[http1.address]));
+    let two = speaking(backend("two", &[http2.address]), BackendVersion::Http2, false);
+    also(&mut balancer, "/two", two, "two");
+    let proxy = serve_with(&balancer, &KeyPairs::new(), with_files(1), 1);
+    let mut client = Client::http1(proxy.http).await;
+    for path in ["/", "/", "/two", "/two", "/", "/two", "/"] {
+        let answer = client.send(get("a", path)).await.unwrap();
+        assert_eq!(answer.status(), 200, "{path}: {}", answer.body);
+        assert_eq!(files(&proxy), 1, "{path}");
+    }
+    assert_eq!(proxy.handle.totals().target_files_lacked, 0);
+}
+
+/// What one worker keeps, another cannot close: it does so itself, when it looks after its connections next.
+#[tokio::test]
+async fn other_workers_make_room_in_time() {
+    let (one, two) = (Echo::http1("one").await, Echo::http1("two").await);
+    let mut balancer = all_to(backend("one", &[one.address]));
+    also(&mut balancer, "/two", backend("two", &[two.address]), "two");
+    let proxy = serve_with(&balancer, &KeyPairs::new(), with_files(1), 2);
+    assert_eq!(get_once(proxy.http, "a", "/").await.status(), 200);
+    // The one that keeps the connection makes room at once: this is a client of the other.
+    let mut client = soon("a client of the other worker", async {
+        loop {
+            let mut client = Client::http1(proxy.http).await;
+            if client.send(get("a", "/two")).await.unwrap().status() == 503 {
+                break client;
+            }
+        }
+    })
+    .await;
+    // Long before it would be closed as unused.
+    soon("room", async {
+        while client.send(get("a", "/two")).await.unwrap().status() != 200 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    assert_eq!(files(&proxy), 1);
+}
+
+#[tokio::test]
+async fn a_connection_that_is_not_made_keeps_no_file() {
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut balancer = all_to(backend("closed", &[closed]));
+    let secured = speaking(backend("secured", &[closed]), BackendVersion::Http2, true);
+    also(&mut balancer, "/secured", secured, "secured");
+    // Speaks no TLS.
+    let plain = Echo::http1("plain").await;
+    let plain = speaking(backend("plain", &[plain.address]), BackendVersion::Http1, true);
+    also(&mut balancer, "/plain", plain, "plain");
+    let proxy = serve_with(&balancer, &KeyPairs::new(), with_files(1), 1);
+    for path in ["/", "/", "/secured", "/secured", "/plain", "/plain", "/"] {
+        assert_eq!(get_once(proxy.http, "a", path).await.status(), 502, "{path}");
+        until("its file back", || files(&proxy) == 0).await;
+    }
+}
+
+#[tokio::test]
+async fn a_tunnel_keeps_its_file_until_its_end() {
+    let server = parroting().await;
+    for way in THROUGH {
+        let mut site = site_with(server.address, Filters::default(), with_files(1));
+        let (mut io, _) = site.open(way, &[]).await;
+        read_until(&mut io, "\r\n\r\n").await;
+        assert_eq!(files(&site.proxy), 1, "{way:?}");
+        let refused = get_once(site.proxy.http, "a.example.com", "/chat").await;
+        assert_eq!(refused.status(), 503, "{way:?}: {}", refused.body);
+        io.shutdown().await.unwrap();
+        read_until(&mut io, "the end").await;
+        drop(io);
+        until("its file back", || files(&site.proxy) == 0).await;
+    }
+}
+
+/// A long body goes by a pipe, which has two files and is kept for the next.
+#[tokio::test]
+async fn pipes_take_files_that_connections_get_back() {
+    const LENGTH: usize = 1 << 20;
+    let long = Echo::answering(|_| async {
+        let body = Full::new(Bytes::from(vec![b'7'; LENGTH]));
+        Ok::<_, Infallible>(Response::new(body))
+    })
+    .await;
+    let (release, held) = watch::channel(false);
+    let slow = hanging(held).await;
+    let mut balancer = all_to(backend("slow", &[slow.address]));
+    also(&mut balancer, "/long", backend("long", &[long.address]), "long");
+    let proxy = serve_with(&balancer, &KeyPairs::new(), with_files(6), 1);
+    let answer = get_once(proxy.http, "a", "/long").await;
+    assert_eq!((answer.status(), answer.body.len()), (200, LENGTH));
+    let kept = match engine() {
+        Http1Engine::Own if cfg!(target_os = "linux") => 3,
+        Http1Engine::Own | Http1Engine::Hyper => 1,
+    };
+    until("a connection and perhaps a pipe are kept", || {
+        files(&proxy) == kept
+    })
+    .await;
+    let mut waiting = JoinSet::new();
+    for _ in 0..6 {
+        waiting.spawn(get_once(proxy.http, "a", "/"));
+    }
+    let view = proxy.handle.view();
+    until("six requests under way", || {
+        view.to_string().contains(" 6 under way")
+    })
+    .await;
+    assert_eq!((files(&proxy), view.totals().target_files_lacked), (6, 0));
+    // Without a pipe it would go as well; but there is no way to the target.
+    assert_eq!(get_once(proxy.http, "a", "/long").await.status(), 503);
+    release.send_replace(true);
+    while let Some(answer) = waiting.join_next().await {
+        assert_eq!(answer.unwrap().status(), 200);
+    }
+    let answer = get_once(proxy.http, "a", "/long").await;
+    assert_eq!((answer.status(), answer.body.len()), (200, LENGTH));
+}
