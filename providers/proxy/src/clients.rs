@@ -1,25 +1,34 @@
 //! Rules and what they ask of clients' certificates in, what is asked under each server name out. Pure.
 //!
-//! A handshake knows a server name and nothing of the request. So what is asked is a matter of hosts: under each the
-//! most that any of its rules asks, and every rule is held against what was asked when it answers.
+//! A handshake knows a socket, a server name and nothing of the request. So what is asked is a matter of hosts: under each
+//! the most that any of its rules there asks, and every rule is held against what was asked when it answers.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
-use portcullis_model::{ClientCertificates, HostMatch, LoadBalancer, Origin, Rule, TrustStore};
+use portcullis_model::{ClientCertificates, HostMatch, LoadBalancer, Origin, Port, Rule, TrustStore};
 
 use crate::by_host::ByHost;
 
 /// The place of a policy in a table's list. 0 asks nothing.
 pub(crate) type PolicyNumber = u32;
 
-/// What is asked of clients, by host.
+/// The port of a listener that has a socket of its own; none for all others, which share one.
+pub(crate) type Entry = Option<Port>;
+
+/// What is asked of clients, by where they come in and host.
 #[derive(Debug, Default)]
 pub(crate) struct ClientTable {
     /// The first asks nothing.
     pub(crate) policies: Box<[Wanted]>,
+    shared: AtEntry,
+    further: BTreeMap<Port, AtEntry>,
+}
+
+#[derive(Debug, Default)]
+struct AtEntry {
     hosts: ByHost<PolicyNumber>,
     /// What the listener asks of all.
-    pub(crate) base: PolicyNumber,
+    base: PolicyNumber,
 }
 
 /// What is asked, and by whom first.
@@ -36,11 +45,24 @@ impl ClientTable {
     }
 
     /// What is asked under a host, or a server name, in the form of `host::normalize`; the empty one for none.
-    pub(crate) fn of(&self, host: &str) -> PolicyNumber {
+    pub(crate) fn of(&self, entry: Entry, host: &str) -> PolicyNumber {
         if !self.asks() {
             return 0;
         }
-        self.hosts.of(host)
+        self.at(entry).map_or(0, |at| at.hosts.of(host))
+    }
+
+    /// What the listener asks of all.
+    pub(crate) fn base(&self, entry: Entry) -> PolicyNumber {
+        self.at(entry).map_or(0, |at| at.base)
+    }
+
+    /// None where no rule stands and the listener asks nothing.
+    fn at(&self, entry: Entry) -> Option<&AtEntry> {
+        match entry {
+            None => Some(&self.shared),
+            Some(port) => self.further.get(&port),
+        }
     }
 
     /// What is asked by number.
@@ -54,9 +76,14 @@ impl ClientTable {
 /// Gathers what is asked, in the order of the rules.
 #[derive(Debug)]
 pub(crate) struct ClientBuilder<'a> {
+    policies: Vec<Wanted>,
+    entries: BTreeMap<Entry, Gathered<'a>>,
+}
+
+#[derive(Debug, Default)]
+struct Gathered<'a> {
     /// What the listener asks of all.
     base: PolicyNumber,
-    policies: Vec<Wanted>,
     hosts: HashMap<&'a HostMatch, PolicyNumber>,
     /// Hosts as they first come.
     order: Vec<&'a HostMatch>,
@@ -64,21 +91,22 @@ pub(crate) struct ClientBuilder<'a> {
 }
 
 impl<'a> ClientBuilder<'a> {
-    /// `base` is what the listener for HTTPS asks of all.
-    pub(crate) fn new(balancer: &LoadBalancer, base: Option<(&ClientCertificates, &Origin)>) -> Self {
+    /// `base` is what listeners for HTTPS ask of all that come in there.
+    pub(crate) fn new<'b>(
+        balancer: &LoadBalancer,
+        base: impl IntoIterator<Item = (Entry, (&'b ClientCertificates, &'b Origin))>,
+    ) -> Self {
         let mut builder = Self {
-            base: 0,
             policies: vec![Wanted {
                 certificates: ClientCertificates::Off,
                 origin: balancer.options.origin.clone(),
             }],
-            hosts: HashMap::new(),
-            order: Vec::new(),
-            any: 0,
+            entries: BTreeMap::new(),
         };
-        if let Some((certificates, origin)) = base {
-            builder.base = builder.number(certificates, origin);
-            builder.any = builder.base;
+        for (entry, (certificates, origin)) in base {
+            let base = builder.number(certificates, origin);
+            let at = builder.entries.entry(entry).or_default();
+            (at.base, at.any) = (base, base);
         }
         builder
     }
@@ -98,9 +126,9 @@ impl<'a> ClientBuilder<'a> {
     }
 
     /// The one that asks for more; of two that ask for different things alike, the first.
-    fn stronger(&self, one: PolicyNumber, other: PolicyNumber) -> PolicyNumber {
+    fn stronger(policies: &[Wanted], one: PolicyNumber, other: PolicyNumber) -> PolicyNumber {
         let rank = |number: PolicyNumber| {
-            let wanted = usize::try_from(number).ok().and_then(|n| self.policies.get(n));
+            let wanted = usize::try_from(number).ok().and_then(|n| policies.get(n));
             match wanted.map(|wanted| &wanted.certificates) {
                 None | Some(ClientCertificates::Off) => 0,
                 Some(ClientCertificates::PassThrough) => 1,
@@ -110,22 +138,26 @@ impl<'a> ClientBuilder<'a> {
         if rank(other) > rank(one) { other } else { one }
     }
 
-    /// Takes in a rule that stands at HTTPS, and tells what it asks for itself.
-    pub(crate) fn add(&mut self, rule: &'a Rule) -> PolicyNumber {
+    /// Takes in a rule that stands at HTTPS there, and tells what it asks for itself.
+    pub(crate) fn add(&mut self, rule: &'a Rule, entries: &[Entry]) -> PolicyNumber {
         let own = self.number(&rule.clients, &rule.origin);
-        let wanted = self.stronger(self.base, own);
-        if rule.hosts.is_empty() {
-            self.any = self.stronger(self.any, wanted);
-        }
-        for host in &rule.hosts {
-            match self.hosts.get(host) {
-                Some(before) => {
-                    let wanted = self.stronger(*before, wanted);
-                    self.hosts.insert(host, wanted);
-                }
-                None => {
-                    self.order.push(host);
-                    self.hosts.insert(host, wanted);
+        let stronger = |one, other| Self::stronger(&self.policies, one, other);
+        for entry in entries {
+            let at = self.entries.entry(*entry).or_default();
+            let wanted = stronger(at.base, own);
+            if rule.hosts.is_empty() {
+                at.any = stronger(at.any, wanted);
+            }
+            for host in &rule.hosts {
+                match at.hosts.get(host) {
+                    Some(before) => {
+                        let wanted = stronger(*before, wanted);
+                        at.hosts.insert(host, wanted);
+                    }
+                    None => {
+                        at.order.push(host);
+                        at.hosts.insert(host, wanted);
+                    }
                 }
             }
         }
@@ -133,14 +165,22 @@ impl<'a> ClientBuilder<'a> {
     }
 
     pub(crate) fn build(self) -> ClientTable {
-        // Where nobody asks, nobody is looked for.
-        let hosts = self.order.into_iter().filter(|_| self.policies.len() > 1);
-        let hosts = hosts.map(|host| (host, self.hosts.get(host).copied().unwrap_or(self.any)));
-        ClientTable {
-            hosts: ByHost::new(hosts, self.any),
-            policies: self.policies.into(),
-            base: self.base,
+        let mut table = ClientTable::default();
+        for (entry, at) in self.entries {
+            // Where nobody asks, nobody is looked for.
+            let hosts = at.order.into_iter().filter(|_| self.policies.len() > 1);
+            let hosts = hosts.map(|host| (host, at.hosts.get(host).copied().unwrap_or(at.any)));
+            let built = AtEntry {
+                hosts: ByHost::new(hosts, at.any),
+                base: at.base,
+            };
+            match entry {
+                None => table.shared = built,
+                Some(port) => _ = table.further.insert(port, built),
+            }
         }
+        table.policies = self.policies.into();
+        table
     }
 }
 
@@ -222,7 +262,7 @@ mod tests {
         };
         let mut builder = ClientBuilder::new(&balancer, None);
         for rule in &rules {
-            builder.add(rule);
+            builder.add(rule, &[None]);
         }
         let table = builder.build();
         for (host, want) in [
@@ -236,17 +276,23 @@ mod tests {
             ("xy.org", &pass),
             ("", &pass),
         ] {
-            assert_eq!(table.certificates(table.of(host)), want, "{host}");
+            assert_eq!(table.certificates(table.of(None, host)), want, "{host}");
         }
         let quiet = ClientBuilder::new(&balancer, None).build();
         assert!(!quiet.asks());
         // What the listener asks of all, it asks under every name.
-        let mut builder = ClientBuilder::new(&balancer, Some((&pass, &balancer.options.origin)));
-        builder.add(&rules[0]);
-        builder.add(&rules[2]);
+        let mut builder = ClientBuilder::new(&balancer, [(None, (&pass, &balancer.options.origin))]);
+        builder.add(&rules[0], &[None]);
+        builder.add(&rules[2], &[None, Some(Port::HTTPS)]);
         let table = builder.build();
         for (host, want) in [("a.com", &pass), ("b.com", &verify("one")), ("z.com", &pass)] {
-            assert_eq!(table.certificates(table.of(host)), want, "{host}");
+            assert_eq!(table.certificates(table.of(None, host)), want, "{host}");
         }
+        // At another socket only what stands there counts.
+        for (host, want) in [("a.com", &off), ("b.com", &verify("one")), ("z.com", &off)] {
+            let number = table.of(Some(Port::HTTPS), host);
+            assert_eq!(table.certificates(number), want, "{host} at a socket of its own");
+        }
+        assert_eq!(table.certificates(table.of(Some(Port::HTTP), "b.com")), &off);
     }
 }

@@ -16,7 +16,7 @@ use portcullis_model::{
     Listener, LoadBalancer, Origin, PathMatch, Port, Problem, Protocol, Redirect, Rule, Tls,
 };
 
-use crate::clients::{ClientBuilder, ClientTable, unknown};
+use crate::clients::{ClientBuilder, ClientTable, Entry, unknown};
 use crate::filters::Filters;
 use crate::identity::Gate;
 use crate::identity::keys::Source;
@@ -32,28 +32,37 @@ use crate::versions::{VersionBuilder, Versions};
 /// How long clients remember that HTTP/3 is to be had, in seconds: a day. Whom it fails goes on over TCP.
 const REMEMBERED: u32 = 86_400;
 
-/// The ports that clients reach the proxy at: all HTTP listeners share the first, all HTTPS listeners the second.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// The ports that clients reach the proxy at: all HTTP listeners share the first, all HTTPS listeners the second, but
+/// those that have a socket of their own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServedPorts {
     /// Each listener's own port where absent.
     pub http: Option<Port>,
     pub https: Option<Port>,
+    /// Of listeners that have a socket of their own, by the listener's port.
+    pub further: BTreeMap<Port, Port>,
 }
 
 impl ServedPorts {
-    fn of(self, listener: &Listener) -> Port {
-        let served = if listener.is_https() {
+    fn of(&self, listener: &Listener) -> Port {
+        let shared = if listener.is_https() {
             self.https
         } else {
             self.http
         };
-        served.unwrap_or(listener.port)
+        let own = self.further.get(&listener.port).copied();
+        own.or(shared).unwrap_or(listener.port)
+    }
+
+    /// Where clients of the listener at this port come in.
+    pub(crate) fn entry(&self, port: Port) -> Entry {
+        self.further.contains_key(&port).then_some(port)
     }
 }
 
 /// Compiles the rules and listeners. Backends and certificates are the serving state's.
 pub fn compile(balancer: &LoadBalancer, served: ServedPorts) -> (RouteTable, Vec<Problem>) {
-    with(balancer, &Arc::new(Numbered::of(balancer)), served)
+    with(balancer, &Arc::new(Numbered::of(balancer)), &served)
 }
 
 impl Numbered {
@@ -69,9 +78,10 @@ impl Numbered {
 pub(crate) fn with(
     balancer: &LoadBalancer,
     numbered: &Arc<Numbered>,
-    served: ServedPorts,
+    served: &ServedPorts,
 ) -> (RouteTable, Vec<Problem>) {
-    let base = asked_of_all(balancer).filter(|(asked, _)| unknown(asked).is_none());
+    let mut base = asked_of_all(balancer, served);
+    base.retain(|_, (asked, _)| unknown(asked).is_none());
     let mut hosts = HostBuilder::new(balancer.rules.len());
     for (rule, index) in balancer.rules.iter().zip(0..) {
         hosts.add(rule, index);
@@ -82,10 +92,10 @@ pub(crate) fn with(
         served,
         backends: &numbered.numbers,
         ports: HashMap::default(),
-        asks: base.is_some_and(|(asked, _)| !asked.is_off())
+        asks: base.values().any(|(asked, _)| !asked.is_off())
             || balancer.rules.iter().any(|rule| !rule.clients.is_off()),
-        clients: ClientBuilder::new(balancer, base),
-        versions: VersionBuilder::new(balancer),
+        clients: ClientBuilder::new(balancer, base.iter().map(|(entry, asked)| (*entry, *asked))),
+        versions: VersionBuilder::new(balancer, served),
         users: Vec::new(),
         filters: HashMap::new(),
         gates: HashMap::new(),
@@ -97,7 +107,9 @@ pub(crate) fn with(
         .listeners
         .iter()
         .map(|(port, listener)| {
-            let base = base.map_or(&ClientCertificates::Off, |(asked, _)| asked);
+            let base = base
+                .get(&served.entry(*port))
+                .map_or(&ClientCertificates::Off, |(asked, _)| asked);
             (*port, compiler.listener(listener, base))
         })
         .collect();
@@ -111,7 +123,7 @@ pub(crate) fn with(
     }
     let clients = compiler.clients.build();
     if compiler.asks {
-        told_apart(balancer, &clients, &mut compiler.problems);
+        told_apart(balancer, served, &clients, &mut compiler.problems);
     }
     compiler.problems.append(&mut compiler.versions.problems);
     let mut filters = compiler.filters.values().flatten();
@@ -131,14 +143,23 @@ pub(crate) fn with(
     (table, compiler.problems)
 }
 
-/// What the first HTTPS listener asks of all clients. A handshake does not say which listener it is for, so it asks for
-/// all of them.
-fn asked_of_all(balancer: &LoadBalancer) -> Option<(&ClientCertificates, &Origin)> {
-    let mut listeners = balancer.listeners.values();
-    listeners.find_map(|listener| match &listener.protocol {
-        Protocol::Http => None,
-        Protocol::Https(tls) => Some((asked(tls), &listener.origin)),
-    })
+/// What the first HTTPS listener at each socket asks of all clients. A handshake does not say which of the listeners at
+/// the socket it is for, so it asks for all of them.
+fn asked_of_all<'a>(
+    balancer: &'a LoadBalancer,
+    served: &ServedPorts,
+) -> BTreeMap<Entry, (&'a ClientCertificates, &'a Origin)> {
+    let mut first = BTreeMap::new();
+    for (port, listener) in &balancer.listeners {
+        match &listener.protocol {
+            Protocol::Http => {}
+            Protocol::Https(tls) => {
+                let entry = first.entry(served.entry(*port));
+                entry.or_insert((asked(tls), &listener.origin));
+            }
+        }
+    }
+    first
 }
 
 fn asked(tls: &Tls) -> &ClientCertificates {
@@ -147,13 +168,21 @@ fn asked(tls: &Tls) -> &ClientCertificates {
 }
 
 /// Tells which rules ask for another thing than is asked under their host: they answer 503.
-fn told_apart(balancer: &LoadBalancer, clients: &ClientTable, problems: &mut Vec<Problem>) {
+fn told_apart(
+    balancer: &LoadBalancer,
+    served: &ServedPorts,
+    clients: &ClientTable,
+    problems: &mut Vec<Problem>,
+) {
     for rule in balancer.rules.iter().filter(|rule| !rule.clients.is_off()) {
+        let secure = |port: &&Port| balancer.listeners.get(port).is_some_and(Listener::is_https);
+        let entries = rule.ports.iter().filter(secure).map(|port| served.entry(*port));
+        let entries: BTreeSet<Entry> = entries.collect();
         let exact = rule.hosts.iter().find_map(|host| match host {
-            HostMatch::Exact(name) => {
-                let under = clients.certificates(clients.of(name.as_str()));
+            HostMatch::Exact(name) => entries.iter().find_map(|entry| {
+                let under = clients.certificates(clients.of(*entry, name.as_str()));
                 (!under.suffices_for(&rule.clients)).then_some((name, under))
-            }
+            }),
             HostMatch::Wildcard(_) | HostMatch::Glob(_) | HostMatch::Regex(_) => None,
         });
         if let (Some((name, under)), None) = (exact, unknown(&rule.clients)) {
@@ -166,13 +195,13 @@ fn told_apart(balancer: &LoadBalancer, clients: &ClientTable, problems: &mut Vec
     }
 }
 
-/// Ports as rules name them, and whether a listener at them speaks TLS.
-type PortSets<'a> = HashMap<&'a BTreeSet<Port>, (Arc<[Port]>, bool), RandomState>;
+/// Ports as rules name them, and where clients of the listeners at them come in that speak TLS.
+type PortSets<'a> = HashMap<&'a BTreeSet<Port>, (Arc<[Port]>, Arc<[Entry]>), RandomState>;
 
 struct Compiler<'a> {
     balancer: &'a LoadBalancer,
     hosts: HostIndex,
-    served: ServedPorts,
+    served: &'a ServedPorts,
     backends: &'a HashMap<BackendId, u32, RandomState>,
     ports: PortSets<'a>,
     /// Whether clients are asked for certificates anywhere.
@@ -220,6 +249,7 @@ impl<'a> Compiler<'a> {
         ListenerTable {
             https: listener.is_https(),
             served: self.served.of(listener),
+            is_apart: self.served.further.contains_key(&listener.port),
             refusal,
             alternative: self.alternative(listener),
             admitted: admitted.map(|ranges| ranges.iter().copied().collect()),
@@ -228,8 +258,18 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    fn alternative(&self, listener: &Listener) -> Option<HeaderValue> {
+    fn alternative(&mut self, listener: &Listener) -> Option<HeaderValue> {
         if !cfg!(feature = "http3") || !self.balancer.options.http3 || !listener.is_https() {
+            return None;
+        }
+        // QUIC is spoken beside the one socket for all.
+        if self.served.further.contains_key(&listener.port) {
+            let message = format!(
+                "port {} has no HTTP/3: it is served over HTTP/1.1 and HTTP/2 alone",
+                listener.port
+            );
+            let at = self.balancer.options.said_at("http3");
+            self.problem(Code::OptionUnsupported, at, message);
             return None;
         }
         let port = self.served.of(listener);
@@ -239,20 +279,26 @@ impl<'a> Compiler<'a> {
     fn route(&mut self, rule: &'a Rule) -> Route {
         let listeners = &self.balancer.listeners;
         let ports = self.ports.entry(&rule.ports);
-        let (ports, is_https) = ports
+        let (ports, entries) = ports
             .or_insert_with(|| {
-                let mut at = rule.ports.iter().filter_map(|port| listeners.get(port));
-                (rule.ports.iter().copied().collect(), at.any(Listener::is_https))
+                let secure = |port: &&Port| listeners.get(port).is_some_and(Listener::is_https);
+                let secure = rule.ports.iter().filter(secure);
+                let entries: BTreeSet<Entry> = secure.map(|port| self.served.entry(*port)).collect();
+                (
+                    rule.ports.iter().copied().collect(),
+                    entries.into_iter().collect(),
+                )
             })
             .clone();
+        let is_https = !entries.is_empty();
         let (gate, mut action) = self.after(rule.authenticate.as_ref(), &rule.action, &rule.origin);
         let versions = match is_https {
-            true => self.versions.add(rule),
+            true => self.versions.add(rule, &entries),
             false => Versions::All,
         };
         let clients = match (is_https && self.asks, unknown(&rule.clients)) {
             (false, _) => 0,
-            (true, None) => self.clients.add(rule),
+            (true, None) => self.clients.add(rule, &entries),
             (true, Some(name)) => {
                 let why = format!("trust store {name} is not known here");
                 let message = format!("{why}: the rule answers 503");

@@ -30,6 +30,7 @@ use tracing::debug;
 
 use crate::activity::{Activity, Open};
 use crate::body::{RequestBody, ResponseBody, Untaken};
+use crate::clients::Entry;
 use crate::exchange::{Peer, exchange, refused};
 use crate::gathered::gathered;
 use crate::guarded::Guarded;
@@ -114,7 +115,7 @@ async fn begin_tls(
     // The configuration of this moment serves the whole handshake.
     let state = worker.live.load_full();
     let limit = worker.settings.timeouts.handshake;
-    let (stream, shown) = timeout(limit, handshake(&state, stream)).await??;
+    let (stream, shown) = timeout(limit, handshake(&state, peer.port, stream)).await??;
     let shown = Rc::new(shown);
     Ok(if stream.get_ref().1.alpn_protocol() == Some(ALPN_H2) {
         Box::pin(http2(worker, stream, peer, shown))
@@ -132,8 +133,12 @@ async fn begin_tls(
 type Shaken<IO> = Result<(Box<TlsStream<IO>>, Shown), Box<dyn std::error::Error + Send + Sync>>;
 
 /// The server name says what is asked of the client's certificate.
-async fn handshake<IO: AsyncRead + AsyncWrite + Unpin>(state: &ServingState, stream: IO) -> Shaken<IO> {
-    let under = |name: &str| state.tls(name).ok_or("no certificate is served");
+async fn handshake<IO: AsyncRead + AsyncWrite + Unpin>(
+    state: &ServingState,
+    entry: Entry,
+    stream: IO,
+) -> Shaken<IO> {
+    let under = |name: &str| state.tls(entry, name).ok_or("no certificate is served");
     // Where nothing is asked of anybody and all are served alike, nobody waits for the name.
     let (stream, policy) = if state.needs_name() {
         let mut start = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;

@@ -42,6 +42,8 @@ use crate::worker::Worker;
 pub(crate) struct Peer {
     pub(crate) address: IpAddr,
     pub(crate) is_tls: bool,
+    /// Of the listener whose own socket it was.
+    pub(crate) port: Option<Port>,
 }
 
 /// Who asks, by whom, and under which names.
@@ -243,7 +245,7 @@ async fn answer(
     if body.is_too_long() {
         return Err(answer::too_long());
     }
-    let port = state.port_of(client.is_tls, asked.port);
+    let port = state.port_of(&caller.peer, client.is_tls, asked.port);
     let port = port.ok_or_else(|| Failure::new(StatusCode::NOT_FOUND, "nothing listens here"))?;
     let mut head = RequestHead {
         port,
@@ -269,7 +271,7 @@ async fn answer(
     }
     if listener.https {
         let asks = route.map_or(0, |route| route.clients);
-        admit(state, &caller.shown, asked.host(), asks)?;
+        admit(state, caller, asked.host(), asks)?;
         if route.is_some_and(|route| caller.shown.versions < route.versions) {
             let why = "this is served over TLS 1.3 alone";
             return Err(Failure::new(StatusCode::MISDIRECTED_REQUEST, why).closing());
@@ -354,14 +356,14 @@ async fn answer(
 }
 
 /// Whether the client has shown what is asked under the host, and by the rule that answers.
-fn admit(state: &ServingState, shown: &Shown, host: &str, asks: PolicyNumber) -> Result<(), Failure> {
-    let clients = &state.table().clients;
+fn admit(state: &ServingState, caller: &Caller, host: &str, asks: PolicyNumber) -> Result<(), Failure> {
+    let (clients, shown, entry) = (&state.table().clients, &caller.shown, caller.peer.port);
     if !clients.asks() {
         return Ok(());
     }
-    let number = clients.of(host);
+    let number = clients.of(entry, host);
     let is_misdirected = match &shown.name {
-        Some(name) if clients.of(name) != number => true,
+        Some(name) if clients.of(entry, name) != number => true,
         // What was asked when the connection was opened may be asked no longer; a new one is asked what is now.
         Some(_) | None => state.clients(number).is_none_or(|policy| {
             let same = shown
@@ -375,7 +377,7 @@ fn admit(state: &ServingState, shown: &Shown, host: &str, asks: PolicyNumber) ->
         let why = "this connection was not asked for the client certificate of this host";
         return Err(Failure::new(StatusCode::MISDIRECTED_REQUEST, why).closing());
     }
-    for wanted in [asks, clients.base] {
+    for wanted in [asks, clients.base(entry)] {
         if !shown.asked().suffices_for(clients.certificates(wanted)) {
             let why = "the client certificate that the rule relies on is not asked for";
             return Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, why));

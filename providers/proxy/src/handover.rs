@@ -11,13 +11,14 @@
 use std::fs;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use portcullis_model::Port;
 use rustix::cmsg_space;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
@@ -30,9 +31,13 @@ use tracing::warn;
 use self::absent::Offer;
 #[cfg(feature = "http3")]
 use crate::http3::{self, Offer};
+use crate::server::is_asked;
 
 /// What a predecessor says first; another version of what follows would have another.
 const GREETING: [u8; 8] = *b"portcul2";
+/// What it says that has further sockets, of which a successor must know: it would let them go. One that does not turns
+/// away, and nothing has changed.
+const GREETING_FURTHER: [u8; 8] = *b"portcul3";
 /// The greeting, how many sockets of each kind follow, and by how many marks connections over UDP are known.
 const HEAD: usize = GREETING.len() + 8;
 /// Sockets in one message. The kernel takes 253 (`SCM_MAX_FD`).
@@ -56,8 +61,38 @@ const FLAGS: (SendFlags, RecvFlags) = (SendFlags::NOSIGNAL, RecvFlags::CMSG_CLOE
 pub struct Sockets {
     pub(crate) http: Vec<TcpListener>,
     pub(crate) https: Vec<TcpListener>,
+    /// Of single listeners.
+    pub(crate) further: Vec<Apart>,
     #[cfg(feature = "http3")]
     pub(crate) udp: http3::Shared,
+}
+
+/// The sockets of a listener that shares none.
+#[derive(Debug)]
+pub(crate) struct Apart {
+    pub(crate) port: Port,
+    pub(crate) sockets: Vec<TcpListener>,
+}
+
+impl Apart {
+    /// Whether they are where they are asked to be.
+    pub(crate) fn is_at(&self, wanted: SocketAddr) -> bool {
+        let at = self.sockets.first().map(TcpListener::local_addr);
+        at.is_some_and(|at| at.is_ok_and(|at| is_asked(wanted, at)))
+    }
+}
+
+impl Sockets {
+    /// Those of the listener at this port that shares none.
+    pub(crate) fn of(&mut self, port: Port) -> &mut Vec<TcpListener> {
+        let known = self.further.iter().position(|apart| apart.port == port);
+        let place = known.unwrap_or_else(|| {
+            let sockets = Vec::new();
+            self.further.push(Apart { port, sockets });
+            self.further.len() - 1
+        });
+        &mut self.further[place].sockets
+    }
 }
 
 /// A proxy that serves until it is released. Dropped, it goes on as if nobody had asked.
@@ -209,8 +244,20 @@ fn send(stream: impl AsFd, sockets: &Sockets) -> io::Result<Option<Offer>> {
             .map(u16::to_be_bytes)
             .map_err(io::Error::other)
     };
+    // None where there are none: what is said then is what those know who know of none.
+    let mut further = Vec::new();
+    if !sockets.further.is_empty() {
+        further.extend(count(sockets.further.len())?);
+        for apart in &sockets.further {
+            further.extend(apart.port.get().to_be_bytes());
+            further.extend(count(apart.sockets.len())?);
+        }
+    }
     let head = [
-        &GREETING[..],
+        match further.is_empty() {
+            true => &GREETING[..],
+            false => &GREETING_FURTHER,
+        },
         &count(sockets.http.len())?,
         &count(sockets.https.len())?,
         &count(udp.len())?,
@@ -219,9 +266,11 @@ fn send(stream: impl AsFd, sockets: &Sockets) -> io::Result<Option<Offer>> {
             .iter()
             .flat_map(|mark| mark.to_be_bytes())
             .collect::<Vec<_>>(),
+        &further,
     ]
     .concat();
-    let tcp = sockets.http.iter().chain(&sockets.https);
+    let apart = sockets.further.iter().flat_map(|apart| &apart.sockets);
+    let tcp = sockets.http.iter().chain(&sockets.https).chain(apart);
     let all: Vec<BorrowedFd<'_>> = tcp.map(AsFd::as_fd).chain(udp).collect();
     let mut text = &head[..];
     for some in all.chunks(AT_ONCE) {
@@ -241,7 +290,9 @@ fn receive(stream: &UnixStream) -> io::Result<Sockets> {
     let bad = |why| io::Error::new(io::ErrorKind::InvalidData, why);
     let mut received = Vec::new();
     let mut head = [0; HEAD];
-    if part(stream, &mut head, &mut received)? < HEAD || head[..GREETING.len()] != GREETING {
+    let whole = part(stream, &mut head, &mut received)? == HEAD;
+    let has_further = head[..GREETING.len()] == GREETING_FURTHER;
+    if !whole || !(has_further || head[..GREETING.len()] == GREETING) {
         return Err(bad("what listens there is no proxy of this kind"));
     }
     let counts = head[GREETING.len()..].as_chunks().0;
@@ -252,7 +303,20 @@ fn receive(stream: &UnixStream) -> io::Result<Sockets> {
         [http, https, udp, marks].map(|count| usize::from(u16::from_be_bytes(count)));
     let mut marked = vec![0; 2 * marks];
     (&*stream).read_exact(&mut marked)?;
-    let all = http + https + udp;
+    let number = || {
+        let mut number = [0; 2];
+        (&*stream).read_exact(&mut number)?;
+        io::Result::Ok(u16::from_be_bytes(number))
+    };
+    let mut further = Vec::new();
+    if has_further {
+        for _ in 0..number()? {
+            let port = Port::new(number()?.into()).map_err(|_| bad("a listener has port 0"))?;
+            further.push((port, usize::from(number()?)));
+        }
+    }
+    let apart: usize = further.iter().map(|(_, count)| count).sum();
+    let all = http + https + apart + udp;
     while received.len() < all {
         if part(stream, &mut [0], &mut received)? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
@@ -261,9 +325,15 @@ fn receive(stream: &UnixStream) -> io::Result<Sockets> {
     let mut received = received.into_iter();
     let http = received.by_ref().take(http).map(TcpListener::from).collect();
     let https = received.by_ref().take(https).map(TcpListener::from).collect();
+    let further = further.into_iter().map(|(port, count)| Apart {
+        port,
+        sockets: received.by_ref().take(count).map(TcpListener::from).collect(),
+    });
+    let further = further.collect();
     Ok(Sockets {
         http,
         https,
+        further,
         #[cfg(feature = "http3")]
         udp: http3::Shared::given(
             received.collect(),
@@ -316,6 +386,8 @@ mod absent {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::Server;
+    use crate::settings::{Further, ServerConfig};
 
     fn sockets(http: usize, https: usize) -> Sockets {
         let open = |count| {
@@ -325,6 +397,7 @@ mod tests {
         Sockets {
             http: open(http),
             https: open(https),
+            further: Vec::new(),
             #[cfg(feature = "http3")]
             udp: http3::Shared::default(),
         }
@@ -345,6 +418,76 @@ mod tests {
             assert_eq!(ports(&came.http), ports(&sent.http));
             assert_eq!(ports(&came.https), ports(&sent.https));
         }
+    }
+
+    #[test]
+    fn further_sockets_arrive_with_the_ports_of_their_listeners() {
+        let of_port = |number: i64| Port::new(number).unwrap();
+        for counts in [vec![], vec![1], vec![2, 3], vec![65, 1, 70]] {
+            let (here, there) = UnixStream::pair().unwrap();
+            let mut sent = sockets(2, 1);
+            for (number, count) in (8443..).zip(&counts) {
+                sent.of(of_port(number)).extend(sockets(*count, 0).http);
+            }
+            send(&here, &sent).unwrap();
+            let came = receive(&there).unwrap();
+            assert_eq!(ports(&came.http), ports(&sent.http));
+            assert_eq!(ports(&came.https), ports(&sent.https));
+            let shown = |all: &Sockets| -> Vec<(Port, Vec<u16>)> {
+                let further = all.further.iter();
+                further.map(|apart| (apart.port, ports(&apart.sockets))).collect()
+            };
+            assert_eq!(shown(&came), shown(&sent));
+            // Without any it is what it was before there were any: who knows of none takes over, too.
+            let (here, mut there) = UnixStream::pair().unwrap();
+            send(&here, &sent).unwrap();
+            let mut said = [0; GREETING.len()];
+            there.read_exact(&mut said).unwrap();
+            let want = if counts.is_empty() {
+                GREETING
+            } else {
+                GREETING_FURTHER
+            };
+            assert_eq!(said, want);
+        }
+    }
+
+    #[test]
+    fn a_successor_has_the_further_sockets_that_it_asks_for() {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let config = |further: &[(i64, SocketAddr)]| ServerConfig {
+            http: Some(any),
+            further: further
+                .iter()
+                .map(|(number, address)| {
+                    let further = Further {
+                        address: *address,
+                        is_tls: true,
+                    };
+                    (Port::new(*number).unwrap(), further)
+                })
+                .collect(),
+            workers: 2.try_into().unwrap(),
+            ..ServerConfig::default()
+        };
+        let before = Server::bind(&config(&[(8443, any), (9443, any), (9444, any)])).unwrap();
+        let at = |server: &Server, number: i64| server.further()[&Port::new(number).unwrap()].address;
+        let (first, second, third) = (at(&before, 8443), at(&before, 9443), at(&before, 9444));
+        // The same, the same by its address, one for another listener, a new one, and one less.
+        let wanted = config(&[(8443, any), (9443, second), (9445, third), (9446, any)]);
+        let after = Server::bind_to(&wanted, before.sockets().unwrap()).unwrap();
+        assert_eq!(at(&after, 8443), first);
+        assert_eq!(at(&after, 9443), second);
+        assert_eq!(at(&after, 9445), third);
+        assert!(![first, second, third].contains(&at(&after, 9446)));
+        assert_eq!(after.http_addr(), before.http_addr());
+        let less = Server::bind_to(&config(&[]), before.sockets().unwrap()).unwrap();
+        assert!(less.further().is_empty());
+        // What somebody else has is not to be had.
+        let taken = TcpListener::bind(any).unwrap();
+        let wanted = config(&[(8443, taken.local_addr().unwrap())]);
+        let error = Server::bind_to(&wanted, before.sockets().unwrap()).unwrap_err();
+        assert_eq!(error.error.kind(), io::ErrorKind::AddrInUse);
     }
 
     #[test]

@@ -63,7 +63,7 @@
 //! let config = ServerConfig { http: Some("127.0.0.1:0".parse()?), ..ServerConfig::default() };
 //! let server = Server::bind(&config)?;
 //! let served = server.served_ports();
-//! let (state, problems) = ServingState::build(balancer, &key_pairs, None, served)?;
+//! let (state, problems) = ServingState::build(balancer, &key_pairs, None, served.clone())?;
 //! let handle = server.start(state)?;
 //!
 //! let (state, problems) = ServingState::build(changed, &key_pairs, Some(&handle.state()), served)?;
@@ -164,6 +164,6 @@ pub use identity::outside::Outbound;
 pub use lookup::{Fields, Found, RequestHead};
 pub use server::{BindError, Drained, Handle, Server, WorkerFailure};
 pub use serving::{Material, ServingState, TlsUnavailable};
-pub use settings::{Http1Engine, Limits, ServerConfig, Settings, Timeouts, TrustedField};
+pub use settings::{Further, Http1Engine, Limits, ServerConfig, Settings, Timeouts, TrustedField};
 pub use table::RouteTable;
 pub use view::View;

@@ -15,6 +15,7 @@ use tracing::warn;
 
 use crate::connection;
 use crate::exchange::Peer;
+use crate::settings::EntryPoint;
 use crate::worker::Worker;
 
 /// Connections that wait to be accepted, per socket. The kernel caps it at `net.core.somaxconn`, 4096 by default.
@@ -63,7 +64,7 @@ fn socket(address: SocketAddr, sharing: Sharing) -> io::Result<Socket> {
 
 /// Accepts until the worker is to end, then what waits already, and closes the socket. An error
 /// means that the socket is dead.
-pub(crate) async fn accept(worker: Rc<Worker>, listener: TcpListener, is_tls: bool) -> io::Result<()> {
+pub(crate) async fn accept(worker: Rc<Worker>, listener: TcpListener, at: EntryPoint) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let mut draining = worker.draining.clone();
     loop {
@@ -71,7 +72,7 @@ pub(crate) async fn accept(worker: Rc<Worker>, listener: TcpListener, is_tls: bo
             biased;
             _ = draining.wait_for(Option::is_some) => break,
             accepted = next(&worker, &listener) => match accepted {
-                Ok((stream, address)) => open(&worker, stream, address, is_tls),
+                Ok((stream, address)) => open(&worker, stream, address, at),
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) if is_of_the_socket(&error) => return Err(error),
                 Err(error) => {
@@ -83,7 +84,7 @@ pub(crate) async fn accept(worker: Rc<Worker>, listener: TcpListener, is_tls: bo
     }
     // The kernel has answered these for us: closed unaccepted, they would be reset.
     while let Some(Ok((stream, address))) = listener.accept().now_or_never() {
-        open(&worker, stream, address, is_tls);
+        open(&worker, stream, address, at);
     }
     Ok(())
 }
@@ -145,7 +146,7 @@ fn is_of_the_socket(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(9 | 22 | 88 | 38))
 }
 
-fn open(worker: &Rc<Worker>, stream: TcpStream, address: SocketAddr, is_tls: bool) {
+fn open(worker: &Rc<Worker>, stream: TcpStream, address: SocketAddr, at: EntryPoint) {
     // These fail only on a connection that has ended already, which reading will tell.
     let _ = stream.set_nodelay(true);
     // A client that takes nothing of its answer does not hold it for ever. Elsewhere only TCP's own patience ends.
@@ -154,7 +155,8 @@ fn open(worker: &Rc<Worker>, stream: TcpStream, address: SocketAddr, is_tls: boo
     let peer = Peer {
         // Rules name IPv4 ranges as such, whatever the socket calls their addresses.
         address: address.ip().to_canonical(),
-        is_tls,
+        is_tls: at.is_tls,
+        port: at.port,
     };
     let closed = Closed::once(worker);
     worker.clients.spawn(async move {

@@ -1,6 +1,7 @@
 //! A configuration and what to serve in, a running proxy and the handle to it out.
 
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -18,14 +19,14 @@ use tokio::time::Instant;
 use crate::access_log::{self, AccessLog};
 use crate::compile::ServedPorts;
 use crate::counters::{Counters, Totals};
-use crate::handover::Sockets;
+use crate::handover::{Apart, Sockets};
 #[cfg(feature = "http3")]
 use crate::http3;
 use crate::identity::outside::{Outbound, Outside};
 use crate::listen;
 use crate::places::Places;
 use crate::serving::{ServingState, TlsUnavailable};
-use crate::settings::{ServerConfig, Settings};
+use crate::settings::{EntryPoint, Further, ServerConfig, Settings};
 use crate::view::View;
 use crate::worker::Start;
 
@@ -44,8 +45,10 @@ pub struct Server {
     advertised: ServedPorts,
     http: Option<SocketAddr>,
     https: Option<SocketAddr>,
-    /// By worker: its sockets, and whether each speaks TLS.
-    sockets: Vec<Vec<(TcpListener, bool)>>,
+    /// With the addresses that were taken.
+    further: BTreeMap<Port, Further>,
+    /// By worker: its sockets, and what is served at each.
+    sockets: Vec<Vec<(TcpListener, EntryPoint)>>,
     #[cfg(feature = "http3")]
     udp: http3::Shared,
 }
@@ -81,6 +84,7 @@ pub enum Drained {
 pub struct Handle {
     http: Option<SocketAddr>,
     https: Option<SocketAddr>,
+    further: BTreeMap<Port, Further>,
     live: Arc<ArcSwap<ServingState>>,
     /// How many states were served; workers look after their pools at each.
     swapped: watch::Sender<u64>,
@@ -99,24 +103,23 @@ impl Server {
     /// Opens the sockets, so that the ports are known before what is served is compiled. Connections wait in the
     /// kernel until [`Server::start`].
     pub fn bind(config: &ServerConfig) -> Result<Self, BindError> {
-        let mut sockets: Vec<Vec<(TcpListener, bool)>> = Vec::new();
+        let mut sockets: Vec<Vec<(TcpListener, EntryPoint)>> = Vec::new();
         sockets.resize_with(config.workers.get(), Vec::new);
-        let mut open = |address: Option<SocketAddr>, is_tls: bool| -> Result<Option<SocketAddr>, BindError> {
-            let Some(address) = address else { return Ok(None) };
+        let mut open = |address: SocketAddr, at: EntryPoint| -> Result<SocketAddr, BindError> {
             let failed = |error| BindError { address, error };
             let opened = listen::bind(address, config.workers).map_err(failed)?;
-            let bound = opened
-                .first()
-                .map(TcpListener::local_addr)
-                .transpose()
-                .map_err(failed)?;
+            let bound = opened.first().map_or(Ok(address), TcpListener::local_addr);
             for (worker, socket) in sockets.iter_mut().zip(opened) {
-                worker.push((socket, is_tls));
+                worker.push((socket, at));
             }
-            Ok(bound)
+            bound.map_err(failed)
         };
-        let http = open(config.http, false)?;
-        let https = open(config.https, true)?;
+        let http = config.http.map(|at| open(at, EntryPoint::HTTP)).transpose()?;
+        let https = config.https.map(|at| open(at, EntryPoint::HTTPS)).transpose()?;
+        let mut further = config.further.clone();
+        for (port, further) in &mut further {
+            further.address = open(further.address, further.at(*port))?;
+        }
         Ok(Self {
             settings: config.settings,
             trusted: config.trusted.clone().into(),
@@ -124,9 +127,10 @@ impl Server {
             zone: config.zone.clone(),
             access_log: config.access_log.clone(),
             outbound: config.outbound.clone(),
-            advertised: config.advertised,
+            advertised: config.advertised.clone(),
             http,
             https,
+            further,
             sockets,
             #[cfg(feature = "http3")]
             udp: http3::Shared::new(https, config.workers.get(), None),
@@ -134,16 +138,46 @@ impl Server {
     }
 
     /// The same with the sockets of a proxy that is to be taken the place of. Where it listens elsewhere, its sockets are
-    /// no use.
+    /// no use; but further sockets may come and go.
     pub fn bind_to(config: &ServerConfig, sockets: Sockets) -> Result<Self, BindError> {
+        let mut given = sockets.further;
+        let mut kept = Vec::new();
+        let mut new = config.further.clone();
+        // Those of the same listener first: of several that are to be anywhere, each is another's.
+        for same in [true, false] {
+            new.retain(|port, further| {
+                let is_it = |apart: &Apart| {
+                    let is_its = apart.port == *port;
+                    // Anywhere is where it was, not where another was.
+                    let is_meant = is_its || further.address.port() != 0;
+                    is_its == same && is_meant && apart.is_at(further.address)
+                };
+                let Some(place) = given.iter().position(is_it) else {
+                    return true;
+                };
+                kept.push((*port, *further, given.swap_remove(place).sockets));
+                false
+            });
+        }
+        // What is left is closed here, and by the predecessor once it has accepted what waits there.
+        drop(given);
         let mut server = Self::bind(&ServerConfig {
             http: None,
             https: None,
+            further: new,
             ..config.clone()
         })?;
-        for (wanted, given, is_tls) in [
-            (config.http, sockets.http, false),
-            (config.https, sockets.https, true),
+        for (port, mut further, sockets) in kept {
+            let address = further.address;
+            let failed = |error| BindError { address, error };
+            let at = sockets.first().map_or(Ok(address), TcpListener::local_addr);
+            further.address = at.map_err(failed)?;
+            server.spread(sockets, further.at(port)).map_err(failed)?;
+            server.further.insert(port, further);
+        }
+        for (wanted, given, at_all) in [
+            (config.http, sockets.http, EntryPoint::HTTP),
+            (config.https, sockets.https, EntryPoint::HTTPS),
         ] {
             let Some(address) = wanted else { continue };
             let failed = |error| BindError { address, error };
@@ -157,8 +191,8 @@ impl Server {
                 let why = format!("the proxy that is to hand over listens at {why}");
                 return Err(failed(io::Error::new(io::ErrorKind::AddrInUse, why)));
             };
-            server.spread(given, is_tls).map_err(failed)?;
-            *if is_tls {
+            server.spread(given, at_all).map_err(failed)?;
+            *if at_all.is_tls {
                 &mut server.https
             } else {
                 &mut server.http
@@ -172,14 +206,14 @@ impl Server {
     }
 
     /// Shares sockets out among the workers. None is left out: connections wait in each.
-    fn spread(&mut self, sockets: Vec<TcpListener>, is_tls: bool) -> io::Result<()> {
+    fn spread(&mut self, sockets: Vec<TcpListener>, at: EntryPoint) -> io::Result<()> {
         for worker in sockets.len()..self.sockets.len() {
             let shared = sockets[worker % sockets.len()].try_clone()?;
-            self.sockets[worker].push((shared, is_tls));
+            self.sockets[worker].push((shared, at));
         }
         let workers = self.sockets.len();
         for (number, socket) in sockets.into_iter().enumerate() {
-            self.sockets[number % workers].push((socket, is_tls));
+            self.sockets[number % workers].push((socket, at));
         }
         Ok(())
     }
@@ -191,11 +225,11 @@ impl Server {
             udp: self.udp.clone(),
             ..Sockets::default()
         };
-        for (socket, is_tls) in self.sockets.iter().flatten() {
-            let kind = if *is_tls {
-                &mut sockets.https
-            } else {
-                &mut sockets.http
+        for (socket, at) in self.sockets.iter().flatten() {
+            let kind = match (at.port, at.is_tls) {
+                (Some(port), _) => sockets.of(port),
+                (None, true) => &mut sockets.https,
+                (None, false) => &mut sockets.http,
             };
             kind.push(socket.try_clone()?);
         }
@@ -211,12 +245,23 @@ impl Server {
         self.https
     }
 
+    /// Sockets of single listeners, with the addresses that were taken.
+    pub fn further(&self) -> &BTreeMap<Port, Further> {
+        &self.further
+    }
+
     /// The ports clients reach, for [`ServingState::build`].
     pub fn served_ports(&self) -> ServedPorts {
-        let port = |address: Option<SocketAddr>| address.and_then(|a| Port::new(a.port().into()).ok());
+        let port = |address: SocketAddr| Port::new(address.port().into()).ok();
+        let further = self.further.iter().map(|(own, further)| {
+            let advertised = self.advertised.further.get(own).copied();
+            let reached = advertised.or_else(|| port(further.address));
+            (*own, reached.unwrap_or(*own))
+        });
         ServedPorts {
-            http: self.advertised.http.or_else(|| port(self.http)),
-            https: self.advertised.https.or_else(|| port(self.https)),
+            http: self.advertised.http.or_else(|| self.http.and_then(port)),
+            https: self.advertised.https.or_else(|| self.https.and_then(port)),
+            further: further.collect(),
         }
     }
 
@@ -286,6 +331,7 @@ impl Server {
         Ok(Handle {
             http: self.http,
             https: self.https,
+            further: self.further,
             live,
             swapped,
             draining,
@@ -320,6 +366,11 @@ impl Handle {
 
     pub fn https_addr(&self) -> Option<SocketAddr> {
         self.https
+    }
+
+    /// Sockets of single listeners, with the addresses that were taken.
+    pub fn further(&self) -> &BTreeMap<Port, Further> {
+        &self.further
     }
 
     /// Makes the keys of TLS sessions anew, as is done every six hours: tickets under the ones before are taken until it is
@@ -385,7 +436,7 @@ impl Handle {
 }
 
 /// Whether a socket is where it is asked to be; port 0 is any.
-fn is_asked(wanted: SocketAddr, at: SocketAddr) -> bool {
+pub(crate) fn is_asked(wanted: SocketAddr, at: SocketAddr) -> bool {
     wanted.ip() == at.ip() && [0, at.port()].contains(&wanted.port())
 }
 
@@ -428,7 +479,7 @@ mod tests {
         let dead = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         dead.set_nonblocking(true).unwrap();
         // Never listening: accept(2) answers EINVAL.
-        let sockets = vec![Vec::new(), vec![(TcpListener::from(dead), false)]];
+        let sockets = vec![Vec::new(), vec![(TcpListener::from(dead), EntryPoint::HTTP)]];
         let server = Server {
             settings: Settings::default(),
             trusted: Arc::default(),
@@ -439,6 +490,7 @@ mod tests {
             advertised: ServedPorts::default(),
             http: None,
             https: None,
+            further: BTreeMap::new(),
             sockets,
             #[cfg(feature = "http3")]
             udp: http3::Shared::new(None, 2, None),

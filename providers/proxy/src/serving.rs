@@ -20,8 +20,9 @@ use crate::backends::{Backends, Built};
 use crate::balance::LiveBackend;
 use crate::certificate::{Certificates, KeyPairPem, UnknownNames};
 use crate::checks::Check;
-use crate::clients::PolicyNumber;
+use crate::clients::{Entry, PolicyNumber};
 use crate::compile::{self, ServedPorts};
+use crate::exchange::Peer;
 use crate::filters::basic_auth::{self, Lists};
 use crate::filters::htpasswd::UserList;
 use crate::filters::rate_limit::Rates;
@@ -45,7 +46,7 @@ pub struct ServingState {
     targets: Targets,
     /// Authorities that targets are verified by.
     trusts: Trusts,
-    /// Ports of the model's HTTP and HTTPS listeners, ascending.
+    /// Ports of the model's HTTP and HTTPS listeners that have no socket of their own, ascending.
     http: Box<[Port]>,
     https: Box<[Port]>,
     certificates: Arc<Certificates>,
@@ -87,7 +88,7 @@ impl Drop for Compiled {
 
 impl Compiled {
     fn new(balancer: &LoadBalancer, numbered: &Arc<Numbered>, served: ServedPorts, retired: Retired) -> Self {
-        let (table, problems) = compile::with(balancer, numbered, served);
+        let (table, problems) = compile::with(balancer, numbered, &served);
         Self {
             table,
             problems,
@@ -100,8 +101,8 @@ impl Compiled {
     }
 
     /// Whether it would be the same of the same rules, and backends with the same numbers.
-    fn is_of(&self, balancer: &LoadBalancer, served: ServedPorts) -> bool {
-        self.served == served
+    fn is_of(&self, balancer: &LoadBalancer, served: &ServedPorts) -> bool {
+        self.served == *served
             && self.semantics == balancer.semantics
             && self.listeners == balancer.listeners
             && self.options == balancer.options
@@ -179,7 +180,7 @@ impl ServingState {
         } = Backends::build(&balancer.backends, &mut truster, before);
         let trusts = truster.trusts();
         let before = previous.filter(|_| keep_numbers);
-        let same = before.filter(|p| p.compiled.is_of(&balancer, served) && p.rules == balancer.rules);
+        let same = before.filter(|p| p.compiled.is_of(&balancer, &served) && p.rules == balancer.rules);
         let compiled = match same {
             Some(same) => same.compiled.clone(),
             None => {
@@ -225,20 +226,20 @@ impl ServingState {
         let key_sets = identity::key_sets(&table.key_sources, before);
         let before = previous.and_then(|previous| previous.rates.clone());
         let rates = table.counts.then(|| before.unwrap_or_else(Rates::new));
-        let ports = |https: bool| {
-            listeners()
-                .filter(|l| l.is_https() == https)
-                .map(|l| l.port)
-                .collect()
+        let ports = |https: bool| -> Box<[Port]> {
+            let shared =
+                |l: &&Listener| l.is_https() == https && !compiled.served.further.contains_key(&l.port);
+            listeners().filter(shared).map(|l| l.port).collect()
         };
+        let (http, https) = (ports(false), ports(true));
         let state = Self {
             compiled,
             rules: balancer.rules.clone(),
             backends,
             targets,
             trusts,
-            http: ports(false),
-            https: ports(true),
+            http,
+            https,
             clients: clients.into(),
             #[cfg(feature = "http3")]
             quic: match balancer.options.http3 {
@@ -302,12 +303,12 @@ impl ServingState {
         &self.trusts
     }
 
-    /// How TLS is spoken under a server name in the form of `host::normalize`, and what is asked of the client there;
+    /// How TLS is spoken there under a server name in the form of `host::normalize`, and what is asked of the client there;
     /// none where no handshake can succeed.
-    pub(crate) fn tls(&self, name: &str) -> Option<(&Arc<ServerConfig>, &Arc<ClientPolicy>)> {
+    pub(crate) fn tls(&self, entry: Entry, name: &str) -> Option<(&Arc<ServerConfig>, &Arc<ClientPolicy>)> {
         let table = self.table();
-        let place = usize::try_from(table.clients.of(name)).ok()?;
-        let of_all = match table.versions.of(name) {
+        let place = usize::try_from(table.clients.of(entry, name)).ok()?;
+        let of_all = match table.versions.of(entry, name) {
             Versions::Newest if table.versions.differ() => &self.newest,
             Versions::Newest | Versions::All => &self.tls,
         };
@@ -372,9 +373,14 @@ impl ServingState {
         Ok(())
     }
 
-    /// Which listener of the model a request belongs to that came in at the one socket for all of its kind: the
-    /// one whose port the request names beside its host, else the lowest.
-    pub(crate) fn port_of(&self, is_tls: bool, named: Option<u16>) -> Option<Port> {
+    /// Which listener of the model a request belongs to. One that came in at a listener's own socket: that one, whatever
+    /// it names. One that came in at the one socket for all others of its kind: the one of these whose port the request
+    /// names beside its host, else the lowest. Clients name what they like, so that leads to no other.
+    pub(crate) fn port_of(&self, peer: &Peer, is_tls: bool, named: Option<u16>) -> Option<Port> {
+        if let Some(port) = peer.port {
+            let listener = self.table().listeners.get(&port);
+            return listener.filter(|l| l.https == peer.is_tls).map(|_| port);
+        }
         let ports = if is_tls { &self.https } else { &self.http };
         let by_name = named.and_then(|named| ports.iter().find(|port| port.get() == named));
         by_name.or_else(|| ports.first()).copied()

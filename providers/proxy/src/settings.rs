@@ -1,11 +1,13 @@
 //! Where and how a proxy listens: addresses, times and bounds, with defaults that suit the open internet.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use portcullis_model::Port;
 
 use crate::access_log::AccessLog;
 use crate::compile::ServedPorts;
@@ -14,10 +16,12 @@ use crate::identity::outside::Outbound;
 /// Where a proxy listens and how it behaves; independent of what it serves.
 #[derive(Clone, Debug)]
 pub struct ServerConfig {
-    /// For all HTTP listeners of the load balancer. Port 0 takes a free one.
+    /// For all HTTP listeners of the load balancer that have no socket of their own. Port 0 takes a free one.
     pub http: Option<SocketAddr>,
-    /// For all HTTPS listeners.
+    /// For all such HTTPS listeners.
     pub https: Option<SocketAddr>,
+    /// Sockets of single listeners, by the listener's port: what stands there is reached by no other way.
+    pub further: BTreeMap<Port, Further>,
     /// The ports at which clients reach these, where a Service or a load balancer of layer 4 maps others to them: what
     /// redirects, `X-Forwarded-Port` and `Alt-Svc` name. Those listened at, where absent.
     pub advertised: ServedPorts,
@@ -43,6 +47,7 @@ impl Default for ServerConfig {
         Self {
             http: None,
             https: None,
+            further: BTreeMap::new(),
             advertised: ServedPorts::default(),
             workers: NonZeroUsize::MIN,
             settings: Settings::default(),
@@ -53,6 +58,43 @@ impl Default for ServerConfig {
             outbound: Outbound::default(),
         }
     }
+}
+
+/// Where one listener alone is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Further {
+    /// Port 0 takes a free one.
+    pub address: SocketAddr,
+    /// A listener of the other protocol is not served there.
+    pub is_tls: bool,
+}
+
+impl Further {
+    pub(crate) fn at(&self, port: Port) -> EntryPoint {
+        EntryPoint {
+            port: Some(port),
+            is_tls: self.is_tls,
+        }
+    }
+}
+
+/// The way by which a connection came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct EntryPoint {
+    /// The port of the one listener that is served there; none where all that have no socket of their own are.
+    pub(crate) port: Option<Port>,
+    pub(crate) is_tls: bool,
+}
+
+impl EntryPoint {
+    pub(crate) const HTTP: Self = Self {
+        port: None,
+        is_tls: false,
+    };
+    pub(crate) const HTTPS: Self = Self {
+        port: None,
+        is_tls: true,
+    };
 }
 
 /// In which fields trusted peers say who the client is. One alone is read: where a peer writes one, it may pass on the

@@ -84,7 +84,8 @@ impl fmt::Display for Shown<'_, ListenerTable> {
         } else {
             ""
         };
-        write!(f, "{protocol}, served at {}{quic}, else ", listener.served)?;
+        let apart = if listener.is_apart { " alone" } else { "" };
+        write!(f, "{protocol}, served at {}{apart}{quic}, else ", listener.served)?;
         if let Some(gate) = &listener.gate {
             write!(f, "({gate}) ")?;
         }

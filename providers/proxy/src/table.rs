@@ -55,6 +55,8 @@ pub struct ListenerTable {
     pub https: bool,
     /// The port clients see, for redirects and `X-Forwarded-Port`.
     pub served: Port,
+    /// Whether it has a socket of its own.
+    pub is_apart: bool,
     /// Set where the listener asks for something that cannot be done: every request is answered 503 with this text.
     pub refusal: Option<Arc<str>>,
     /// What `Alt-Svc` says of HTTP/3, where it is asked for.

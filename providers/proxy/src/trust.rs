@@ -78,7 +78,11 @@ pub(crate) fn asker(trusted: &[IpNet], field: TrustedField, peer: Peer, headers:
         (false, false) => peer.is_tls,
     };
     Asker {
-        client: Peer { address, is_tls },
+        client: Peer {
+            address,
+            is_tls,
+            ..peer
+        },
         is_told: true,
     }
 }
@@ -189,6 +193,7 @@ mod tests {
             let peer = Peer {
                 address: peer.parse().unwrap(),
                 is_tls: false,
+                port: None,
             };
             let asker = asker(&trusted, TrustedField::XForwarded, peer, &headers);
             assert_eq!(asker.client.address.to_string(), want, "{peer:?} {values:?}");
@@ -214,6 +219,7 @@ mod tests {
             let peer = Peer {
                 address: peer.parse().unwrap(),
                 is_tls,
+                port: None,
             };
             assert_eq!(
                 asker(&trusted, TrustedField::XForwarded, peer, &headers)
@@ -304,6 +310,7 @@ mod tests {
             let peer = Peer {
                 address: peer.parse().unwrap(),
                 is_tls: false,
+                port: None,
             };
             let asker = asker(&trusted, TrustedField::Forwarded, peer, &headers);
             assert_eq!(asker.client.address.to_string(), want, "{values:?}");

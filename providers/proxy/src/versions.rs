@@ -1,6 +1,6 @@
 //! Rules, listeners and the TLS policies they ask for in, the versions that are spoken under each server name out. Pure.
 //!
-//! As with clients' certificates a handshake knows a server name and nothing of the request. Under a host TLS 1.3 alone
+//! As with clients' certificates a handshake knows a socket, a server name and nothing of the request. Under a host TLS 1.3 alone
 //! is spoken where each namespace with rules there asks for it: who names another's host takes nothing from it. A rule
 //! that asks for it is served over nothing less in any case.
 
@@ -11,6 +11,8 @@ use rustls::SupportedProtocolVersion;
 use rustls::version::{TLS12, TLS13};
 
 use crate::by_host::ByHost;
+use crate::clients::Entry;
+use crate::compile::ServedPorts;
 
 /// Versions of TLS, the lesser set last.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,24 +32,25 @@ impl Versions {
     }
 }
 
-/// The versions by host.
+/// The versions by where clients come in and host.
 #[derive(Debug, Default)]
 pub(crate) struct VersionTable {
-    /// Those that every listener's policy allows: all share one socket, so the strictest holds.
+    /// All that are spoken anywhere.
     pub(crate) base: Versions,
-    /// None where no host differs.
-    hosts: Option<ByHost<Versions>>,
+    /// None where all are spoken everywhere.
+    by: Option<BTreeMap<Entry, ByHost<Versions>>>,
 }
 
 impl VersionTable {
-    /// Whether it depends on the server name.
+    /// Whether it depends on where a client comes in, or on the server name.
     pub(crate) fn differ(&self) -> bool {
-        self.hosts.is_some()
+        self.by.is_some()
     }
 
     /// Under a server name in the form of `host::normalize`; the empty one for none.
-    pub(crate) fn of(&self, name: &str) -> Versions {
-        self.hosts.as_ref().map_or(self.base, |hosts| hosts.of(name))
+    pub(crate) fn of(&self, entry: Entry, name: &str) -> Versions {
+        let hosts = self.by.as_ref().and_then(|by| by.get(&entry));
+        hosts.map_or(self.base, |hosts| hosts.of(name))
     }
 }
 
@@ -57,26 +60,29 @@ type ByNamespace<'a> = BTreeMap<&'a str, Versions>;
 /// Gathers what rules ask for, in their order.
 #[derive(Debug)]
 pub(crate) struct VersionBuilder<'a> {
-    base: Versions,
     asks: bool,
-    hosts: HashMap<&'a HostMatch, ByNamespace<'a>>,
-    /// Hosts as they first come.
-    order: Vec<&'a HostMatch>,
-    any: ByNamespace<'a>,
+    entries: BTreeMap<Entry, Gathered<'a>>,
     told: BTreeSet<&'a Origin>,
     pub(crate) problems: Vec<Problem>,
 }
 
+#[derive(Debug, Default)]
+struct Gathered<'a> {
+    /// Those that the policy of every listener there allows: of all that share one socket the strictest holds.
+    base: Versions,
+    hosts: HashMap<&'a HostMatch, ByNamespace<'a>>,
+    /// Hosts as they first come.
+    order: Vec<&'a HostMatch>,
+    any: ByNamespace<'a>,
+}
+
 impl<'a> VersionBuilder<'a> {
-    pub(crate) fn new(balancer: &'a LoadBalancer) -> Self {
+    pub(crate) fn new(balancer: &'a LoadBalancer, served: &ServedPorts) -> Self {
         let rules = || balancer.rules.iter();
         let mut builder = Self {
-            base: Versions::All,
             // Where no rule asks, hosts are not gathered.
             asks: rules().any(|rule| rule.tls_policy.is_some()),
-            hosts: HashMap::new(),
-            order: Vec::new(),
-            any: BTreeMap::new(),
+            entries: BTreeMap::new(),
             told: BTreeSet::new(),
             problems: Vec::new(),
         };
@@ -84,17 +90,19 @@ impl<'a> VersionBuilder<'a> {
             let Protocol::Https(tls) = &listener.protocol else {
                 continue;
             };
+            let mut asked = Versions::All;
             if let Some(policy) = &tls.policy {
                 let at = balancer.options.policies_at.get(port);
-                let asked = builder.read(policy, at.unwrap_or(&listener.origin));
-                builder.base = builder.base.max(asked);
+                asked = builder.read(policy, at.unwrap_or(&listener.origin));
             }
+            let at = builder.entries.entry(served.entry(*port)).or_default();
+            at.base = at.base.max(asked);
         }
         builder
     }
 
-    /// Takes in a rule that stands at HTTPS, and tells what it asks for itself.
-    pub(crate) fn add(&mut self, rule: &'a Rule) -> Versions {
+    /// Takes in a rule that stands at HTTPS there, and tells what it asks for itself.
+    pub(crate) fn add(&mut self, rule: &'a Rule, entries: &[Entry]) -> Versions {
         if !self.asks {
             return Versions::All;
         }
@@ -105,14 +113,17 @@ impl<'a> VersionBuilder<'a> {
             let asked = by.entry(namespace).or_default();
             *asked = own.max(*asked);
         };
-        if rule.hosts.is_empty() {
-            gather(&mut self.any);
-        }
-        for host in &rule.hosts {
-            gather(self.hosts.entry(host).or_insert_with(|| {
-                self.order.push(host);
-                BTreeMap::new()
-            }));
+        for entry in entries {
+            let at = self.entries.entry(*entry).or_default();
+            if rule.hosts.is_empty() {
+                gather(&mut at.any);
+            }
+            for host in &rule.hosts {
+                gather(at.hosts.entry(host).or_insert_with(|| {
+                    at.order.push(host);
+                    BTreeMap::new()
+                }));
+            }
         }
         own
     }
@@ -128,17 +139,21 @@ impl<'a> VersionBuilder<'a> {
     }
 
     pub(crate) fn build(self) -> VersionTable {
-        let agreed = |by: &ByNamespace<'a>| by.values().min().copied().unwrap_or_default().max(self.base);
-        let any = agreed(&self.any);
-        let hosts = self
-            .order
-            .iter()
-            .filter_map(|host| Some((*host, agreed(self.hosts.get(host)?))));
-        let hosts: Vec<_> = hosts.collect();
-        let differ = any != self.base || hosts.iter().any(|(_, versions)| *versions != self.base);
+        let base = self.entries.values().map(|at| at.base).min().unwrap_or_default();
+        let mut differ = false;
+        let by = self.entries.iter().map(|(entry, at)| {
+            let agreed = |by: &ByNamespace<'a>| by.values().min().copied().unwrap_or_default().max(at.base);
+            let any = agreed(&at.any);
+            let hosts = at.order.iter();
+            let hosts = hosts.filter_map(|host| Some((*host, agreed(at.hosts.get(host)?))));
+            let hosts: Vec<_> = hosts.collect();
+            differ |= any != base || hosts.iter().any(|(_, versions)| *versions != base);
+            (*entry, ByHost::new(hosts, any))
+        });
+        let by = by.collect();
         VersionTable {
-            base: self.base,
-            hosts: differ.then(|| ByHost::new(hosts, any)),
+            base,
+            by: differ.then_some(by),
         }
     }
 }

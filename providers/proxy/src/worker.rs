@@ -29,7 +29,7 @@ use crate::places::Places;
 use crate::pools::Pools;
 use crate::server::Drained;
 use crate::serving::ServingState;
-use crate::settings::Settings;
+use crate::settings::{EntryPoint, Settings};
 use crate::tasks::Tasks;
 use crate::tickets;
 
@@ -98,7 +98,7 @@ impl Worker {
 
 /// What a worker's thread starts from.
 pub(crate) struct Start {
-    pub(crate) sockets: Vec<(TcpListener, bool)>,
+    pub(crate) sockets: Vec<(TcpListener, EntryPoint)>,
     pub(crate) settings: Settings,
     pub(crate) live: Arc<ArcSwap<ServingState>>,
     pub(crate) counters: Arc<Counters>,
@@ -165,7 +165,7 @@ impl Start {
         let accepting = self
             .sockets
             .into_iter()
-            .map(|(socket, tls)| listen::accept(worker.clone(), socket, tls));
+            .map(|(socket, at)| listen::accept(worker.clone(), socket, at));
         let (is_first, swapped) = (self.number == 0, self.swapped.clone());
         let renew = || worker.live.load().renew_tickets();
         let doing_for_all = async {

@@ -55,6 +55,7 @@ async fn serve_from(worker: Rc<Worker>, connecting: Connecting, shaking: Shaking
         // only after it has proved that one, too; but what it asks would have been done by then.
         address: quinn.remote_address().ip().to_canonical(),
         is_tls: true,
+        port: None,
     };
     let head_bytes = worker.settings.limits.head_bytes;
     let streams = Rc::new(Streams::default());

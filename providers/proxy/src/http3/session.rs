@@ -120,7 +120,7 @@ impl Greeting {
             reason: reason.to_owned(),
         };
         let state = self.sessions.live.load();
-        let number = state.table().clients.of(&host::normalize(name));
+        let number = state.table().clients.of(None, &host::normalize(name));
         let served = state.quic(number);
         let (config, policy) =
             served.ok_or_else(|| refused(HANDSHAKE_FAILURE, "no certificate is served"))?;

@@ -42,6 +42,7 @@ mod observing;
 mod openid;
 mod pages;
 mod passwords;
+mod ports;
 #[cfg(feature = "http3")]
 mod proving;
 mod proxied;

@@ -103,6 +103,7 @@ async fn the_ports_that_clients_reach_are_named() {
         advertised: ServedPorts {
             http: Some(Port::HTTP),
             https: Some(Port::HTTPS),
+            ..ServedPorts::default()
         },
         ..ServerConfig::default()
     };

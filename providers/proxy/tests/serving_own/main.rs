@@ -75,6 +75,8 @@ mod openid;
 mod pages;
 #[path = "../serving/passwords.rs"]
 mod passwords;
+#[path = "../serving/ports.rs"]
+mod ports;
 #[path = "../serving/provider.rs"]
 mod provider;
 #[cfg(feature = "http3")]
