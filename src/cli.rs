@@ -8,6 +8,7 @@ mod demo;
 mod doctor;
 mod ending;
 mod folder;
+mod further;
 #[cfg(not(all(feature = "cluster", feature = "aws")))]
 mod lacking;
 mod log;
@@ -80,6 +81,16 @@ enum Command {
     Run(lacking::Lacking),
 }
 
+impl Cli {
+    /// The same, where its flags go together.
+    fn checked(self) -> Result<Self, clap::Error> {
+        if let Command::Serve(args) = &self.command {
+            args.check()?;
+        }
+        Ok(self)
+    }
+}
+
 /// How a command ended, short of failing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ended {
@@ -93,7 +104,7 @@ enum Ended {
 
 /// Reads the arguments of the process and does what they say.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::try_parse().and_then(Cli::checked) {
         Ok(cli) => cli,
         Err(error) => {
             // Nobody is left to tell if even this cannot be printed.

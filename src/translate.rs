@@ -298,20 +298,20 @@ fn listeners(
     listeners
 }
 
-/// Where all load balancers are served as one, redirects lead to the one port of a protocol.
+/// Where all load balancers are served as one, redirects lead to where the port that they name is served: for the member
+/// that redirects, else for another.
 fn name_served_ports(drafts: &mut [Draft], parts: &[Part<'_>], settings: &Settings) {
     match settings.merge {
         Merge::ByGroup => return,
         Merge::OneLoadBalancer => {}
     }
-    let asked: BTreeMap<Port, Wire> = parts
-        .iter()
-        .flat_map(|part| part.asked.iter().map(|(port, wire)| (*port, *wire)))
-        .collect();
+    let all = parts.iter().flat_map(|part| &part.served);
+    let all: BTreeMap<Port, Port> = all.map(|(port, at)| (*port, *at)).collect();
     for draft in drafts {
         if let Action::Redirect(redirect) = &mut draft.rule.action {
-            let served = redirect.port.and_then(|port| asked.get(&port));
-            redirect.port = served.map(|wire| member::standard(*wire)).or(redirect.port);
+            let own = parts.get(draft.place.member).map(|part| &part.served);
+            let at = |port: Port| own.and_then(|own| own.get(&port)).or_else(|| all.get(&port));
+            redirect.port = redirect.port.map(|port| at(port).copied().unwrap_or(port));
         }
     }
 }

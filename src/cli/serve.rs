@@ -1,4 +1,4 @@
-//! A folder and two addresses in, a running proxy until a signal comes out.
+//! A folder and addresses in, a running proxy until a signal comes out.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -26,6 +26,7 @@ use tracing::{info, warn};
 use super::Ended;
 use super::ending::{Leaving, Signals, follow};
 use super::folder::FolderArgs;
+use super::further::{self, FurtherArgs};
 use super::served::Served;
 use super::terminal;
 use crate::cluster::folder::Watch;
@@ -34,7 +35,8 @@ use crate::report::proxy;
 use crate::translate;
 
 const EXAMPLE: &str = "\
-All HTTP listeners are served at --http, all HTTPS listeners at --https, and redirects name these ports, or those of --advertised-http-port and --advertised-https-port. The folder is \
+All HTTP listeners are served at --http, all HTTPS listeners at --https, but those of --also-http and --also-https, each of which is served at its own \
+address alone. Redirects name these ports, or those of --advertised-http-port, --advertised-https-port and --advertised-port. The folder is \
 followed: a change is served from the next request on; a broken file keeps its last good content and is reported, \
 and so does a TLS Secret whose certificate and key cannot be used. \
 Endpoints and identity providers on loopback are allowed, because files and machine are the user's own. SIGTERM and SIGINT end it once \
@@ -48,12 +50,14 @@ Example:
 pub(super) struct ServeArgs {
     #[command(flatten)]
     folder: FolderArgs,
-    /// Address for all HTTP listeners
+    /// Address for all HTTP listeners but those of --also-http
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8080")]
     http: SocketAddr,
-    /// Address for all HTTPS listeners
+    /// Address for all HTTPS listeners but those of --also-https
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8443")]
     https: SocketAddr,
+    #[command(flatten)]
+    further: FurtherArgs,
     /// Threads that serve [default: the number of processors]
     #[arg(long, value_name = "N", value_parser = at_least_one::<NonZeroUsize>)]
     workers: Option<NonZeroUsize>,
@@ -137,7 +141,7 @@ pub(super) struct ServeArgs {
     http1_engine: Http1EngineName,
 }
 
-fn port(text: &str) -> Result<Port, String> {
+pub(super) fn port(text: &str) -> Result<Port, String> {
     let port = text.parse().ok().and_then(|number| Port::new(number).ok());
     port.ok_or_else(|| "expected a port, 1 to 65535".to_owned())
 }
@@ -172,6 +176,10 @@ enum LogFormatName {
 }
 
 impl ServeArgs {
+    pub(super) fn check(&self) -> Result<(), clap::Error> {
+        self.further.check(self.http, self.https)
+    }
+
     fn settings(&self, workers: NonZeroUsize) -> Settings {
         let defaults = Settings::default();
         let shares = self.shares(workers);
@@ -254,9 +262,11 @@ pub(super) fn serve(args: &ServeArgs) -> anyhow::Result<Ended> {
     let config = ServerConfig {
         http: Some(args.http),
         https: Some(args.https),
+        further: args.further.sockets(args.http, args.https),
         advertised: ServedPorts {
             http: args.advertised_http_port,
             https: args.advertised_https_port,
+            further: args.further.advertised(),
         },
         workers,
         trusted: args.trusted_proxies.clone(),
@@ -272,7 +282,10 @@ pub(super) fn serve(args: &ServeArgs) -> anyhow::Result<Ended> {
             ..Outbound::default()
         },
     };
-    let settings = args.folder.class.settings(translate::Settings::for_serving);
+    let settings = translate::Settings {
+        further: further::wires(&config.further),
+        ..args.folder.class.settings(translate::Settings::for_serving)
+    };
     let runtime = runtime()?;
     runtime.block_on(async {
         let signals = Signals::listen()?;
@@ -373,12 +386,13 @@ fn say_ready(served: &Served, admin: Option<SocketAddr>) {
     let address = |address: Option<SocketAddr>| address.map_or_else(|| "-".to_owned(), |a| a.to_string());
     let _ = writeln!(
         std::io::stdout(),
-        "ready: http {} https {} ingresses {} rules {} problems {}{}",
+        "ready: http {} https {} ingresses {} rules {} problems {}{}{}",
         address(handle.http_addr()),
         address(handle.https_addr()),
         served.ingresses,
         served.rules,
         served.problems().len(),
         admin.map_or_else(String::new, |admin| format!(" admin {admin}")),
+        further::shown(handle.further()),
     );
 }

@@ -44,7 +44,7 @@ impl Served {
         let folder =
             Folder::open(path).with_context(|| format!("failed to read the folder {}", path.display()))?;
         let ports = server.served_ports();
-        let compiled = compile(&folder, &settings, &unknown_names, None, ports)?;
+        let compiled = compile(&folder, &settings, &unknown_names, None, ports.clone())?;
         let handle = server
             .start(compiled.state)
             .context("failed to start the proxy")?;
@@ -90,7 +90,7 @@ impl Served {
             &self.settings,
             &self.unknown_names,
             Some(&before),
-            self.ports,
+            self.ports.clone(),
         )?;
         self.handle.swap(compiled.state);
         (self.ingresses, self.rules) = (compiled.ingresses, compiled.rules);

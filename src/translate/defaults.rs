@@ -62,9 +62,13 @@ pub(super) fn read<'a>(
                 continue;
             }
             first.insert(key.clone(), part);
-            let answer = answer
+            let mut answer = answer
                 .get_or_insert_with(|| answer_of(part, backend, filtered, &at, backends, problems))
                 .clone();
+            if !answer.clients.is_off() {
+                answer.clients = part.clients_at(port).clone();
+            }
+            answer.tls_policy = answer.tls_policy.and(part.tls_policies.get(&port).cloned());
             if answer.authenticate.is_some() && standing.serves_plainly(part, port) {
                 plain.push(port.to_string());
             }
@@ -214,7 +218,7 @@ fn answer_of<'a>(
     };
     Answer {
         clients: part.clients.clone(),
-        tls_policy: part.tls_policy.clone(),
+        tls_policy: part.tls_policies.values().next().cloned(),
         authenticate,
         filters,
         action: action.unwrap_or_else(|| backends.action(part, backend, at, problems)),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use portcullis_model::{
-    ClientCertificates, Code, LoadBalancerId, ObjectName, Origin, Port, Problem, Semantics, TlsPolicy,
+    ClientCertificates, Code, LoadBalancerId, ObjectName, Origin, Port, Problem, Rule, Semantics, TlsPolicy,
 };
 
 use super::admission;
@@ -32,6 +32,8 @@ pub(super) struct Part<'a> {
     pub(super) ports: BTreeMap<Port, Wire>,
     /// The same as asked for, where all load balancers are served as one.
     pub(super) asked: BTreeMap<Port, Wire>,
+    /// Where what is asked for stands.
+    pub(super) served: BTreeMap<Port, Port>,
     /// The HTTPS port that plain HTTP is redirected to.
     pub(super) redirect: Setting<Port>,
     /// Who may connect; what could be read of it.
@@ -41,8 +43,10 @@ pub(super) struct Part<'a> {
     pub(super) certificates: Vec<String>,
     /// What its rules ask of clients' certificates by themselves: off where listeners ask in their place.
     pub(super) clients: ClientCertificates,
-    /// How TLS must be spoken for its rules: none where listeners say so in their place.
-    pub(super) tls_policy: Option<Arc<TlsPolicy>>,
+    /// The same by port, where ports differ; then the other is the most of them.
+    pub(super) clients_at: BTreeMap<Port, ClientCertificates>,
+    /// How TLS must be spoken for its rules, by port: none where listeners say so in their place.
+    pub(super) tls_policies: BTreeMap<Port, Arc<TlsPolicy>>,
     /// HTTPS ports at which none of its rules may be served: what they ask of clients cannot be had.
     pub(super) closed: BTreeSet<Port>,
     /// Whom its rules turn away by themselves, whatever the port lets in.
@@ -147,6 +151,49 @@ impl<'a> Part<'a> {
             true => self.annotations.class(name),
             false => self.annotations.get(name),
         }
+    }
+
+    /// Where a port stands that it asks for with HTTPS.
+    pub(super) fn secure_at(&self, port: Port) -> Option<Port> {
+        let is_secure = self.asked.get(&port) == Some(&Wire::Https);
+        self.served.get(&port).copied().filter(|_| is_secure)
+    }
+
+    /// What its rules ask of clients' certificates at a port.
+    pub(super) fn clients_at(&self, port: Port) -> &ClientCertificates {
+        self.clients_at.get(&port).unwrap_or(&self.clients)
+    }
+
+    /// A rule of its own as it is at each of the rule's ports; what concerns TLS is nothing to the others.
+    pub(super) fn by_port(&self, rule: Rule) -> Vec<Rule> {
+        if rule.ports.is_empty() {
+            return Vec::new();
+        }
+        if self.ports.values().filter(|wire| **wire == Wire::Https).count() < 2 {
+            return vec![rule];
+        }
+        let mut by_port: Vec<Rule> = Vec::new();
+        let (secure, mut plain): (BTreeSet<Port>, BTreeSet<Port>) =
+            (rule.ports.iter()).partition(|port| self.ports.get(port) == Some(&Wire::Https));
+        for port in secure {
+            let clients = self.clients_at(port);
+            let policy = self.tls_policies.get(&port);
+            let same = |rule: &&mut Rule| rule.clients == *clients && rule.tls_policy.as_ref() == policy;
+            match by_port.iter_mut().find(same) {
+                Some(rule) => _ = rule.ports.insert(port),
+                None => by_port.push(Rule {
+                    ports: [port].into(),
+                    clients: clients.clone(),
+                    tls_policy: policy.cloned(),
+                    ..rule.clone()
+                }),
+            }
+        }
+        match by_port.first_mut() {
+            Some(first) => first.ports.append(&mut plain),
+            None => by_port.push(rule),
+        }
+        by_port
     }
 
     pub(super) fn origin(&self, field: impl Into<Arc<str>>) -> Origin {
@@ -328,23 +375,26 @@ fn read_one<'a>(
         refusal = Some("security-group-prefix-lists");
         ranges = annotations.get("inbound-cidrs").and(ranges);
     }
+    let served = match settings.merge {
+        Merge::ByGroup => ports.keys().map(|port| (*port, *port)).collect(),
+        Merge::OneLoadBalancer => at_sockets(&ports, &settings.further),
+    };
     Part {
         ingress,
         created: ingress.meta.created,
         parameters,
         semantics,
         group: group_of(ingress, class).unwrap_or_else(|_| LoadBalancerId::Lone(ingress.meta.name.clone())),
-        ports: match settings.merge {
-            Merge::ByGroup => ports.clone(),
-            Merge::OneLoadBalancer => ports.values().map(|wire| (standard(*wire), *wire)).collect(),
-        },
+        ports: served.values().copied().zip(ports.values().copied()).collect(),
+        served,
         asked: ports,
         redirect: annotations.read("ssl-redirect", port, problems),
         ranges,
         taken: None,
         certificates,
         clients: ClientCertificates::Off,
-        tls_policy: None,
+        clients_at: BTreeMap::new(),
+        tls_policies: BTreeMap::new(),
         closed: BTreeSet::new(),
         own_ranges: OwnRanges::default(),
         refusal,
@@ -354,7 +404,30 @@ fn read_one<'a>(
     }
 }
 
-/// The one port of a protocol where all load balancers are served as one.
+/// Where the ports stand that a member names, where all load balancers are served as one: each at the port's own socket,
+/// if there is one that speaks its protocol. Others stand with the lowest that does, so that who asks for a socket of its
+/// own is not served to all for another port's sake; and at the one for all only where none does.
+fn at_sockets(asked: &BTreeMap<Port, Wire>, further: &BTreeMap<Port, Wire>) -> BTreeMap<Port, Port> {
+    let has_socket = |port: Port, wire: Wire| has_socket(port, wire, further);
+    let place = |(port, wire): (&Port, &Wire)| {
+        let mut own = asked
+            .iter()
+            .filter(|(port, own)| *own == wire && has_socket(**port, **own));
+        let place = match has_socket(*port, *wire) {
+            true => *port,
+            false => own.next().map_or(standard(*wire), |(port, _)| *port),
+        };
+        (*port, place)
+    };
+    asked.iter().map(place).collect()
+}
+
+/// Whether a port is served as such where all load balancers are served as one.
+pub(super) fn has_socket(port: Port, wire: Wire, further: &BTreeMap<Port, Wire>) -> bool {
+    port == standard(wire) || further.get(&port) == Some(&wire)
+}
+
+/// The one port of a protocol for all that ask for no further one, where all load balancers are served as one.
 pub(super) fn standard(wire: Wire) -> Port {
     match wire {
         Wire::Http => Port::HTTP,

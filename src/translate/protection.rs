@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::annotations::{Annotations, Setting, Written, json, value};
-use super::member::{Part, Wire, standard};
+use super::member::{Part, Wire};
 use super::moved::clients as clients_moved;
 use super::options::{has_no_first, tell_conflict};
 use super::ownership::{Age, age};
@@ -48,29 +48,30 @@ pub(super) fn decide(parts: &mut [Part<'_>], settings: &Settings, problems: &mut
 /// Who serves all as one asks clients for each member's sake alone, by host, and has no firewall: what asks for what
 /// cannot be had is closed.
 fn stand_alone(part: &mut Part<'_>, problems: &mut Vec<Problem>) {
-    // All HTTPS ports have become one: the most that is asked at any of them counts.
-    let asked = certificates(part, problems)
-        .into_values()
-        .max()
-        .unwrap_or_default();
-    match (&asked, part.annotations.get(CLIENTS)) {
-        (
-            ClientCertificates::Verify {
+    let mut asked = certificates(part, problems);
+    if let Some(written) = part.annotations.get(CLIENTS) {
+        asked.retain(|port, asked| {
+            let ClientCertificates::Verify {
                 trust_store: TrustStore::Given(name),
                 ..
-            },
-            Some(written),
-        ) => {
+            } = asked
+            else {
+                return true;
+            };
             let message = format!(
                 "trust store {} is known to AWS alone: what relies on it answers 503 here, where secret/NAME names a Secret",
                 value::shown(name)
             );
             let at = part.annotations.origin(written);
             problems.push(Problem::new(Code::AnnotationUnsupported, at, message));
-            part.closed.insert(standard(Wire::Https));
-        }
-        _ => part.clients = asked,
+            part.closed.insert(*port);
+            false
+        });
     }
+    part.clients = asked.values().max().cloned().unwrap_or_default();
+    let secure = part.ports.iter().filter(|(_, wire)| **wire == Wire::Https);
+    let secure = secure.map(|(port, _)| (*port, asked.remove(port).unwrap_or_default()));
+    part.clients_at = secure.collect();
     match wish(&part.annotations) {
         None => {}
         Some(Ok((FirewallChoice::Off, _))) => {}
@@ -174,12 +175,8 @@ fn certificates(part: &mut Part<'_>, problems: &mut Vec<Problem>) -> BTreeMap<Po
     };
     let served: BTreeMap<Port, Port> = part
         .asked
-        .iter()
-        .filter(|(_, wire)| **wire == Wire::Https)
-        .map(|(port, wire)| match part.ports.contains_key(port) {
-            true => (*port, *port),
-            false => (*port, standard(*wire)),
-        })
+        .keys()
+        .filter_map(|port| Some((*port, part.secure_at(*port)?)))
         .collect();
     let mut out: BTreeMap<Port, ClientCertificates> = BTreeMap::new();
     let mut seen = BTreeSet::new();

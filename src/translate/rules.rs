@@ -258,7 +258,7 @@ impl Reader<'_, '_> {
             paths: Vec::new(),
             conditions: constraints.conditions,
             clients: self.part.clients.clone(),
-            tls_policy: self.part.tls_policy.clone(),
+            tls_policy: self.part.tls_policies.values().next().cloned(),
             authenticate,
             filters,
             rewrites,
@@ -349,7 +349,7 @@ impl Reader<'_, '_> {
             paths: vec![PathMatch::Exact(path)],
             conditions: Vec::new(),
             clients: self.part.clients.clone(),
-            tls_policy: self.part.tls_policy.clone(),
+            tls_policy: self.part.tls_policies.values().next().cloned(),
             authenticate: None,
             filters: None,
             rewrites: Vec::new(),
@@ -383,7 +383,7 @@ impl Reader<'_, '_> {
     /// Stands a rule at the ports of its member, with what becomes of it there.
     fn stand(&self, rule: &Rule, place: Written, kind: PathKind, out: &mut Drafts) {
         let mut put_guarded = |rule: Rule, piece: usize, guards: usize, piece_of: Option<usize>| {
-            if !rule.ports.is_empty() {
+            for rule in self.part.by_port(rule) {
                 out.drafts.push(Draft {
                     rule,
                     place: Written { piece, ..place },

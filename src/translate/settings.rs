@@ -1,10 +1,12 @@
 //! How a controller was started in, what translation assumes where objects say nothing out.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-use portcullis_model::{Scheme, Semantics, TargetKind};
+use portcullis_model::{Port, Scheme, Semantics, TargetKind};
+
+use crate::crd::load_balancer::Wire;
 
 /// `spec.controller` of the IngressClasses we answer to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,8 +66,8 @@ pub enum WithoutClass {
 pub enum Merge {
     /// Those of one group.
     ByGroup,
-    /// All of them, on one port for HTTP and one for HTTPS: what would be several load balancers is served by one
-    /// process. Settings of a whole load balancer then hold for the rules of its own Ingresses.
+    /// All of them, on one port for HTTP, one for HTTPS and those of [`Settings::further`]: what would be several load
+    /// balancers is served by one process. Settings of a whole load balancer then hold for the rules of its own Ingresses.
     OneLoadBalancer,
 }
 
@@ -101,6 +103,8 @@ pub struct Settings {
     pub semantics: Option<Semantics>,
     pub without_class: WithoutClass,
     pub merge: Merge,
+    /// Ports beside the two usual ones that have a listener where all load balancers are served as one.
+    pub further: BTreeMap<Port, Wire>,
     pub scheme: Scheme,
     pub targets: Targets,
     pub addresses: AddressPolicy,
@@ -122,6 +126,7 @@ impl Settings {
             semantics: None,
             without_class: WithoutClass::Foreign,
             merge: Merge::ByGroup,
+            further: BTreeMap::new(),
             scheme: Scheme::Internal,
             targets: Targets::Default(kind),
             addresses: AddressPolicy::Pods,

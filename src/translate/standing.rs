@@ -9,7 +9,7 @@ use portcullis_model::{
 
 use super::annotations::Setting;
 use super::challenges;
-use super::member::{Part, Sources, Wire, standard};
+use super::member::{Part, Sources, Wire};
 use super::options::{has_no_first, tell_conflict};
 use super::ownership::{age, before};
 use super::rules::refused_by;
@@ -101,7 +101,7 @@ pub(super) fn decide(
     problems: &mut Vec<Problem>,
 ) -> Ports {
     let wires = agree_on_wires(parts, spoken, problems);
-    let plain = plain(parts, settings, problems);
+    let plain = plain(parts, problems);
     let kept = unknown_redirects(parts, &wires, &plain);
     let redirecting = redirecting(parts, &wires, &plain, settings);
     let admitted = match settings.merge {
@@ -230,12 +230,22 @@ enum Plain {
     Refuse,
 }
 
-fn plain(parts: &[Part<'_>], settings: &Settings, problems: &mut Vec<Problem>) -> Vec<Plain> {
-    let mut secure: BTreeSet<(&LoadBalancerId, Port)> = BTreeSet::new();
+fn plain(parts: &[Part<'_>], problems: &mut Vec<Problem>) -> Vec<Plain> {
+    // With where each stands.
+    let mut secure: BTreeMap<(&LoadBalancerId, Port), Port> = BTreeMap::new();
     for part in parts {
-        let https = part.asked.iter().filter(|(_, wire)| **wire == Wire::Https);
-        secure.extend(https.map(|(port, _)| (&part.group, *port)));
+        for (port, at) in part
+            .asked
+            .keys()
+            .filter_map(|port| Some((*port, part.secure_at(*port)?)))
+        {
+            secure.entry((&part.group, port)).or_insert(at);
+        }
     }
+    let at = |part: &Part<'_>, to: Port| {
+        let of_group = || secure.get(&(&part.group, to)).copied();
+        part.secure_at(to).or_else(of_group)
+    };
     // By group: under the incumbent's semantics one member redirects for all.
     let mut of_group: BTreeMap<&LoadBalancerId, (Port, &Part<'_>)> = BTreeMap::new();
     let mut own = Vec::with_capacity(parts.len());
@@ -244,17 +254,15 @@ fn plain(parts: &[Part<'_>], settings: &Settings, problems: &mut Vec<Problem>) -
             _ if challenges::has_nothing_else(part) => Plain::Serve,
             Setting::Absent => Plain::Serve,
             Setting::Invalid => Plain::Refuse,
-            Setting::Given(to) if secure.contains(&(&part.group, *to)) => {
-                let (first, by) = *of_group.entry(&part.group).or_insert((*to, part));
-                if first != *to && part.semantics == Semantics::AwsLoadBalancerController {
-                    tell_conflict(part, by, "ssl-redirect", problems);
-                }
-                Plain::Redirect(match settings.merge {
-                    Merge::ByGroup => *to,
-                    Merge::OneLoadBalancer => standard(Wire::Https),
-                })
-            }
             Setting::Given(to) => {
+                if let Some(at) = at(part, *to) {
+                    let (first, by) = *of_group.entry(&part.group).or_insert((*to, part));
+                    if first != *to && part.semantics == Semantics::AwsLoadBalancerController {
+                        tell_conflict(part, by, "ssl-redirect", problems);
+                    }
+                    own.push(Plain::Redirect(at));
+                    continue;
+                }
                 let moved = || part.nginx("force-ssl-redirect").or(part.nginx("ssl-redirect"));
                 if let Some(written) = part.annotations.get("ssl-redirect").or_else(moved) {
                     let why = format!(
@@ -269,11 +277,9 @@ fn plain(parts: &[Part<'_>], settings: &Settings, problems: &mut Vec<Problem>) -
     }
     for (part, own) in parts.iter().zip(&mut own) {
         let shared = part.semantics == Semantics::AwsLoadBalancerController;
-        if let Some((to, _)) = of_group.get(&part.group).filter(|_| shared) {
-            *own = Plain::Redirect(match settings.merge {
-                Merge::ByGroup => *to,
-                Merge::OneLoadBalancer => standard(Wire::Https),
-            });
+        let to = of_group.get(&part.group).filter(|_| shared);
+        if let Some(at) = to.and_then(|(to, _)| at(part, *to)) {
+            *own = Plain::Redirect(at);
         }
     }
     own

@@ -10,6 +10,7 @@ mod constraints;
 mod defaults;
 mod documents;
 mod filters;
+mod further;
 mod gke;
 mod groups;
 mod hosts;

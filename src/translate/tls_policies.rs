@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use portcullis_model::{Kept, LoadBalancerId, Origin, Port, Problem, TlsPolicy};
 
-use super::member::{Part, Wire, standard};
+use super::member::{Part, Wire};
 use super::options::{has_no_first, tell_conflict};
 use super::settings::{Merge, Settings};
 
@@ -42,8 +42,11 @@ pub(super) fn decide(
                 })
                 .collect();
             for part in parts {
-                let mut own = places(part, settings).into_iter();
-                part.tls_policy = own.find_map(|place| shared.get(&place).cloned());
+                for place in places(part, settings) {
+                    if let (Some(policy), Some(at)) = (shared.get(&place), part.secure_at(place.1)) {
+                        part.tls_policies.entry(at).or_insert_with(|| policy.clone());
+                    }
+                }
             }
             (Policies::new(), kept)
         }
@@ -73,11 +76,7 @@ fn first(
     let mut first: BTreeMap<Place, usize> = BTreeMap::new();
     for (index, part) in parts.iter().enumerate() {
         for place in places(part, settings) {
-            let served = match settings.merge {
-                Merge::ByGroup => place.1,
-                Merge::OneLoadBalancer => standard(Wire::Https),
-            };
-            let Some(written) = part.of_listener(served, NAME) else {
+            let Some(written) = part.secure_at(place.1).and_then(|at| part.of_listener(at, NAME)) else {
                 continue;
             };
             let port = place.1;

@@ -3,7 +3,7 @@
 use portcullis_model::{Code, Port, Problem};
 
 use super::annotations::attributes::Of;
-use super::member::{Part, Wire, standard};
+use super::member::{Part, Wire, has_socket, standard};
 use super::settings::{Merge, Settings};
 
 /// Once for each member, whatever its rules. Where each group is a load balancer, its provider has them.
@@ -21,12 +21,13 @@ pub(super) fn tell(parts: &[Part<'_>], settings: &Settings, problems: &mut Vec<P
         for (_, written) in part.annotations.family("listener-attributes.") {
             part.annotations.tell_unheeded(Of::Listener, written, problems);
         }
-        tell_ports(part, problems);
+        tell_ports(part, settings, problems);
     }
 }
 
-/// An unusual port may have been chosen because only some networks reach it; here all who reach the proxy do.
-fn tell_ports(part: &Part<'_>, problems: &mut Vec<Problem>) {
+/// An unusual port may have been chosen because only some networks reach it. Where it has no socket of its own and none of
+/// the member's others has, all do who reach the proxy.
+fn tell_ports(part: &Part<'_>, settings: &Settings, problems: &mut Vec<Problem>) {
     let Some(written) = part.annotations.get("listen-ports") else {
         return;
     };
@@ -34,7 +35,7 @@ fn tell_ports(part: &Part<'_>, problems: &mut Vec<Problem>) {
         let others: Vec<Port> = part
             .asked
             .iter()
-            .filter(|(port, asked)| **asked == wire && **port != standard(wire))
+            .filter(|(port, asked)| **asked == wire && !has_socket(**port, wire, &settings.further))
             .map(|(port, _)| *port)
             .collect();
         let ports = match others.as_slice() {
@@ -42,9 +43,16 @@ fn tell_ports(part: &Part<'_>, problems: &mut Vec<Problem>) {
             [port] => format!("port {port}"),
             [first, .., last] => format!("{} ports of {first} to {last}", others.len()),
         };
+        let flag = format!("--also-{}", name.to_lowercase());
+        let at = others.first().and_then(|port| part.served.get(port));
+        let instead = match at.filter(|at| **at != standard(wire)) {
+            Some(at) => format!("it is served at port {at} in its place"),
+            None => format!(
+                "it is served at the proxy's port for {name}, to all who reach that; inbound-cidrs bounds who they are"
+            ),
+        };
         let message = format!(
-            "{name} at {ports} has no effect here: it is served at the proxy's port for {name}, to all who reach that; \
-             inbound-cidrs bounds who they are"
+            "{name} at {ports} has no effect here: {instead}. {flag} of `portcullis serve` opens a port as such"
         );
         let at = part.annotations.origin(written);
         problems.push(Problem::new(Code::AnnotationUnsupported, at, message));

@@ -15,6 +15,7 @@ pub(crate) fn serving(
     let served = ServedPorts {
         http: Some(Port::new(8080).unwrap()),
         https: Some(Port::new(8443).unwrap()),
+        ..ServedPorts::default()
     };
     let (state, problems) = ServingState::build(balancer.clone(), material, None, served).unwrap();
     let mut out = state.table().to_string();
