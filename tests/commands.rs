@@ -12,6 +12,8 @@ mod challenges;
 mod draining;
 #[path = "commands/files.rs"]
 mod files;
+#[path = "commands/ports.rs"]
+mod ports;
 #[path = "commands/tls_policies.rs"]
 mod tls_policies;
 
@@ -80,6 +82,7 @@ fn exit_codes_tell_done_from_failed_from_misused() {
         "demo",
         "--manifests",
     ];
+    let serve = |last: &[&'static str]| [&["serve", "--manifests", empty], last].concat();
     let with = |last: &[&'static str]| plan.iter().chain(last).copied().collect::<Vec<_>>();
     for (arguments, want) in [
         (vec!["--help"], 0),
@@ -103,6 +106,36 @@ fn exit_codes_tell_done_from_failed_from_misused() {
         (vec!["fly"], 2),
         (vec!["serve", "--manifests", empty, "--http", "nowhere"], 2),
         (vec!["serve", "--manifests", empty, "--workers", "0"], 2),
+        (serve(&["--also-http", "8081=here"]), 2),
+        (serve(&["--also-https", "443=127.0.0.1:9443"]), 2),
+        (serve(&["--also-http", "80"]), 2),
+        (
+            serve(&[
+                "--also-https",
+                "8443=127.0.0.1:0",
+                "--also-http",
+                "8443=127.0.0.1:0",
+            ]),
+            2,
+        ),
+        (
+            serve(&["--also-https", "8443=127.0.0.1:9443", "--also-https", "9443"]),
+            2,
+        ),
+        (serve(&["--https", "127.0.0.1:8443", "--also-https", "8443"]), 2),
+        (
+            serve(&[
+                "--also-https",
+                "8443=127.0.0.1:0",
+                "--advertised-port",
+                "9443=443",
+            ]),
+            2,
+        ),
+        (
+            serve(&["--also-https", "8443=127.0.0.1:0", "--advertised-port", "8443"]),
+            2,
+        ),
         (
             vec![
                 "plan",

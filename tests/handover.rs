@@ -69,6 +69,8 @@ struct Serving {
 struct Addresses {
     http: SocketAddr,
     https: SocketAddr,
+    /// Of the listener at 8081 alone, if it has a socket.
+    further: Option<SocketAddr>,
 }
 
 impl Serving {
@@ -77,6 +79,7 @@ impl Serving {
             .args(["serve", "--admin", "127.0.0.1:0"])
             .args(["--workers", workers, "--http1-engine", engine])
             .args(["--http", &at.http.to_string(), "--https", &at.https.to_string()])
+            .args(at.further.map(|at| format!("--also-http=8081={at}")))
             .arg("--manifests")
             .arg(folder)
             .arg("--hand-over")
@@ -92,7 +95,8 @@ impl Serving {
         let mut address = |place| words.nth(place).and_then(|at| at.parse().ok());
         let at = address(2).zip(address(1));
         let (http, https) = at.unwrap_or_else(|| panic!("{ready:?}: {}", logged(&mut process)));
-        let at = Addresses { http, https };
+        let further = words.find_map(|word| word.strip_prefix("8081=")?.parse().ok());
+        let at = Addresses { http, https, further };
         Self { process, at }
     }
 
@@ -235,6 +239,16 @@ async fn no_request_fails_while_processes_take_each_other_s_place() {
     #[cfg(feature = "http3")]
     text.push_str(&ingress);
     fs::write(folder.path().join("web.yaml"), text).unwrap();
+    let named = FOLDER
+        .split("---")
+        .next()
+        .unwrap()
+        .replace("name: web", "name: apart")
+        .replace(
+            "  annotations:\n",
+            "  annotations:\n    alb.ingress.kubernetes.io/listen-ports: '[{\"HTTP\": 8081}]'\n",
+        );
+    fs::write(folder.path().join("apart.yaml"), named).unwrap();
     let beside = tempfile::tempdir().unwrap();
     let socket = beside.path().join("portcullis.sock");
 
@@ -242,6 +256,7 @@ async fn no_request_fails_while_processes_take_each_other_s_place() {
     let any = Addresses {
         http: any,
         https: any,
+        further: Some(any),
     };
     let mut serving = Serving::start(folder.path(), &socket, any, "2", "own");
     let at = serving.at;
@@ -259,6 +274,14 @@ async fn no_request_fails_while_processes_take_each_other_s_place() {
         clients.spawn(load.clone().http2("/", 5));
         clients.spawn(load.clone().http2("/slow", 200));
     }
+    let apart = Load {
+        http: at.further.unwrap(),
+        ..load.clone()
+    };
+    for keeps in [true, false] {
+        clients.spawn(apart.clone().http1("/", 5, keeps));
+    }
+    clients.spawn(apart.http2("/", 5));
     #[cfg(feature = "http3")]
     for keeps in [true, false] {
         for (path, want) in [("/", 5), ("/slow", 200)] {
@@ -295,4 +318,50 @@ async fn no_request_fails_while_processes_take_each_other_s_place() {
     );
     serving.ended().await;
     assert!(TcpStream::connect(at.http).await.is_err());
+}
+
+/// A listener's own socket comes and goes with the flag, from one process to the next.
+#[tokio::test]
+async fn a_successor_may_have_further_sockets_that_the_process_before_has_not() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("web.yaml"), FOLDER.replace("PORT", "9")).unwrap();
+    let beside = tempfile::tempdir().unwrap();
+    let socket = beside.path().join("portcullis.sock");
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let mut at = Addresses {
+        http: any,
+        https: any,
+        further: None,
+    };
+    let mut before: Option<Serving> = None;
+    for further in [None, Some(any), None] {
+        at.further = further;
+        let (folder, socket) = (folder.path().to_owned(), socket.clone());
+        let next = tokio::task::spawn_blocking(move || Serving::start(&folder, &socket, at, "2", "own"));
+        let next = next.await.unwrap();
+        assert_eq!(next.at.further.is_some(), further.is_some());
+        let gone = before.as_ref().and_then(|before| before.at.further);
+        if let Some(mut before) = before {
+            assert_eq!((next.at.http, next.at.https), (at.http, at.https));
+            before.ended().await;
+        }
+        if let Some(gone) = gone {
+            assert!(
+                TcpStream::connect(gone).await.is_err(),
+                "nobody asks for it any more"
+            );
+        }
+        for there in [Some(next.at.http), next.at.further].into_iter().flatten() {
+            let stream = TcpStream::connect(there).await.unwrap();
+            let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
+            let mut tasks = JoinSet::new();
+            tasks.spawn(connection);
+            let response = sender.send_request(get("/")).await.unwrap();
+            // Of the Ingress nothing stands at 8081 where that is a listener's own.
+            let want = if there == next.at.http { 200 } else { 404 };
+            assert_eq!(response.status(), want, "{there}");
+        }
+        (at.http, at.https) = (next.at.http, next.at.https);
+        before = Some(next);
+    }
 }

@@ -92,7 +92,9 @@ impl FurtherArgs {
             .chain([http, https])
             .filter(|address| address.port() != 0);
         if let Some(address) = twice(addresses) {
-            return wrong(format!("two listeners are to be served at {address}"));
+            return wrong(format!(
+                "two listeners are to be served at {address}: name another address for one, as in --also-https 8443=127.0.0.1:9443"
+            ));
         }
         if let Some(port) = twice(self.advertised_port.iter().map(|(own, _)| *own)) {
             return wrong(format!("--advertised-port names port {port} twice"));

@@ -52,7 +52,7 @@ fn tell_ports(part: &Part<'_>, settings: &Settings, problems: &mut Vec<Problem>)
             ),
         };
         let message = format!(
-            "{name} at {ports} has no effect here: {instead}. {flag} of `portcullis serve` opens a port as such"
+            "{name} at {ports} has no effect here: {instead}. {flag} of `portcullis serve` gives a port a listener of its own"
         );
         let at = part.annotations.origin(written);
         problems.push(Problem::new(Code::AnnotationUnsupported, at, message));

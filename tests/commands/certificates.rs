@@ -74,6 +74,18 @@ pub(crate) fn https_over(
     host: &str,
     versions: &[&'static SupportedProtocolVersion],
 ) -> Result<String, std::io::Error> {
+    let address = serving.ready.split_whitespace().nth(4).unwrap_or_default();
+    https_at(address, trusted, name, host, versions)
+}
+
+/// The same at any address.
+pub(crate) fn https_at(
+    address: &str,
+    trusted: &Pair,
+    name: &'static str,
+    host: &str,
+    versions: &[&'static SupportedProtocolVersion],
+) -> Result<String, std::io::Error> {
     let mut roots = RootCertStore::empty();
     let root = CertificateDer::from_pem_slice(trusted.certificate.as_bytes()).unwrap();
     roots.add(root).unwrap();
@@ -83,7 +95,6 @@ pub(crate) fn https_over(
         .with_root_certificates(roots)
         .with_no_client_auth();
     let connection = ClientConnection::new(Arc::new(config), ServerName::try_from(name).unwrap()).unwrap();
-    let address = serving.ready.split_whitespace().nth(4).unwrap_or_default();
     let stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     let mut stream = StreamOwned::new(connection, stream);
