@@ -91,7 +91,7 @@ fn the_route_table_of_the_proxy_agrees() {
         1,
         &cases(),
         |Case { balancer, requests }| {
-            let (table, _) = compile(&balancer, ServedPorts::default());
+            let (table, _) = compile(&balancer, &ServedPorts::default());
             for request in &requests {
                 let want = match resolve(&balancer, request) {
                     Decision::Rule(index, _) => Some(Some(index)),
@@ -316,7 +316,7 @@ fn paths_that_are_not_normal_are_matched_raw() {
         };
         let decision = matches!(resolve(&balancer, &request), Decision::Rule(..));
         assert_eq!(decision, taken, "{path} by {rule}: resolver");
-        let (table, _) = compile(&balancer, ServedPorts::default());
+        let (table, _) = compile(&balancer, &ServedPorts::default());
         let found = matches!(table.lookup(&RequestHead::from(&request)), Found::Rule(..));
         assert_eq!(found, taken, "{path} by {rule}: table");
         let planned = Planned::of(&balancer).expect("it can be planned");

@@ -81,7 +81,7 @@ fn ten_thousand_rules_are_all_served_by_the_proxy() {
     let [balancer] = balancers.as_slice() else {
         panic!("one process serves one load balancer");
     };
-    let (table, problems) = compile(balancer, ServedPorts::default());
+    let (table, problems) = compile(balancer, &ServedPorts::default());
     assert_eq!(problems, []);
     for host in ["host-0.example", "host-9999.example", "neighbour.example"] {
         let request = Request::get(Port::HTTP, host, "/x");

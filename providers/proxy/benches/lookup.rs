@@ -65,7 +65,7 @@ fn name(host: usize) -> String {
 }
 
 fn table(hosts: usize) -> RouteTable {
-    compile(&balancer(hosts), ServedPorts::default()).0
+    compile(&balancer(hosts), &ServedPorts::default()).0
 }
 
 /// A thousand requests, spread over all hosts.
@@ -96,5 +96,5 @@ fn look_up_1000(bencher: Bencher<'_, '_>, hosts: usize) {
 #[divan::bench(args = HOSTS, sample_count = 10)]
 fn compile_all(bencher: Bencher<'_, '_>, hosts: usize) {
     let balancer = balancer(hosts);
-    bencher.bench_local(|| compile(&balancer, ServedPorts::default()));
+    bencher.bench_local(|| compile(&balancer, &ServedPorts::default()));
 }

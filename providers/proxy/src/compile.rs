@@ -61,8 +61,8 @@ impl ServedPorts {
 }
 
 /// Compiles the rules and listeners. Backends and certificates are the serving state's.
-pub fn compile(balancer: &LoadBalancer, served: ServedPorts) -> (RouteTable, Vec<Problem>) {
-    with(balancer, &Arc::new(Numbered::of(balancer)), &served)
+pub fn compile(balancer: &LoadBalancer, served: &ServedPorts) -> (RouteTable, Vec<Problem>) {
+    with(balancer, &Arc::new(Numbered::of(balancer)), served)
 }
 
 impl Numbered {

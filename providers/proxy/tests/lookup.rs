@@ -240,7 +240,7 @@ proptest! {
         balancer in balancer(),
         requests in prop::collection::vec(request(), 16),
     ) {
-        let (table, problems) = compile(&balancer, ServedPorts::default());
+        let (table, problems) = compile(&balancer, &ServedPorts::default());
         prop_assert!(problems.is_empty(), "{problems:?}");
         for request in &requests {
             let found = told_by_table(table.lookup(&RequestHead::from(request)));

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::slice::from_ref;
 
 use hyper::Request;
 use portcullis_model::{
-    Action, Code, FixedResponse, Listener, LoadBalancer, Port, Protocol, Redirect, Rule, Template, Tls,
+    Action, FixedResponse, Listener, LoadBalancer, Port, Protocol, Redirect, Rule, Template, Tls,
 };
 use portcullis_proxy::{
     Further, Material, ServedPorts, Server, ServerConfig, ServingState, Settings, UnknownNames,
@@ -104,7 +105,7 @@ impl World {
             (true, http2) => {
                 let offered = if http2 { &["h2"][..] } else { &[] };
                 let address = self.address(number);
-                let stream = tls(address, HOST, &[self.trusted.clone()], offered)
+                let stream = tls(address, HOST, from_ref(&self.trusted), offered)
                     .await
                     .unwrap();
                 match http2 {
@@ -234,7 +235,7 @@ async fn a_listener_of_the_other_protocol_is_not_served() {
     let world = World::serve(&balancer(rules), config);
     let plain = get_once(world.address(8443), HOST, "/").await;
     assert_eq!(plain.status(), 404, "{}", plain.body);
-    let stream = tls(world.address(8081), HOST, &[world.trusted.clone()], &[]).await;
+    let stream = tls(world.address(8081), HOST, from_ref(&world.trusted), &[]).await;
     let mut client = Client::http1_over(stream.unwrap()).await;
     let answer = client.send(get(HOST, "/")).await.unwrap();
     assert_eq!(answer.status(), 404, "{}", answer.body);
@@ -426,7 +427,7 @@ async fn http3_is_told_to_be_missing_at_a_further_socket() {
     balancer.options.http3 = true;
     let world = World::both(&balancer);
     let told: Vec<_> = world.proxy.problems.iter().map(|p| p.code).collect();
-    assert_eq!(told, [Code::OptionUnsupported]);
+    assert_eq!(told, [portcullis_model::Code::OptionUnsupported]);
     let offered = |answer: &Answer| answer.header("alt-svc").map(str::to_owned);
     assert_eq!(offered(&world.ask(8443, HOST, "/").await), None);
     assert!(offered(&world.ask(443, HOST, "/").await).is_some());
