@@ -19,6 +19,7 @@ mod incumbent;
 mod isolation;
 mod kept;
 mod moved;
+mod moved_asked;
 mod moved_routes;
 mod options;
 mod parameters;

@@ -10,6 +10,7 @@ mod external_auth;
 mod headers;
 mod mirror;
 mod rate_limit;
+mod sign_in;
 
 use std::fmt;
 
@@ -28,6 +29,7 @@ pub use self::external_auth::{ExternalAuth, NotAnAuthority};
 pub use self::headers::{Direction, HeaderChanges, HeaderText, NotAChange, is_trust};
 pub use self::mirror::{Mirror, NotAShare};
 pub use self::rate_limit::{NotARateLimit, Period, RateLimit};
+pub use self::sign_in::{NotASignIn, SignIn};
 
 /// All of it for one rule. Each comes where the field stands: what turns requests away before what changes them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize)]

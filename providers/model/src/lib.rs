@@ -57,7 +57,7 @@ pub use diff::{Difference, diff};
 pub use filters::{
     BasicAuth, BodyLimit, Buffering, Coding, Compression, CookieRewrites, Cors, Direction, ErrorPage,
     ErrorPages, ExternalAuth, Filter, Filters, HeaderChanges, HeaderText, LocationRewrites, Mirror, Period,
-    RateLimit, Replacement, WebOrigin, WebOrigins, Without,
+    RateLimit, Replacement, SignIn, WebOrigin, WebOrigins, Without,
 };
 pub use glob::Glob;
 pub use host::{HostMatch, HostName};

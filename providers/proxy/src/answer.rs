@@ -246,6 +246,24 @@ pub(crate) fn redirect(redirect: &Redirect, head: &RequestHead<'_>, is_tls: bool
     }
 }
 
+/// To a page where somebody logs in, or back from there.
+pub(crate) fn to_log_in(
+    location: String,
+    cookies: impl IntoIterator<Item = HeaderValue>,
+) -> Result<Response<ResponseBody>, Failure> {
+    let location = HeaderValue::try_from(location);
+    let location =
+        location.map_err(|_| Failure::new(StatusCode::BAD_REQUEST, "the URL cannot be passed on"))?;
+    let mut response = page(StatusCode::FOUND, None, Bytes::new());
+    let headers = response.headers_mut();
+    headers.insert(header::LOCATION, location);
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    for cookie in cookies {
+        headers.append(header::SET_COOKIE, cookie);
+    }
+    Ok(response)
+}
+
 fn page(status: StatusCode, content_type: Option<&HeaderValue>, body: Bytes) -> Response<ResponseBody> {
     let mut response = Response::new(ResponseBody::text(body));
     *response.status_mut() = status;

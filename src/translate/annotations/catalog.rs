@@ -193,7 +193,7 @@ catalog! {
         "Who may pass by name and password: the key `auth` of this Secret of the namespace, lines as `htpasswd` writes them with bcrypt, Apache's MD5 or `{SHA}`.";
     "basic-auth-realm" Filter Ours Built "What browsers show when they ask for them; `Restricted` where absent.";
     "external-auth" Filter Ours Built
-        "A Service of the namespace that is asked whether a request may pass: JSON with `serviceName`, `servicePort`, `path`, and `responseHeaders`, fields of its answer that backends see.";
+        "A Service of the namespace that is asked whether a request may pass: JSON with `serviceName`, `servicePort`, `path`, and `responseHeaders`, fields of its answer that backends see; `signIn`, a page to which clients are redirected in place of 401: a path, or a URL with `#{protocol}`, `#{host}` and, in its query, `#{target}` (path and query) or `#{url}`, escaped.";
     "request-headers" Filter Ours Built
         "What is changed of the fields that backends see: JSON with `set` and `add`, from names to values, and `remove`, a list; nothing of framing, nor of who the client is.";
     "response-headers" Filter Ours Built "The same of every answer's fields.";

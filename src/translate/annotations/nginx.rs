@@ -79,8 +79,8 @@ theirs! {
     "auth-response-headers" Read "external-auth" ANY, "As `responseHeaders` there.";
     "auth-secret" Read "basic-auth-secret" ANY, "A Secret of the namespace; one of another closes.";
     "auth-secret-type" Read "basic-auth-secret" &["auth-file"], "`auth-file` alone: `auth-map` closes.";
-    "auth-signin" Told "" ANY, "Who may not pass is given what the Service answers: let it redirect to the page by itself.";
-    "auth-signin-redirect-param" Told "" ANY, "Who may not pass is given what the Service answers.";
+    "auth-signin" Read "external-auth" ANY, "As `signIn` there, for 401. Of variables `$scheme`, `$host`, `$http_host`, `$escaped_request_uri` and `$request_uri` are read, and hosts are named with their ports.";
+    "auth-signin-redirect-param" Read "external-auth" ANY, "`rd` where absent.";
     "auth-snippet" Closed "external-auth" ANY, "Snippets are not read: let the Service decide without it.";
     "auth-tls-error-page" Told "" ANY, "Who has no right certificate does not get past the handshake.";
     "auth-tls-match-cn" Closed "" ANY, "Subjects are not compared: let an authority of their own issue the certificates.";

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use portcullis_model::{ExternalAuth, HeaderName, Problem};
+use portcullis_model::{ExternalAuth, HeaderName, Problem, SignIn};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -23,6 +23,16 @@ struct ExternalAuthText {
     path: String,
     #[serde(default)]
     response_headers: Vec<String>,
+    sign_in: Option<String>,
+}
+
+/// What an annotation says, before the Service is looked for.
+struct Asked {
+    service: String,
+    port: PortRef,
+    path: String,
+    told: BTreeSet<HeaderName>,
+    sign_in: Option<SignIn>,
 }
 
 /// It is a Service of the Ingress's own namespace, reached as any backend is: an address of somebody's choice would be
@@ -54,7 +64,14 @@ pub(super) fn read<'a>(
                 let read: ExternalAuthText = serde_json::from_str(text).map_err(|error| error.to_string())?;
                 let port = actions::port(Some(read.service_port.clone()))?;
                 let told = names(&mut read.response_headers.iter().map(String::as_str))?;
-                Ok((read.service_name, port, read.path, told))
+                let sign_in = read.sign_in.as_deref().map(SignIn::parse).transpose();
+                Ok(Asked {
+                    service: read.service_name,
+                    port,
+                    path: read.path,
+                    told,
+                    sign_in: sign_in.map_err(|why| format!("signIn: {why}"))?,
+                })
             },
             problems,
         ),
@@ -75,28 +92,82 @@ pub(super) fn read<'a>(
                 ))
             };
             match (annotations.read_written(written, parse, problems), told) {
-                (Setting::Given((service, port, path)), Setting::Given(told)) => {
-                    Setting::Given((service, port, path, told))
-                }
+                (Setting::Given((service, port, path)), Setting::Given(told)) => Setting::Given(Asked {
+                    service,
+                    port,
+                    path,
+                    told,
+                    sign_in: their_sign_in(part, problems),
+                }),
                 (_, _) => Setting::Invalid,
             }
         }
     };
-    let Setting::Given((service, port, path, told)) = asked else {
+    let Setting::Given(asked) = asked else {
         return Setting::Invalid;
     };
     // What is wrong with the Service has been told.
-    let Ok(backend) = backends.backend(part, &service, &port, &origin, problems) else {
+    let Ok(backend) = backends.backend(part, &asked.service, &asked.port, &origin, problems) else {
         return Setting::Invalid;
     };
-    match ExternalAuth::new(backend, &path, told, origin) {
-        Ok(asked) => Setting::Given(asked),
+    match ExternalAuth::new(backend, &asked.path, asked.told, origin) {
+        Ok(mut read) => {
+            read.sign_in = asked.sign_in;
+            Setting::Given(read)
+        }
         Err(why) => {
             problems.push(annotations.invalid(written, why));
             Setting::Invalid
         }
     }
 }
+
+/// ingress-nginx's page. One that cannot be read lets nobody pass: clients get 401.
+fn their_sign_in(part: &Part<'_>, problems: &mut Vec<Problem>) -> Option<SignIn> {
+    let written = part.nginx_set("auth-signin")?;
+    let parameter = part.nginx_set("auth-signin-redirect-param");
+    let parameter = parameter.map_or("rd", |parameter| parameter.value.trim());
+    let parse = |text: &str| {
+        if text.contains("#{") {
+            return Err("expected a URL".to_owned());
+        }
+        let text = VARIABLES
+            .iter()
+            .fold(text.trim().to_owned(), |text, (theirs, ours)| {
+                text.replace(theirs, ours)
+            });
+        if text.contains('$') {
+            return Err(
+                "of variables $scheme, $host, $http_host and $escaped_request_uri are read".to_owned(),
+            );
+        }
+        // As there, a page that is not told where the client was is told it.
+        let query = text.split_once('?').map(|(_, query)| query);
+        let is_told = query.is_some_and(|query| {
+            let mut names = query.split('&').filter_map(|pair| pair.split_once('='));
+            names.any(|(name, value)| name == parameter && !value.is_empty())
+        });
+        let text = match query {
+            _ if is_told => text,
+            None => format!("{text}?{parameter}=#{{url}}"),
+            Some("") => format!("{text}{parameter}=#{{url}}"),
+            Some(_) => format!("{text}&{parameter}=#{{url}}"),
+        };
+        SignIn::parse(&text).map_err(|why| why.to_string())
+    };
+    part.annotations.read_written(written, parse, problems).given()
+}
+
+/// Longer names before those that they begin or end with. Hosts are named with their ports, which clients need.
+const VARIABLES: [(&str, &str); 7] = [
+    ("$pass_access_scheme", "#{protocol}"),
+    ("$scheme", "#{protocol}"),
+    ("$best_http_host", "#{host}"),
+    ("$http_host", "#{host}"),
+    ("$host", "#{host}"),
+    ("$escaped_request_uri", "#{target}"),
+    ("$request_uri", "#{target}"),
+];
 
 /// The name of the Service that an Ingress asks, whether it exists or not.
 pub(in crate::translate) fn service(annotations: &Annotations<'_>, namespace: &str) -> Option<String> {

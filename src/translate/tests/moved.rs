@@ -286,9 +286,9 @@ fn plain_http_is_redirected_as_ingress_nginx_does() {
 }
 
 /// Annotations, what is done beside forwarding to `shop/s` (empty where the answer is 503), and what is told.
-type Filtered<'r> = (&'r [(&'r str, &'r str)], &'r str, &'r [Code]);
+pub(super) type Filtered<'r> = (&'r [(&'r str, &'r str)], &'r str, &'r [Code]);
 
-fn check(rows: &[Filtered<'_>]) {
+pub(super) fn check(rows: &[Filtered<'_>]) {
     for (annotations, want, codes) in rows {
         let served = world(annotations).service("shop/auth").one(&serving());
         let want = match *want {
@@ -374,69 +374,6 @@ fn who_is_let_in_by_password_is_let_in_so_here() {
             ],
             asked,
             plain,
-        ),
-    ]);
-}
-
-#[test]
-fn a_service_is_asked_as_ingress_nginx_asks_it() {
-    use Code::{AnnotationInvalid, AnnotationUnsupported, ServiceNotFound};
-    let url = "http://auth.shop.svc.cluster.local/verify";
-    let asked = "if shop/web-auth:80 lets it pass";
-    check(&[
-        (&[("auth-url", url)], asked, &[]),
-        (
-            &[("auth-url", url), ("auth-response-headers", "X-User, X-Mail")],
-            asked,
-            &[],
-        ),
-        (&[("auth-url", url), ("auth-method", "GET")], asked, &[]),
-        (
-            &[("auth-url", url), ("auth-signin", "https://a.com/in")],
-            asked,
-            &[AnnotationUnsupported],
-        ),
-        (
-            &[("auth-url", url), ("auth-method", "POST")],
-            "",
-            &[AnnotationUnsupported],
-        ),
-        (
-            &[("auth-url", url), ("auth-snippet", "deny all;")],
-            "",
-            &[AnnotationUnsupported],
-        ),
-        (
-            &[("auth-url", url), ("auth-response-headers", "Host")],
-            "",
-            &[AnnotationInvalid],
-        ),
-        (
-            &[("auth-url", "https://$host/oauth2/auth")],
-            "",
-            &[AnnotationInvalid],
-        ),
-        (
-            &[("auth-url", "http://auth.other.svc.cluster.local/")],
-            "",
-            &[AnnotationInvalid],
-        ),
-        (
-            &[("auth-url", "http://gone.shop.svc.cluster.local/")],
-            "",
-            &[ServiceNotFound],
-        ),
-        (
-            &[
-                ("auth-url", "https://$host/oauth2/auth"),
-                ("auth-method", "POST"),
-                (
-                    "portcullis.dev/external-auth",
-                    r#"{"serviceName":"auth","servicePort":80,"path":"/"}"#,
-                ),
-            ],
-            asked,
-            &[],
         ),
     ]);
 }

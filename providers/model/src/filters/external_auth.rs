@@ -7,12 +7,13 @@ use serde::Serialize;
 use thiserror::Error;
 
 use super::headers;
+use super::sign_in::SignIn;
 use crate::backend::BackendId;
 use crate::condition::HeaderName;
 use crate::origin::Origin;
 
 /// A backend is asked, with the request's head, before anything else is done with it: 2xx lets it pass, 401 and 403 are
-/// given to the client, and with any other answer, or none, nobody passes.
+/// given to the client, where it is not sent to log in, and with any other answer, or none, nobody passes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct ExternalAuth {
     pub backend: BackendId,
@@ -20,6 +21,9 @@ pub struct ExternalAuth {
     /// Fields of its answer that the request has from then on, in place of what the client says.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     told: BTreeSet<HeaderName>,
+    /// Where a client is sent in place of 401.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sign_in: Option<SignIn>,
     pub origin: Origin,
 }
 
@@ -55,6 +59,7 @@ impl ExternalAuth {
             backend,
             path: path.to_owned(),
             told,
+            sign_in: None,
             origin,
         })
     }
@@ -70,9 +75,13 @@ impl ExternalAuth {
 }
 
 impl fmt::Display for ExternalAuth {
-    /// `if shop/web-auth:80 lets it pass`.
+    /// `if shop/web-auth:80 lets it pass, else at /oauth2/start`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "if {} lets it pass", self.backend)
+        write!(f, "if {} lets it pass", self.backend)?;
+        match &self.sign_in {
+            Some(page) => write!(f, ", else at {page}"),
+            None => Ok(()),
+        }
     }
 }
 

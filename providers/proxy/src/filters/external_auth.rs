@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use http::header::{
     ACCEPT_ENCODING, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE,
+    SET_COOKIE,
 };
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
@@ -11,7 +12,7 @@ use portcullis_model as model;
 use portcullis_model::BackendVersion;
 
 use super::{Asking, Passage};
-use crate::answer::Failure;
+use crate::answer::{self, Failure};
 use crate::body::{BackendBody, RequestBody, ResponseBody, finish};
 use crate::fields;
 use crate::forward::{Answered, Ask, Lead, forward};
@@ -35,6 +36,7 @@ pub(crate) struct ExternalAuth {
     path: PathAndQuery,
     /// With the form in which CGI would take another name for it.
     told: Box<[(HeaderName, String)]>,
+    sign_in: Option<model::SignIn>,
 }
 
 impl ExternalAuth {
@@ -50,6 +52,7 @@ impl ExternalAuth {
             backend,
             path: asked.path().parse().ok()?,
             told: names(asked.told())?,
+            sign_in: asked.sign_in.clone(),
         })
     }
 
@@ -128,6 +131,12 @@ impl ExternalAuth {
                 finish(body).await;
                 Ok(Passage::GoesOn(Some(Box::new(parts.headers))))
             }
+            StatusCode::UNAUTHORIZED if let Some(page) = self.sign_in(asking, authority) => {
+                finish(body).await;
+                let cookies = parts.headers.get_all(SET_COOKIE).into_iter().cloned();
+                let response = answer::to_log_in(page.url(scheme, authority, target), cookies);
+                response.map(|response| Passage::Answered(Box::new(response)))
+            }
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if is_too_long => {
                 Err(unasked(&format!("the answer of {} is too long", backend.id)))
             }
@@ -139,6 +148,13 @@ impl ExternalAuth {
             }
             status => Err(unasked(&format!("{} answered {}", backend.id, status.as_u16()))),
         }
+    }
+
+    /// Where the client is sent to log in: nobody who speaks gRPC, nor to a host that was not named.
+    fn sign_in(&self, asking: &Asking<'_>, authority: &str) -> Option<&model::SignIn> {
+        let page = self.sign_in.as_ref()?;
+        let can_be = !(authority.is_empty() && page.needs_host());
+        (can_be && !answer::is_grpc(&asking.request.headers)).then_some(page)
     }
 
     /// Puts what was told of the client in place of what it says of itself.

@@ -12,7 +12,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::{constant_time, hmac, rand};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use http::header::{CACHE_CONTROL, LOCATION, SET_COOKIE};
+use http::header::SET_COOKIE;
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
@@ -403,10 +403,7 @@ impl Login {
             ("code_challenge", &challenge),
         ]);
         let login = self.cookies.keep_login(&seal(Purpose::Login, &secret)?, LOGIN);
-        redirect(
-            format!("{}&{own}", self.authorization),
-            login.into_iter().collect(),
-        )
+        answer::to_log_in(format!("{}&{own}", self.authorization), login)
     }
 
     /// The secret of the logins under way in a browser.
@@ -441,7 +438,7 @@ impl Login {
         let Some(secret) = secret.filter(is_proved) else {
             // Of several logins beside each other, another may have ended before; a reload comes here, too.
             return match self.session_of(headers, host) {
-                Some(_) => redirect(url(asked, &state.target), Vec::new()),
+                Some(_) => answer::to_log_in(url(asked, &state.target), None),
                 None => Err(unknown()),
             };
         };
@@ -488,7 +485,7 @@ impl Login {
             .await?;
         let mut cookies = self.keep(&session, host, headers)?;
         cookies.extend(self.cookies.keep_login("", 0));
-        redirect(url(asked, &state.target), cookies)
+        answer::to_log_in(url(asked, &state.target), cookies)
     }
 
     /// The session that begins with these tokens.
@@ -539,19 +536,4 @@ fn url(asked: &Asked, target: &str) -> String {
 
 fn back(asked: &Asked) -> String {
     url(asked, CALLBACK)
-}
-
-fn redirect(location: String, cookies: Vec<HeaderValue>) -> Result<Response<ResponseBody>, Failure> {
-    let location = HeaderValue::try_from(location);
-    let location =
-        location.map_err(|_| Failure::new(StatusCode::BAD_REQUEST, "the URL cannot be passed on"))?;
-    let mut response = Response::new(ResponseBody::text(bytes::Bytes::new()));
-    *response.status_mut() = StatusCode::FOUND;
-    let headers = response.headers_mut();
-    headers.insert(LOCATION, location);
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    for cookie in cookies {
-        headers.append(SET_COOKIE, cookie);
-    }
-    Ok(response)
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::{Request, Response};
-use portcullis_model::{Code, ExternalAuth, Filters, HeaderName, LoadBalancer};
+use portcullis_model::{Code, ExternalAuth, Filters, HeaderName, LoadBalancer, SignIn};
 
 use crate::balancer::{backend, empty, filtered, id, origin, rule, serve, to};
 use crate::client::{Answer, Client, Sent, raw};
@@ -57,6 +57,7 @@ async fn authority(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, 
     }
     if status == 401 {
         response = response.header("www-authenticate", "Bearer");
+        response = response.header("set-cookie", "login=begun");
         response = response.header("connection", "x-hop").header("x-hop", "1");
     }
     let body = match status {
@@ -82,6 +83,15 @@ fn consulting(name: &str) -> Filters {
     }
 }
 
+/// The same, and who is not known is sent to log in.
+fn sending(page: &str) -> Filters {
+    let mut filters = consulting("auth");
+    if let Some(asked) = &mut filters.external_auth {
+        asked.sign_in = Some(SignIn::parse(page).unwrap());
+    }
+    filters
+}
+
 fn balancer(echo: &Echo, authority: &Echo) -> LoadBalancer {
     let mut balancer = empty();
     let gone = std::net::SocketAddr::from(([127, 0, 0, 1], 9));
@@ -100,6 +110,12 @@ fn balancer(echo: &Echo, authority: &Echo) -> LoadBalancer {
         filtered(rule("nobody.com", "/", to("one")), consulting("nobody")),
         filtered(rule("gone.com", "/", to("one")), consulting("gone")),
         filtered(rule("unknown.com", "/", to("one")), consulting("unknown")),
+        filtered(rule("path.com", "/", to("one")), sending("/in?rd=#{target}")),
+        filtered(
+            rule("url.com", "/", to("one")),
+            sending("https://#{host}/in?rd=#{url}"),
+        ),
+        filtered(rule("*", "/", to("one")), sending("#{protocol}://#{host}/in")),
     ];
     balancer
 }
@@ -180,6 +196,62 @@ async fn who_is_not_let_pass_gets_what_the_authority_says() {
         assert_eq!(answer.header("x-hop"), None, "{host} {token}");
     }
     assert_eq!(echo.connections.load(std::sync::atomic::Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn who_is_not_known_is_sent_to_log_in() {
+    let (echo, authority) = (Echo::http1("one").await, running().await);
+    let proxy = serve(&balancer(&echo, &authority));
+    for (host, token, status, location) in [
+        ("path.com", "", 302, Some("/in?rd=%2Fcart%3Fitem%3D1")),
+        (
+            "url.com",
+            "",
+            302,
+            Some("https://url.com/in?rd=http%3A%2F%2Furl.com%2Fcart%3Fitem%3D1"),
+        ),
+        (
+            "url.com:8443",
+            "",
+            302,
+            Some("https://url.com:8443/in?rd=http%3A%2F%2Furl.com%3A8443%2Fcart%3Fitem%3D1"),
+        ),
+        ("url.com", "ann", 200, None),
+        // Whoever is known, but may not.
+        ("url.com", "forbidden", 403, None),
+        ("url.com", "broken", 500, None),
+    ] {
+        let mut client = Client::http1(proxy.http).await;
+        let answer = ask(&mut client, host, token).await;
+        assert_eq!(answer.status(), status, "{host} {token}");
+        assert_eq!(answer.header("location"), location, "{host} {token}");
+        if status == 302 {
+            assert_eq!(answer.header("set-cookie"), Some("login=begun"), "{host}");
+            assert_eq!(answer.header("www-authenticate"), None, "{host}");
+            assert_eq!(answer.header("cache-control"), Some("no-store"), "{host}");
+            assert_eq!(answer.body, "", "{host}");
+        }
+        assert_eq!(
+            answer.header("x-backend").is_some(),
+            status == 200,
+            "{host} {token}"
+        );
+    }
+    // No URL can be made of these, and no browser speaks gRPC.
+    for (head, want) in [
+        ("GET / HTTP/1.0\r\n\r\n", "401"),
+        (
+            "POST / HTTP/1.1\r\nhost: path.com\r\ncontent-type: application/grpc\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
+            "401",
+        ),
+        (
+            "GET / HTTP/1.1\r\nhost: other.com\r\nconnection: close\r\n\r\n",
+            "302",
+        ),
+    ] {
+        let answer = raw(proxy.http, head.as_bytes()).await;
+        assert_eq!(answer.split(' ').nth(1), Some(want), "{head}: {answer}");
+    }
 }
 
 /// Some servers make fields of trailers.
