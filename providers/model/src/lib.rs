@@ -33,6 +33,7 @@ pub mod key_pair;
 pub mod listener;
 pub mod resolve;
 pub mod rule;
+pub mod tls_policy;
 
 pub mod diff;
 pub mod plan;
@@ -84,4 +85,5 @@ pub use rule::Rule;
 pub use sealed::Sealed;
 pub use shared::Shared;
 pub use special::{Special, special};
+pub use tls_policy::{TLS_POLICIES_AS_OF, is_tls_policy};
 pub use verification::{BackendTls, Verification};

@@ -6,7 +6,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use portcullis_model::{Code, HostMatch, LoadBalancer, Origin, Problem, Protocol, Rule};
+use portcullis_model::{
+    Code, HostMatch, LoadBalancer, Origin, Problem, Protocol, Rule, TLS_POLICIES_AS_OF, is_tls_policy,
+};
 use rustls::SupportedProtocolVersion;
 use rustls::version::{TLS12, TLS13};
 
@@ -131,7 +133,11 @@ impl<'a> VersionBuilder<'a> {
     fn read(&mut self, policy: &str, at: &'a Origin) -> Versions {
         let versions = versions(policy);
         if versions.is_none() && self.told.insert(at) {
-            let message = format!("TLS policy {policy} is not known to the proxy: TLS 1.3 alone is served");
+            let why = match is_tls_policy(policy) {
+                true => "asks for more than the proxy has".to_owned(),
+                false => format!("is none that AWS had in {TLS_POLICIES_AS_OF}"),
+            };
+            let message = format!("TLS policy {policy} {why}: TLS 1.3 alone is served");
             self.problems
                 .push(Problem::new(Code::OptionUnsupported, at.clone(), message));
         }
@@ -158,10 +164,13 @@ impl<'a> VersionBuilder<'a> {
     }
 }
 
-/// What a policy allows; none where its name is none of AWS's. Every cipher suite of the proxy has forward secrecy and
+/// What a policy allows; none where its name is none of AWS's, or the proxy lacks what it asks for. Every cipher suite of the proxy has forward secrecy and
 /// authenticated encryption, so it is at least as strict as any of them but those that leave out TLS 1.2. Source: ELBv2
 /// user guide, "Security policies for your Application Load Balancer": `ELBSecurityPolicy-`, what it is for, a month.
 fn versions(policy: &str) -> Option<Versions> {
+    if !is_tls_policy(policy) {
+        return None;
+    }
     let words: Vec<&str> = policy.strip_prefix("ELBSecurityPolicy-")?.split('-').collect();
     let (month, words) = words.split_last()?;
     let (year, words) = words.split_last()?;
@@ -206,6 +215,8 @@ mod tests {
             ("ELBSecurityPolicy-TLS13-1-3-2021-06", newest),
             ("ELBSecurityPolicy-TLS13-1-3-FIPS-2023-04", newest),
             ("ELBSecurityPolicy-TLS13-1-3-PQ-2025-09", newest),
+            ("ELBSecurityPolicy-TLS13-1-2-2021-99", None),
+            ("ELBSecurityPolicy-TLS13-1-2-RFC9151-FIPS-2023-07", None),
             ("ELBSecurityPolicy-TLS13-13-2021-06", None),
             ("ELBSecurityPolicy-TLS13-1-3", None),
             ("ELBSecurityPolicy-TLS13-1-3-2021-6", None),

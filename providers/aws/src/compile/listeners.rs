@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use portcullis_model::{Certificate, CertificateSource, Code, Listener, Problem, Protocol, Semantics, Tls};
+use portcullis_model::{
+    Certificate, CertificateSource, Code, Listener, Problem, Protocol, Semantics, TLS_POLICIES_AS_OF, Tls,
+    is_tls_policy,
+};
 
 use super::actions::{self, DesiredAction};
 use super::certificates::Imports;
@@ -221,13 +224,23 @@ fn policy(
         }
         .to_owned()
     });
-    if wanted.starts_with("ELBSecurityPolicy-") {
+    if is_tls_policy(&wanted) {
         return Some(wanted);
     }
-    let message = format!("AWS has no TLS policy {wanted:?}; they start with ELBSecurityPolicy-");
+    let is_of_their_form = wanted.starts_with("ELBSecurityPolicy-");
+    let message = match is_of_their_form {
+        // AWS says so itself, if it has none of that name.
+        true => format!(
+            "TLS policy {wanted} is none that AWS had in {TLS_POLICIES_AS_OF}; it is asked for all the same"
+        ),
+        false => format!("AWS has no TLS policy {wanted:?}; they start with ELBSecurityPolicy-"),
+    };
     let said = context.balancer.options.policies_at.get(&listener.port);
     let at = said.unwrap_or(&listener.origin).clone();
     problems.push(Problem::new(Code::OptionUnsupported, at, message));
+    if is_of_their_form {
+        return Some(wanted);
+    }
     context
         .existing()?
         .listeners

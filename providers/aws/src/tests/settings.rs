@@ -89,6 +89,13 @@ fn a_tls_policy_is_never_replaced_by_a_weaker_one() {
             Some("ELBSecurityPolicy-FS-2018-06"),
             vec![],
         ),
+        // AWS may have added it since.
+        (
+            Semantics::Kubernetes,
+            Some("ELBSecurityPolicy-TLS13-1-2-2021-99"),
+            Some("ELBSecurityPolicy-TLS13-1-2-2021-99"),
+            vec![Code::OptionUnsupported],
+        ),
         (
             Semantics::Kubernetes,
             Some("modern"),

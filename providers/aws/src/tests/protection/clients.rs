@@ -185,7 +185,7 @@ fn what_aws_will_not_have_of_a_listener_takes_nothing_else_with_it() {
     let before = asking(&[(443, ClientCertificates::Off)]);
     let mut after = asking(&[(443, verify("roots"))]);
     if let Protocol::Https(tls) = &mut after.listeners.get_mut(&port(443)).unwrap().protocol {
-        tls.policy = Some("ELBSecurityPolicy-Nope".into());
+        tls.policy = Some("ELBSecurityPolicy-2015-05".into());
     }
     let account = account();
     let (mut observed, shared) = made(&before, &account);
