@@ -334,30 +334,39 @@ fn read_one<'a>(
         Semantics::AwsLoadBalancerController if !certificates.is_empty() => Tls::Alone,
         Semantics::Kubernetes | Semantics::AwsLoadBalancerController => Tls::None,
     };
-    let ports = match annotations.read("listen-ports", listen_ports, problems) {
-        Setting::Given(ports) => ports,
+    let (mut ports, are_named) = match annotations.read("listen-ports", listen_ports, problems) {
+        Setting::Given(ports) => (ports, true),
         given @ (Setting::Absent | Setting::Invalid) => {
             if given.is_invalid() {
                 // Its rules may have been meant for HTTPS alone.
                 refusal = Some("listen-ports");
             }
-            let mut ports = default_ports(wants_tls);
-            if let Semantics::Kubernetes = semantics
-                && let Some(written) = gke::leaves_out_http(&annotations, problems)
-            {
-                // Where nothing else is left, plain HTTP answers, but not with what was to be left out.
-                if wants_tls == Tls::None {
-                    let why = "the Ingress has no TLS: nothing of it is served, and its rules answer 503. Name a Secret in \
-                               spec.tls";
-                    problems.push(annotations.invalid(written, why));
-                    refusal.get_or_insert(gke::ALLOW_HTTP);
-                } else {
-                    ports.retain(|_, wire| *wire == Wire::Https);
-                }
-            }
-            ports
+            (default_ports(wants_tls), false)
         }
     };
+    // Also where listen-ports names it: what was not to go in clear does not.
+    if let Semantics::Kubernetes = semantics
+        && let Some(written) = gke::leaves_out_http(&annotations, problems)
+        && ports.values().any(|wire| *wire == Wire::Http)
+    {
+        let why = if ports.values().all(|wire| *wire == Wire::Http) {
+            // Where nothing else is left, plain HTTP answers, but not with what was to be left out.
+            refusal.get_or_insert(gke::ALLOW_HTTP);
+            Some(match are_named {
+                true => {
+                    "listen-ports names plain HTTP alone: nothing of the Ingress is served, and its rules answer 503. Name HTTPS there"
+                }
+                false => {
+                    "the Ingress has no TLS: nothing of it is served, and its rules answer 503. Name a Secret in spec.tls"
+                }
+            })
+        } else {
+            ports.retain(|_, wire| *wire == Wire::Https);
+            are_named
+                .then_some("plain HTTP is left out though listen-ports names it: write one of the two alone")
+        };
+        problems.extend(why.map(|why| annotations.invalid(written, why)));
+    }
     if let Some(written) = annotations.get("security-groups")
         && value::list(written.value).is_empty()
     {

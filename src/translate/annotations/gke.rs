@@ -49,7 +49,7 @@ pub const ALL: &[Theirs] = &[
         fate: Fate::Read,
         own: "listen-ports",
         nothing: super::nginx::TRUE,
-        says: "`false` leaves out plain HTTP, as does what cannot be read. Without TLS the Ingress's rules answer 503.",
+        says: "`false` leaves out plain HTTP, as does what cannot be read, also where `listen-ports` names it, which is told. Where HTTPS is not served the Ingress's rules answer 503.",
     },
     told(
         "kubernetes.io/ingress.global-static-ip-name",

@@ -45,9 +45,24 @@ fn plain_http_is_left_out_where_allow_http_does_not_say_that_it_may_be_had() {
         assert_eq!(!found.is_empty(), told, "{row}: {:?}", served.problems);
         assert!(found.iter().all(|found| *found == at), "{row}: {found:?}");
     }
-    // Ours wins, and the incumbent does not know it.
-    let both = json!({ (allow): "false", "portcullis.dev/listen-ports": r#"[{"HTTP":80},{"HTTPS":443}]"# });
-    assert_eq!(web(both, true).one(&serving()).get("a.com/x"), "shop/s");
+    // Also where our own annotation names plain HTTP.
+    for (ports, plain, secure, told) in [
+        (r#"[{"HTTPS":443}]"#, "404", "shop/s", false),
+        (r#"[{"HTTP":80},{"HTTPS":443}]"#, "404", "shop/s", true),
+        (r#"[{"HTTP":80}]"#, "503", "nobody", true),
+    ] {
+        let served = web(
+            json!({ (allow): "false", "portcullis.dev/listen-ports": ports }),
+            true,
+        )
+        .one(&serving());
+        let seen = (served.get("a.com/x"), served.get_at(443, "a.com/x"));
+        assert_eq!(seen, (plain.to_owned(), secure.to_owned()), "{ports}");
+        let found = served.problems.iter().any(|problem| problem.at.to_string() == at);
+        assert_eq!(found, told, "{ports}: {:?}", served.problems);
+        assert_eq!(served.get("b.com/x"), "shop/t", "{ports}");
+    }
+    // The incumbent does not know it.
     let incumbent = Settings::for_serving(ControllerName::new(ControllerName::INCUMBENT));
     let served = web(json!({ (allow): "false" }), false).one(&incumbent);
     assert_eq!(served.get("a.com/x"), "shop/s");
