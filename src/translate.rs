@@ -36,6 +36,7 @@ mod reach;
 mod references;
 mod rules;
 pub mod settings;
+mod spelling;
 mod standing;
 mod tls_policies;
 mod unheeded;

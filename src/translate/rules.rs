@@ -22,6 +22,7 @@ use super::filters::Filtered;
 use super::member::Part;
 use super::moved::{paths, redirects};
 use super::precedence::{Draft, NamedHost, PathKind, Written};
+use super::spelling;
 use super::standing::{self, Guards, RedirectedBy, Refused, Standing};
 use crate::cluster::object::{IngressPath, IngressRule};
 
@@ -476,6 +477,12 @@ impl Reader<'_, '_> {
         if let Some(Ok(route)) = paths::route(self.part, text) {
             return Some((PathKind::ImplementationSpecific, Some(route.path)));
         }
+        let is_expression = meaning == PathMeaning::Regex && &*path.path_type == "ImplementationSpecific";
+        let (text, unusual) = spelling::read(text, self.part.semantics, is_expression);
+        if let Some(why) = unusual {
+            self.problem(Code::PathInvalid, at(), why);
+        }
+        let text = &*text;
         let specific = match &*path.path_type {
             "Exact" => {
                 return match ExactPath::parse(text) {

@@ -91,12 +91,13 @@ fn is_closed(action: &Action) -> bool {
     }
 }
 
-/// Whether nothing in the path is encoded, has a parameter or a backslash, and no element is empty or begins with a dot: then
-/// everybody reads it alike.
+/// Whether nothing in the path is encoded, or should be, has a parameter or a backslash, and no element is empty or begins with
+/// a dot: then everybody reads it alike.
 fn is_plain(path: &str) -> bool {
     let mut before = b'a';
     path.bytes().all(|byte| {
-        let is_spelled = matches!(byte, b'%' | b';' | b'\\') || before == b'/' && matches!(byte, b'/' | b'.');
+        let is_spelled =
+            matches!(byte, b'%' | b';' | b'\\' | 0x80..) || before == b'/' && matches!(byte, b'/' | b'.');
         before = byte;
         !is_spelled
     })
@@ -200,7 +201,7 @@ impl Usual {
     }
 }
 
-/// Without the escapes that nobody needs; others stay, with upper-case digits.
+/// Without the escapes that nobody needs; others stay, with upper-case digits, and what needs one gets it.
 fn decoded(path: &str, reading: Reading) -> String {
     let mut text = String::with_capacity(path.len());
     let mut rest = path;
@@ -217,12 +218,13 @@ fn decoded(path: &str, reading: Reading) -> String {
                 rest = &rest[3..];
             }
             Some(_) | None => {
-                text.push(if next == '\\' && reading.backslashes {
-                    '/'
-                } else {
-                    next
-                });
-                rest = &rest[next.len_utf8()..];
+                let (char, after) = rest.split_at(next.len_utf8());
+                match next {
+                    '\\' if reading.backslashes => text.push('/'),
+                    _ if next.is_ascii() => text.push(next),
+                    _ => text.extend(char.bytes().map(|byte| format!("%{byte:02X}"))),
+                }
+                rest = after;
             }
         }
     }
@@ -277,7 +279,8 @@ mod tests {
             // Once.
             ("/%2561dmin", "/%2561dmin", false),
             ("/100%", "/100%", false),
-            ("/%zz%4%+1%é", "/%zz%4%+1%é", false),
+            ("/%zz%4%+1%é", "/%zz%4%+1%%C3%A9", false),
+            ("/€", "/%E2%82%AC", false),
             ("/%c3%bc%20%62", "/%C3%BC%20b", false),
             ("/a%3Ab%2Bc", "/a:b+c", false),
             // To Tomcat, Jetty and Spring; to IIS.

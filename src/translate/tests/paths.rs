@@ -194,6 +194,52 @@ fn a_path_that_cannot_be_read_is_left_out_and_told() {
 }
 
 #[test]
+fn a_path_is_taken_as_clients_send_it_or_what_they_send_is_told() {
+    for (kind, text, request, sent) in [
+        // Not ASCII: all clients encode it.
+        ("Prefix", "/über", "/%C3%BCber/x", None),
+        ("Exact", "/über", "/%C3%BCber", None),
+        ("ImplementationSpecific", "/über/*", "/%C3%BCber/x", None),
+        ("Prefix", "/%C3%BCber", "/%C3%BCber", None),
+        ("Prefix", "/a%20b", "/a%20b", None),
+        // Spelled as few do: it means them.
+        ("Prefix", "/%61dmin", "/%61dmin", Some("/admin")),
+        ("Exact", "/%c3%bcber", "/%c3%bcber", Some("/%C3%BCber")),
+        ("ImplementationSpecific", "/a%3Ab", "/a%3Ab", Some("/a:b")),
+    ] {
+        let served = world(&[(kind, text), ("Prefix", "/")]).one(&ours());
+        assert_eq!(
+            served.get(&format!("foo.com{request}")),
+            "shop/s0",
+            "{kind} {text}"
+        );
+        let told = served
+            .problems
+            .iter()
+            .find(|problem| problem.at.to_string() == "ingress shop/web spec.rules[0].http.paths[0].path");
+        let shown = told.map(|problem| {
+            problem
+                .message
+                .contains(&format!("{:?}", sent.unwrap_or_default()))
+        });
+        assert_eq!(shown, sent.map(|_| true), "{kind} {text}: {:?}", served.problems);
+    }
+    // An expression says itself what it takes; the incumbent passes it on.
+    let regex = json!({ "portcullis.dev/use-regex-path-match": "true" });
+    for (settings, annotations, text) in [(ours(), regex, "//über"), (theirs(), json!({}), "/über")] {
+        let served = with_services(World::new(), &["shop/s"])
+            .ingress(
+                "shop/web",
+                annotations,
+                json!({ "rules": [rule("foo.com", json!([path("ImplementationSpecific", text, "s")]))] }),
+            )
+            .one(&settings);
+        let rules = format!("{:?}", served.rules());
+        assert!(rules.contains("über"), "{rules}");
+    }
+}
+
+#[test]
 fn of_two_rules_that_ask_the_same_the_first_answers_and_the_other_is_told() {
     let served = world(&[("Prefix", "/foo"), ("Prefix", "/foo/"), ("Exact", "/foo")]).one(&ours());
     served.told(Code::RuleShadowed, "ingress shop/web spec.rules[0].http.paths[1]");

@@ -61,6 +61,7 @@ fn balancer(echo: &Echo) -> LoadBalancer {
         filtered(rule("f.com", "/", to("one")), guarded()),
         rule("g.com", "/api", to("one")),
         filtered(rule("h.com", "/a%20b", to("one")), guarded()),
+        filtered(rule("h.com", "/%C3%BC", to("one")), guarded()),
         rule("h.com", "/", to("one")),
         Rule {
             paths: vec![PathMatch::Regex(Pattern::parse("/static/[a-z%0-9./]+").unwrap())],
@@ -115,6 +116,10 @@ async fn no_spelling_of_a_path_comes_past_a_guard() {
             ("f.com", "/.well-known/../admin", 400),
             // An escape that is needed is in everybody's, too.
             ("h.com", "/a%20%62", 400),
+            ("h.com", "/%C3%BC", 503),
+            ("h.com", "/ü", 400),
+            ("h.com", "/%c3%bc/x", 400),
+            ("h.com", "/%c3%bd", 200),
             ("i.com", "/static/a%20b.css", 200),
             ("i.com", "/static/../x", 400),
             // What is not published stays so.

@@ -1,0 +1,115 @@
+//! Paths as Ingresses write them in, the spelling that clients send out. Rules match paths as they were sent.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+use portcullis_model::{ExactPath, Semantics};
+
+use super::annotations::value;
+
+/// As it is matched, and what to tell of it, if anything. An expression says itself what it takes, and AWS is asked for what
+/// the incumbent asks it for.
+pub(super) fn read(path: &str, semantics: Semantics, is_expression: bool) -> (Cow<'_, str>, Option<String>) {
+    if is_expression {
+        return (path.into(), None);
+    }
+    let unusual = usual(path).map(|usual| {
+        format!(
+            "most clients send {} instead, which {} does not take: write that",
+            value::shown(&usual),
+            value::shown(path)
+        )
+    });
+    let text = match semantics {
+        Semantics::Kubernetes => escaped(path),
+        Semantics::AwsLoadBalancerController => path.into(),
+    };
+    (text, unusual)
+}
+
+/// With escapes where no client sends the character as it is: browsers and tools encode it, and nginx, which decodes paths
+/// before it looks for them, takes `/über` for what they send. Source: URL Standard, "percent-encode sets"; RFC 3987 §3.1.
+fn escaped(path: &str) -> Cow<'_, str> {
+    if path.is_ascii() {
+        return path.into();
+    }
+    let mut out = String::with_capacity(path.len() * 2);
+    let mut bytes = [0; 4];
+    for char in path.chars() {
+        match char.is_ascii() {
+            true => out.push(char),
+            false => {
+                for byte in char.encode_utf8(&mut bytes).bytes() {
+                    // Writing to a text does not fail.
+                    let _ = write!(out, "%{byte:02X}");
+                }
+            }
+        }
+    }
+    out.into()
+}
+
+/// The same path as most clients send it, where that is another text: without escapes that nobody needs, and with upper-case
+/// digits in the others; `*` stays, which has a meaning where it stands alone. None, too, where that would be no path of a rule. Source: RFC 3986 §3.3 (`pchar`), §6.2.2.
+fn usual(path: &str) -> Option<String> {
+    let mut out = String::with_capacity(path.len());
+    let mut rest = path;
+    while let Some(at) = rest.find('%') {
+        out.push_str(&rest[..at]);
+        rest = &rest[at..];
+        let digits = rest
+            .get(1..3)
+            .filter(|d| d.bytes().all(|b| b.is_ascii_hexdigit()));
+        let byte = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        match byte.map(char::from) {
+            Some(char) if char.is_ascii_alphanumeric() || "-._~!$&'()+,;=:@".contains(char) => {
+                out.push(char);
+            }
+            Some(_) => out.push_str(&rest[..3].to_ascii_uppercase()),
+            None => out.push('%'),
+        }
+        rest = &rest[if byte.is_some() { 3 } else { 1 }..];
+    }
+    out.push_str(rest);
+    (out != path && ExactPath::parse(&out).is_ok()).then_some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_no_client_sends_is_escaped() {
+        for (path, want) in [
+            ("/", "/"),
+            ("/a%20b/%c3%bc", "/a%20b/%c3%bc"),
+            ("/über/ß", "/%C3%BCber/%C3%9F"),
+            ("/€/😀", "/%E2%82%AC/%F0%9F%98%80"),
+        ] {
+            assert_eq!(escaped(path), want, "{path}");
+            assert_eq!(usual(want).is_some(), path == "/a%20b/%c3%bc", "{path}");
+        }
+    }
+
+    #[test]
+    fn the_usual_spelling_has_no_escape_that_nobody_needs() {
+        for (path, want) in [
+            ("/admin", None),
+            ("/a%20b", None),
+            ("/%C3%BC", None),
+            ("/%61dmin", Some("/admin")),
+            ("/a%3Ab%2b", Some("/a:b+")),
+            ("/%c3%bc/%5b", Some("/%C3%BC/%5B")),
+            ("/%61%zz%6", Some("/a%zz%6")),
+            ("/%2A", None),
+            ("/%", None),
+            ("/%+1", None),
+            ("/%é", None),
+            ("/100%25/%2561", None),
+            // A path of no rule.
+            ("/%2e%2e/x", None),
+        ] {
+            assert_eq!(usual(path).as_deref(), want, "{path}");
+        }
+    }
+}
