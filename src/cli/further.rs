@@ -57,6 +57,11 @@ fn advertised(text: &str) -> Result<(Port, Port), String> {
 }
 
 impl FurtherArgs {
+    /// How many are named.
+    pub(super) fn count(&self) -> usize {
+        self.also_http.len() + self.also_https.len()
+    }
+
     /// The sockets beside those of these addresses.
     pub(super) fn sockets(&self, http: SocketAddr, https: SocketAddr) -> BTreeMap<Port, Further> {
         let also = self.all();

@@ -214,7 +214,7 @@ impl ServeArgs {
     fn shares(&self, workers: NonZeroUsize) -> Shares {
         let wanted = self.max_connections.get();
         let files = raise_open_files();
-        let shares = Shares::of(files, wanted, workers.get());
+        let shares = Shares::of(files, wanted, workers.get(), self.further.count());
         if shares.clients < wanted {
             warn!(
                 files,

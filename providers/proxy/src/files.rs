@@ -26,6 +26,8 @@ const FOR_ADMIN: usize = 64;
 /// For each worker: its runtime, its listening sockets and those for a successor, those of HTTP/3; and clients beyond their
 /// share, as it is rounded up, and as each listening socket may let in one more.
 const FOR_WORKER: usize = 16;
+/// For each further listener, of each worker: its socket, the one for a successor, and a client that it lets in beyond.
+const FOR_LISTENER: usize = 3;
 
 /// Who may have how many of the files that the process may open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,9 +39,9 @@ pub struct Shares {
 }
 
 impl Shares {
-    /// Of so many files, where so many clients are wanted. First comes a reserve for what must work though clients and targets
+    /// Of so many files, where so many clients are wanted, and so many listeners have sockets of their own. First comes a reserve for what must work though clients and targets
     /// take all they may, half of the files at most; of the rest clients get no more than half.
-    pub fn of(files: Option<u64>, clients: usize, workers: usize) -> Self {
+    pub fn of(files: Option<u64>, clients: usize, workers: usize, listeners: usize) -> Self {
         let Some(files) = files else {
             return Self {
                 clients,
@@ -47,7 +49,8 @@ impl Shares {
             };
         };
         let files = usize::try_from(files).unwrap_or(usize::MAX);
-        let for_workers = FOR_WORKER.saturating_mul(workers);
+        let for_worker = FOR_LISTENER.saturating_mul(listeners).saturating_add(FOR_WORKER);
+        let for_workers = for_worker.saturating_mul(workers);
         let reserve = (FOR_PROCESS + FOR_ADMIN).saturating_add(for_workers);
         let rest = files - reserve.min(files / 2);
         let clients = clients.min(rest / 2).max(1);
@@ -76,12 +79,14 @@ mod tests {
             (Some(u64::MAX), 5, usize::MAX, (5, usize::MAX / 2 - 4)),
             (None, 5, 1, (5, usize::MAX)),
         ] {
-            let seen = Shares::of(files, clients, workers);
+            let seen = Shares::of(files, clients, workers, 0);
             assert_eq!(
                 (seen.clients, seen.targets),
                 want,
                 "{files:?} for {clients} and {workers}"
             );
         }
+        let seen = Shares::of(Some(1024), 32_768, 2, 8);
+        assert_eq!((seen.clients, seen.targets), (424, 424));
     }
 }
