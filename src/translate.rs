@@ -8,7 +8,8 @@
 //! who gets to their rules, what stands before these and at which ports, `tls_policies` how TLS is spoken there, `challenges` what no redirect stands before;
 //! `rules`, with `conditions`, `actions`, `auth`,
 //! `filters` and `backends`, drafts their rules; `ownership` takes away what belongs to another namespace; `canary` gives
-//! canaries their share; `defaults` and `certificates` complete the listeners; `precedence` makes one list of all.
+//! canaries their share; `defaults` and `certificates` complete the listeners; `precedence` makes one list of all; `targets`
+//! gives backends their targets.
 
 mod actions;
 mod admission;
@@ -38,6 +39,7 @@ mod rules;
 pub mod settings;
 mod spelling;
 mod standing;
+mod targets;
 mod tls_policies;
 mod unheeded;
 
@@ -57,7 +59,6 @@ use self::annotations::Setting;
 use self::backends::Backends;
 use self::class::membership;
 use self::defaults::Defaults;
-use self::endpoints::Endpoints;
 use self::filters::Filtered;
 use self::member::{Part, Wire};
 use self::ownership::Owners;
@@ -65,6 +66,7 @@ use self::precedence::{Answer, Draft};
 use self::references::{references, secrets_of_service};
 use self::rules::{Drafts, Reader};
 use self::standing::Ports;
+use self::targets::Leads;
 use self::tls_policies::Policies;
 use crate::cluster::index::{Index, SecretsMode};
 use crate::cluster::membership::References;
@@ -83,6 +85,9 @@ pub struct Translation {
     pub deletion_policy: DeletionPolicy,
     /// Sorted, without duplicates.
     pub problems: Vec<Problem>,
+    /// Those in which EndpointSlices and Pods have no part.
+    lasting: Vec<Problem>,
+    leads: Leads,
 }
 
 /// An index that has seen nothing yet, of objects as this controller takes them.
@@ -105,20 +110,35 @@ pub fn translate(snapshot: &Snapshot, settings: &Settings) -> Translation {
     let shown_only = parts
         .iter()
         .any(|part| part.parameters.is_some_and(|spec| spec.mode == Mode::Plan));
-    let balancer = (!parts.is_empty()).then(|| balancer(snapshot, settings, &mut parts, &mut problems));
+    let made = (!parts.is_empty()).then(|| balancer(snapshot, settings, &mut parts, &mut problems));
     // Who has a say in it is known by now.
     let deletion_policy = deletion_policy(&parts, &mut problems);
-    problems.sort();
-    problems.dedup();
-    Translation {
+    let (balancer, leads) = made.unzip();
+    let unfilled = Translation {
         balancer,
         mode: if shown_only { Mode::Plan } else { Mode::Apply },
         deletion_policy,
-        problems,
-    }
+        problems: Vec::new(),
+        lasting: problems,
+        leads: leads.unwrap_or_default(),
+    };
+    unfilled.follow(snapshot, settings)
 }
 
 impl Translation {
+    /// The same with what serves the Services of the snapshot now: what a translation of everything would make where
+    /// nothing but their EndpointSlices and Pods has changed. All backends whose targets stay are shared with it.
+    pub fn follow(mut self, snapshot: &Snapshot, settings: &Settings) -> Self {
+        if let Some(balancer) = &mut self.balancer {
+            self.leads.fill(snapshot, settings, balancer);
+        }
+        let all = self.lasting.iter().chain(self.leads.problems());
+        self.problems = all.cloned().collect();
+        self.problems.sort();
+        self.problems.dedup();
+        self
+    }
+
     pub fn terms(&self) -> Terms {
         Terms {
             mode: self.mode,
@@ -149,7 +169,7 @@ fn balancer<'a>(
     settings: &'a Settings,
     parts: &mut [Part<'a>],
     problems: &mut Vec<Problem>,
-) -> LoadBalancer {
+) -> (LoadBalancer, Leads) {
     let roles = canary::roles(parts, problems);
     moved::read(parts, problems);
     ownership::settings(parts, problems);
@@ -160,8 +180,7 @@ fn balancer<'a>(
     let parts = &*parts;
     unheeded::tell(parts, settings, problems);
     let semantics = parts[0].semantics;
-    let endpoints = Endpoints::new(snapshot, settings.addresses, semantics);
-    let mut backends = Backends::new(snapshot, settings, endpoints);
+    let mut backends = Backends::new(snapshot, settings);
 
     let members = || parts.iter().zip(&ports.standings);
     let filtered: Vec<Filtered> = members()
@@ -223,6 +242,7 @@ fn balancer<'a>(
         resolved: mut backends,
         mut unread,
         mut given,
+        leads,
         ..
     } = backends;
     let used = used(&rules, &listeners);
@@ -240,7 +260,7 @@ fn balancer<'a>(
         problems,
     );
     options.policies_at = policies.into_iter().map(|(port, (_, at))| (port, at)).collect();
-    LoadBalancer {
+    let balancer = LoadBalancer {
         id: snapshot.id.clone(),
         semantics,
         members: parts.iter().map(|part| part.ingress.meta.name.clone()).collect(),
@@ -251,7 +271,8 @@ fn balancer<'a>(
         given,
         unread,
         key_pairs,
-    }
+    };
+    (balancer, leads)
 }
 
 fn listeners(

@@ -1,15 +1,15 @@
-//! The backends that Ingresses name in, backends with their settings and targets out, or what answers in their place.
+//! The backends that Ingresses name in, backends with their settings and where their targets come from out, or what
+//! answers in their place.
 
 pub(super) mod target_settings;
 mod verification;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use portcullis_model::{
     Action, Backend, BackendId, Code, FixedResponse, Forward, GivenBackend, KeptHealth, KeptTargets,
-    ObjectName, Origin, Port, Problem, ServiceRef, Shared, TargetKind, TargetState, UnreadBackend,
-    WeightedBackend,
+    ObjectName, Origin, Port, Problem, ServiceRef, Shared, TargetKind, UnreadBackend, WeightedBackend,
 };
 
 use self::target_settings::TargetSettings;
@@ -17,12 +17,11 @@ pub(super) use self::verification::secret;
 use super::actions::{self, Destination, Wanted};
 use super::annotations::value;
 use super::auth::{self, Gate, Sources};
-use super::endpoints::{Endpoints, Found};
 use super::member::Part;
 use super::references::is_action;
 use super::settings::Settings;
-use crate::cluster::labels::LabelSelector;
-use crate::cluster::object::{IngressBackend, IpFamily, PortRef, Service, ServicePort, ServiceType};
+use super::targets::{Asked, Lead, Leads, Purpose};
+use crate::cluster::object::{IngressBackend, PortRef, Service, ServicePort, ServiceType};
 use crate::cluster::snapshot::Snapshot;
 
 /// What answers instead of a backend that cannot be resolved. The first two are the incumbent's words.
@@ -36,31 +35,25 @@ const NOT_SERVED: &str = "Backend is not served";
 pub(super) struct Backends<'a> {
     snapshot: &'a Snapshot,
     settings: &'a Settings,
-    endpoints: Endpoints<'a>,
+    /// Without their targets.
     pub(super) resolved: BTreeMap<BackendId, Shared<Backend>>,
     /// Those of which not enough is known to make anything.
     pub(super) unread: BTreeMap<BackendId, UnreadBackend>,
     /// What exists by itself; whether it does is the provider's to say.
     pub(super) given: BTreeMap<BackendId, GivenBackend>,
-    /// Services that were told that their pods end too early: once is enough.
-    hurried: BTreeSet<ObjectName>,
-    pods: HashMap<(ObjectName, usize), Found>,
-    /// By port and labels.
-    nodes: HashMap<(Port, BTreeMap<String, String>), Found>,
+    /// Where the targets of both come from.
+    pub(super) leads: Leads,
 }
 
 impl<'a> Backends<'a> {
-    pub(super) fn new(snapshot: &'a Snapshot, settings: &'a Settings, endpoints: Endpoints<'a>) -> Self {
+    pub(super) fn new(snapshot: &'a Snapshot, settings: &'a Settings) -> Self {
         Self {
             snapshot,
             settings,
-            endpoints,
             resolved: BTreeMap::new(),
             unread: BTreeMap::new(),
             given: BTreeMap::new(),
-            hurried: BTreeSet::new(),
-            pods: HashMap::new(),
-            nodes: HashMap::new(),
+            leads: Leads::default(),
         }
     }
 
@@ -303,7 +296,7 @@ impl<'a> Backends<'a> {
             // What is checked by default depends on it.
             health.kept = KeptHealth::ALL.into();
         }
-        let backend = |kind: TargetKind, port: Option<Port>, found: &Found| Backend {
+        let backend = |kind: TargetKind, port: Option<Port>| Backend {
             id: id.clone(),
             owner: owner.clone(),
             service: ServiceRef {
@@ -323,12 +316,20 @@ impl<'a> Backends<'a> {
             affinity: read.affinity.clone(),
             drain_seconds: read.drain_seconds,
             timeout_seconds: read.timeout_seconds,
-            ipv6: found.family.as_ref().or(service.families.first()) == Some(&IpFamily::V6),
+            ipv6: false,
             attributes: read.attributes.clone(),
             tags: read.tags.clone(),
             keeps_tags: read.keeps_tags,
-            targets: found.targets.clone(),
+            targets: Arc::default(),
             origin: at.clone(),
+        };
+        let lead = |kind: TargetKind, port: Option<Port>, purpose: Purpose| Lead {
+            backend: id.clone(),
+            kind,
+            port,
+            place: index,
+            node_labels: read.node_labels.clone(),
+            purpose,
         };
         if is_unread {
             let kinds = match read.unread.contains(&KeptTargets::Kind) {
@@ -338,8 +339,9 @@ impl<'a> Backends<'a> {
             let mut either = Vec::with_capacity(kinds.len());
             for kind in kinds {
                 if let Some(port) = port_of(kind, service_port) {
-                    let found = self.found(kind, port, &read.node_labels, service, (index, service_port));
-                    either.push(backend(kind, port, &found));
+                    let lead = lead(kind, port, Purpose::Unread(either.len()));
+                    self.leads.add(&service_name, lead);
+                    either.push(backend(kind, port));
                 }
             }
             let kept = read.unread.clone();
@@ -353,76 +355,14 @@ impl<'a> Backends<'a> {
             problems.push(problem);
             return Err(NOT_SERVED);
         };
-        let found = self.found(
-            read.kind,
-            port_number,
-            &read.node_labels,
-            service,
-            (index, service_port),
-        );
-        for refused in &found.refused {
-            let message = refused.to_string();
-            problems.push(Problem::new(Code::TargetRefused, field("name"), message));
-        }
-        // Nobody chose the provider's default delay; a delay that somebody chose is to mean what it says.
-        if let (TargetKind::Pod, Some(delay)) = (read.kind, read.drain_seconds)
-            && let Some((pod, grace)) = self.endpoints.shortest_grace(service)
-            && grace < i64::from(delay)
-            && self.hurried.insert(service_name.clone())
-        {
-            let message = format!(
-                "Service {service_name}: a pod that is removed may finish requests for {delay} s, but {} is killed \
-                 after {grace} s and no preStop hook waits",
-                pod.meta.name.name
-            );
-            problems.push(Problem::new(Code::GracePeriodShort, field("name"), message));
-        }
-        if !found
-            .targets
-            .iter()
-            .any(|target| target.state == TargetState::Ready)
-        {
-            let message = format!(
-                "Service {service_name} has no ready {} for port {}",
-                match read.kind {
-                    TargetKind::Pod => "endpoint",
-                    TargetKind::Node => "node",
-                },
-                shown_port(port)
-            );
-            problems.push(Problem::new(Code::EndpointsNotFound, field("name"), message));
-        }
-        Ok(backend(read.kind, port_number, &found))
-    }
-
-    /// The targets of a Service's port.
-    fn found(
-        &mut self,
-        kind: TargetKind,
-        port: Option<Port>,
-        labels: &BTreeMap<String, String>,
-        service: &Service,
-        (index, service_port): (usize, &ServicePort),
-    ) -> Found {
-        let endpoints = &self.endpoints;
-        match (kind, port) {
-            (TargetKind::Node, Some(port)) => self
-                .nodes
-                .entry((port, labels.clone()))
-                .or_insert_with(|| {
-                    let selector = LabelSelector {
-                        match_labels: labels.clone(),
-                        match_expressions: Vec::new(),
-                    };
-                    endpoints.nodes(port, &selector)
-                })
-                .clone(),
-            (TargetKind::Node | TargetKind::Pod, _) => self
-                .pods
-                .entry((service.meta.name.clone(), index))
-                .or_insert_with(|| endpoints.pods(service, service_port))
-                .clone(),
-        }
+        let asked = Asked {
+            at: field("name"),
+            port: shown_port(port),
+            drain_seconds: read.drain_seconds,
+        };
+        let lead = lead(read.kind, port_number, Purpose::Served(asked));
+        self.leads.add(&service_name, lead);
+        Ok(backend(read.kind, port_number))
     }
 }
 
