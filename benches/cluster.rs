@@ -1,19 +1,23 @@
 //! A cluster of a given size in; the time to index it, to translate it, and to go from one changed endpoint to the load
-//! balancer it touches, out.
+//! balancer it touches, or to what a process serves, out.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
+use portcullis::cluster::folder::Folder;
 use portcullis::cluster::index::{Index, SecretsMode};
 use portcullis::cluster::object::{
     Endpoint, EndpointPort, EndpointSlice, Ingress, IngressBackend, IngressClass, IngressPath, IngressRule,
-    IpFamily, Meta, Object, Pod, PortRef, Service, ServicePort, ServiceType,
+    IpFamily, Meta, Object, ObjectKey, Pod, PortRef, Service, ServicePort, ServiceType,
 };
-use portcullis::translate::{self, Merge, Settings, translate};
+use portcullis::translate::followed::Followed;
+use portcullis::translate::{self, ControllerName, Merge, Settings, translate};
 use portcullis_model::ObjectName;
+use portcullis_proxy::{KeyPairPem, ServedPorts, ServingState};
 
 /// Ready pods behind each Service: 100,000 endpoints at 10,000 Services.
 const PODS: usize = 10;
@@ -42,6 +46,10 @@ fn address(i: usize) -> IpAddr {
 
 /// One Ingress with a host and two paths.
 fn ingress(i: usize) -> Object {
+    ingress_of(i, &format!("host-{i}.example.com"))
+}
+
+fn ingress_of(i: usize, host: &str) -> Object {
     let path = |path: &str| IngressPath {
         path: Some(path.into()),
         path_type: "Prefix".into(),
@@ -50,14 +58,14 @@ fn ingress(i: usize) -> Object {
             port: PortRef::Number(80),
         },
     };
-    Object::Ingress(Ingress {
+    Object::from(Ingress {
         meta: meta(&namespace(i), &format!("ingress-{i}")),
         generation: 1,
         class_name: Some("portcullis".into()),
         default_backend: None,
         tls: Vec::new(),
         rules: vec![IngressRule {
-            host: Some(format!("host-{i}.example.com").into()),
+            host: Some(host.into()),
             paths: vec![path("/"), path("/api")],
         }],
         status: Vec::new(),
@@ -71,7 +79,7 @@ fn namespace(i: usize) -> String {
 }
 
 fn service(i: usize) -> Object {
-    Object::Service(Service {
+    Object::from(Service {
         meta: meta(&namespace(i), &format!("service-{i}")),
         kind: ServiceType::ClusterIp,
         ports: vec![ServicePort {
@@ -99,7 +107,7 @@ fn slice(i: usize, first_ready: bool) -> Object {
         zone: Some("zone-a".into()),
         pod: Some(format!("pod-{i}-{k}").into()),
     };
-    Object::EndpointSlice(EndpointSlice {
+    Object::from(EndpointSlice {
         meta: meta(&namespace(i), &format!("service-{i}-abcde")),
         service: Some(format!("service-{i}").into()),
         address_type: "IPv4".into(),
@@ -113,7 +121,7 @@ fn slice(i: usize, first_ready: bool) -> Object {
 }
 
 fn pod(i: usize, k: usize) -> Object {
-    Object::Pod(Pod {
+    Object::from(Pod {
         meta: meta(&namespace(i), &format!("pod-{i}-{k}")),
         labels: [("app".into(), format!("app-{i}").into())].into(),
         node: Some(format!("node-{}", k % 3).into()),
@@ -129,7 +137,7 @@ fn pod(i: usize, k: usize) -> Object {
 }
 
 fn cluster(ingresses: usize) -> Vec<Object> {
-    let class = Object::IngressClass(IngressClass {
+    let class = Object::from(IngressClass {
         meta: Meta {
             name: ObjectName::cluster("portcullis"),
             ..meta("", "portcullis")
@@ -224,4 +232,108 @@ fn translate_as_one(bencher: Bencher<'_, '_>, ingresses: usize) {
             .map(|translation| translation.balancer)
             .collect::<Vec<_>>()
     });
+}
+
+/// What a process serves of a folder, as `portcullis serve` makes it.
+struct Served {
+    followed: Followed,
+    state: ServingState,
+    /// All objects, as the files have them.
+    objects: BTreeMap<ObjectKey, Object>,
+    settings: Settings,
+}
+
+impl Served {
+    fn of(ingresses: usize) -> Self {
+        let settings = Settings::for_serving(ControllerName::default());
+        let followed = Followed::of(cluster(ingresses), &settings);
+        let state = state(&followed, None);
+        let objects = cluster(ingresses).into_iter();
+        Self {
+            followed,
+            state,
+            objects: objects.map(|object| (object.key(), object)).collect(),
+            settings,
+        }
+    }
+
+    /// After one file with one object was written.
+    fn follow(&mut self, object: Object) {
+        self.objects.insert(object.key(), object.clone());
+        let all = || self.objects.values().cloned().collect();
+        let changes = BTreeMap::from([(object.key(), Some(object))]);
+        self.followed.follow(changes, all, &self.settings);
+        self.state = state(&self.followed, Some(&self.state));
+    }
+}
+
+fn state(followed: &Followed, before: Option<&ServingState>) -> ServingState {
+    let balancer = followed.balancer().expect("there are Ingresses").clone();
+    let keys: BTreeMap<ObjectName, KeyPairPem> = BTreeMap::new();
+    let built = ServingState::build(balancer, &keys, before, ServedPorts::default());
+    built.expect("TLS is not asked for").0
+}
+
+/// An endpoint of what a process serves turns ready or unready: from the changed object to the state that workers are
+/// given.
+#[divan::bench(args = [100, 1_000, 10_000], sample_count = 100, sample_size = 1)]
+fn serve_another_endpoint(bencher: Bencher<'_, '_>, ingresses: usize) {
+    let mut served = Served::of(ingresses);
+    let mut next = 0;
+    bencher
+        .with_inputs(|| {
+            next += 1;
+            slice(next % CHANGING, (next / CHANGING) % 2 == 1)
+        })
+        .bench_local_values(|slice| served.follow(slice));
+}
+
+/// The host of an Ingress changes.
+#[divan::bench(args = [100, 1_000, 10_000], sample_count = 10, sample_size = 1)]
+fn serve_another_route(bencher: Bencher<'_, '_>, ingresses: usize) {
+    let mut served = Served::of(ingresses);
+    let mut next = 0;
+    bencher
+        .with_inputs(|| {
+            next += 1;
+            ingress_of(ingresses / 2, &format!("host-{next}.example.org"))
+        })
+        .bench_local_values(|ingress| served.follow(ingress));
+}
+
+/// The same where nothing is kept: all is indexed, translated and compared.
+#[divan::bench(args = [100, 1_000, 10_000], sample_count = 10, sample_size = 1)]
+fn serve_anew(bencher: Bencher<'_, '_>, ingresses: usize) {
+    let mut served = Served::of(ingresses);
+    bencher
+        .with_inputs(|| cluster(ingresses))
+        .bench_local_values(|objects| {
+            served.followed = Followed::of(objects, &served.settings);
+            served.state = state(&served.followed, Some(&served.state));
+        });
+}
+
+/// One of as many files as there are Ingresses is written: from that to the objects that changed.
+#[divan::bench(args = [100, 1_000, 10_000], sample_count = 10, sample_size = 1)]
+fn read_another_file(bencher: Bencher<'_, '_>, files: usize) {
+    let dir = tempfile::tempdir().expect("there is room for files");
+    let write = |i: usize, port: u16| {
+        let text = format!(
+            "apiVersion: v1\nkind: Service\nmetadata: {{namespace: shop, name: service-{i}}}\nspec:\n  ports:\n  - {{name: http, port: 80, targetPort: {port}}}\n"
+        );
+        fs::write(dir.path().join(format!("{i}.yaml")), text).expect("there is room for files");
+    };
+    (0..files).for_each(|i| write(i, 8080));
+    let mut folder = Folder::open(dir.path()).expect("the folder is there");
+    folder.changes();
+    let mut next = 8080;
+    bencher
+        .with_inputs(|| {
+            next += 1;
+            write(files / 2, next);
+        })
+        .bench_local_values(|()| {
+            folder.refresh().expect("the folder is there");
+            folder.changes()
+        });
 }

@@ -67,13 +67,15 @@ pub fn may_own(ingress: &Ingress, id: &LoadBalancerId) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use serde_json::json;
 
     use super::*;
     use crate::cluster::object::{Kind, Object};
     use crate::cluster::wire;
 
-    fn ingress(metadata: &serde_json::Value) -> Ingress {
+    fn ingress(metadata: &serde_json::Value) -> Arc<Ingress> {
         match wire::from_api(
             Kind::Ingress,
             json!({"metadata": metadata, "spec": {"ingressClassName": "any"}}),

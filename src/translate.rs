@@ -25,6 +25,7 @@ mod conditions;
 mod defaults;
 mod endpoints;
 mod filters;
+pub mod followed;
 mod front;
 mod group;
 mod member;

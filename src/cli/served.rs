@@ -12,18 +12,17 @@ use portcullis_model::{
 use portcullis_proxy::{Handle, KeyPairPem, Material, ServedPorts, Server, ServingState, UnknownNames};
 use tracing::{info, warn};
 
-use super::folder::{self, Spoken};
 use crate::cluster::folder::Folder;
-use crate::cluster::index::SecretsMode;
-use crate::cluster::object::{Object, Secret};
-use crate::cluster::snapshot::{Secrets, Snapshot};
+use crate::cluster::object::Secret;
 use crate::translate::Settings;
+use crate::translate::followed::Followed;
 
 /// A folder that is being served.
 #[derive(Debug)]
 pub(super) struct Served {
     folder: Folder,
     settings: Settings,
+    followed: Followed,
     handle: Handle,
     ports: ServedPorts,
     unknown_names: UnknownNames,
@@ -41,16 +40,19 @@ impl Served {
         server: Server,
         unknown_names: UnknownNames,
     ) -> anyhow::Result<Self> {
-        let folder =
+        let mut folder =
             Folder::open(path).with_context(|| format!("failed to read the folder {}", path.display()))?;
         let ports = server.served_ports();
-        let compiled = compile(&folder, &settings, &unknown_names, None, ports.clone())?;
+        folder.changes();
+        let followed = Followed::of(folder.manifests().objects(), &settings);
+        let compiled = compile(&folder, &followed, &unknown_names, None, ports.clone())?;
         let handle = server
             .start(compiled.state)
             .context("failed to start the proxy")?;
         let mut served = Self {
             folder,
             settings,
+            followed,
             handle,
             ports,
             unknown_names,
@@ -85,9 +87,12 @@ impl Served {
             }
         }
         let before = self.handle.state();
+        let changes = self.folder.changes();
+        let all = || self.folder.manifests().objects();
+        self.followed.follow(changes, all, &self.settings);
         let compiled = compile(
             &self.folder,
-            &self.settings,
+            &self.followed,
             &self.unknown_names,
             Some(&before),
             self.ports.clone(),
@@ -123,34 +128,20 @@ struct Compiled {
 
 fn compile(
     folder: &Folder,
-    settings: &Settings,
+    followed: &Followed,
     unknown_names: &UnknownNames,
     previous: Option<&ServingState>,
     ports: ServedPorts,
 ) -> anyhow::Result<Compiled> {
     let manifests = folder.manifests();
     let mut problems: BTreeSet<Problem> = manifests.problems().into_iter().collect();
-    let objects = manifests.objects();
+    problems.extend(followed.refused.iter().chain(followed.problems()).cloned());
     let default = match unknown_names {
-        UnknownNames::Stored(name) => objects.iter().find_map(|object| secret_named(object, name)),
+        UnknownNames::Stored(name) => followed.secret(name),
         UnknownNames::First | UnknownNames::Refused => None,
     };
-    let translated = folder::translate(objects, settings, SecretsMode::Read, &Spoken::new());
-    problems.extend(translated.refused);
-    // All Ingresses of a folder are one load balancer here, so there is one at most.
-    let (balancer, mut stored) = match translated.balancers.into_iter().next() {
-        Some((snapshot, translation)) => {
-            problems.extend(translation.problems);
-            (
-                translation.balancer.unwrap_or_else(nothing),
-                Stored::of(&snapshot),
-            )
-        }
-        None => (nothing(), Stored::default()),
-    };
-    if let Some(secret) = &default {
-        stored.add(secret);
-    }
+    let stored = Stored::of(followed.secrets.values().chain(default));
+    let balancer = followed.balancer().cloned().unwrap_or_else(nothing);
     let material = Material {
         key_pairs: &stored.key_pairs,
         authorities: &stored.authorities,
@@ -168,14 +159,7 @@ fn compile(
     })
 }
 
-fn secret_named(object: &Object, name: &ObjectName) -> Option<Secret> {
-    let Object::Secret(secret) = object else {
-        return None;
-    };
-    (secret.meta.name == *name).then(|| secret.clone())
-}
-
-/// What lies in the Secrets of a snapshot.
+/// What lies in Secrets.
 #[derive(Default)]
 struct Stored {
     key_pairs: BTreeMap<ObjectName, KeyPairPem>,
@@ -184,12 +168,9 @@ struct Stored {
 }
 
 impl Stored {
-    fn of(snapshot: &Snapshot) -> Self {
-        let Secrets::Read(secrets) = &snapshot.secrets else {
-            return Self::default();
-        };
+    fn of<'a>(secrets: impl Iterator<Item = &'a Arc<Secret>>) -> Self {
         let mut stored = Self::default();
-        for secret in secrets.values() {
+        for secret in secrets {
             stored.add(secret);
         }
         stored

@@ -16,6 +16,7 @@ pub use self::watch::Watch;
 
 use super::manifests::Manifests;
 use super::manifests::document::FILE_BYTES;
+use super::object::{Object, ObjectKey};
 
 /// What is said of a link whose target is missing.
 const DANGLING: &str = "it is a link to a file that does not exist";
@@ -54,6 +55,11 @@ impl Folder {
 
     pub fn manifests(&self) -> &Manifests {
         &self.manifests
+    }
+
+    /// The objects that may be others than when this was last asked, as they are now; none where one is gone.
+    pub fn changes(&mut self) -> BTreeMap<ObjectKey, Option<Object>> {
+        self.manifests.changes()
     }
 
     /// Reads what changed since the last time; whether anything did. Where the folder itself cannot be read,

@@ -45,6 +45,8 @@ pub struct Touched {
     pub load_balancers: BTreeSet<LoadBalancerId>,
     /// Ingresses that are refused now, or were until now.
     pub refused: BTreeSet<ObjectName>,
+    /// Services whose EndpointSlices or Pods may differ.
+    pub served: BTreeSet<ObjectName>,
 }
 
 impl Touched {
@@ -55,6 +57,7 @@ impl Touched {
     pub fn extend(&mut self, other: Self) {
         self.load_balancers.extend(other.load_balancers);
         self.refused.extend(other.refused);
+        self.served.extend(other.served);
     }
 
     fn entry(&mut self, entry: &Entry) {
@@ -215,6 +218,11 @@ impl Index {
         Synced::new(self)
     }
 
+    /// A Secret, where they are read.
+    pub fn secret(&self, name: &ObjectName) -> Option<&Arc<Secret>> {
+        self.secrets.get(&name.namespace)?.get(&name.name)
+    }
+
     fn names(&self, kind: Kind) -> Vec<ObjectName> {
         fn cluster<T>(map: &BTreeMap<Arc<str>, T>) -> Vec<ObjectName> {
             map.keys().map(|name| ObjectName::cluster(name.clone())).collect()
@@ -256,8 +264,8 @@ impl Index {
             }
             Object::Node(node) => {
                 let name = node.meta.name.name.clone();
-                if self.nodes.get(&name).is_none_or(|held| **held != node) {
-                    Arc::make_mut(&mut self.nodes).insert(name, Arc::new(node));
+                if self.nodes.get(&name).is_none_or(|held| *held != node) {
+                    Arc::make_mut(&mut self.nodes).insert(name, node);
                     self.roster.touch_all(touched);
                 }
             }
@@ -266,7 +274,7 @@ impl Index {
                 // Of a folder: as good as asked for.
                 SecretsMode::NotRead => {
                     let name = secret.meta.name.clone();
-                    self.held.given(name, Answered::Found(Arc::new(secret)));
+                    self.held.given(name, Answered::Found(secret));
                 }
             },
             Object::Service(service) => {
@@ -277,11 +285,11 @@ impl Index {
             }
             Object::EndpointSlice(slice) => {
                 let services = self.endpoints.put_slice(slice);
-                self.touch_services(services, touched);
+                self.touch_served(services, touched);
             }
             Object::Pod(pod) => {
-                let services = self.endpoints.put_pod(pod);
-                self.touch_services(services, touched);
+                let services = self.endpoints.put_pod(&pod);
+                self.touch_served(services, touched);
             }
         }
     }
@@ -319,34 +327,33 @@ impl Index {
             }
             Kind::EndpointSlice => {
                 let services = self.endpoints.remove_slice(name);
-                self.touch_services(services, touched);
+                self.touch_served(services, touched);
             }
             Kind::Pod => {
                 let services = self.endpoints.remove_pod(name);
-                self.touch_services(services, touched);
+                self.touch_served(services, touched);
             }
         }
     }
 
-    fn put_secret(&mut self, secret: Secret, touched: &mut Touched) {
+    fn put_secret(&mut self, secret: Arc<Secret>, touched: &mut Touched) {
         let name = secret.meta.name.clone();
         let of_namespace = self.secrets.entry(name.namespace.clone()).or_default();
-        if of_namespace.get(&name.name).is_none_or(|held| **held != secret) {
-            of_namespace.insert(name.name.clone(), Arc::new(secret));
+        if of_namespace.get(&name.name).is_none_or(|held| *held != secret) {
+            of_namespace.insert(name.name.clone(), secret);
             self.touch_secret(&name, touched);
         }
     }
 
-    fn put_ingress(&mut self, ingress: Ingress, touched: &mut Touched) {
+    fn put_ingress(&mut self, ingress: Arc<Ingress>, touched: &mut Touched) {
         if self
             .roster
             .get(&ingress.meta.name)
-            .is_some_and(|held| **held == ingress)
+            .is_some_and(|held| *held == ingress)
         {
             return;
         }
         let membership = self.membership(&ingress);
-        let ingress = Arc::new(ingress);
         let admitted = self.admitted(&ingress, &membership);
         self.enter(ingress, membership, admitted, touched);
     }
@@ -408,6 +415,12 @@ impl Index {
         }
     }
 
+    /// Touches Services by what serves them.
+    fn touch_served(&self, services: Vec<ObjectName>, touched: &mut Touched) {
+        touched.served.extend(services.iter().cloned());
+        self.touch_services(services, touched);
+    }
+
     fn touch_services(&self, services: Vec<ObjectName>, touched: &mut Touched) {
         for service in services {
             self.roster.touch_service(&service, touched);
@@ -430,10 +443,10 @@ impl Asked {
 }
 
 /// Whether it is news.
-fn put_named<T: PartialEq>(map: &mut BTreeMap<Arc<str>, Arc<T>>, name: Arc<str>, object: T) -> bool {
-    let news = map.get(&name).is_none_or(|held| **held != object);
+fn put_named<T: Eq>(map: &mut BTreeMap<Arc<str>, Arc<T>>, name: Arc<str>, object: Arc<T>) -> bool {
+    let news = map.get(&name).is_none_or(|held| *held != object);
     if news {
-        map.insert(name, Arc::new(object));
+        map.insert(name, object);
     }
     news
 }

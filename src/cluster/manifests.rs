@@ -3,7 +3,8 @@
 
 pub(super) mod document;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::mem::take;
 
 use portcullis_model::{Code, ObjectName, Opening, Origin, Problem};
 
@@ -20,6 +21,12 @@ const NARROWING: &str = "Kubernetes has no such field; what it was meant to narr
 #[derive(Clone, Debug, Default)]
 pub struct Manifests {
     files: BTreeMap<String, File>,
+    /// How often each object is written.
+    times: HashMap<ObjectKey, usize>,
+    /// Those that are written more than once.
+    repeated: BTreeSet<ObjectKey>,
+    /// Those that are written otherwise than when it was last asked, each as the last file says of which that is true.
+    changed: BTreeMap<ObjectKey, Option<Object>>,
 }
 
 /// One file as last read.
@@ -42,15 +49,19 @@ struct Entry {
 impl Manifests {
     /// Reads a file that came or changed, and returns what is wrong with it.
     pub fn update(&mut self, name: &str, bytes: &[u8]) -> &[Problem] {
-        let file = self.files.entry(name.to_owned()).or_default();
+        let mut file = self.files.remove(name).unwrap_or_default();
         match documents(name, bytes) {
-            Ok(documents) => file.replace(name, documents),
+            Ok(documents) => {
+                let before = file.entries.clone();
+                file.replace(name, documents);
+                self.note(&before, &file.entries);
+            }
             Err(unreadable) => {
                 let at = at_line(name, unreadable.line);
                 file.problems = vec![Problem::new(Code::FileUnreadable, at, unreadable.message)];
             }
         }
-        &file.problems
+        &self.files.entry(name.to_owned()).or_insert(file).problems
     }
 
     /// A file that is there but cannot be read, and why; its last good content stays.
@@ -63,7 +74,60 @@ impl Manifests {
 
     /// A file that went, and its objects with it.
     pub fn remove(&mut self, name: &str) {
-        self.files.remove(name);
+        if let Some(file) = self.files.remove(name) {
+            self.note(&file.entries, &[]);
+        }
+    }
+
+    /// Notes which objects a file says otherwise than before.
+    fn note(&mut self, before: &[Entry], now: &[Entry]) {
+        let (before, now) = (by_key(before), by_key(now));
+        let keys: BTreeSet<&ObjectKey> = before.keys().chain(now.keys()).collect();
+        for key in keys {
+            let (before, now) = (before.get(key), now.get(key));
+            if before == now {
+                continue;
+            }
+            let first = now.and_then(|all| all.first());
+            self.changed
+                .insert(key.clone(), first.map(|object| (*object).clone()));
+            let elsewhere = self.times.get(key).copied().unwrap_or(0) - before.map_or(0, Vec::len);
+            match elsewhere + now.map_or(0, Vec::len) {
+                0 => _ = self.times.remove(key),
+                times => _ = self.times.insert(key.clone(), times),
+            }
+            match self.times(key) {
+                0 | 1 => _ = self.repeated.remove(key),
+                _ => _ = self.repeated.insert(key.clone()),
+            }
+        }
+    }
+
+    fn times(&self, key: &ObjectKey) -> usize {
+        self.times.get(key).copied().unwrap_or(0)
+    }
+
+    /// The objects that may be others than when this was last asked, as they are now; none where one is gone.
+    pub fn changes(&mut self) -> BTreeMap<ObjectKey, Option<Object>> {
+        let mut changed = take(&mut self.changed);
+        // Where a file still says what another says no more, or says it too.
+        let elsewhere = |(key, last): &(&ObjectKey, &Option<Object>)| match (self.times(key), last) {
+            (0, _) | (1, Some(_)) => false,
+            (_, _) => true,
+        };
+        let mut asked: BTreeSet<ObjectKey> = changed
+            .iter()
+            .filter(elsewhere)
+            .map(|(key, _)| key.clone())
+            .collect();
+        if !asked.is_empty() {
+            for (_, entry) in self.entries() {
+                if let Some(key) = asked.take(&entry.object.key()) {
+                    changed.insert(key, Some(entry.object.clone()));
+                }
+            }
+        }
+        changed
     }
 
     /// Names of the files held.
@@ -75,7 +139,10 @@ impl Manifests {
     pub fn objects(&self) -> Vec<Object> {
         let mut seen = BTreeSet::new();
         self.entries()
-            .filter(|(_, entry)| seen.insert(entry.object.key()))
+            .filter(|(_, entry)| {
+                let key = entry.object.key();
+                !self.repeated.contains(&key) || seen.insert(key)
+            })
             .map(|(_, entry)| entry.object.clone())
             .collect()
     }
@@ -93,9 +160,15 @@ impl Manifests {
             .values()
             .flat_map(|file| file.problems.iter().cloned())
             .collect();
+        if self.repeated.is_empty() {
+            return problems;
+        }
         let mut seen: BTreeMap<ObjectKey, (&str, usize)> = BTreeMap::new();
         for (name, entry) in self.entries() {
             let key = entry.object.key();
+            if !self.repeated.contains(&key) {
+                continue;
+            }
             match seen.get(&key) {
                 None => {
                     seen.insert(key, (name, entry.line));
@@ -122,7 +195,7 @@ impl Manifests {
 
 impl File {
     fn replace(&mut self, name: &str, documents: Vec<Document>) {
-        let entries = std::mem::take(&mut self.entries).into_iter();
+        let entries = take(&mut self.entries).into_iter();
         let mut held: BTreeMap<ObjectKey, Entry> = entries.map(|entry| (entry.object.key(), entry)).collect();
         self.problems.clear();
         self.openings.clear();
@@ -148,10 +221,10 @@ impl File {
                         self.problems.push(Problem::new(code, at, message));
                         continue;
                     }
-                    self.entries.push(Entry {
-                        object: read.object,
-                        line,
-                    });
+                    // What did not change stays the one that others have, too.
+                    let same = held.get(&key).filter(|before| before.object == read.object);
+                    let object = same.map_or(read.object, |before| before.object.clone());
+                    self.entries.push(Entry { object, line });
                 }
                 Err(ReadError::Foreign { .. }) if is_heeded => {}
                 Err(error) => self.refuse(name, line, error, &mut held),
@@ -195,6 +268,15 @@ impl File {
         };
         self.problems.push(problem);
     }
+}
+
+/// In the order written.
+fn by_key(entries: &[Entry]) -> HashMap<ObjectKey, Vec<&Object>> {
+    let mut by_key: HashMap<ObjectKey, Vec<&Object>> = HashMap::new();
+    for entry in entries {
+        by_key.entry(entry.object.key()).or_default().push(&entry.object);
+    }
+    by_key
 }
 
 /// What is wrong with a Secret that was a certificate with its key and is written as one that cannot be used. The API

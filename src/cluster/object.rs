@@ -2,12 +2,15 @@
 //!
 //! Nothing is judged: texts and numbers stand as written, so that `translate` can name the field that is wrong.
 
+mod any;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
 use portcullis_model::{Code, KeyPair, LoadBalancerId, ObjectName, Sealed};
 
+pub use self::any::Object;
 use super::key_pair::{self, Unusable};
 use crate::crd::{ClassParametersSpec, Given};
 
@@ -429,57 +432,6 @@ impl Pod {
 pub struct Namespace {
     pub meta: Meta,
     pub labels: BTreeMap<Arc<str>, Arc<str>>,
-}
-
-/// Any of the objects that are read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Object {
-    Ingress(Ingress),
-    IngressClass(IngressClass),
-    ClassParameters(ClassParameters),
-    Service(Service),
-    EndpointSlice(EndpointSlice),
-    Secret(Secret),
-    Node(Node),
-    Pod(Pod),
-    Namespace(Namespace),
-}
-
-impl Object {
-    pub fn meta(&self) -> &Meta {
-        match self {
-            Self::Ingress(o) => &o.meta,
-            Self::IngressClass(o) => &o.meta,
-            Self::ClassParameters(o) => &o.meta,
-            Self::Service(o) => &o.meta,
-            Self::EndpointSlice(o) => &o.meta,
-            Self::Secret(o) => &o.meta,
-            Self::Node(o) => &o.meta,
-            Self::Pod(o) => &o.meta,
-            Self::Namespace(o) => &o.meta,
-        }
-    }
-
-    pub fn kind(&self) -> Kind {
-        match self {
-            Self::Ingress(_) => Kind::Ingress,
-            Self::IngressClass(_) => Kind::IngressClass,
-            Self::ClassParameters(o) => o.kind,
-            Self::Service(_) => Kind::Service,
-            Self::EndpointSlice(_) => Kind::EndpointSlice,
-            Self::Secret(_) => Kind::Secret,
-            Self::Node(_) => Kind::Node,
-            Self::Pod(_) => Kind::Pod,
-            Self::Namespace(_) => Kind::Namespace,
-        }
-    }
-
-    pub fn key(&self) -> ObjectKey {
-        ObjectKey {
-            kind: self.kind(),
-            name: self.meta().name.clone(),
-        }
-    }
 }
 
 /// The kinds of objects that are read.

@@ -15,7 +15,8 @@ use std::time::Instant;
 
 use kube::Client;
 use portcullis_model::{
-    Bound, ChangeSummary, Code, ObjectName, Problem, Provider, ProviderError, Target, TargetKind, TargetState,
+    Bound, ChangeSummary, Code, LoadBalancerId, ObjectName, Problem, Provider, ProviderError, Target,
+    TargetKind, TargetState,
 };
 use tracing::info;
 
@@ -534,7 +535,7 @@ fn wanted<P: Provider>(
     let Ok(synced) = index.synced() else {
         return (None, Vec::new()); // Every kind was listed before, and is known from then on.
     };
-    let snapshot = synced.of_service(&service);
+    let snapshot = synced.of_services(LoadBalancerId::Lone(service.clone()), [&service]);
     drop(index);
     let nodes = spec.node_selector.clone().unwrap_or_default();
     let at = |field: &str| binding.at(&format!("spec.serviceRef.{field}"));

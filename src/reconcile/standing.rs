@@ -98,7 +98,6 @@ fn parameters(key: &str, spec: &Value) -> Option<Parameters> {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
-    use std::sync::Arc;
 
     use portcullis_model::{Code, Origin, Problem};
 
@@ -123,12 +122,12 @@ mod tests {
             panic!("an Ingress");
         };
         Member {
-            ingress: Arc::new(ingress),
+            ingress,
             parameters: parameters.map_or(Parameters::None, |object| {
                 let Object::ClassParameters(parameters) = object else {
                     panic!("parameters");
                 };
-                Parameters::Found(parameters.into())
+                Parameters::Found(parameters)
             }),
             namespace: None,
         }

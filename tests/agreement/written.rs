@@ -220,8 +220,8 @@ fn objects(all: &[Written]) -> Vec<Object> {
         }
         for name in services {
             let name = ObjectName::new(namespace.clone(), name);
-            objects.push(Object::Service(a_service(&name)));
-            objects.push(Object::EndpointSlice(a_slice(&name)));
+            objects.push(Object::from(a_service(&name)));
+            objects.push(Object::from(a_slice(&name)));
         }
         let mut meta = meta(&written.name, written.created);
         meta.annotations = BTreeMap::from([
@@ -234,7 +234,7 @@ fn objects(all: &[Written]) -> Vec<Object> {
         let more = written.annotations.iter();
         meta.annotations
             .extend(more.map(|(k, v)| (k.as_str().into(), v.as_str().into())));
-        objects.push(Object::Ingress(Ingress {
+        objects.push(Object::from(Ingress {
             meta,
             generation: 0,
             class_name: None,

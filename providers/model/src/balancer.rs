@@ -253,6 +253,20 @@ pub struct LoadBalancer {
 }
 
 impl LoadBalancer {
+    /// Shares with the one before what is equal in both: rules, and each backend.
+    pub fn share_with(&mut self, before: &Self) {
+        if self.rules == before.rules {
+            self.rules = before.rules.clone();
+        }
+        for (id, backend) in &mut self.backends {
+            if let Some(before) = before.backends.get(id)
+                && backend == before
+            {
+                *backend = before.clone();
+            }
+        }
+    }
+
     /// The Secrets that it is made with and that providers never show again, with the version of what lies there.
     pub fn secrets(&self) -> BTreeMap<ObjectName, Arc<str>> {
         let rules = self.rules.iter().filter_map(|rule| rule.authenticate.as_ref());

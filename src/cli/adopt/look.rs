@@ -1,6 +1,7 @@
 //! A cluster and an account in, what is there of the incumbent and of ours out: reads only.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -45,7 +46,7 @@ pub(in crate::cli) struct Cluster {
     /// Of Ingresses that are part of no load balancer.
     pub(in crate::cli) refused: Vec<Problem>,
     /// All Ingresses, of whatever class.
-    pub(in crate::cli) ingresses: Vec<Ingress>,
+    pub(in crate::cli) ingresses: Vec<Arc<Ingress>>,
     pub(in crate::cli) bindings: Vec<TargetGroupBinding>,
     /// By which permissions are laid out that belong to no load balancer.
     semantics: Semantics,

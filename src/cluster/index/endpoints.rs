@@ -92,12 +92,12 @@ impl Endpoints {
         })
     }
 
-    pub(super) fn put_service(&mut self, service: Service) -> Vec<ObjectName> {
+    pub(super) fn put_service(&mut self, service: Arc<Service>) -> Vec<ObjectName> {
         let name = service.meta.name.clone();
-        if self.services.get(&name).is_some_and(|held| **held == service) {
+        if self.services.get(&name).is_some_and(|held| *held == service) {
             return Vec::new();
         }
-        self.services.insert(name.clone(), Arc::new(service));
+        self.services.insert(name.clone(), service);
         self.note_unsliced(&name);
         vec![name]
     }
@@ -110,9 +110,9 @@ impl Endpoints {
             .collect()
     }
 
-    pub(super) fn put_slice(&mut self, slice: EndpointSlice) -> Vec<ObjectName> {
+    pub(super) fn put_slice(&mut self, slice: Arc<EndpointSlice>) -> Vec<ObjectName> {
         let name = slice.meta.name.clone();
-        if self.slices.get(&name).is_some_and(|held| **held == slice) {
+        if self.slices.get(&name).is_some_and(|held| *held == slice) {
             return Vec::new();
         }
         let mut services = self.remove_slice(&name);
@@ -134,7 +134,7 @@ impl Endpoints {
             self.note_unsliced(&service);
             services.push(service);
         }
-        self.slices.insert(name, Arc::new(slice));
+        self.slices.insert(name, slice);
         services
     }
 
@@ -157,10 +157,10 @@ impl Endpoints {
         vec![service]
     }
 
-    pub(super) fn put_pod(&mut self, pod: Pod) -> Vec<ObjectName> {
+    pub(super) fn put_pod(&mut self, pod: &Arc<Pod>) -> Vec<ObjectName> {
         let name = pod.meta.name.clone();
         let pods = self.pods.entry(name.namespace.clone()).or_default();
-        if pods.get(&name.name).is_some_and(|held| **held == pod) {
+        if pods.get(&name.name).is_some_and(|held| held == pod) {
             return Vec::new();
         }
         if pod.awaited_target_groups().next().is_some() {
@@ -168,9 +168,8 @@ impl Endpoints {
         } else {
             self.gated.remove(&name);
         }
-        let pod = Arc::new(pod);
         let held = pods.insert(name.name.clone(), pod.clone());
-        let mut services = self.served_by(&pod);
+        let mut services = self.served_by(pod);
         if let Some(held) = held {
             services.extend(self.served_by(&held));
         }

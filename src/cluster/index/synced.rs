@@ -87,20 +87,15 @@ impl<'a> Synced<'a> {
             .collect()
     }
 
-    /// What serves this Service, for who asks for nothing else.
-    pub fn of_service(&self, service: &ObjectName) -> Snapshot {
-        let mut snapshot = Snapshot {
-            members: Vec::new(),
-            ..self.snapshot(&LoadBalancerId::Lone(service.clone()))
-        };
-        snapshot.services.clear();
-        if let Some(serving) = self.index.endpoints.serving(service) {
-            snapshot.services.insert(service.clone(), serving.service);
-            if !serving.slices.is_empty() {
-                snapshot.slices.insert(service.clone(), serving.slices);
-            }
-            let pods = serving.pods.into_iter();
-            snapshot.pods.extend(pods.map(|pod| (pod.meta.name.clone(), pod)));
+    /// What serves these Services, for who asks for nothing else.
+    pub fn of_services<'n>(
+        &self,
+        id: LoadBalancerId,
+        services: impl IntoIterator<Item = &'n ObjectName>,
+    ) -> Snapshot {
+        let mut snapshot = self.empty(id);
+        for service in services {
+            self.add_service(service, &mut snapshot);
         }
         snapshot
     }
@@ -113,39 +108,21 @@ impl<'a> Synced<'a> {
     /// What this load balancer is made of; without members where there is none of this id.
     pub fn snapshot(&self, id: &LoadBalancerId) -> Snapshot {
         let index = self.index;
-        let mut snapshot = Snapshot {
-            id: id.clone(),
-            members: Vec::new(),
-            services: BTreeMap::new(),
-            slices: BTreeMap::new(),
-            pods: BTreeMap::new(),
-            secrets: Secrets::NotRead,
-            asked: index.held.of(index.held.needs(id)),
-            spoken: BTreeMap::new(),
-            nodes: index.nodes.clone(),
-        };
+        let mut snapshot = self.empty(id.clone());
+        snapshot.asked = index.held.of(index.held.needs(id));
         let mut secrets = BTreeMap::new();
         for entry in index.roster.members(id) {
             snapshot.members.extend(self.member(entry));
             for name in &entry.names.services {
-                if snapshot.services.contains_key(name) {
-                    continue;
-                }
-                if let Some(serving) = index.endpoints.serving(name) {
-                    snapshot.services.insert(name.clone(), serving.service);
-                    if !serving.slices.is_empty() {
-                        snapshot.slices.insert(name.clone(), serving.slices);
-                    }
-                    let pods = serving.pods.into_iter();
-                    snapshot.pods.extend(pods.map(|pod| (pod.meta.name.clone(), pod)));
+                if !snapshot.services.contains_key(name) {
+                    self.add_service(name, &mut snapshot);
                 }
             }
             snapshot.asked.extend(index.held.of(entry.names.secrets.iter()));
             let services = entry.names.services.iter();
             let of_services = services.flat_map(|service| index.naming.secrets_of(service));
             for name in entry.names.secrets.iter().chain(of_services) {
-                let of_namespace = index.secrets.get(&name.namespace);
-                if let Some(secret) = of_namespace.and_then(|secrets| secrets.get(&name.name)) {
+                if let Some(secret) = index.secret(name) {
                     secrets.insert(name.clone(), secret.clone());
                 }
             }
@@ -165,6 +142,33 @@ impl<'a> Synced<'a> {
             snapshot.secrets = Secrets::Read(secrets);
         }
         snapshot
+    }
+
+    fn empty(&self, id: LoadBalancerId) -> Snapshot {
+        Snapshot {
+            id,
+            members: Vec::new(),
+            services: BTreeMap::new(),
+            slices: BTreeMap::new(),
+            pods: BTreeMap::new(),
+            secrets: Secrets::NotRead,
+            asked: BTreeMap::new(),
+            spoken: BTreeMap::new(),
+            nodes: self.index.nodes.clone(),
+        }
+    }
+
+    /// Adds a Service, if there is one of this name, and what serves it.
+    fn add_service(&self, name: &ObjectName, snapshot: &mut Snapshot) {
+        let Some(serving) = self.index.endpoints.serving(name) else {
+            return;
+        };
+        snapshot.services.insert(name.clone(), serving.service);
+        if !serving.slices.is_empty() {
+            snapshot.slices.insert(name.clone(), serving.slices);
+        }
+        let pods = serving.pods.into_iter();
+        snapshot.pods.extend(pods.map(|pod| (pod.meta.name.clone(), pod)));
     }
 
     fn member(&self, entry: &Entry) -> Option<Member> {

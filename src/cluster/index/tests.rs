@@ -387,7 +387,7 @@ fn an_ingress_on_its_way_out_is_no_member() {
     let Object::Ingress(mut leaving) = cluster()[6].clone() else {
         panic!("the sixth is an Ingress");
     };
-    leaving.meta.deleting = true;
+    Arc::make_mut(&mut leaving).meta.deleting = true;
     assert_eq!(ids(&index.apply(Object::Ingress(leaving))), ["shop/c"]);
     let synced = index.synced().unwrap();
     assert!(

@@ -447,3 +447,49 @@ fn a_binding_that_asks_for_open_ports_is_heeded_and_one_that_asks_for_none_is_to
         assert_eq!(is, (opened, told), "{networking:?}: {:?}", problems(&manifests));
     }
 }
+
+#[test]
+fn what_changed_is_told_once_and_as_it_is_now() {
+    let other = SERVICE.replace("80", "81");
+    let both = format!("{INGRESS}---\n{SERVICE}");
+    let port = |object: Option<Object>| match object {
+        Some(Object::Service(service)) => Some(service.ports[0].port),
+        None => None,
+        other => panic!("{other:?} is no Service"),
+    };
+    type Edit<'a> = (&'a str, Option<&'a str>);
+    /// None where it is not told.
+    type Told = Option<Option<u16>>;
+    let steps: [(&str, &[Edit<'_>], Told); 8] = [
+        ("as it was", &[("b.yaml", Some(&both))], None),
+        ("another", &[("b.yaml", Some(&other))], Some(Some(81))),
+        ("first elsewhere", &[("a.yaml", Some(SERVICE))], Some(Some(80))),
+        ("no more here", &[("b.yaml", None)], Some(Some(80))),
+        ("here again", &[("b.yaml", Some(&other))], Some(Some(80))),
+        ("no more there", &[("a.yaml", None)], Some(Some(81))),
+        (
+            "moved",
+            &[("b.yaml", None), ("c.yaml", Some(SERVICE))],
+            Some(Some(80)),
+        ),
+        ("nowhere", &[("c.yaml", None)], Some(None)),
+    ];
+    let mut manifests = read(&[("b.yaml", &both)]);
+    let web = Kind::Service;
+    assert_eq!(manifests.changes().len(), 2, "all is new");
+    for (what, edits, want) in steps {
+        for (name, text) in edits {
+            match text {
+                Some(text) => _ = manifests.update(name, text.as_bytes()),
+                None => manifests.remove(name),
+            }
+        }
+        let mut changes = manifests.changes();
+        changes.retain(|key, _| key.kind == web);
+        let got = changes
+            .pop_first()
+            .map(|(_, object)| port(object).map(|port| u16::try_from(port).unwrap()));
+        assert_eq!(got, want, "{what}");
+        assert!(manifests.changes().is_empty(), "{what}: told once");
+    }
+}

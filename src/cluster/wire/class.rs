@@ -48,7 +48,7 @@ impl Wire for IngressClassWire {
             .annotations
             .get("ingressclass.kubernetes.io/is-default-class")
             .is_some_and(|value| &**value == "true");
-        Ok(Object::IngressClass(IngressClass {
+        Ok(Object::from(IngressClass {
             meta,
             controller: spec.controller.unwrap_or_default(),
             is_default,
@@ -79,7 +79,7 @@ impl Wire for ClassParametersWire {
     fn trim(self, meta: Meta) -> Result<Object, Invalid> {
         let spec = self.spec.unwrap_or_default();
         let parameters = ClassParameters::new(meta, Kind::ClassParameters, spec, Vec::new());
-        Ok(Object::ClassParameters(parameters))
+        Ok(Object::from(parameters))
     }
 }
 
@@ -156,6 +156,6 @@ impl Wire for IncumbentParametersWire {
         }
         let unread = unread.into_iter().map(|(name, _)| Arc::from(name)).collect();
         let parameters = ClassParameters::new(meta, Kind::IncumbentParameters, spec, unread);
-        Ok(Object::ClassParameters(parameters))
+        Ok(Object::from(parameters))
     }
 }

@@ -145,7 +145,7 @@ impl Wire for IngressWire {
         let status = self.status.and_then(|status| status.load_balancer?.ingress);
         let held_for = self.finalizers.iter();
         let held_for = held_for.filter_map(|finalizer| incumbent::held_for(&meta.name, finalizer));
-        Ok(Object::Ingress(Ingress {
+        Ok(Object::from(Ingress {
             held_for: held_for.collect(),
             meta,
             generation: self.generation,

@@ -64,7 +64,7 @@ impl Wire for SecretWire {
         let legacy = value("clientId", plain.legacy_client_id, data.legacy_client_id)?;
         let client_secret = value("clientSecret", plain.client_secret, data.client_secret)?;
         let users = value("auth", plain.users, data.users)?;
-        Ok(Object::Secret(Secret {
+        Ok(Object::from(Secret {
             meta,
             kind: self.r#type.unwrap_or_default(),
             certificate: certificate.map(Arc::from),

@@ -87,7 +87,7 @@ impl Wire for ServiceWire {
         };
         let families = spec.ip_families.unwrap_or_default().into_iter().enumerate();
         let ports = spec.ports.unwrap_or_default().into_iter().enumerate();
-        Ok(Object::Service(Service {
+        Ok(Object::from(Service {
             meta,
             kind,
             ports: ports.map(|(i, port)| port.trim(i)).collect::<Result<_, _>>()?,
@@ -192,7 +192,7 @@ impl Wire for EndpointSliceWire {
         let namespace = meta.name.namespace.clone();
         let ports = self.ports.unwrap_or_default().into_iter();
         let endpoints = self.endpoints.unwrap_or_default().into_iter();
-        Ok(Object::EndpointSlice(EndpointSlice {
+        Ok(Object::from(EndpointSlice {
             meta,
             service: self.service.filter(|service| !service.is_empty()),
             address_type: self.address_type.ok_or_else(|| Invalid::missing("addressType"))?,

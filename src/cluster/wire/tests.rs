@@ -304,7 +304,7 @@ fn a_secret_gives_its_material_and_no_message_shows_it() {
                     Some(certificate.as_bytes()),
                     "{rest}"
                 );
-                assert_eq!(secret.key.unwrap().reveal(), key.as_bytes(), "{rest}");
+                assert_eq!(secret.key.as_ref().unwrap().reveal(), key.as_bytes(), "{rest}");
             }
             (Err(told), Err(want)) => {
                 assert!(

@@ -163,7 +163,7 @@ impl Wire for PodWire {
                 ports.entry(name).or_insert(number);
             }
         }
-        Ok(Object::Pod(Pod {
+        Ok(Object::from(Pod {
             meta,
             labels: texts(self.labels),
             node: spec.node_name.filter(|node| !node.is_empty()),
@@ -242,7 +242,7 @@ impl Wire for NodeWire {
                 addresses.push(address(format!("status.addresses[{i}].address"), &text)?);
             }
         }
-        Ok(Object::Node(Node {
+        Ok(Object::from(Node {
             meta,
             labels: texts(self.labels),
             provider_id: spec.provider_id.filter(|id| !id.is_empty()),
@@ -287,7 +287,7 @@ impl Wire for NamespaceWire {
     }
 
     fn trim(self, meta: Meta) -> Result<Object, Invalid> {
-        Ok(Object::Namespace(Namespace {
+        Ok(Object::from(Namespace {
             meta,
             labels: texts(self.labels),
         }))

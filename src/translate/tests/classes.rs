@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::cluster::membership::Membership;
-use crate::cluster::object::{Ingress, IngressClass};
+use crate::cluster::object::Ingress;
 
 const OURS: &str = ControllerName::OURS;
 const THEIRS: &str = ControllerName::INCUMBENT;
@@ -17,15 +17,15 @@ fn shown(world: &World, settings: &Settings) -> String {
         let name = object.meta().name.name.clone();
         match object {
             Object::IngressClass(class) => {
-                classes.insert(name, Arc::<IngressClass>::new(class));
+                classes.insert(name, class);
             }
             Object::ClassParameters(found) => {
-                parameters.insert(name, Arc::new(found));
+                parameters.insert(name, found);
             }
             Object::Namespace(namespace) => {
-                namespaces.insert(name, Arc::new(namespace));
+                namespaces.insert(name, namespace);
             }
-            Object::Ingress(ingress) => ingresses.push(Arc::new(ingress)),
+            Object::Ingress(ingress) => ingresses.push(ingress),
             Object::Service(_)
             | Object::EndpointSlice(_)
             | Object::Secret(_)

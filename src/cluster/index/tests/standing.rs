@@ -140,7 +140,7 @@ fn changed(object: Object, change: impl Fn(&mut Ingress)) -> Object {
     let Object::Ingress(mut ingress) = object else {
         panic!("an Ingress");
     };
-    change(&mut ingress);
+    change(Arc::make_mut(&mut ingress));
     Object::Ingress(ingress)
 }
 
@@ -215,7 +215,7 @@ fn after_a_restart_it_goes_on_as_recorded_unless_it_was_edited() {
             Recorded {
                 id: LoadBalancerId::parse("public"),
                 text: Admitted::text(&before),
-                parameters: Parameters::Found(parameters.into()),
+                parameters: Parameters::Found(parameters),
             },
         );
         assert_eq!(served(&index), want, "{what}");
