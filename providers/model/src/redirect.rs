@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use crate::name::Port;
 use crate::resolve::Request;
-use crate::text::shared_text;
+use crate::text::{in_ascii, shared_text};
 
 /// Text in which `#{protocol}`, `#{host}`, `#{port}`, `#{path}` and `#{query}` stand for the request's own.
 /// `#{path}` leaves out the leading slash. Source: ELBv2 API, RedirectActionConfig.
@@ -182,7 +182,7 @@ impl Redirect {
             out.push('?');
             out.push_str(&query);
         }
-        out
+        in_ascii(out)
     }
 }
 
@@ -235,6 +235,10 @@ mod tests {
                 "http://shop.example.com/new/a/b?x=1",
             ),
             (to(None, Some("/c"), Some("")), "http://shop.example.com/c"),
+            (
+                to(None, Some("/ü/#{path}"), None),
+                "http://shop.example.com/%C3%BC/a/b?x=1",
+            ),
             (
                 Redirect::to_https(Port::HTTPS),
                 "https://shop.example.com/a/b?x=1",

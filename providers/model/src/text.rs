@@ -27,6 +27,22 @@ macro_rules! shared_text {
     };
 }
 
+/// With escapes for what no URL has as it is. Source: RFC 3986 §2.1; RFC 3987 §3.1.
+pub fn in_ascii(text: String) -> String {
+    if text.is_ascii() {
+        return text;
+    }
+    text.bytes().fold(String::new(), |mut out, byte| {
+        if byte.is_ascii() {
+            out.push(char::from(byte));
+        } else {
+            // A string takes all that is written.
+            let _ = std::fmt::Write::write_fmt(&mut out, format_args!("%{byte:02X}"));
+        }
+        out
+    })
+}
+
 /// Implements `Serialize` through `Display`, for types whose text form is what people read.
 macro_rules! serialize_as_display {
     ($($name:ty),+) => {

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use portcullis_model::{Rewrite, RewritePart};
+use portcullis_model::{Rewrite, RewritePart, in_ascii};
 
 /// What the backend sees.
 #[derive(Debug, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub(crate) fn rewrite<'a>(rewrites: &[Rewrite], host: &str, target: &'a str) -> 
     {
         match part {
             RewritePart::Url if pattern.matches(&rewritten.target) => {
-                rewritten.target = pattern.replace(&rewritten.target, replacement).into();
+                rewritten.target = in_ascii(pattern.replace(&rewritten.target, replacement)).into();
             }
             RewritePart::Host if pattern.matches(rewritten.host.as_deref().unwrap_or(host)) => {
                 let host = rewritten.host.as_deref().unwrap_or(host);
@@ -59,6 +59,7 @@ mod tests {
                 ("/v1?q=1", None),
             ),
             (vec![url("/api/(.*)", "/$1")], ("a.com", "/web"), ("/web", None)),
+            (vec![url("/(.*)", "/ü/$1")], ("a.com", "/a"), ("/%C3%BC/a", None)),
             (
                 vec![url("/(.*)", "/one/$1"), url("/one/(.*)", "/two/$1x")],
                 ("a.com", "/p"),
