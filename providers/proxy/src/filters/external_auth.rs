@@ -8,6 +8,7 @@ use http::header::{
 };
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
+use http_body::Body as _;
 use portcullis_model as model;
 use portcullis_model::BackendVersion;
 
@@ -128,11 +129,11 @@ impl ExternalAuth {
         let body = ResponseBody::backend(BackendBody::new(body, timeout, most, under_way, lease, false));
         match parts.status {
             status if status.is_success() => {
-                finish(body).await;
+                read_apart(asking, body);
                 Ok(Passage::GoesOn(Some(Box::new(parts.headers))))
             }
             StatusCode::UNAUTHORIZED if let Some(page) = self.sign_in(asking, authority) => {
-                finish(body).await;
+                read_apart(asking, body);
                 let cookies = parts.headers.get_all(SET_COOKIE).into_iter().cloned();
                 let response = answer::to_log_in(page.url(scheme, authority, target), cookies);
                 response.map(|response| Passage::Answered(Box::new(response)))
@@ -165,6 +166,13 @@ impl ExternalAuth {
                 headers.append(name, value.clone());
             }
         }
+    }
+}
+
+/// Nobody waits for what is not looked at.
+fn read_apart(asking: &Asking<'_>, body: ResponseBody) {
+    if !body.is_end_stream() {
+        asking.worker.apart.spawn(finish(body));
     }
 }
 

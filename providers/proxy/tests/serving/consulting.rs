@@ -7,9 +7,10 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::{Request, Response};
 use portcullis_model::{Code, ExternalAuth, Filters, HeaderName, LoadBalancer, SignIn};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::balancer::{backend, empty, filtered, id, origin, rule, serve, to};
-use crate::client::{Answer, Client, Sent, raw};
+use crate::client::{Answer, Client, Sent, raw, read_until, soon};
 use crate::echo::Echo;
 
 /// Asks who somebody is by a token; answers as the token says, and tells all that it was asked.
@@ -252,6 +253,25 @@ async fn who_is_not_known_is_sent_to_log_in() {
         let answer = raw(proxy.http, head.as_bytes()).await;
         assert_eq!(answer.split(' ').nth(1), Some(want), "{head}: {answer}");
     }
+}
+
+#[tokio::test]
+async fn nobody_waits_for_what_an_authority_says_beside() {
+    let echo = Echo::http1("one").await;
+    let authority = Echo::running(|mut stream| {
+        Box::pin(async move {
+            let _ = read_until(&mut stream, "\r\n\r\n").await;
+            let answer = b"HTTP/1.1 200 OK\r\nx-user: ann\r\ncontent-length: 100\r\n\r\nbegun";
+            let _ = stream.write_all(answer).await;
+            // Until the proxy leaves.
+            let _ = stream.read(&mut [0]).await;
+        })
+    })
+    .await;
+    let proxy = serve(&balancer(&echo, &authority));
+    let mut client = Client::http1(proxy.http).await;
+    let answer = soon("an answer", ask(&mut client, "a.com", "")).await;
+    assert_eq!((answer.status(), answer.seen("x-user")), (200, vec!["ann"]));
 }
 
 /// Some servers make fields of trailers.
