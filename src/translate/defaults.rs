@@ -114,17 +114,13 @@ pub(super) fn read<'a>(
             problems.push(Problem::new(Code::DefaultBackendConflict, at, message));
         }
     }
-    let none = || Fallback {
-        guarded: Vec::new(),
-        answer: Answer::of(Action::Fixed(FixedResponse::not_found())),
-    };
     let redirecting_to = |to: Port| Fallback {
         guarded: Vec::new(),
         answer: Answer::of(standing::to_https(to)),
     };
     for port in ports.wires.keys() {
         let of_listener = || ports.redirecting.get(port).copied().map(redirecting_to);
-        let fallback = || of_listener().unwrap_or_else(none);
+        let fallback = || of_listener().unwrap_or_else(Fallback::none);
         out.fallbacks.by_port.entry(*port).or_insert_with(fallback);
     }
     for (key, to) in redirecting(parts, ports) {
@@ -132,7 +128,7 @@ pub(super) fn read<'a>(
         out.fallbacks
             .by_group
             .entry(key)
-            .or_insert_with(|| redirect.unwrap_or_else(none));
+            .or_insert_with(|| redirect.unwrap_or_else(Fallback::none));
     }
     out
 }

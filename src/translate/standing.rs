@@ -9,7 +9,7 @@ use portcullis_model::{
 
 use super::annotations::Setting;
 use super::challenges;
-use super::member::{Part, Sources, Wire};
+use super::member::{Part, Ranges, Sources, Wire};
 use super::options::{has_no_first, tell_conflict};
 use super::ownership::{age, before};
 use super::rules::refused_by;
@@ -104,9 +104,9 @@ pub(super) fn decide(
     let plain = plain(parts, problems);
     let kept = unknown_redirects(parts, &wires, &plain);
     let redirecting = redirecting(parts, &wires, &plain, settings);
-    let admitted = match settings.merge {
-        Merge::ByGroup => admitted(parts, problems),
-        Merge::OneLoadBalancer => BTreeMap::new(),
+    let (admitted, taking) = match settings.merge {
+        Merge::ByGroup => (admitted(parts, problems), BTreeMap::new()),
+        Merge::OneLoadBalancer => (BTreeMap::new(), taken_in_groups(parts)),
     };
     // Only where there are any, rules stand beside the redirect of a listener.
     let solving = parts.iter().filter(|part| challenges::has_some(part));
@@ -114,10 +114,12 @@ pub(super) fn decide(
     let standings = parts
         .iter()
         .zip(&plain)
-        .map(|(part, plain)| {
+        .enumerate()
+        .map(|(index, (part, plain))| {
             let mut standing = Standing::default();
             for (port, wire) in &part.ports {
-                let lets_in_more = lets_in_more(part, admitted.get(port));
+                let asks = taking.get(&index).is_none_or(|ports| ports.contains(port));
+                let lets_in_more = asks && lets_in_more(part, admitted.get(port));
                 let redirected = |to: &Port, by: RedirectedBy| Redirected {
                     to: *to,
                     by,
@@ -366,6 +368,31 @@ fn admitted(parts: &mut [Part<'_>], problems: &mut Vec<Problem>) -> BTreeMap<Por
         admitted.insert(port, all);
     }
     admitted
+}
+
+/// Where all load balancers are served as one, ports are open to all: a member that gives no ranges takes those of the
+/// first of its group that has the say at one of its ports. At which ports, by member.
+fn taken_in_groups(parts: &mut [Part<'_>]) -> BTreeMap<usize, BTreeSet<Port>> {
+    let mut order: Vec<usize> = (0..parts.len()).collect();
+    order.sort_by_key(|index| has_no_first(&parts[*index]).then(|| age(&parts[*index])));
+    let taking = parts.iter().enumerate().filter_map(|(index, part)| {
+        if part.ranges.is_some() {
+            return None;
+        }
+        order.iter().map(|giver| &parts[*giver]).find_map(|giver| {
+            let sound = |ranges: &&Ranges| !ranges.broken && !giver.is_canary;
+            let ranges = giver.ranges.as_ref().filter(sound)?;
+            let shared = part.ports.keys().filter(|port| giver.ports.contains_key(port));
+            let at: BTreeSet<Port> = shared.copied().filter(|port| has_say(giver, *port)).collect();
+            (giver.group == part.group && !at.is_empty()).then(|| (index, ranges.sources.clone(), at))
+        })
+    });
+    let taking: Vec<_> = taking.collect();
+    let taking = taking.into_iter().map(|(index, sources, at)| {
+        parts[index].taken = Some(sources);
+        (index, at)
+    });
+    taking.collect()
 }
 
 /// What members at a port that differ let in together, where none of them has the say: none is cut off, and rules of each

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use portcullis_model::{
-    Action, Authenticate, ClientCertificates, Condition, Filters, HostMatch, LoadBalancerId, Origin,
-    PathMatch, Port, Rule, TlsPolicy,
+    Action, Authenticate, ClientCertificates, Condition, Filters, FixedResponse, HostMatch, LoadBalancerId,
+    Origin, PathMatch, Port, Rule, TlsPolicy,
 };
 
 use super::HostRank;
@@ -50,6 +50,20 @@ pub(in crate::translate) struct Fallback {
     /// Each answers those who meet its conditions, before the next; the other answers the rest.
     pub(in crate::translate) guarded: Vec<(Vec<Condition>, Answer)>,
     pub(in crate::translate) answer: Answer,
+}
+
+impl Fallback {
+    /// 404 for everybody.
+    pub(in crate::translate) fn none() -> Self {
+        Self {
+            guarded: Vec::new(),
+            answer: Answer::of(Action::Fixed(FixedResponse::not_found())),
+        }
+    }
+
+    fn is_none(&self) -> bool {
+        *self == Self::none()
+    }
 }
 
 /// What answers where no rule does, by load balancer and port; and by port where no host is named.
@@ -145,11 +159,7 @@ pub(super) fn with_catch_alls(rules: Vec<Rule>, hosts: &[NamedHost], fallbacks: 
     for host in hosts {
         let rank = HostRank::of(Some(&host.host));
         if matches!(rank, HostRank::Exact(_) | HostRank::Wildcard(_)) {
-            let named = named.entry(rank).or_insert_with(|| Named {
-                first: host,
-                open: BTreeSet::new(),
-            });
-            named.open.extend(&host.ports);
+            named.entry(rank).or_insert_with(|| Named::of(host)).add(host);
         }
     }
     for rule in &rules {
@@ -188,12 +198,11 @@ pub(super) fn between_groups(
     let mut named: BTreeMap<HostRank, (usize, Named<'_>)> = BTreeMap::new();
     for host in hosts {
         let place = places.get(&host.group).copied().unwrap_or_default();
-        let (last, named) = named.entry(HostRank::of(Some(&host.host))).or_insert_with(|| {
-            let open = BTreeSet::new();
-            (place, Named { first: host, open })
-        });
+        let (last, named) = named
+            .entry(HostRank::of(Some(&host.host)))
+            .or_insert_with(|| (place, Named::of(host)));
         *last = (*last).max(place);
-        named.open.extend(&host.ports);
+        named.add(host);
     }
     for (_, rule) in &rules {
         let whole = rule.paths.is_empty() || rule.paths.iter().any(PathMatch::takes_every_path);
@@ -225,22 +234,46 @@ pub(super) fn between_groups(
 /// A host and the ports at which some of its paths are open to less specific hosts.
 struct Named<'a> {
     first: &'a NamedHost,
+    /// Whose it is, in order.
+    groups: Vec<&'a LoadBalancerId>,
     open: BTreeSet<Port>,
 }
 
-impl Named<'_> {
+impl<'a> Named<'a> {
+    fn of(first: &'a NamedHost) -> Self {
+        Self {
+            first,
+            groups: Vec::new(),
+            open: BTreeSet::new(),
+        }
+    }
+
+    fn add(&mut self, host: &'a NamedHost) {
+        self.open.extend(&host.ports);
+        if self.groups.last() != Some(&&host.group) {
+            self.groups.push(&host.group);
+        }
+    }
+
     fn catch_alls(&self, wider: &Wider, fallbacks: &Fallbacks) -> Vec<Rule> {
-        let NamedHost {
-            host, group, origin, ..
-        } = self.first;
+        let NamedHost { host, origin, .. } = self.first;
         if self.open.is_empty() {
             return Vec::new();
         }
         let others = wider.ports(host);
         let mut by_fallback: Vec<(&Fallback, BTreeSet<Port>)> = Vec::new();
         for port in &self.open {
-            let Some(own) = fallbacks.by_group.get(&(group.clone(), *port)) else {
+            // The first that says something of it.
+            let mut all = self
+                .groups
+                .iter()
+                .filter_map(|group| fallbacks.by_group.get(&((*group).clone(), *port)));
+            let Some(first) = all.next() else {
                 continue;
+            };
+            let own = match first.is_none() {
+                true => all.find(|own| !own.is_none()).unwrap_or(first),
+                false => first,
             };
             if !others.contains(port) && fallbacks.by_port.get(port) == Some(own) {
                 continue;

@@ -236,6 +236,70 @@ fn ten_thousand_rules_are_translated() {
 }
 
 #[test]
+fn who_gives_no_ranges_takes_those_of_its_group() {
+    let to_one = |host: &str, path_text: &str, service: &str| json!({ "rules": [rule(host, json!([path("Prefix", path_text, service)]))] });
+    for controller in [ControllerName::OURS, ControllerName::INCUMBENT] {
+        let served = with_services(World::new(), &["shop/a", "shop/b", "shop/c", "shop/d", "blog/e"])
+            .ingress(
+                "shop/a",
+                alb(&[("group.name", "g"), ("inbound-cidrs", "10.0.0.0/8")]),
+                to_one("g.com", "/a", "a"),
+            )
+            .ingress("shop/b", alb(&[("group.name", "g")]), to_one("g.com", "/b", "b"))
+            // Gives its own, and is of no group.
+            .ingress(
+                "shop/c",
+                alb(&[("group.name", "g"), ("inbound-cidrs", "0.0.0.0/0")]),
+                to_one("g.com", "/c", "c"),
+            )
+            .ingress("shop/d", json!({}), to_one("d.com", "/", "d"))
+            .ingress("blog/e", alb(&[("group.name", "h")]), to_one("e.com", "/", "e"))
+            .one(&Settings::for_serving(ControllerName::new(controller)));
+        for (host, path, source, want) in [
+            ("g.com", "/a", "192.0.2.1", "403"),
+            ("g.com", "/b", "192.0.2.1", "403"),
+            ("g.com", "/b", "10.1.1.1", "shop/b"),
+            ("g.com", "/c", "192.0.2.1", "shop/c"),
+            ("d.com", "/", "192.0.2.1", "shop/d"),
+            ("e.com", "/", "192.0.2.1", "blog/e"),
+        ] {
+            let mut request = Request::get(Port::HTTP, host, path);
+            request.source = source.parse().unwrap();
+            assert_eq!(
+                served.ask(&request),
+                want,
+                "{controller}: {host}{path} from {source}"
+            );
+        }
+    }
+}
+
+#[test]
+fn of_a_host_of_several_the_first_default_backend_answers_what_is_left() {
+    for names in [["shop/a", "shop/b", "shop/c"], ["shop/z", "shop/b", "shop/c"]] {
+        let spec = |text: &str, default: Option<&str>| {
+            let mut spec = json!({ "rules": [rule("a.com", json!([path("Prefix", text, "s")]))] });
+            if let Some(default) = default {
+                spec["defaultBackend"] = to(default);
+            }
+            spec
+        };
+        let served = with_services(World::new(), &["shop/s", "shop/d", "shop/e"])
+            .ingress(names[0], json!({}), spec("/one", Some("d")))
+            .ingress(names[1], json!({}), spec("/two", None))
+            .ingress(names[2], json!({}), spec("/three", None))
+            .one(&Settings::for_serving(ControllerName::default()));
+        for (url, want) in [
+            ("a.com/one", "shop/s"),
+            ("a.com/two", "shop/s"),
+            ("a.com/x", "shop/d"),
+        ] {
+            assert_eq!(served.get(url), want, "{names:?} {url}");
+        }
+    }
+}
+
+#[test]
 fn a_default_backend_lets_in_only_whom_its_ingress_does() {
     for controller in [ControllerName::OURS, ControllerName::INCUMBENT] {
         let served = with_services(World::new(), &["shop/a", "blog/d"])
