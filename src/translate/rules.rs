@@ -474,8 +474,13 @@ impl Reader<'_, '_> {
     ) -> Option<(PathKind, Option<PathMatch>)> {
         let text = path.path.as_deref().unwrap_or_default();
         let at = || format!("{field}.path");
-        if let Some(Ok(route)) = paths::route(self.part, text) {
-            return Some((PathKind::ImplementationSpecific, Some(route.path)));
+        let moved = match paths::route(self.part, text) {
+            Some(Ok(route)) => Some(route.path),
+            Some(Err(_)) => paths::taken(self.part, text),
+            None => None,
+        };
+        if moved.is_some() {
+            return Some((PathKind::ImplementationSpecific, moved));
         }
         let is_expression = meaning == PathMeaning::Regex && &*path.path_type == "ImplementationSpecific";
         let (text, unusual) = spelling::read(text, self.part.semantics, is_expression);

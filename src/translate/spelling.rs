@@ -7,11 +7,13 @@ use portcullis_model::{ExactPath, Semantics};
 
 use super::annotations::value;
 
-/// As it is matched, and what to tell of it, if anything. An expression says itself what it takes, and AWS is asked for what
-/// the incumbent asks it for.
+/// As it is matched, and what to tell of it, if anything. AWS is asked for what the incumbent asks it for.
 pub(super) fn read(path: &str, semantics: Semantics, is_expression: bool) -> (Cow<'_, str>, Option<String>) {
     if is_expression {
-        return (path.into(), None);
+        return match semantics {
+            Semantics::Kubernetes => (of_expression(path), None),
+            Semantics::AwsLoadBalancerController => (path.into(), None),
+        };
     }
     let unusual = usual(path).map(|usual| {
         format!(
@@ -30,23 +32,55 @@ pub(super) fn read(path: &str, semantics: Semantics, is_expression: bool) -> (Co
 /// With escapes where no client sends the character as it is: browsers and tools encode it, and nginx, which decodes paths
 /// before it looks for them, takes `/über` for what they send. Source: URL Standard, "percent-encode sets"; RFC 3987 §3.1.
 fn escaped(path: &str) -> Cow<'_, str> {
-    if path.is_ascii() {
+    let is_sent = |char: char| char.is_ascii() && !" \"<>^`{}".contains(char);
+    if path.chars().all(is_sent) {
         return path.into();
     }
     let mut out = String::with_capacity(path.len() * 2);
-    let mut bytes = [0; 4];
     for char in path.chars() {
-        match char.is_ascii() {
+        match is_sent(char) {
             true => out.push(char),
-            false => {
-                for byte in char.encode_utf8(&mut bytes).bytes() {
-                    // Writing to a text does not fail.
-                    let _ = write!(out, "%{byte:02X}");
-                }
-            }
+            false => push_escaped(&mut out, char),
         }
     }
     out.into()
+}
+
+/// The same of an expression, whose own signs stay, and so does what stands between brackets.
+pub(super) fn of_expression(path: &str) -> Cow<'_, str> {
+    let is_sent = |char: char| char.is_ascii() && !" \"<>`".contains(char);
+    if path.chars().all(is_sent) {
+        return path.into();
+    }
+    let mut out = String::with_capacity(path.len() * 2);
+    let (mut is_escaped, mut is_class) = (false, false);
+    let mut chars = path.chars().peekable();
+    while let Some(char) = chars.next() {
+        if is_sent(char) || is_class || is_escaped {
+            out.push(char);
+        } else if chars.peek().is_some_and(|next| "*+?{".contains(*next)) {
+            out.push_str("(?:");
+            push_escaped(&mut out, char);
+            out.push(')');
+        } else {
+            push_escaped(&mut out, char);
+        }
+        match char {
+            _ if is_escaped => is_escaped = false,
+            '\\' => is_escaped = true,
+            '[' => is_class = true,
+            ']' => is_class = false,
+            _ => {}
+        }
+    }
+    out.into()
+}
+
+fn push_escaped(out: &mut String, char: char) {
+    for byte in char.encode_utf8(&mut [0; 4]).bytes() {
+        // Writing to a text does not fail.
+        let _ = write!(out, "%{byte:02X}");
+    }
 }
 
 /// The same path as most clients send it, where that is another text: without escapes that nobody needs, and with upper-case
@@ -85,9 +119,25 @@ mod tests {
             ("/a%20b/%c3%bc", "/a%20b/%c3%bc"),
             ("/über/ß", "/%C3%BCber/%C3%9F"),
             ("/€/😀", "/%E2%82%AC/%F0%9F%98%80"),
+            ("/my files", "/my%20files"),
+            ("/users/{id}", "/users/%7Bid%7D"),
+            ("/a\"<b>`^", "/a%22%3Cb%3E%60%5E"),
         ] {
             assert_eq!(escaped(path), want, "{path}");
             assert_eq!(usual(want).is_some(), path == "/a%20b/%c3%bc", "{path}");
+        }
+    }
+
+    #[test]
+    fn an_expression_takes_what_clients_send() {
+        for (path, want) in [
+            ("/[a-z]{2}/.*", "/[a-z]{2}/.*"),
+            ("/über.*", "/%C3%BCber.*"),
+            ("/ü+ b?", "/(?:%C3%BC)+%20b?"),
+            ("/[äö]ü", "/[äö]%C3%BC"),
+            ("/\\ü", "/\\ü"),
+        ] {
+            assert_eq!(of_expression(path), want, "{path}");
         }
     }
 

@@ -182,7 +182,7 @@ theirs! {
     "proxy-ssl-verify" Read "backend-tls-ca-secret" &["off"], "`on`, by the proxy, with `proxy-ssl-secret` and a `backend-protocol` over TLS; without them it closes, and on AWS.";
     "proxy-ssl-verify-depth" Told "" ANY, "Chains may be as long as their authorities allow.";
     "relative-redirects" Told "" FALSE, "Redirects name the host.";
-    "rewrite-target" Read "transforms." ANY, "For paths as `/name`, `/name(/|$)(.*)`, `/name/(.*)` and `/name/?(.*)`, to a path that may end in the group of the rest. They match to the letter, and in Kubernetes' order. Any other closes.";
+    "rewrite-target" Read "transforms." ANY, "For paths as `/name`, `/name(/|$)(.*)`, `/name/(.*)` and `/name/?(.*)`, to a path that may end in the group of the rest. They match to the letter, and in Kubernetes' order. What any other took is closed.";
     "satisfy" Told "" &["all"], "Who is let in must meet all that is asked for.";
     "server-alias" Told "" ANY, "Write rules for the other hosts.";
     "server-snippet" Closed "" ANY, "It may turn anybody away, and cannot be read: say by annotations what it says, and remove it.";
@@ -209,7 +209,7 @@ theirs! {
     "upstream-hash-by-subset-size" Told "" ANY, "A client can be kept at its target by a cookie: `target-group-attributes`.";
     "upstream-vhost" Read "transforms." ANY, "A host; variables close.";
     "use-port-in-redirects" Told "" FALSE, "Redirects name the port they lead to.";
-    "use-regex" Read "path-match" FALSE, "For the same paths; other expressions close. Ours follow a `/` and match whole paths: `//v[0-9]+/.*`.";
+    "use-regex" Read "path-match" FALSE, "For the same paths; what other expressions took is closed. Ours follow a `/` and match whole paths: `//v[0-9]+/.*`.";
     "whitelist-source-range" Read "inbound-cidrs" ANY, "As `allowlist-source-range`, which wins.";
     "x-forwarded-prefix" Told "" ANY, "Which prefix a request had is not told to backends.";
 }

@@ -1,13 +1,14 @@
 //! Paths of an Ingress with ingress-nginx's `use-regex` or `rewrite-target` in, what they match and become out.
 //!
 //! There such paths are expressions without an end, in any case of letters. Read are those that mean a prefix, to the
-//! letter; any other closes the Ingress's rules: what it took is not known.
+//! letter; any other closes what it took.
 
 use portcullis_model::{Glob, PathMatch, PathPrefix, Pattern, Rewrite, RewritePart};
 
 use crate::translate::annotations::{Written, value};
 use crate::translate::challenges;
 use crate::translate::member::Part;
+use crate::translate::spelling;
 
 const TARGET: &str = "rewrite-target";
 const REGEX: &str = "use-regex";
@@ -37,6 +38,38 @@ pub(in crate::translate) fn route(part: &Part<'_>, path: &str) -> Option<Result<
         None if !regex => None,
         target => Some(read(path, target.map(|target| target.value))),
     }
+}
+
+/// Where `route` cannot read it, what it took there, or more: that is closed. None where ours say what paths mean, or where
+/// next to everything might be meant.
+pub(in crate::translate) fn taken(part: &Part<'_>, path: &str) -> Option<PathMatch> {
+    let said = |name| part.annotations.get(name).is_some();
+    if said("path-match") || said("use-regex-path-match") {
+        return None;
+    }
+    at_most(&spelling::of_expression(path))
+}
+
+/// An expression without an end.
+fn at_most(path: &str) -> Option<PathMatch> {
+    let endless = match path.contains('|') {
+        true => format!("(?:{path}).*"),
+        false => format!("{path}.*"),
+    };
+    if let Ok(pattern) = Pattern::parse(&endless) {
+        return Some(PathMatch::Regex(pattern));
+    }
+    let end = path.find(|c: char| r"\.+*?()|[]{}^$".contains(c))?;
+    let literal = match path[end..].starts_with(['*', '?', '{']) {
+        // The character before may be none.
+        true => path[..end]
+            .char_indices()
+            .next_back()
+            .map_or("", |(at, _)| &path[..at]),
+        false => &path[..end],
+    };
+    let glob = Glob::parse(&format!("{literal}*")).ok()?;
+    (literal.len() > 1 && !path.contains('|')).then_some(PathMatch::Glob(glob))
 }
 
 /// Which of the two annotations asks for it.
@@ -197,6 +230,36 @@ mod tests {
                 });
                 assert_eq!(got.as_deref(), *want, "{path} {target:?} {url}");
             }
+        }
+    }
+
+    #[test]
+    fn what_an_expression_took_is_known() {
+        for (path, taken, left) in [
+            (
+                "/admin[0-9]*",
+                &["/admin", "/admin1", "/admin/x"][..],
+                &["/", "/a"][..],
+            ),
+            ("/(admin|boss)", &["/admin", "/boss/x"], &["/", "/bos"]),
+            ("/a|/b", &["/a", "/bc"], &["/", "/c"]),
+            ("/adm(in)?/.*", &["/adm/", "/admin/x"], &["/admi"]),
+            ("/foo(/|$)(.*)", &["/foo", "/foo/x"], &["/foobar"]),
+            ("/admin$", &["/admin"], &["/admin/"]),
+            ("/admin(?=x)", &["/adminx", "/admin"], &["/adm"]),
+            ("/admins?(?=x)", &["/adminx", "/admins"], &["/adm"]),
+            ("/über.*", &["/%C3%BCber", "/%C3%BCberall"], &["/uber"]),
+        ] {
+            let path_match = at_most(&spelling::of_expression(path)).unwrap();
+            for taken in taken {
+                assert!(path_match.matches(taken), "{path} {taken}");
+            }
+            for left in left {
+                assert!(!path_match.matches(left), "{path} {left}");
+            }
+        }
+        for path in ["/(?!admin).*", "/a(?=x)|/b", "/?(?=x)", "/("] {
+            assert_eq!(at_most(path), None, "{path}");
         }
     }
 

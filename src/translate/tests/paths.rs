@@ -175,7 +175,7 @@ fn a_path_that_cannot_be_read_is_left_out_and_told() {
         ("Prefix", "/a/../b", Code::PathInvalid, "path"),
         ("prefix", "/a", Code::PathTypeInvalid, "pathType"),
         ("", "/a", Code::PathTypeInvalid, "pathType"),
-        ("ImplementationSpecific", "/a b", Code::PathInvalid, "path"),
+        ("ImplementationSpecific", "/a?b", Code::PathInvalid, "path"),
     ] {
         let served = with_services(World::new(), &["shop/bad", "shop/good"])
             .ingress(
@@ -202,6 +202,8 @@ fn a_path_is_taken_as_clients_send_it_or_what_they_send_is_told() {
         ("ImplementationSpecific", "/über/*", "/%C3%BCber/x", None),
         ("Prefix", "/%C3%BCber", "/%C3%BCber", None),
         ("Prefix", "/a%20b", "/a%20b", None),
+        ("Prefix", "/a b", "/a%20b", None),
+        ("Exact", "/users/{id}", "/users/%7Bid%7D", None),
         // Spelled as few do: it means them.
         ("Prefix", "/%61dmin", "/%61dmin", Some("/admin")),
         ("Exact", "/%c3%bcber", "/%c3%bcber", Some("/%C3%BCber")),
@@ -224,9 +226,12 @@ fn a_path_is_taken_as_clients_send_it_or_what_they_send_is_told() {
         });
         assert_eq!(shown, sent.map(|_| true), "{kind} {text}: {:?}", served.problems);
     }
-    // An expression says itself what it takes; the incumbent passes it on.
+    // So is an expression; the incumbent passes all on.
     let regex = json!({ "portcullis.dev/use-regex-path-match": "true" });
-    for (settings, annotations, text) in [(ours(), regex, "//über"), (theirs(), json!({}), "/über")] {
+    for (settings, annotations, text, want) in [
+        (ours(), regex, "//über", "%C3%BCber"),
+        (theirs(), json!({}), "/über", "über"),
+    ] {
         let served = with_services(World::new(), &["shop/s"])
             .ingress(
                 "shop/web",
@@ -235,7 +240,7 @@ fn a_path_is_taken_as_clients_send_it_or_what_they_send_is_told() {
             )
             .one(&settings);
         let rules = format!("{:?}", served.rules());
-        assert!(rules.contains("über"), "{rules}");
+        assert!(rules.contains(want), "{rules}");
     }
 }
 
