@@ -12,6 +12,8 @@ mod challenges;
 mod draining;
 #[path = "commands/files.rs"]
 mod files;
+#[path = "commands/obeyed.rs"]
+mod obeyed;
 #[path = "commands/ports.rs"]
 mod ports;
 #[path = "commands/tls_policies.rs"]
@@ -569,24 +571,4 @@ fn a_demo_answers_each_route_as_it_should() {
         text.contains("ServiceNotFound") && text.contains("elbv2:CreateLoadBalancer"),
         "{text}"
     );
-}
-
-/// A name of a file that would colour what follows, and a path that would turn it round.
-#[test]
-fn what_a_terminal_would_obey_is_neither_logged_nor_shown() {
-    let dir = tempfile::tempdir().unwrap();
-    fs::write(dir.path().join("esc\u{1b}[31m\u{202e}.yaml"), "{").unwrap();
-    let web = ANSWERS.replace("path: /,", "path: \"/\u{202e}turned\",");
-    fs::write(dir.path().join("web.yaml"), web).unwrap();
-    let mut serving = Serving::start(dir.path(), &["--admin", "127.0.0.1:0"]);
-    let (_, admin) = serving.ready.trim().rsplit_once(" admin ").unwrap();
-    let table = get(admin, "admin", "/table");
-    serving.terminate();
-    for (text, want) in [
-        (table, "/\\u{202e}turned "),
-        (serving.logged(), "esc\\u{1b}[31m\\u{202e}.yaml"),
-    ] {
-        assert!(text.contains(want), "{want} in {text:?}");
-        assert!(!text.contains(['\u{1b}', '\u{202e}']), "{text:?}");
-    }
 }

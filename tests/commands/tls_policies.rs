@@ -73,7 +73,7 @@ fn a_tls_policy_is_that_of_its_own_hosts_alone() {
         .collect();
     let [told] = told[..] else { panic!("{logged}") };
     for want in [
-        "my-typo is not known",
+        "my-typo is none that AWS had",
         "ingress misspelt/web metadata.annotations[alb.ingress.kubernetes.io/ssl-policy]",
     ] {
         assert!(told.contains(want), "{want}: {told}");
@@ -99,5 +99,5 @@ fn who_has_no_say_in_a_group_closes_nobodys_hosts_to_tls_1_2() {
     serving.terminate();
     let logged = serving.logged();
     assert!(logged.contains("SettingNotOwned"), "{logged}");
-    assert!(!logged.contains("not known to the proxy"), "{logged}");
+    assert!(!logged.contains("is none that AWS had"), "{logged}");
 }
