@@ -9,6 +9,12 @@ use super::own::many;
 use super::peers::{LOAD_CORE, Peer};
 use super::scenario::{HOST, IDLE_SECONDS, Load, ROUTES, route};
 
+/// A connection's requests come every 10 ms, counted from when it was open: opened at once, those of all would come together,
+/// the more so the faster a proxy opens them. So they open one group after the other, in steps that put the groups evenly
+/// into those 10 ms. Source: `rps_watcher` in h2load.cc of nghttp2.
+const GROUPS: u32 = 20;
+const APART: &str = "11ms";
+
 /// Load that is under way.
 #[derive(Debug)]
 pub(super) struct Running {
@@ -64,6 +70,8 @@ fn arguments(command: &mut Command, load: &Load, seconds: u32) -> Result<(bool, 
             let requests = rate * seconds;
             command.args(["-c", &connections.to_string(), "-n", &requests.to_string()]);
             command.args(["--rps", &each.to_string()]);
+            let groups = connections.div_ceil(GROUPS);
+            command.args(["-r", &groups.to_string(), "--rate-period", APART]);
             if http2 {
                 command.args(["-m", "32"]);
             } else {
