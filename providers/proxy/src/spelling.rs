@@ -96,8 +96,10 @@ fn is_closed(action: &Action) -> bool {
 fn is_plain(path: &str) -> bool {
     let mut before = b'a';
     path.bytes().all(|byte| {
-        let is_spelled =
-            matches!(byte, b'%' | b';' | b'\\' | 0x80..) || before == b'/' && matches!(byte, b'/' | b'.');
+        let is_spelled = matches!(
+            byte,
+            b'%' | b';' | b'\\' | b'"' | b'<' | b'>' | b'^' | b'`' | b'{' | b'}' | 0x80..
+        ) || before == b'/' && matches!(byte, b'/' | b'.');
         before = byte;
         !is_spelled
     })
@@ -212,6 +214,7 @@ fn decoded(path: &str, reading: Reading) -> String {
                 match char::from(byte) {
                     '/' if reading.slashes => text.push('/'),
                     '\\' if reading.slashes && reading.backslashes => text.push('/'),
+                    '\\' => text.push('\\'),
                     plain if is_unescaped(plain) => text.push(plain),
                     _ => text.extend(['%'].into_iter().chain(digits.to_ascii_uppercase().chars())),
                 }
@@ -221,7 +224,7 @@ fn decoded(path: &str, reading: Reading) -> String {
                 let (char, after) = rest.split_at(next.len_utf8());
                 match next {
                     '\\' if reading.backslashes => text.push('/'),
-                    _ if next.is_ascii() => text.push(next),
+                    _ if next.is_ascii() && !ALWAYS_ESCAPED.contains(next) => text.push(next),
                     _ => text.extend(char.bytes().map(|byte| format!("%{byte:02X}"))),
                 }
                 rest = after;
@@ -231,9 +234,13 @@ fn decoded(path: &str, reading: Reading) -> String {
     text
 }
 
-/// What may stand in an element of a path as it is. Source: RFC 3986 §3.3, `pchar`.
+/// What browsers escape in a path, and so do rules. Source: URL Standard, "path percent-encode set".
+const ALWAYS_ESCAPED: &str = "\"<>^`{}";
+
+/// What may stand in an element of a path as it is, or does, for some clients escape it and others do not. Source: RFC 3986
+/// §3.3, `pchar`; URL Standard.
 fn is_unescaped(char: char) -> bool {
-    char.is_ascii_alphanumeric() || "-._~!$&'()*+,;=:@".contains(char)
+    char.is_ascii_alphanumeric() || "-._~!$&'()*+,;=:@|[]".contains(char)
 }
 
 #[cfg(test)]
@@ -251,7 +258,7 @@ mod tests {
             ("/x%2fy/../admin", &["/x/admin", "/admin"][..]),
             ("/./admin//../x", &["/x", "/admin/x"]),
             ("/x/..\\admin", &["/admin", "/x/..\\admin"]),
-            ("/x/..%5cadmin", &["/admin", "/x/..%5Cadmin"]),
+            ("/x/..%5cadmin", &["/admin", "/x/..\\admin"]),
         ] {
             let read: BTreeSet<String> = Reading::ALL
                 .iter()
@@ -283,6 +290,8 @@ mod tests {
             ("/€", "/%E2%82%AC", false),
             ("/%c3%bc%20%62", "/%C3%BC%20b", false),
             ("/a%3Ab%2Bc", "/a:b+c", false),
+            ("/a\"b/{id}^", "/a%22b/%7Bid%7D%5E", false),
+            ("/a%7cb%5B1%5D", "/a|b[1]", false),
             // To Tomcat, Jetty and Spring; to IIS.
             ("/admin;x=1/y;z", "/admin/y", false),
             ("/x/..;/admin", "/admin", true),
