@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::annotations::{json, value};
+use super::spelling;
 
 /// All that one annotation asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -83,10 +84,11 @@ pub(super) fn parse(text: &str, semantics: Semantics) -> Constraints {
     };
     for (index, item) in items.into_iter().enumerate() {
         let mut ignored = Vec::new();
-        let read = condition(item, &mut ignored).and_then(|read| match (semantics, ignored.first()) {
-            (Semantics::Kubernetes, Some(first)) => Err(format!("{first} has no meaning there")),
-            (Semantics::Kubernetes, None) | (Semantics::AwsLoadBalancerController, _) => Ok(read),
-        });
+        let read =
+            condition(item, semantics, &mut ignored).and_then(|read| match (semantics, ignored.first()) {
+                (Semantics::Kubernetes, Some(first)) => Err(format!("{first} has no meaning there")),
+                (Semantics::Kubernetes, None) | (Semantics::AwsLoadBalancerController, _) => Ok(read),
+            });
         match read {
             Ok(read) => {
                 all.add(read);
@@ -127,7 +129,7 @@ impl Constraints {
 }
 
 /// Reads one condition; what has no effect in it is added.
-fn condition(item: Value, ignored: &mut Vec<String>) -> Result<Read, String> {
+fn condition(item: Value, semantics: Semantics, ignored: &mut Vec<String>) -> Result<Read, String> {
     let (item, unknown) = json::noting::<ConditionText>(item)?;
     ignored.extend(unknown);
     let configurations = [
@@ -159,7 +161,7 @@ fn condition(item: Value, ignored: &mut Vec<String>) -> Result<Read, String> {
             Read::Hosts(values.read(host, HostMatch::Regex)?)
         }
         "path-pattern" => {
-            let values = one_kind(configuration(own, ignored)?)?;
+            let values = one_kind(configuration(own, ignored)?)?.spelled(semantics);
             Read::Paths(values.read(path, PathMatch::Regex)?)
         }
         "http-header" => {
@@ -239,6 +241,19 @@ enum Values {
 }
 
 impl Values {
+    /// Of paths, in the spelling that clients send.
+    fn spelled(self, semantics: Semantics) -> Self {
+        let sent = |values: Vec<String>, is_expression: bool| {
+            let values = values.iter();
+            let sent = values.map(|text| spelling::read(text, semantics, is_expression).0.into_owned());
+            sent.collect()
+        };
+        match self {
+            Self::Plain(values) => Self::Plain(sent(values, false)),
+            Self::Regex(values) => Self::Regex(sent(values, true)),
+        }
+    }
+
     fn read<T>(
         self,
         plain: impl Fn(&str) -> Result<T, String>,
@@ -323,6 +338,31 @@ mod tests {
                 "header x-beta regex:on|yes"
             ]
         );
+    }
+
+    #[test]
+    fn paths_are_taken_as_clients_send_them() {
+        for (kind, text, ours, theirs) in [
+            ("values", "/über/*", "glob:/%C3%BCber/*", "glob:/über/*"),
+            ("values", "/my files/*", "glob:/my%20files/*", "glob:/my files/*"),
+            (
+                "regexValues",
+                "^/über.*$",
+                "regex:^/%C3%BCber.*$",
+                "regex:^/über.*$",
+            ),
+        ] {
+            let text =
+                serde_json::json!([{ "field": "path-pattern", "pathPatternConfig": { (kind): [text] } }]);
+            for (semantics, want) in [
+                (Semantics::Kubernetes, ours),
+                (Semantics::AwsLoadBalancerController, theirs),
+            ] {
+                let all = parse(&text.to_string(), semantics);
+                let paths: Vec<String> = all.paths.iter().map(PathMatch::to_string).collect();
+                assert_eq!(paths, [want], "{semantics:?}");
+            }
+        }
     }
 
     #[test]
