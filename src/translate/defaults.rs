@@ -237,7 +237,7 @@ fn fallback(part: &Part<'_>, ports: &Ports, member: usize, port: Port, answer: A
         return unguarded(standing::refused(Refused::PlainHttp));
     }
     let turned_away = || Answer::of(standing::turned_away());
-    let Guards { denied, asked } = standing::guards(part, standing.guarded.contains(&port));
+    let Guards { denied, asked } = standing::guards(part, standing.guard(part, port));
     let mut guarded: Vec<_> = denied
         .into_iter()
         .map(|denied| (vec![denied], turned_away()))

@@ -38,8 +38,8 @@ pub(super) struct Part<'a> {
     pub(super) redirect: Setting<Port>,
     /// Who may connect; what could be read of it.
     pub(super) ranges: Option<Ranges>,
-    /// Who may connect where it says nothing and others that do disagree.
-    pub(super) taken: Option<Sources>,
+    /// Who may connect at a port where it says nothing and others do.
+    pub(super) taken: BTreeMap<Port, Sources>,
     pub(super) certificates: Vec<String>,
     /// What its rules ask of clients' certificates by themselves: off where listeners ask in their place.
     pub(super) clients: ClientCertificates,
@@ -106,10 +106,10 @@ impl Sources {
 }
 
 impl<'a> Part<'a> {
-    /// Who may connect to its rules, where not everybody may.
-    pub(super) fn sources(&self) -> Option<&Sources> {
+    /// Who may connect to its rules at a port, where not everybody may.
+    pub(super) fn sources(&self, port: Port) -> Option<&Sources> {
         let own = self.ranges.as_ref().map(|ranges| &ranges.sources);
-        own.or(self.taken.as_ref())
+        own.or_else(|| self.taken.get(&port))
     }
 
     /// Its annotations as far as the load balancer as a whole heeds them.
@@ -399,7 +399,7 @@ fn read_one<'a>(
         asked: ports,
         redirect: annotations.read("ssl-redirect", port, problems),
         ranges,
-        taken: None,
+        taken: BTreeMap::new(),
         certificates,
         clients: ClientCertificates::Off,
         clients_at: BTreeMap::new(),

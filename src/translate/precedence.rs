@@ -38,6 +38,16 @@ pub(super) struct Written {
     pub(super) piece: usize,
 }
 
+/// Of one piece of a path: what is made of it, such as a canary's share, and as many for those whom it does not let in.
+pub(super) const PIECES: usize = 8;
+
+impl Written {
+    /// The same of all rules that are made of one path and one host.
+    fn source(&self) -> (usize, usize, usize, usize) {
+        (self.member, self.rule, self.path, self.piece / (2 * PIECES))
+    }
+}
+
 /// How the path was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum PathKind {

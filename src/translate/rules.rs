@@ -1,17 +1,19 @@
 //! The rules of one Ingress in, drafts of the load balancer's rules and the hosts they name out.
 
 mod named;
+mod paths;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use portcullis_model::{
     Action, Authenticate, Code, Condition, ExactPath, Filters, FixedResponse, Glob, HostMatch, Origin,
-    PathMatch, PathPrefix, Pattern, Port, Problem, Rewrite, Rule, Semantics,
+    PathMatch, Port, Problem, Rewrite, Rule, Semantics,
 };
 
 pub(super) use self::named::said_of_default;
 use self::named::{by_annotation, name_of, names_in_rules, ports_asked};
+use self::paths::PathMeaning;
 use super::actions;
 use super::annotations::{Setting, value};
 use super::auth::{self, Gate};
@@ -19,28 +21,12 @@ use super::backends::Backends;
 use super::challenges;
 use super::conditions::{self, Constraints};
 use super::filters::Filtered;
-use super::member::Part;
-use super::moved::{paths, redirects};
-use super::precedence::{Draft, NamedHost, PathKind, Written};
-use super::spelling;
+use super::member::{Part, Sources};
+use super::moved;
+use super::moved::redirects;
+use super::precedence::{Draft, NamedHost, PIECES, PathKind, Written};
 use super::standing::{self, Guards, RedirectedBy, Refused, Standing};
 use crate::cluster::object::{IngressPath, IngressRule};
-
-/// How ImplementationSpecific paths of an Ingress match.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum PathMeaning {
-    /// `Prefix`, and all below where it ends in `/*`, as on every cloud.
-    Usual,
-    Prefix,
-    Glob,
-    /// What follows the first `/` is an expression.
-    Regex,
-    /// What was asked for cannot be read.
-    Unknown,
-}
-
-/// Room for the rules that one becomes of which a canary has a share: at most five.
-const PIECES: usize = 8;
 
 /// What one Ingress adds.
 #[derive(Debug, Default)]
@@ -144,32 +130,6 @@ impl Reader<'_, '_> {
                     });
                 }
             }
-        }
-    }
-
-    fn meaning(&mut self) -> PathMeaning {
-        let regex = self
-            .part
-            .annotations
-            .read("use-regex-path-match", value::boolean, self.problems);
-        let asked = self.part.annotations.read(
-            "path-match",
-            |text| match text {
-                "prefix" => Ok(PathMeaning::Prefix),
-                "glob" => Ok(PathMeaning::Glob),
-                "regex" => Ok(PathMeaning::Regex),
-                _ => Err("expected prefix, glob or regex".to_owned()),
-            },
-            self.problems,
-        );
-        match (asked, regex) {
-            (Setting::Invalid, _) | (Setting::Absent, Setting::Invalid) => PathMeaning::Unknown,
-            (Setting::Given(meaning), _) => meaning,
-            (Setting::Absent, Setting::Given(true)) => PathMeaning::Regex,
-            (Setting::Absent, Setting::Given(false) | Setting::Absent) => match self.part.semantics {
-                Semantics::Kubernetes => PathMeaning::Usual,
-                Semantics::AwsLoadBalancerController => PathMeaning::Glob,
-            },
         }
     }
 
@@ -330,7 +290,7 @@ impl Reader<'_, '_> {
             Setting::Given(host) => Some(host),
             Setting::Invalid => return Err(self.part.said_by("transforms.")),
         };
-        let route = paths::route(self.part, path.path.as_deref().unwrap_or_default());
+        let route = moved::paths::route(self.part, path.path.as_deref().unwrap_or_default());
         let url = route.and_then(Result::ok).and_then(|route| route.rewrite);
         Ok(url.into_iter().chain(host).collect())
     }
@@ -379,6 +339,19 @@ impl Reader<'_, '_> {
         if !ports.is_empty() {
             self.problems.push(auth::needs_https(self.part, step, &ports));
         }
+    }
+
+    /// Ports at which the same may connect.
+    fn by_sources(&self, guarded: BTreeSet<Port>) -> Vec<(Option<&Sources>, BTreeSet<Port>)> {
+        let mut all: Vec<(Option<&Sources>, BTreeSet<Port>)> = Vec::new();
+        for port in guarded {
+            let sources = self.part.sources(port);
+            match all.iter_mut().find(|(known, _)| *known == sources) {
+                Some((_, ports)) => _ = ports.insert(port),
+                None => all.push((sources, BTreeSet::from([port]))),
+            }
+        }
+        all
     }
 
     /// Stands a rule at the ports of its member, with what becomes of it there.
@@ -434,7 +407,7 @@ impl Reader<'_, '_> {
             answering(closed, standing::refused(Refused::PlainHttp)),
             place.piece,
         );
-        for (ports, of_port) in [(guarded, true), (open, false)] {
+        for (of_port, ports) in self.by_sources(guarded).into_iter().chain([(None, open)]) {
             let Guards { denied, asked } = standing::guards(self.part, of_port);
             let asking = |conditions: &[Condition], mut rule: Rule| {
                 rule.conditions.extend_from_slice(conditions);
@@ -461,91 +434,6 @@ impl Reader<'_, '_> {
                     0,
                     None,
                 );
-            }
-        }
-    }
-
-    /// None, and told, where the path cannot be read: then no request is known that it takes.
-    fn path_match(
-        &mut self,
-        field: &str,
-        path: &IngressPath,
-        meaning: PathMeaning,
-    ) -> Option<(PathKind, Option<PathMatch>)> {
-        let text = path.path.as_deref().unwrap_or_default();
-        let at = || format!("{field}.path");
-        let moved = match paths::route(self.part, text) {
-            Some(Ok(route)) => Some(route.path),
-            Some(Err(_)) => paths::taken(self.part, text),
-            None => None,
-        };
-        if moved.is_some() {
-            return Some((PathKind::ImplementationSpecific, moved));
-        }
-        let is_expression = meaning == PathMeaning::Regex && &*path.path_type == "ImplementationSpecific";
-        let (text, unusual) = spelling::read(text, self.part.semantics, is_expression);
-        if let Some(why) = unusual {
-            self.problem(Code::PathInvalid, at(), why);
-        }
-        let text = &*text;
-        let specific = match &*path.path_type {
-            "Exact" => {
-                return match ExactPath::parse(text) {
-                    Ok(exact) => Some((PathKind::Exact, Some(PathMatch::Exact(exact)))),
-                    Err(why) => {
-                        self.problem(Code::PathInvalid, at(), why);
-                        None
-                    }
-                };
-            }
-            "Prefix" => {
-                return match PathPrefix::parse(text) {
-                    Ok(prefix) => Some((PathKind::Prefix(text.len()), Some(PathMatch::Prefix(prefix)))),
-                    Err(why) => {
-                        self.problem(Code::PathInvalid, at(), why);
-                        None
-                    }
-                };
-            }
-            "ImplementationSpecific" => true,
-            // What the incumbent takes for ImplementationSpecific.
-            "" => self.part.semantics == Semantics::AwsLoadBalancerController,
-            _ => false,
-        };
-        if !specific {
-            let why = format!(
-                "path type {} is none of Exact, Prefix and ImplementationSpecific",
-                value::shown(&path.path_type)
-            );
-            self.problem(Code::PathTypeInvalid, format!("{field}.pathType"), why);
-            return None;
-        }
-        let kind = PathKind::ImplementationSpecific;
-        if text.is_empty() {
-            return Some((kind, None));
-        }
-        let is_below = |before: &str| !before.contains(['*', '?']);
-        let read = match meaning {
-            PathMeaning::Usual if text == "/*" => Ok(PathMatch::Prefix(PathPrefix::root())),
-            PathMeaning::Usual if text.strip_suffix("/*").is_some_and(is_below) => Glob::parse(text)
-                .map(PathMatch::Glob)
-                .map_err(|why| (Code::PathInvalid, why.to_string())),
-            PathMeaning::Unknown => return None,
-            PathMeaning::Usual | PathMeaning::Prefix => PathPrefix::parse(text)
-                .map(PathMatch::Prefix)
-                .map_err(|why| (Code::PathInvalid, why.to_string())),
-            PathMeaning::Glob => Glob::parse(text)
-                .map(PathMatch::Glob)
-                .map_err(|why| (Code::PatternInvalid, why.to_string())),
-            PathMeaning::Regex => Pattern::parse(text.strip_prefix('/').unwrap_or(text))
-                .map(PathMatch::Regex)
-                .map_err(|why| (Code::PatternInvalid, why.to_string())),
-        };
-        match read {
-            Ok(path) => Some((kind, Some(path))),
-            Err((code, why)) => {
-                self.problem(code, at(), why);
-                None
             }
         }
     }

@@ -9,7 +9,7 @@ use portcullis_model::{
 
 use super::annotations::Setting;
 use super::challenges;
-use super::member::{Part, Ranges, Sources, Wire};
+use super::member::{Part, Sources, Wire};
 use super::options::{has_no_first, tell_conflict};
 use super::ownership::{age, before};
 use super::rules::refused_by;
@@ -42,6 +42,11 @@ impl Standing {
             Semantics::Kubernetes => self.serves_plainly(part, port),
             Semantics::AwsLoadBalancerController => false,
         }
+    }
+
+    /// Whom the member's rules let in at a port, where the port lets in more.
+    pub(super) fn guard<'p>(&self, part: &'p Part<'_>, port: Port) -> Option<&'p Sources> {
+        part.sources(port).filter(|_| self.guarded.contains(&port))
     }
 
     pub(super) fn ports(&self) -> BTreeSet<Port> {
@@ -104,9 +109,12 @@ pub(super) fn decide(
     let plain = plain(parts, problems);
     let kept = unknown_redirects(parts, &wires, &plain);
     let redirecting = redirecting(parts, &wires, &plain, settings);
-    let (admitted, taking) = match settings.merge {
-        Merge::ByGroup => (admitted(parts, problems), BTreeMap::new()),
-        Merge::OneLoadBalancer => (BTreeMap::new(), taken_in_groups(parts)),
+    let admitted = match settings.merge {
+        Merge::ByGroup => admitted(parts, problems),
+        Merge::OneLoadBalancer => {
+            take_in_groups(parts);
+            BTreeMap::new()
+        }
     };
     // Only where there are any, rules stand beside the redirect of a listener.
     let solving = parts.iter().filter(|part| challenges::has_some(part));
@@ -114,12 +122,10 @@ pub(super) fn decide(
     let standings = parts
         .iter()
         .zip(&plain)
-        .enumerate()
-        .map(|(index, (part, plain))| {
+        .map(|(part, plain)| {
             let mut standing = Standing::default();
             for (port, wire) in &part.ports {
-                let asks = taking.get(&index).is_none_or(|ports| ports.contains(port));
-                let lets_in_more = asks && lets_in_more(part, admitted.get(port));
+                let lets_in_more = lets_in_more(part, *port, admitted.get(port));
                 let redirected = |to: &Port, by: RedirectedBy| Redirected {
                     to: *to,
                     by,
@@ -166,8 +172,8 @@ pub(super) fn decide(
 }
 
 /// Whether a port is open to more than a member lets in. Nothing given: it is open to all.
-fn lets_in_more(part: &Part<'_>, admitted: Option<&Sources>) -> bool {
-    match (part.sources(), admitted) {
+fn lets_in_more(part: &Part<'_>, port: Port, admitted: Option<&Sources>) -> bool {
+    match (part.sources(port), admitted) {
         (None, _) => false,
         (Some(sources), Some(admitted)) => !sources.cover(admitted),
         (Some(sources), None) => !sources.cover(&everybody()),
@@ -363,36 +369,36 @@ fn admitted(parts: &mut [Part<'_>], problems: &mut Vec<Problem>) -> BTreeMap<Por
         }
         // Who gives none had what that one gives, and is not opened to the others.
         for part in parts.iter_mut().filter(|part| part.ports.contains_key(&port)) {
-            part.taken.get_or_insert_with(|| own.clone());
+            part.taken.entry(port).or_insert_with(|| own.clone());
         }
         admitted.insert(port, all);
     }
     admitted
 }
 
-/// Where all load balancers are served as one, ports are open to all: a member that gives no ranges takes those of the
-/// first of its group that has the say at one of its ports. At which ports, by member.
-fn taken_in_groups(parts: &mut [Part<'_>]) -> BTreeMap<usize, BTreeSet<Port>> {
-    let mut order: Vec<usize> = (0..parts.len()).collect();
-    order.sort_by_key(|index| has_no_first(&parts[*index]).then(|| age(&parts[*index])));
-    let taking = parts.iter().enumerate().filter_map(|(index, part)| {
-        if part.ranges.is_some() {
-            return None;
+/// Where all load balancers are served as one, ports are open to all: a member that gives no ranges takes, at each port,
+/// those of the first of its group that has the say there.
+fn take_in_groups(parts: &mut [Part<'_>]) {
+    let mut order: Vec<&Part<'_>> = parts.iter().collect();
+    order.sort_by_key(|part| has_no_first(part).then(|| age(part)));
+    let mut first: BTreeMap<(LoadBalancerId, Port), Sources> = BTreeMap::new();
+    for part in order {
+        let Some(ranges) = part.ranges.as_ref().filter(|ranges| !ranges.broken) else {
+            continue;
+        };
+        for port in part
+            .ports
+            .keys()
+            .filter(|port| has_say(part, **port) && !part.is_canary)
+        {
+            let sources = || ranges.sources.clone();
+            first.entry((part.group.clone(), *port)).or_insert_with(sources);
         }
-        order.iter().map(|giver| &parts[*giver]).find_map(|giver| {
-            let sound = |ranges: &&Ranges| !ranges.broken && !giver.is_canary;
-            let ranges = giver.ranges.as_ref().filter(sound)?;
-            let shared = part.ports.keys().filter(|port| giver.ports.contains_key(port));
-            let at: BTreeSet<Port> = shared.copied().filter(|port| has_say(giver, *port)).collect();
-            (giver.group == part.group && !at.is_empty()).then(|| (index, ranges.sources.clone(), at))
-        })
-    });
-    let taking: Vec<_> = taking.collect();
-    let taking = taking.into_iter().map(|(index, sources, at)| {
-        parts[index].taken = Some(sources);
-        (index, at)
-    });
-    taking.collect()
+    }
+    for part in parts.iter_mut().filter(|part| part.ranges.is_none()) {
+        let of_port = |port: &Port| Some((*port, first.get(&(part.group.clone(), *port))?.clone()));
+        part.taken = part.ports.keys().filter_map(of_port).collect();
+    }
 }
 
 /// What members at a port that differ let in together, where none of them has the say: none is cut off, and rules of each
@@ -507,12 +513,11 @@ pub(super) struct Guards {
 /// Where the port lets in more than the member does (`guarded`), what is asked for that reason, too; nothing can meet it
 /// where no range could be read. A rule cannot ask for lists that only the provider knows: who is on them alone is turned
 /// away.
-pub(super) fn guards(part: &Part<'_>, guarded: bool) -> Guards {
+pub(super) fn guards(part: &Part<'_>, guarded: Option<&Sources>) -> Guards {
     let source = |nets: &BTreeSet<IpNet>| {
         (!nets.is_empty()).then(|| Condition::Source(nets.iter().copied().collect()))
     };
-    let of_port = part.sources().filter(|_| guarded);
-    let all = of_port.map(|sources| &sources.nets).into_iter();
+    let all = guarded.map(|sources| &sources.nets).into_iter();
     let all = all.chain(&part.own_ranges.allowed);
     Guards {
         denied: source(&part.own_ranges.denied),

@@ -172,7 +172,7 @@ catalog! {
 
     "actions." Rule Portable Built "What answers instead of a Service: JSON, by the backend's name.";
     "conditions." Rule Portable Built "What else a request must meet: JSON, by the backend's name.";
-    "transforms." Rule Portable Built "What is rewritten before the backend sees it: JSON, by the backend's name.";
+    "transforms." Rule Portable Built "What is rewritten before the backend sees it: JSON, by the backend's name. Under our semantics an expression matches all of the path and query, or of the host.";
     "use-regex-path-match" Rule Portable Built "ImplementationSpecific paths are regular expressions, after their first `/`.";
     "path-match" Rule Portable Built "How ImplementationSpecific paths match: `prefix`, `glob` or `regex`. Ours.";
     "auth-type" Rule Portable Built "`none`, `oidc` or `cognito`; like all of `auth-*` also on the only Service of a path, whose value wins.";

@@ -15,23 +15,32 @@ use portcullis_model::{Action, HostMatch, PathMatch, Port, Redirect, Rule, Seman
 use super::Draft;
 use crate::translate::member::Wire;
 
-/// Takes redirects from the ports at which they lead to themselves.
+/// Takes redirects from the ports at which they lead to themselves, and what turns others away from them with them.
 pub(super) fn without_loops(drafts: &mut Vec<Draft>, wires: &BTreeMap<Port, Wire>, semantics: Semantics) {
-    drafts.retain_mut(|Draft { rule, .. }| {
+    // By what they were written as: a path of a rule, for one host of it.
+    let mut looping: BTreeMap<_, BTreeSet<Port>> = BTreeMap::new();
+    for Draft { rule, place, .. } in &*drafts {
         if let Action::Redirect(redirect) = &rule.action
             && keeps_host(redirect, &rule.hosts, semantics)
             && keeps_path(redirect, &rule.paths, semantics)
             && redirect.query.is_none()
         {
-            rule.ports.retain(|port| {
-                let same_port = redirect.port.is_none_or(|to| to == *port);
-                let same_scheme = match (redirect.scheme, wires.get(port)) {
+            let loops = |port: &&Port| {
+                let same_port = redirect.port.is_none_or(|to| to == **port);
+                let same_scheme = match (redirect.scheme, wires.get(*port)) {
                     (None, _) => true,
                     (Some(RedirectScheme::Http), wire) => wire == Some(&Wire::Http),
                     (Some(RedirectScheme::Https), wire) => wire == Some(&Wire::Https),
                 };
-                !(same_port && same_scheme)
-            });
+                same_port && same_scheme
+            };
+            let ports = rule.ports.iter().filter(loops).copied();
+            looping.entry(place.source()).or_default().extend(ports);
+        }
+    }
+    drafts.retain_mut(|Draft { rule, place, .. }| {
+        if let Some(ports) = looping.get(&place.source()) {
+            rule.ports.retain(|port| !ports.contains(port));
         }
         !rule.ports.is_empty()
     });

@@ -254,3 +254,28 @@ fn who_may_connect_is_checked_at_each_port() {
         assert_eq!(served.ask(&request), "shop/a", "{number}");
     }
 }
+
+#[test]
+fn who_says_nothing_takes_at_each_port_what_its_group_says_there() {
+    let further = [(8081, Wire::Http)];
+    let in_group = |ports: &'static str, cidrs: Option<&'static str>| {
+        let all = [("group.name", "g"), ("listen-ports", ports)].into_iter();
+        all.chain(cidrs.map(|cidrs| ("inbound-cidrs", cidrs)))
+            .collect::<Vec<_>>()
+    };
+    let one = in_group(r#"[{"HTTP":80}]"#, Some("10.0.0.0/8"));
+    let two = in_group(r#"[{"HTTP":8081}]"#, Some("192.0.2.0/24"));
+    let none = in_group(r#"[{"HTTP":80},{"HTTP":8081}]"#, None);
+    let world = member(member(member(World::new(), "a", &one), "c", &two), "d", &none);
+    let served = world.one(&settings(ControllerName::OURS, &further));
+    for (number, source, want) in [
+        (80, "10.1.1.1", "shop/d"),
+        (80, "192.0.2.1", "403"),
+        (8081, "10.1.1.1", "403"),
+        (8081, "192.0.2.1", "shop/d"),
+    ] {
+        let mut request = Request::get(port(number), "d.com", "/");
+        request.source = source.parse().unwrap();
+        assert_eq!(served.ask(&request), want, "{number} from {source}");
+    }
+}

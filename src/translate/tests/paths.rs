@@ -226,6 +226,40 @@ fn a_path_is_taken_as_clients_send_it_or_what_they_send_is_told() {
         });
         assert_eq!(shown, sent.map(|_| true), "{kind} {text}: {:?}", served.problems);
     }
+    // What takes nothing that was meant.
+    for (meaning, text, sent) in [
+        ("", "/admin*", Some("path-match: glob")),
+        ("", "/a*/b", Some("path-match: glob")),
+        ("prefix", "/admin*", Some("path-match: glob")),
+        ("", "/admin/*", None),
+        ("glob", "/admin*", None),
+        ("regex", "/admin.*", Some("\"//admin.*\"")),
+        ("regex", "//admin.*", None),
+        ("regex", "/(/a|/b)", None),
+    ] {
+        let annotations = match meaning {
+            "" => json!({}),
+            meaning => json!({ "portcullis.dev/path-match": meaning }),
+        };
+        let served = with_services(World::new(), &["shop/s"])
+            .ingress(
+                "shop/web",
+                annotations,
+                json!({ "rules": [rule("foo.com", json!([path("ImplementationSpecific", text, "s")]))] }),
+            )
+            .one(&ours());
+        let told = served
+            .problems
+            .iter()
+            .find(|problem| problem.code == Code::PathInvalid);
+        let shown = told.map(|problem| problem.message.contains(sent.unwrap_or("?")));
+        assert_eq!(
+            shown,
+            sent.map(|_| true),
+            "{meaning} {text}: {:?}",
+            served.problems
+        );
+    }
     // So is an expression; the incumbent passes all on.
     let regex = json!({ "portcullis.dev/use-regex-path-match": "true" });
     for (settings, annotations, text, want) in [

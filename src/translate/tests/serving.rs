@@ -274,6 +274,47 @@ fn who_gives_no_ranges_takes_those_of_its_group() {
     }
 }
 
+/// As guides of the incumbent wrote it for years.
+#[test]
+fn a_redirect_that_would_loop_turns_nobody_away() {
+    let to_https =
+        r#"{"type":"redirect","redirectConfig":{"protocol":"HTTPS","port":"443","statusCode":"HTTP_301"}}"#;
+    for controller in [ControllerName::OURS, ControllerName::INCUMBENT] {
+        let annotations = alb(&[
+            ("listen-ports", r#"[{"HTTP":80},{"HTTPS":443}]"#),
+            (
+                "certificate-arn",
+                "arn:aws:acm:eu-west-1:111122223333:certificate/1",
+            ),
+            ("actions.ssl-redirect", to_https),
+            ("inbound-cidrs", "10.0.0.0/8"),
+        ]);
+        let redirected = json!({
+            "path": "/*", "pathType": "ImplementationSpecific",
+            "backend": { "service": { "name": "ssl-redirect", "port": { "name": "use-annotation" } } },
+        });
+        let spec = json!({ "rules": [rule("a.com", json!([redirected, path("ImplementationSpecific", "/*", "s")]))] });
+        let served = with_services(World::new(), &["shop/s"])
+            .ingress("shop/a", annotations, spec)
+            .one(&Settings::for_serving(ControllerName::new(controller)));
+        for (port, source, want) in [
+            (Port::HTTP, "10.1.1.1", "→ 301"),
+            (Port::HTTP, "192.0.2.1", "403"),
+            (Port::HTTPS, "10.1.1.1", "shop/s"),
+            (Port::HTTPS, "192.0.2.1", "403"),
+        ] {
+            let mut request = Request::get(port, "a.com", "/x");
+            request.source = source.parse().unwrap();
+            assert_eq!(
+                served.ask(&request),
+                want,
+                "{controller}: {port} from {source}: {:#?}",
+                served.rules()
+            );
+        }
+    }
+}
+
 #[test]
 fn of_a_host_of_several_the_first_default_backend_answers_what_is_left() {
     for names in [["shop/a", "shop/b", "shop/c"], ["shop/z", "shop/b", "shop/c"]] {
