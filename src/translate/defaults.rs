@@ -13,7 +13,7 @@ use super::filters::Filtered;
 use super::member::{Part, Wire};
 use super::moved::redirects;
 use super::ownership::Owners;
-use super::precedence::{Answer, Draft, Fallback, Fallbacks, PathKind, Written};
+use super::precedence::{Answer, Draft, Fallback, Fallbacks, PathKind, Written, loops};
 use super::rules::{refused_by, said_of_default};
 use super::standing::{self, Guards, Ports, Refused};
 use crate::cluster::object::IngressBackend;
@@ -61,10 +61,16 @@ pub(super) fn read<'a>(
                 conflict = Some(*first);
                 continue;
             }
-            first.insert(key.clone(), part);
             let mut answer = answer
                 .get_or_insert_with(|| answer_of(part, backend, filtered, &at, backends, problems))
                 .clone();
+            // As in a rule, it does not stand there; the incumbent's does.
+            if part.semantics == Semantics::Kubernetes
+                && matches!(&answer.action, Action::Redirect(redirect) if loops(redirect, port, &ports.wires))
+            {
+                continue;
+            }
+            first.insert(key.clone(), part);
             if !answer.clients.is_off() {
                 answer.clients = part.clients_at(port).clone();
             }

@@ -13,6 +13,7 @@ use portcullis_model::{
 };
 
 pub(super) use self::catch_alls::{Answer, Fallback, Fallbacks, NamedHost};
+pub(super) use self::redirects::loops;
 use super::member::Wire;
 
 /// A rule before it has found its place.

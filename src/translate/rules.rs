@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use portcullis_model::{
     Action, Authenticate, Code, Condition, ExactPath, Filters, FixedResponse, Glob, HostMatch, Origin,
-    PathMatch, Port, Problem, Rewrite, Rule, Semantics,
+    PathMatch, Port, Problem, RedirectScheme, Rewrite, Rule, Semantics,
 };
 
 pub(super) use self::named::said_of_default;
@@ -207,7 +207,7 @@ impl Reader<'_, '_> {
         };
         let authenticate = authenticate.filter(|_| !broken);
         let filters = filters.filter(|_| !broken);
-        self.report_plain(authenticate.as_ref());
+        self.report_plain(authenticate.as_ref().filter(|_| !leads_to_https(&action)));
 
         let mut hosts: Vec<HostMatch> = host.cloned().into_iter().collect();
         hosts.extend(constraints.hosts);
@@ -403,10 +403,12 @@ impl Reader<'_, '_> {
                 place.piece,
             );
         }
-        put(
-            answering(closed, standing::refused(Refused::PlainHttp)),
-            place.piece,
-        );
+        // A redirect to where clients can be asked serves nothing.
+        let plainly = match leads_to_https(&rule.action) {
+            true => rule.action.clone(),
+            false => standing::refused(Refused::PlainHttp),
+        };
+        put(answering(closed, plainly), place.piece);
         for (of_port, ports) in self.by_sources(guarded).into_iter().chain([(None, open)]) {
             let Guards { denied, asked } = standing::guards(self.part, of_port);
             let asking = |conditions: &[Condition], mut rule: Rule| {
@@ -485,4 +487,8 @@ fn split(hosts: &[HostMatch], paths: &[PathMatch]) -> Vec<(Vec<HostMatch>, Vec<P
         [] => each(Vec::new()),
         hosts => hosts.iter().flat_map(|host| each(vec![host.clone()])).collect(),
     }
+}
+
+fn leads_to_https(action: &Action) -> bool {
+    matches!(action, Action::Redirect(to) if to.scheme == Some(RedirectScheme::Https))
 }

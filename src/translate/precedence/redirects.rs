@@ -25,15 +25,7 @@ pub(super) fn without_loops(drafts: &mut Vec<Draft>, wires: &BTreeMap<Port, Wire
             && keeps_path(redirect, &rule.paths, semantics)
             && redirect.query.is_none()
         {
-            let loops = |port: &&Port| {
-                let same_port = redirect.port.is_none_or(|to| to == **port);
-                let same_scheme = match (redirect.scheme, wires.get(*port)) {
-                    (None, _) => true,
-                    (Some(RedirectScheme::Http), wire) => wire == Some(&Wire::Http),
-                    (Some(RedirectScheme::Https), wire) => wire == Some(&Wire::Https),
-                };
-                same_port && same_scheme
-            };
+            let loops = |port: &&Port| keeps_listener(redirect, **port, wires);
             let ports = rule.ports.iter().filter(loops).copied();
             looping.entry(place.source()).or_default().extend(ports);
         }
@@ -44,6 +36,22 @@ pub(super) fn without_loops(drafts: &mut Vec<Draft>, wires: &BTreeMap<Port, Wire
         }
         !rule.ports.is_empty()
     });
+}
+
+/// Whether a redirect for all hosts and paths leads to itself at a port.
+pub(in crate::translate) fn loops(redirect: &Redirect, port: Port, wires: &BTreeMap<Port, Wire>) -> bool {
+    let keeps_url = redirect.host.is_none() && redirect.path.is_none() && redirect.query.is_none();
+    keeps_url && keeps_listener(redirect, port, wires)
+}
+
+fn keeps_listener(redirect: &Redirect, port: Port, wires: &BTreeMap<Port, Wire>) -> bool {
+    let same_port = redirect.port.is_none_or(|to| to == port);
+    let same_scheme = match (redirect.scheme, wires.get(&port)) {
+        (None, _) => true,
+        (Some(RedirectScheme::Http), wire) => wire == Some(&Wire::Http),
+        (Some(RedirectScheme::Https), wire) => wire == Some(&Wire::Https),
+    };
+    same_port && same_scheme
 }
 
 /// The incumbent is content with one of the hosts, and so leaves the others without the redirect.

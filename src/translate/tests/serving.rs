@@ -316,6 +316,60 @@ fn a_redirect_that_would_loop_turns_nobody_away() {
 }
 
 #[test]
+fn a_redirect_to_https_stands_beside_a_login_and_not_where_it_would_loop() {
+    let to_https =
+        r#"{"type":"redirect","redirectConfig":{"protocol":"HTTPS","port":"443","statusCode":"HTTP_301"}}"#;
+    let by_annotation =
+        json!({ "service": { "name": "ssl-redirect", "port": { "name": "use-annotation" } } });
+    for (controller, left) in [
+        (ControllerName::OURS, "404"),
+        (ControllerName::INCUMBENT, "→ 301"),
+    ] {
+        let both = [
+            ("listen-ports", r#"[{"HTTP":80},{"HTTPS":443}]"#),
+            (
+                "certificate-arn",
+                "arn:aws:acm:eu-west-1:111122223333:certificate/1",
+            ),
+            ("actions.ssl-redirect", to_https),
+        ];
+        let jwt = (
+            "jwt-validation",
+            r#"{"jwksEndpoint":"https://i/keys","issuer":"https://i"}"#,
+        );
+        let asked: Vec<_> = both.iter().copied().chain([jwt]).collect();
+        let redirected =
+            json!({ "path": "/*", "pathType": "ImplementationSpecific", "backend": by_annotation });
+        let served = with_services(World::new(), &["shop/s"])
+            .ingress(
+                "shop/a",
+                alb(&asked),
+                json!({ "rules": [rule("a.com", json!([redirected]))] }),
+            )
+            .ingress(
+                "shop/b",
+                alb(&both),
+                json!({ "defaultBackend": by_annotation, "rules": [rule("b.com", json!([path("Prefix", "/x", "s")]))] }),
+            )
+            .one(&Settings::for_serving(ControllerName::new(controller)));
+        for (port, host, path, want) in [
+            (Port::HTTP, "a.com", "/", "→ 301"),
+            (Port::HTTP, "b.com", "/", "→ 301"),
+            (Port::HTTPS, "b.com", "/", left),
+            (Port::HTTPS, "b.com", "/x", "shop/s"),
+        ] {
+            let got = served.ask(&Request::get(port, host, path));
+            assert_eq!(
+                got,
+                want,
+                "{controller}: {port} {host}{path}: {:#?}",
+                served.rules()
+            );
+        }
+    }
+}
+
+#[test]
 fn of_a_host_of_several_the_first_default_backend_answers_what_is_left() {
     for names in [["shop/a", "shop/b", "shop/c"], ["shop/z", "shop/b", "shop/c"]] {
         let spec = |text: &str, default: Option<&str>| {
