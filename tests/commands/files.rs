@@ -55,6 +55,7 @@ spec:
     - http:
         paths:
           - {path: /, pathType: Prefix, backend: {service: {name: web, port: {number: 80}}}}
+          - {path: /two, pathType: Prefix, backend: {service: {name: two, port: {number: 80}}}}
           - {path: /fixed, pathType: Prefix, backend: {service: {name: fixed, port: {name: use-annotation}}}}
 ---
 apiVersion: v1
@@ -67,6 +68,18 @@ kind: EndpointSlice
 metadata: {name: web, namespace: shop, labels: {kubernetes.io/service-name: web}}
 addressType: IPv4
 ports: [{port: PORT}]
+endpoints: [{addresses: ["127.0.0.1"], conditions: {ready: true}}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: two, namespace: shop}
+spec: {ports: [{port: 80}]}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: two, namespace: shop, labels: {kubernetes.io/service-name: two}}
+addressType: IPv4
+ports: [{port: OTHER}]
 endpoints: [{addresses: ["127.0.0.1"], conditions: {ready: true}}]
 "#;
 
@@ -131,9 +144,13 @@ fn ask(stream: &mut TcpStream, path: &str) -> String {
 fn many(address: &str, count: u32) -> TcpStream {
     let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0".to_vec();
     for number in 0..count {
-        // GET, http, / and the authority a.
-        let block = [0x82, 0x86, 0x84, 0x01, 1, b'a'];
-        bytes.extend([0, 0, 6, 1, 5]);
+        // GET, http, / or /two, and the authority a.
+        let path: &[u8] = match number % 2 {
+            0 => &[0x84],
+            _ => b"\x04\x04/two",
+        };
+        let block = [&[0x82, 0x86], path, &[0x01, 1, b'a']].concat();
+        bytes.extend([0, 0, u8::try_from(block.len()).unwrap(), 1, 5]);
         bytes.extend((2 * number + 1).to_be_bytes());
         bytes.extend(block);
     }
@@ -162,9 +179,11 @@ fn files_that_the_proxy_lacks_are_not_held_against_targets() {
 
 #[expect(clippy::disallowed_methods, reason = "a deadline is read from the clock")]
 fn lacks_files(engine: &str) {
-    let (backend, port) = Hanging::start();
+    // One has no more than half of the files.
+    let ((backend, port), (other, other_port)) = (Hanging::start(), Hanging::start());
     let dir = tempfile::tempdir().unwrap();
     let text = BACKEND.replace("PORT", &port.to_string());
+    let text = text.replace("OTHER", &other_port.to_string());
     fs::write(dir.path().join("web.yaml"), text).unwrap();
     let more = ["--admin", "127.0.0.1:0", "--http1-engine", engine];
     let serving = Serving::bounded("-n 256", dir.path(), &more);
@@ -193,13 +212,14 @@ fn lacks_files(engine: &str) {
         let asked = Instant::now();
         for (address, path, want) in [
             (&*serving.http, "/", "http/1.1 503"),
+            (&serving.http, "/two", "http/1.1 503"),
             (&serving.http, "/fixed", "http/1.1 200"),
             (admin, "/readyz", "http/1.1 200"),
         ] {
             let seen = get(address, "a", path).to_ascii_lowercase();
             assert!(seen.starts_with(want), "{engine}: {path}: {seen}");
             let is_told = seen.contains("retry-after: 1");
-            assert_eq!(is_told, path == "/", "{engine}: {path}: {seen}");
+            assert_eq!(is_told, want.ends_with("503"), "{engine}: {path}: {seen}");
         }
         assert!(
             asked.elapsed() < Duration::from_secs(5),
@@ -208,15 +228,16 @@ fn lacks_files(engine: &str) {
         std::thread::sleep(Duration::from_millis(20));
     }
     backend.release();
+    other.release();
     let start = Instant::now();
-    while !get(admin, "admin", "/table").contains(" 0 under way\n") {
+    while get(admin, "admin", "/table").matches(" 0 under way\n").count() < 2 {
         assert!(
             start.elapsed() < PATIENCE,
             "{engine}: it rests, or is ill, or is asked"
         );
     }
     let (asked, unreached) = (
-        backend.asked.load(Ordering::SeqCst),
+        backend.asked.load(Ordering::SeqCst) + other.asked.load(Ordering::SeqCst),
         counted(admin, "unreached_total"),
     );
     assert!((60..=72).contains(&asked), "{engine}: {asked}");

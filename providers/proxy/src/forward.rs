@@ -88,6 +88,15 @@ pub(crate) async fn forward(
         return Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, why));
     };
     backend.budget.asked();
+    if hoards(worker, backend) {
+        worker.counters.overloaded();
+        worker.pools.places().lacked_one();
+        let why = format!(
+            "{} has half of the connections that the proxy may open",
+            backend.id
+        );
+        return Err(Failure::overloaded(why));
+    }
     let limit = backend.timeout.unwrap_or(worker.settings.timeouts.answer);
     let mut tried: Vec<SocketAddr> = Vec::new();
     let most = worker.settings.limits.under_way;
@@ -230,6 +239,17 @@ fn choose(
         Some(key) => backend.led(key, tried, most),
         None => backend.choose(&worker.random, worker.zone.as_deref(), tried, most),
     }
+}
+
+/// Whether a backend has its share of what files are for targets, while they are short: others are reached though it hangs.
+/// Over HTTP/2 requests share connections.
+fn hoards(worker: &Worker, backend: &LiveBackend) -> bool {
+    let Some(share) = worker.pools.places().share() else {
+        return false;
+    };
+    let targets = backend.targets().iter();
+    let under_way = targets.map(|target| usize::try_from(target.load.outstanding()).unwrap_or(usize::MAX));
+    backend.protocol.version == BackendVersion::Http1 && under_way.sum::<usize>() >= share
 }
 
 fn no_target(worker: &Worker, backend: &LiveBackend) -> Failure {

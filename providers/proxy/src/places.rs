@@ -47,6 +47,12 @@ impl Places {
         taking.is_ok().then(|| Place(self.clone()))
     }
 
+    /// How many may be one backend's while not many are left; none while there are.
+    pub(crate) fn share(&self) -> Option<usize> {
+        let half = (self.most / 2).max(1);
+        (self.taken() >= half).then_some(half)
+    }
+
     /// A connection was not made for want of a place.
     pub(crate) fn lacked_one(&self) {
         self.lacked.fetch_add(1, Ordering::Relaxed);
@@ -140,7 +146,8 @@ mod tests {
         drop(spare);
         assert!(places.take_spare().is_none(), "half are taken");
         assert!(places.take().is_some());
+        assert_eq!(places.share(), Some(2));
         drop(rest);
-        assert_eq!(places.taken(), 0);
+        assert_eq!((places.taken(), places.share()), (0, None));
     }
 }
