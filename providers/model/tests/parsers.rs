@@ -136,7 +136,12 @@ proptest! {
         let location = redirect.location(&request, false);
         prop_assert!(location.starts_with("https://"), "{}", location);
         if !template.contains("#{") {
-            prop_assert_eq!(location, format!("https://{template}{}", with_query(&request)));
+            let written = format!("https://{template}{}", with_query(&request));
+            let escaped = |c: char| match c.is_ascii() {
+                true => c.to_string(),
+                false => c.to_string().bytes().map(|byte| format!("%{byte:02X}")).collect(),
+            };
+            prop_assert_eq!(location, written.chars().map(escaped).collect::<String>());
         }
     }
 }
