@@ -1,6 +1,4 @@
 //! A thousand changes of everything that can change in, while clients of every kind are at it; nobody the worse for it out.
-//!
-//! `PORTCULLIS_CHANGES=1000 cargo test -p portcullis-proxy --test serving_own upheaval` makes as many; fewer are made else.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -30,18 +28,7 @@ use crate::echo::Echo;
 use crate::secure::key_pair;
 
 const HOST: &str = "a.example.com";
-
-/// How many changes are made.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a longer run is asked for by the environment"
-)]
-fn changes() -> usize {
-    let asked = std::env::var("PORTCULLIS_CHANGES").ok();
-    asked.map_or(120, |number| {
-        number.parse().expect("PORTCULLIS_CHANGES is a number")
-    })
-}
+const CHANGES: usize = 1_000;
 
 /// Answers with numbers, one a piece and one after the other, until it is told to end; or, asked to change protocol, sends
 /// every byte back.
@@ -284,7 +271,7 @@ async fn no_client_notices_a_change_of_anything() {
         }
     })
     .await;
-    for number in 1..=changes() {
+    for number in 1..=CHANGES {
         let before = at_work();
         change(&proxy.handle, &balancer(number), &keys);
         tokio::select! {
