@@ -1,9 +1,8 @@
 //! Paths as Ingresses write them in, the spelling that clients send out. Rules match paths as they were sent.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 
-use portcullis_model::{ExactPath, Semantics};
+use portcullis_model::{ExactPath, PATH_ESCAPED, Semantics};
 
 use super::annotations::value;
 
@@ -32,18 +31,11 @@ pub(super) fn read(path: &str, semantics: Semantics, is_expression: bool) -> (Co
 /// With escapes where no client sends the character as it is: browsers and tools encode it, and nginx, which decodes paths
 /// before it looks for them, takes `/über` for what they send. Source: URL Standard, "percent-encode sets"; RFC 3987 §3.1.
 fn escaped(path: &str) -> Cow<'_, str> {
-    let is_sent = |char: char| char.is_ascii() && !" \"<>^`{}".contains(char);
-    if path.chars().all(is_sent) {
-        return path.into();
+    let is_sent = |byte: u8| byte.is_ascii() && byte != b' ' && !PATH_ESCAPED.as_bytes().contains(&byte);
+    match path.bytes().all(is_sent) {
+        true => path.into(),
+        false => portcullis_model::escaped(path, is_sent).into(),
     }
-    let mut out = String::with_capacity(path.len() * 2);
-    for char in path.chars() {
-        match is_sent(char) {
-            true => out.push(char),
-            false => push_escaped(&mut out, char),
-        }
-    }
-    out.into()
 }
 
 /// The same of an expression, whose own signs stay, and so does what stands between brackets.
@@ -53,17 +45,16 @@ pub(super) fn of_expression(path: &str) -> Cow<'_, str> {
         return path.into();
     }
     let mut out = String::with_capacity(path.len() * 2);
+    let all_escaped = |char: char| portcullis_model::escaped(char.encode_utf8(&mut [0; 4]), |_| false);
     let (mut is_escaped, mut is_class) = (false, false);
     let mut chars = path.chars().peekable();
     while let Some(char) = chars.next() {
         if is_sent(char) || is_class || is_escaped {
             out.push(char);
         } else if chars.peek().is_some_and(|next| "*+?{".contains(*next)) {
-            out.push_str("(?:");
-            push_escaped(&mut out, char);
-            out.push(')');
+            out.extend(["(?:", &all_escaped(char), ")"]);
         } else {
-            push_escaped(&mut out, char);
+            out.push_str(&all_escaped(char));
         }
         match char {
             _ if is_escaped => is_escaped = false,
@@ -74,13 +65,6 @@ pub(super) fn of_expression(path: &str) -> Cow<'_, str> {
         }
     }
     out.into()
-}
-
-fn push_escaped(out: &mut String, char: char) {
-    for byte in char.encode_utf8(&mut [0; 4]).bytes() {
-        // Writing to a text does not fail.
-        let _ = write!(out, "%{byte:02X}");
-    }
 }
 
 /// The same path as most clients send it, where that is another text: without escapes that nobody needs, and with upper-case

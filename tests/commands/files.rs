@@ -37,7 +37,7 @@ fn the_bound_of_open_files_is_raised_as_far_as_it_may_be() {
     }
 }
 
-const BACKEND: &str = r#"
+const INGRESS: &str = r#"
 apiVersion: networking.k8s.io/v1
 kind: Ingress
 metadata:
@@ -57,29 +57,19 @@ spec:
           - {path: /, pathType: Prefix, backend: {service: {name: web, port: {number: 80}}}}
           - {path: /two, pathType: Prefix, backend: {service: {name: two, port: {number: 80}}}}
           - {path: /fixed, pathType: Prefix, backend: {service: {name: fixed, port: {name: use-annotation}}}}
----
+"#;
+
+const SERVICE: &str = r#"---
 apiVersion: v1
 kind: Service
-metadata: {name: web, namespace: shop}
+metadata: {name: NAME, namespace: shop}
 spec: {ports: [{port: 80}]}
 ---
 apiVersion: discovery.k8s.io/v1
 kind: EndpointSlice
-metadata: {name: web, namespace: shop, labels: {kubernetes.io/service-name: web}}
+metadata: {name: NAME, namespace: shop, labels: {kubernetes.io/service-name: NAME}}
 addressType: IPv4
 ports: [{port: PORT}]
-endpoints: [{addresses: ["127.0.0.1"], conditions: {ready: true}}]
----
-apiVersion: v1
-kind: Service
-metadata: {name: two, namespace: shop}
-spec: {ports: [{port: 80}]}
----
-apiVersion: discovery.k8s.io/v1
-kind: EndpointSlice
-metadata: {name: two, namespace: shop, labels: {kubernetes.io/service-name: two}}
-addressType: IPv4
-ports: [{port: OTHER}]
 endpoints: [{addresses: ["127.0.0.1"], conditions: {ready: true}}]
 "#;
 
@@ -182,8 +172,8 @@ fn lacks_files(engine: &str) {
     // One has no more than half of the files.
     let ((backend, port), (other, other_port)) = (Hanging::start(), Hanging::start());
     let dir = tempfile::tempdir().unwrap();
-    let text = BACKEND.replace("PORT", &port.to_string());
-    let text = text.replace("OTHER", &other_port.to_string());
+    let service = |name, port: u16| SERVICE.replace("NAME", name).replace("PORT", &port.to_string());
+    let text = [INGRESS, &service("web", port), &service("two", other_port)].concat();
     fs::write(dir.path().join("web.yaml"), text).unwrap();
     let more = ["--admin", "127.0.0.1:0", "--http1-engine", engine];
     let serving = Serving::bounded("-n 256", dir.path(), &more);

@@ -85,6 +85,6 @@ pub use rule::Rule;
 pub use sealed::Sealed;
 pub use shared::Shared;
 pub use special::{Special, special};
-pub use text::in_ascii;
+pub use text::{PATH_ESCAPED, escaped, in_ascii};
 pub use tls_policy::{TLS_POLICIES_AS_OF, is_tls_policy};
 pub use verification::{BackendTls, Verification};

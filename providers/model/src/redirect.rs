@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use crate::name::Port;
 use crate::resolve::Request;
-use crate::text::{in_ascii, shared_text};
+use crate::text::{filled, in_ascii, shared_text};
 
 /// Text in which `#{protocol}`, `#{host}`, `#{port}`, `#{path}` and `#{query}` stand for the request's own.
 /// `#{path}` leaves out the leading slash. Source: ELBv2 API, RedirectActionConfig.
@@ -44,33 +44,18 @@ impl Template {
     }
 
     fn fill(&self, request: &Seen<'_>) -> String {
-        let mut out = String::new();
-        let mut rest = self.as_str();
-        while let Some((before, after)) = rest.split_once("#{") {
-            out.push_str(before);
-            let Some((name, tail)) = after.split_once('}') else {
-                break;
-            };
-            match name {
-                "protocol" => out.push_str(request.protocol),
-                "host" => out.push_str(request.host),
-                "port" => out.push_str(&request.port.to_string()),
-                "path" => out.push_str(request.path.strip_prefix('/').unwrap_or(request.path)),
-                "query" => out.push_str(request.query),
-                other => unreachable_placeholder(other, &mut out),
-            }
-            rest = tail;
-        }
-        out.push_str(rest);
-        out
+        filled(self.as_str(), |name| {
+            Some(match name {
+                "protocol" => request.protocol.into(),
+                "host" => request.host.into(),
+                "port" => request.port.to_string().into(),
+                "path" => request.path.strip_prefix('/').unwrap_or(request.path).into(),
+                "query" => request.query.into(),
+                // The constructor admits no other.
+                _ => return None,
+            })
+        })
     }
-}
-
-/// The constructor admits no other placeholder; should one appear, it is kept as written.
-fn unreachable_placeholder(name: &str, out: &mut String) {
-    out.push_str("#{");
-    out.push_str(name);
-    out.push('}');
 }
 
 /// The status of a redirect. AWS knows the first two only.

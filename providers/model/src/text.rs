@@ -1,5 +1,8 @@
 //! How typed text is read, shown and compared: one macro for newtypes over shared strings.
 
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
 /// Implements `Display`, `Debug`-free access and `Serialize` as text for a newtype over `Arc<str>`.
 macro_rules! shared_text {
     ($name:ident) => {
@@ -27,20 +30,44 @@ macro_rules! shared_text {
     };
 }
 
-/// With escapes for what no URL has as it is. Source: RFC 3986 §2.1; RFC 3987 §3.1.
-pub fn in_ascii(text: String) -> String {
-    if text.is_ascii() {
-        return text;
-    }
+/// What browsers escape in a path, beside spaces and what is not ASCII. Source: URL Standard, "path percent-encode set".
+pub const PATH_ESCAPED: &str = "\"<>^`{}";
+
+/// With escapes for all bytes but those of ASCII that are kept. Source: RFC 3986 §2.1.
+pub fn escaped(text: &str, is_kept: impl Fn(u8) -> bool) -> String {
     text.bytes().fold(String::new(), |mut out, byte| {
-        if byte.is_ascii() {
+        if byte.is_ascii() && is_kept(byte) {
             out.push(char::from(byte));
         } else {
             // A string takes all that is written.
-            let _ = std::fmt::Write::write_fmt(&mut out, format_args!("%{byte:02X}"));
+            let _ = write!(out, "%{byte:02X}");
         }
         out
     })
+}
+
+/// With escapes for what no URL has as it is. Source: RFC 3987 §3.1.
+pub fn in_ascii(text: String) -> String {
+    match text.is_ascii() {
+        true => text,
+        false => escaped(&text, |_| true),
+    }
+}
+
+/// With what stands for each `#{name}` in its place; where nothing does, it stays as it is written.
+pub(crate) fn filled<'v>(text: &str, value: impl Fn(&str) -> Option<Cow<'v, str>>) -> String {
+    let (mut out, mut rest) = (String::new(), text);
+    while let Some((plain, after)) = rest.split_once("#{")
+        && let Some((name, tail)) = after.split_once('}')
+    {
+        out.push_str(plain);
+        match value(name) {
+            Some(value) => out.push_str(&value),
+            None => out.extend(["#{", name, "}"]),
+        }
+        rest = tail;
+    }
+    out + rest
 }
 
 /// Implements `Serialize` through `Display`, for types whose text form is what people read.

@@ -7,7 +7,7 @@
 
 use std::ptr;
 
-use portcullis_model::{PathMatch, RedirectScheme};
+use portcullis_model::{PATH_ESCAPED, PathMatch, RedirectScheme, escaped};
 
 use crate::lookup::{Found, RequestHead};
 use crate::table::{Action, ListenerTable, Route, RouteTable};
@@ -224,8 +224,8 @@ fn decoded(path: &str, reading: Reading) -> String {
                 let (char, after) = rest.split_at(next.len_utf8());
                 match next {
                     '\\' if reading.backslashes => text.push('/'),
-                    _ if next.is_ascii() && !ALWAYS_ESCAPED.contains(next) => text.push(next),
-                    _ => text.extend(char.bytes().map(|byte| format!("%{byte:02X}"))),
+                    _ if next.is_ascii() && !PATH_ESCAPED.contains(next) => text.push(next),
+                    _ => text.push_str(&escaped(char, |_| false)),
                 }
                 rest = after;
             }
@@ -233,9 +233,6 @@ fn decoded(path: &str, reading: Reading) -> String {
     }
     text
 }
-
-/// What browsers escape in a path, and so do rules. Source: URL Standard, "path percent-encode set".
-const ALWAYS_ESCAPED: &str = "\"<>^`{}";
 
 /// What may stand in an element of a path as it is, or does, for some clients escape it and others do not. Source: RFC 3986
 /// §3.3, `pchar`; URL Standard.
@@ -310,6 +307,9 @@ mod tests {
             let usual = Usual::of(path, &spelled, Reading::ALL[0]);
             assert_eq!((&*usual.path, usual.climbs), (want, climbs), "{path}");
             assert!(!is_plain(path) || usual.path == path, "{path}");
+        }
+        for char in PATH_ESCAPED.chars() {
+            assert!(!is_plain(&format!("/{char}")), "{char}");
         }
         for path in ["/", "/a/b.c/d..", "/a=..", ""] {
             assert!(is_plain(path), "{path}");

@@ -1,12 +1,11 @@
 //! A page where clients log in, as text with placeholders, and a request in; where the client is sent out.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use thiserror::Error;
 
-use crate::text::shared_text;
+use crate::text::{escaped, filled, shared_text};
 
 /// A URL, or a path of the request's own host, in which `#{protocol}` and `#{host}`, with its port, stand for the request's
 /// own; in the query also `#{target}`, its path and query, and `#{url}`, all of it, both escaped.
@@ -73,38 +72,20 @@ impl SignIn {
         self.0.contains("#{host}") || self.0.contains("#{url}")
     }
 
-    /// Of a request of this protocol, `http` or `https`, host with its port, and path with its query.
+    /// Of a request of this protocol, `http` or `https`, host with its port, and path with its query. What is escaped is so as
+    /// the value of a parameter: all but what RFC 3986 §2.3 reserves for nothing.
     pub fn url(&self, protocol: &str, host: &str, target: &str) -> String {
-        let (mut out, mut rest) = (String::new(), self.as_str());
-        while let Some((plain, (name, tail))) = rest
-            .split_once("#{")
-            .and_then(|(plain, after)| Some((plain, after.split_once('}')?)))
-        {
-            out.push_str(plain);
-            out.push_str(&match name {
+        let unreserved = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+        filled(self.as_str(), |name| {
+            Some(match name {
                 "protocol" => Cow::Borrowed(protocol),
                 "host" => Cow::Borrowed(host),
-                "target" => Cow::Owned(escaped(target)),
+                "target" => Cow::Owned(escaped(target, unreserved)),
                 // The constructor admits no other.
-                _ => Cow::Owned(escaped(&format!("{protocol}://{host}{target}"))),
-            });
-            rest = tail;
-        }
-        out + rest
+                _ => Cow::Owned(escaped(&format!("{protocol}://{host}{target}"), unreserved)),
+            })
+        })
     }
-}
-
-/// As the value of a parameter: all but what RFC 3986 §2.3 reserves for nothing.
-fn escaped(text: &str) -> String {
-    text.bytes().fold(String::new(), |mut out, byte| {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            // A string takes all that is written.
-            let _ = write!(out, "%{byte:02X}");
-        }
-        out
-    })
 }
 
 #[cfg(test)]

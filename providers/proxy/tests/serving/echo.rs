@@ -32,14 +32,15 @@ pub(crate) trait Serve:
 impl<F: Fn(TcpStream) -> futures::future::BoxFuture<'static, ()> + Send + Sync + 'static> Serve for F {}
 
 /// Serves one connection, over HTTP/2 or HTTP/1.1.
-pub(crate) async fn converse<S>(stream: TcpStream, is_http2: bool, service: S)
+pub(crate) async fn converse<S, B>(stream: TcpStream, is_http2: bool, service: S)
 where
     S: Service<
             Request<Incoming>,
-            Response = Response<Full<Bytes>>,
-            Error = Infallible,
+            Response = Response<B>,
+            Error: Into<Box<dyn Error + Send + Sync>>,
             Future: Send + 'static,
         >,
+    B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
 {
     let io = TokioIo::new(stream);
     match is_http2 {
@@ -85,15 +86,20 @@ impl Echo {
         B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
         E: Into<Box<dyn Error + Send + Sync>> + 'static,
     {
-        Self::running(move |stream| {
-            let service = service_fn(answer.clone());
-            Box::pin(async move {
-                let _ = http1::Builder::new()
-                    .serve_connection(TokioIo::new(stream), service)
-                    .await;
-            })
-        })
-        .await
+        Self::speaking(false, answer).await
+    }
+
+    /// The same, or with prior knowledge of HTTP/2.
+    pub(crate) async fn speaking<F, B, E>(
+        is_http2: bool,
+        answer: impl Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = Result<Response<B>, E>> + Send + 'static,
+        B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
+        E: Into<Box<dyn Error + Send + Sync>> + 'static,
+    {
+        Self::running(move |stream| Box::pin(converse(stream, is_http2, service_fn(answer.clone())))).await
     }
 
     /// Speaks HTTP/1.1 and tells what it was asked.
@@ -103,14 +109,7 @@ impl Echo {
 
     /// The same with prior knowledge of HTTP/2.
     pub(crate) async fn http2(name: &'static str) -> Self {
-        Self::running(move |stream| {
-            Box::pin(async move {
-                let service = service_fn(move |request| echo(name, request));
-                let builder = http2::Builder::new(TokioExecutor::new());
-                let _ = builder.serve_connection(TokioIo::new(stream), service).await;
-            })
-        })
-        .await
+        Self::speaking(true, move |request| echo(name, request)).await
     }
 }
 

@@ -8,10 +8,7 @@ use futures::stream::poll_fn;
 use futures::{Stream, StreamExt};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Frame, Incoming};
-use hyper::server::conn::{http1, http2};
-use hyper::service::service_fn;
 use hyper::{Request, Response};
-use hyper_util::rt::{TokioExecutor, TokioIo};
 use portcullis_model::BackendVersion;
 use portcullis_proxy::Settings;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -59,22 +56,7 @@ async fn answer(
 }
 
 async fn answering(version: BackendVersion) -> Echo {
-    Echo::running(move |stream| {
-        Box::pin(async move {
-            let (io, service) = (TokioIo::new(stream), service_fn(answer));
-            match version {
-                BackendVersion::Http1 => {
-                    let _ = http1::Builder::new().serve_connection(io, service).await;
-                }
-                BackendVersion::Http2 | BackendVersion::Grpc => {
-                    let _ = http2::Builder::new(TokioExecutor::new())
-                        .serve_connection(io, service)
-                        .await;
-                }
-            }
-        })
-    })
-    .await
+    Echo::speaking(version != BackendVersion::Http1, answer).await
 }
 
 async fn serving(version: BackendVersion) -> (Echo, Proxy) {

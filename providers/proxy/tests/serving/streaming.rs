@@ -7,10 +7,7 @@ use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Frame, Incoming};
-use hyper::server::conn::{http1, http2};
-use hyper::service::service_fn;
 use hyper::{Request, Response};
-use hyper_util::rt::{TokioExecutor, TokioIo};
 use portcullis_model::{BackendVersion, Coding, Compression, Filters, LoadBalancer};
 use portcullis_proxy::Settings;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -40,24 +37,12 @@ fn compressing(mut balancer: LoadBalancer) -> LoadBalancer {
 
 /// Sends each piece of the request's body back as it comes.
 async fn mirror(version: BackendVersion) -> Echo {
-    Echo::running(move |stream| {
-        Box::pin(async move {
-            let service = service_fn(|request: Request<Incoming>| async move {
-                Ok::<_, std::convert::Infallible>(Response::new(request.into_body()))
-            });
-            let io = TokioIo::new(stream);
-            match version {
-                BackendVersion::Http1 => {
-                    let _ = http1::Builder::new().serve_connection(io, service).await;
-                }
-                BackendVersion::Http2 | BackendVersion::Grpc => {
-                    let _ = http2::Builder::new(TokioExecutor::new())
-                        .serve_connection(io, service)
-                        .await;
-                }
-            }
-        })
-    })
+    Echo::speaking(
+        version != BackendVersion::Http1,
+        |request: Request<Incoming>| async move {
+            Ok::<_, std::convert::Infallible>(Response::new(request.into_body()))
+        },
+    )
     .await
 }
 
