@@ -84,14 +84,31 @@ fn path(value: &str) -> Vec<u8> {
 /// The stream of the connection as a whole, which must stay.
 async fn control(connection: &Connection, bytes: &[u8]) -> SendStream {
     let mut stream = connection.open_uni().await.unwrap();
-    stream.write_all(bytes).await.unwrap();
+    // It may be refused before all of it is there.
+    let _ = stream.write_all(bytes).await;
     stream
+}
+
+fn closed(error: ConnectionError) -> Outcome {
+    match error {
+        ConnectionError::ApplicationClosed(closed) => Outcome::Closed(closed.error_code.into_inner()),
+        error @ (ConnectionError::VersionMismatch
+        | ConnectionError::TransportError(_)
+        | ConnectionError::ConnectionClosed(_)
+        | ConnectionError::Reset
+        | ConnectionError::TimedOut
+        | ConnectionError::LocallyClosed
+        | ConnectionError::CidsExhausted) => panic!("{error}"),
+    }
 }
 
 /// Sends bytes as they are, on a stream that ends behind them.
 async fn raw(connection: &Connection, bytes: &[u8]) -> Outcome {
-    let (mut send, mut recv) = connection.open_bi().await.unwrap();
-    // It may be refused before all of it is there.
+    let (mut send, mut recv) = match connection.open_bi().await {
+        Ok(stream) => stream,
+        // By what was said on the stream of the connection.
+        Err(error) => return closed(error),
+    };
     let _ = send.write_all(bytes).await;
     let _ = send.finish();
     let mut answer = Vec::new();
@@ -104,9 +121,7 @@ async fn raw(connection: &Connection, bytes: &[u8]) -> Outcome {
             }
             Ok(None) => return Outcome::Refused,
             Err(ReadError::Reset(code)) => return Outcome::Reset(code.into_inner()),
-            Err(ReadError::ConnectionLost(ConnectionError::ApplicationClosed(closed))) => {
-                return Outcome::Closed(closed.error_code.into_inner());
-            }
+            Err(ReadError::ConnectionLost(error)) => return closed(error),
             Err(error) => panic!("{error}"),
         }
     }
@@ -118,16 +133,7 @@ async fn becomes(connection: &Connection, bytes: &[u8], want: &Outcome) -> Outco
     if !matches!(want, Outcome::Closed(_)) || matches!(outcome, Outcome::Closed(_)) {
         return outcome;
     }
-    match soon("the end", connection.closed()).await {
-        ConnectionError::ApplicationClosed(closed) => Outcome::Closed(closed.error_code.into_inner()),
-        error @ (ConnectionError::VersionMismatch
-        | ConnectionError::TransportError(_)
-        | ConnectionError::ConnectionClosed(_)
-        | ConnectionError::Reset
-        | ConnectionError::TimedOut
-        | ConnectionError::LocallyClosed
-        | ConnectionError::CidsExhausted) => panic!("{error}"),
-    }
+    closed(soon("the end", connection.closed()).await)
 }
 
 /// Source: RFC 9114 §8.1.
