@@ -268,8 +268,8 @@ impl<'a> Compiler<'a> {
                 "port {} has no HTTP/3: it is served over HTTP/1.1 and HTTP/2 alone",
                 listener.port
             );
-            let at = self.balancer.options.said_at("http3");
-            self.problem(Code::OptionUnsupported, at, message);
+            // Of a load balancer for all, the port may be another's than the wish.
+            self.problem(Code::OptionUnsupported, &listener.origin, message);
             return None;
         }
         let port = self.served.of(listener);

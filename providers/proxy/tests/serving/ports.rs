@@ -425,9 +425,14 @@ async fn http3_is_told_to_be_missing_at_a_further_socket() {
     let rules = vec![at(&[443, 8443], rule(HOST, "/", saying("here")))];
     let mut balancer = balancer(rules);
     balancer.options.http3 = true;
+    // Who has the port learns of it; who wished for HTTP/3 may be another.
+    let port = portcullis_model::ObjectName::new("shop", "ports");
+    let of_port = portcullis_model::Origin::new("ingress", port, "");
+    let further = balancer.listeners.values_mut().find(|l| l.port.get() == 8443);
+    further.unwrap().origin = of_port.clone();
     let world = World::both(&balancer);
-    let told: Vec<_> = world.proxy.problems.iter().map(|p| p.code).collect();
-    assert_eq!(told, [portcullis_model::Code::OptionUnsupported]);
+    let told: Vec<_> = world.proxy.problems.iter().map(|p| (p.code, &p.at)).collect();
+    assert_eq!(told, [(portcullis_model::Code::OptionUnsupported, &of_port)]);
     let offered = |answer: &Answer| answer.header("alt-svc").map(str::to_owned);
     assert_eq!(offered(&world.ask(8443, HOST, "/").await), None);
     assert!(offered(&world.ask(443, HOST, "/").await).is_some());
