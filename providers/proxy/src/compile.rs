@@ -21,6 +21,7 @@ use crate::filters::Filters;
 use crate::identity::Gate;
 use crate::identity::keys::Source;
 use crate::identity::sessions::Sessions;
+use crate::paths::Paths;
 use crate::spelling::spelled;
 use crate::sticky::Sticky;
 use crate::table::{
@@ -526,12 +527,8 @@ impl<'a> HostBuilder<'a> {
         let paths = by_name.into_iter().flat_map(HashMap::values_mut);
         let paths = paths.chain(index.patterns.iter_mut().map(|(_, paths)| paths));
         for paths in paths.chain([&mut index.any]) {
-            for texts in [&mut paths.exact, &mut paths.prefix] {
-                texts.sort_unstable();
-                // A rule may name a path twice.
-                texts.dedup();
-                texts.shrink_to_fit();
-            }
+            paths.exact.settle();
+            paths.prefix.settle();
             paths.scanned.shrink_to_fit();
         }
         index
@@ -548,10 +545,8 @@ fn place<'a>(
     paths: &'a [PathMatch],
     number: RuleIndex,
 ) {
-    let mut add = |to: &mut Vec<(Arc<str>, RuleIndex)>, text: &'a str| {
-        // Most have one.
-        to.reserve_exact(usize::from(to.is_empty()));
-        to.push((texts.entry(text).or_insert_with(|| text.into()).clone(), number));
+    let mut add = |to: &mut Paths, text: &'a str| {
+        to.add(texts.entry(text).or_insert_with(|| text.into()).clone(), number);
     };
     if paths.is_empty() {
         to.scanned.push((None, number));

@@ -144,6 +144,7 @@ mod forward;
 mod forwarded;
 mod interim;
 mod load;
+mod paths;
 mod places;
 mod pools;
 mod target;

@@ -1,7 +1,7 @@
 //! A table and the head of a request in, the rule and action that answer it out.
 //!
 //! The cost does not grow with the number of hosts (hashed: the exact name, the name after the first label, and one
-//! look for each further dot where `*.name` globs exist) and grows with the logarithm of the number of a host's paths. Only host
+//! look for each further dot where `*.name` globs exist) nor of a host's paths (hashed where they are many). Only host
 //! patterns, path patterns and rules that differ in nothing but their conditions are tried one after the other.
 //!
 //! Paths are matched raw, as the reference resolver matches them: `//`, dot segments and encoded slashes are
@@ -9,10 +9,10 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use portcullis_model::{Condition, Port, QueryMatch, Request};
 
+use crate::paths::Paths;
 use crate::table::{Action, HostIndex, ListenerTable, PathIndex, Route, RouteTable, RuleIndex};
 
 /// What rules see of a request, borrowed from whatever parsed it.
@@ -156,18 +156,10 @@ impl HostIndex {
 impl PathIndex {
     /// The lowest rule below `best` that takes the request, else `best`.
     fn first(&self, routes: &[Route], head: &RequestHead<'_>, mut best: RuleIndex) -> RuleIndex {
-        let mut narrow = |rules: &[(Arc<str>, RuleIndex)], text: &str| {
-            let from = rules.partition_point(|(path, _)| **path < *text);
-            let same = rules[from..].iter().take_while(|(path, _)| **path == *text);
-            for (_, rule) in same {
-                if *rule >= best {
-                    break;
-                }
-                if admits(routes, *rule, head) {
-                    best = *rule;
-                    break;
-                }
-            }
+        let mut narrow = |paths: &Paths, text: &str| {
+            let below = paths.of(text).take_while(|rule| *rule < best);
+            let found = below.into_iter().find(|rule| admits(routes, *rule, head));
+            best = found.unwrap_or(best);
         };
         if !self.exact.is_empty() {
             narrow(&self.exact, head.path);

@@ -57,10 +57,10 @@ impl fmt::Display for RouteTable {
 
 impl fmt::Display for PathIndex {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (path, rule) in &self.exact {
+        for (path, rule) in self.exact.iter() {
             writeln!(f, "    exact {path} → {rule}")?;
         }
-        for (path, rule) in &self.prefix {
+        for (path, rule) in self.prefix.iter() {
             let slash = if path.is_empty() { "/" } else { "" };
             writeln!(f, "    prefix {path}{slash} → {rule}")?;
         }

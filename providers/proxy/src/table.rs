@@ -13,6 +13,7 @@ use crate::filters::Filters;
 use crate::identity::Gate;
 use crate::identity::keys::Source;
 use crate::identity::sessions::Sessions;
+use crate::paths::Paths;
 use crate::sticky::Sticky;
 use crate::versions::{VersionTable, Versions};
 
@@ -140,13 +141,12 @@ pub(crate) struct HostIndex {
     pub(crate) patterns: Box<[(HostMatch, PathIndex)]>,
 }
 
-/// Rules of one host by path. A sorted list is searched by halving: no memory beside the entries.
+/// Rules of one host by path.
 #[derive(Debug, Default)]
 pub(crate) struct PathIndex {
-    /// Sorted by path, then rule.
-    pub(crate) exact: Vec<(Arc<str>, RuleIndex)>,
-    /// Sorted by prefix (without the trailing slash), then rule.
-    pub(crate) prefix: Vec<(Arc<str>, RuleIndex)>,
+    pub(crate) exact: Paths,
+    /// Without the trailing slash.
+    pub(crate) prefix: Paths,
     /// Every path (`None`), globs and regular expressions, in the order of the rules.
     pub(crate) scanned: Vec<(Option<PathMatch>, RuleIndex)>,
 }
