@@ -3,6 +3,7 @@
 //! No request waits for the disk: a worker gathers lines and hands them to one thread that writes. Where that thread
 //! falls behind, or cannot write, lines are dropped and counted.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::fmt;
 use std::fs::File;
@@ -15,14 +16,13 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
-use http::header::{REFERER, USER_AGENT};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, Request, StatusCode};
+use http::{HeaderMap, HeaderName, Request, StatusCode, Version, header};
 use jiff::Timestamp;
 use tokio::time::Instant;
 use tracing::warn;
 
-use crate::access::{Entry, LogFormat, cut};
+use crate::access::{Clock, Entry, LogFormat, Text, Texts};
 use crate::balance::Random;
 use crate::counters::Counters;
 use crate::exchange::Peer;
@@ -120,8 +120,8 @@ fn count(lines: &[u8]) -> usize {
 
 /// One worker's part.
 pub(crate) struct Lines {
-    format: LogFormat,
     one_in: NonZeroU32,
+    clock: RefCell<Clock>,
     buffer: RefCell<Vec<u8>>,
     to: SyncSender<Vec<u8>>,
     counters: Arc<Counters>,
@@ -136,8 +136,8 @@ impl fmt::Debug for Lines {
 impl Lines {
     pub(crate) fn new(log: &AccessLog, to: SyncSender<Vec<u8>>, counters: Arc<Counters>) -> Rc<Self> {
         Rc::new(Self {
-            format: log.format,
             one_in: log.one_in,
+            clock: RefCell::new(Clock::new(log.format)),
             buffer: RefCell::default(),
             to,
             counters,
@@ -146,7 +146,7 @@ impl Lines {
 
     fn push(&self, entry: &Entry) {
         let mut buffer = self.buffer.borrow_mut();
-        buffer.extend_from_slice(entry.line(self.format).as_bytes());
+        entry.write(&mut self.clock.borrow_mut(), &mut buffer);
         if buffer.len() >= BATCH {
             self.hand_over(&mut buffer);
         }
@@ -202,8 +202,25 @@ impl Noted {
         let target = request.uri.path_and_query().map_or("/", |target| target.as_str());
         let named = request.uri.authority().map(|authority| authority.as_str());
         let host = named
-            .map(str::to_owned)
-            .or_else(|| text(headers, &http::header::HOST));
+            .map(Cow::Borrowed)
+            .or_else(|| text(headers, &header::HOST))
+            .unwrap_or_default();
+        let known = [
+            (Text::Method, Some(Cow::Borrowed(request.method.as_str()))),
+            (Text::Host, Some(host)),
+            (Text::Target, Some(Cow::Borrowed(target))),
+            (Text::RequestId, Some(Cow::Borrowed(ids.request_id()))),
+            (Text::TraceId, Some(Cow::Borrowed(ids.trace_id()))),
+            (Text::Referer, text(headers, &header::REFERER)),
+            (Text::UserAgent, text(headers, &header::USER_AGENT)),
+        ];
+        let known = known
+            .iter()
+            .filter_map(|(which, text)| Some((*which, &**text.as_ref()?)));
+        let mut texts = Texts::with_capacity(known.clone().map(|(_, text)| text.len()).sum());
+        for (which, text) in known {
+            texts.set(which, text);
+        }
         Box::new(Self {
             lines: lines.clone(),
             begun: Instant::now(),
@@ -212,10 +229,8 @@ impl Noted {
                 time: now(),
                 client: peer.address,
                 scheme: if peer.is_tls { "https" } else { "http" },
-                method: cut(request.method.as_str()),
-                host: cut(&host.unwrap_or_default()),
-                target: cut(target),
-                protocol: format!("{:?}", request.version),
+                protocol: protocol(request.version),
+                texts,
                 status: 0,
                 bytes: 0,
                 cut: false,
@@ -224,10 +239,6 @@ impl Noted {
                 backend: None,
                 upstream: None,
                 error: None,
-                request_id: ids.request_id().to_owned(),
-                trace_id: ids.trace_id().to_owned(),
-                referer: text(headers, &REFERER).map(|text| cut(&text)),
-                user_agent: text(headers, &USER_AGENT).map(|text| cut(&text)),
             },
         })
     }
@@ -237,18 +248,18 @@ impl Noted {
         let nothing = Request::new(()).into_parts().0;
         let ids = Ids::of(&nothing.headers, Present::default(), random);
         let mut noted = Self::of(lines, random, peer, &ids, &nothing);
-        let Entry {
-            method,
-            target,
-            protocol,
-            error,
-            ..
-        } = &mut noted.entry;
-        for unknown in [method, target, protocol] {
-            "-".clone_into(unknown);
+        let entry = &mut noted.entry;
+        for unknown in [Text::Method, Text::Target] {
+            entry.texts.set(unknown, "-");
         }
-        *error = Some(why.to_owned());
+        entry.protocol = "-";
+        entry.error = Some(why.to_owned());
         noted
+    }
+
+    /// Shows this in place of what was sent, which holds a secret.
+    pub(crate) fn show_target(&mut self, target: &str) {
+        self.entry.texts.set(Text::Target, target);
     }
 
     /// The head of the answer is known.
@@ -267,9 +278,20 @@ impl Drop for Noted {
     }
 }
 
-fn text(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
-    let value = headers.get(name)?;
-    Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
+fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<Cow<'a, str>> {
+    headers
+        .get(name)
+        .map(|value| String::from_utf8_lossy(value.as_bytes()))
+}
+
+fn protocol(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_10 => "HTTP/1.0",
+        Version::HTTP_2 => "HTTP/2.0",
+        Version::HTTP_3 => "HTTP/3.0",
+        // Nobody speaks 0.9 here.
+        _ => "HTTP/1.1",
+    }
 }
 
 #[expect(clippy::disallowed_methods, reason = "when a request came is what is logged")]

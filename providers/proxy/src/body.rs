@@ -21,6 +21,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
+use crate::access::Text;
 use crate::access_log::Noted;
 use crate::activity::{Answer, Open};
 use crate::answer::{self, Failure};
@@ -397,7 +398,7 @@ impl Drop for ResponseBody {
         let is_over = self.content.is_over();
         if let Some(noted) = &mut self.noted {
             // The answer to HEAD has no body, whatever its fields say.
-            noted.entry.cut = !is_over && noted.entry.method != "HEAD";
+            noted.entry.cut = !is_over && noted.entry.texts.get(Text::Method) != Some("HEAD");
         }
     }
 }

@@ -293,7 +293,7 @@ async fn answer(
     {
         if let Some(noted) = noted {
             // The rest is between the provider and us.
-            CALLBACK.clone_into(&mut noted.entry.target);
+            noted.show_target(CALLBACK);
         }
         let response = Box::pin(gate.finish(worker, state, &asked, &parts)).await?;
         return Ok((response, By::Proxy));
@@ -420,7 +420,7 @@ impl Call<'_> {
         let backend = choice.backend.and_then(|number| self.state.backend(number));
         let backend = backend.ok_or_else(|| unavailable("the backend does not exist"))?;
         if let Some(noted) = noted {
-            noted.entry.backend = Some(backend.id.to_string());
+            noted.entry.backend = Some(backend.id.clone());
         }
 
         let at = backend.sticky.as_ref();
