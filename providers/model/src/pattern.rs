@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
+use regex_syntax::hir::literal::{Extractor, Seq};
 use thiserror::Error;
 
 use crate::text::serialize_as_display;
@@ -21,6 +22,7 @@ const PROGRAM_BYTES: usize = 1 << 20;
 pub struct Pattern {
     source: Arc<str>,
     regex: regex::Regex,
+    start: Arc<str>,
 }
 
 /// Why a text is no portable regular expression.
@@ -50,6 +52,7 @@ impl Pattern {
         Ok(Self {
             source: text.into(),
             regex: build(&format!("^(?:{text})$"))?,
+            start: start(text),
         })
     }
 
@@ -90,25 +93,22 @@ impl Pattern {
         self.regex.replace(value, expand).into_owned()
     }
 
-    /// The text every match starts with: up to the first character with a meaning of its own.
+    /// The text every match starts with.
     pub fn literal_prefix(&self) -> &str {
-        let text = self.source.strip_prefix('^').unwrap_or(&self.source);
-        let end = text
-            .find(|c: char| r"\.+*?()|[]{}^$".contains(c))
-            .unwrap_or(text.len());
-        // A quantifier makes the character before it optional or repeated: it is no longer literal.
-        let quantified = text[end..].starts_with(['*', '?', '{']);
-        let cut = if quantified {
-            text[..end].char_indices().next_back().map_or(0, |(at, _)| at)
-        } else {
-            end
-        };
-        if self.source.contains('|') {
-            ""
-        } else {
-            &text[..cut]
-        }
+        &self.start
     }
+}
+
+/// What all of the texts that an expression takes have in common where they begin.
+fn start(text: &str) -> Arc<str> {
+    let mut extractor = Extractor::new();
+    extractor.limit_literal_len(LONGEST);
+    let starts = regex_syntax::parse(text).map(|parsed| extractor.extract(&parsed));
+    let starts = starts.unwrap_or_else(|_| Seq::infinite());
+    let common = starts.longest_common_prefix().unwrap_or_default();
+    // A letter may have been cut where two differ in a part of it.
+    let whole = common.utf8_chunks().next().map_or("", |chunk| chunk.valid());
+    whole.into()
 }
 
 fn build(text: &str) -> Result<regex::Regex, PatternError> {
@@ -118,7 +118,7 @@ fn build(text: &str) -> Result<regex::Regex, PatternError> {
 
 fn refuse_unportable(text: &str) -> Result<(), PatternError> {
     let mut previous = ' ';
-    let mut escaped = false;
+    let (mut escaped, mut is_class) = (false, false);
     for (at, c) in text.char_indices() {
         if escaped {
             match c {
@@ -134,8 +134,13 @@ fn refuse_unportable(text: &str) -> Result<(), PatternError> {
             ('(', '?') if !text[at + 1..].starts_with(':') => {
                 return Err(PatternError::NotPortable("a flag, named group or look-around"));
             }
+            // What follows is taken away here, and is a character there.
+            ('&', '&') | ('-', '-') | ('~', '~') if is_class => {
+                return Err(PatternError::NotPortable("an operator between classes"));
+            }
             _ => {}
         }
+        is_class = c == '[' || is_class && c != ']';
         escaped = c == '\\';
         previous = c;
     }
@@ -235,6 +240,7 @@ mod tests {
         ] {
             assert!(Pattern::parse(text).is_err(), "{text}");
         }
+        assert!(Pattern::parse("[a-z&~-]&&--").is_ok());
         assert!(Pattern::parse("(?:a|b)+").is_ok());
         assert!(Pattern::parse(r"\++").is_ok());
     }
@@ -245,9 +251,19 @@ mod tests {
             ("/api/v[0-9]", "/api/v"),
             ("^/a", "/a"),
             ("/ab?", "/a"),
-            ("/a|/b", ""),
+            ("/a|/b", "/"),
+            ("a|/b", ""),
             ("/a+", "/a"),
             (".*", ""),
+            ("/admin/(a|b)/.*", "/admin/"),
+            ("/admin/(?:all|api)?/x", "/admin/"),
+            ("(/admin)/(.*)", "/admin/"),
+            (r"/v1\.0/.*", "/v1.0/"),
+            (r"/a\|b.*", "/a|b"),
+            ("/[|]x", "/|x"),
+            ("/v[12]/x", "/v"),
+            ("/(ä|ö)", "/"),
+            ("/a{0,3}b", "/"),
         ] {
             assert_eq!(
                 Pattern::parse(pattern).unwrap().literal_prefix(),
