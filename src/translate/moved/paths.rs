@@ -50,8 +50,12 @@ pub(in crate::translate) fn taken(part: &Part<'_>, path: &str) -> Option<PathMat
     at_most(&spelling::of_expression(path))
 }
 
-/// An expression without an end.
+/// An expression without an end; of one that is none of ours, what begins as each of its alternatives does.
 fn at_most(path: &str) -> Option<PathMatch> {
+    // There expressions take letters of any case anyway.
+    let path = path
+        .strip_prefix("/(?i)")
+        .map_or(path.into(), |rest| format!("/{rest}"));
     let endless = match path.contains('|') {
         true => format!("(?:{path}).*"),
         false => format!("{path}.*"),
@@ -59,17 +63,58 @@ fn at_most(path: &str) -> Option<PathMatch> {
     if let Ok(pattern) = Pattern::parse(&endless) {
         return Some(PathMatch::Regex(pattern));
     }
-    let end = path.find(|c: char| r"\.+*?()|[]{}^$".contains(c))?;
-    let literal = match path[end..].starts_with(['*', '?', '{']) {
-        // The character before may be none.
-        true => path[..end]
-            .char_indices()
-            .next_back()
-            .map_or("", |(at, _)| &path[..at]),
-        false => &path[..end],
+    let begins: Vec<&str> = alternatives(&path).into_iter().map(beginning).collect();
+    if begins.iter().any(|begin| begin.len() < 2) {
+        return None;
+    }
+    match begins[..] {
+        [one] => Glob::parse(&format!("{one}*")).ok().map(PathMatch::Glob),
+        // No sign of theirs has a meaning.
+        _ => {
+            let pattern = Pattern::parse(&format!("(?:{}).*", begins.join("|")));
+            pattern.ok().map(PathMatch::Regex)
+        }
+    }
+}
+
+/// What stands between the `|` that are in no group and no class, and mean themselves nowhere.
+fn alternatives(path: &str) -> Vec<&str> {
+    let (mut depth, mut is_class, mut is_escaped, mut start) = (0_usize, false, false, 0);
+    let mut found = Vec::new();
+    for (at, char) in path.char_indices() {
+        match char {
+            _ if is_escaped => is_escaped = false,
+            '\\' => is_escaped = true,
+            ']' => is_class = false,
+            _ if is_class => {}
+            '[' => is_class = true,
+            '(' => depth += 1,
+            ')' => depth = depth.saturating_sub(1),
+            '|' if depth == 0 => {
+                found.push(&path[start..at]);
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    found.push(&path[start..]);
+    found
+}
+
+/// The letters that an expression begins with.
+fn beginning(expression: &str) -> &str {
+    let end = expression.find(|c: char| r"\.+*?()|[]{}^$".contains(c));
+    let Some(end) = end else {
+        return expression;
     };
-    let glob = Glob::parse(&format!("{literal}*")).ok()?;
-    (literal.len() > 1 && !path.contains('|')).then_some(PathMatch::Glob(glob))
+    match expression[end..].starts_with(['*', '?', '{']) {
+        // The character before may be none.
+        true => {
+            let last = expression[..end].char_indices().next_back();
+            last.map_or("", |(at, _)| &expression[..at])
+        }
+        false => &expression[..end],
+    }
 }
 
 /// Which of the two annotations asks for it.
@@ -249,6 +294,12 @@ mod tests {
             ("/admin(?=x)", &["/adminx", "/admin"], &["/adm"]),
             ("/admins?(?=x)", &["/adminx", "/admins"], &["/adm"]),
             ("/über.*", &["/%C3%BCber", "/%C3%BCberall"], &["/uber"]),
+            ("/(?i)admin/.*", &["/admin/x"], &["/"]),
+            ("/admin/(?!public|assets).*", &["/admin/x"], &["/", "/adm"]),
+            ("/admin(?=/x|/y)", &["/admin/x"], &["/"]),
+            (r"/x/(a|b)\1", &["/x/aa"], &["/", "/x"]),
+            (r"/a\|b(?=x)|/c[|]d(?!e)", &["/a|bx", "/c|d", "/ax"], &["/", "/b"]),
+            ("/aa(?=x)|/bb", &["/aax", "/bb"], &["/", "/a", "/b"]),
         ] {
             let path_match = at_most(&spelling::of_expression(path)).unwrap();
             for taken in taken {
@@ -258,7 +309,7 @@ mod tests {
                 assert!(!path_match.matches(left), "{path} {left}");
             }
         }
-        for path in ["/(?!admin).*", "/a(?=x)|/b", "/?(?=x)", "/("] {
+        for path in ["/(?!admin).*", "/aa(?=x)|/", "/?(?=x)", "/("] {
             assert_eq!(at_most(path), None, "{path}");
         }
     }
