@@ -38,10 +38,11 @@ fn escaped(path: &str) -> Cow<'_, str> {
     }
 }
 
-/// The same of an expression, whose own signs stay, and so does what stands between brackets.
+/// The same of an expression, whose own signs stay, and so does what stands between brackets. Behind a backslash a sign is a
+/// character like any other.
 pub(super) fn of_expression(path: &str) -> Cow<'_, str> {
     let is_sent = |char: char| char.is_ascii() && !" \"<>`".contains(char);
-    if path.chars().all(is_sent) {
+    if path.chars().all(is_sent) && !path.contains('\\') {
         return path.into();
     }
     let mut out = String::with_capacity(path.len() * 2);
@@ -49,7 +50,14 @@ pub(super) fn of_expression(path: &str) -> Cow<'_, str> {
     let (mut is_escaped, mut is_class) = (false, false);
     let mut chars = path.chars().peekable();
     while let Some(char) = chars.next() {
-        if is_sent(char) || is_class || is_escaped {
+        if is_escaped && !is_class && " \"<>`^{}".contains(char) {
+            out.pop();
+            let char = all_escaped(char);
+            match chars.peek().is_some_and(|next| "*+?{".contains(*next)) {
+                true => out.extend(["(?:", &char, ")"]),
+                false => out.push_str(&char),
+            }
+        } else if is_sent(char) || is_class || is_escaped {
             out.push(char);
         } else if chars.peek().is_some_and(|next| "*+?{".contains(*next)) {
             out.extend(["(?:", &all_escaped(char), ")"]);
@@ -120,6 +128,8 @@ mod tests {
             ("/ü+ b?", "/(?:%C3%BC)+%20b?"),
             ("/[äö]ü", "/[äö]%C3%BC"),
             ("/\\ü", "/\\ü"),
+            (r"/users/\{id\}+/.*", "/users/%7Bid(?:%7D)+/.*"),
+            (r"/my\ files[\{]\^\.\d\\{2}", r"/my%20files[\{]%5E\.\d\\{2}"),
         ] {
             assert_eq!(of_expression(path), want, "{path}");
         }
