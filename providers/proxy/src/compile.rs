@@ -13,7 +13,7 @@ use http::{HeaderValue, StatusCode};
 use portcullis_model::host::normalize;
 use portcullis_model::{
     self as model, Authenticate, BackendId, BasicAuth, ClientCertificates, Code, FixedResponse, HostMatch,
-    Listener, LoadBalancer, Origin, PathMatch, Port, Problem, Protocol, Redirect, Rule, Tls,
+    Listener, LoadBalancer, Origin, Port, Problem, Protocol, Redirect, Rule, Tls,
 };
 
 use crate::clients::{ClientBuilder, ClientTable, Entry, unknown};
@@ -21,13 +21,10 @@ use crate::filters::Filters;
 use crate::identity::Gate;
 use crate::identity::keys::Source;
 use crate::identity::sessions::Sessions;
-use crate::paths::Paths;
+use crate::index;
 use crate::spelling::spelled;
 use crate::sticky::Sticky;
-use crate::table::{
-    Action, Choice, Forward, HostIndex, ListenerTable, Numbered, Page, PathIndex, Route, RouteTable,
-    RuleIndex,
-};
+use crate::table::{Action, Choice, Forward, HostIndex, ListenerTable, Numbered, Page, Route, RouteTable};
 use crate::versions::{VersionBuilder, Versions};
 
 /// How long clients remember that HTTP/3 is to be had, in seconds: a day. Whom it fails goes on over TCP.
@@ -83,13 +80,9 @@ pub(crate) fn with(
 ) -> (RouteTable, Vec<Problem>) {
     let mut base = asked_of_all(balancer, served);
     base.retain(|_, (asked, _)| unknown(asked).is_none());
-    let mut hosts = HostBuilder::new(balancer.rules.len());
-    for (rule, index) in balancer.rules.iter().zip(0..) {
-        hosts.add(rule, index);
-    }
     let mut compiler = Compiler {
         balancer,
-        hosts: hosts.build(),
+        hosts: index::of(&balancer.rules),
         served,
         backends: &numbered.numbers,
         ports: HashMap::default(),
@@ -132,6 +125,7 @@ pub(crate) fn with(
         counts: filters.any(|filters| filters.counts()),
         listeners,
         hosts: compiler.hosts,
+        respelled: index::respelled(&balancer.rules),
         clients,
         versions: compiler.versions.build(),
         users: compiler.users.into(),
@@ -474,88 +468,4 @@ pub(crate) fn mark(name: &impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     name.hash(&mut hasher);
     hasher.finish()
-}
-
-/// Rules on their way into the index, in their order.
-#[derive(Default)]
-struct HostBuilder<'a> {
-    index: HostIndex,
-    patterns: BTreeMap<&'a HostMatch, PathIndex>,
-    /// Most hosts have the same few paths: each text is kept once.
-    texts: HashMap<&'a str, Arc<str>, RandomState>,
-}
-
-impl<'a> HostBuilder<'a> {
-    /// For so many rules; most have a host of their own.
-    fn new(rules: usize) -> Self {
-        let mut builder = Self::default();
-        builder.index.exact.reserve(rules);
-        builder
-    }
-
-    fn add(&mut self, rule: &'a Rule, number: RuleIndex) {
-        let Self {
-            index,
-            patterns,
-            texts,
-        } = self;
-        if rule.hosts.is_empty() {
-            place(&mut index.any, texts, &rule.paths, number);
-        }
-        for host in &rule.hosts {
-            let paths = match host {
-                HostMatch::Exact(name) => index.exact.entry(name.shared()).or_default(),
-                HostMatch::Wildcard(name) => index.wildcard.entry(name.shared()).or_default(),
-                HostMatch::Glob(glob) => match (glob.wildcards(), glob.as_str().strip_prefix("*.")) {
-                    (0, _) => index.exact.entry(lower(glob.as_str())).or_default(),
-                    (1, None) if glob.as_str() == "*" => &mut index.any,
-                    (1, Some(rest)) => index.suffix.entry(lower(rest)).or_default(),
-                    _ => patterns.entry(host).or_default(),
-                },
-                HostMatch::Regex(_) => patterns.entry(host).or_default(),
-            };
-            place(paths, texts, &rule.paths, number);
-        }
-    }
-
-    fn build(self) -> HostIndex {
-        let mut index = self.index;
-        let patterns = self.patterns.into_iter();
-        index.patterns = patterns.map(|(host, paths)| (host.clone(), paths)).collect();
-        index.exact.shrink_to_fit();
-        let by_name = [&mut index.exact, &mut index.wildcard, &mut index.suffix];
-        let paths = by_name.into_iter().flat_map(HashMap::values_mut);
-        let paths = paths.chain(index.patterns.iter_mut().map(|(_, paths)| paths));
-        for paths in paths.chain([&mut index.any]) {
-            paths.exact.settle();
-            paths.prefix.settle();
-            paths.scanned.shrink_to_fit();
-        }
-        index
-    }
-}
-
-fn lower(text: &str) -> Arc<str> {
-    text.to_ascii_lowercase().into()
-}
-
-fn place<'a>(
-    to: &mut PathIndex,
-    texts: &mut HashMap<&'a str, Arc<str>, RandomState>,
-    paths: &'a [PathMatch],
-    number: RuleIndex,
-) {
-    let mut add = |to: &mut Paths, text: &'a str| {
-        to.add(texts.entry(text).or_insert_with(|| text.into()).clone(), number);
-    };
-    if paths.is_empty() {
-        to.scanned.push((None, number));
-    }
-    for path in paths {
-        match path {
-            PathMatch::Exact(exact) => add(&mut to.exact, exact.as_str()),
-            PathMatch::Prefix(prefix) => add(&mut to.prefix, prefix.as_str()),
-            PathMatch::Glob(_) | PathMatch::Regex(_) => to.scanned.push((Some(path.clone()), number)),
-        }
-    }
 }

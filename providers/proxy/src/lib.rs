@@ -79,7 +79,9 @@
 //! ```
 
 pub mod compile;
+mod index;
 pub mod lookup;
+mod paths;
 mod show;
 pub mod table;
 
@@ -144,7 +146,6 @@ mod forward;
 mod forwarded;
 mod interim;
 mod load;
-mod paths;
 mod places;
 mod pools;
 mod target;

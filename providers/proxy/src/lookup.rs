@@ -100,7 +100,7 @@ impl RouteTable {
         let Some(listener) = self.listeners.get(&head.port) else {
             return Found::NoListener;
         };
-        let found = usize::try_from(self.hosts.first(&self.routes, head)).ok();
+        let found = usize::try_from(self.hosts.first(&self.routes, head, RuleIndex::MAX)).ok();
         match found.and_then(|index| self.routes.get(index).map(|route| (index, route))) {
             Some((index, route)) => Found::Rule(index, route, listener),
             None => Found::Default(listener),
@@ -109,13 +109,24 @@ impl RouteTable {
 }
 
 impl HostIndex {
-    /// The lowest rule that takes the request; `RuleIndex::MAX` for none.
-    fn first(&self, routes: &[Route], head: &RequestHead<'_>) -> RuleIndex {
-        let mut best = RuleIndex::MAX;
+    /// The lowest rule below `best` that takes the request, else `best`.
+    pub(crate) fn first(&self, routes: &[Route], head: &RequestHead<'_>, mut best: RuleIndex) -> RuleIndex {
         let mut narrow = |paths: &PathIndex| best = paths.first(routes, head, best);
         self.each(head.host, &mut narrow);
         narrow(&self.any);
         best
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        let Self {
+            exact,
+            wildcard,
+            suffix,
+            any,
+            patterns,
+        } = self;
+        let by_name = [exact, wildcard, suffix].iter().all(|hosts| hosts.is_empty());
+        by_name && patterns.is_empty() && any.is_empty()
     }
 
     /// Whether a rule names the host, as it is or by a pattern; one for every host names none.
@@ -154,6 +165,10 @@ impl HostIndex {
 }
 
 impl PathIndex {
+    fn is_empty(&self) -> bool {
+        self.exact.is_empty() && self.prefix.is_empty() && self.scanned.is_empty()
+    }
+
     /// The lowest rule below `best` that takes the request, else `best`.
     fn first(&self, routes: &[Route], head: &RequestHead<'_>, mut best: RuleIndex) -> RuleIndex {
         let mut narrow = |paths: &Paths, text: &str| {

@@ -7,10 +7,12 @@
 
 use std::ptr;
 
-use portcullis_model::{PATH_ESCAPED, PathMatch, RedirectScheme, escaped};
+use portcullis_model::{
+    ExactPath, Glob, PATH_ESCAPED, PathMatch, PathPrefix, Pattern, RedirectScheme, escaped,
+};
 
-use crate::lookup::{Found, RequestHead};
-use crate::table::{Action, ListenerTable, Route, RouteTable};
+use crate::lookup::RequestHead;
+use crate::table::{Action, ListenerTable, Route, RouteTable, RuleIndex};
 use crate::versions::Versions;
 
 impl RouteTable {
@@ -22,7 +24,7 @@ impl RouteTable {
         route: Option<&Route>,
     ) -> bool {
         // Mostly this is all that is looked at.
-        if is_plain(head.path) {
+        if is_plain(head.path) && self.respelled.is_empty() {
             return false;
         }
         // Where nothing goes to a backend, nobody reads the path otherwise.
@@ -31,35 +33,52 @@ impl RouteTable {
             return false;
         }
         let spelled = route.map_or(&[][..], |route| &route.spelled);
-        let evades = |usual: &Usual| {
-            usual.path != head.path && self.is_held_back(&usual.path, usual.climbs, head, (listener, route))
-        };
+        let evades = |usual: &Usual| self.is_held_back(usual, head, (listener, route));
         let usual = Usual::of(head.path, spelled, Reading::ALL[0]);
-        // Where no `..` takes something away, all read what is left alike.
-        let others = Reading::ALL[1..].iter().filter(|_| usual.climbs);
-        let mut others = others.map(|reading| Usual::of(head.path, spelled, *reading));
-        evades(&usual) || others.any(|other| evades(&other))
+        if evades(&usual) {
+            return true;
+        }
+        let mut looked_up = vec![usual];
+        let others = match looked_up[0].climbs || has_separators(head.path) {
+            true => &Reading::ALL[1..],
+            // All read it alike.
+            false => &[],
+        };
+        others.iter().any(|reading| {
+            let other = Usual::of(head.path, spelled, *reading);
+            if looked_up.contains(&other) {
+                return false;
+            }
+            let is_evading = evades(&other);
+            looked_up.push(other);
+            is_evading
+        })
     }
 
-    /// Whether under another path the request would be held back more.
+    /// Whether in another spelling the request would be held back more.
     fn is_held_back(
         &self,
-        path: &str,
-        climbs: bool,
+        usual: &Usual,
         head: &RequestHead<'_>,
         (listener, route): (&ListenerTable, Option<&Route>),
     ) -> bool {
-        match self.lookup(&RequestHead { path, ..*head }) {
-            Found::Rule(_, other, _) => {
-                !route.is_some_and(|route| ptr::eq(route, other))
-                    && other.holds_back_more_than(route, listener)
-            }
-            // No decoding leads out of the paths that are served, but `..` does.
-            Found::Default(_) => {
-                route.is_some() && (listener.gate.is_some() || climbs && is_closed(&listener.default))
-            }
-            Found::NoListener => false,
-        }
+        let other = RequestHead {
+            path: &usual.path,
+            ..*head
+        };
+        let as_written = self.hosts.first(&self.routes, &other, RuleIndex::MAX);
+        let respelled = self.respelled.first(&self.routes, &other, as_written);
+        let rule = |index: RuleIndex| usize::try_from(index).ok().and_then(|i| self.routes.get(i));
+        let holds = |other: &Route| {
+            !route.is_some_and(|route| ptr::eq(route, other)) && other.holds_back_more_than(route, listener)
+        };
+        // No decoding leads out of the paths that are served, but `..` does.
+        let leads_out = || {
+            let is_closed = listener.gate.is_some() || usual.climbs && is_closed(&listener.default);
+            route.is_some() && is_closed
+        };
+        let is_another = usual.path != head.path;
+        is_another && rule(as_written).map_or_else(leads_out, holds) || rule(respelled).is_some_and(holds)
     }
 }
 
@@ -105,6 +124,15 @@ fn is_plain(path: &str) -> bool {
     })
 }
 
+/// Whether it holds what separates elements, or ends one, to some alone.
+fn has_separators(path: &str) -> bool {
+    let is_escaped = |three: &[u8]| {
+        let escapes = [b"%2f", b"%5c", b"%3b"];
+        escapes.iter().any(|escape| three.eq_ignore_ascii_case(*escape))
+    };
+    path.contains(['\\', ';']) || path.as_bytes().windows(3).any(is_escaped)
+}
+
 /// The paths that a rule names and that backends may read otherwise: it means them so.
 pub(crate) fn spelled(paths: &[PathMatch]) -> Box<[Box<str>]> {
     let named = paths.iter().filter_map(|path| match path {
@@ -116,6 +144,65 @@ pub(crate) fn spelled(paths: &[PathMatch]) -> Box<[Box<str>]> {
     spelled.map(Box::from).collect()
 }
 
+/// A path of a rule in its usual spelling, where that is another: then it is evaded by that, too. An escaped slash is left, as it
+/// may be another resource.
+pub(crate) fn respelled(path: &PathMatch) -> Option<PathMatch> {
+    let usual = |path: &str| {
+        let usual = (!is_plain(path)).then(|| decoded(path, Reading::PLAINEST));
+        usual.filter(|usual| usual != path)
+    };
+    match path {
+        PathMatch::Exact(path) => ExactPath::parse(&usual(path.as_str())?)
+            .map(PathMatch::Exact)
+            .ok(),
+        PathMatch::Prefix(path) => PathPrefix::parse(&usual(path.as_str())?)
+            .map(PathMatch::Prefix)
+            .ok(),
+        PathMatch::Glob(glob) => {
+            // Decoded, it would stand for any text.
+            let is_sign = glob.as_str().to_ascii_uppercase().contains("%2A");
+            let usual = usual(glob.as_str()).filter(|_| !is_sign)?;
+            Glob::parse(&usual).map(PathMatch::Glob).ok()
+        }
+        PathMatch::Regex(pattern) => {
+            let has_escapes = pattern.as_str().contains('%');
+            let usual = has_escapes.then(|| decoded_expression(pattern.as_str()))?;
+            if usual == pattern.as_str() {
+                return None;
+            }
+            Pattern::parse(&usual).map(PathMatch::Regex).ok()
+        }
+    }
+}
+
+/// Without the escapes of URLs that nobody needs, but between brackets.
+fn decoded_expression(expression: &str) -> String {
+    let mut out = String::with_capacity(expression.len());
+    let (mut is_class, mut is_escaped) = (false, false);
+    let mut rest = expression;
+    while let Some(next) = rest.chars().next() {
+        let (escape, after) = rest.split_at_checked(3).unwrap_or((rest, ""));
+        if !is_class && !is_escaped && next == '%' && !after.starts_with(['*', '+', '?', '{']) {
+            for char in decoded(escape, Reading::PLAINEST).chars() {
+                let is_sign = escape.len() == 3 && r".+*?()|[]{}^$\".contains(char);
+                out.extend(is_sign.then_some('\\').into_iter().chain([char]));
+            }
+            rest = after;
+            continue;
+        }
+        match next {
+            _ if is_escaped => is_escaped = false,
+            '\\' => is_escaped = true,
+            '[' => is_class = true,
+            ']' => is_class = false,
+            _ => {}
+        }
+        out.push(next);
+        rest = &rest[next.len_utf8()..];
+    }
+    out
+}
+
 /// In what those differ who read paths.
 #[derive(Clone, Copy, Debug)]
 struct Reading {
@@ -125,11 +212,13 @@ struct Reading {
     backslashes: bool,
     /// Slashes are merged before dots are resolved: nginx; not to RFC 3986.
     merges: bool,
+    /// Elements have no parameters: Tomcat, Jetty and Spring.
+    cuts: bool,
 }
 
 impl Reading {
-    const ALL: [Self; 8] = {
-        let mut all = [Self::of(0); 8];
+    const ALL: [Self; 16] = {
+        let mut all = [Self::of(0); 16];
         let mut number = 1;
         while number < all.len() {
             all[number] = Self::of(number);
@@ -137,6 +226,8 @@ impl Reading {
         }
         all
     };
+    /// Of escapes alone.
+    const PLAINEST: Self = Self::of(15);
 
     /// The first has all of it.
     const fn of(number: usize) -> Self {
@@ -144,6 +235,7 @@ impl Reading {
             slashes: number & 1 == 0,
             backslashes: number & 2 == 0,
             merges: number & 4 == 0,
+            cuts: number & 8 == 0,
         }
     }
 }
@@ -151,7 +243,7 @@ impl Reading {
 /// A path in its usual spelling, as backends read it: what needs no escape has none, slashes are merged, dot segments are
 /// resolved, parameters of elements left out. Source: RFC 3986 §3.3, §5.2.4, §6.2.2;
 /// nginx, ngx_http_core_module, `location` and `merge_slashes`; Jakarta Servlet 6.0 §3.5.2.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 struct Usual {
     path: String,
     /// Whether any element of it was `..`.
@@ -179,7 +271,10 @@ impl Usual {
         let mut elements: Vec<&str> = Vec::new();
         let (mut is_folder, mut climbs) = (false, false);
         for element in decoded.split('/').skip(1) {
-            let element = element.split(';').next().unwrap_or_default();
+            let element = match reading.cuts {
+                true => element.split(';').next().unwrap_or_default(),
+                false => element,
+            };
             is_folder = matches!(element, "" | "." | "..");
             climbs |= element == "..";
             match element {
@@ -262,6 +357,35 @@ mod tests {
                 .map(|reading| Usual::of(path, &[], *reading).path)
                 .collect();
             assert_eq!(read, want.iter().map(ToString::to_string).collect(), "{path}");
+        }
+    }
+
+    #[test]
+    fn rules_have_a_usual_spelling_too() {
+        let exact = |path: &str| PathMatch::Exact(ExactPath::parse(path).unwrap());
+        let prefix = |path: &str| PathMatch::Prefix(PathPrefix::parse(path).unwrap());
+        let glob = |path: &str| PathMatch::Glob(Glob::parse(path).unwrap());
+        let regex = |path: &str| PathMatch::Regex(Pattern::parse(path).unwrap());
+        for (path, want) in [
+            (exact("/x%5B1%5D"), Some(exact("/x[1]"))),
+            (prefix("/%c3%bc/"), Some(prefix("/%C3%BC"))),
+            (prefix("/a%20b"), None),
+            (prefix("/admin"), None),
+            // Its elements stay its elements.
+            (glob("/a%2fb*"), Some(glob("/a%2Fb*"))),
+            (exact("/a%5cb;c"), Some(exact("/a\\b;c"))),
+            (glob("/%61*"), Some(glob("/a*"))),
+            (glob("/%61%2a*"), None),
+            (
+                regex("/%61(%5B1%5D|%c3%bc).*"),
+                Some(regex(r"/a(\[1\]|%C3%BC).*")),
+            ),
+            (regex("/[%61]%62"), Some(regex("/[%61]b"))),
+            (regex(r"/\%61"), None),
+            (regex("/%61+"), None),
+            (regex("/a.*%"), None),
+        ] {
+            assert_eq!(respelled(&path), want, "{path}");
         }
     }
 

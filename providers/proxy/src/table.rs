@@ -25,6 +25,8 @@ pub(crate) type RuleIndex = u32;
 pub struct RouteTable {
     pub(crate) listeners: BTreeMap<Port, ListenerTable>,
     pub(crate) hosts: HostIndex,
+    /// Rules by the usual spelling of their paths, where they are written in another.
+    pub(crate) respelled: HostIndex,
     pub(crate) clients: ClientTable,
     pub(crate) versions: VersionTable,
     /// Who may pass by password, by the number that filters hold.
