@@ -242,14 +242,15 @@ fn choose(
 }
 
 /// Whether a backend has its share of what files are for targets, while they are short: others are reached though it hangs.
-/// Over HTTP/2 requests share connections.
+/// Over HTTP/2 requests share connections, but where each is introduced by the PROXY protocol.
 fn hoards(worker: &Worker, backend: &LiveBackend) -> bool {
     let Some(share) = worker.pools.places().share() else {
         return false;
     };
     let targets = backend.targets().iter();
     let under_way = targets.map(|target| usize::try_from(target.load.outstanding()).unwrap_or(usize::MAX));
-    backend.protocol.version == BackendVersion::Http1 && under_way.sum::<usize>() >= share
+    let has_own = backend.protocol.version == BackendVersion::Http1 || backend.proxy_protocol;
+    has_own && under_way.sum::<usize>() >= share
 }
 
 fn no_target(worker: &Worker, backend: &LiveBackend) -> Failure {

@@ -83,6 +83,34 @@ async fn a_backend_that_hangs_takes_half_of_the_files_and_others_are_reached() {
     }
 }
 
+/// Of HTTP/2, too, where the PROXY protocol names one client for each connection.
+#[tokio::test]
+async fn a_backend_that_has_a_connection_for_each_request_takes_half() {
+    // Takes connections, and says nothing.
+    let deaf = TcpListener::bind("127.0.0.1:0").unwrap();
+    let quick = Echo::http1("quick").await;
+    let mut introduced = backend("deaf", &[deaf.local_addr().unwrap()]);
+    introduced.proxy_protocol = true;
+    let mut balancer = all_to(speaking(introduced, BackendVersion::Http2, false));
+    also(
+        &mut balancer,
+        "/quick",
+        backend("quick", &[quick.address]),
+        "quick",
+    );
+    let proxy = serve_with(&balancer, &KeyPairs::new(), with_files(4), 1);
+    let mut waiting = JoinSet::new();
+    for _ in 0..2 {
+        waiting.spawn(get_once(proxy.http, "a", "/"));
+    }
+    until("two connections to targets", || files(&proxy) == 2).await;
+    for (path, want) in [("/", 503), ("/quick", 200)] {
+        assert_eq!(get_once(proxy.http, "a", path).await.status(), want, "{path}");
+    }
+    waiting.shutdown().await;
+    until("the files of those that left back", || files(&proxy) == 1).await;
+}
+
 #[tokio::test]
 async fn connections_that_are_not_used_make_room_for_others() {
     let (http1, http2) = (Echo::http1("http1").await, Echo::http2("http2").await);
