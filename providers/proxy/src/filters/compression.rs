@@ -106,6 +106,9 @@ impl Asked {
         if response.status() == StatusCode::NOT_MODIFIED {
             return self.confirm(response.headers_mut());
         }
+        if response.status() == StatusCode::PARTIAL_CONTENT {
+            return vary(response.headers_mut());
+        }
         if !is_eligible(response, self.is_head) {
             return;
         }
@@ -200,6 +203,16 @@ fn weighted(member: &str) -> (&str, u32) {
     let thousandths = format!("{rest:0<3}").parse::<u32>().ok().filter(|_| is_weight);
     let weight = thousandths.map_or(0, |part| if whole == "1" { 1_000 } else { part });
     (name, weight)
+}
+
+/// A part is of the answer that is not compressed, and depends on what that depends on. Source: RFC 9110 §15.3.7.
+fn vary(headers: &mut HeaderMap) {
+    let is_text = headers
+        .get(CONTENT_TYPE)
+        .is_some_and(|value| is_text(value.as_bytes()));
+    if is_text && !headers.contains_key(CONTENT_ENCODING) && !forbids_transforming(headers) {
+        headers.append(VARY, ACCEPTED.clone());
+    }
 }
 
 fn forbids_transforming(headers: &HeaderMap) -> bool {

@@ -19,6 +19,10 @@ async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Inf
         .status(status)
         .header("content-type", "application/json")
         .header("etag", "\"a\"")
+        .header("digest", "md5=a")
+        .header("content-md5", "a")
+        .header("content-disposition", "attachment")
+        .header("content-location", "/else")
         .header("x-own", "kept");
     Ok(response.body(Full::from("said by the backend")).unwrap())
 }
@@ -67,7 +71,16 @@ async fn errors_are_shown_as_the_page_of_the_rule() {
         let is_page = body != theirs;
         let kind = if is_page { "text/html" } else { "application/json" };
         assert_eq!(answer.header("content-type"), Some(kind), "{host}{path}");
-        assert_eq!(answer.header("etag").is_some(), !is_page, "{host}{path}");
+        for of_content in [
+            "etag",
+            "digest",
+            "content-md5",
+            "content-disposition",
+            "content-location",
+        ] {
+            let is_said = answer.header(of_content).is_some();
+            assert_eq!(is_said, !is_page, "{host}{path} {of_content}");
+        }
         assert_eq!(
             answer.header("content-length"),
             Some(&*body.len().to_string()),
