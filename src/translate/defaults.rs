@@ -38,6 +38,7 @@ pub(super) fn read<'a>(
 ) -> Defaults {
     let mut out = Defaults::default();
     let mut first: BTreeMap<(LoadBalancerId, Port), &Part<'a>> = BTreeMap::new();
+    let mut by_port: BTreeMap<Port, &Part<'a>> = BTreeMap::new();
     let members = parts.iter().zip(&ports.standings).zip(filtered);
     for (member, ((part, standing), filtered)) in members.enumerate() {
         let Some(backend) = &part.ingress.default_backend else {
@@ -54,6 +55,7 @@ pub(super) fn read<'a>(
         }
         let mut answer = None;
         let mut conflict = None;
+        let mut nobody_s = None;
         let mut plain = Vec::new();
         for port in standing.ports() {
             let key = (part.group.clone(), port);
@@ -104,6 +106,9 @@ pub(super) fn read<'a>(
                 }
                 out.fallbacks.by_port.insert(port, here);
                 out.origins.insert(port, at.clone());
+                by_port.insert(port, part);
+            } else if !names_hosts(parts, &part.group) {
+                nobody_s = nobody_s.or_else(|| by_port.get(&port).copied());
             }
             out.fallbacks.by_group.insert(key, fallback);
         }
@@ -112,7 +117,14 @@ pub(super) fn read<'a>(
         {
             problems.push(auth::needs_https(part, &step, &plain));
         }
-        if let Some(first) = conflict {
+        if let Some(first) = nobody_s {
+            let message = format!(
+                "the default backend of {} comes first and answers for all hosts that no Ingress names, and its own group \
+                 names none",
+                first.ingress.meta.name
+            );
+            problems.push(Problem::new(Code::DefaultBackendConflict, at, message));
+        } else if let Some(first) = conflict {
             let message = format!(
                 "the default backend of {} comes first in the group and serves",
                 first.ingress.meta.name
@@ -137,6 +149,13 @@ pub(super) fn read<'a>(
             .or_insert_with(|| redirect.unwrap_or_else(Fallback::none));
     }
     out
+}
+
+/// Whether any rule of a group names the hosts that it is for.
+fn names_hosts(parts: &[Part<'_>], group: &LoadBalancerId) -> bool {
+    let members = parts.iter().filter(|part| part.group == *group);
+    let mut rules = members.flat_map(|part| &part.ingress.rules);
+    rules.any(|rule| rule.host.is_some())
 }
 
 /// A default backend's answer as a rule.

@@ -112,7 +112,7 @@ pub(super) fn decide(
     let admitted = match settings.merge {
         Merge::ByGroup => admitted(parts, problems),
         Merge::OneLoadBalancer => {
-            take_in_groups(parts);
+            take_in_groups(parts, problems);
             BTreeMap::new()
         }
     };
@@ -378,10 +378,12 @@ fn admitted(parts: &mut [Part<'_>], problems: &mut Vec<Problem>) -> BTreeMap<Por
 
 /// Where all load balancers are served as one, ports are open to all: a member that gives no ranges takes, at each port,
 /// those of the first of its group that has the say there.
-fn take_in_groups(parts: &mut [Part<'_>]) {
+/// Each whose ranges are others checks them for itself, which only the proxy can let everybody do: it is told.
+fn take_in_groups(parts: &mut [Part<'_>], problems: &mut Vec<Problem>) {
     let mut order: Vec<&Part<'_>> = parts.iter().collect();
     order.sort_by_key(|part| has_no_first(part).then(|| age(part)));
-    let mut first: BTreeMap<(LoadBalancerId, Port), Sources> = BTreeMap::new();
+    let mut told = Vec::new();
+    let mut first: BTreeMap<(LoadBalancerId, Port), &Part<'_>> = BTreeMap::new();
     for part in order {
         let Some(ranges) = part.ranges.as_ref().filter(|ranges| !ranges.broken) else {
             continue;
@@ -391,10 +393,21 @@ fn take_in_groups(parts: &mut [Part<'_>]) {
             .keys()
             .filter(|port| has_say(part, **port) && !part.is_canary)
         {
-            let sources = || ranges.sources.clone();
-            first.entry((part.group.clone(), *port)).or_insert_with(sources);
+            let first = *first.entry((part.group.clone(), *port)).or_insert(part);
+            let differs = first
+                .ranges
+                .as_ref()
+                .is_some_and(|first| first.sources != ranges.sources);
+            if differs && !told.contains(&part.origin("")) {
+                told.push(part.origin(""));
+                tell_conflict(part, first, CIDRS, problems);
+            }
         }
     }
+    let first: BTreeMap<(LoadBalancerId, Port), Sources> = first
+        .into_iter()
+        .filter_map(|(at, part)| Some((at, part.ranges.as_ref()?.sources.clone())))
+        .collect();
     for part in parts.iter_mut().filter(|part| part.ranges.is_none()) {
         let of_port = |port: &Port| Some((*port, first.get(&(part.group.clone(), *port))?.clone()));
         part.taken = part.ports.keys().filter_map(of_port).collect();
@@ -436,9 +449,10 @@ fn chosen(
     let mut chosen: BTreeMap<Port, &Part<'_>> = BTreeMap::new();
     let mut in_order: Vec<&Part<'_>> = parts.iter().collect();
     in_order.sort_by_key(|part| has_no_first(part).then(|| age(part)));
+    // A canary has nothing by itself; what it says closes nobody else's port.
     for part in in_order
         .into_iter()
-        .filter(|part| part.ranges.is_some() && !is_broken(part))
+        .filter(|part| part.ranges.is_some() && !is_broken(part) && !part.is_canary)
     {
         for port in part.ports.keys().filter(|port| has_say(part, **port)) {
             chosen.entry(*port).or_insert(part);

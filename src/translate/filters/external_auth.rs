@@ -131,11 +131,7 @@ fn their_sign_in(part: &Part<'_>, problems: &mut Vec<Problem>) -> Option<SignIn>
         if text.contains("#{") {
             return Err("expected a URL".to_owned());
         }
-        let text = VARIABLES
-            .iter()
-            .fold(text.trim().to_owned(), |text, (theirs, ours)| {
-                text.replace(theirs, ours)
-            });
+        let text = with_ours(text.trim());
         if text.contains('$') {
             return Err(
                 "of variables $scheme, $host, $http_host and $escaped_request_uri are read".to_owned(),
@@ -168,6 +164,22 @@ const VARIABLES: [(&str, &str); 7] = [
     ("$escaped_request_uri", "#{target}"),
     ("$request_uri", "#{target}"),
 ];
+
+/// A name ends where no letter of one follows; others stay.
+fn with_ours(text: &str) -> String {
+    let mut parts = text.split('$');
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let end = part.find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        let (name, rest) = part.split_at(end.unwrap_or(part.len()));
+        let ours = VARIABLES.iter().find(|(theirs, _)| theirs[1..] == *name);
+        match ours {
+            Some((_, ours)) => out.extend([*ours, rest]),
+            None => out.extend(["$", part]),
+        }
+    }
+    out
+}
 
 /// The name of the Service that an Ingress asks, whether it exists or not.
 pub(in crate::translate) fn service(annotations: &Annotations<'_>, namespace: &str) -> Option<String> {

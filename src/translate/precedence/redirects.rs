@@ -59,7 +59,8 @@ fn keeps_host(redirect: &Redirect, hosts: &[HostMatch], semantics: Semantics) ->
     let Some(to) = &redirect.host else {
         return true;
     };
-    let same = |host: &HostMatch| matches!(host, HostMatch::Exact(name) if name.as_str() == to.as_str());
+    // Browsers write it in lower case.
+    let same = |host: &HostMatch| matches!(host, HostMatch::Exact(name) if name.as_str().eq_ignore_ascii_case(to.as_str()));
     match semantics {
         Semantics::Kubernetes => !hosts.is_empty() && hosts.iter().all(same),
         Semantics::AwsLoadBalancerController => {

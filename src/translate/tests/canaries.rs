@@ -201,3 +201,19 @@ fn a_canary_has_no_more_than_the_rule_it_stands_beside() {
         );
     }
 }
+
+#[test]
+fn what_a_canary_says_of_addresses_closes_no_port() {
+    let canary = [
+        ("canary", "true"),
+        ("canary-weight", "100"),
+        ("inbound-cidrs", "10.0.0.0/8"),
+    ];
+    let served = world(PORTABLE, &canary).one(&ours());
+    assert_eq!(served.balancer.options.admitted.get(&Port::HTTP), None);
+    assert!(
+        served.codes().contains(&Code::CanaryAlone),
+        "{:?}",
+        served.problems
+    );
+}

@@ -58,6 +58,11 @@ fn a_service_is_asked_as_ingress_nginx_asks_it() {
             &[AnnotationInvalid],
         ),
         (
+            &[("auth-url", url), ("auth-signin", "https://$hostname/in")],
+            asked,
+            &[AnnotationInvalid],
+        ),
+        (
             &[("auth-url", url), ("auth-signin", "//evil.com")],
             asked,
             &[AnnotationInvalid],

@@ -276,6 +276,40 @@ fn who_gives_no_ranges_takes_those_of_its_group() {
 
 /// As guides of the incumbent wrote it for years.
 #[test]
+fn a_default_backend_that_answers_nobody_is_told() {
+    let of = |service: &str| json!({ "defaultBackend": to(service) });
+    let named =
+        json!({ "defaultBackend": to("b"), "rules": [rule("b.com", json!([path("Exact", "/x", "b")]))] });
+    for (second, told) in [(of("b"), &[Code::DefaultBackendConflict][..]), (named, &[])] {
+        let served = with_services(World::new(), &["shop/a", "shop/b"])
+            .aged("shop/a", 1, json!({}), of("a"))
+            .aged("shop/b", 2, json!({}), second.clone())
+            .one(&serving());
+        assert_eq!(served.get("any.com/"), "shop/a");
+        assert_eq!(served.codes(), told, "{second}: {:?}", served.problems);
+    }
+}
+
+#[test]
+fn ranges_that_differ_in_a_group_are_told() {
+    let ranges = |cidrs: &str| alb(&[("group.name", "g"), ("inbound-cidrs", cidrs)]);
+    for (cidrs, told) in [
+        ("10.0.0.0/8", &[][..]),
+        ("192.0.2.0/24", &[Code::SettingConflict]),
+    ] {
+        let rules = |host: &str, to| json!({ "rules": [rule(host, json!([path("Prefix", "/", to)]))] });
+        let served = with_services(World::new(), &["shop/a", "shop/b"])
+            .aged("shop/a", 1, ranges("10.0.0.0/8"), rules("a.com", "a"))
+            .aged("shop/b", 2, ranges(cidrs), rules("b.com", "b"))
+            .one(&serving());
+        let mut request = Request::get(Port::HTTP, "b.com", "/");
+        request.source = cidrs.parse::<ipnet::IpNet>().unwrap().addr();
+        assert_eq!(served.ask(&request), "shop/b");
+        assert_eq!(served.codes(), told, "{cidrs}: {:?}", served.problems);
+    }
+}
+
+#[test]
 fn a_redirect_that_would_loop_turns_nobody_away() {
     let to_https =
         r#"{"type":"redirect","redirectConfig":{"protocol":"HTTPS","port":"443","statusCode":"HTTP_301"}}"#;
