@@ -37,7 +37,10 @@ pub(super) fn lay_out(scenario: &Scenario, programs: &Programs) -> Result<PathBu
     let committed = files::root().join("benches/proxy");
     for name in COMMITTED {
         let text = fs::read_to_string(committed.join(name)).with_context(|| format!("reading {name}"))?;
-        fs::write(folder.join(name), in_row(&text, scenario.name))?;
+        fs::write(
+            folder.join(name),
+            in_row(&text, scenario.name.trim_end_matches("-half")),
+        )?;
     }
     let routes = if scenario.setting == Setting::Routes {
         ROUTES
@@ -123,7 +126,7 @@ fn certificates(folder: &Path, load: &Path) -> Result<()> {
     Ok(fs::write(folder.join("manifests/secrets.yaml"), secrets)?)
 }
 
-/// `#log rest` is a comment, and in the row `log` it is `rest`.
+/// `#log rest` is a comment, and in the row `log` (and `log-half`) it is `rest`.
 fn in_row(text: &str, row: &str) -> String {
     text.replace(&format!("#{row} "), "")
 }

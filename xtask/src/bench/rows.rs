@@ -21,6 +21,8 @@ const BODIES: [Peer; 7] = [
     Peer::Portcullis,
     Peer::PortcullisOwn,
 ];
+/// Those that do half of what HAProxy can.
+const FAST: [Peer; 4] = [Peer::HAProxy, Peer::Nginx, Peer::Portcullis, Peer::PortcullisOwn];
 const OURS: [Peer; 1] = [Peer::PortcullisOwn];
 
 /// Connections in the rows of idle ones: of fewer, some peers take all they need from what they freed while they started.
@@ -52,8 +54,9 @@ const fn kept(tls: bool, http2: bool, connections: u32, rate: u32) -> Load {
     }
 }
 
-/// Rates are at most half of what HAProxy, nginx and Portcullis can do on one core.
-pub(super) const ROWS: [Scenario; 20] = [
+/// Rates are what the slowest peer can do well, but in the rows `…-half`: there they are half of what HAProxy can do on one core,
+/// by what a request costs it in the row without.
+pub(super) const ROWS: [Scenario; 25] = [
     row(
         "http1",
         &[figure("HTTP/1.1, 1 KiB", Goal::Ratio(0.75))],
@@ -80,10 +83,50 @@ pub(super) const ROWS: [Scenario; 20] = [
         &[figure("TLS, kept connections", Goal::Ratio(0.75))],
         kept(true, false, 50, 6_000),
     ),
+    half(row(
+        "http1-half",
+        &[figure("HTTP/1.1, 1 KiB, 16,000 a second", Goal::Ratio(0.75))],
+        kept(false, false, 50, 16_000),
+    )),
+    half(Scenario {
+        setting: Setting::Log,
+        ..row(
+            "log-half",
+            &[figure(
+                "HTTP/1.1, 1 KiB, access log on, 16,000 a second",
+                Goal::Ratio(0.75),
+            )],
+            kept(false, false, 50, 16_000),
+        )
+    }),
+    half(Scenario {
+        setting: Setting::Routes,
+        ..row(
+            "routes-half",
+            &[figure("5,000 routes, 16,000 a second", Goal::Ratio(0.75))],
+            kept(false, false, 50, 16_000),
+        )
+    }),
+    half(row(
+        "tls-half",
+        &[figure(
+            "TLS, kept connections, 12,000 a second",
+            Goal::Ratio(0.75),
+        )],
+        kept(true, false, 50, 12_000),
+    )),
+    half(row(
+        "http2-half",
+        &[
+            figure("HTTP/2 over TLS, 14,000 a second", Goal::Ratio(0.95)),
+            figure("HTTP/2 over TLS, 14,000 a second, p99 in ms", Goal::Ratio(0.7)),
+        ],
+        kept(true, true, 20, 14_000),
+    )),
     row(
         "handshake",
         &[figure("TLS, new connection per request", Goal::Ratio(0.45))],
-        Load::New { rate: 300 },
+        Load::New { rate: 900 },
     ),
     of_own(
         "resumed",
@@ -91,7 +134,7 @@ pub(super) const ROWS: [Scenario; 20] = [
             "TLS, new connection per request, 90 % resumed",
             Goal::Ratio(0.45),
         )],
-        Own::Resumed { rate: 300 },
+        Own::Resumed { rate: 900 },
         u32::MAX,
     ),
     Scenario {
@@ -104,7 +147,7 @@ pub(super) const ROWS: [Scenario; 20] = [
                 http2: false,
                 path: "/large",
                 connections: 10,
-                rate: 200,
+                rate: 400,
             },
         )
     },
@@ -249,6 +292,10 @@ pub(super) const ROWS: [Scenario; 20] = [
         )
     },
 ];
+
+const fn half(row: Scenario) -> Scenario {
+    Scenario { peers: &FAST, ..row }
+}
 
 const fn of_own(name: &'static str, figures: &'static [Figure], own: Own, most_rounds: u32) -> Scenario {
     Scenario {
