@@ -150,4 +150,16 @@ mod tests {
         }
         assert!(text.ends_with("# EOF\n"), "{text}");
     }
+
+    #[test]
+    fn each_metric_is_documented() {
+        let docs = include_str!("../../docs/proxy.md");
+        for line in text(&Totals::default(), 0)
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+        {
+            let name = line.split(['{', ' ']).next().unwrap();
+            assert!(docs.contains(&format!("| `{name}`")), "{name}");
+        }
+    }
 }
