@@ -183,6 +183,7 @@ fn balancer<'a>(
     let semantics = parts[0].semantics;
     let mut backends = Backends::new(snapshot, settings);
 
+    let mains = canary::Mains::of(parts);
     let members = || parts.iter().zip(&ports.standings);
     let filtered: Vec<Filtered> = members()
         .map(|(part, standing)| filters::read(part, standing, &mut backends, problems))
@@ -194,6 +195,7 @@ fn balancer<'a>(
             Reader {
                 part,
                 member,
+                mains: &mains,
                 standing,
                 filtered,
                 backends: &mut backends,

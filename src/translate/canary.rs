@@ -2,18 +2,20 @@
 //!
 //! Meaning: ingress-nginx, "Canary". The field of a request decides first, then its cookie, then the weight. A canary
 //! has no rules of its own, so one that cannot be read, or has no rule to stand beside, gets nothing and changes nothing.
+//! What its paths mean is what the Ingress says that it stands beside: found by them as they are written.
 
 use std::collections::BTreeMap;
 
 use portcullis_model::{
-    Action, Backend, BackendId, Code, Condition, Forward, Glob, HeaderName, Origin, Pattern, Problem, Rule,
-    Shared, Weight, WeightedBackend,
+    Action, Backend, BackendId, Code, Condition, Forward, Glob, HeaderName, HostMatch, Origin, Pattern,
+    Problem, Rule, Shared, Weight, WeightedBackend,
 };
 
 use super::annotations::{Setting, value};
 use super::member::Part;
 use super::precedence::{Draft, Written};
 use super::rules::Drafts;
+use crate::cluster::object::{IngressPath, IngressRule};
 
 /// Largest weight of the model.
 const MOST: u32 = 999;
@@ -60,6 +62,50 @@ fn role(part: &Part<'_>, problems: &mut Vec<Problem>) -> Role {
         Setting::Invalid => Role::Canary(None),
         Setting::Given(true) => Role::Canary(canary(part, problems)),
     }
+}
+
+/// Where a path is written: namespace, host, type and path.
+type Place<'p> = (&'p str, Option<HostMatch>, &'p str, &'p str);
+
+/// The Ingresses that are no canaries, by the paths that they write.
+#[derive(Debug)]
+pub(super) struct Mains<'p, 'a>(BTreeMap<Place<'p>, &'p Part<'a>>);
+
+impl<'p, 'a> Mains<'p, 'a> {
+    pub(super) fn of(parts: &'p [Part<'a>]) -> Self {
+        let mut all = BTreeMap::new();
+        // Nobody else asks for them.
+        if parts.iter().any(|part| part.is_canary) {
+            for part in parts.iter().filter(|part| !part.is_canary) {
+                for rule in &part.ingress.rules {
+                    let places = rule.paths.iter().filter_map(|path| place(part, rule, path));
+                    places.for_each(|place| _ = all.entry(place).or_insert(part));
+                }
+            }
+        }
+        Self(all)
+    }
+
+    /// The first Ingress of the namespace with a canary's host and path, as they are written.
+    pub(super) fn beside<'c>(
+        &self,
+        canary: &'c Part<'_>,
+        rule: &'c IngressRule,
+        path: &'c IngressPath,
+    ) -> Option<&'p Part<'a>>
+    where
+        'p: 'c,
+    {
+        self.0.get(&place(canary, rule, path)?).copied()
+    }
+}
+
+/// None where the host cannot be read.
+fn place<'p>(part: &'p Part<'_>, rule: &'p IngressRule, path: &'p IngressPath) -> Option<Place<'p>> {
+    let host = rule.host.as_deref().filter(|text| !text.is_empty());
+    let host = host.map(HostMatch::parse).transpose().ok()?;
+    let text = path.path.as_deref().unwrap_or_default();
+    Some((&part.ingress.meta.name.namespace, host, &path.path_type, text))
 }
 
 fn read<T>(

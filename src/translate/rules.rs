@@ -18,6 +18,7 @@ use super::actions;
 use super::annotations::{Setting, value};
 use super::auth::{self, Gate};
 use super::backends::Backends;
+use super::canary::Mains;
 use super::challenges;
 use super::conditions::{self, Constraints};
 use super::filters::Filtered;
@@ -60,6 +61,7 @@ impl Said {
 pub(super) struct Reader<'r, 'a> {
     pub(super) part: &'r Part<'a>,
     pub(super) member: usize,
+    pub(super) mains: &'r Mains<'r, 'a>,
     pub(super) standing: &'r Standing,
     pub(super) filtered: &'r Filtered,
     pub(super) backends: &'r mut Backends<'a>,
@@ -172,7 +174,11 @@ impl Reader<'_, '_> {
         out: &mut Drafts,
     ) {
         let field = format!("spec.rules[{rule}].http.paths[{place}]");
-        let Some((kind, own)) = self.path_match(&field, path, meaning) else {
+        let read = match self.part.is_canary {
+            true => self.path_of_canary(&field, &self.part.ingress.rules[rule], path, meaning),
+            false => self.path_match(&field, path, meaning),
+        };
+        let Some((kind, own)) = read else {
             return;
         };
         let origin = self.part.origin(field.clone());

@@ -213,7 +213,7 @@ catalog! {
     "mirror" Filter Ours Built
         "A Service of the namespace that gets copies of requests: JSON with `serviceName`, `servicePort` and `percent`, 1 to 100, all where absent. Nobody waits for it, and its answers are dropped.";
     "canary" Filter Ours Built
-        "Whether the Ingress's Services are canaries: they get some of the requests of the Ingress of the namespace that has the same hosts and paths. All else is said there.";
+        "Whether the Ingress's Services are canaries: they get some of the requests of the Ingress of the namespace that has the same hosts and paths, as they are written. All else is said there, what paths mean, too.";
     "canary-by-header" Filter Ours Built
         "Field of requests that decides first: `always` leads to the canary, `never` does not.";
     "canary-by-header-value" Filter Ours Built "The value that leads to the canary, in place of `always`; none keeps from it.";

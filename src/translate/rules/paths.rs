@@ -3,7 +3,7 @@
 use portcullis_model::{Code, ExactPath, Glob, PathMatch, PathPrefix, Pattern, Semantics};
 
 use super::Reader;
-use crate::cluster::object::IngressPath;
+use crate::cluster::object::{IngressPath, IngressRule};
 use crate::translate::annotations::{Setting, value};
 use crate::translate::precedence::PathKind;
 use crate::translate::{moved, spelling};
@@ -46,6 +46,34 @@ impl Reader<'_, '_> {
                 Semantics::AwsLoadBalancerController => PathMeaning::Glob,
             },
         }
+    }
+
+    /// A canary's path means what the Ingress says that it stands beside, which is told what is wrong with it. Of one that
+    /// stands alone that is told, and that it cannot be read.
+    pub(super) fn path_of_canary(
+        &mut self,
+        field: &str,
+        rule: &IngressRule,
+        path: &IngressPath,
+        meaning: PathMeaning,
+    ) -> Option<(PathKind, Option<PathMatch>)> {
+        let mut told = Vec::new();
+        let main = self.mains.beside(self.part, rule, path);
+        let mut reader = Reader {
+            part: main.unwrap_or(self.part),
+            backends: &mut *self.backends,
+            problems: &mut told,
+            ..*self
+        };
+        let meaning = match main {
+            Some(_) => reader.meaning(),
+            None => meaning,
+        };
+        let read = reader.path_match(field, path, meaning);
+        if main.is_none() && read.is_none() {
+            self.problems.append(&mut told);
+        }
+        read
     }
 
     /// None, and told, where the path cannot be read: then no request is known that it takes.

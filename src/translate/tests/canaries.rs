@@ -1,5 +1,7 @@
 //! Ingresses with canaries beside them in, which Service gets which request out.
 
+use portcullis_model::Decision;
+
 use super::*;
 
 const PORTABLE: &str = "portcullis.dev/";
@@ -216,4 +218,161 @@ fn what_a_canary_says_of_addresses_closes_no_port() {
         "{:?}",
         served.problems
     );
+}
+
+/// By header, by cookie and by weight, with a request that each leads to the canary.
+const LEADING: [[&str; 4]; 3] = [
+    ["canary-weight", "100", "x-any", "1"],
+    ["canary-by-header", "X-Canary", "x-canary", "always"],
+    ["canary-by-cookie", "try", "cookie", "try=always"],
+];
+
+/// Annotations with their prefixes.
+fn prefixed(pairs: &[(&str, &str)]) -> Value {
+    Value::Object(
+        pairs
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), json!(value)))
+            .collect(),
+    )
+}
+
+#[test]
+fn a_path_means_what_the_ingress_says_that_the_canary_stands_beside() {
+    const REWRITE: &str = "nginx.ingress.kubernetes.io/rewrite-target";
+    const REGEX: &str = "nginx.ingress.kubernetes.io/use-regex";
+    const MATCH: &str = "portcullis.dev/path-match";
+    type Said<'r> = &'r [(&'r str, &'r str)];
+    // What the main Ingress says; canaries, one by one; type and path; a URL that it takes and what Services see of it, and
+    // one that it leaves.
+    type Row<'r> = (Said<'r>, &'r [Said<'r>], [&'r str; 2], [&'r str; 3]);
+    let specific = "ImplementationSpecific";
+    let rows: &[Row<'_>] = &[
+        (
+            &[(REWRITE, "/app")],
+            &[&[], &[(REWRITE, "/app")], &[(REWRITE, "/other")]],
+            ["Prefix", "/old"],
+            ["/old/x", "/app", "/x"],
+        ),
+        (
+            &[(REWRITE, "/$2")],
+            &[
+                &[],
+                &[(REGEX, "true")],
+                &[(REWRITE, "/$2")],
+                &[(REGEX, "true"), (REWRITE, "/$2")],
+                // Read by itself, nothing.
+                &[(MATCH, "regex")],
+            ],
+            [specific, "/svc(/|$)(.*)"],
+            ["/svc/a?q", "/a?q", "/svca"],
+        ),
+        (
+            &[(REGEX, "true")],
+            &[&[], &[(REGEX, "true")], &[(REGEX, "false")]],
+            [specific, "/api/(.*)"],
+            ["/api/x", "/api/x", "/api"],
+        ),
+        (
+            &[(MATCH, "glob")],
+            &[&[], &[(MATCH, "glob")], &[(MATCH, "prefix")]],
+            [specific, "/v*"],
+            ["/v2", "/v2", "/w"],
+        ),
+        (
+            &[(MATCH, "regex")],
+            &[&[], &[(MATCH, "regex")]],
+            [specific, "//v[0-9]+"],
+            ["/v22", "/v22", "/vv"],
+        ),
+        (
+            &[("alb.ingress.kubernetes.io/use-regex-path-match", "true")],
+            &[&[]],
+            [specific, "//v[0-9]+"],
+            ["/v22", "/v22", "/vv"],
+        ),
+        // Only the canary has it: the other takes the path to the letter.
+        (
+            &[],
+            &[&[(REWRITE, "/app")], &[(REGEX, "true")], &[(MATCH, "glob")]],
+            ["Prefix", "/old"],
+            ["/old/x", "/old/x", "/older"],
+        ),
+        // The same requests, written in another way.
+        (&[], &[&[]], [specific, "/"], ["/x", "/x", ""]),
+    ];
+    for (main, canaries, [kind, text], [url, seen, left]) in rows {
+        for canary in *canaries {
+            for [sign, says, name, value] in LEADING {
+                let key = format!("{NGINX}{sign}");
+                let on = format!("{NGINX}canary");
+                let canary = [&[(&*on, "true"), (&*key, says)], *canary].concat();
+                let row = format!("{main:?} {canary:?} {text}");
+                let kinds = if *text == "/" {
+                    ["Prefix", kind]
+                } else {
+                    [*kind; 2]
+                };
+                let rules = |kind: &str, service| json!({ "rules": [rule("a.com", json!([path(kind, text, service)]))] });
+                let served = with_services(World::new(), &["shop/stable", "shop/next"])
+                    .aged("shop/web", 2, prefixed(main), rules(kinds[0], "stable"))
+                    .aged("shop/canary", 1, prefixed(&canary), rules(kinds[1], "next"))
+                    .one(&Settings::for_serving(ControllerName::default()));
+                assert_eq!(served.codes(), [], "{row}: {:?}", served.problems);
+                let asking = |url: &str| {
+                    let mut request = Request::get(Port::HTTP, "a.com", url);
+                    request.headers.push((name.to_owned(), value.to_owned()));
+                    request
+                };
+                let Decision::Rule(_, rule) = resolve(&served.balancer, &asking(url)) else {
+                    panic!("{row}: {:?}", served.rules());
+                };
+                let Action::Forward(forward) = &rule.action else {
+                    panic!("{row}: {:?}", served.rules());
+                };
+                let led = forward.backends.iter().filter(|share| share.weight.get() > 0);
+                let led: Vec<_> = led
+                    .map(|share| &*served.balancer.backends[&share.backend].service.name.name)
+                    .collect();
+                assert_eq!(led, ["next"], "{row}");
+                let rewritten = rule.rewrites.iter().fold((*url).to_owned(), |url, rewrite| {
+                    rewrite.pattern.replace(&url, &rewrite.replacement)
+                });
+                assert_eq!(rewritten, *seen, "{row}");
+                if !left.is_empty() {
+                    assert_eq!(served.ask(&asking(left)), "404", "{row}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn of_a_canary_s_path_is_told_that_it_stands_alone_or_cannot_be_read() {
+    let canary = |more: &[(&str, &str)]| {
+        let mut all = annotations(PORTABLE, &[("canary", "true"), ("canary-weight", "50")]);
+        for (name, value) in more {
+            all[*name] = json!(value);
+        }
+        all
+    };
+    let specific = "ImplementationSpecific";
+    for (text, more, codes) in [
+        ("/v*", &[][..], &[Code::CanaryAlone][..]),
+        ("v", &[], &[Code::PathInvalid]),
+        (
+            "/svc(/|$)(.*)",
+            &[(&*format!("{NGINX}rewrite-target"), "/$2")],
+            &[Code::CanaryAlone],
+        ),
+    ] {
+        let rules =
+            |text, service| json!({ "rules": [rule("a.com", json!([path(specific, text, service)]))] });
+        let served = with_services(World::new(), &["shop/stable", "shop/next"])
+            .aged("shop/web", 2, annotations("", &[]), rules("/", "stable"))
+            .aged("shop/canary", 1, canary(more), rules(text, "next"))
+            .one(&ours());
+        assert_eq!(served.codes(), codes, "{text}: {:?}", served.problems);
+        assert_eq!(served.get("a.com/v"), "shop/stable", "{text}");
+    }
 }
