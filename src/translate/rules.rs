@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use portcullis_model::{
     Action, Authenticate, Code, Condition, ExactPath, Filters, FixedResponse, Glob, HostMatch, Origin,
-    PathMatch, Port, Problem, RedirectScheme, Rewrite, Rule, Semantics,
+    PathMatch, Port, Problem, RedirectScheme, Rewrite, RewritePart, Rule, Semantics,
 };
 
 pub(super) use self::named::said_of_default;
@@ -272,15 +272,17 @@ impl Reader<'_, '_> {
             Setting::Given(redirect) => Action::Redirect(redirect),
             Setting::Invalid => return Said::only(refused_by(self.part.said_by("actions."))),
         };
-        let rewrites = match self.rewrites(name_of(&path.backend)) {
-            Setting::Absent if action.may_forward() => match self.moved_rewrites(path) {
-                Ok(rewrites) => rewrites,
-                Err(annotation) => return Said::only(refused_by(annotation)),
-            },
+        let mut rewrites = match self.rewrites(name_of(&path.backend)) {
             Setting::Absent => Vec::new(),
             Setting::Given(rewrites) => rewrites,
             Setting::Invalid => return Said::only(refused_by("transforms")),
         };
+        if action.may_forward() {
+            match self.moved_rewrites(path, &rewrites) {
+                Ok(theirs) => rewrites.extend(theirs),
+                Err(annotation) => return Said::only(refused_by(annotation)),
+            }
+        }
         Said {
             authenticate,
             filters,
@@ -289,16 +291,20 @@ impl Reader<'_, '_> {
         }
     }
 
-    /// What ingress-nginx's annotations say backends see, or the one that cannot be read.
-    fn moved_rewrites(&mut self, path: &IngressPath) -> Result<Vec<Rewrite>, &'static str> {
-        let host = match redirects::host(self.part, self.problems) {
-            Setting::Absent => None,
-            Setting::Given(host) => Some(host),
-            Setting::Invalid => return Err(self.part.said_by("transforms.")),
+    /// What ingress-nginx's annotations say backends see where ours do not, or the one that cannot be read.
+    fn moved_rewrites(&mut self, path: &IngressPath, ours: &[Rewrite]) -> Result<Vec<Rewrite>, &'static str> {
+        let is_free = |part: RewritePart| ours.iter().all(|rewrite| rewrite.part != part);
+        let host = match is_free(RewritePart::Host) {
+            true => redirects::host(self.part, self.problems),
+            false => Setting::Absent,
         };
+        if host.is_invalid() {
+            return Err(self.part.said_by("transforms."));
+        }
         let route = moved::paths::route(self.part, path.path.as_deref().unwrap_or_default());
         let url = route.and_then(Result::ok).and_then(|route| route.rewrite);
-        Ok(url.into_iter().chain(host).collect())
+        let url = url.filter(|_| is_free(RewritePart::Url));
+        Ok(url.into_iter().chain(host.given()).collect())
     }
 
     /// Where ingress-nginx's annotations say that `/` of a host leads elsewhere.

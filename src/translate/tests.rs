@@ -20,6 +20,7 @@ mod isolation;
 mod kept;
 mod moved;
 mod moved_asked;
+mod moved_beside;
 mod moved_routes;
 mod options;
 mod parameters;

@@ -74,12 +74,12 @@ theirs! {
     "auth-keepalive-timeout" Told "" ANY, "Connections are kept as those of any backend.";
     "auth-method" Closed "external-auth" &["GET"], "The Service is asked by GET, and told the method in `X-Forwarded-Method`.";
     "auth-proxy-set-headers" Closed "external-auth" ANY, "ConfigMaps are not read: let the Service decide without these fields.";
-    "auth-realm" Read "basic-auth-secret" ANY, "`Restricted` where absent.";
+    "auth-realm" Read "basic-auth-realm" ANY, "`Restricted` where absent.";
     "auth-request-redirect" Told "" ANY, "The Service is told the path in `X-Forwarded-Uri`.";
-    "auth-response-headers" Read "external-auth" ANY, "As `responseHeaders` there.";
+    "auth-response-headers" Read "external-auth" ANY, "As `responseHeaders` there, also beside ours without them.";
     "auth-secret" Read "basic-auth-secret" ANY, "A Secret of the namespace; one of another closes.";
     "auth-secret-type" Read "basic-auth-secret" &["auth-file"], "`auth-file` alone: `auth-map` closes.";
-    "auth-signin" Read "external-auth" ANY, "As `signIn` there, for 401. Of variables `$scheme`, `$host`, `$http_host`, `$escaped_request_uri` and `$request_uri` are read, and hosts are named with their ports.";
+    "auth-signin" Read "external-auth" ANY, "As `signIn` there, for 401, also beside ours without it. Of variables `$scheme`, `$host`, `$http_host`, `$escaped_request_uri` and `$request_uri` are read, and hosts are named with their ports.";
     "auth-signin-redirect-param" Read "external-auth" ANY, "`rd` where absent.";
     "auth-snippet" Closed "external-auth" ANY, "Snippets are not read: let the Service decide without it.";
     "auth-tls-error-page" Told "" ANY, "Who has no right certificate does not get past the handshake.";
@@ -135,7 +135,7 @@ theirs! {
     "influxdb-port" Told "" ANY, "The proxy has metrics of its own.";
     "influxdb-server-name" Told "" ANY, "The proxy has metrics of its own.";
     "limit-allowlist" Told "" ANY, "All clients are counted.";
-    "limit-burst-multiplier" Read "rate-limit" ANY, "5 where absent.";
+    "limit-burst-multiplier" Read "rate-limit-burst" ANY, "5 where absent. Of `limit-rps` and `limit-rpm` alone, not of `rate-limit`.";
     "limit-connections" Closed "rate-limit" &["0"], "Connections are not counted by client: limit the rate of requests there.";
     "limit-rate" Told "" &["0"], "Answers are sent as fast as clients take them.";
     "limit-rate-after" Told "" ANY, "Answers are sent as fast as clients take them.";

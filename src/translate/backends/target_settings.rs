@@ -17,6 +17,8 @@ use crate::translate::moved::backends;
 use crate::translate::settings::{Merge, Settings, Targets};
 
 const ATTRIBUTES: &str = "target-group-attributes";
+/// What attributes that keep a client at its target start with.
+const STICKINESS: &str = "stickiness.";
 const ALGORITHM: &str = "load_balancing.algorithm.type";
 
 /// The annotations that concern a backend: the Service's own, else the Ingress's.
@@ -103,7 +105,12 @@ impl<'a> TargetSettings<'a> {
             timeout @ (Setting::Absent | Setting::Given(_) | Setting::Invalid) => timeout,
         };
         let moved = match (&protocol, &version) {
-            (Setting::Absent, Setting::Absent) if is_led_to => backends::protocol(part, problems),
+            (Setting::Absent, _) if is_led_to => backends::protocol(part, problems),
+            // Ours stand in its place: of what cannot be read nothing is lost.
+            (Setting::Given(_), Setting::Absent) if is_led_to => {
+                let theirs = backends::protocol(part, &mut Vec::new()).given();
+                theirs.map_or(Setting::Absent, Setting::Given)
+            }
             (_, _) => Setting::Absent,
         };
         this.timeout_seconds = timeout.given().and_then(|seconds| u32::try_from(seconds).ok());
@@ -135,15 +142,16 @@ impl<'a> TargetSettings<'a> {
             (Targets::Default(_), Some(kind)) => kind,
             (Targets::Default(kind), None) => kind,
         };
-        let ours = BackendProtocol {
-            version: version.given().unwrap_or_default(),
+        let is_known = !protocol.is_invalid() && !moved.is_invalid();
+        let theirs = moved.given().unwrap_or_default();
+        this.protocol = BackendProtocol {
+            version: version.given().unwrap_or(theirs.version),
             tls: match protocol {
                 Setting::Given(true) => BackendTls::Unverified,
-                Setting::Given(false) | Setting::Absent | Setting::Invalid => BackendTls::Off,
+                Setting::Absent => theirs.tls,
+                Setting::Given(false) | Setting::Invalid => BackendTls::Off,
             },
         };
-        let is_known = !protocol.is_invalid() && !moved.is_invalid();
-        this.protocol = moved.given().unwrap_or(ours);
         let asked = verification::read(&this, part, &service.meta.name, problems);
         this.verify(asked, is_known, problems);
         this.proxy_protocol = introduced.given().unwrap_or(false);
@@ -163,8 +171,11 @@ impl<'a> TargetSettings<'a> {
         // The Service's list stands for the Ingress's as a whole.
         let source = this.source(ATTRIBUTES);
         let mut attributes = source.read_attributes(Of::TargetGroup, [source.get(ATTRIBUTES)], problems);
-        if is_led_to && source.get(ATTRIBUTES).is_none() {
-            attributes = backends::stickiness(part, problems);
+        let is_said = source
+            .get(ATTRIBUTES)
+            .is_some_and(|written| written.value.contains(STICKINESS));
+        if is_led_to && !is_said {
+            attributes.extend(backends::stickiness(part, problems));
         }
         let mut odd = at_odds(Of::TargetGroup, &mut attributes);
         // "If you have enabled target optimizer, the routing algorithm can only be round robin."

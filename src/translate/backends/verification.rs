@@ -22,8 +22,7 @@ pub(super) fn read(
     problems: &mut Vec<Problem>,
 ) -> Setting<Verification> {
     let source = settings.source(SECRET);
-    let own = source.get(SECRET);
-    let secret = match own {
+    let secret = match source.get(SECRET) {
         Some(written) => {
             let read = source.read_written(written, value::secret_name, problems);
             read.map(|name| (name, source.origin(written)))
@@ -41,7 +40,9 @@ pub(super) fn read(
             return Setting::Invalid;
         }
         (Some(written), Setting::Given(_) | Setting::Invalid) => named.read_written(written, host, problems),
-        (None, Setting::Given(_) | Setting::Invalid) if own.is_none() => moved::server_name(part, problems),
+        (None, Setting::Given(_) | Setting::Invalid) if is_forwarded_to(part, &service.name) => {
+            moved::server_name(part, problems)
+        }
         (None, _) => Setting::Absent,
     };
     let (secret, origin) = match secret {

@@ -74,35 +74,27 @@ pub(super) fn locations(part: &Part<'_>, problems: &mut Vec<Problem>) -> Setting
 
 pub(super) fn cookies(part: &Part<'_>, problems: &mut Vec<Problem>) -> Setting<CookieRewrites> {
     let annotations = &part.annotations;
-    if let Some(written) = annotations.get(COOKIES) {
-        let parse = |text: &str| {
-            let text: CookiesText = serde_json::from_str(text).map_err(|error| error.to_string())?;
-            let domains = all(&text.domains, Replacement::of_domain)?;
-            let paths = all(&text.paths, Replacement::of_path)?;
-            match domains.is_empty() && paths.is_empty() {
-                true => Err("it replaces nothing".to_owned()),
-                false => Ok((domains, paths)),
-            }
-        };
-        let rewrites = annotations.read_written(written, parse, problems);
-        let origin = annotations.origin(written);
-        return rewrites.map(|(domains, paths)| CookieRewrites {
-            domains,
-            paths,
-            origin,
-        });
-    }
+    let own = annotations.get(COOKIES);
+    let ours = match own {
+        Some(written) => annotations.read_written(written, our_cookies, problems),
+        None => Setting::Given((Vec::new(), Vec::new())),
+    };
+    let Setting::Given((mut domains, mut paths)) = ours else {
+        return Setting::Invalid;
+    };
+    // Ours may say one of the two alone.
     let is_on = |name| part.nginx(name).filter(|written| written.value != "off");
-    let (domain, path) = (is_on("proxy-cookie-domain"), is_on("proxy-cookie-path"));
-    let Some(first) = domain.or(path) else {
+    let domain = is_on("proxy-cookie-domain").filter(|_| domains.is_empty());
+    let path = is_on("proxy-cookie-path").filter(|_| paths.is_empty());
+    let Some(first) = own.or(domain).or(path) else {
         return Setting::Absent;
     };
     let mut read = |written, of| match written {
-        None => Setting::Given(Vec::new()),
+        None => Setting::Given(None),
         Some(written) => {
             let parse = |text: &str| {
                 let (from, to) = text.trim().split_once(' ').ok_or("expected two texts")?;
-                plain(from, to.trim(), of).map(|read| vec![read])
+                plain(from, to.trim(), of).map(Some)
             };
             annotations.read_written(written, parse, problems)
         }
@@ -111,12 +103,27 @@ pub(super) fn cookies(part: &Part<'_>, problems: &mut Vec<Problem>) -> Setting<C
         read(domain, Replacement::of_domain),
         read(path, Replacement::of_path),
     ) {
-        (Setting::Given(domains), Setting::Given(paths)) => Setting::Given(CookieRewrites {
-            domains,
-            paths,
-            origin: annotations.origin(first),
-        }),
+        (Setting::Given(domain), Setting::Given(path)) => {
+            domains.extend(domain);
+            paths.extend(path);
+            Setting::Given(CookieRewrites {
+                domains,
+                paths,
+                origin: annotations.origin(first),
+            })
+        }
         _ => Setting::Invalid,
+    }
+}
+
+/// Of domains and of paths.
+fn our_cookies(text: &str) -> Result<(Vec<Replacement>, Vec<Replacement>), String> {
+    let text: CookiesText = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let domains = all(&text.domains, Replacement::of_domain)?;
+    let paths = all(&text.paths, Replacement::of_path)?;
+    match domains.is_empty() && paths.is_empty() {
+        true => Err("it replaces nothing".to_owned()),
+        false => Ok((domains, paths)),
     }
 }
 

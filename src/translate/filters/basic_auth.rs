@@ -19,10 +19,10 @@ type ReadName = fn(&str, &str) -> Result<String, String>;
 pub(super) fn read(part: &Part<'_>, standing: &Standing, problems: &mut Vec<Problem>) -> Setting<BasicAuth> {
     let annotations = &part.annotations;
     let namespace = &part.ingress.meta.name.namespace;
-    let (written, realm, parse): (_, _, ReadName) = match annotations.get(SECRET) {
-        Some(written) => (written, None, |text, _| value::secret_name(text)),
+    let (written, parse): (_, ReadName) = match annotations.get(SECRET) {
+        Some(written) => (written, |text, _| value::secret_name(text)),
         None => match moved(part, problems) {
-            Setting::Given(written) => (written, part.nginx("auth-realm"), name_in),
+            Setting::Given(written) => (written, name_in),
             Setting::Invalid => return Setting::Invalid,
             Setting::Absent => {
                 let Some(realm) = annotations.get(REALM) else {
@@ -40,7 +40,7 @@ pub(super) fn read(part: &Part<'_>, standing: &Standing, problems: &mut Vec<Prob
     };
     let origin = annotations.origin(written);
     let asked = |realm: &str| BasicAuth::new(secret.clone(), realm, origin.clone());
-    let realm = annotations.get(REALM).or(realm);
+    let realm = annotations.get(REALM).or_else(|| part.nginx("auth-realm"));
     let read = match realm.filter(|realm| !realm.value.is_empty()) {
         Some(realm) => {
             annotations.read_written(realm, |text| asked(text).map_err(|why| why.to_string()), problems)

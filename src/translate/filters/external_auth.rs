@@ -21,17 +21,16 @@ struct ExternalAuthText {
     service_name: String,
     service_port: Value,
     path: String,
-    #[serde(default)]
-    response_headers: Vec<String>,
+    response_headers: Option<Vec<String>>,
     sign_in: Option<String>,
 }
 
-/// What an annotation says, before the Service is looked for.
+/// What an annotation says, before the Service is looked for. Where ours leaves out the last two, ingress-nginx's count.
 struct Asked {
     service: String,
     port: PortRef,
     path: String,
-    told: BTreeSet<HeaderName>,
+    told: Option<BTreeSet<HeaderName>>,
     sign_in: Option<SignIn>,
 }
 
@@ -63,7 +62,10 @@ pub(super) fn read<'a>(
             |text| {
                 let read: ExternalAuthText = serde_json::from_str(text).map_err(|error| error.to_string())?;
                 let port = actions::port(Some(read.service_port.clone()))?;
-                let told = names(&mut read.response_headers.iter().map(String::as_str))?;
+                let told = read.response_headers.as_ref();
+                let told = told
+                    .map(|all| names(&mut all.iter().map(String::as_str)))
+                    .transpose()?;
                 let sign_in = read.sign_in.as_deref().map(SignIn::parse).transpose();
                 Ok(Asked {
                     service: read.service_name,
@@ -76,43 +78,42 @@ pub(super) fn read<'a>(
             problems,
         ),
         None => {
-            let told = match part.nginx("auth-response-headers") {
-                Some(told) => {
-                    annotations.read_written(told, |text| names(&mut value::list(text).into_iter()), problems)
-                }
-                None => Setting::Given(BTreeSet::new()),
-            };
             let namespace = &part.ingress.meta.name.namespace;
             let parse = |text: &str| {
                 let url = url::of_service(text, namespace)?;
-                Ok((
-                    url.service.to_owned(),
-                    PortRef::Number(url.port),
-                    url.path.to_owned(),
-                ))
+                Ok(Asked {
+                    service: url.service.to_owned(),
+                    port: PortRef::Number(url.port),
+                    path: url.path.to_owned(),
+                    told: None,
+                    sign_in: None,
+                })
             };
-            match (annotations.read_written(written, parse, problems), told) {
-                (Setting::Given((service, port, path)), Setting::Given(told)) => Setting::Given(Asked {
-                    service,
-                    port,
-                    path,
-                    told,
-                    sign_in: their_sign_in(part, problems),
-                }),
-                (_, _) => Setting::Invalid,
-            }
+            annotations.read_written(written, parse, problems)
         }
     };
     let Setting::Given(asked) = asked else {
         return Setting::Invalid;
     };
+    let told = match (asked.told, part.nginx("auth-response-headers")) {
+        (Some(told), _) => told,
+        (None, None) => BTreeSet::new(),
+        (None, Some(told)) => {
+            let parse = |text: &str| names(&mut value::list(text).into_iter());
+            match annotations.read_written(told, parse, problems) {
+                Setting::Given(told) => told,
+                // Clients could write them by themselves.
+                Setting::Absent | Setting::Invalid => return Setting::Invalid,
+            }
+        }
+    };
     // What is wrong with the Service has been told.
     let Ok(backend) = backends.backend(part, &asked.service, &asked.port, &origin, problems) else {
         return Setting::Invalid;
     };
-    match ExternalAuth::new(backend, &asked.path, asked.told, origin) {
+    match ExternalAuth::new(backend, &asked.path, told, origin) {
         Ok(mut read) => {
-            read.sign_in = asked.sign_in;
+            read.sign_in = asked.sign_in.or_else(|| their_sign_in(part, problems));
             Setting::Given(read)
         }
         Err(why) => {

@@ -17,7 +17,7 @@ pub(super) fn read(part: &Part<'_>, problems: &mut Vec<Problem>) -> Setting<Rate
         problems,
     );
     let Some(written) = annotations.get("rate-limit") else {
-        let theirs = moved(part, problems);
+        let theirs = moved(part, &burst, problems);
         if theirs != Setting::Absent {
             return theirs;
         }
@@ -46,8 +46,8 @@ pub(super) fn read(part: &Part<'_>, problems: &mut Vec<Problem>) -> Setting<Rate
 /// How many more than its rate ingress-nginx lets come at once, in multiples of it.
 const BURST: u32 = 5;
 
-/// ingress-nginx's: its burst comes beside the request that the rate lets pass.
-fn moved(part: &Part<'_>, problems: &mut Vec<Problem>) -> Setting<RateLimit> {
+/// ingress-nginx's: its burst comes beside the request that the rate lets pass. Ours wins, if there is one.
+fn moved(part: &Part<'_>, ours: &Setting<u32>, problems: &mut Vec<Problem>) -> Setting<RateLimit> {
     let annotations = &part.annotations;
     let mut number = |name| match part.nginx(name) {
         Some(written) => {
@@ -60,7 +60,10 @@ fn moved(part: &Part<'_>, problems: &mut Vec<Problem>) -> Setting<RateLimit> {
         None => Setting::Absent,
     };
     let (seconds, minutes) = (number("limit-rps"), number("limit-rpm"));
-    let multiplier = number("limit-burst-multiplier");
+    let multiplier = match ours {
+        Setting::Absent => number("limit-burst-multiplier"),
+        Setting::Given(_) | Setting::Invalid => Setting::Absent,
+    };
     let some = |rate: Setting<u32>, name| match rate {
         Setting::Given(0) | Setting::Absent => Ok(None),
         Setting::Given(rate) => Ok(part.nginx(name).map(|written| (rate, written))),
@@ -77,12 +80,13 @@ fn moved(part: &Part<'_>, problems: &mut Vec<Problem>) -> Setting<RateLimit> {
         }
         (_, _) => return Setting::Invalid,
     };
-    let multiplier = match multiplier {
-        Setting::Absent | Setting::Given(0) => BURST,
-        Setting::Given(multiplier) => multiplier,
-        Setting::Invalid => return Setting::Invalid,
+    let several = |multiplier: u32| rate.saturating_mul(multiplier).saturating_add(1);
+    let burst = match (ours, multiplier) {
+        (Setting::Given(burst), _) => *burst,
+        (Setting::Absent, Setting::Absent | Setting::Given(0)) => several(BURST),
+        (Setting::Absent, Setting::Given(multiplier)) => several(multiplier),
+        (Setting::Invalid, _) | (_, Setting::Invalid) => return Setting::Invalid,
     };
-    let burst = rate.saturating_mul(multiplier).saturating_add(1);
     let parse = |_: &str| {
         let limit = RateLimit::new(rate, period, Some(burst), annotations.origin(written));
         limit.map_err(|why| why.to_string())

@@ -32,8 +32,8 @@ Generated from `src/translate/annotations/catalog.rs`, `nginx.rs` and `gke.rs`: 
 const OF_NGINX: &str = "
 ## Of ingress-nginx
 
-Under `nginx.ingress.kubernetes.io/`, for Ingresses under Kubernetes semantics alone. Those that are *read* mean what ours in their place do, which win where both
-are written. Those that are *told* have no effect, and let nobody further than with them. Those that are *closed* restrict who or what gets through, and cannot be
+Under `nginx.ingress.kubernetes.io/`, for Ingresses under Kubernetes semantics alone. Those that are *read* mean what ours in their place do, which win for what
+they say where both are written. Those that are *told* have no effect, and let nobody further than with them. Those that are *closed* restrict who or what gets through, and cannot be
 had as they are written: what they constrain answers 503 until ours is written in their place, or they are removed. Told and closed ones are reported with
 `AnnotationUnsupported`, others under the prefix with `AnnotationUnknown`. Values that ask for nothing are not. On a canary all
 but those of canaries and of its own Service are the Ingress's that it stands beside, as with ingress-nginx. [from-ingress-nginx.md](from-ingress-nginx.md) tells the way.

@@ -198,7 +198,7 @@ fn targets_are_verified_as_ingress_nginx_did_or_nothing_is_sent() {
             &[Invalid, Told],
         ),
         (&[ON, SECRET], "closed", &[Invalid, Told]),
-        // Ours win.
+        // Ours win for what they say.
         (
             &[TLS, ON, ("portcullis.dev/backend-tls-ca-secret", "ca")],
             BY_CA,
@@ -211,6 +211,16 @@ fn targets_are_verified_as_ingress_nginx_did_or_nothing_is_sent() {
                 SECRET,
                 THEIRS,
                 ("portcullis.dev/backend-tls-ca-secret", "ca"),
+            ],
+            own,
+            &[],
+        ),
+        (
+            &[
+                TLS,
+                THEIRS,
+                ("portcullis.dev/backend-tls-ca-secret", "ca"),
+                ("portcullis.dev/backend-tls-server-name", "s.shop.svc"),
             ],
             BY_CA,
             &[],
