@@ -186,7 +186,7 @@ fn balancer<'a>(
     let mains = canary::Mains::of(parts);
     let members = || parts.iter().zip(&ports.standings);
     let filtered: Vec<Filtered> = members()
-        .map(|(part, standing)| filters::read(part, standing, &mut backends, problems))
+        .map(|(part, standing)| filters::read(part, standing, settings, &mut backends, problems))
         .collect();
     let mut drafts: Vec<Drafts> = members()
         .zip(&filtered)

@@ -18,6 +18,8 @@ mod obeyed;
 mod ports;
 #[path = "commands/tls_policies.rs"]
 mod tls_policies;
+#[path = "commands/turned_away.rs"]
+mod turned_away;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};

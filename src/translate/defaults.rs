@@ -80,7 +80,7 @@ pub(super) fn read<'a>(
             if answer.authenticate.is_some() && standing.serves_plainly(part, port) {
                 plain.push(port.to_string());
             }
-            let fallback = fallback(part, ports, member, port, answer);
+            let fallback = fallback(part, filtered, ports, member, port, answer);
             if !out.fallbacks.by_port.contains_key(&port) {
                 for (conditions, answer) in &fallback.guarded {
                     let guarded = by_default(member, port, conditions.clone(), answer.clone(), &at);
@@ -235,7 +235,7 @@ fn answer_of<'a>(
     };
     let filters = match filtered {
         Filtered::Closed(annotation) => return Answer::of(refused_by(annotation)),
-        Filtered::By(filters) => filters.clone(),
+        Filtered::By { all, .. } => all.clone(),
     };
     Answer {
         clients: part.clients.clone(),
@@ -246,7 +246,14 @@ fn answer_of<'a>(
     }
 }
 
-fn fallback(part: &Part<'_>, ports: &Ports, member: usize, port: Port, answer: Answer) -> Fallback {
+fn fallback(
+    part: &Part<'_>,
+    filtered: &Filtered,
+    ports: &Ports,
+    member: usize,
+    port: Port,
+    answer: Answer,
+) -> Fallback {
     let standing = &ports.standings[member];
     let unguarded = |action: Action| Fallback {
         guarded: Vec::new(),
@@ -261,7 +268,10 @@ fn fallback(part: &Part<'_>, ports: &Ports, member: usize, port: Port, answer: A
     if answer.authenticate.is_some() && standing.closes_plain(part, port) {
         return unguarded(standing::refused(Refused::PlainHttp));
     }
-    let turned_away = || Answer::of(standing::turned_away());
+    let turned_away = || Answer {
+        filters: filtered.of_turned_away(),
+        ..Answer::of(standing::turned_away())
+    };
     let Guards { denied, asked } = standing::guards(part, standing.guard(part, port));
     let mut guarded: Vec<_> = denied
         .into_iter()

@@ -21,6 +21,7 @@ use portcullis_model::{Direction, Filters, Problem};
 use super::annotations::Setting;
 use super::backends::Backends;
 use super::member::Part;
+use super::settings::{Merge, Settings};
 use super::standing::Standing;
 
 pub(super) use self::basic_auth::secret;
@@ -30,15 +31,29 @@ pub(super) use self::mirror::service as mirror_service;
 /// The filters of a member's rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Filtered {
-    By(Option<Arc<Filters>>),
+    By {
+        all: Option<Arc<Filters>>,
+        /// Of what is answered to those who may not have a rule for where they are.
+        turned_away: Option<Arc<Filters>>,
+    },
     /// Nobody may pass, for the sake of this annotation.
     Closed(&'static str),
+}
+
+impl Filtered {
+    pub(super) fn of_turned_away(&self) -> Option<Arc<Filters>> {
+        match self {
+            Self::By { turned_away, .. } => turned_away.clone(),
+            Self::Closed(_) => None,
+        }
+    }
 }
 
 /// Reads them; the same for all rules of a member.
 pub(super) fn read<'a>(
     part: &Part<'a>,
     standing: &Standing,
+    settings: &Settings,
     backends: &mut Backends<'a>,
     problems: &mut Vec<Problem>,
 ) -> Filtered {
@@ -83,6 +98,26 @@ pub(super) fn read<'a>(
     };
     match closed {
         Some(name) => Filtered::Closed(name),
-        None => Filtered::By((!filters.is_empty()).then(|| Arc::new(filters))),
+        None => Filtered::By {
+            turned_away: shared(of_answers(&filters, settings.merge)),
+            all: shared(filters),
+        },
+    }
+}
+
+fn shared(filters: Filters) -> Option<Arc<Filters>> {
+    (!filters.is_empty()).then(|| Arc::new(filters))
+}
+
+/// Those of every answer: of the proxy alone. AWS has none, and what it answers to whom it turns away stays 403.
+fn of_answers(filters: &Filters, merge: Merge) -> Filters {
+    match merge {
+        Merge::ByGroup => Filters::default(),
+        Merge::OneLoadBalancer => Filters {
+            cors: filters.cors.clone(),
+            response_headers: filters.response_headers.clone(),
+            error_pages: filters.error_pages.clone(),
+            ..Filters::default()
+        },
     }
 }

@@ -261,7 +261,7 @@ impl Reader<'_, '_> {
         };
         let filters = match self.filtered {
             Filtered::Closed(annotation) => return Said::only(refused_by(annotation)),
-            Filtered::By(filters) => filters.clone(),
+            Filtered::By { all, .. } => all.clone(),
         };
         let redirect = match by_annotation(&path.backend) {
             true => Setting::Absent,
@@ -427,9 +427,13 @@ impl Reader<'_, '_> {
                 rule.conditions.extend_from_slice(conditions);
                 rule
             };
+            let turning_away = |ports: BTreeSet<Port>| Rule {
+                filters: self.filtered.of_turned_away(),
+                ..answering(ports, standing::turned_away())
+            };
             let count = asked.as_ref().map_or(0, Vec::len);
             if let Some(denied) = denied {
-                let turned = answering(ports.clone(), standing::turned_away());
+                let turned = turning_away(ports.clone());
                 // As early as what it is taken from.
                 let place_of = Some(rule.conditions.len() + count.max(1));
                 put_guarded(asking(&[denied], turned), place.piece, 0, place_of);
@@ -442,12 +446,7 @@ impl Reader<'_, '_> {
                 put_guarded(asking(asked, rule), place.piece, count, None);
             }
             if asked.is_none_or(|asked| !asked.is_empty()) {
-                put_guarded(
-                    answering(ports, standing::turned_away()),
-                    place.piece + PIECES,
-                    0,
-                    None,
-                );
+                put_guarded(turning_away(ports), place.piece + PIECES, 0, None);
             }
         }
     }

@@ -1,5 +1,7 @@
 //! Ingresses as ingress-nginx served them in, what they answer here out.
 
+use portcullis_model::Decision;
+
 use super::*;
 use crate::translate::annotations::nginx::{ALL, Fate, find};
 
@@ -214,6 +216,64 @@ fn ranges_hold_for_default_backends_and_in_a_group_for_nobody_else() {
         }
         assert_eq!(served.get("b.com/x"), "shop/t");
         assert!(served.balancer.options.admitted.is_empty());
+    }
+}
+
+#[test]
+fn who_is_turned_away_has_what_all_answers_have_but_on_aws() {
+    let pages = r#"[{"statuses":["400-499"],"contentType":"text/plain","body":"page"}]"#;
+    let shaping = [
+        ("portcullis.dev/error-pages", pages),
+        ("portcullis.dev/response-headers", r#"{"set":{"x-r":"1"}}"#),
+        ("portcullis.dev/cors", r#"{"allowOrigins":["https://a.com"]}"#),
+        ("portcullis.dev/rate-limit", "1/s"),
+        ("portcullis.dev/request-headers", r#"{"set":{"x-q":"1"}}"#),
+    ];
+    let ranges = [
+        ("inbound-cidrs", "portcullis.dev/inbound-cidrs", "10.0.0.0/8"),
+        ("allowed", "whitelist-source-range", "10.0.0.0/8"),
+        ("denied", "denylist-source-range", "192.0.2.0/24"),
+    ];
+    let (b, default) = (
+        json!({ "rules": [rule("b.com", json!([path("Prefix", "/", "t")]))] }),
+        json!({ "defaultBackend": to("s") }),
+    );
+    let by_rule = json!({ "rules": [rule("a.com", json!([path("Prefix", "/", "s")]))] });
+    for (name, key, range) in ranges {
+        for (spec, settings, is_shaped) in [
+            (&by_rule, serving(), true),
+            (&default, serving(), true),
+            (&by_rule, ours(), false),
+        ] {
+            let mut annotations = nginx(&[&shaping[..], &[(key, range)]].concat());
+            annotations["alb.ingress.kubernetes.io/group.name"] = json!("g");
+            let served = with_services(World::new(), &["shop/s", "shop/t"])
+                .ingress("shop/web", annotations, spec.clone())
+                .ingress("shop/neighbour", alb(&[("group.name", "g")]), b.clone())
+                .one(&settings);
+            let row = format!("{name} {spec} {is_shaped}: {:?}", served.rules());
+            let mut request = Request::get(Port::HTTP, "a.com", "/x");
+            request.source = "192.0.2.1".parse().unwrap();
+            // At a port that is open to nobody else, nobody need be turned away by a rule.
+            if served.ask(&request) != "403" {
+                assert!(!is_shaped && name == "inbound-cidrs", "{row}");
+                continue;
+            }
+            let Decision::Rule(_, rule) = resolve(&served.balancer, &request) else {
+                panic!("{row}");
+            };
+            let filters = rule.filters.as_deref().cloned().unwrap_or_default();
+            let has = [
+                filters.error_pages.is_some(),
+                filters.response_headers.is_some(),
+                filters.cors.is_some(),
+            ];
+            assert_eq!(has, [is_shaped; 3], "{row}");
+            assert!(
+                filters.rate_limit.is_none() && filters.request_headers.is_none(),
+                "{row}"
+            );
+        }
     }
 }
 
