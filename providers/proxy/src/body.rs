@@ -11,6 +11,7 @@ mod trailers;
 use std::error::Error;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -25,6 +26,7 @@ use crate::access::Text;
 use crate::access_log::Noted;
 use crate::activity::{Answer, Open};
 use crate::answer::{self, Failure};
+use crate::filters::Filters;
 use crate::filters::compression::Packed;
 use crate::http1::{self, Pipe};
 #[cfg(feature = "http3")]
@@ -54,8 +56,8 @@ pub(crate) struct RequestBody {
     left: Option<u64>,
     /// Somebody else gets all of it, too.
     copying: Option<Box<Copying>>,
-    /// Whether its trailers are left out.
-    is_bare: bool,
+    /// Who changes its trailers.
+    filters: Option<Arc<Filters>>,
 }
 
 /// Who reads a body.
@@ -147,7 +149,7 @@ impl RequestBody {
             idle: Idle::new(idle),
             left: most,
             copying: None,
-            is_bare: false,
+            filters: None,
         }
     }
 
@@ -168,7 +170,7 @@ impl RequestBody {
             idle: Idle::new(Duration::MAX),
             left: None,
             copying: None,
-            is_bare: false,
+            filters: None,
         }
     }
 

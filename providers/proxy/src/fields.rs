@@ -294,13 +294,23 @@ fn is_claim(name: &str) -> bool {
 
 /// Backends behind CGI cannot tell `_` from `-` in a name, so neither do we.
 fn is_of_family(name: &str, claim: &str) -> bool {
-    let same = |(a, b): (u8, u8)| a == b || (a == b'_' && b == b'-');
     let fits = if claim.ends_with('-') {
         name.len() > claim.len()
     } else {
         name.len() == claim.len()
     };
-    fits && name.bytes().zip(claim.bytes()).all(same)
+    fits && are_one(&name[..claim.len()], claim)
+}
+
+/// Backends behind CGI cannot tell `_` from `-` in a name, so neither do we.
+fn are_one(name: &str, other: &str) -> bool {
+    let form = |byte| if byte == b'_' { b'-' } else { byte };
+    name.len() == other.len() && name.bytes().map(form).eq(other.bytes().map(form))
+}
+
+/// Takes away a field in all forms of its name.
+pub(crate) fn forget(headers: &mut HeaderMap, name: &str) {
+    remove_where(headers, |other| are_one(other.as_str(), name));
 }
 
 /// One `Cookie` field from several: HTTP/2 and 3 may split it, HTTP/1.1 may not. Source: RFC 9113 §8.2.3, RFC 9114 §4.2.1.

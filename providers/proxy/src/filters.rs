@@ -175,10 +175,9 @@ impl Filters {
     }
 
     /// Bounds the request's body, and what it may say.
-    pub(crate) fn bound(&self, body: &mut RequestBody) -> Result<(), Failure> {
-        if self.external_auth.is_some() {
-            // What is told by the fields of its answer must not be said there by the client.
-            body.leave_trailers_out();
+    pub(crate) fn bound(self: &Arc<Self>, body: &mut RequestBody) -> Result<(), Failure> {
+        if self.external_auth.is_some() || self.request_headers.is_some() {
+            body.watch_trailers(self.clone());
         }
         if let Some(limit) = &self.asked.body_limit {
             body.bound(limit.bytes);
@@ -244,7 +243,18 @@ impl Filters {
             external_auth.tell(headers, granted);
         }
         if let Some(changes) = &self.request_headers {
+            changes.forget(headers);
             changes.apply(headers);
+        }
+    }
+
+    /// Takes away from a request's trailers what its client must not say there: backends may take them for fields.
+    pub(crate) fn change_trailers(&self, trailers: &mut HeaderMap) {
+        if self.external_auth.is_some() {
+            trailers.clear();
+        }
+        if let Some(changes) = &self.request_headers {
+            changes.forget(trailers);
         }
     }
 

@@ -313,6 +313,11 @@ fn fields_are_changed_as_asked_or_nobody_passes() {
             &[Code::AnnotationInvalid],
         ),
         (
+            &[("request-headers", r#"{"set":{"Content_Length":"1"}}"#)],
+            "",
+            &[Code::AnnotationInvalid],
+        ),
+        (
             &[("response-headers", r#"{"set":{"X-A":"1\r\nX-B: 2"}}"#)],
             "",
             &[Code::AnnotationInvalid],

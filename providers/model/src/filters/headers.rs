@@ -132,7 +132,8 @@ impl HeaderChanges {
         let names = set.iter().chain(add).map(|(name, _)| name).chain(remove);
         for name in names {
             let encoded = direction == Direction::Response && name.as_str() == "content-encoding";
-            if encoded || FRAMING.contains(&name.as_str()) {
+            // What CGI takes for another is removed with it.
+            if encoded || FRAMING.contains(&&*name.as_str().replace('_', "-")) {
                 return Err(NotAChange::Framing(name.clone()));
             }
             if direction == Direction::Request && is_trust(name.as_str()) {

@@ -115,7 +115,7 @@ impl RequestBody {
             idle: Idle::new(Duration::MAX),
             left: None,
             copying: None,
-            is_bare: false,
+            filters: None,
         }
     }
 

@@ -1,15 +1,18 @@
 //! What comes of a request's body in, what its backend is told at its end out.
 
+use std::sync::Arc;
+
 use http_body::Frame;
 
 use super::{Frames, RequestBody};
 use crate::fields;
+use crate::filters::Filters;
 use crate::present::Kind;
 
 impl RequestBody {
-    /// What its trailers say is not passed on.
-    pub(crate) fn leave_trailers_out(&mut self) {
-        self.is_bare = true;
+    /// Its trailers say nothing that these do not let them say.
+    pub(crate) fn watch_trailers(&mut self, filters: Arc<Filters>) {
+        self.filters = Some(filters);
     }
 
     /// What is passed on of a frame. Backends may take trailers for fields of the head (RFC 9110 §6.5.1): they say nothing
@@ -17,8 +20,11 @@ impl RequestBody {
     pub(super) fn passed(&self, frame: Frames) -> Frames {
         match frame {
             Some(Ok(frame)) if frame.is_trailers() => {
-                let mut trailers = frame.into_trailers().ok().filter(|_| !self.is_bare)?;
+                let mut trailers = frame.into_trailers().ok()?;
                 fields::clear_claims(&mut trailers);
+                if let Some(filters) = &self.filters {
+                    filters.change_trailers(&mut trailers);
+                }
                 fields::remove_where(&mut trailers, |name| {
                     Kind::of(name.as_str().as_bytes()).is_of_hop()
                 });

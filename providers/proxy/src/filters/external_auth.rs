@@ -35,19 +35,17 @@ static ELSEWHERE: [HeaderName; 7] = [
 pub(crate) struct ExternalAuth {
     backend: u32,
     path: PathAndQuery,
-    /// With the form in which CGI would take another name for it.
-    told: Box<[(HeaderName, String)]>,
+    told: Box<[HeaderName]>,
     sign_in: Option<model::SignIn>,
 }
 
 impl ExternalAuth {
     pub(crate) fn new(asked: &model::ExternalAuth, backend: u32) -> Option<Self> {
         let names = |told: &BTreeSet<model::HeaderName>| {
-            let named = told.iter().map(|name| {
-                let read = HeaderName::from_bytes(name.as_str().as_bytes()).ok()?;
-                Some((read, name.as_str().replace('_', "-")))
-            });
-            named.collect::<Option<_>>()
+            let named = told
+                .iter()
+                .map(|name| HeaderName::from_bytes(name.as_str().as_bytes()));
+            named.collect::<Result<_, _>>().ok()
         };
         Some(Self {
             backend,
@@ -100,7 +98,7 @@ impl ExternalAuth {
             ("x-auth-request-redirect", target),
         ] {
             let value = HeaderValue::from_str(value).map_err(|_| unasked("the URL cannot be passed on"))?;
-            forget(&mut headers, name);
+            fields::forget(&mut headers, name);
             headers.insert(HeaderName::from_static(name), value);
         }
         let mut parts = Request::new(()).into_parts().0;
@@ -160,8 +158,8 @@ impl ExternalAuth {
 
     /// Puts what was told of the client in place of what it says of itself.
     pub(crate) fn tell(&self, headers: &mut HeaderMap, granted: Option<&HeaderMap>) {
-        for (name, form) in &self.told {
-            forget(headers, form);
+        for name in &self.told {
+            fields::forget(headers, name.as_str());
             for value in granted.into_iter().flat_map(|granted| granted.get_all(name)) {
                 headers.append(name, value.clone());
             }
@@ -174,9 +172,4 @@ fn read_apart(asking: &Asking<'_>, body: ResponseBody) {
     if !body.is_end_stream() {
         asking.worker.apart.spawn(finish(body));
     }
-}
-
-/// Takes away what a client says in a field, in whichever form CGI would take for its name.
-fn forget(headers: &mut HeaderMap, form: &str) {
-    fields::remove_where(headers, |name| name.as_str().replace('_', "-") == form);
 }

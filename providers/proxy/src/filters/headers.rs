@@ -3,6 +3,8 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 use portcullis_model as model;
 
+use crate::fields;
+
 #[derive(Debug)]
 pub(crate) struct Changes {
     set: Box<[(HeaderName, HeaderValue)]>,
@@ -26,11 +28,22 @@ impl Changes {
         })
     }
 
-    /// Takes away what is removed, or replaced by what the rule says in its place.
+    /// What is removed, or replaced by what the rule says in its place.
+    fn taken(&self) -> impl Iterator<Item = &HeaderName> {
+        self.remove.iter().chain(self.set.iter().map(|(name, _)| name))
+    }
+
+    /// Takes it away.
     pub(crate) fn hold_back(&self, headers: &mut HeaderMap) {
-        let replaced = self.set.iter().map(|(name, _)| name);
-        for name in self.remove.iter().chain(replaced) {
+        for name in self.taken() {
             headers.remove(name);
+        }
+    }
+
+    /// Takes it away from what a client says, in all forms of its name.
+    pub(crate) fn forget(&self, headers: &mut HeaderMap) {
+        for name in self.taken() {
+            fields::forget(headers, name.as_str());
         }
     }
 
