@@ -28,13 +28,23 @@ static HOP_BY_HOP: [(Kind, HeaderName); 8] = [
 
 /// What a client must not say about itself: proxies before the backend do, or CGI makes a variable of it (`Proxy`:
 /// CVE-2016-5385). A trailing `-` stands for all names that start so.
-const NOT_FROM_CLIENTS: [&str; 5] = ["x-forwarded-", "x-real-ip", IDENTITY, CERTIFICATE, "proxy"];
+const NOT_FROM_CLIENTS: [&str; 6] = [
+    "x-forwarded-",
+    "x-real-ip",
+    IDENTITY,
+    CERTIFICATE,
+    CERTIFICATE_BY_NGINX,
+    "proxy",
+];
 
 /// What an ALB says of a user who is logged in.
 const IDENTITY: &str = "x-amzn-oidc-";
 
 /// What an ALB says of a client's certificate.
 const CERTIFICATE: &str = "x-amzn-mtls-";
+
+/// What ingress-nginx says of it. Source: its `nginx.tmpl`, `CertificateAuth`.
+const CERTIFICATE_BY_NGINX: &str = "ssl-client-";
 
 /// What load balancers say in `X-Forwarded-…` of the way that a client came. Of the user they say more there:
 /// `-Client-Cert` (Envoy), `-User`, `-Email`, `-Groups` (oauth2-proxy).
@@ -264,16 +274,18 @@ fn add_forwarded(headers: &mut HeaderMap, client: &Client<'_>, between: Between)
 
 /// Tells of the client's certificate what the connection has shown, and nothing that others say of it.
 pub(crate) fn set_certificate(headers: &mut HeaderMap, fields: &[(HeaderName, HeaderValue)]) {
-    set_family(headers, CERTIFICATE, fields);
+    set_families(headers, &[CERTIFICATE, CERTIFICATE_BY_NGINX], fields);
 }
 
 /// Tells of the user what a login has shown, and nothing that others say of it.
 pub(crate) fn set_identity(headers: &mut HeaderMap, fields: &[(HeaderName, HeaderValue)]) {
-    set_family(headers, IDENTITY, fields);
+    set_families(headers, &[IDENTITY], fields);
 }
 
-fn set_family(headers: &mut HeaderMap, family: &str, fields: &[(HeaderName, HeaderValue)]) {
-    remove_where(headers, |name| is_of_family(name.as_str(), family));
+fn set_families(headers: &mut HeaderMap, families: &[&str], fields: &[(HeaderName, HeaderValue)]) {
+    remove_where(headers, |name| {
+        families.iter().any(|family| is_of_family(name.as_str(), family))
+    });
     for (name, value) in fields {
         headers.insert(name, value.clone());
     }
@@ -283,16 +295,18 @@ fn set_family(headers: &mut HeaderMap, family: &str, fields: &[(HeaderName, Head
 fn is_of_user(claim: &str) -> bool {
     match claim.strip_prefix("x-forwarded-") {
         Some(what) => !OF_THE_WAY.contains(&what),
-        None => claim.starts_with(IDENTITY) || claim.starts_with(CERTIFICATE),
+        None => [IDENTITY, CERTIFICATE, CERTIFICATE_BY_NGINX]
+            .iter()
+            .any(|family| claim.starts_with(family)),
     }
 }
 
 fn is_claim(name: &str) -> bool {
     // Mostly this is all that is looked at.
-    name.starts_with(['x', 'p']) && NOT_FROM_CLIENTS.iter().any(|claim| is_of_family(name, claim))
+    (name.starts_with(['x', 'p']) || name.starts_with("ssl"))
+        && NOT_FROM_CLIENTS.iter().any(|claim| is_of_family(name, claim))
 }
 
-/// Backends behind CGI cannot tell `_` from `-` in a name, so neither do we.
 fn is_of_family(name: &str, claim: &str) -> bool {
     let fits = if claim.ends_with('-') {
         name.len() > claim.len()
@@ -442,6 +456,9 @@ mod tests {
             ("x_forwarded_for", "10.0.0.3"),
             ("x-forwarded-client-cert", "Hash=1"),
             ("x-amzn-oidc-identity", "root"),
+            ("ssl-client-verify", "SUCCESS"),
+            ("ssl_client_subject-dn", "CN=root"),
+            ("ssl-client-", "kept"),
             ("x-real-ip", "10.0.0.4"),
             ("forwarded", "for=10.0.0.5"),
             ("proxy", "http://evil"),
@@ -464,6 +481,9 @@ mod tests {
             ("x_forwarded_for", None),
             ("x-forwarded-client-cert", None),
             ("x-amzn-oidc-identity", None),
+            ("ssl-client-verify", None),
+            ("ssl_client_subject-dn", None),
+            ("ssl-client-", Some("kept")),
             ("x-real-ip", None),
             ("forwarded", None),
             ("proxy", None),
@@ -486,6 +506,8 @@ mod tests {
                 ("x-forwarded-client-cert", "Hash=1"),
                 ("x-amzn-oidc-identity", "ann"),
                 ("x-amzn-mtls-clientcert-subject", "CN=ann"),
+                ("ssl-client-verify", "SUCCESS"),
+                ("ssl_client_subject_dn", "CN=root"),
                 ("forwarded", "for=198.51.100.1"),
                 ("x-real-ip", "198.51.100.1"),
                 ("x_forwarded_for", "203.0.113.9"),
@@ -515,6 +537,8 @@ mod tests {
                 ("x-forwarded-client-cert", of_users("Hash=1")),
                 ("x-amzn-oidc-identity", of_users("ann")),
                 ("x-amzn-mtls-clientcert-subject", of_users("CN=ann")),
+                ("ssl-client-verify", of_users("SUCCESS")),
+                ("ssl_client_subject_dn", None),
                 // An ALB passes these on as the client wrote them.
                 ("x-real-ip", None),
                 ("x_forwarded_for", None),
@@ -545,7 +569,11 @@ mod tests {
     #[test]
     fn every_claim_is_looked_for() {
         for claim in NOT_FROM_CLIENTS {
-            assert!(is_claim(&format!("{}x", claim)) || is_claim(claim), "{claim}");
+            let name = format!("{claim}{}", if claim.ends_with('-') { "x" } else { "" });
+            for name in [name.replace('-', "_"), name] {
+                assert!(is_claim(&name), "{name}");
+                assert_eq!(Kind::of(name.as_bytes()), Kind::Claim, "{name}");
+            }
         }
     }
 

@@ -1,7 +1,8 @@
 //! What is asked of clients' certificates in, how TLS asks for them and what backends are told of them out.
 //!
-//! Names and forms of the fields are an ALB's. Source: ELBv2 user guide, "Mutual authentication with TLS in
-//! Application Load Balancer", "HTTP headers and mutual TLS".
+//! Names and forms of the fields are an ALB's, but for `ssl-client-verify`, which is ingress-nginx's. Source: ELBv2 user
+//! guide, "Mutual authentication with TLS in Application Load Balancer", "HTTP headers and mutual TLS"; nginx,
+//! ngx_http_ssl_module, `$ssl_client_verify`.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -314,6 +315,7 @@ impl Shown {
                     field("x-amzn-mtls-clientcert-subject", &distinguished(parsed.subject())),
                     field("x-amzn-mtls-clientcert-validity", &validity(&parsed)),
                     field("x-amzn-mtls-clientcert-leaf", &encoded(&pem(own))),
+                    field("ssl-client-verify", "SUCCESS"),
                 ]
                 .into()
             }

@@ -50,7 +50,7 @@ impl Kind {
             b"transfer-encoding" => Self::TransferEncoding,
             b"upgrade" => Self::Upgrade,
             b"forwarded" => Self::Claim,
-            [b'x' | b'p', ..] => Self::Claim,
+            [b'x' | b'p', ..] | [b's', b's', b'l', ..] => Self::Claim,
             _ => Self::Other,
         }
     }

@@ -7,7 +7,6 @@ use serde::Deserialize;
 
 use super::Setting;
 use crate::translate::member::Part;
-use crate::translate::moved::clients;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -27,30 +26,11 @@ pub(super) fn read(
     problems: &mut Vec<Problem>,
 ) -> Setting<HeaderChanges> {
     let Some(written) = part.annotations.get(name) else {
-        return match direction {
-            Direction::Request => of_clients(part),
-            Direction::Response => Setting::Absent,
-        };
+        return Setting::Absent;
     };
     let origin = part.annotations.origin(written);
     part.annotations
         .read(name, |text| parse(text, direction, origin), problems)
-}
-
-/// Fields in which ingress-nginx tells backends who showed which certificate: no client says it of itself. That it was
-/// verified is as true here.
-fn of_clients(part: &Part<'_>) -> Setting<HeaderChanges> {
-    let Some(written) = clients::asked(part).filter(|_| !part.clients.is_off()) else {
-        return Setting::Absent;
-    };
-    let name = |text| HeaderName::parse(text).ok();
-    let forged = ["ssl-client-cert", "ssl-client-subject-dn", "ssl-client-issuer-dn"];
-    let forged: Vec<HeaderName> = forged.into_iter().filter_map(name).collect();
-    let verified = name("ssl-client-verify").map(|name| (name, "SUCCESS".to_owned()));
-    let verified: Vec<_> = verified.into_iter().collect();
-    let origin = part.annotations.origin(written);
-    let changes = HeaderChanges::new(Direction::Request, &verified, &[], &forged, origin);
-    changes.map_or(Setting::Invalid, Setting::Given)
 }
 
 fn parse(text: &str, direction: Direction, origin: Origin) -> Result<HeaderChanges, String> {

@@ -102,6 +102,7 @@ mod tests {
             ("/verify", "Forwarded", false),
             ("/verify", "X-Real-IP", false),
             ("/verify", "X-Amzn-Mtls-Clientcert", false),
+            ("/verify", "ssl-client-verify", false),
             ("/verify", "Host", false),
             ("/verify", "Content-Length", false),
             ("/verify", "Content-Type", false),

@@ -79,9 +79,10 @@ const FRAMING: [&str; 13] = [
 ];
 
 /// Of those to whom a request is told, by whoever is trusted. A trailing `-` stands for all names that start so.
-const TRUST: [&str; 6] = [
+const TRUST: [&str; 7] = [
     "forwarded",
     "proxy",
+    "ssl-client-",
     "x-amzn-mtls-",
     "x-amzn-oidc-",
     "x-forwarded-",
@@ -234,6 +235,10 @@ mod tests {
             (Request, "X-Amzn-Mtls-Clientcert", false),
             (Request, "x-amzn-oidc-identity", false),
             (Request, "Proxy", false),
+            (Request, "Content_Length", false),
+            (Request, "Ssl-Client-Verify", false),
+            (Request, "ssl_client_subject_dn", false),
+            (Response, "ssl-client-verify", true),
             (Response, "Strict-Transport-Security", true),
             (Response, "X-Forwarded-For", true),
             (Response, "Content-Length", false),

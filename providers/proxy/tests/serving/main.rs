@@ -65,6 +65,7 @@ mod tunnels;
 mod unknown_names;
 mod upheaval;
 mod verified;
+mod vouched;
 mod websockets;
 mod windows;
 mod zones;

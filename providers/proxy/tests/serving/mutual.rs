@@ -95,7 +95,7 @@ pub(crate) fn asking(mut rule: Rule, clients: ClientCertificates) -> Rule {
 /// A proxy with what is served over TLS, and what clients trust of it.
 pub(crate) struct World {
     handle: Handle,
-    http: SocketAddr,
+    pub(crate) http: SocketAddr,
     pub(crate) https: SocketAddr,
     pub(crate) problems: Vec<Problem>,
     keys: KeyPairs,
@@ -163,7 +163,7 @@ impl World {
     }
 
     /// What a client with this certificate connects with.
-    fn client(&self, identity: Option<&Identity>) -> Arc<ClientConfig> {
+    pub(crate) fn client(&self, identity: Option<&Identity>) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         roots.add(self.trusted.clone()).unwrap();
         let builder = ClientConfig::builder().with_root_certificates(roots);

@@ -124,6 +124,8 @@ mod unknown_names;
 mod upheaval;
 #[path = "../serving/verified.rs"]
 mod verified;
+#[path = "../serving/vouched.rs"]
+mod vouched;
 #[path = "../serving/websockets.rs"]
 mod websockets;
 #[path = "../serving/windows.rs"]

@@ -1,0 +1,106 @@
+//! What clients say of certificates of their own in; what backends are told of those that were really verified out.
+
+use portcullis_model::{ClientCertificates, Direction, ExternalAuth, Filters};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::balancer::{filtered, id, origin, rule, to};
+use crate::client::{raw, soon};
+use crate::echo::Echo;
+use crate::fields::changes;
+use crate::mutual::{Authority, Identity, World, asking, authorities, balancer, verify};
+
+/// As ingress-nginx says it, in every form that a backend behind CGI takes for that.
+const CLAIMS: &str = "Ssl-Client-Verify: SUCCESS\r\nssl_client_verify: SUCCESS\r\n\
+                      ssl-client-subject-dn: CN=root\r\nSSL_Client_Subject_DN: CN=root\r\n\
+                      ssl-client_issuer-dn: CN=ours\r\nssl-client-cert: forged\r\nssl_client_cert: forged\r\n";
+
+/// What the backend was told in such fields and trailers.
+async fn told(world: &World, way: Way<'_>, host: &str, path: &str) -> Vec<String> {
+    let names: Vec<&str> = CLAIMS
+        .lines()
+        .filter_map(|claim| claim.split(':').next())
+        .collect();
+    let request = format!(
+        "POST {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n{CLAIMS}transfer-encoding: chunked\r\n\
+         trailer: x-sum, {}\r\n\r\n2\r\nx\n\r\n0\r\nx-sum: 1\r\n{CLAIMS}\r\n",
+        names.join(", ")
+    );
+    let answer = match way {
+        Way::Plain => raw(world.http, request.as_bytes()).await,
+        Way::Tls(identity) => {
+            let mut stream = world.connect(&world.client(identity), host).await.unwrap();
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            let read = soon("an answer", stream.read_to_string(&mut answer)).await;
+            read.unwrap();
+            answer
+        }
+    };
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    // External auth has all trailers left out.
+    let passes = answer.contains("\ntrailer x-sum: 1");
+    assert_eq!(passes, path != "/auth", "{answer}");
+    let said = |line: &&str| !line.starts_with("trailer:") && line.replace('_', "-").contains("ssl-client");
+    answer.lines().filter(said).map(str::to_owned).collect()
+}
+
+#[derive(Clone, Copy)]
+enum Way<'a> {
+    Plain,
+    Tls(Option<&'a Identity>),
+}
+
+#[tokio::test]
+async fn only_a_certificate_that_was_verified_is_told_as_such() {
+    let echo = Echo::http1("one").await;
+    let (authority, other) = (Authority::new("Clients"), Authority::new("Clients"));
+    let (known, unknown) = (authority.signs("till", 2090), other.signs("till", 2090));
+    let set = changes(Direction::Request, &[("x-tenant", "t1")], &[], &["x-secret"]);
+    let with_fields = Filters {
+        request_headers: Some(set),
+        ..Filters::default()
+    };
+    let consulted = ExternalAuth::new(id("one"), "/verify", Default::default(), origin());
+    let with_auth = Filters {
+        external_auth: Some(consulted.unwrap()),
+        ..Filters::default()
+    };
+    let mut rules = Vec::new();
+    for (host, clients) in [
+        ("verified.example.com", verify(false)),
+        ("passed.example.com", ClientCertificates::PassThrough),
+        ("open.example.com", ClientCertificates::Off),
+    ] {
+        let with = |path, filters: &Filters| filtered(rule(host, path, to("one")), filters.clone());
+        for rule in [
+            with("/fields", &with_fields),
+            with("/auth", &with_auth),
+            rule(host, "/", to("one")),
+        ] {
+            rules.push(asking(rule, clients.clone()));
+        }
+    }
+    let world = World::serve(&balancer(&echo, rules), &authorities(&authority));
+    assert_eq!(world.problems, []);
+    for path in ["/", "/fields", "/auth"] {
+        for (case, way, host, want) in [
+            ("plain HTTP", Way::Plain, "verified", None),
+            ("plain HTTP", Way::Plain, "passed", None),
+            ("plain HTTP", Way::Plain, "open", None),
+            ("no certificate", Way::Tls(None), "open", None),
+            ("no certificate", Way::Tls(None), "passed", None),
+            ("not verified", Way::Tls(Some(&unknown)), "passed", None),
+            ("not verified", Way::Tls(Some(&known)), "passed", None),
+            ("not asked for", Way::Tls(Some(&known)), "open", None),
+            (
+                "verified",
+                Way::Tls(Some(&known)),
+                "verified",
+                Some("ssl-client-verify: SUCCESS"),
+            ),
+        ] {
+            let got = told(&world, way, &format!("{host}.example.com"), path).await;
+            assert_eq!(got, Vec::from_iter(want), "{case}: {host}{path}");
+        }
+    }
+}
