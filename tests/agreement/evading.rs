@@ -3,7 +3,10 @@
 //! The generated paths have one such spelling, `%61` for `a`, and no rule asks for logins or certificates: what closes is its
 //! action. Source: docs/proxy.md, "Routing", "Paths that evade".
 
-use portcullis_model::{Action, Decision, LoadBalancer, PathMatch, RedirectScheme, Request, resolve};
+use portcullis_model::{
+    Action, Decision, ExactPath, Glob, LoadBalancer, PathMatch, PathPrefix, Pattern, RedirectScheme, Request,
+    Rule, resolve,
+};
 
 use crate::outcome::Outcome;
 
@@ -25,7 +28,41 @@ pub(crate) fn is_evading(balancer: &LoadBalancer, request: &Request) -> bool {
         path,
         ..request.clone()
     };
-    matches!(resolve(balancer, &other), Decision::Rule(_, rule) if closes(&rule.action))
+    let (written, is_closed) = match resolve(balancer, &other) {
+        Decision::Rule(index, rule) => (index, closes(&rule.action)),
+        Decision::Default(_) | Decision::NoListener => (balancer.rules.len(), false),
+    };
+    // A rule that is written in this spelling counts in the other, too.
+    let mut before = balancer.rules.iter().take(written).filter_map(respelled);
+    is_closed
+        || before
+            .find(|rule| rule.takes(&other))
+            .is_some_and(|rule| closes(&rule.action))
+}
+
+/// The rule for its paths that are written in this spelling, in the other.
+fn respelled(rule: &Rule) -> Option<Rule> {
+    let usual = |text: &str| {
+        text.contains(SPELLED.0)
+            .then(|| text.replace(SPELLED.0, SPELLED.1))
+    };
+    let paths = rule.paths.iter().filter_map(|path| match path {
+        PathMatch::Exact(path) => ExactPath::parse(&usual(path.as_str())?)
+            .map(PathMatch::Exact)
+            .ok(),
+        PathMatch::Prefix(path) => PathPrefix::parse(&usual(path.as_str())?)
+            .map(PathMatch::Prefix)
+            .ok(),
+        PathMatch::Glob(glob) => Glob::parse(&usual(glob.as_str())?).map(PathMatch::Glob).ok(),
+        PathMatch::Regex(pattern) => Pattern::parse(&usual(pattern.as_str())?)
+            .map(PathMatch::Regex)
+            .ok(),
+    });
+    let paths: Vec<PathMatch> = paths.collect();
+    (!paths.is_empty()).then(|| Rule {
+        paths,
+        ..rule.clone()
+    })
 }
 
 /// How much of the path is what the rule that takes it names in this spelling, and so means.
