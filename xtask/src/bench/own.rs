@@ -58,7 +58,8 @@ impl Drop for Own {
     }
 }
 
-/// How many connections a proxy can have that needs two files for each: 10,000, or what the machine's bound leaves.
+/// How many connections a proxy can have: 10,000, or what the machine's bound leaves. Each needs two files, and of those towards
+/// targets a proxy of ours gives one backend half.
 pub(super) fn many() -> Result<u32> {
     let limits = std::fs::read_to_string("/proc/self/limits").context("reading the limit of open files")?;
     most(&limits).context("no limit of open files in /proc/self/limits")
@@ -71,7 +72,7 @@ fn most(limits: &str) -> Option<u32> {
         .find_map(|line| line.strip_prefix("Max open files"))?;
     let soft = line.split_whitespace().next()?;
     let files = soft.parse().unwrap_or(u32::MAX);
-    Some((files.saturating_sub(1_000) / 2).min(10_000))
+    Some((files.saturating_sub(1_000) / 4).min(10_000))
 }
 
 #[cfg(test)]
@@ -84,10 +85,10 @@ mod tests {
             format!("Limit   Soft\nMax open files            {soft}                20000   files\n")
         };
         for (soft, want) in [
-            ("20000", 9_500),
+            ("20000", 4_750),
             ("unlimited", 10_000),
             ("1000000", 10_000),
-            ("1024", 12),
+            ("1024", 6),
         ] {
             assert_eq!(most(&said(soft)), Some(want), "{soft}");
         }

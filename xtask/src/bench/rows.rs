@@ -126,7 +126,7 @@ pub(super) const ROWS: [Scenario; 25] = [
     row(
         "handshake",
         &[figure("TLS, new connection per request", Goal::Ratio(0.45))],
-        Load::New { rate: 900 },
+        Load::New { rate: 600 },
     ),
     of_own(
         "resumed",
@@ -134,7 +134,7 @@ pub(super) const ROWS: [Scenario; 25] = [
             "TLS, new connection per request, 90 % resumed",
             Goal::Ratio(0.45),
         )],
-        Own::Resumed { rate: 900 },
+        Own::Resumed { rate: 600 },
         u32::MAX,
     ),
     Scenario {
@@ -273,10 +273,10 @@ pub(super) const ROWS: [Scenario; 25] = [
     of_own(
         "storm",
         &[
-            figure("5,000 connections at once", Goal::None),
+            figure("4,000 connections at once", Goal::None),
             figure("until 99 of 100 are answered, ms", Goal::None),
         ],
-        Own::Storm { count: 5_000 },
+        Own::Storm { count: 4_000 },
         2,
     ),
     Scenario {
