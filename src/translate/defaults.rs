@@ -1,6 +1,6 @@
 //! The default backends of the members in, what answers at each port where no rule does out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use portcullis_model::{
     Action, Code, Condition, FixedResponse, LoadBalancerId, Origin, Port, Problem, Rule, Semantics,
@@ -38,7 +38,10 @@ pub(super) fn read<'a>(
 ) -> Defaults {
     let mut out = Defaults::default();
     let mut first: BTreeMap<(LoadBalancerId, Port), &Part<'a>> = BTreeMap::new();
-    let mut by_port: BTreeMap<Port, &Part<'a>> = BTreeMap::new();
+    let with_hosts = parts
+        .iter()
+        .filter(|part| part.ingress.rules.iter().any(|rule| rule.host.is_some()));
+    let with_hosts: BTreeSet<&LoadBalancerId> = with_hosts.map(|part| &part.group).collect();
     let members = parts.iter().zip(&ports.standings).zip(filtered);
     for (member, ((part, standing), filtered)) in members.enumerate() {
         let Some(backend) = &part.ingress.default_backend else {
@@ -106,9 +109,8 @@ pub(super) fn read<'a>(
                 }
                 out.fallbacks.by_port.insert(port, here);
                 out.origins.insert(port, at.clone());
-                by_port.insert(port, part);
-            } else if !names_hosts(parts, &part.group) {
-                nobody_s = nobody_s.or_else(|| by_port.get(&port).copied());
+            } else if !with_hosts.contains(&part.group) {
+                nobody_s = nobody_s.or_else(|| out.origins.get(&port).cloned());
             }
             out.fallbacks.by_group.insert(key, fallback);
         }
@@ -121,7 +123,7 @@ pub(super) fn read<'a>(
             let message = format!(
                 "the default backend of {} comes first and answers for all hosts that no Ingress names, and its own group \
                  names none",
-                first.ingress.meta.name
+                first.object.name
             );
             problems.push(Problem::new(Code::DefaultBackendConflict, at, message));
         } else if let Some(first) = conflict {
@@ -149,13 +151,6 @@ pub(super) fn read<'a>(
             .or_insert_with(|| redirect.unwrap_or_else(Fallback::none));
     }
     out
-}
-
-/// Whether any rule of a group names the hosts that it is for.
-fn names_hosts(parts: &[Part<'_>], group: &LoadBalancerId) -> bool {
-    let members = parts.iter().filter(|part| part.group == *group);
-    let mut rules = members.flat_map(|part| &part.ingress.rules);
-    rules.any(|rule| rule.host.is_some())
 }
 
 /// A default backend's answer as a rule.

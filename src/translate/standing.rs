@@ -382,27 +382,26 @@ fn admitted(parts: &mut [Part<'_>], problems: &mut Vec<Problem>) -> BTreeMap<Por
 fn take_in_groups(parts: &mut [Part<'_>], problems: &mut Vec<Problem>) {
     let mut order: Vec<&Part<'_>> = parts.iter().collect();
     order.sort_by_key(|part| has_no_first(part).then(|| age(part)));
-    let mut told = Vec::new();
     let mut first: BTreeMap<(LoadBalancerId, Port), &Part<'_>> = BTreeMap::new();
     for part in order {
-        let Some(ranges) = part.ranges.as_ref().filter(|ranges| !ranges.broken) else {
+        if part.ranges.as_ref().is_none_or(|ranges| ranges.broken) {
             continue;
-        };
+        }
         for port in part
             .ports
             .keys()
             .filter(|port| has_say(part, **port) && !part.is_canary)
         {
-            let first = *first.entry((part.group.clone(), *port)).or_insert(part);
-            let differs = first
-                .ranges
-                .as_ref()
-                .is_some_and(|first| first.sources != ranges.sources);
-            if differs && !told.contains(&part.origin("")) {
-                told.push(part.origin(""));
-                tell_conflict(part, first, CIDRS, problems);
-            }
+            first.entry((part.group.clone(), *port)).or_insert(part);
         }
+    }
+    for part in parts.iter().filter(|part| !part.is_canary) {
+        let of_port = |port: Port| {
+            first
+                .get(&(part.group.clone(), port))
+                .filter(|_| has_say(part, port))
+        };
+        tell_differing(part, |port| of_port(port).copied(), problems);
     }
     let first: BTreeMap<(LoadBalancerId, Port), Sources> = first
         .into_iter()
@@ -438,6 +437,32 @@ const LISTS: &str = "security-group-prefix-lists";
 fn has_say(part: &Part<'_>, port: Port) -> bool {
     let of_class = |name| part.annotations.class(name).is_some();
     !part.foreign.ports.contains(&port) || of_class(CIDRS) || of_class(LISTS)
+}
+
+/// The annotation that says who may connect.
+fn said_by(part: &Part<'_>) -> &'static str {
+    match part.annotations.get(CIDRS) {
+        Some(_) => CIDRS,
+        None => LISTS,
+    }
+}
+
+/// Tells a member whose sound ranges differ from those of whoever has the say at one of its ports.
+fn tell_differing<'p, 'a: 'p>(
+    part: &Part<'_>,
+    has_say: impl Fn(Port) -> Option<&'p Part<'a>>,
+    problems: &mut Vec<Problem>,
+) {
+    let Some(ranges) = part.ranges.as_ref().filter(|ranges| !ranges.broken) else {
+        return;
+    };
+    let differs = part.ports.keys().find_map(|port| {
+        let first = has_say(*port)?;
+        (first.ranges.as_ref().map(|r| &r.sources) != Some(&ranges.sources)).then_some(first)
+    });
+    if let Some(first) = differs {
+        tell_conflict(part, first, said_by(part), problems);
+    }
 }
 
 /// The sources that count at each port, and whose they are.
@@ -481,20 +506,11 @@ fn chosen(
         }
     }
     for part in parts {
-        let Some(ranges) = part.ranges.as_ref().filter(|ranges| !ranges.broken) else {
+        if part.ranges.as_ref().is_none_or(|ranges| ranges.broken) {
             continue;
-        };
-        let name = match part.annotations.get(CIDRS) {
-            Some(_) => CIDRS,
-            None => LISTS,
-        };
-        let differs = part.ports.keys().find_map(|port| {
-            let first = chosen.get(port)?;
-            (first.ranges.as_ref().map(|r| &r.sources) != Some(&ranges.sources)).then_some(*first)
-        });
-        if let Some(first) = differs {
-            tell_conflict(part, first, name, problems);
         }
+        let name = said_by(part);
+        tell_differing(part, |port| chosen.get(&port).copied(), problems);
         let open = |port: &&Port| !chosen.contains_key(*port) && !has_say(part, **port);
         if let Some(port) = part.ports.keys().find(open) {
             let at = part.annotation(name);

@@ -207,10 +207,7 @@ fn weighted(member: &str) -> (&str, u32) {
 
 /// A part is of the answer that is not compressed, and depends on what that depends on. Source: RFC 9110 §15.3.7.
 fn vary(headers: &mut HeaderMap) {
-    let is_text = headers
-        .get(CONTENT_TYPE)
-        .is_some_and(|value| is_text(value.as_bytes()));
-    if is_text && !headers.contains_key(CONTENT_ENCODING) && !forbids_transforming(headers) {
+    if says_text(headers) && !headers.contains_key(CONTENT_ENCODING) && !forbids_transforming(headers) {
         headers.append(VARY, ACCEPTED.clone());
     }
 }
@@ -239,9 +236,13 @@ fn is_eligible(response: &Response<ResponseBody>, is_head: bool) -> bool {
     has_content
         && length(headers).or(of_body).is_none_or(|length| length >= LEAST)
         && may_be_coded(headers)
-        && headers
-            .get(CONTENT_TYPE)
-            .is_some_and(|value| is_text(value.as_bytes()))
+        && says_text(headers)
+}
+
+fn says_text(headers: &HeaderMap) -> bool {
+    headers
+        .get(CONTENT_TYPE)
+        .is_some_and(|value| is_text(value.as_bytes()))
 }
 
 /// As it is said.
