@@ -29,7 +29,7 @@ use crate::body::{Lent, RequestBody, Source};
 use crate::fields::Hop;
 use crate::http1::{self, Broke, NoAnswer, Patience};
 use crate::interim::Passing;
-use crate::load::UnderWay;
+use crate::load::{Load, UnderWay};
 use crate::pools::{ConnectError, Key, Lease, Sender};
 use crate::proxy_protocol;
 use crate::target::LiveTarget;
@@ -92,7 +92,7 @@ pub(crate) async fn forward(
         worker.counters.overloaded();
         worker.pools.places().lacked_one();
         let why = format!(
-            "{} has half of the connections that the proxy may open",
+            "{} has its share of the connections that the proxy may open",
             backend.id
         );
         return Err(Failure::overloaded(why));
@@ -244,13 +244,17 @@ fn choose(
 /// Whether a backend has its share of what files are for targets, while they are short: others are reached though it hangs.
 /// Over HTTP/2 requests share connections, but where each is introduced by the PROXY protocol.
 fn hoards(worker: &Worker, backend: &LiveBackend) -> bool {
-    let Some(share) = worker.pools.places().share() else {
+    let has_own = backend.protocol.version == BackendVersion::Http1 || backend.proxy_protocol;
+    let Some(share) = worker.pools.places().share().filter(|_| has_own) else {
         return false;
     };
-    let targets = backend.targets().iter();
-    let under_way = targets.map(|target| usize::try_from(target.load.outstanding()).unwrap_or(usize::MAX));
-    let has_own = backend.protocol.version == BackendVersion::Http1 || backend.proxy_protocol;
-    has_own && under_way.sum::<usize>() >= share
+    let count = |of: fn(&Load) -> u32| {
+        let counts = backend.targets().iter().map(|target| of(&target.load));
+        counts.fold(0_usize, |sum, count| {
+            sum.saturating_add(usize::try_from(count).unwrap_or(usize::MAX))
+        })
+    };
+    count(Load::waiting) >= share.waiting || count(Load::outstanding) >= share.in_all
 }
 
 fn no_target(worker: &Worker, backend: &LiveBackend) -> Failure {

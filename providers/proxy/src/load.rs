@@ -15,6 +15,8 @@ const LEAST_SHARE: u32 = 100;
 #[derive(Debug)]
 pub(crate) struct Load {
     outstanding: AtomicU32,
+    /// Of these, those whose answer has begun and is not over.
+    answering: AtomicU32,
     /// Connections that have changed protocol.
     tunnels: AtomicU32,
     pub(crate) since: Instant,
@@ -26,6 +28,7 @@ impl Load {
     pub(crate) fn new(is_new: bool) -> Self {
         Self {
             outstanding: AtomicU32::new(0),
+            answering: AtomicU32::new(0),
             tunnels: AtomicU32::new(0),
             since: Instant::now(),
             is_new,
@@ -36,6 +39,12 @@ impl Load {
     pub(crate) fn outstanding(&self) -> u32 {
         let tunnels = self.tunnels.load(Ordering::Relaxed);
         self.outstanding.load(Ordering::Relaxed).saturating_add(tunnels)
+    }
+
+    /// Requests that wait for their answer to begin, over all workers.
+    pub(crate) fn waiting(&self) -> u32 {
+        let answering = self.answering.load(Ordering::Relaxed);
+        self.outstanding.load(Ordering::Relaxed).saturating_sub(answering)
     }
 
     /// Whether it has as many requests under way as it may. Workers that ask at the same time may each add one more.
@@ -59,7 +68,14 @@ fn share(passed: Duration, over: Duration) -> Option<u32> {
 #[derive(Debug)]
 pub(crate) struct UnderWay {
     target: Arc<LiveTarget>,
-    is_tunnel: bool,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Stage {
+    Waiting,
+    Answering,
+    Tunnel,
 }
 
 impl UnderWay {
@@ -67,18 +83,37 @@ impl UnderWay {
         target.load.outstanding.fetch_add(1, Ordering::Relaxed);
         Self {
             target,
-            is_tunnel: false,
+            stage: Stage::Waiting,
+        }
+    }
+
+    /// The answer has begun, and more of it is to come.
+    pub(crate) fn answers(&mut self) {
+        if self.stage == Stage::Waiting {
+            self.target.load.answering.fetch_add(1, Ordering::Relaxed);
+            self.stage = Stage::Answering;
         }
     }
 
     /// The same, now that the protocol has changed.
     pub(crate) fn tunnelled(mut self) -> Self {
-        if !self.is_tunnel {
-            self.target.load.tunnels.fetch_add(1, Ordering::Relaxed);
-            self.target.load.outstanding.fetch_sub(1, Ordering::Relaxed);
-            self.is_tunnel = true;
-        }
+        self.target.load.tunnels.fetch_add(1, Ordering::Relaxed);
+        self.leave();
+        self.stage = Stage::Tunnel;
         self
+    }
+
+    /// It counts no longer as what it is.
+    fn leave(&self) {
+        let load = &self.target.load;
+        let counts: &[&AtomicU32] = match self.stage {
+            Stage::Waiting => &[&load.outstanding],
+            Stage::Answering => &[&load.answering, &load.outstanding],
+            Stage::Tunnel => &[&load.tunnels],
+        };
+        for count in counts {
+            count.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 
     pub(crate) fn target(&self) -> &LiveTarget {
@@ -88,11 +123,7 @@ impl UnderWay {
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        let count = match self.is_tunnel {
-            true => &self.target.load.tunnels,
-            false => &self.target.load.outstanding,
-        };
-        count.fetch_sub(1, Ordering::Relaxed);
+        self.leave();
     }
 }
 
@@ -118,16 +149,28 @@ mod tests {
     }
 
     #[test]
-    fn a_tunnel_counts_as_load_but_takes_no_request_s_place() {
+    fn what_is_under_way_counts_as_what_it_is() {
         let load = Arc::new(Load::new(false));
         let target = Arc::new(LiveTarget::new("10.0.0.1:80".parse().unwrap(), load.clone()));
-        let request = UnderWay::to(target.clone());
-        assert!(load.is_full(1));
+        let counted = || (load.is_full(1), load.outstanding(), load.waiting());
+        let mut request = UnderWay::to(target.clone());
+        assert_eq!(counted(), (true, 1, 1));
+        request.answers();
+        request.answers();
+        assert_eq!(
+            counted(),
+            (true, 1, 0),
+            "an answer takes its place until it is over"
+        );
         let tunnel = request.tunnelled();
-        assert_eq!((load.is_full(1), load.outstanding()), (false, 1));
+        assert_eq!(counted(), (false, 1, 0), "a tunnel takes no place of requests");
         let request = UnderWay::to(target.clone());
-        assert_eq!((load.is_full(1), load.outstanding()), (true, 2));
+        assert_eq!(counted(), (true, 2, 1));
         drop((tunnel, request));
-        assert_eq!((load.is_full(1), load.outstanding()), (false, 0));
+        assert_eq!(counted(), (false, 0, 0));
+        let mut answered = UnderWay::to(target.clone());
+        answered.answers();
+        drop(answered);
+        assert_eq!(counted(), (false, 0, 0));
     }
 }

@@ -48,9 +48,13 @@ impl Places {
     }
 
     /// How many may be one backend's while not many are left; none while there are.
-    pub(crate) fn share(&self) -> Option<usize> {
+    pub(crate) fn share(&self) -> Option<Share> {
         let half = (self.most / 2).max(1);
-        (self.taken() >= half).then_some(half)
+        let share = Share {
+            waiting: half,
+            in_all: (self.most - self.most.div_ceil(16)).max(half),
+        };
+        (self.taken() >= half).then_some(share)
     }
 
     /// A connection was not made for want of a place.
@@ -67,6 +71,15 @@ impl Places {
     pub(crate) fn taken(&self) -> usize {
         self.taken.load(Ordering::Relaxed)
     }
+}
+
+/// What one backend may have of them.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Share {
+    /// For requests that wait for an answer: one that hangs has nothing else.
+    pub(crate) waiting: usize,
+    /// With answers that have begun, and tunnels.
+    pub(crate) in_all: usize,
 }
 
 /// One of them, to be held as long as the file is open.
@@ -146,8 +159,23 @@ mod tests {
         drop(spare);
         assert!(places.take_spare().is_none(), "half are taken");
         assert!(places.take().is_some());
-        assert_eq!(places.share(), Some(2));
+        assert!(places.share().is_some());
         drop(rest);
         assert_eq!((places.taken(), places.share()), (0, None));
+    }
+
+    #[test]
+    fn a_share_leaves_others_some_where_there_are_more_than_one() {
+        for (most, waiting, in_all) in [
+            (1, 1, 1),
+            (2, 1, 1),
+            (4, 2, 3),
+            (16, 8, 15),
+            (9_940, 4_970, 9_318),
+        ] {
+            let places = Places::new(most);
+            let _half: Vec<_> = (0..waiting).map(|_| places.take()).collect();
+            assert_eq!(places.share(), Some(Share { waiting, in_all }), "{most}");
+        }
     }
 }

@@ -59,7 +59,7 @@ impl Drop for Own {
 }
 
 /// How many connections a proxy can have: 10,000, or what the machine's bound leaves. Each needs two files, and of those towards
-/// targets a proxy of ours gives one backend half.
+/// targets a proxy of ours leaves others a sixteenth.
 pub(super) fn many() -> Result<u32> {
     let limits = std::fs::read_to_string("/proc/self/limits").context("reading the limit of open files")?;
     most(&limits).context("no limit of open files in /proc/self/limits")
@@ -71,8 +71,9 @@ fn most(limits: &str) -> Option<u32> {
         .lines()
         .find_map(|line| line.strip_prefix("Max open files"))?;
     let soft = line.split_whitespace().next()?;
-    let files = soft.parse().unwrap_or(u32::MAX);
-    Some((files.saturating_sub(1_000) / 4).min(10_000))
+    let files = soft.parse().unwrap_or(u64::from(u32::MAX));
+    let many = (files.saturating_sub(1_000) * 15 / 32).min(10_000);
+    u32::try_from(many).ok()
 }
 
 #[cfg(test)]
@@ -85,10 +86,10 @@ mod tests {
             format!("Limit   Soft\nMax open files            {soft}                20000   files\n")
         };
         for (soft, want) in [
-            ("20000", 4_750),
+            ("20000", 8_906),
             ("unlimited", 10_000),
             ("1000000", 10_000),
-            ("1024", 6),
+            ("1024", 11),
         ] {
             assert_eq!(most(&said(soft)), Some(want), "{soft}");
         }

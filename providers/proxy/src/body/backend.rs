@@ -53,6 +53,9 @@ impl BackendBody {
             is_over: false,
         };
         body.release_at_end();
+        if let Some((under_way, _)) = &mut body.held {
+            under_way.answers();
+        }
         body
     }
 

@@ -9,7 +9,8 @@ use hyper::Response;
 use hyper::body::Bytes;
 use portcullis_model::{Backend, BackendVersion, Filters, LoadBalancer};
 use portcullis_proxy::{Http1Engine, Settings};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -79,6 +80,55 @@ async fn a_backend_that_hangs_takes_half_of_the_files_and_others_are_reached() {
             assert_eq!(answer.unwrap().status(), 200);
         }
         assert_eq!(get_once(proxy.http, "a", "/quick").await.status(), 200);
+        until("all files back", || files(&proxy) == 0).await;
+    }
+}
+
+/// Not even what hangs in the middle of an answer has them all.
+#[tokio::test]
+async fn answers_under_way_and_tunnels_take_more_than_half_and_leave_some() {
+    let endless = Echo::running(|mut stream| {
+        Box::pin(async move {
+            read_until(&mut stream, "\r\n\r\n").await;
+            let begun = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nbegun";
+            stream.write_all(begun.as_bytes()).await.unwrap();
+            let _ = stream.read(&mut [0]).await;
+        })
+    })
+    .await;
+    let (tunnels, quick) = (parroting().await, Echo::http1("quick").await);
+    for (server, more) in [
+        (&endless, ""),
+        (
+            &tunnels,
+            "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
+        ),
+    ] {
+        let mut balancer = all_to(backend("b", &[server.address]));
+        also(
+            &mut balancer,
+            "/quick",
+            backend("quick", &[quick.address]),
+            "quick",
+        );
+        let mut settings = with_files(8);
+        settings.limits.kept_for = Duration::from_millis(20);
+        let proxy = serve_with(&balancer, &KeyPairs::new(), settings, 1);
+        let mut open = Vec::new();
+        for count in 1..=7 {
+            let mut stream = TcpStream::connect(proxy.http).await.unwrap();
+            let head = format!("GET / HTTP/1.1\r\nHost: a\r\n{more}\r\n");
+            stream.write_all(head.as_bytes()).await.unwrap();
+            let answer = read_until(&mut stream, "\r\n\r\n").await;
+            assert!(!answer.contains("503"), "{count}: {answer}");
+            open.push(stream);
+        }
+        assert_eq!(files(&proxy), 7);
+        for (path, want) in [("/", 503), ("/quick", 200)] {
+            assert_eq!(get_once(proxy.http, "a", path).await.status(), want, "{path}");
+        }
+        drop(open);
         until("all files back", || files(&proxy) == 0).await;
     }
 }
