@@ -397,6 +397,49 @@ fn of_ranges_that_differ_the_first_counts_or_all_and_each_checks_for_itself() {
 }
 
 #[test]
+fn the_annotation_that_differs_in_a_group_is_named() {
+    let (cidrs, lists) = ("inbound-cidrs", "security-group-prefix-lists");
+    for (first, second, told) in [
+        ([(cidrs, "10.0.0.0/8")], [(cidrs, "10.0.0.0/8")], None),
+        ([(cidrs, "10.0.0.0/8")], [(cidrs, "192.0.2.0/24")], Some(cidrs)),
+        ([(lists, "pl-1")], [(lists, "pl-1")], None),
+        ([(lists, "pl-1")], [(lists, "pl-2")], Some(lists)),
+        ([(cidrs, "10.0.0.0/8")], [(lists, "pl-1")], Some(lists)),
+        ([(lists, "pl-1")], [(cidrs, "10.0.0.0/8")], Some(cidrs)),
+    ] {
+        let member = |world: World, name: &str, day: u32, said: &[(&str, &str)]| {
+            let annotations = alb(&[&[("group.name", "g")], said].concat());
+            let paths = json!([path("Prefix", "/", name)]);
+            let rules = json!({ "rules": [rule(&format!("{name}.com"), paths)] });
+            world.aged(&format!("shop/{name}"), day, annotations, rules)
+        };
+        for settings in [ours(), theirs()] {
+            let world = with_services(World::new(), &["shop/a", "shop/b"]);
+            let world = member(world, "a", 1, &first);
+            let served = member(world, "b", 2, &second).one(&settings);
+            let conflicts = served
+                .problems
+                .iter()
+                .filter(|problem| problem.code == Code::SettingConflict);
+            let got: Vec<String> = conflicts.map(ToString::to_string).collect();
+            assert_eq!(
+                got.len(),
+                usize::from(told.is_some()),
+                "{first:?} {second:?}: {got:?}"
+            );
+            for (got, name) in got.iter().zip(told) {
+                let at = format!("annotations[alb.ingress.kubernetes.io/{name}]");
+                let why = format!("{name} differs from that of");
+                assert!(
+                    got.contains(&at) && got.contains(&why),
+                    "{first:?} {second:?}: {got}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
 fn plain_http_is_not_served_where_a_redirect_was_meant() {
     let ports = r#"[{"HTTP":80},{"HTTPS":443}]"#;
     for (redirect, plain, secure) in [
