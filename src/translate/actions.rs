@@ -178,10 +178,14 @@ fn redirect(text: RedirectText) -> Result<Redirect, String> {
     if path.as_ref().is_some_and(|path| !path.as_str().starts_with('/')) {
         return Err("path does not start with '/'".to_owned());
     }
+    let host = part(text.host.filter(|host| !host.is_empty()), "#{host}")?;
+    if host.as_ref().is_some_and(|host| !host.is_host()) {
+        return Err("host is no name of a host, with or without #{host}".to_owned());
+    }
     Ok(Redirect {
         status,
         scheme,
-        host: part(text.host.filter(|host| !host.is_empty()), "#{host}")?,
+        host,
         port,
         path,
         query: part(text.query, "#{query}")?,
@@ -378,6 +382,10 @@ mod tests {
             (
                 r#"{"Type":"fixed-response","FixedResponseConfig":{"StatusCode":"200","MessageBody":"hi"}}"#,
                 true,
+            ),
+            (
+                r#"{"type":"redirect","redirectConfig":{"statusCode":"HTTP_301","host":"a/b"}}"#,
+                false,
             ),
             (
                 r#"{"type":"fixed-response","fixedResponseConfig":{"statusCode":503}}"#,

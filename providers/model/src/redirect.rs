@@ -43,6 +43,14 @@ impl Template {
         Ok(Self(text.into()))
     }
 
+    /// Whether it makes the name of a host: anything else would begin the path, name a user, or be a port beside the
+    /// redirect's own.
+    pub fn is_host(&self) -> bool {
+        let name = self.as_str().replace("#{host}", "");
+        name.bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b))
+    }
+
     fn fill(&self, request: &Seen<'_>) -> String {
         filled(self.as_str(), |name| {
             Some(match name {
@@ -234,6 +242,23 @@ mod tests {
             ),
         ] {
             assert_eq!(redirect.location(&request, false), want, "{redirect}");
+        }
+    }
+
+    #[test]
+    fn the_host_of_a_redirect_is_a_name() {
+        for (text, want) in [
+            ("a.example", true),
+            ("#{host}", true),
+            ("#{host}.a_b.example", true),
+            ("a.example/b", false),
+            ("a.example:8443", false),
+            ("me@a.example", false),
+            ("*.example", false),
+            ("ä.example", false),
+            ("#{path}.example", false),
+        ] {
+            assert_eq!(Template::parse(text).unwrap().is_host(), want, "{text}");
         }
     }
 
