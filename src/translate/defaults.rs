@@ -13,7 +13,7 @@ use super::filters::Filtered;
 use super::member::{Part, Wire};
 use super::moved::redirects;
 use super::ownership::Owners;
-use super::precedence::{Answer, Draft, Fallback, Fallbacks, PathKind, Written, loops};
+use super::precedence::{Answer, Draft, Fallback, Fallbacks, PathKind, Written, leads_to_itself, loops};
 use super::rules::{refused_by, said_of_default};
 use super::standing::{self, Guards, Ports, Refused};
 use crate::cluster::object::IngressBackend;
@@ -60,6 +60,7 @@ pub(super) fn read<'a>(
         let mut conflict = None;
         let mut nobody_s = None;
         let mut plain = Vec::new();
+        let mut looping = 0;
         for port in standing.ports() {
             let key = (part.group.clone(), port);
             if let Some(first) = first.get(&key) {
@@ -73,6 +74,7 @@ pub(super) fn read<'a>(
             if part.semantics == Semantics::Kubernetes
                 && matches!(&answer.action, Action::Redirect(redirect) if loops(redirect, port, &ports.wires))
             {
+                looping += 1;
                 continue;
             }
             first.insert(key.clone(), part);
@@ -132,6 +134,8 @@ pub(super) fn read<'a>(
                 first.ingress.meta.name
             );
             problems.push(Problem::new(Code::DefaultBackendConflict, at, message));
+        } else if looping > 0 && looping == standing.ports().len() {
+            problems.push(leads_to_itself(at));
         }
     }
     let redirecting_to = |to: Port| Fallback {

@@ -13,7 +13,7 @@ use portcullis_model::{
 };
 
 pub(super) use self::catch_alls::{Answer, Fallback, Fallbacks, NamedHost};
-pub(super) use self::redirects::loops;
+pub(super) use self::redirects::{leads_to_itself, loops};
 use super::member::Wire;
 
 /// A rule before it has found its place.
@@ -238,7 +238,7 @@ pub(super) fn arrange(
     semantics: Semantics,
     problems: &mut Vec<Problem>,
 ) -> Vec<Rule> {
-    redirects::without_loops(&mut drafts, wires, semantics);
+    redirects::without_loops(&mut drafts, wires, semantics, problems);
     match semantics {
         Semantics::Kubernetes => {
             drafts.sort_by_cached_key(Precedence::of);

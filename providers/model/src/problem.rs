@@ -79,6 +79,7 @@ codes! {
     HostNotOwned, User, "Use another host, or ask the operator to grant it; the namespace that used it first serves it.";
     HostNotAdmitted, User, "Use a host that the class grants to the namespace, or ask the operator to grant it.";
     RuleShadowed, User, "Remove one of the two; the first in order answers.";
+    RedirectLoop, User, "Redirect to another host, port, path or query, or remove the redirect.";
     DefaultBackendConflict, User, "Keep one default backend; the first in order serves.";
     CanaryAlone, User, "Give an Ingress of the same namespace and load balancer the same hosts and paths, or leave the annotation out.";
     PatternInvalid, User, "Correct the regular expression or glob.";

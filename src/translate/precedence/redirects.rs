@@ -10,15 +10,24 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use portcullis_model::redirect::RedirectScheme;
-use portcullis_model::{Action, HostMatch, PathMatch, Port, Redirect, Rule, Semantics};
+use portcullis_model::{
+    Action, Code, HostMatch, Origin, PathMatch, Port, Problem, Redirect, Rule, Semantics,
+};
 
 use super::Draft;
 use crate::translate::member::Wire;
 
 /// Takes redirects from the ports at which they lead to themselves, and what turns others away from them with them.
-pub(super) fn without_loops(drafts: &mut Vec<Draft>, wires: &BTreeMap<Port, Wire>, semantics: Semantics) {
+/// One that does so at all of them is told: it never answers.
+pub(super) fn without_loops(
+    drafts: &mut Vec<Draft>,
+    wires: &BTreeMap<Port, Wire>,
+    semantics: Semantics,
+    problems: &mut Vec<Problem>,
+) {
     // By what they were written as: a path of a rule, for one host of it.
     let mut looping: BTreeMap<_, BTreeSet<Port>> = BTreeMap::new();
+    let mut useless = BTreeSet::new();
     for Draft { rule, place, .. } in &*drafts {
         if let Action::Redirect(redirect) = &rule.action
             && keeps_host(redirect, &rule.hosts, semantics)
@@ -26,16 +35,27 @@ pub(super) fn without_loops(drafts: &mut Vec<Draft>, wires: &BTreeMap<Port, Wire
             && redirect.query.is_none()
         {
             let loops = |port: &&Port| keeps_listener(redirect, **port, wires);
-            let ports = rule.ports.iter().filter(loops).copied();
+            let ports: Vec<Port> = rule.ports.iter().filter(loops).copied().collect();
+            if ports.len() == rule.ports.len() {
+                useless.insert(&rule.origin);
+            }
             looping.entry(place.source()).or_default().extend(ports);
         }
     }
+    problems.extend(useless.into_iter().cloned().map(leads_to_itself));
     drafts.retain_mut(|Draft { rule, place, .. }| {
         if let Some(ports) = looping.get(&place.source()) {
             rule.ports.retain(|port| !ports.contains(port));
         }
         !rule.ports.is_empty()
     });
+}
+
+/// What is told of a redirect that answers at no port.
+pub(in crate::translate) fn leads_to_itself(at: Origin) -> Problem {
+    let message =
+        "its redirect would lead to itself at each port: it is left out, and what comes after it answers";
+    Problem::new(Code::RedirectLoop, at, message)
 }
 
 /// Whether a redirect for all hosts and paths leads to itself at a port.

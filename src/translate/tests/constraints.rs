@@ -439,6 +439,54 @@ fn the_annotation_that_differs_in_a_group_is_named() {
     }
 }
 
+/// Where it leads elsewhere at one of the ports, it is meant for that.
+#[test]
+fn a_redirect_that_leads_to_itself_at_each_port_is_told() {
+    const HTTP: &str = r#"[{"HTTP":80}]"#;
+    const BOTH: &str = r#"[{"HTTP":80},{"HTTPS":443}]"#;
+    let same = r#"{"type":"redirect","redirectConfig":{"statusCode":"HTTP_301"}}"#;
+    let https =
+        r#"{"type":"redirect","redirectConfig":{"protocol":"HTTPS","port":"443","statusCode":"HTTP_301"}}"#;
+    for (ports, action, told) in [
+        (HTTP, same, true),
+        (BOTH, same, true),
+        (HTTP, https, false),
+        (BOTH, https, false),
+    ] {
+        let ruled = json!({ "rules": [rule("a.com", json!([
+            { "path": "/", "pathType": "Prefix", "backend": to_action("go") },
+        ]))] });
+        let default = json!({ "defaultBackend": to_action("go") });
+        for settings in [ours(), theirs()] {
+            for (spec, at) in [
+                (&ruled, "spec.rules[0].http.paths[0]"),
+                (&default, "spec.defaultBackend"),
+            ] {
+                // The incumbent's default stands as it is.
+                let told = told && (settings == ours() || spec == &ruled);
+                let annotations = alb(&[
+                    ("listen-ports", ports),
+                    ("actions.go", action),
+                    (
+                        "certificate-arn",
+                        "arn:aws:acm:eu-west-1:111122223333:certificate/1",
+                    ),
+                ]);
+                let served = World::new()
+                    .ingress("shop/a", annotations, spec.clone())
+                    .one(&settings);
+                let loops = served
+                    .problems
+                    .iter()
+                    .filter(|problem| problem.code == Code::RedirectLoop);
+                let got: Vec<String> = loops.map(|problem| problem.at.to_string()).collect();
+                let want: Vec<String> = told.then(|| format!("ingress shop/a {at}")).into_iter().collect();
+                assert_eq!(got, want, "{ports} {action} {at}");
+            }
+        }
+    }
+}
+
 #[test]
 fn plain_http_is_not_served_where_a_redirect_was_meant() {
     let ports = r#"[{"HTTP":80},{"HTTPS":443}]"#;
