@@ -1,10 +1,12 @@
 //! What clients say of certificates of their own in; what backends are told of those that were really verified out.
 
+use http::HeaderName;
 use portcullis_model::{ClientCertificates, Direction, ExternalAuth, Filters};
+use rustls::ClientConfig;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::balancer::{filtered, id, origin, rule, to};
-use crate::client::{raw, soon};
+use crate::client::{Client, get, raw, soon};
 use crate::echo::Echo;
 use crate::fields::changes;
 use crate::mutual::{Authority, Identity, World, asking, authorities, balancer, verify};
@@ -16,38 +18,59 @@ const CLAIMS: &str = "Ssl-Client-Verify: SUCCESS\r\nssl_client_verify: SUCCESS\r
 
 /// What the backend was told in such fields and trailers.
 async fn told(world: &World, way: Way<'_>, host: &str, path: &str) -> Vec<String> {
-    let names: Vec<&str> = CLAIMS
-        .lines()
-        .filter_map(|claim| claim.split(':').next())
-        .collect();
-    let request = format!(
-        "POST {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n{CLAIMS}transfer-encoding: chunked\r\n\
-         trailer: x-sum, {}\r\n\r\n2\r\nx\n\r\n0\r\nx-sum: 1\r\n{CLAIMS}\r\n",
-        names.join(", ")
-    );
     let answer = match way {
-        Way::Plain => raw(world.http, request.as_bytes()).await,
+        Way::Plain => raw(world.http, claiming(host, path).as_bytes()).await,
         Way::Tls(identity) => {
             let mut stream = world.connect(&world.client(identity), host).await.unwrap();
-            stream.write_all(request.as_bytes()).await.unwrap();
+            stream.write_all(claiming(host, path).as_bytes()).await.unwrap();
             let mut answer = String::new();
             let read = soon("an answer", stream.read_to_string(&mut answer)).await;
             read.unwrap();
             answer
         }
+        Way::Http2(identity) => {
+            let mut config = ClientConfig::clone(&world.client(identity));
+            config.alpn_protocols = vec![b"h2".to_vec()];
+            let stream = world.connect(&config.into(), host).await.unwrap();
+            let mut request = get(host, path);
+            for (name, value) in claims() {
+                let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
+                request.headers_mut().append(name, value.parse().unwrap());
+            }
+            let answer = Client::http2_over(stream).await.send(request).await.unwrap();
+            assert_eq!(answer.status(), 200, "{}", answer.body);
+            answer.body
+        }
     };
-    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    // External auth has all trailers left out.
-    let passes = answer.contains("\ntrailer x-sum: 1");
-    assert_eq!(passes, path != "/auth", "{answer}");
+    if !matches!(way, Way::Http2(_)) {
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        // External auth has all trailers left out.
+        let passes = answer.contains("\ntrailer x-sum: 1");
+        assert_eq!(passes, path != "/auth", "{answer}");
+    }
     let said = |line: &&str| !line.starts_with("trailer:") && line.replace('_', "-").contains("ssl-client");
     answer.lines().filter(said).map(str::to_owned).collect()
+}
+
+fn claims() -> impl Iterator<Item = (&'static str, &'static str)> {
+    CLAIMS.lines().filter_map(|claim| claim.split_once(": "))
+}
+
+/// With the claims as fields and as trailers.
+fn claiming(host: &str, path: &str) -> String {
+    let names: Vec<&str> = claims().map(|(name, _)| name).collect();
+    format!(
+        "POST {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n{CLAIMS}transfer-encoding: chunked\r\n\
+         trailer: x-sum, {}\r\n\r\n2\r\nx\n\r\n0\r\nx-sum: 1\r\n{CLAIMS}\r\n",
+        names.join(", ")
+    )
 }
 
 #[derive(Clone, Copy)]
 enum Way<'a> {
     Plain,
     Tls(Option<&'a Identity>),
+    Http2(Option<&'a Identity>),
 }
 
 #[tokio::test]
@@ -92,9 +115,17 @@ async fn only_a_certificate_that_was_verified_is_told_as_such() {
             ("not verified", Way::Tls(Some(&unknown)), "passed", None),
             ("not verified", Way::Tls(Some(&known)), "passed", None),
             ("not asked for", Way::Tls(Some(&known)), "open", None),
+            ("not verified", Way::Http2(Some(&known)), "passed", None),
+            ("not asked for", Way::Http2(Some(&known)), "open", None),
             (
                 "verified",
                 Way::Tls(Some(&known)),
+                "verified",
+                Some("ssl-client-verify: SUCCESS"),
+            ),
+            (
+                "verified",
+                Way::Http2(Some(&known)),
                 "verified",
                 Some("ssl-client-verify: SUCCESS"),
             ),
