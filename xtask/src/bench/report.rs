@@ -17,15 +17,16 @@ pub(super) fn lines(measured: &Measured) -> Vec<String> {
             peers.map(move |(at, (peer, rounds))| {
                 let of = |rounds: &[Vec<f64>]| rounds.iter().map(|round| round[figure]).collect::<Vec<f64>>();
                 let (own, base) = (of(rounds), of(&measured.rounds[0]));
+                // Memory may not have grown at all.
+                let is_compared = !measured.peers[0].is_ours() && base.iter().all(|base| *base > 0.0);
                 let ratio = Spread::of(own.iter().zip(base).map(|(own, base)| own / base).collect());
                 let title = about.title.replace("{many}", &measured.many.to_string());
                 let title = if at == 0 { title } else { String::new() };
-                let alone = measured.peers[0].is_ours();
                 line(
                     &title,
                     *peer,
                     &Spread::of(own),
-                    (!alone).then_some(&ratio),
+                    is_compared.then_some(&ratio),
                     about.goal,
                 )
             })
@@ -33,7 +34,7 @@ pub(super) fn lines(measured: &Measured) -> Vec<String> {
         .collect()
 }
 
-/// A row of proxies of ours alone has no ratio.
+/// Where there is nothing to compare with, there is no ratio.
 fn line(title: &str, peer: Peer, cost: &Spread, ratio: Option<&Spread>, goal: Goal) -> String {
     let goal = match (goal, ratio) {
         (Goal::Ratio(goal), Some(ratio)) if peer.is_ours() => kept(ratio.median, goal),
