@@ -135,7 +135,7 @@ mod tests {
             (r"/\d{3}(a|b)?\.html", Some("/000.html")),
             ("(?:x|y)+z", Some("xz")),
             (r"[^a-z0-9/.\]]", Some("A")),
-            ("[]a]", Some("a")),
+            ("[[:upper:]]x", Some("Ax")),
             (r"\$1{2,}", Some("$11")),
             ("a{500}", None),
             (r"a$b", None),

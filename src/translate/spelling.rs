@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use portcullis_model::{ExactPath, PATH_ESCAPED, Semantics};
+use portcullis_model::{ExactPath, PATH_ESCAPED, Semantics, signs};
 
 use super::annotations::value;
 
@@ -46,30 +46,20 @@ pub(super) fn of_expression(path: &str) -> Cow<'_, str> {
         return path.into();
     }
     let mut out = String::with_capacity(path.len() * 2);
-    let all_escaped = |char: char| portcullis_model::escaped(char.encode_utf8(&mut [0; 4]), |_| false);
-    let (mut is_escaped, mut is_class) = (false, false);
-    let mut chars = path.chars().peekable();
-    while let Some(char) = chars.next() {
-        if is_escaped && !is_class && " \"<>`^{}".contains(char) {
-            out.pop();
-            let char = all_escaped(char);
-            match chars.peek().is_some_and(|next| "*+?{".contains(*next)) {
-                true => out.extend(["(?:", &char, ")"]),
-                false => out.push_str(&char),
-            }
-        } else if is_sent(char) || is_class || is_escaped {
-            out.push(char);
-        } else if chars.peek().is_some_and(|next| "*+?{".contains(*next)) {
-            out.extend(["(?:", &all_escaped(char), ")"]);
-        } else {
-            out.push_str(&all_escaped(char));
+    for sign in signs(path) {
+        let is_kept = sign.is_class || !(sign.is_escaped && " \"<>`^{}".contains(sign.char));
+        if is_kept && (is_sent(sign.char) || !sign.is_plain()) {
+            out.push(sign.char);
+            continue;
         }
-        match char {
-            _ if is_escaped => is_escaped = false,
-            '\\' => is_escaped = true,
-            '[' => is_class = true,
-            ']' => is_class = false,
-            _ => {}
+        if sign.is_escaped {
+            // The backslash.
+            out.pop();
+        }
+        let char = portcullis_model::escaped(sign.char.encode_utf8(&mut [0; 4]), |_| false);
+        match path[sign.end()..].starts_with(['*', '+', '?', '{']) {
+            true => out.extend(["(?:", &char, ")"]),
+            false => out.push_str(&char),
         }
     }
     out.into()

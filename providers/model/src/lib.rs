@@ -11,6 +11,7 @@ pub mod origin;
 pub mod problem;
 pub mod sealed;
 pub mod shared;
+pub mod signs;
 pub mod special;
 
 pub mod condition;
@@ -84,6 +85,7 @@ pub use resolve::{Decision, Request, resolve};
 pub use rule::Rule;
 pub use sealed::Sealed;
 pub use shared::Shared;
+pub use signs::{Sign, signs};
 pub use special::{Special, special};
 pub use text::{PATH_ESCAPED, escaped, in_ascii};
 pub use tls_policy::{TLS_POLICIES_AS_OF, is_tls_policy};

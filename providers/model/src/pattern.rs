@@ -7,6 +7,7 @@ use std::sync::Arc;
 use regex_syntax::hir::literal::{Extractor, Seq};
 use thiserror::Error;
 
+use crate::signs::signs;
 use crate::text::serialize_as_display;
 
 /// Longest pattern, in bytes, before the provider's own limit is looked at; keeps compiling cheap.
@@ -117,32 +118,35 @@ fn build(text: &str) -> Result<regex::Regex, PatternError> {
 }
 
 fn refuse_unportable(text: &str) -> Result<(), PatternError> {
+    let opens = |before: &str| {
+        let mut rest = ["[", "[^"]
+            .into_iter()
+            .filter_map(|open| before.strip_suffix(open));
+        rest.any(|rest| !rest.ends_with('\\'))
+    };
     let mut previous = ' ';
-    let (mut escaped, mut is_class) = (false, false);
-    for (at, c) in text.char_indices() {
-        if escaped {
-            match c {
-                'p' | 'P' => return Err(PatternError::NotPortable("a Unicode class")),
-                '1'..='9' => return Err(PatternError::NotPortable("a back-reference")),
-                _ => {}
-            }
-            (escaped, previous) = (false, ' ');
-            continue;
-        }
-        match (previous, c) {
-            ('*' | '+' | '?' | '}', '+') => return Err(PatternError::NotPortable("a possessive quantifier")),
-            ('(', '?') if !text[at + 1..].starts_with(':') => {
-                return Err(PatternError::NotPortable("a flag, named group or look-around"));
-            }
+    for sign in signs(text) {
+        let refused = match (previous, sign.char) {
+            ('\\', 'p' | 'P') => Some("a Unicode class"),
+            ('\\', '1'..='9') => Some("a back-reference"),
+            ('*' | '+' | '?' | '}', '+') => Some("a possessive quantifier"),
+            ('(', '?') if !text[sign.end()..].starts_with(':') => Some("a flag, named group or look-around"),
             // What follows is taken away here, and is a character there.
-            ('&', '&') | ('-', '-') | ('~', '~') if is_class => {
-                return Err(PatternError::NotPortable("an operator between classes"));
+            ('&', '&') | ('-', '-') | ('~', '~') if sign.is_class => Some("an operator between classes"),
+            // Elsewhere it is a character, unless it names a class.
+            (_, '[') if sign.is_class && !sign.is_escaped && !text[sign.end()..].starts_with(':') => {
+                Some("a [ between brackets, without a backslash")
             }
-            _ => {}
+            // Elsewhere the class is empty, or no class.
+            (_, ']') if sign.is_class && opens(&text[..sign.at]) => {
+                Some("a ] that comes first between brackets, without a backslash")
+            }
+            _ => None,
+        };
+        if let Some(refused) = refused {
+            return Err(PatternError::NotPortable(refused));
         }
-        is_class = c == '[' || is_class && c != ']';
-        escaped = c == '\\';
-        previous = c;
+        previous = if sign.is_escaped { ' ' } else { sign.char };
     }
     Ok(())
 }
@@ -234,15 +238,28 @@ mod tests {
             "a{2}+",
             "(",
             "[z-a]",
+            "[a-z&&b]",
+            "[[a-z]&&[b]]",
+            "[[a]b]",
+            "[]a]",
+            "[^]a]",
             "a)|(?:.*",
             ")(",
             &"a".repeat(1025),
         ] {
             assert!(Pattern::parse(text).is_err(), "{text}");
         }
-        assert!(Pattern::parse("[a-z&~-]&&--").is_ok());
-        assert!(Pattern::parse("(?:a|b)+").is_ok());
-        assert!(Pattern::parse(r"\++").is_ok());
+        for text in [
+            "[a-z&~-]&&--",
+            "(?:a|b)+",
+            r"\++",
+            "[[:alpha:]_]+",
+            r"[\[\]^]",
+            r"[\[^]",
+            r"[^\]]",
+        ] {
+            assert!(Pattern::parse(text).is_ok(), "{text}");
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@
 use std::ptr;
 
 use portcullis_model::{
-    ExactPath, Glob, PATH_ESCAPED, PathMatch, PathPrefix, Pattern, RedirectScheme, escaped,
+    ExactPath, Glob, PATH_ESCAPED, PathMatch, PathPrefix, Pattern, RedirectScheme, escaped, signs,
 };
 
 use crate::lookup::RequestHead;
@@ -178,27 +178,22 @@ pub(crate) fn respelled(path: &PathMatch) -> Option<PathMatch> {
 /// Without the escapes of URLs that nobody needs, but between brackets.
 fn decoded_expression(expression: &str) -> String {
     let mut out = String::with_capacity(expression.len());
-    let (mut is_class, mut is_escaped) = (false, false);
-    let mut rest = expression;
-    while let Some(next) = rest.chars().next() {
-        let (escape, after) = rest.split_at_checked(3).unwrap_or((rest, ""));
-        if !is_class && !is_escaped && next == '%' && !after.starts_with(['*', '+', '?', '{']) {
-            for char in decoded(escape, Reading::PLAINEST).chars() {
-                let is_sign = escape.len() == 3 && r".+*?()|[]{}^$\".contains(char);
-                out.extend(is_sign.then_some('\\').into_iter().chain([char]));
-            }
-            rest = after;
+    let mut rest = signs(expression);
+    while let Some(sign) = rest.next() {
+        let escape = expression.get(sign.at..sign.at + 3).filter(|escape| {
+            let is_repeated = expression[sign.at + 3..].starts_with(['*', '+', '?', '{']);
+            let digits = escape.bytes().skip(1).all(|digit| digit.is_ascii_hexdigit());
+            sign.is_plain() && sign.char == '%' && digits && !is_repeated
+        });
+        let Some(escape) = escape else {
+            out.push(sign.char);
             continue;
-        }
-        match next {
-            _ if is_escaped => is_escaped = false,
-            '\\' => is_escaped = true,
-            '[' => is_class = true,
-            ']' => is_class = false,
-            _ => {}
-        }
-        out.push(next);
-        rest = &rest[next.len_utf8()..];
+        };
+        // Its digits.
+        rest.nth(1);
+        let char = decoded(escape, Reading::PLAINEST);
+        let is_sign = char.starts_with(|char| r".+*?()|[]{}^$\".contains(char));
+        out.extend(is_sign.then_some("\\").into_iter().chain([&*char]));
     }
     out
 }

@@ -3,7 +3,7 @@
 //! There such paths are expressions without an end, in any case of letters. Read are those that mean a prefix, to the
 //! letter; any other closes what it took.
 
-use portcullis_model::{Glob, PathMatch, PathPrefix, Pattern, Rewrite, RewritePart};
+use portcullis_model::{Glob, PathMatch, PathPrefix, Pattern, Rewrite, RewritePart, Sign, signs};
 
 use crate::translate::annotations::{Written, value};
 use crate::translate::challenges;
@@ -79,20 +79,15 @@ fn at_most(path: &str) -> Option<PathMatch> {
 
 /// What stands between the `|` that are in no group and no class, and mean themselves nowhere.
 fn alternatives(path: &str) -> Vec<&str> {
-    let (mut depth, mut is_class, mut is_escaped, mut start) = (0_usize, false, false, 0);
+    let (mut depth, mut start) = (0_usize, 0);
     let mut found = Vec::new();
-    for (at, char) in path.char_indices() {
-        match char {
-            _ if is_escaped => is_escaped = false,
-            '\\' => is_escaped = true,
-            ']' => is_class = false,
-            _ if is_class => {}
-            '[' => is_class = true,
+    for sign in signs(path).filter(Sign::is_plain) {
+        match sign.char {
             '(' => depth += 1,
             ')' => depth = depth.saturating_sub(1),
             '|' if depth == 0 => {
-                found.push(&path[start..at]);
-                start = at + 1;
+                found.push(&path[start..sign.at]);
+                start = sign.end();
             }
             _ => {}
         }
