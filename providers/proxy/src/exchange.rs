@@ -1,6 +1,5 @@
 //! One request in, one answer out: look it up, and redirect, answer or forward it.
 
-use std::borrow::Cow;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -433,14 +432,7 @@ impl Call<'_> {
         let is_head = parts.method == Method::HEAD;
         let target = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
         let rewritten = rewrite(self.rewrites, self.asked.host(), target);
-        let invalid = |_| {
-            let why = "the rewritten URL is not valid";
-            Failure::new(StatusCode::INTERNAL_SERVER_ERROR, why)
-        };
-        let rewritten_target = match rewritten.target {
-            Cow::Borrowed(_) => None,
-            Cow::Owned(target) => Some(target.parse::<PathAndQuery>().map_err(invalid)?),
-        };
+        let rewritten_target = rewritten.changed(target)?;
         let authority = match rewritten.host {
             Some(host) => HeaderValue::try_from(host).map_err(|_| answer::no_host())?,
             None => self.asked.authority.clone(),

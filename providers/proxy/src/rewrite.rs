@@ -2,7 +2,12 @@
 
 use std::borrow::Cow;
 
+use http::StatusCode;
+use http::uri::PathAndQuery;
 use portcullis_model::{Rewrite, RewritePart, in_ascii};
+
+use crate::answer::Failure;
+use crate::spelling;
 
 /// What the backend sees.
 #[derive(Debug, PartialEq, Eq)]
@@ -11,6 +16,28 @@ pub(crate) struct Rewritten<'a> {
     pub(crate) target: Cow<'a, str>,
     /// `None` where no rewrite changes it: the authority is passed on as the client wrote it.
     pub(crate) host: Option<String>,
+}
+
+impl Rewritten<'_> {
+    /// Path and query, where they differ from what came.
+    pub(crate) fn changed(&self, came: &str) -> Result<Option<PathAndQuery>, Failure> {
+        let Cow::Owned(target) = &self.target else {
+            return Ok(None);
+        };
+        if spelling::climbs_anew(path(came), path(target)) {
+            let why = "the rewritten path would lead out of where it is to lead";
+            return Err(Failure::new(StatusCode::BAD_REQUEST, why));
+        }
+        let invalid = |_| {
+            let why = "the rewritten URL is not valid";
+            Failure::new(StatusCode::INTERNAL_SERVER_ERROR, why)
+        };
+        target.parse().map(Some).map_err(invalid)
+    }
+}
+
+fn path(target: &str) -> &str {
+    target.split_once('?').map_or(target, |(path, _)| path)
 }
 
 /// Applies the rewrites in order; one whose pattern does not match changes nothing.

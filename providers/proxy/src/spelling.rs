@@ -110,6 +110,18 @@ fn is_closed(action: &Action) -> bool {
     }
 }
 
+/// Whether a path that was rewritten climbs where the one that came does not, to anybody who reads it: `/app/?(.*)` to `/x/$1`
+/// makes `/x/../admin` of `/app../admin`.
+pub(crate) fn climbs_anew(came: &str, rewritten: &str) -> bool {
+    let climbs = |path: &str, reading: Reading| {
+        let decoded = decoded(path, reading);
+        let elements = decoded.split('/').map(|element| reading.named(element));
+        elements.filter(|element| *element == "..").count()
+    };
+    let mut readings = Reading::ALL.into_iter();
+    !is_plain(rewritten) && readings.any(|reading| climbs(rewritten, reading) > climbs(came, reading))
+}
+
 /// Whether nothing in the path is encoded, or should be, has a parameter or a backslash, and no element is empty or begins with
 /// a dot: then everybody reads it alike.
 fn is_plain(path: &str) -> bool {
@@ -233,6 +245,14 @@ impl Reading {
             cuts: number & 8 == 0,
         }
     }
+
+    /// An element without its parameters, where it has some.
+    fn named(self, element: &str) -> &str {
+        match self.cuts {
+            true => element.split(';').next().unwrap_or_default(),
+            false => element,
+        }
+    }
 }
 
 /// A path in its usual spelling, as backends read it: what needs no escape has none, slashes are merged, dot segments are
@@ -266,10 +286,7 @@ impl Usual {
         let mut elements: Vec<&str> = Vec::new();
         let (mut is_folder, mut climbs) = (false, false);
         for element in decoded.split('/').skip(1) {
-            let element = match reading.cuts {
-                true => element.split(';').next().unwrap_or_default(),
-                false => element,
-            };
+            let element = reading.named(element);
             is_folder = matches!(element, "" | "." | "..");
             climbs |= element == "..";
             match element {

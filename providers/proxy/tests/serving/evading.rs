@@ -5,7 +5,7 @@ use std::sync::Arc;
 use hyper::Request;
 use portcullis_model::{
     Action, BasicAuth, Filters, FixedResponse, Glob, LoadBalancer, ObjectName, PathMatch, Pattern, Port,
-    Redirect, Rule,
+    Redirect, Rewrite, RewritePart, Rule,
 };
 
 use crate::balancer::{backend, empty, filtered, origin, rule, serve, to};
@@ -186,6 +186,55 @@ async fn no_spelling_of_a_path_comes_past_a_guard() {
             request = request.header("host", host);
             let answer = client.send(request.body(Sent::default()).unwrap()).await.unwrap();
             assert_eq!(answer.status(), want, "{host}{path}: {}", answer.body);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_rewrite_leads_nobody_out_of_where_it_leads() {
+    let echo = Echo::http1("one").await;
+    let mut balancer = empty();
+    let one = backend("one", &[echo.address]);
+    balancer.backends.insert(one.id.clone(), one.into());
+    let pattern = Pattern::parse("/app/?(.*)").unwrap();
+    *balancer.rules = vec![
+        filtered(rule("a.com", "/admin", to("one")), guarded()),
+        Rule {
+            paths: vec![PathMatch::Glob(Glob::parse("/app*").unwrap())],
+            rewrites: vec![Rewrite {
+                part: RewritePart::Url,
+                pattern,
+                replacement: "/x/$1".to_owned(),
+            }],
+            ..rule("a.com", "/", to("one"))
+        },
+    ];
+    let proxy = serve(&balancer);
+    for mut client in [Client::http1(proxy.http).await, Client::http2(proxy.http).await] {
+        for (path, want) in [
+            ("/app/y", Ok("/x/y")),
+            ("/app", Ok("/x/")),
+            ("/apple/a..b", Ok("/x/le/a..b")),
+            ("/app/y/../z", Ok("/x/y/../z")),
+            ("/app/.well-known", Ok("/x/.well-known")),
+            ("/app?x=/../admin", Ok("/x/?x=/../admin")),
+            ("/app../admin", Err(400)),
+            ("/app../y/../z", Err(400)),
+            ("/app.%2e/admin", Err(400)),
+            ("/app%2e./admin", Err(400)),
+            ("/app..%2fadmin", Err(400)),
+            ("/app..%5Cadmin", Err(400)),
+            ("/app..;/admin", Err(400)),
+            ("/app..", Err(400)),
+        ] {
+            let uri = format!("http://a.com{path}");
+            let request = Request::get(uri).header("host", "a.com").body(Sent::default());
+            let answer = client.send(request.unwrap()).await.unwrap();
+            let seen = match answer.status() {
+                200 => Ok(answer.body.split_whitespace().nth(2).unwrap_or_default()),
+                status => Err(status),
+            };
+            assert_eq!(seen, want, "{path}");
         }
     }
 }
