@@ -38,6 +38,11 @@ impl RouteTable {
         if evades(&usual) {
             return true;
         }
+        // Whose texts end as those of C sees no more.
+        let cut = head.path.split_once("%00");
+        if cut.is_some_and(|(seen, _)| evades(&Usual::of(seen, spelled, Reading::ALL[0]))) {
+            return true;
+        }
         let mut looked_up = vec![usual];
         let others = match looked_up[0].climbs || has_separators(head.path) {
             true => &Reading::ALL[1..],
