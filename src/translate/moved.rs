@@ -40,8 +40,15 @@ pub(super) fn read(parts: &mut [Part<'_>], problems: &mut Vec<Problem>) {
 /// closes them.
 fn own_ranges(part: &mut Part<'_>, problems: &mut Vec<Problem>) {
     let allowed = ["allowlist-source-range", "whitelist-source-range"];
-    let allowed = allowed.into_iter().find_map(|name| part.nginx(name));
-    let allowed = allowed.filter(|_| part.annotations.own("inbound-cidrs").is_none());
+    let mut allowed: Vec<_> = allowed.into_iter().filter_map(|name| part.nginx(name)).collect();
+    // What names nobody counts as not set, and hides nothing that names somebody.
+    let names = |written: &Written<'_>| !value::list(written.value).is_empty();
+    allowed.sort_by_key(|written| !names(written));
+    let ours = part.annotations.own("inbound-cidrs");
+    let allowed = allowed
+        .into_iter()
+        .next()
+        .filter(|_| !ours.is_some_and(|ours| names(&ours)));
     if let Some(written) = allowed {
         part.own_ranges.allowed = ranges(part, written, problems);
     }

@@ -128,6 +128,20 @@ fn a_canary_has_all_else_from_the_ingress_it_stands_beside() {
     assert!(find("canary").is_some());
 }
 
+#[test]
+fn ranges_that_name_nobody_hide_none_that_name_somebody() {
+    let theirs = ("whitelist-source-range", "10.0.0.0/8");
+    for empty in [
+        ("portcullis.dev/inbound-cidrs", ""),
+        ("portcullis.dev/inbound-cidrs", ","),
+        ("allowlist-source-range", ""),
+    ] {
+        let served = world(&[empty, theirs]).one(&serving());
+        let seen = ["10.1.0.1", "192.0.2.1"].map(|address| from(&served, address));
+        assert_eq!(seen, ["shop/s", "403"], "{empty:?}");
+    }
+}
+
 fn from(served: &Served, address: &str) -> String {
     let mut request = Request::get(Port::HTTP, "a.com", "/x");
     request.source = address.parse().unwrap();
