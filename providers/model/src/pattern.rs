@@ -118,12 +118,6 @@ fn build(text: &str) -> Result<regex::Regex, PatternError> {
 }
 
 fn refuse_unportable(text: &str) -> Result<(), PatternError> {
-    let opens = |before: &str| {
-        let mut rest = ["[", "[^"]
-            .into_iter()
-            .filter_map(|open| before.strip_suffix(open));
-        rest.any(|rest| !rest.ends_with('\\'))
-    };
     let mut previous = ' ';
     for sign in signs(text) {
         let refused = match (previous, sign.char) {
@@ -138,9 +132,7 @@ fn refuse_unportable(text: &str) -> Result<(), PatternError> {
                 Some("a [ between brackets, without a backslash")
             }
             // Elsewhere the class is empty, or no class.
-            (_, ']') if sign.is_class && opens(&text[..sign.at]) => {
-                Some("a ] that comes first between brackets, without a backslash")
-            }
+            (_, ']') if sign.is_first => Some("a ] that comes first between brackets, without a backslash"),
             _ => None,
         };
         if let Some(refused) = refused {

@@ -10,6 +10,8 @@ pub struct Sign {
     pub is_escaped: bool,
     /// Whether it stands between brackets, the closing one included.
     pub is_class: bool,
+    /// Whether it comes first there; behind a `^` that does, the next one, too.
+    pub is_first: bool,
 }
 
 impl Sign {
@@ -34,6 +36,7 @@ pub fn signs(expression: &str) -> impl Iterator<Item = Sign> {
             char,
             is_escaped,
             is_class: class != Class::None,
+            is_first: class == Class::Opened,
         };
         is_escaped = !sign.is_escaped && char == '\\';
         let names = expression[at..].starts_with("[:");
