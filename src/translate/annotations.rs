@@ -37,6 +37,11 @@ impl Written<'_> {
         self.key.split_once('/').map_or(self.key, |(_, name)| name)
     }
 
+    /// Whether it is a list of nothing.
+    pub(super) fn lists_nothing(&self) -> bool {
+        value::list(self.value).is_empty()
+    }
+
     /// What it means that the value cannot be read.
     fn invalid(&self) -> Code {
         match self.class {

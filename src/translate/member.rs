@@ -368,7 +368,7 @@ fn read_one<'a>(
         problems.extend(why.map(|why| annotations.invalid(written, why)));
     }
     if let Some(written) = annotations.get("security-groups")
-        && value::list(written.value).is_empty()
+        && written.lists_nothing()
     {
         problems.push(annotations.invalid(written, "it names no security group"));
         refusal = Some("security-groups");
@@ -376,7 +376,7 @@ fn read_one<'a>(
     let mut ranges = ranges(&annotations, semantics, &settings.absent_lists, problems);
     if let (Merge::OneLoadBalancer, Some(written)) =
         (settings.merge, annotations.get("security-group-prefix-lists"))
-        && !value::list(written.value).is_empty()
+        && !written.lists_nothing()
     {
         let message = "who is on a prefix list only AWS knows: what it constrains answers 503 here";
         let at = annotations.origin(written);
@@ -473,7 +473,7 @@ fn wants_issued(annotations: &Annotations<'_>, problems: &mut Vec<Problem>) -> b
     // As with the incumbent, a certificate that is named stands instead.
     let named = annotations.get("certificate-arn");
     if let Some(written) = annotations.get("create-acm-cert")
-        && named.is_none_or(|named| value::list(named.value).is_empty())
+        && named.is_none_or(|named| named.lists_nothing())
     {
         let message = "no certificate is requested here: HTTPS is served with what ACM has for the hosts already; \
                        name one in certificate-arn, or store one in the Secret that spec.tls names";
@@ -534,7 +534,7 @@ fn ranges(
         lists = annotations.class("security-group-prefix-lists");
     }
     for given in [&mut nets, &mut lists] {
-        if let Some(written) = given.take_if(|written| value::list(written.value).is_empty())
+        if let Some(written) = given.take_if(|written| written.lists_nothing())
             && semantics == Semantics::Kubernetes
         {
             problems.push(annotations.invalid(written, "it names nobody, and counts as not set"));

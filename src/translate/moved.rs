@@ -40,15 +40,13 @@ pub(super) fn read(parts: &mut [Part<'_>], problems: &mut Vec<Problem>) {
 /// closes them.
 fn own_ranges(part: &mut Part<'_>, problems: &mut Vec<Problem>) {
     let allowed = ["allowlist-source-range", "whitelist-source-range"];
-    let mut allowed: Vec<_> = allowed.into_iter().filter_map(|name| part.nginx(name)).collect();
-    // What names nobody counts as not set, and hides nothing that names somebody.
-    let names = |written: &Written<'_>| !value::list(written.value).is_empty();
-    allowed.sort_by_key(|written| !names(written));
     let ours = part.annotations.own("inbound-cidrs");
+    let ours = ours.filter(|written| !written.lists_nothing());
+    let allowed = allowed.into_iter().filter_map(|name| part.nginx(name));
+    // What names nobody counts as not set, and hides nothing that names somebody.
     let allowed = allowed
-        .into_iter()
-        .next()
-        .filter(|_| !ours.is_some_and(|ours| names(&ours)));
+        .min_by_key(Written::lists_nothing)
+        .filter(|_| ours.is_none());
     if let Some(written) = allowed {
         part.own_ranges.allowed = ranges(part, written, problems);
     }
@@ -69,7 +67,7 @@ fn ranges(part: &mut Part<'_>, written: Written<'_>, problems: &mut Vec<Problem>
             .map(|text| range(text))
             .collect::<Result<BTreeSet<_>, _>>(),
     };
-    let is_empty = value::list(written.value).is_empty();
+    let is_empty = written.lists_nothing();
     match part.annotations.read_written(written, parse, problems) {
         Setting::Given(nets) => Some(nets),
         Setting::Absent => None,

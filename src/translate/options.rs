@@ -140,7 +140,7 @@ fn origins(parts: &[Part<'_>]) -> BTreeMap<&'static str, Origin> {
 fn relying(parts: &[Part<'_>], name: &str) -> BTreeSet<ObjectName> {
     let says = |part: &&Part<'_>| {
         let written = part.annotations.get(name);
-        written.is_some_and(|written| !value::list(written.value).is_empty())
+        written.is_some_and(|written| !written.lists_nothing())
     };
     let asking = parts.iter().filter(says);
     asking.map(|part| part.ingress.meta.name.clone()).collect()
