@@ -24,6 +24,7 @@ pub mod class;
 mod conditions;
 mod defaults;
 mod endpoints;
+mod expressions;
 mod filters;
 pub mod followed;
 mod front;

@@ -12,6 +12,7 @@ use portcullis_model::{
 };
 
 use super::annotations::{Setting, value};
+use super::expressions::quoted;
 use super::member::Part;
 use super::precedence::{Draft, Written};
 use super::rules::Drafts;
@@ -163,24 +164,13 @@ fn canary(part: &Part<'_>, problems: &mut Vec<Problem>) -> Option<Canary> {
 
 /// A value to the letter.
 fn exactly(text: &str) -> Result<Pattern, String> {
-    Pattern::parse(&escaped(text)).map_err(|why| why.to_string())
+    Pattern::parse(&quoted(text)).map_err(|why| why.to_string())
 }
 
 /// An expression that part of a value matches.
 fn anywhere(text: &str) -> Result<Pattern, String> {
     Pattern::parse(text).map_err(|why| why.to_string())?;
     Pattern::parse(&format!(".*(?:{text}).*")).map_err(|why| why.to_string())
-}
-
-fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        if r"\.+*?()|[]{}^$".contains(c) {
-            out.push('\\');
-        }
-        out.push(c);
-    }
-    out
 }
 
 fn by_header(name: HeaderName, exact: Option<Pattern>, pattern: Option<Pattern>) -> Option<Sign> {
@@ -205,7 +195,7 @@ fn by_header(name: HeaderName, exact: Option<Pattern>, pattern: Option<Pattern>)
 fn by_cookie(name: &str) -> Option<Sign> {
     let field = HeaderName::parse("cookie").ok()?;
     let says = |text: &str| {
-        let pattern = format!("(?:.*; *)?{}={text}(?:;.*)?", escaped(name));
+        let pattern = format!("(?:.*; *)?{}={text}(?:;.*)?", quoted(name));
         Some(Condition::HeaderRegex {
             name: field.clone(),
             values: vec![Pattern::parse(&pattern).ok()?],

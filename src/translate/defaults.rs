@@ -180,6 +180,7 @@ fn by_default(member: usize, port: Port, conditions: Vec<Condition>, answer: Ans
             piece: 0,
         },
         kind: PathKind::Default,
+        is_closed: false,
         guards: 0,
         // In the order of the fallback, whatever they ask.
         piece_of: Some(0),

@@ -22,6 +22,8 @@ pub(super) struct Draft {
     pub(super) rule: Rule,
     pub(super) place: Written,
     pub(super) kind: PathKind,
+    /// Whether its path cannot be read, and it closes what that can mean.
+    pub(super) is_closed: bool,
     /// How many of its conditions, the last, only say whom it is for.
     pub(super) guards: usize,
     /// Of a rule that was parted, as by a canary: how many conditions that one has.
@@ -66,6 +68,8 @@ struct Precedence {
     host: HostRank,
     path: PathRank,
     conditions: Reverse<usize>,
+    /// What can be read goes before what only may mean the same.
+    is_closed: bool,
     written: Written,
 }
 
@@ -105,6 +109,7 @@ impl Precedence {
                 }
             },
             conditions: Reverse(draft.piece_of.unwrap_or(draft.rule.conditions.len())),
+            is_closed: draft.is_closed,
             written: draft.place,
         }
     }

@@ -1,5 +1,6 @@
 //! The rules of one Ingress in, drafts of the load balancer's rules and the hosts they name out.
 
+mod closed;
 mod named;
 mod paths;
 
@@ -13,7 +14,7 @@ use portcullis_model::{
 
 pub(super) use self::named::said_of_default;
 use self::named::{by_annotation, name_of, names_in_rules, ports_asked};
-use self::paths::PathMeaning;
+use self::paths::{PathMeaning, Taken};
 use super::actions;
 use super::annotations::{Setting, value};
 use super::auth::{self, Gate};
@@ -28,6 +29,9 @@ use super::moved::redirects;
 use super::precedence::{Draft, NamedHost, PIECES, PathKind, Written};
 use super::standing::{self, Guards, RedirectedBy, Refused, Standing};
 use crate::cluster::object::{IngressPath, IngressRule};
+
+/// What is answered where a path cannot be read.
+const UNREADABLE: &str = "Not served because its path cannot be read";
 
 /// What one Ingress adds.
 #[derive(Debug, Default)]
@@ -176,15 +180,23 @@ impl Reader<'_, '_> {
         let field = format!("spec.rules[{rule}].http.paths[{place}]");
         let read = match self.part.is_canary {
             true => self.path_of_canary(&field, &self.part.ingress.rules[rule], path, meaning),
-            false => self.path_match(&field, path, meaning),
+            false => Some(self.path_match(&field, path, meaning)),
         };
-        let Some((kind, own)) = read else {
+        let Some(Taken {
+            kind,
+            path: own,
+            is_closed,
+        }) = read
+        else {
             return;
         };
         let origin = self.part.origin(field.clone());
         let name = name_of(&path.backend);
         let constraints = self.constraints(name);
         let broken = !constraints.broken.is_empty();
+        if is_closed && own.is_none() && constraints.paths.is_empty() {
+            return;
+        }
 
         let Said {
             authenticate,
@@ -193,6 +205,7 @@ impl Reader<'_, '_> {
             rewrites,
         } = match self.part.refusal {
             Some(refusal) => Said::only(refused_by(refusal)),
+            None if is_closed => Said::only(Action::Fixed(FixedResponse::unavailable(UNREADABLE))),
             None => self.answer(path, &origin.at(format!("{field}.backend"))),
         };
         let solves = challenges::has_nothing_else(self.part)
@@ -249,7 +262,7 @@ impl Reader<'_, '_> {
                 paths,
                 ..base.clone()
             };
-            self.stand(&rule, place, kind, out);
+            self.stand(&rule, place, (kind, is_closed), out);
         }
     }
 
@@ -335,7 +348,7 @@ impl Reader<'_, '_> {
             path: 0,
             piece: 0,
         };
-        self.stand(&rule, place, PathKind::Exact, out);
+        self.stand(&rule, place, (PathKind::Exact, false), out);
     }
 
     /// Tells where what needs authentication stands at a port without it.
@@ -367,13 +380,14 @@ impl Reader<'_, '_> {
     }
 
     /// Stands a rule at the ports of its member, with what becomes of it there.
-    fn stand(&self, rule: &Rule, place: Written, kind: PathKind, out: &mut Drafts) {
+    fn stand(&self, rule: &Rule, place: Written, (kind, is_closed): (PathKind, bool), out: &mut Drafts) {
         let mut put_guarded = |rule: Rule, piece: usize, guards: usize, piece_of: Option<usize>| {
             for rule in self.part.by_port(rule) {
                 out.drafts.push(Draft {
                     rule,
                     place: Written { piece, ..place },
                     kind,
+                    is_closed,
                     guards,
                     piece_of,
                 });

@@ -30,7 +30,7 @@ pub(super) fn read(path: &str, semantics: Semantics, is_expression: bool) -> (Co
 
 /// With escapes where no client sends the character as it is: browsers and tools encode it, and nginx, which decodes paths
 /// before it looks for them, takes `/über` for what they send. Source: URL Standard, "percent-encode sets"; RFC 3987 §3.1.
-fn escaped(path: &str) -> Cow<'_, str> {
+pub(super) fn escaped(path: &str) -> Cow<'_, str> {
     let is_sent = |byte: u8| byte.is_ascii() && byte != b' ' && !PATH_ESCAPED.as_bytes().contains(&byte);
     match path.bytes().all(is_sent) {
         true => path.into(),

@@ -6,6 +6,7 @@ mod backends;
 mod canaries;
 mod challenges;
 mod classes;
+mod closed_paths;
 mod constraints;
 mod defaults;
 mod documents;

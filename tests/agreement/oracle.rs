@@ -10,7 +10,7 @@ use crate::written::{Path, Type, Written, service};
 pub(crate) enum Answer {
     /// This backend alone.
     Backend(String),
-    /// 503: the Service named there is not.
+    /// 503: the Service named there is not, or the path's type is none.
     Unavailable,
     NotFound,
 }
@@ -40,15 +40,15 @@ pub(crate) fn kubernetes_answer(all: &[Written], host: &str, path: &str) -> Answ
             .map(str::to_owned)
             .collect()
     };
-    // Exact beats Prefix, the longer Prefix the shorter; of equals the first in order.
-    let mut best: Option<(usize, Answer)> = None;
+    // Exact beats Prefix, the longer Prefix the shorter; of equals what can be read, then the first in order.
+    let mut best: Option<((usize, bool), Answer)> = None;
     for ingress in order.iter() {
         for (at_rule, (rule_host, paths)) in ingress.rules.iter().enumerate() {
             for (at_path, written) in paths.iter().enumerate() {
                 let rank = match written.kind {
                     Type::Exact if written.path == path => usize::MAX,
-                    Type::Exact | Type::Misspelt => continue,
-                    Type::Prefix | Type::ImplementationSpecific => {
+                    Type::Exact => continue,
+                    Type::Prefix | Type::ImplementationSpecific | Type::Misspelt => {
                         let prefix = elements(&written.path);
                         if !elements(path).starts_with(&prefix) {
                             continue;
@@ -56,8 +56,10 @@ pub(crate) fn kubernetes_answer(all: &[Written], host: &str, path: &str) -> Answ
                         prefix.len()
                     }
                 };
+                let is_read = written.kind != Type::Misspelt;
+                let rank = (rank, is_read);
                 if *rule_host == decisive && best.as_ref().is_none_or(|(most, _)| rank > *most) {
-                    let answer = if written.served {
+                    let answer = if written.served && is_read {
                         Answer::Backend(format!("{}-{}:80", ingress.name, service(at_rule, at_path)))
                     } else {
                         Answer::Unavailable
@@ -124,11 +126,12 @@ pub(crate) fn incumbents_answer(all: &[Written], host: &str, path: &str) -> Answ
                 let trimmed = written.path.strip_suffix('/').unwrap_or(&written.path);
                 let taken = match written.kind {
                     Type::Exact => written.path == path,
-                    Type::Prefix => path == trimmed || wildcard(&format!("{trimmed}/*"), path, false, false),
+                    Type::Prefix | Type::Misspelt => {
+                        path == trimmed || wildcard(&format!("{trimmed}/*"), path, false, false)
+                    }
                     Type::ImplementationSpecific => wildcard(&written.path, path, false, false),
-                    Type::Misspelt => false,
                 };
-                if taken && written.served {
+                if taken && written.served && written.kind != Type::Misspelt {
                     return Answer::Backend(format!("{}-{}:80", ingress.name, service(at_rule, at_path)));
                 }
                 if taken {

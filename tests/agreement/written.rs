@@ -27,7 +27,7 @@ pub(crate) enum Type {
     Exact,
     Prefix,
     ImplementationSpecific,
-    /// No type there is: the path is left out, and its host is still named.
+    /// No type there is: what the path can mean, a prefix, is closed.
     Misspelt,
 }
 
@@ -93,7 +93,7 @@ pub(crate) fn ingresses() -> impl Strategy<Value = Vec<Written>> {
     let path = (kind, generate::path(), prop::bool::weighted(0.9)).prop_map(|(kind, path, served)| Path {
         kind,
         // ImplementationSpecific may come to mean a pattern; here it means Prefix.
-        path: if kind == Type::ImplementationSpecific {
+        path: if matches!(kind, Type::ImplementationSpecific | Type::Misspelt) {
             path.replace(['*', '$'], "a")
         } else {
             path

@@ -3,10 +3,11 @@
 //! There such paths are expressions without an end, in any case of letters. Read are those that mean a prefix, to the
 //! letter; any other closes what it took.
 
-use portcullis_model::{Glob, PathMatch, PathPrefix, Pattern, Rewrite, RewritePart, Sign, signs};
+use portcullis_model::{Glob, PathMatch, PathPrefix, Pattern, Rewrite, RewritePart};
 
 use crate::translate::annotations::{Written, value};
 use crate::translate::challenges;
+use crate::translate::expressions::{beginning_with, beginnings};
 use crate::translate::member::Part;
 use crate::translate::spelling;
 
@@ -63,53 +64,7 @@ fn at_most(path: &str) -> Option<PathMatch> {
     if let Ok(pattern) = Pattern::parse(&endless) {
         return Some(PathMatch::Regex(pattern));
     }
-    let begins: Vec<&str> = alternatives(&path).into_iter().map(beginning).collect();
-    if begins.iter().any(|begin| begin.len() < 2) {
-        return None;
-    }
-    match begins[..] {
-        [one] => Glob::parse(&format!("{one}*")).ok().map(PathMatch::Glob),
-        // No sign of theirs has a meaning.
-        _ => {
-            let pattern = Pattern::parse(&format!("(?:{}).*", begins.join("|")));
-            pattern.ok().map(PathMatch::Regex)
-        }
-    }
-}
-
-/// What stands between the `|` that are in no group and no class, and mean themselves nowhere.
-fn alternatives(path: &str) -> Vec<&str> {
-    let (mut depth, mut start) = (0_usize, 0);
-    let mut found = Vec::new();
-    for sign in signs(path).filter(Sign::is_plain) {
-        match sign.char {
-            '(' => depth += 1,
-            ')' => depth = depth.saturating_sub(1),
-            '|' if depth == 0 => {
-                found.push(&path[start..sign.at]);
-                start = sign.end();
-            }
-            _ => {}
-        }
-    }
-    found.push(&path[start..]);
-    found
-}
-
-/// The letters that an expression begins with.
-fn beginning(expression: &str) -> &str {
-    let end = expression.find(|c: char| r"\.+*?()|[]{}^$".contains(c));
-    let Some(end) = end else {
-        return expression;
-    };
-    match expression[end..].starts_with(['*', '?', '{']) {
-        // The character before may be none.
-        true => {
-            let last = expression[..end].char_indices().next_back();
-            last.map_or("", |(at, _)| &expression[..at])
-        }
-        false => &expression[..end],
-    }
+    beginning_with(&beginnings(&path), false)
 }
 
 /// Which of the two annotations asks for it.

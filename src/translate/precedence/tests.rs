@@ -39,35 +39,39 @@ fn draft() -> impl Strategy<Value = Draft> {
         0..3usize,
         (0..3usize, 0..3usize, 0..3usize),
         any::<bool>(),
+        any::<bool>(),
     )
-        .prop_map(|(host, path, conditions, (member, rule, place), exact)| Draft {
-            rule: Rule {
-                ports: BTreeSet::from([Port::HTTP]),
-                hosts: host.into_iter().collect(),
-                paths: path.into_iter().collect(),
-                conditions: vec![Condition::Method(Vec::new()); conditions],
-                authenticate: None,
-                clients: Default::default(),
-                tls_policy: None,
-                filters: None,
-                rewrites: Vec::new(),
-                action: Action::Fixed(portcullis_model::FixedResponse::not_found()),
-                origin: Origin::new("ingress", ObjectName::new("shop", "web"), ""),
+        .prop_map(
+            |(host, path, conditions, (member, rule, place), exact, is_closed)| Draft {
+                rule: Rule {
+                    ports: BTreeSet::from([Port::HTTP]),
+                    hosts: host.into_iter().collect(),
+                    paths: path.into_iter().collect(),
+                    conditions: vec![Condition::Method(Vec::new()); conditions],
+                    authenticate: None,
+                    clients: Default::default(),
+                    tls_policy: None,
+                    filters: None,
+                    rewrites: Vec::new(),
+                    action: Action::Fixed(portcullis_model::FixedResponse::not_found()),
+                    origin: Origin::new("ingress", ObjectName::new("shop", "web"), ""),
+                },
+                place: Written {
+                    member,
+                    rule,
+                    path: place,
+                    piece: 0,
+                },
+                is_closed,
+                guards: 0,
+                piece_of: None,
+                kind: if exact {
+                    PathKind::Exact
+                } else {
+                    PathKind::ImplementationSpecific
+                },
             },
-            place: Written {
-                member,
-                rule,
-                path: place,
-                piece: 0,
-            },
-            guards: 0,
-            piece_of: None,
-            kind: if exact {
-                PathKind::Exact
-            } else {
-                PathKind::ImplementationSpecific
-            },
-        })
+        )
 }
 
 proptest! {
@@ -105,7 +109,7 @@ proptest! {
         }
         if a.rule.paths == b.rule.paths
             && a.rule.conditions.len() == b.rule.conditions.len()
-            && a.place.member < b.place.member
+            && (a.is_closed, a.place.member) < (b.is_closed, b.place.member)
         {
             prop_assert!(first < second);
         }

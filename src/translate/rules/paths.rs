@@ -2,7 +2,7 @@
 
 use portcullis_model::{Code, ExactPath, Glob, PathMatch, PathPrefix, Pattern, Semantics};
 
-use super::Reader;
+use super::{Reader, closed};
 use crate::cluster::object::{IngressPath, IngressRule};
 use crate::translate::annotations::{Setting, value};
 use crate::translate::precedence::PathKind;
@@ -21,19 +21,48 @@ pub(super) enum PathMeaning {
     Unknown,
 }
 
+/// What is known of a path.
+#[derive(Debug)]
+pub(super) struct Taken {
+    pub(super) kind: PathKind,
+    /// None takes every path, unless it is closed: then nothing is known that it takes.
+    pub(super) path: Option<PathMatch>,
+    /// Whether it cannot be read, and what it can mean answers 503.
+    pub(super) is_closed: bool,
+}
+
+impl Taken {
+    fn read(kind: PathKind, path: Option<PathMatch>) -> Self {
+        Self {
+            kind,
+            path,
+            is_closed: false,
+        }
+    }
+}
+
 impl Reader<'_, '_> {
     pub(super) fn meaning(&mut self) -> PathMeaning {
-        let regex = self
-            .part
-            .annotations
-            .read("use-regex-path-match", value::boolean, self.problems);
+        let closing = match self.part.is_canary {
+            true => "",
+            false => "; meanwhile what ImplementationSpecific paths can mean answers 503",
+        };
+        let decides = self.part.annotations.get("path-match").is_none();
+        let regex = self.part.annotations.read(
+            "use-regex-path-match",
+            |text| match value::boolean(text) {
+                Err(why) if decides => Err(format!("{why}{closing}")),
+                read => read,
+            },
+            self.problems,
+        );
         let asked = self.part.annotations.read(
             "path-match",
             |text| match text {
                 "prefix" => Ok(PathMeaning::Prefix),
                 "glob" => Ok(PathMeaning::Glob),
                 "regex" => Ok(PathMeaning::Regex),
-                _ => Err("expected prefix, glob or regex".to_owned()),
+                _ => Err(format!("expected prefix, glob or regex{closing}")),
             },
             self.problems,
         );
@@ -49,14 +78,14 @@ impl Reader<'_, '_> {
     }
 
     /// A canary's path means what the Ingress says that it stands beside, which is told what is wrong with it. Of one that
-    /// stands alone that is told, and that it cannot be read.
+    /// stands alone that is told, and that it cannot be read. It adds a share, and guards nothing, so it closes nothing.
     pub(super) fn path_of_canary(
         &mut self,
         field: &str,
         rule: &IngressRule,
         path: &IngressPath,
         meaning: PathMeaning,
-    ) -> Option<(PathKind, Option<PathMatch>)> {
+    ) -> Option<Taken> {
         let mut told = Vec::new();
         let main = self.mains.beside(self.part, rule, path);
         let mut reader = Reader {
@@ -70,124 +99,181 @@ impl Reader<'_, '_> {
             None => meaning,
         };
         let read = reader.path_match(field, path, meaning);
-        if main.is_none() && read.is_none() {
+        if main.is_none() && read.is_closed {
             self.problems.append(&mut told);
         }
-        read
+        Some(read).filter(|read| !read.is_closed)
     }
 
-    /// None, and told, where the path cannot be read: then no request is known that it takes.
-    pub(super) fn path_match(
-        &mut self,
-        field: &str,
-        path: &IngressPath,
-        meaning: PathMeaning,
-    ) -> Option<(PathKind, Option<PathMatch>)> {
-        let text = path.path.as_deref().unwrap_or_default();
-        let at = || format!("{field}.path");
-        let moved = match moved::paths::route(self.part, text) {
+    /// Told, where the path cannot be read.
+    pub(super) fn path_match(&mut self, field: &str, path: &IngressPath, meaning: PathMeaning) -> Taken {
+        let written = path.path.as_deref().unwrap_or_default();
+        let at = format!("{field}.path");
+        let moved = match moved::paths::route(self.part, written) {
             Some(Ok(route)) => Some(route.path),
-            Some(Err(_)) => moved::paths::taken(self.part, text),
+            Some(Err(_)) => moved::paths::taken(self.part, written),
             None => None,
         };
         if moved.is_some() {
-            return Some((PathKind::ImplementationSpecific, moved));
+            return Taken::read(PathKind::ImplementationSpecific, moved);
         }
         let is_expression = meaning == PathMeaning::Regex && &*path.path_type == "ImplementationSpecific";
-        let (text, unusual) = spelling::read(text, self.part.semantics, is_expression);
+        let (text, unusual) = spelling::read(written, self.part.semantics, is_expression);
         if let Some(why) = unusual {
-            self.problem(Code::PathInvalid, at(), why);
+            self.problem(Code::PathInvalid, at.clone(), why);
         }
-        let text = &*text;
-        let specific = match &*path.path_type {
+        match &*path.path_type {
             "Exact" => {
-                return match ExactPath::parse(text) {
-                    Ok(exact) => Some((PathKind::Exact, Some(PathMatch::Exact(exact)))),
-                    Err(why) => {
-                        self.problem(Code::PathInvalid, at(), why);
-                        None
-                    }
-                };
+                let read = invalid(ExactPath::parse(&text).map(PathMatch::Exact));
+                let closing = || closed::to_the_letter(written, false);
+                self.or_closed(PathKind::Exact, at, read, closing)
             }
             "Prefix" => {
-                return match PathPrefix::parse(text) {
-                    Ok(prefix) => Some((PathKind::Prefix(text.len()), Some(PathMatch::Prefix(prefix)))),
-                    Err(why) => {
-                        self.problem(Code::PathInvalid, at(), why);
-                        None
+                let read = invalid(PathPrefix::parse(&text).map(PathMatch::Prefix));
+                let closing = || closed::to_the_letter(written, true);
+                self.or_closed(PathKind::Prefix(text.len()), at, read, closing)
+            }
+            "ImplementationSpecific" => self.specific(at, written, &text, meaning),
+            // What the incumbent takes for ImplementationSpecific.
+            "" if self.part.semantics == Semantics::AwsLoadBalancerController => {
+                self.specific(at, written, &text, meaning)
+            }
+            unknown => {
+                let why = format!(
+                    "path type {} is none of Exact, Prefix and ImplementationSpecific",
+                    value::shown(unknown)
+                );
+                let closing = || match meaning {
+                    PathMeaning::Regex | PathMeaning::Unknown => closed::of_any(written),
+                    PathMeaning::Usual | PathMeaning::Prefix | PathMeaning::Glob => {
+                        closed::to_the_letter(written, true)
                     }
                 };
-            }
-            "ImplementationSpecific" => true,
-            // What the incumbent takes for ImplementationSpecific.
-            "" => self.part.semantics == Semantics::AwsLoadBalancerController,
-            _ => false,
-        };
-        if !specific {
-            let why = format!(
-                "path type {} is none of Exact, Prefix and ImplementationSpecific",
-                value::shown(&path.path_type)
-            );
-            self.problem(Code::PathTypeInvalid, format!("{field}.pathType"), why);
-            return None;
-        }
-        let kind = PathKind::ImplementationSpecific;
-        if text.is_empty() {
-            return Some((kind, None));
-        }
-        if let Some(why) = self.untaken(text, meaning) {
-            self.problem(Code::PathInvalid, at(), why);
-        }
-        let is_below = |before: &str| !before.contains(['*', '?']);
-        let read = match meaning {
-            PathMeaning::Usual if text == "/*" => Ok(PathMatch::Prefix(PathPrefix::root())),
-            PathMeaning::Usual if text.strip_suffix("/*").is_some_and(is_below) => Glob::parse(text)
-                .map(PathMatch::Glob)
-                .map_err(|why| (Code::PathInvalid, why.to_string())),
-            PathMeaning::Unknown => return None,
-            PathMeaning::Usual | PathMeaning::Prefix => PathPrefix::parse(text)
-                .map(PathMatch::Prefix)
-                .map_err(|why| (Code::PathInvalid, why.to_string())),
-            PathMeaning::Glob => Glob::parse(text)
-                .map(PathMatch::Glob)
-                .map_err(|why| (Code::PatternInvalid, why.to_string())),
-            PathMeaning::Regex => Pattern::parse(text.strip_prefix('/').unwrap_or(text))
-                .map(PathMatch::Regex)
-                .map_err(|why| (Code::PatternInvalid, why.to_string())),
-        };
-        match read {
-            Ok(path) => Some((kind, Some(path))),
-            Err((code, why)) => {
-                self.problem(code, at(), why);
-                None
+                let (kind, at) = (PathKind::ImplementationSpecific, format!("{field}.pathType"));
+                self.or_closed(kind, at, Err((Code::PathTypeInvalid, why)), closing)
             }
         }
     }
 
-    /// Why a path takes nothing that its author most likely means it to.
-    fn untaken(&self, text: &str, meaning: PathMeaning) -> Option<String> {
-        if self.part.semantics != Semantics::Kubernetes {
-            return None;
+    /// An ImplementationSpecific path, as it is written and as clients send it.
+    fn specific(&mut self, at: String, written: &str, text: &str, meaning: PathMeaning) -> Taken {
+        let kind = PathKind::ImplementationSpecific;
+        if text.is_empty() {
+            return Taken::read(kind, None);
         }
-        let is_plain = |text: &str| !text.strip_suffix("/*").unwrap_or(text).contains('*');
+        if let Some(why) = self.misunderstood(text, meaning) {
+            self.problem(Code::PathInvalid, at.clone(), why);
+        }
+        let is_below = |before: &str| !before.contains(['*', '?']);
         match meaning {
-            PathMeaning::Usual | PathMeaning::Prefix if !is_plain(text) => Some(format!(
-                "the * in {} stands for itself; portcullis.dev/path-match: glob makes it any text",
-                value::shown(text)
-            )),
-            PathMeaning::Regex => {
-                let written = text.strip_prefix('/').unwrap_or(text);
-                let pattern = Pattern::parse(written).ok()?;
-                let literal = pattern.literal_prefix();
-                (!literal.is_empty() && !literal.starts_with('/')).then(|| {
-                    format!(
-                        "the expression is what follows the first /, so {} takes no path: write {}",
-                        value::shown(written),
-                        value::shown(&format!("/{text}"))
-                    )
-                })
+            PathMeaning::Usual if text == "/*" => {
+                Taken::read(kind, Some(PathMatch::Prefix(PathPrefix::root())))
             }
-            PathMeaning::Usual | PathMeaning::Prefix | PathMeaning::Glob | PathMeaning::Unknown => None,
+            PathMeaning::Usual if text.strip_suffix("/*").is_some_and(is_below) => {
+                let read = self.glob(text, Code::PathInvalid);
+                self.or_closed(kind, at, read, || closed::of_glob(written))
+            }
+            PathMeaning::Unknown => Taken {
+                kind,
+                path: self.closable(closed::of_any(written)),
+                is_closed: true,
+            },
+            PathMeaning::Usual | PathMeaning::Prefix => {
+                let read = invalid(PathPrefix::parse(text).map(PathMatch::Prefix));
+                self.or_closed(kind, at, read, || closed::to_the_letter(written, true))
+            }
+            PathMeaning::Glob => {
+                let read = self.glob(text, Code::PatternInvalid);
+                self.or_closed(kind, at, read, || closed::of_glob(written))
+            }
+            PathMeaning::Regex => {
+                let expression = text.strip_prefix('/').unwrap_or(text);
+                let read = self.expression(expression, text);
+                self.or_closed(kind, at, read, || closed::of_expression(expression))
+            }
         }
     }
+
+    /// The incumbent has patterns that take no path for want of their slash; ours say so.
+    fn glob(&self, text: &str, code: Code) -> Result<PathMatch, (Code, String)> {
+        let begins = text.starts_with(['/', '*', '?']);
+        if !begins && self.part.semantics == Semantics::Kubernetes {
+            let why = format!("{} does not start with '/'", value::shown(text));
+            return Err((Code::PathInvalid, why));
+        }
+        let read = Glob::parse(text).map(PathMatch::Glob);
+        read.map_err(|why| (code, why.to_string()))
+    }
+
+    /// The same of an expression.
+    fn expression(&self, expression: &str, text: &str) -> Result<PathMatch, (Code, String)> {
+        // What a block of YAML ends in, an expression would ask for.
+        if expression.ends_with(char::is_control) {
+            let why = format!("{} ends in a control character", value::shown(expression));
+            return Err((Code::PatternInvalid, why));
+        }
+        let pattern = Pattern::parse(expression).map_err(|why| (Code::PatternInvalid, why.to_string()))?;
+        if self.part.semantics == Semantics::Kubernetes && closed::takes_no_path(&pattern) {
+            let why = format!(
+                "the expression is what follows the first /, so {} takes no path: write {}",
+                value::shown(expression),
+                value::shown(&format!("/{text}"))
+            );
+            return Err((Code::PathInvalid, why));
+        }
+        Ok(PathMatch::Regex(pattern))
+    }
+
+    /// What was read; else what it can be taken to mean, closed, and told with why.
+    fn or_closed(
+        &mut self,
+        kind: PathKind,
+        at: String,
+        read: Result<PathMatch, (Code, String)>,
+        closing: impl FnOnce() -> Option<PathMatch>,
+    ) -> Taken {
+        let (code, why) = match read {
+            Ok(path) => return Taken::read(kind, Some(path)),
+            Err(why) => why,
+        };
+        let path = self.closable(closing());
+        match &path {
+            Some(closed) => self.problem(code, at, format!("{why}; meanwhile {closed} answers 503")),
+            None => self.problem(code, at, why),
+        }
+        Taken {
+            kind,
+            path,
+            is_closed: true,
+        }
+    }
+
+    /// What may be closed. Under the incumbent's semantics an expression goes to AWS as it is, so it says itself that it
+    /// takes the whole path.
+    fn closable(&self, path: Option<PathMatch>) -> Option<PathMatch> {
+        match path {
+            _ if self.part.is_canary => None,
+            Some(PathMatch::Regex(pattern)) if self.part.semantics != Semantics::Kubernetes => {
+                let whole = Pattern::parse(&format!("^(?:{pattern})$"));
+                whole.ok().map(PathMatch::Regex)
+            }
+            path => path,
+        }
+    }
+
+    /// Why a path does not take what its author most likely means it to.
+    fn misunderstood(&self, text: &str, meaning: PathMeaning) -> Option<String> {
+        let is_plain = |text: &str| !text.strip_suffix("/*").unwrap_or(text).contains('*');
+        let is_prefix = matches!(meaning, PathMeaning::Usual | PathMeaning::Prefix);
+        (self.part.semantics == Semantics::Kubernetes && is_prefix && !is_plain(text)).then(|| {
+            format!(
+                "the * in {} stands for itself; portcullis.dev/path-match: glob makes it any text",
+                value::shown(text)
+            )
+        })
+    }
+}
+
+fn invalid<T, E: ToString>(read: Result<T, E>) -> Result<T, (Code, String)> {
+    read.map_err(|why| (Code::PathInvalid, why.to_string()))
 }

@@ -167,33 +167,6 @@ fn patterns_rank_after_exact_by_their_literal_prefix() {
 }
 
 #[test]
-fn a_path_that_cannot_be_read_is_left_out_and_told() {
-    for (kind, text, code, field) in [
-        ("Exact", "/a//b", Code::PathInvalid, "path"),
-        ("Exact", "", Code::PathInvalid, "path"),
-        ("Prefix", "a", Code::PathInvalid, "path"),
-        ("Prefix", "/a/../b", Code::PathInvalid, "path"),
-        ("prefix", "/a", Code::PathTypeInvalid, "pathType"),
-        ("", "/a", Code::PathTypeInvalid, "pathType"),
-        ("ImplementationSpecific", "/a?b", Code::PathInvalid, "path"),
-    ] {
-        let served = with_services(World::new(), &["shop/bad", "shop/good"])
-            .ingress(
-                "shop/web",
-                json!({}),
-                json!({ "rules": [rule("foo.com", json!([path(kind, text, "bad"), path("Prefix", "/ok", "good")]))] }),
-            )
-            .one(&ours());
-        served.told(
-            code,
-            &format!("ingress shop/web spec.rules[0].http.paths[0].{field}"),
-        );
-        assert_eq!(served.get("foo.com/ok"), "shop/good", "{kind} {text}");
-        assert_eq!(served.get("foo.com/a"), "404", "{kind} {text}");
-    }
-}
-
-#[test]
 fn a_path_is_taken_as_clients_send_it_or_what_they_send_is_told() {
     for (kind, text, request, sent) in [
         // Not ASCII: all clients encode it.

@@ -39,6 +39,11 @@ fn balancer(echo: &Echo) -> LoadBalancer {
         paths: vec![path],
         ..filtered(rule("j.com", "/", to("one")), guarded())
     };
+    // As what becomes of paths that cannot be read.
+    let closed_at = |expression| Rule {
+        paths: vec![PathMatch::Regex(Pattern::parse(expression).unwrap())],
+        ..rule("k.com", "/", fixed(503))
+    };
     *balancer.rules = vec![
         filtered(rule("a.com", "/admin", to("one")), guarded()),
         rule(
@@ -83,6 +88,12 @@ fn balancer(echo: &Echo) -> LoadBalancer {
         rule("j.com", "/api/public", to("one")),
         filtered(rule("j.com", "/%61pi", to("one")), guarded()),
         rule("j.com", "/", to("one")),
+        closed_at("/a%2Fb(/.*)?"),
+        closed_at(r"/a/\.\./c"),
+        closed_at("//.*"),
+        closed_at(r"/\.(/.*)?"),
+        rule("k.com", "/%61pi", to("one")),
+        rule("k.com", "/", to("one")),
     ];
     balancer
 }
@@ -172,6 +183,23 @@ async fn no_spelling_of_a_path_comes_past_a_guard() {
             ("j.com", "/%61pi/x", 503),
             ("j.com", "/api/x", 400),
             ("j.com", "/api/public/x", 200),
+            // What is closed as it is written closes nothing that is spelled otherwise.
+            ("k.com", "/a%2Fb", 503),
+            ("k.com", "/a%2Fb/x", 503),
+            ("k.com", "/a%2fb", 400),
+            ("k.com", "/a%2F%62", 400),
+            ("k.com", "/a/b", 200),
+            ("k.com", "/a//b", 200),
+            ("k.com", "/a%2Fbc", 200),
+            ("k.com", "//", 503),
+            ("k.com", "//x", 503),
+            ("k.com", "/%2Fx", 400),
+            ("k.com", "/", 200),
+            ("k.com", "/x//y", 200),
+            ("k.com", "/./", 503),
+            ("k.com", "/a/../c", 503),
+            ("k.com", "/x/../c", 200),
+            ("k.com", "/c", 200),
             // What is not published stays so.
             ("g.com", "/api/a%2Fb/../c", 200),
             ("g.com", "/api/../internal", 400),

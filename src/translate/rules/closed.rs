@@ -1,0 +1,248 @@
+//! A path that cannot be read in, what it can be taken to mean out: that is closed, so that no error opens what it guards.
+
+use std::borrow::Cow;
+
+use portcullis_model::{ExactPath, Glob, PathMatch, PathPrefix, Pattern};
+
+use crate::translate::expressions::{beginning_with, beginnings, in_any_case, quoted, without_case};
+use crate::translate::spelling;
+
+/// As it most likely is meant: with its slash, without what a block of YAML ends in, and as clients send it.
+fn meant(text: &str) -> String {
+    let text = text.trim_matches(|c: char| c.is_control() || c == ' ');
+    let slash = if text.starts_with('/') { "" } else { "/" };
+    spelling::escaped(&format!("{slash}{text}")).into_owned()
+}
+
+/// A text to the letter, with all below it or without. None where no request has such a path.
+pub(super) fn to_the_letter(text: &str, is_below: bool) -> Option<PathMatch> {
+    let text = meant(text);
+    let read = match is_below {
+        true => PathPrefix::parse(&text).map(PathMatch::Prefix),
+        false => ExactPath::parse(&text).map(PathMatch::Exact),
+    };
+    if read.is_ok() {
+        return read.ok();
+    }
+    if text.contains(|c: char| c.is_control() || matches!(c, '?' | '#')) {
+        return None;
+    }
+    let expression = match is_below {
+        false => quoted(&text),
+        // Behind its last slash there is an element already, which is empty.
+        true if text.ends_with("//") => format!("{}.*", quoted(&text)),
+        true => format!("{}(/.*)?", quoted(text.strip_suffix('/').unwrap_or(&text))),
+    };
+    Pattern::parse(&expression).ok().map(PathMatch::Regex)
+}
+
+/// A pattern that cannot be had, or that no path matches for want of its slash.
+pub(super) fn of_glob(text: &str) -> Option<PathMatch> {
+    let text = meant(text);
+    if let Ok(glob) = Glob::parse(&text) {
+        return Some(PathMatch::Glob(glob));
+    }
+    let begin = text.split(|c: char| c.is_control() || matches!(c, '*' | '?'));
+    let begin = begin.into_iter().next().unwrap_or_default().to_owned();
+    beginning_with(&[begin], false)
+}
+
+/// An expression that cannot be had: without the flag that makes it one of any case of letters it may be one, else what
+/// it begins with.
+pub(super) fn of_expression(expression: &str) -> Option<PathMatch> {
+    let expression = expression.trim_matches(char::is_control);
+    let (plain, any_case) = without_case(expression);
+    let whole = match any_case {
+        true => Cow::from(in_any_case(&plain)),
+        false => plain.as_str().into(),
+    };
+    if let Ok(pattern) = Pattern::parse(&whole) {
+        return match Pattern::parse(&plain).is_ok_and(|plain| takes_no_path(&plain)) {
+            true => with_slash(&pattern),
+            false => Some(PathMatch::Regex(pattern)),
+        };
+    }
+    beginning_with(&beginnings_of_path(&plain), any_case)
+}
+
+/// What an expression takes that has no slash where its paths have one.
+fn with_slash(pattern: &Pattern) -> Option<PathMatch> {
+    let expression = pattern.as_str().trim_start_matches('^');
+    let whole = match expression.contains('|') {
+        true => format!("/(?:{expression})"),
+        false => format!("/{expression}"),
+    };
+    Pattern::parse(&whole).ok().map(PathMatch::Regex)
+}
+
+/// Whether all that an expression takes begins otherwise than paths do.
+pub(super) fn takes_no_path(pattern: &Pattern) -> bool {
+    let literal = pattern.literal_prefix();
+    !literal.is_empty() && !literal.starts_with('/')
+}
+
+/// A path of which it is not known whether it is a prefix, a pattern or an expression.
+pub(super) fn of_any(text: &str) -> Option<PathMatch> {
+    let text = text.trim_matches(|c: char| c.is_control() || c == ' ');
+    // No path begins so but that of an expression.
+    if let Some(expression) = text.strip_prefix("//").map(|_| &text[1..]) {
+        let expression = spelling::of_expression(expression);
+        let is_bounded = beginnings_of_path(&expression)
+            .iter()
+            .all(|begin| begin.len() > 1);
+        return is_bounded.then(|| of_expression(&expression)).flatten();
+    }
+    match text {
+        "/*" => Some(PathMatch::Prefix(PathPrefix::root())),
+        _ if !text.contains(['*', '?']) => to_the_letter(text, true),
+        _ => {
+            let glob = of_glob(text)?;
+            // Next to everything.
+            let is_bounded = glob_text(&glob).contains(|c| !"/*?".contains(c));
+            is_bounded.then_some(glob)
+        }
+    }
+}
+
+fn glob_text(path: &PathMatch) -> &str {
+    match path {
+        PathMatch::Glob(glob) => glob.as_str(),
+        PathMatch::Exact(_) | PathMatch::Prefix(_) | PathMatch::Regex(_) => "",
+    }
+}
+
+fn beginnings_of_path(expression: &str) -> Vec<String> {
+    let with_slash = |begin: String| match begin.is_empty() || begin.starts_with('/') {
+        true => begin,
+        false => format!("/{begin}"),
+    };
+    let all = beginnings(expression).into_iter();
+    all.map(with_slash).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Text, what is closed, and what it takes and does not.
+    type Row<'r> = (&'r str, Option<&'r str>, &'r [&'r str], &'r [&'r str]);
+
+    fn holds(of: impl Fn(&str) -> Option<PathMatch>, rows: &[Row<'_>]) {
+        for (text, want, taken, left) in rows {
+            let path = of(text);
+            let shown = path.as_ref().map(ToString::to_string);
+            assert_eq!(shown.as_deref(), *want, "{text:?}");
+            let takes = |sent: &str| path.as_ref().is_some_and(|path| path.matches(sent));
+            for sent in *taken {
+                assert!(takes(sent), "{text:?} {sent}");
+            }
+            for sent in *left {
+                assert!(!takes(sent), "{text:?} {sent}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_text_means_itself_with_its_slash() {
+        let rows: &[Row<'_>] = &[
+            (
+                "/a%2Fb",
+                Some("regex:/a%2Fb"),
+                &["/a%2Fb"],
+                &["/a/b", "/a%2Fb/c", "/a%2fb"],
+            ),
+            ("//", Some("regex://"), &["//"], &["/", "///"]),
+            ("/a.b//c", Some(r"regex:/a\.b//c"), &["/a.b//c"], &["/axb//c"]),
+            ("admin", Some("exact:/admin"), &[], &[]),
+            ("a//b", Some("regex:/a//b"), &[], &[]),
+            ("", Some("exact:/"), &[], &[]),
+            ("/admin\n", Some("exact:/admin"), &[], &[]),
+            ("/ü//", Some("regex:/%C3%BC//"), &[], &[]),
+            ("/a?b", None, &[], &[]),
+            ("#a", None, &[], &[]),
+            ("/a\nb", None, &[], &[]),
+        ];
+        holds(|text| to_the_letter(text, false), rows);
+        let rows: &[Row<'_>] = &[
+            (
+                "/a%2Fb",
+                Some("regex:/a%2Fb(/.*)?"),
+                &["/a%2Fb", "/a%2Fb/c"],
+                &["/a/b", "/a%2Fbc", "/a"],
+            ),
+            ("/a%2Fb/", Some("regex:/a%2Fb(/.*)?"), &["/a%2Fb"], &[]),
+            ("//", Some("regex://.*"), &["//", "//x", "///"], &["/", "/x"]),
+            ("/a//", Some("regex:/a//.*"), &["/a//", "/a//b"], &["/a/", "/a/b"]),
+            ("//x", Some("regex://x(/.*)?"), &["//x", "//x/y"], &["/x", "//xy"]),
+            ("/./", Some(r"regex:/\.(/.*)?"), &["/./x"], &["/.x", "/x/y"]),
+            ("/a/../b", Some(r"regex:/a/\.\./b(/.*)?"), &["/a/../b/c"], &["/b"]),
+            ("admin", Some("prefix:/admin"), &[], &[]),
+            ("", Some("prefix:/"), &[], &[]),
+        ];
+        holds(|text| to_the_letter(text, true), rows);
+    }
+
+    #[test]
+    fn an_expression_means_what_it_begins_with() {
+        let rows: &[Row<'_>] = &[
+            (
+                "/(?i:adm)in.*",
+                Some("regex:/(?:[aA][dD][mM])[iI][nN].*"),
+                &["/admin/x", "/ADMin"],
+                &["/adm"],
+            ),
+            ("/q(?=x).*", Some("glob:/q*"), &["/qx", "/q"], &["/"]),
+            ("/admin(", Some("glob:/admin*"), &["/admin/x"], &["/"]),
+            ("^/admin(", Some("glob:/admin*"), &[], &[]),
+            ("/a|/b(", Some("regex:(?:/a|/b).*"), &["/ax", "/b"], &["/c"]),
+            ("/(?i)a(?=x)", Some("regex:/[aA].*"), &["/Ax"], &["/"]),
+            (
+                "/(admin|boss)(?!x).*",
+                Some("regex:(?:/admin|/boss).*"),
+                &["/boss"],
+                &["/x"],
+            ),
+            // Without the slash that its paths have.
+            ("admin(", Some("glob:/admin*"), &[], &[]),
+            ("(?i)adm", Some("regex:/[aA][dD][mM]"), &[], &[]),
+            ("/.*(?=x)", None, &[], &[]),
+            ("/(?!public).*", None, &[], &[]),
+            ("/a(?=x)|/", None, &[], &[]),
+            ("(", None, &[], &[]),
+            ("", None, &[], &[]),
+        ];
+        holds(of_expression, rows);
+    }
+
+    #[test]
+    fn a_pattern_means_what_it_begins_with() {
+        let rows: &[Row<'_>] = &[
+            ("/admin*\n", Some("glob:/admin*"), &[], &[]),
+            ("admin*", Some("glob:/admin*"), &[], &[]),
+            ("/admin/\t*/x", Some("glob:/admin/*"), &["/admin/x"], &["/admin"]),
+            ("/*\t/x", None, &[], &[]),
+        ];
+        holds(of_glob, rows);
+    }
+
+    #[test]
+    fn a_path_of_no_known_kind_means_all_that_it_may() {
+        let rows: &[Row<'_>] = &[
+            ("/admin", Some("prefix:/admin"), &[], &[]),
+            ("/v1.0/x", Some("prefix:/v1.0/x"), &[], &[]),
+            ("/", Some("prefix:/"), &[], &[]),
+            ("/*", Some("prefix:/"), &[], &[]),
+            ("/admin/*", Some("glob:/admin/*"), &[], &[]),
+            ("/*.php", Some("glob:/*.php"), &[], &[]),
+            ("/?*", None, &[], &[]),
+            ("/a%2Fb", Some("regex:/a%2Fb(/.*)?"), &[], &[]),
+            ("//admin.*", Some("regex:/admin.*"), &[], &[]),
+            ("//(a|b)x", Some("regex:/(a|b)x"), &[], &[]),
+            ("//admin(", Some("glob:/admin*"), &[], &[]),
+            ("//.*", None, &[], &[]),
+            ("//*", None, &[], &[]),
+            ("//", None, &[], &[]),
+        ];
+        holds(of_any, rows);
+    }
+}
