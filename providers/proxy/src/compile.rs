@@ -15,6 +15,7 @@ use portcullis_model::{
     self as model, Authenticate, BackendId, BasicAuth, ClientCertificates, Code, FixedResponse, HostMatch,
     Listener, LoadBalancer, Origin, Port, Problem, Protocol, Redirect, Rule, Tls,
 };
+use smallvec::SmallVec;
 
 use crate::clients::{ClientBuilder, ClientTable, Entry, unknown};
 use crate::filters::Filters;
@@ -365,7 +366,7 @@ impl<'a> Compiler<'a> {
         // One backend has nothing to stick to.
         let stickiness = forward.stickiness.filter(|_| forward.backends.len() > 1);
         let sticks = stickiness.is_some();
-        let choices: Box<[Choice]> = forward
+        let choices: SmallVec<[Choice; 1]> = forward
             .backends
             .iter()
             .map(|weighted| {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
+use smallvec::SmallVec;
 
 use crate::table::RuleIndex;
 
@@ -14,10 +15,13 @@ const FEW: usize = 16;
 /// Rules by text, sorted by both.
 #[derive(Debug, Default)]
 pub(crate) struct Paths {
-    rules: Vec<(Arc<str>, RuleIndex)>,
-    /// Where the rules of each text begin; empty where they are few.
-    starts: HashMap<Arc<str>, u32, RandomState>,
+    /// Most hosts have one, which needs no memory of its own.
+    rules: SmallVec<[(Arc<str>, RuleIndex); 1]>,
+    /// Where the rules of each text begin; none where they are few.
+    starts: Option<Box<Starts>>,
 }
+
+type Starts = HashMap<Arc<str>, u32, RandomState>;
 
 impl Paths {
     pub(crate) fn is_empty(&self) -> bool {
@@ -29,8 +33,6 @@ impl Paths {
     }
 
     pub(crate) fn add(&mut self, text: Arc<str>, rule: RuleIndex) {
-        // Most hosts have one.
-        self.rules.reserve_exact(usize::from(self.rules.is_empty()));
         self.rules.push((text, rule));
     }
 
@@ -43,23 +45,23 @@ impl Paths {
         if self.rules.len() <= FEW {
             return;
         }
+        let mut starts = Starts::default();
         for (place, (text, _)) in (0..).zip(&self.rules) {
-            self.starts.entry(text.clone()).or_insert(place);
+            starts.entry(text.clone()).or_insert(place);
         }
-        self.starts.shrink_to_fit();
+        starts.shrink_to_fit();
+        self.starts = Some(starts.into());
     }
 
     /// The rules that name the text, lowest first.
     #[inline]
     pub(crate) fn of(&self, text: &str) -> impl Iterator<Item = RuleIndex> {
-        let start = if self.starts.is_empty() {
-            self.rules.partition_point(|(path, _)| **path < *text)
-        } else {
-            let start = self
-                .starts
-                .get(text)
-                .and_then(|start| usize::try_from(*start).ok());
-            start.unwrap_or(self.rules.len())
+        let start = match &self.starts {
+            None => self.rules.partition_point(|(path, _)| **path < *text),
+            Some(starts) => {
+                let start = starts.get(text).and_then(|start| usize::try_from(*start).ok());
+                start.unwrap_or(self.rules.len())
+            }
         };
         let rules = self.rules.get(start..).unwrap_or_default().iter();
         rules

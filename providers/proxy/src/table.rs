@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
 use ipnet::IpNet;
 use portcullis_model::{BackendId, BasicAuth, Condition, HostMatch, PathMatch, Port, Redirect, Rewrite};
+use smallvec::SmallVec;
 
 use crate::clients::{ClientTable, PolicyNumber};
 use crate::filters::Filters;
@@ -103,7 +104,8 @@ pub enum Action {
 /// Backends with their shares.
 #[derive(Debug)]
 pub struct Forward {
-    pub choices: Box<[Choice]>,
+    /// Mostly one, which needs no memory of its own.
+    pub choices: SmallVec<[Choice; 1]>,
     /// The sum of all weights.
     pub total: u32,
     pub sticky: Option<Sticky>,
