@@ -248,6 +248,7 @@ pub(super) fn arrange(
         Semantics::Kubernetes => {
             drafts.sort_by_cached_key(Precedence::of);
             let rules = without_shadowed(drafts, problems);
+            redirects::report_circles(&rules, wires, problems);
             catch_alls::with_catch_alls(rules, hosts, fallbacks)
         }
         Semantics::AwsLoadBalancerController => {

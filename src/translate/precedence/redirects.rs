@@ -11,7 +11,7 @@ use std::rc::Rc;
 
 use portcullis_model::redirect::RedirectScheme;
 use portcullis_model::{
-    Action, Code, HostMatch, Origin, PathMatch, Port, Problem, Redirect, Rule, Semantics,
+    Action, Code, Condition, HostMatch, Origin, PathMatch, Port, Problem, Redirect, Request, Rule, Semantics,
 };
 
 use super::Draft;
@@ -107,6 +107,72 @@ fn keeps_path(redirect: &Redirect, paths: &[PathMatch], semantics: Semantics) ->
             .flat_map(path_patterns)
             .any(|path| *path == *to.as_str()),
     }
+}
+
+/// Tells of redirects to what they take themselves, of rules in their order: clients are led there again and again.
+pub(super) fn report_circles(rules: &[Rule], wires: &BTreeMap<Port, Wire>, problems: &mut Vec<Problem>) {
+    let mut told = BTreeSet::new();
+    for (place, rule) in rules.iter().enumerate() {
+        let Action::Redirect(redirect) = &rule.action else {
+            continue;
+        };
+        let mut ports = rule
+            .ports
+            .iter()
+            .filter(|port| keeps_listener(redirect, **port, wires));
+        // For whom it is stays the same, but nothing else of a request may.
+        let is_for_all = |rule: &Rule| {
+            let mut conditions = rule.conditions.iter();
+            conditions.all(|condition| matches!(condition, Condition::Source(_)))
+        };
+        if is_for_all(rule)
+            && keeps_host(redirect, &rule.hosts, Semantics::Kubernetes)
+            && let Some(path) = ports.find_map(|port| leads_back(redirect, *port, place, rules))
+            && told.insert(&rule.origin)
+        {
+            let message = format!(
+                "its redirect leads to {path}, which it takes itself: clients are led there again and again"
+            );
+            problems.push(Problem::new(Code::RedirectLoop, rule.origin.clone(), message));
+        }
+    }
+}
+
+/// The path that a rule's redirect leads to for ever at a port, if that is so.
+fn leads_back(redirect: &Redirect, port: Port, place: usize, rules: &[Rule]) -> Option<String> {
+    let rule = &rules[place];
+    let takes = |rule: &Rule, path: &str| rule.paths.iter().any(|own| own.matches(path));
+    // The host that is asked for is not in question, and which rules are for it.
+    let before = rules[..place]
+        .iter()
+        .rev()
+        .take_while(|other| other.hosts == rule.hosts);
+    let before: Vec<&Rule> = before
+        .filter(|other| other.conditions.is_empty() && other.ports.contains(&port))
+        .collect();
+    let led = |path: &str| {
+        let url = redirect.location(&Request::get(port, "host", path), false);
+        let (_, rest) = url.split_once("://")?;
+        let path = &rest[rest.find('/')?..];
+        let path = path.split(['?', '#']).next().unwrap_or_default().to_owned();
+        let is_own = takes(rule, &path) && !before.iter().any(|other| takes(other, &path));
+        is_own.then_some(path)
+    };
+    // Mostly any leads there.
+    let asked = example(rule.paths.first()?).unwrap_or_else(|| "/".to_owned());
+    let first = led(&asked)?;
+    led(&first).map(|_| first)
+}
+
+/// A path that is taken.
+fn example(path: &PathMatch) -> Option<String> {
+    let text = match path {
+        PathMatch::Exact(exact) => exact.to_string(),
+        PathMatch::Prefix(prefix) => prefix.to_string(),
+        PathMatch::Glob(glob) => glob.as_str().replace(['*', '?'], "x"),
+        PathMatch::Regex(pattern) => pattern.literal_prefix().to_owned(),
+    };
+    path.matches(&text).then_some(text)
 }
 
 /// Takes rules from the ports at which an earlier redirect takes all that they ask: the incumbent lays them out no

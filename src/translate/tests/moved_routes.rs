@@ -81,6 +81,52 @@ fn redirects_lead_where_they_led() {
     }
 }
 
+/// A path that is redirected beside one that is not, and whether clients are led around.
+#[test]
+fn a_redirect_to_what_it_takes_itself_is_told() {
+    for (kind, text, beside, to, told) in [
+        ("Prefix", "/", "/x", "http://a.com/new", true),
+        ("Prefix", "/", "/x", "http://a.com", true),
+        ("Prefix", "/", "/x", "http://A.com/new?a=b", true),
+        ("Prefix", "/", "/x", "$scheme://a.com/new#top", true),
+        ("Prefix", "/", "/x", "http://a.com/app$request_uri", true),
+        ("Prefix", "/", "/x", "http://a.com$request_uri", true),
+        ("Prefix", "/old", "/x", "http://a.com/old/new", true),
+        (
+            "ImplementationSpecific",
+            "/old/*",
+            "/x",
+            "http://a.com/old/new",
+            true,
+        ),
+        // Elsewhere.
+        ("Prefix", "/old", "/x", "http://a.com/new", false),
+        ("Prefix", "/old", "/x", "http://a.com/new$request_uri", false),
+        ("Prefix", "/", "/x", "http://b.com/new", false),
+        ("Prefix", "/", "/x", "https://a.com/new", false),
+        ("Prefix", "/", "/x", "http://a.com:8080/new", false),
+        // To what another rule takes, at once or in the end.
+        ("Prefix", "/", "/new", "http://a.com/new", false),
+        ("Prefix", "/", "/new", "http://a.com/new$request_uri", false),
+    ] {
+        let rules =
+            |text, kind, service| json!({ "rules": [rule("a.com", json!([path(kind, text, service)]))] });
+        let served = with_services(World::new(), &["shop/s", "shop/t"])
+            .ingress(
+                "shop/web",
+                nginx(&[("permanent-redirect", to)]),
+                rules(text, kind, "s"),
+            )
+            .ingress("shop/beside", json!({}), rules(beside, "Prefix", "t"))
+            .one(&serving());
+        let row = format!("{text} {beside} {to}: {:?}", served.problems);
+        assert_eq!(served.codes().contains(&Code::RedirectLoop), told, "{row}");
+        if told {
+            served.told(Code::RedirectLoop, "ingress shop/web spec.rules[0].http.paths[0]");
+        }
+    }
+}
+
 #[test]
 fn a_default_backend_redirects_as_the_paths_do() {
     let served = with_services(World::new(), &["shop/s"])
