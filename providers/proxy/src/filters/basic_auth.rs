@@ -1,7 +1,7 @@
 //! A request's credentials in, whether it may pass out. Source: RFC 7617.
 //!
-//! Passwords are slow to verify on purpose. That is done beside the worker's thread, one at a time; what was verified
-//! before is known at once. Whoever is turned away learns nothing of why, not even by how long it took.
+//! Passwords are slow to verify on purpose. That is done beside the worker's thread, one at a time, whoever leaves
+//! meanwhile; what was verified before is known at once. Whoever is turned away learns nothing of why, not even by how long it took.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,21 +17,21 @@ use tokio::sync::Semaphore;
 use super::htpasswd::{Known, UserList};
 use crate::answer::Failure;
 
-/// Requests of a worker that may wait for a password to be verified; others are told to come again.
+/// Passwords that a worker may have to verify, the one that it is at included; who brings more is told to come again.
 const WAITING: usize = 64;
 
 /// What keeps verifying within bounds, for a worker.
 #[derive(Debug)]
 pub(crate) struct Verifying {
-    places: Semaphore,
-    turn: Semaphore,
+    places: Arc<Semaphore>,
+    turn: Arc<Semaphore>,
 }
 
 impl Default for Verifying {
     fn default() -> Self {
         Self {
-            places: Semaphore::new(WAITING),
-            turn: Semaphore::new(1),
+            places: Arc::new(Semaphore::new(WAITING)),
+            turn: Arc::new(Semaphore::new(1)),
         }
     }
 }
@@ -66,15 +66,21 @@ impl BasicAuth {
         let Some((name, password)) = credentials(headers) else {
             return Err(self.refused());
         };
-        let (place, is_user) = match users.look(&name, &password) {
+        let (hash, is_user) = match users.look(&name, &password) {
             Known::Passes => return Ok(()),
             Known::Unknown { place, is_user } => (place, is_user),
         };
         let busy = || Failure::overloaded("too many passwords wait to be verified");
-        let _place = verifying.places.try_acquire().map_err(|_| busy())?;
-        let _turn = verifying.turn.acquire().await.map_err(|_| busy())?;
+        let (places, turn) = (verifying.places.clone(), verifying.turn.clone());
+        let place = places.try_acquire_owned().map_err(|_| busy())?;
+        let turn = turn.acquire_owned().await.map_err(|_| busy())?;
         let (list, asked) = (users.clone(), password.clone());
-        let verified = tokio::task::spawn_blocking(move || list.verify(place, &asked)).await;
+        let verified = tokio::task::spawn_blocking(move || {
+            // It goes on though its client leaves, who could else have as many verified at once as it likes.
+            let _until_the_end = (place, turn);
+            list.verify(hash, &asked)
+        });
+        let verified = verified.await;
         let verified = verified.map_err(|_| {
             let why = "a password could not be verified";
             Failure::new(StatusCode::INTERNAL_SERVER_ERROR, why)
@@ -151,7 +157,40 @@ fn credentials(headers: &HeaderMap) -> Option<(Vec<u8>, Vec<u8>)> {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
+    use futures::poll;
+
     use super::*;
+
+    #[tokio::test]
+    async fn who_leaves_makes_room_only_when_its_password_is_verified() {
+        let users = Sealed::new(&b"ann:$2y$10$PortcullisPortcullisP.b4mLrEN3IgqJxNGpffTqraf7Wnvt/u."[..]);
+        let users = Arc::new(UserList::read(&users).unwrap());
+        let origin = model::Origin::new("ingress", ObjectName::new("shop", "web"), "");
+        let asked = model::BasicAuth::new(ObjectName::new("shop", "users"), "Shop", origin).unwrap();
+        let auth = BasicAuth::new(&asked, 0).unwrap();
+        let headers = HeaderMap::from_iter([(AUTHORIZATION, HeaderValue::from_static("Basic YTpi"))]);
+        let verifying = Verifying::default();
+        let free = || {
+            let Verifying { places, turn } = &verifying;
+            (places.available_permits(), turn.available_permits())
+        };
+        {
+            let (first, second) = (
+                auth.admit(&verifying, Some(&users), &headers),
+                auth.admit(&verifying, Some(&users), &headers),
+            );
+            let (mut first, mut second) = (pin!(first), pin!(second));
+            assert!(poll!(&mut first).is_pending());
+            assert!(poll!(&mut second).is_pending());
+            assert_eq!(free(), (WAITING - 2, 0));
+        }
+        assert_eq!(free(), (WAITING - 1, 0), "one is verified still");
+        let turn = verifying.turn.acquire().await.unwrap();
+        drop(turn);
+        assert_eq!(free(), (WAITING, 1));
+    }
 
     #[test]
     fn credentials_are_one_name_and_one_password() {

@@ -6,11 +6,15 @@ use std::net::SocketAddr;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hyper::Request;
+use hyper::client::conn::http2::SendRequest;
 use portcullis_model::{BasicAuth, Code, Filters, LoadBalancer, ObjectName, Problem, Sealed};
 use portcullis_proxy::{Handle, Material, ServedPorts, Server, ServerConfig, ServingState, UnknownNames};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 use crate::balancer::{KeyPairs, backend, empty, engine, filtered, origin, rule, to};
-use crate::client::{Answer, Client, Sent};
+use crate::client::{Answer, Client, Sent, http2_over, soon, until};
 use crate::echo::Echo;
 
 type Users = BTreeMap<ObjectName, Sealed<[u8]>>;
@@ -165,5 +169,70 @@ async fn a_user_that_left_the_secret_passes_no_more() {
         handle.swap(state);
         let answer = ask(address, "a.com", Some("bob:password")).await;
         assert_eq!(answer.status(), want, "{text:?}");
+    }
+}
+
+/// What takes so long to verify that many more have asked before it is.
+const SLOW: &str = "ann:$2y$12$PortcullisPortcullisP.b4mLrEN3IgqJxNGpffTqraf7Wnvt/u.";
+
+/// On one connection, so that what is asked first is begun with first.
+fn guess(sender: &mut SendRequest<Sent>, host: &str) -> impl Future<Output = (u16, Option<String>)> + use<> {
+    let request = Request::get(format!("http://{host}/"))
+        .header("authorization", format!("Basic {}", STANDARD.encode("ann:guess")))
+        .body(Sent::default());
+    let answer = sender.send_request(request.unwrap());
+    async {
+        let answer = answer.await.unwrap();
+        let again = answer.headers().get("retry-after");
+        let again = again.map(|again| again.to_str().unwrap().to_owned());
+        (answer.status().as_u16(), again)
+    }
+}
+
+#[tokio::test]
+async fn few_wait_for_their_password_to_be_verified_and_others_are_told_to_come_again() {
+    let echo = Echo::http1("one").await;
+    let (handle, address, _) = serve(&balancer(&echo), &Users::from([users("users", SLOW)]));
+    // One whose client has left is verified to its end, so its place is taken until then.
+    for (leaving, guesses, refused) in [(false, 70, 6), (true, 70, 7)] {
+        let mut tasks = JoinSet::new();
+        let mut connect = async || {
+            let stream = TcpStream::connect(address).await.unwrap();
+            http2_over(stream, &mut tasks).await
+        };
+        if leaving {
+            let mut sender = connect().await;
+            let guess_of_one = guess(&mut sender, "a.com");
+            assert_eq!(guess(&mut sender, "d.com").await.0, 200);
+            let before = handle.totals().given_up;
+            drop(guess_of_one);
+            until("it has left", || handle.totals().given_up > before).await;
+        }
+        let mut sender = connect().await;
+        let (tell, mut told) = mpsc::unbounded_channel();
+        for _ in 0..guesses {
+            let (answer, tell) = (guess(&mut sender, "a.com"), tell.clone());
+            tasks.spawn(async move {
+                // Nobody may listen any more.
+                let _ = tell.send(answer.await);
+            });
+        }
+        // All who are refused are so before the first is verified.
+        let mut answers = Vec::new();
+        while answers.last().is_none_or(|(status, _)| *status == 503) {
+            answers.push(soon("an answer", told.recv()).await.unwrap());
+        }
+        let (last, others) = answers.split_last().unwrap();
+        assert_eq!(*last, (401, None), "who left: {leaving}");
+        let again = (503, Some("1".to_owned()));
+        assert!(others.iter().all(|answer| *answer == again), "{answers:?}");
+        assert_eq!(others.len(), refused, "who left: {leaving}");
+        // Who leaves before it is its turn has no part any more.
+        drop(sender);
+        tasks.shutdown().await;
+        soon("a place", async {
+            while ask(address, "a.com", Some("ann:guess")).await.status() != 401 {}
+        })
+        .await;
     }
 }
