@@ -158,6 +158,53 @@ async fn a_body_longer_than_what_is_read_ahead_is_passed_on_whole() {
     read_until(&mut slow, "\n\nabcdefghij").await;
 }
 
+/// The room is the worker's: of what any body may have, as much is set aside from its beginning on.
+#[tokio::test]
+async fn where_no_room_is_left_to_read_ahead_bodies_are_passed_on_as_they_come() {
+    const LONGEST: u32 = 16 * 1024 * 1024;
+    let echo = Echo::http1("one").await;
+    let proxy = serve(&balancer(&echo, ahead(LONGEST)));
+    // Who is invited to send a body is so by whoever reads it, ahead or on its way.
+    let begin = async |framing: &str| {
+        let mut stream = TcpStream::connect(proxy.http).await.unwrap();
+        let head = format!("POST / HTTP/1.1\r\nhost: a.com\r\nexpect: 100-continue\r\n{framing}\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let invited = read_until(&mut stream, "\r\n\r\n").await;
+        assert_eq!(invited, "HTTP/1.1 100 Continue\r\n\r\n");
+        stream
+    };
+    let view = proxy.handle.view();
+    let under_way = |count: usize| view.to_string().contains(&format!(" {count} under way"));
+    let length = format!("content-length: {LONGEST}");
+    let mut held = Vec::new();
+    for framing in [&*length, "transfer-encoding: chunked", &length] {
+        held.push(begin(framing).await);
+    }
+    // Just what is left, of one that is shorter.
+    for bytes in [LONGEST - 5, 5] {
+        held.push(begin(&format!("content-length: {bytes}")).await);
+    }
+    assert!(!under_way(1), "a backend was asked: {view}");
+    let mut passed = begin("content-length: 1").await;
+    assert!(under_way(1), "{view}");
+    passed.write_all(b"1").await.unwrap();
+    read_until(&mut passed, "\n\n1").await;
+    until("nothing under way", || !under_way(1)).await;
+    // Who is done, or leaves, gives back what he had.
+    let mut short = held.pop().unwrap();
+    short.write_all(b"short").await.unwrap();
+    read_until(&mut short, "\n\nshort").await;
+    drop(held.pop());
+    until("it has left", || view.totals().connections_open == 5).await;
+    let mut again = begin(&format!("content-length: {LONGEST}")).await;
+    assert!(!under_way(1), "a backend was asked: {view}");
+    again.write_all(b"begun").await.unwrap();
+    // And what is set aside is read: all of it goes on at once.
+    let rest = vec![b'x'; usize::try_from(LONGEST).unwrap() - "begun".len()];
+    again.write_all(&rest).await.unwrap();
+    assert!(read_until(&mut again, "xxx").await.starts_with("HTTP/1.1 200"));
+}
+
 /// Longest answer of the rules below: more than what goes by a pipe of the kernel.
 const MOST: usize = 100_000;
 
