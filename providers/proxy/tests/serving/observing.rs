@@ -130,6 +130,7 @@ async fn a_failure_says_why_and_is_logged_whatever_is_drawn() {
 async fn a_head_that_cannot_be_read_is_logged_and_counted() {
     let good = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
     let long = format!("GET / HTTP/1.1\r\nhost: a\r\nx: {}\r\n\r\n", "y".repeat(70_000));
+    let far = format!("GET /{} HTTP/1.1\r\nhost: a\r\n\r\n", "y".repeat(70_000));
     for (bad, status) in [
         ("GET / HTTP/1.1\r\nhost: a\nx: y\r\n\r\n", 400),
         (
@@ -138,11 +139,14 @@ async fn a_head_that_cannot_be_read_is_logged_and_counted() {
         ),
         ("GET / HTTP/1.1\r\nhost : a\r\n\r\n", 400),
         (&long, 431),
+        (&far, 431),
     ] {
         let echo = Echo::http1("web").await;
         let logged = log_of(&[echo.address], LogFormat::Json, 1, &[]);
         let answers = raw(logged.proxy.http, format!("{good}{bad}").as_bytes()).await;
         assert_eq!(answers.matches("HTTP/1.1 ").count(), 2, "{bad}: {answers}");
+        let (_, last) = answers.rsplit_once("HTTP/1.1 ").unwrap();
+        assert_eq!(last.get(..3), Some(&*status.to_string()), "{bad}: {answers}");
         let view = logged.proxy.handle.view();
         let lines = logged.lines().await;
         let lines: Vec<Value> = lines
