@@ -147,6 +147,13 @@ pub(crate) fn all_to(backend: Backend) -> LoadBalancer {
     balancer
 }
 
+/// All below a path to another.
+pub(crate) fn also(balancer: &mut LoadBalancer, path: &str, added: Backend) {
+    let to_it = Action::Forward(Forward::to(added.id.clone()));
+    balancer.rules.insert(0, rule("*", path, to_it));
+    balancer.backends.insert(added.id.clone(), added.into());
+}
+
 /// The HTTPS listener serves these Secrets for these hosts.
 pub(crate) fn with_certificates(mut balancer: LoadBalancer, wanted: &[(&str, &[&str])]) -> LoadBalancer {
     let certificates = wanted

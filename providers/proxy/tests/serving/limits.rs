@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::balancer::{KeyPairs, all_to, backend, rule, serve_with, to};
+use crate::balancer::{KeyPairs, all_to, also, backend, serve_with};
 use crate::client::{Client, Sent, get, get_once, raw, read_until, until};
 use crate::echo::{Echo, echo};
 
@@ -54,9 +54,7 @@ async fn a_backend_that_hangs_takes_no_more_than_its_bound_and_others_go_on() {
     let (release, held) = watch::channel(false);
     let (slow, quick) = (hanging(held).await, Echo::http1("quick").await);
     let mut balancer = all_to(backend("slow", &[slow.address]));
-    let healthy = backend("quick", &[quick.address]);
-    balancer.backends.insert(healthy.id.clone(), healthy.into());
-    balancer.rules.insert(0, rule("*", "/quick", to("quick")));
+    also(&mut balancer, "/quick", backend("quick", &[quick.address]));
     let mut settings = Settings::default();
     settings.limits.under_way = 2;
     // One worker sees what the other has under way.

@@ -7,14 +7,14 @@ use std::time::Duration;
 use http_body_util::Full;
 use hyper::Response;
 use hyper::body::Bytes;
-use portcullis_model::{Backend, BackendVersion, Filters, LoadBalancer};
+use portcullis_model::{BackendVersion, Filters};
 use portcullis_proxy::{Http1Engine, Settings};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::balancer::{KeyPairs, Proxy, all_to, backend, engine, rule, serve_with, speaking, to};
+use crate::balancer::{KeyPairs, Proxy, all_to, also, backend, engine, serve_with, speaking};
 use crate::client::{Client, get, get_once, read_until, soon, until};
 use crate::echo::Echo;
 use crate::limits::hanging;
@@ -31,23 +31,13 @@ fn files(proxy: &Proxy) -> usize {
     proxy.handle.totals().target_files
 }
 
-fn also(balancer: &mut LoadBalancer, path: &str, added: Backend, name: &str) {
-    balancer.backends.insert(added.id.clone(), added.into());
-    balancer.rules.insert(0, rule("*", path, to(name)));
-}
-
 #[tokio::test]
 async fn a_backend_that_hangs_takes_half_of_the_files_and_others_are_reached() {
     for over_http2 in [false, true] {
         let (release, held) = watch::channel(false);
         let (slow, quick) = (hanging(held).await, Echo::http1("quick").await);
         let mut balancer = all_to(backend("slow", &[slow.address]));
-        also(
-            &mut balancer,
-            "/quick",
-            backend("quick", &[quick.address]),
-            "quick",
-        );
+        also(&mut balancer, "/quick", backend("quick", &[quick.address]));
         let mut settings = with_files(4);
         settings.limits.kept_for = Duration::from_millis(20);
         // What one worker has open, the other sees.
@@ -106,12 +96,7 @@ async fn answers_under_way_and_tunnels_take_more_than_half_and_leave_some() {
         ),
     ] {
         let mut balancer = all_to(backend("b", &[server.address]));
-        also(
-            &mut balancer,
-            "/quick",
-            backend("quick", &[quick.address]),
-            "quick",
-        );
+        also(&mut balancer, "/quick", backend("quick", &[quick.address]));
         let mut settings = with_files(8);
         settings.limits.kept_for = Duration::from_millis(20);
         let proxy = serve_with(&balancer, &KeyPairs::new(), settings, 1);
@@ -142,12 +127,7 @@ async fn a_backend_that_has_a_connection_for_each_request_takes_half() {
     let mut introduced = backend("deaf", &[deaf.local_addr().unwrap()]);
     introduced.proxy_protocol = true;
     let mut balancer = all_to(speaking(introduced, BackendVersion::Http2, false));
-    also(
-        &mut balancer,
-        "/quick",
-        backend("quick", &[quick.address]),
-        "quick",
-    );
+    also(&mut balancer, "/quick", backend("quick", &[quick.address]));
     let proxy = serve_with(&balancer, &KeyPairs::new(), with_files(4), 1);
     let mut waiting = JoinSet::new();
     for _ in 0..2 {
@@ -166,7 +146,7 @@ async fn connections_that_are_not_used_make_room_for_others() {
     let (http1, http2) = (Echo::http1("http1").await, Echo::http2("http2").await);
     let mut balancer = all_to(backend("http1", &[http1.address]));
     let two = speaking(backend("two", &[http2.address]), BackendVersion::Http2, false);
-    also(&mut balancer, "/two", two, "two");
+    also(&mut balancer, "/two", two);
     let proxy = serve_with(&balancer, &KeyPairs::new(), with_files(1), 1);
     let mut client = Client::http1(proxy.http).await;
     for path in ["/", "/", "/two", "/two", "/", "/two", "/"] {
@@ -182,7 +162,7 @@ async fn connections_that_are_not_used_make_room_for_others() {
 async fn other_workers_make_room_in_time() {
     let (one, two) = (Echo::http1("one").await, Echo::http1("two").await);
     let mut balancer = all_to(backend("one", &[one.address]));
-    also(&mut balancer, "/two", backend("two", &[two.address]), "two");
+    also(&mut balancer, "/two", backend("two", &[two.address]));
     let proxy = serve_with(&balancer, &KeyPairs::new(), with_files(1), 2);
     assert_eq!(get_once(proxy.http, "a", "/").await.status(), 200);
     // The one that keeps the connection makes room at once: this is a client of the other.
@@ -210,11 +190,11 @@ async fn a_connection_that_is_not_made_keeps_no_file() {
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let mut balancer = all_to(backend("closed", &[closed]));
     let secured = speaking(backend("secured", &[closed]), BackendVersion::Http2, true);
-    also(&mut balancer, "/secured", secured, "secured");
+    also(&mut balancer, "/secured", secured);
     // Speaks no TLS.
     let plain = Echo::http1("plain").await;
     let plain = speaking(backend("plain", &[plain.address]), BackendVersion::Http1, true);
-    also(&mut balancer, "/plain", plain, "plain");
+    also(&mut balancer, "/plain", plain);
     let proxy = serve_with(&balancer, &KeyPairs::new(), with_files(1), 1);
     for path in ["/", "/", "/secured", "/secured", "/plain", "/plain", "/"] {
         assert_eq!(get_once(proxy.http, "a", path).await.status(), 502, "{path}");
@@ -252,13 +232,8 @@ async fn pipes_take_files_that_connections_get_back() {
     // One has no more than half.
     let (slow, other) = (hanging(held.clone()).await, hanging(held).await);
     let mut balancer = all_to(backend("slow", &[slow.address]));
-    also(
-        &mut balancer,
-        "/other",
-        backend("other", &[other.address]),
-        "other",
-    );
-    also(&mut balancer, "/long", backend("long", &[long.address]), "long");
+    also(&mut balancer, "/other", backend("other", &[other.address]));
+    also(&mut balancer, "/long", backend("long", &[long.address]));
     let proxy = serve_with(&balancer, &KeyPairs::new(), with_files(6), 1);
     let answer = get_once(proxy.http, "a", "/long").await;
     assert_eq!((answer.status(), answer.body.len()), (200, LENGTH));
