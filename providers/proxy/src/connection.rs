@@ -11,7 +11,6 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 
 use bytes::BytesMut;
-use http::header::{CONNECTION, HeaderValue};
 use http::{Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::server::conn;
@@ -45,6 +44,7 @@ use crate::stalled::{Streams, Told};
 use crate::tls::ALPN_H2;
 use crate::trust;
 use crate::tunnel::{ClientSide, Upgrade};
+use crate::upgrades;
 use crate::versions::Versions;
 use crate::websocket;
 use crate::worker::Worker;
@@ -247,8 +247,7 @@ where
         async move {
             let mut response = answer(worker, peer, shown, request, None).await;
             if leaving.get() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
-                let close = HeaderValue::from_static("close");
-                response.headers_mut().insert(CONNECTION, close);
+                upgrades::close(response.headers_mut());
             }
             Ok::<_, Infallible>(response)
         }

@@ -34,6 +34,7 @@ use crate::trace::Ids;
 use crate::trust::{self, Asker};
 use crate::tunnel::{ClientSide, Upgrade, tunnel};
 use crate::unanswered::Unanswered;
+use crate::upgrades;
 use crate::worker::Worker;
 
 /// Where a request came in.
@@ -208,9 +209,7 @@ pub(crate) async fn exchange(
         response.headers_mut().insert(ALT_SVC, alternative);
     }
     if closes && is_http1 && response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        response
-            .headers_mut()
-            .insert(CONNECTION, HeaderValue::from_static("close"));
+        upgrades::close(response.headers_mut());
     }
     worker
         .counters
@@ -429,7 +428,7 @@ impl Call<'_> {
             stuck: before,
             key: affinity.and_then(|affinity| affinity.key(&parts, self.caller.asker.client.address)),
         };
-        let is_head = parts.method == Method::HEAD;
+        let (version, is_head) = (parts.version, parts.method == Method::HEAD);
         let target = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
         let rewritten = rewrite(self.rewrites, self.asked.host(), target);
         let rewritten_target = rewritten.changed(target)?;
@@ -529,7 +528,7 @@ impl Call<'_> {
                 // The connection, half read, goes with it.
                 return Err(answer::answer_too_long(&backend.id));
             }
-            fields::strip_response(&mut parts.headers);
+            upgrades::strip(&mut parts, version);
             if let Some(filters) = self.filters {
                 filters.answered(&mut parts.headers);
             }

@@ -152,6 +152,7 @@ mod target;
 mod targets;
 mod tunnel;
 mod unanswered;
+mod upgrades;
 mod websocket;
 mod zones;
 

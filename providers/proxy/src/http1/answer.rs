@@ -104,7 +104,9 @@ impl Reader {
             };
             let mut parts = Response::new(()).into_parts().0;
             (parts.status, parts.version) = (status, version);
-            if as_they_came && !is_switch && !lines.names_others() {
+            // Of these more goes on than of others.
+            let names_protocols = is_switch || status == StatusCode::UPGRADE_REQUIRED;
+            if as_they_came && !names_protocols && !lines.names_others() {
                 return Ok(Some((parts, Some(lines))));
             }
             parts.headers = lines.map()?;

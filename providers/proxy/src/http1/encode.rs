@@ -142,11 +142,16 @@ impl Out {
         if let Some(lines) = fields.lines {
             lines.write(&mut tail, !no_length, fields.own);
         }
+        // The protocols that a client is to change to are fields like any other.
+        let mut names_protocols = false;
         for (name, value) in fields.own {
             let is_ours = match *name {
                 CONTENT_LENGTH => no_length,
                 TRANSFER_ENCODING => true,
-                CONNECTION => !is_switch,
+                CONNECTION => {
+                    names_protocols |= value == "upgrade";
+                    !is_switch
+                }
                 _ => false,
             };
             if !is_ours {
@@ -154,10 +159,12 @@ impl Out {
             }
         }
         framing(&mut tail, framed);
-        if closes && !is_switch {
-            field(&mut tail, "connection", b"close");
-        } else if is_old {
-            field(&mut tail, "connection", b"keep-alive");
+        match (names_protocols && !is_switch, closes && !is_switch) {
+            (true, true) => field(&mut tail, "connection", b"upgrade, close"),
+            (true, false) => field(&mut tail, "connection", b"upgrade"),
+            (false, true) => field(&mut tail, "connection", b"close"),
+            (false, false) if is_old => field(&mut tail, "connection", b"keep-alive"),
+            (false, false) => {}
         }
         if !is_switch && !fields.has_date() {
             let now = DateTimePrinter::new().timestamp_to_rfc9110_string(&Timestamp::now());

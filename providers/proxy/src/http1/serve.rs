@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use http::header::{CONNECTION, EXPECT, HeaderMap};
+use http::header::{EXPECT, HeaderMap};
 use http::{Response, StatusCode, Version};
 use http_body::Body as _;
 use tokio::sync::oneshot;
@@ -29,6 +29,7 @@ use crate::interim::Interims;
 use crate::mutual::Shown;
 use crate::present::Kind;
 use crate::tunnel::{ClientSide, Upgrade};
+use crate::upgrades;
 use crate::worker::Worker;
 
 /// For a client to notice that its connection ends before it has sent all: a connection that is closed with bytes unread
@@ -292,10 +293,7 @@ impl Call<'_> {
             poll_fn(|cx| self.wire.borrow_mut().poll_send(cx, &mut out)).await?;
             return Ok(After::Switched(tell));
         }
-        let asks_close = parts
-            .headers
-            .get(CONNECTION)
-            .is_some_and(|value| value == "close");
+        let asks_close = upgrades::closes(&parts.headers);
         // Who sends the rest all the same is not answered again.
         let is_cut = !self.is_read_in_time() || !self.wire.borrow().is_read() && body.leaves_request();
         let closes = !self.keeps || asks_close || waiting.is_over(self.worker) || is_cut;

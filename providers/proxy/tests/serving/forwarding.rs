@@ -11,7 +11,7 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use portcullis_model::BackendVersion;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
@@ -164,6 +164,76 @@ async fn fields_of_one_hop_stay_there() {
     for name in ["connection", "x-private", "keep-alive"] {
         assert_eq!(answer.header(name), None, "{name}");
     }
+}
+
+/// Says that another protocol is needed, and `/ok` that none is.
+pub(crate) async fn requiring_another() -> Echo {
+    Echo::running(|mut stream| {
+        Box::pin(async move {
+            let mut head = Vec::new();
+            while let Ok(byte) = stream.read_u8().await {
+                head.push(byte);
+                if !head.ends_with(b"\r\n\r\n") {
+                    continue;
+                }
+                let text = String::from_utf8(std::mem::take(&mut head)).unwrap();
+                let (status, fields) = match text.split(' ').nth(1).unwrap() {
+                    "/two" => (
+                        "426 Upgrade Required",
+                        "Connection: X-Hop, Upgrade\r\nX-Hop: 1\r\nUpgrade: foo/2\r\nUpgrade: bar",
+                    ),
+                    "/unnamed" => ("426 Upgrade Required", "Upgrade: foo/2, bar"),
+                    "/none" => ("426 Upgrade Required", "Connection: keep-alive"),
+                    _ => ("200 OK", "Connection: Upgrade\r\nUpgrade: foo/2, bar"),
+                };
+                let answer = format!("HTTP/1.1 {status}\r\n{fields}\r\nContent-Length: 2\r\n\r\nno");
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+        })
+    })
+    .await
+}
+
+/// Source: RFC 9110 §15.5.22, and §7.8 for who is told.
+#[tokio::test]
+async fn who_is_to_change_protocol_is_told_to_which() {
+    let backend_side = requiring_another().await;
+    let proxy = serve(&all_to(backend("one", &[backend_side.address])));
+    let close = "Connection: close\r\n";
+    let asks = "Connection: upgrade\r\nUpgrade: other\r\n";
+    let all = "foo/2, bar";
+    for (path, fields, status, upgrade, connection) in [
+        ("/two", close, "426", all, &["upgrade", "close"][..]),
+        ("/unnamed", close, "426", all, &["upgrade", "close"]),
+        ("/none", close, "426", "", &["close"]),
+        // Who asks to change protocol asks nothing behind it.
+        ("/two", asks, "426", all, &["upgrade", "close"]),
+        ("/ok", close, "200", "", &["close"]),
+    ] {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
+        let answer = raw(proxy.http, request.as_bytes()).await;
+        assert_eq!(answer.get(9..12), Some(status), "{request}{answer}");
+        let said = |name: &str| -> Vec<&str> {
+            let lines = answer.lines().filter_map(|line| line.strip_prefix(name));
+            lines.flat_map(|value| value.split(", ")).collect()
+        };
+        assert_eq!(said("upgrade: ").join(", "), upgrade, "{request}{answer}");
+        assert_eq!(said("connection: "), connection, "{request}{answer}");
+        assert!(!answer.contains("x-hop"), "{answer}");
+    }
+    let answer = raw(proxy.http, b"GET /two HTTP/1.0\r\n\r\n").await;
+    assert!(answer.contains(" 426 ") && !answer.contains("upgrade"), "{answer}");
+    // It is the answer to one request, not the end.
+    let mut client = Client::http1(proxy.http).await;
+    for path in ["/two", "/unnamed", "/two"] {
+        let answer = client.send(get("a", path)).await.unwrap();
+        assert_eq!(answer.status(), 426, "{path}");
+        assert_eq!(answer.header("connection"), Some("upgrade"), "{path}");
+    }
+    let mut client = Client::http2(proxy.http).await;
+    let answer = client.send(get("a", "/two")).await.unwrap();
+    let said = (answer.header("upgrade"), answer.header("connection"));
+    assert_eq!((answer.status(), said), (426, (None, None)));
 }
 
 #[tokio::test]

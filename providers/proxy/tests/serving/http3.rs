@@ -20,6 +20,7 @@ use tokio::task::JoinSet;
 use crate::balancer::{all_to, backend, empty, rule, speaking, to, with_certificates};
 use crate::client::{self, get_once, read_until, soon, tls};
 use crate::echo::Echo;
+use crate::forwarding::requiring_another;
 use crate::quic::{Client, HOST, answer, connect, get, over_quic, post, serve, serve_with, whole};
 use crate::secure::key_pair;
 
@@ -73,6 +74,16 @@ async fn a_request_is_routed_and_introduced_as_over_any_version() {
     }
     let totals = served.proxy.handle.totals();
     assert_eq!((totals.requests(), totals.connections_open), (3, 1));
+}
+
+/// Nobody changes protocol over it. Source: RFC 9114 §4.5.
+#[tokio::test]
+async fn an_answer_names_no_protocol_to_change_to() {
+    let backend_side = requiring_another().await;
+    let served = serve(all_to(backend("one", &[backend_side.address])), 1);
+    let answer = served.client().await.get("/two").await;
+    let said = (answer.header("upgrade"), answer.header("connection"));
+    assert_eq!((answer.status(), said), (426, (None, None)));
 }
 
 #[tokio::test]
