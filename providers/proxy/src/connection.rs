@@ -2,13 +2,14 @@
 //!
 //! Nothing else drives hyper's server. `http1` is an engine of our own and calls the same `exchange`.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 
 use bytes::BytesMut;
 use http::{Request, Response, StatusCode, Version};
@@ -32,7 +33,7 @@ use crate::body::{RequestBody, ResponseBody, Untaken};
 use crate::clients::Entry;
 use crate::exchange::{Peer, exchange, refused};
 use crate::gathered::gathered;
-use crate::guarded::Guarded;
+use crate::guarded::{Guarded, Taking};
 use crate::http1::{self, Stream};
 use crate::mutual::Shown;
 use crate::present::Present;
@@ -235,21 +236,29 @@ async fn http1_by_hyper<IO>(worker: Rc<Worker>, io: IO, peer: Peer, shown: Rc<Sh
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let io = Guarded::new(io, worker.settings.limits.head_bytes);
+    let taking = Taking::new(worker.settings.timeouts.body);
+    let io = Guarded::new(io, worker.settings.limits.head_bytes, taking.clone());
     let mut builder = conn::http1::Builder::new();
     builder
         .timer(TokioTimer::new())
         .header_read_timeout(worker.settings.timeouts.head)
         .max_header_size(worker.settings.limits.head_bytes);
     let leaving = Rc::new(Cell::new(false));
+    let activity = Rc::new(Activity::default());
+    // The request that is being answered.
+    let current = Rc::new(RefCell::new(None));
     let service = service_fn(|request| {
         let (worker, shown, leaving) = (worker.clone(), shown.clone(), leaving.clone());
+        let (taking, open) = (taking.clone(), Open::new(&activity));
+        current.replace(Some(open.clone()));
         async move {
             let mut response = answer(worker, peer, shown, request, None).await;
-            if leaving.get() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                taking.is_tunnel.store(true, Ordering::Relaxed);
+            } else if leaving.get() {
                 upgrades::close(response.headers_mut());
             }
-            Ok::<_, Infallible>(response)
+            Ok::<_, Infallible>(response.map(|body| body.holding(open)))
         }
     });
     let mut connection = pin!(
@@ -274,6 +283,13 @@ where
     let served = served.await;
     if let Err(error) = &served {
         tell_refused(&worker, peer, error);
+    }
+    // What is left of the answer goes with the connection, and tells.
+    if taking.is_over.load(Ordering::Relaxed) {
+        worker.counters.untaken();
+        if let Some(open) = current.take() {
+            open.give_up();
+        }
     }
     Ok(served?)
 }

@@ -1,11 +1,18 @@
-//! A client's HTTP/1.1 connection in, the same connection cut short at the first byte that is not safe to read out.
+//! A client's HTTP/1.1 connection in, the same connection cut short at the first byte that is not safe to read, or where the
+//! client takes nothing more of an answer, out.
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use tokio::time::{Sleep, sleep};
+
+use crate::body::Untaken;
 use crate::framing::{Framing, Refused};
 
 /// No head, no chunk and no trailer holds a NUL: whatever hyper is reading, it answers 400 where it can, and closes.
@@ -16,15 +23,54 @@ pub(crate) struct Guarded<IO> {
     framing: Framing,
     /// What is still to be read in place of what was refused.
     poison: Option<&'static [u8]>,
+    taking: Arc<Taking>,
+    /// Runs while the client takes nothing.
+    stalled: Option<Pin<Box<Sleep>>>,
+}
+
+/// How an answer is taken, for hyper asks no body for more meanwhile.
+#[derive(Debug)]
+pub(crate) struct Taking {
+    /// How long a client may take nothing.
+    limit: Duration,
+    /// A tunnel has a bound of its own.
+    pub(crate) is_tunnel: AtomicBool,
+    /// The client took nothing for so long.
+    pub(crate) is_over: AtomicBool,
+}
+
+impl Taking {
+    pub(crate) fn new(limit: Duration) -> Arc<Self> {
+        Arc::new(Self {
+            limit,
+            is_tunnel: AtomicBool::new(false),
+            is_over: AtomicBool::new(false),
+        })
+    }
 }
 
 impl<IO> Guarded<IO> {
-    pub(crate) fn new(io: IO, longest_line: usize) -> Self {
+    pub(crate) fn new(io: IO, longest_line: usize, taking: Arc<Taking>) -> Self {
         Self {
             io,
             framing: Framing::new(longest_line),
             poison: None,
+            taking,
+            stalled: None,
         }
+    }
+
+    /// The same, as long as the client takes something in time.
+    fn in_time<T>(&mut self, cx: &mut Context<'_>, sent: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if sent.is_ready() || self.taking.is_tunnel.load(Ordering::Relaxed) {
+            self.stalled = None;
+            return sent;
+        }
+        let limit = self.taking.limit;
+        let timer = self.stalled.get_or_insert_with(|| Box::pin(sleep(limit)));
+        ready!(timer.as_mut().poll(cx));
+        self.taking.is_over.store(true, Ordering::Relaxed);
+        Poll::Ready(Err(io::Error::other(Untaken)))
     }
 }
 
@@ -55,7 +101,8 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Guarded<IO> {
 
 impl<IO: AsyncWrite + Unpin> AsyncWrite for Guarded<IO> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, bytes)
+        let sent = Pin::new(&mut self.io).poll_write(cx, bytes);
+        self.in_time(cx, sent)
     }
 
     fn poll_write_vectored(
@@ -63,7 +110,8 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Guarded<IO> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, slices)
+        let sent = Pin::new(&mut self.io).poll_write_vectored(cx, slices);
+        self.in_time(cx, sent)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -71,7 +119,8 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Guarded<IO> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
+        let sent = Pin::new(&mut self.io).poll_flush(cx);
+        self.in_time(cx, sent)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

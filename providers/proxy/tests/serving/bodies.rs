@@ -209,7 +209,9 @@ async fn where_no_room_is_left_to_read_ahead_bodies_are_passed_on_as_they_come()
 const MOST: usize = 100_000;
 
 /// Answers with text of the length that the query says, which is announced or not: `/known?5`, `/unknown?5`.
-async fn of_length(request: Request<Incoming>) -> Result<Response<BoxBody<Bytes, Infallible>>, Infallible> {
+pub(crate) async fn of_length(
+    request: Request<Incoming>,
+) -> Result<Response<BoxBody<Bytes, Infallible>>, Infallible> {
     let length = request.uri().query().unwrap().parse().unwrap();
     let text = Bytes::from(vec![b'x'; length]);
     let body = match request.uri().path() {

@@ -7,14 +7,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use portcullis_proxy::{AccessLog, LogFormat, ServerConfig, Sink, TrustedField};
+use portcullis_proxy::{AccessLog, Drained, LogFormat, ServerConfig, Sink, TrustedField};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::balancer::{self, KeyPairs, Proxy, all_to, backend};
-use crate::client::{Client, Sent, get, get_once, raw, until};
+use crate::client::{Client, Sent, get, get_once, raw, soon, until};
 use crate::echo::Echo;
-use crate::windows;
+use crate::{bodies, windows};
 
 /// A proxy whose access log lies in a file of its own.
 struct Logged {
@@ -272,26 +273,62 @@ async fn a_request_that_is_given_up_is_told_and_counted() {
 }
 
 #[tokio::test]
-async fn an_answer_that_nobody_takes_is_told() {
-    let long = Echo::answering(|_| async {
-        Ok::<_, std::convert::Infallible>(hyper::Response::new(Sent::from(vec![b'x'; 1 << 20])))
+async fn a_request_that_the_end_of_the_proxy_cuts_off_is_told() {
+    let (tell, mut asked) = tokio::sync::mpsc::unbounded_channel();
+    let never = Echo::answering(move |_| {
+        tell.send(()).unwrap();
+        std::future::pending::<hyper::Result<hyper::Response<Sent>>>()
     })
     .await;
-    let mut config = ServerConfig::default();
-    config.settings.timeouts.body = Duration::from_millis(200);
-    let logged = log_with(&[long.address], LogFormat::Json, 1, config);
-    let mut tasks = tokio::task::JoinSet::new();
-    let mut sender = windows::connect(logged.proxy.http, 0, &mut tasks).await;
-    let held = windows::ask(&mut sender, "/").await;
+    let logged = log_of(&[never.address], LogFormat::Json, 1, &[]);
+    let mut client = TcpStream::connect(logged.proxy.http).await.unwrap();
+    let request = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+    client.write_all(request).await.unwrap();
+    soon("the request", asked.recv()).await.unwrap();
     let view = logged.proxy.handle.view();
-    until("it is cut off", || view.totals().untaken == 1).await;
-    drop((held, sender));
-    let line: Value = serde_json::from_str(&logged.lines().await[0]).unwrap();
+    let drained = logged.proxy.handle.drain(Duration::from_millis(20)).await;
+    assert_eq!(drained.unwrap(), Drained::CutOff);
+    let text = fs::read_to_string(&logged.path).unwrap();
+    fs::remove_file(&logged.path).unwrap();
+    let line: Value = serde_json::from_str(text.trim_end()).unwrap();
     assert_eq!(
-        (&line["status"], &line["cut"], &line["error"]),
-        (&200.into(), &true.into(), &"the client took nothing more".into()),
+        (&line["status"], &line["error"]),
+        (&0.into(), &"the proxy ended before the answer".into()),
         "{line}"
     );
+    let totals = view.totals();
+    assert_eq!((totals.given_up, totals.requests()), (0, 0));
+    drop(client);
+}
+
+#[tokio::test]
+async fn an_answer_that_nobody_takes_is_told() {
+    let long = Echo::answering(bodies::of_length).await;
+    for is_http2 in [false, true] {
+        let mut config = ServerConfig::default();
+        config.settings.timeouts.body = Duration::from_millis(200);
+        let logged = log_with(&[long.address], LogFormat::Json, 1, config);
+        let http = logged.proxy.http;
+        let mut tasks = tokio::task::JoinSet::new();
+        let (mut http1, mut http2) = (None, None);
+        if is_http2 {
+            let mut sender = windows::connect(http, 0, &mut tasks).await;
+            http2 = Some((windows::ask(&mut sender, "/known?1000000").await, sender));
+        } else {
+            let stream = http1.insert(TcpStream::connect(http).await.unwrap());
+            let request = b"GET /known?64000000 HTTP/1.1\r\nhost: a\r\n\r\n";
+            stream.write_all(request).await.unwrap();
+        }
+        let view = logged.proxy.handle.view();
+        until("it is cut off", || view.totals().untaken == 1).await;
+        drop((http1, http2));
+        let line: Value = serde_json::from_str(&logged.lines().await[0]).unwrap();
+        assert_eq!(
+            (&line["status"], &line["cut"], &line["error"]),
+            (&200.into(), &true.into(), &"the client took nothing more".into()),
+            "{line}"
+        );
+    }
 }
 
 #[tokio::test]

@@ -8,11 +8,13 @@ use h2::client::SendRequest;
 use http_body_util::Full;
 use hyper::{Request, Response};
 use portcullis_proxy::Settings;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use crate::balancer::{KeyPairs, Proxy, all_to, backend, serve_with};
-use crate::client::{get_once, soon, until};
+use crate::bodies::of_length;
+use crate::client::{get_once, read_until, soon, until};
 use crate::echo::Echo;
 
 const LONG: usize = 1 << 20;
@@ -215,4 +217,29 @@ async fn a_client_that_takes_nothing_gains_no_time_by_other_frames() {
     assert!(began.elapsed() < LIMIT * 3, "{:?}", began.elapsed());
     assert!(!ping.is_finished());
     assert_eq!(proxy.handle.totals().untaken, 1);
+}
+
+/// Over HTTP/1.1 it is TCP that has no window, whether the kernel moves the answer or the proxy does.
+#[tokio::test]
+async fn a_client_of_http_1_that_takes_nothing_is_cut_off() {
+    // More than lies between the two.
+    const LONG: usize = 64 << 20;
+    let echo = Echo::answering(of_length).await;
+    let proxy = serving(&echo);
+    for (path, untaken) in [("known", 1), ("unknown", 2)] {
+        let mut stream = TcpStream::connect(proxy.http).await.unwrap();
+        let request = format!("GET /{path}?{LONG} HTTP/1.1\r\nHost: a\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        read_until(&mut stream, "\r\n\r\n").await;
+        let view = proxy.handle.view();
+        until("it is cut off", || view.totals().untaken == untaken).await;
+        until("no place is held", || view.to_string().contains(" 0 under way")).await;
+        let mut rest = Vec::new();
+        let _ = soon("the end", stream.read_to_end(&mut rest)).await;
+        assert!(
+            rest.len() < LONG && !rest.ends_with(b"0\r\n\r\n"),
+            "{path}: {}",
+            rest.len()
+        );
+    }
 }
