@@ -210,3 +210,33 @@ impl Default for Limits {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What docs/proxy.md tells.
+    #[test]
+    fn defaults_are_those_that_users_are_told() {
+        let Timeouts {
+            handshake,
+            head,
+            connect,
+            answer,
+            body,
+            tunnel,
+            age,
+        } = Timeouts::default();
+        let told = [handshake, head, connect, answer, body, tunnel].map(|time| time.as_secs());
+        assert_eq!((told, age), ([10, 60, 5, 60, 300, 3600], None));
+        let limits = Limits::default();
+        assert_eq!((limits.connections, limits.under_way), (32_768, 2_048));
+        assert_eq!((limits.body_bytes, limits.answer_bytes), (None, None));
+        assert_eq!((limits.head_bytes, limits.streams), (65_536, 200));
+        assert_eq!(limits.kept_for.as_secs(), 30);
+        let outbound = Outbound::default();
+        let told = [outbound.pause, outbound.keys_fresh, outbound.keys_last];
+        assert_eq!(told.map(|time| time.as_secs()), [10, 300, 3600]);
+        assert!(outbound.allowed.is_empty());
+    }
+}

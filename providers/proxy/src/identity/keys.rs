@@ -4,7 +4,6 @@
 //! is known is used while it is asked for anew; what could not be had is not asked for again at once.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
@@ -19,10 +18,6 @@ use super::outside::{Endpoint, Outside};
 use crate::answer::Failure;
 use crate::worker::Worker;
 
-/// For so long, nobody looks for newer keys.
-const FRESH: Duration = Duration::from_secs(300);
-/// For so long, keys count where no newer ones can be had.
-const LAST: Duration = Duration::from_secs(3600);
 /// Requests that may wait for the keys; more are told to come again.
 const WAITING: usize = 256;
 
@@ -106,9 +101,10 @@ impl KeySet {
 
     /// The keys, at most so old as they may be.
     pub(crate) async fn keys(self: &Arc<Self>, worker: &Worker) -> Result<Arc<Known>, Failure> {
-        let usable = |known: &Arc<Known>| known.at.elapsed() < LAST;
+        let outbound = worker.outside.outbound();
+        let usable = |known: &Arc<Known>| known.at.elapsed() < outbound.keys_last;
         match self.known.load_full().filter(usable) {
-            Some(known) if known.at.elapsed() < FRESH => return Ok(known),
+            Some(known) if known.at.elapsed() < outbound.keys_fresh => return Ok(known),
             Some(known) => {
                 if self
                     .asked

@@ -49,6 +49,10 @@ pub struct Outbound {
     pub authorities: Vec<CertificateDer<'static>>,
     /// Between two times that a provider is asked for its keys. 10 s by default.
     pub pause: Duration,
+    /// For so long, nobody looks for newer keys. 5 minutes by default.
+    pub keys_fresh: Duration,
+    /// For so long, keys count where no newer ones can be had. An hour by default.
+    pub keys_last: Duration,
 }
 
 impl Default for Outbound {
@@ -57,6 +61,8 @@ impl Default for Outbound {
             allowed: Vec::new(),
             authorities: Vec::new(),
             pause: Duration::from_secs(10),
+            keys_fresh: Duration::from_secs(300),
+            keys_last: Duration::from_secs(3600),
         }
     }
 }
@@ -152,6 +158,10 @@ impl Outside {
             places,
             renewals: Renewals::default(),
         }
+    }
+
+    pub(crate) fn outbound(&self) -> &Outbound {
+        &self.outbound
     }
 
     /// Whether somebody may be asked for keys again.

@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use portcullis_proxy::ServerConfig;
+use hyper::Request;
+use portcullis_proxy::{ServedPorts, ServerConfig, ServingState};
 use serde_json::json;
+use tokio::task::JoinSet;
 
-use crate::browser::{CLIENT, SECRET, World, back};
-use crate::client::{get_once, until};
+use crate::browser::{CLIENT, SECRET, World, back, balancer};
+use crate::client::{Sent, get_once, http2_over, tls, until};
 use crate::provider::encode;
+use crate::tokens::{silent, told_to_come_again};
 
 #[tokio::test]
 async fn who_logs_in_passes_and_backends_are_told_who_it_is() {
@@ -36,7 +39,8 @@ async fn who_logs_in_passes_and_backends_are_told_who_it_is() {
             browser
                 .set
                 .iter()
-                .all(|cookie| cookie.starts_with("__Host-shop-session-login="))
+                .all(|cookie| cookie.starts_with("__Host-shop-session-login=")
+                    && cookie.split("; ").any(|attribute| attribute == "Max-Age=900"))
         );
         world.grant(&away, &json!({}));
         let answer = browser.come_back(&away).await;
@@ -299,4 +303,47 @@ async fn nothing_of_a_login_is_logged() {
     for secret in ["code-1", "state=", "access-1", SECRET, "__Host-"] {
         assert!(!log.contains(secret), "{secret}: {log}");
     }
+}
+
+#[tokio::test]
+async fn few_wait_for_a_provider_that_takes_its_time_with_logins() {
+    let (world, silent) = (World::start().await, silent().await);
+    let token = format!("https://localhost:{}/oauth2/token", silent.address.port());
+    let at = |path: &str| match path {
+        "/oauth2/token" => token.clone(),
+        path => world.provider.url(path),
+    };
+    let built = ServingState::build(
+        balancer(&world.echo, at),
+        &world.keys,
+        None,
+        ServedPorts::default(),
+    );
+    world.proxy.handle.swap(built.unwrap().0);
+    let mut browser = world.browser("http/1.1", "a.com").await;
+    let mut logins = Vec::new();
+    for _ in 0..70 {
+        logins.push(browser.sent_away("/").await);
+    }
+    let cookies = browser
+        .cookies
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"));
+    let cookies = cookies.collect::<Vec<_>>().join("; ");
+    let mut tasks = JoinSet::new();
+    let stream = tls(
+        world.proxy.https,
+        "a.com",
+        std::slice::from_ref(&world.certificate),
+        &["h2"],
+    )
+    .await;
+    let mut sender = http2_over::<Sent>(stream.unwrap(), &mut tasks).await;
+    let mut asking = Vec::new();
+    for away in &logins {
+        let url = format!("https://a.com{}", back(&away.params["state"], "code=code-1"));
+        let request = Request::get(url).header("cookie", &cookies).body(Sent::default());
+        asking.push(sender.send_request(request.unwrap()));
+    }
+    assert_eq!(told_to_come_again(asking).await, 70 - 64);
 }

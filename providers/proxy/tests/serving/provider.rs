@@ -99,6 +99,7 @@ impl Provider {
                 allowed: vec!["127.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()],
                 authorities: vec![self.certificate.clone()],
                 pause: std::time::Duration::ZERO,
+                ..Outbound::default()
             },
             ..ServerConfig::default()
         }

@@ -1,17 +1,22 @@
 //! Requests with and without tokens in, who passes out.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use aws_lc_rs::hmac;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use http::HeaderValue;
-use hyper::Request;
+use hyper::body::Incoming;
+use hyper::{Request, Response};
 use portcullis_model::{Authenticate, ClaimFormat, Code, JwtClaim, LoadBalancer, Rule, Semantics};
 use portcullis_proxy::{Outbound, ServedPorts, ServerConfig, ServingState};
 use rustls::pki_types::CertificateDer;
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
 use crate::balancer::{KeyPairs, Proxy, backend, empty, origin, rule, serve_as, to, with_certificates};
-use crate::client::{Answer, Client, Sent, get_once, tls};
+use crate::client::{Answer, Client, Sent, get_once, http2_over, soon, tls};
 use crate::echo::Echo;
 use crate::provider::{Provider, Signer, encode, now};
 use crate::secure::key_pair;
@@ -289,7 +294,7 @@ async fn a_token_carries_every_claim_that_is_asked_for() {
 async fn keys_are_asked_for_once_and_again_when_they_change() {
     let world = World::start(|provider| {
         let mut config = provider.reachable();
-        config.outbound.pause = std::time::Duration::from_secs(3600);
+        config.outbound.pause = Duration::from_secs(3600);
         config
     })
     .await;
@@ -324,6 +329,43 @@ async fn keys_are_asked_for_once_and_again_when_they_change() {
     let new = format!("Bearer {}", second.token(&claims(&json!({}))));
     assert_eq!(world.ask("/", &[&new]).await.status(), 200);
     assert_eq!(world.ask("/", &[&old]).await.status(), 401, "its key is gone");
+}
+
+#[tokio::test]
+async fn keys_are_asked_for_anew_while_they_are_used_and_count_no_longer_than_they_may() {
+    let started = async |last: Duration| {
+        World::start(|provider| {
+            let mut config = provider.reachable();
+            config.outbound.keys_fresh = Duration::ZERO;
+            config.outbound.keys_last = last;
+            config
+        })
+        .await
+    };
+    let world = started(Duration::from_secs(3600)).await;
+    let token = format!("Bearer {}", world.signer.token(&claims(&json!({}))));
+    let status = async |world: &World, token: &str| world.ask("/", &[token]).await.status();
+    assert_eq!(status(&world, &token).await, 200);
+    // Who cannot be asked takes nothing away, but what is taken out of the set counts no more.
+    world.provider.say("/keys", 500, &"");
+    for _ in 0..5 {
+        assert_eq!(status(&world, &token).await, 200);
+    }
+    let other = json!({"keys": [Signer::new("two").public()]});
+    world.provider.say("/keys", 200, &other);
+    soon("the key that was taken out counts no more", async {
+        while status(&world, &token).await != 401 {}
+    })
+    .await;
+
+    let world = started(Duration::from_secs(1)).await;
+    let token = format!("Bearer {}", world.signer.token(&claims(&json!({}))));
+    assert_eq!(status(&world, &token).await, 200);
+    world.provider.say("/keys", 500, &"");
+    soon("old keys count no more", async {
+        while status(&world, &token).await != 500 {}
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -380,15 +422,37 @@ async fn rules_have_nobody_asked_whom_they_may_not_ask() {
     }
 }
 
-#[tokio::test]
-async fn a_provider_that_hangs_holds_nobody_else_up() {
-    let silent = Echo::running(|stream| {
+/// Takes connections, and says nothing.
+pub(crate) async fn silent() -> Echo {
+    Echo::running(|stream| {
         Box::pin(async move {
             let _held = stream;
             std::future::pending().await
         })
     })
-    .await;
+    .await
+}
+
+/// How many of these requests, made at once, are refused before the first that waits is given up.
+pub(crate) async fn told_to_come_again(
+    asking: Vec<impl Future<Output = hyper::Result<Response<Incoming>>>>,
+) -> usize {
+    let mut answers: FuturesUnordered<_> = asking.into_iter().collect();
+    let mut refused = 0;
+    loop {
+        let answer = soon("an answer", answers.next()).await.unwrap().unwrap();
+        if answer.status() != 503 {
+            assert_eq!(answer.status(), 500);
+            return refused;
+        }
+        assert_eq!(answer.headers()["retry-after"], "1");
+        refused += 1;
+    }
+}
+
+#[tokio::test]
+async fn a_provider_that_hangs_holds_nobody_else_up() {
+    let silent = silent().await;
     let mut world = World::start(Provider::reachable).await;
     let url = format!("https://localhost:{}/keys", silent.address.port());
     world.balancer.rules[1] = guarded(rule("a.com", "/claims", to("one")), ISSUER, url, Vec::new());
@@ -412,6 +476,30 @@ async fn a_provider_that_hangs_holds_nobody_else_up() {
     assert_eq!(meanwhile.0, [200, 200, 401]);
     assert!(meanwhile.1.as_secs() < 5, "{:?}", meanwhile.1);
     assert_eq!(hung.status(), 500);
+}
+
+#[tokio::test]
+async fn few_wait_for_the_keys_of_a_provider_that_hangs() {
+    let silent = silent().await;
+    let mut world = World::start(Provider::reachable).await;
+    let url = format!("https://localhost:{}/keys", silent.address.port());
+    world.balancer.rules[1] = guarded(rule("a.com", "/claims", to("one")), ISSUER, url, Vec::new());
+    let built = ServingState::build(world.balancer.clone(), &world.keys, None, ServedPorts::default());
+    world.proxy.handle.swap(built.unwrap().0);
+    let token = format!("Bearer {}", world.signer.token(&claims(&json!({}))));
+    let mut tasks = JoinSet::new();
+    let mut asking = Vec::new();
+    for _ in 0..2 {
+        let trusted = std::slice::from_ref(&world.certificate);
+        let stream = tls(world.proxy.https, "a.com", trusted, &["h2"]).await;
+        let mut sender = http2_over::<Sent>(stream.unwrap(), &mut tasks).await;
+        for _ in 0..133 {
+            let request = Request::get("https://a.com/claims").header("authorization", &token);
+            asking.push(sender.send_request(request.body(Sent::default()).unwrap()));
+        }
+    }
+    assert_eq!(asking.len(), 256 + 10);
+    assert_eq!(told_to_come_again(asking).await, 10);
 }
 
 #[tokio::test]
