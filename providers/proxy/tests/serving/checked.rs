@@ -10,9 +10,9 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use portcullis_model::{Backend, BackendVersion, HealthCheck};
-use portcullis_proxy::{ServedPorts, ServingState};
+use portcullis_proxy::{ServedPorts, ServingState, Settings};
 
-use crate::balancer::{KeyPairs, all_to, backend, rule, serve, shown, speaking, to};
+use crate::balancer::{KeyPairs, all_to, backend, rule, serve, serve_with, shown, speaking, to};
 use crate::changing::change;
 use crate::client::{Client, get, until};
 use crate::echo::{Echo, converse};
@@ -168,4 +168,18 @@ async fn what_one_backend_s_checks_find_is_nothing_to_another() {
         })
         .await;
     }
+}
+
+/// However many workers there are.
+#[tokio::test]
+async fn one_worker_asks_for_all() {
+    let one = target("one", Arc::new(AtomicU16::new(200)), false).await;
+    let balancer = all_to(checked(backend("one", &[one.address]), "200"));
+    let _proxy = serve_with(&balancer, &KeyPairs::new(), Settings::default(), 4);
+    let asked = || one.connections.load(Ordering::SeqCst);
+    until("the first check", || asked() > 0).await;
+    let began = tokio::time::Instant::now();
+    until("more of them", || asked() > 3).await;
+    // One a second.
+    assert!(began.elapsed().as_secs() >= 2, "{:?}", began.elapsed());
 }

@@ -1,16 +1,21 @@
 //! A backend that says who may pass and requests in, who passes and what is told of them out.
 
 use std::convert::Infallible;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::{Request, Response};
-use portcullis_model::{Code, ExternalAuth, Filters, HeaderName, LoadBalancer, SignIn};
+use portcullis_model::{
+    Action, BasicAuth, Code, ExternalAuth, Filters, HeaderName, LoadBalancer, ObjectName, Period, Port,
+    RateLimit, Redirect, SignIn,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::balancer::{backend, empty, filtered, id, origin, rule, serve, to};
 use crate::client::{Answer, Client, Sent, raw, read_until, soon};
+use crate::cors::{SHOP, cors};
 use crate::echo::Echo;
 
 /// Asks who somebody is by a token; answers as the token says, and tells all that it was asked.
@@ -309,5 +314,59 @@ async fn trailers_say_nothing_that_fields_must_not() {
             .collect();
         told.sort_unstable();
         assert_eq!(told, want, "{host}: {answer}");
+    }
+}
+
+/// What costs least is asked first, and nobody is asked for credentials before a browser may send them.
+#[tokio::test]
+async fn an_authority_is_asked_last_and_before_all_that_is_done() {
+    let (echo, authority) = (Echo::http1("one").await, running().await);
+    let asked = || authority.connections.load(Ordering::SeqCst) > 0;
+    let mut balancer = balancer(&echo, &authority);
+    let users = ObjectName::new("shop", "nowhere");
+    let all = Filters {
+        rate_limit: Some(RateLimit::new(2, Period::Hour, None, origin()).unwrap()),
+        cors: Some(cors(&[SHOP], true)),
+        basic_auth: Some(BasicAuth::new(users, "Shop", origin()).unwrap()),
+        ..consulting("auth")
+    };
+    let with_login = Filters {
+        cors: Some(cors(&[SHOP], true)),
+        ..consulting("auth")
+    };
+    let moved = Action::Redirect(Redirect::to_https(Port::HTTPS));
+    *balancer.rules = vec![
+        filtered(rule("a.com", "/", to("one")), all),
+        filtered(rule("b.com", "/", moved), with_login),
+    ];
+    let proxy = serve(&balancer);
+    let mut client = Client::http1(proxy.http).await;
+    let preflight = [("origin", SHOP), ("access-control-request-method", "PUT")];
+    for (method, host, fields, want) in [
+        ("OPTIONS", "a.com", &preflight[..], 204),
+        // Its users are nowhere to be had: nobody passes.
+        ("GET", "a.com", &[("x-token", "ann")], 503),
+        ("GET", "a.com", &[("x-token", "ann")], 429),
+        ("OPTIONS", "a.com", &preflight, 429),
+        ("OPTIONS", "b.com", &preflight, 204),
+    ] {
+        let mut request = Request::builder().method(method).uri("/").header("host", host);
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Sent::default()).unwrap();
+        assert_eq!(
+            client.send(request).await.unwrap().status(),
+            want,
+            "{method} {host}"
+        );
+        assert!(!asked(), "{method} {host}");
+    }
+    // Whatever the rule does: even a redirect is not for whom it does not let pass.
+    for (token, want) in [("forbidden", 403), ("ann", 301)] {
+        let request = Request::get("/").header("host", "b.com").header("x-token", token);
+        let request = request.body(Sent::default()).unwrap();
+        assert_eq!(client.send(request).await.unwrap().status(), want, "{token}");
+        assert!(asked());
     }
 }

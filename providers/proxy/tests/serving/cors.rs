@@ -12,9 +12,9 @@ use crate::balancer::{backend, empty, filtered, origin, rule, serve, to};
 use crate::client::{Answer, Client, Sent};
 use crate::echo::Echo;
 
-const SHOP: &str = "https://shop.example";
+pub(crate) const SHOP: &str = "https://shop.example";
 
-fn cors(origins: &[&str], credentials: bool) -> Cors {
+pub(crate) fn cors(origins: &[&str], credentials: bool) -> Cors {
     let listed: BTreeSet<WebOrigin> = origins
         .iter()
         .filter(|text| **text != "*")

@@ -130,3 +130,35 @@ async fn what_came_of_an_answer_that_breaks_off_arrives_and_no_more() {
         }
     }
 }
+
+/// Each has a connection, and a pipe's two files while the kernel moves it.
+#[tokio::test]
+async fn few_answers_go_by_pipes_at_once() {
+    const AT_ONCE: usize = 70;
+    let begun = Echo::running(|mut stream| {
+        Box::pin(async move {
+            read_until(&mut stream, "\r\n\r\n").await;
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", 1 << 20);
+            stream.write_all(head.as_bytes()).await.unwrap();
+            stream.write_all(&content(70_000)).await.unwrap();
+            let _ = stream.read(&mut [0]).await;
+        })
+    })
+    .await;
+    let (proxy, _) = serving(begun.address).await;
+    let mut open = Vec::new();
+    for _ in 0..AT_ONCE {
+        let mut stream = TcpStream::connect(proxy.http).await.unwrap();
+        ask(&mut stream, "/").await;
+        read_until(&mut stream, "\r\n\r\n").await;
+        let mut body = vec![0; 70_000];
+        soon("what has come", stream.read_exact(&mut body)).await.unwrap();
+        assert!(body == content(70_000));
+        open.push(stream);
+    }
+    let pipes = match engine() {
+        Http1Engine::Own if cfg!(target_os = "linux") => 64,
+        Http1Engine::Own | Http1Engine::Hyper => 0,
+    };
+    assert_eq!(proxy.handle.totals().target_files, AT_ONCE + 2 * pipes);
+}

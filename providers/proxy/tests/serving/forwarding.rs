@@ -222,7 +222,10 @@ async fn who_is_to_change_protocol_is_told_to_which() {
         assert!(!answer.contains("x-hop"), "{answer}");
     }
     let answer = raw(proxy.http, b"GET /two HTTP/1.0\r\n\r\n").await;
-    assert!(answer.contains(" 426 ") && !answer.contains("upgrade"), "{answer}");
+    assert!(
+        answer.contains(" 426 ") && !answer.contains("upgrade"),
+        "{answer}"
+    );
     // It is the answer to one request, not the end.
     let mut client = Client::http1(proxy.http).await;
     for path in ["/two", "/unnamed", "/two"] {
@@ -402,4 +405,16 @@ async fn a_cookie_that_http_2_split_is_one_for_http_1() {
         .unwrap();
     assert_eq!(answer.seen("cookie"), ["a=1; b=2"], "{}", answer.body);
     assert_eq!(answer.seen("host"), ["a.example.com"], "{}", answer.body);
+}
+
+/// A login that cannot be read any more has no hosts that could be known; its sessions are good again once it is mended.
+#[tokio::test]
+async fn sessions_of_the_usual_name_go_to_no_backend() {
+    let echo = Echo::http1("one").await;
+    let proxy = serve(&all_to(backend("one", &[echo.address])));
+    let mut request = get("a", "/");
+    let cookies = "a=1; __Host-AWSELBAuthSessionCookie-0=s; __Host-AWSELBAuthSessionCookie-1=t; b=2";
+    request.headers_mut().insert("cookie", cookies.parse().unwrap());
+    let answer = Client::http1(proxy.http).await.send(request).await.unwrap();
+    assert_eq!(answer.seen("cookie"), ["a=1; b=2"]);
 }

@@ -1,9 +1,11 @@
 //! Bytes that try to mean two things in, refusals out.
 
-use hyper::Request;
+use hyper::{Request, Response};
+use portcullis_model::BackendVersion;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::balancer::{all_to, backend, serve};
-use crate::client::{Client, Sent, raw};
+use crate::balancer::{all_to, backend, empty, serve, speaking};
+use crate::client::{Client, Sent, get_once, raw, read_until};
 use crate::echo::Echo;
 
 /// Ends every row: whatever the proxy makes of the first request, this asks it to close.
@@ -236,4 +238,68 @@ async fn http_2_does_not_smuggle_what_http_1_may_not_hold() {
             "after {name}"
         );
     }
+}
+
+/// Longest head, in bytes, and most fields of one over HTTP/1.1.
+const LONGEST: usize = 64 * 1024;
+const MOST: usize = 100;
+
+/// A head of so many fields and bytes that begins so.
+fn head(begin: &str, fields: usize, bytes: usize) -> String {
+    let begun = begin.matches("\r\n").count() - 1;
+    let mut head = begin.to_owned();
+    head.push_str(&"x: 1\r\n".repeat(fields - begun - 1));
+    let left = bytes - head.len() - "y: \r\n\r\n".len();
+    head.push_str(&format!("y: {}\r\n\r\n", "z".repeat(left)));
+    head
+}
+
+#[tokio::test]
+async fn a_head_has_its_bounds_to_the_byte_and_the_field() {
+    let nobody = serve(&empty());
+    for (fields, bytes, want) in [
+        (MOST, 4_000, "404"),
+        (MOST + 1, 4_000, "431"),
+        (3, LONGEST, "404"),
+        (3, LONGEST + 1, "431"),
+        (MOST, LONGEST, "404"),
+    ] {
+        let request = head(
+            "GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n",
+            fields,
+            bytes,
+        );
+        assert_eq!(request.len(), bytes);
+        let answer = raw(nobody.http, request.as_bytes()).await;
+        assert_eq!(answer.get(9..12), Some(want), "{fields} fields, {bytes} bytes");
+        let begin = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n";
+        let said = head(begin, fields, bytes) + "ok";
+        let talkative = Echo::running(move |mut stream| {
+            let said = said.clone();
+            Box::pin(async move {
+                read_until(&mut stream, "\r\n\r\n").await;
+                // It may be cut off.
+                let _ = stream.write_all(said.as_bytes()).await;
+                let _ = stream.read_to_end(&mut Vec::new()).await;
+            })
+        })
+        .await;
+        let proxy = serve(&all_to(backend("b", &[talkative.address])));
+        let answer = raw(proxy.http, LAST.as_bytes()).await;
+        let want = if want == "404" { "200" } else { "502" };
+        assert_eq!(answer.get(9..12), Some(want), "{fields} fields, {bytes} bytes");
+    }
+    let long = || "x".repeat(LONGEST + 5_000);
+    let mut client = Client::http2(nobody.http).await;
+    let request = Request::get("http://a/").header("x-long", long());
+    let answer = client.send(request.body(Sent::default()).unwrap()).await.unwrap();
+    assert_eq!(answer.status(), 431);
+    let echo = Echo::speaking(true, move |_| async move {
+        let response = Response::builder().header("x-long", long());
+        response.body(Sent::default())
+    })
+    .await;
+    let talkative = speaking(backend("b", &[echo.address]), BackendVersion::Http2, false);
+    let proxy = serve(&all_to(talkative));
+    assert_eq!(get_once(proxy.http, "a", "/").await.status(), 502);
 }

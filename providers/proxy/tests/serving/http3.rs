@@ -12,7 +12,7 @@ use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::{Request, Response};
 use portcullis_model::{Action, BackendVersion, FixedResponse};
-use portcullis_proxy::{ServingState, Settings};
+use portcullis_proxy::{ServerConfig, ServingState, Settings};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
@@ -118,6 +118,47 @@ async fn clients_are_told_where_it_is_to_be_had() {
                 assert_eq!(client.get("/").await.header("alt-svc"), want.as_deref());
             }
             Err(error) => assert!(!asked, "{error}"),
+        }
+    }
+}
+
+/// Of what backends say of it nothing goes on; a load balancer in front is the one that its clients reach.
+#[tokio::test]
+async fn it_is_told_in_place_of_what_backends_say_and_not_behind_a_load_balancer() {
+    let echo = Echo::answering(|_| async {
+        let response = Response::builder().header("alt-svc", "h3=\":1\"");
+        response.body(client::Sent::default())
+    })
+    .await;
+    let ((secret, pem), trusted) = key_pair("web", &[HOST]);
+    let keys = [(secret, pem)].into();
+    let balancer = over_quic(all_to(backend("one", &[echo.address])));
+    for is_behind in [false, true] {
+        let config = ServerConfig {
+            trusted: is_behind
+                .then(|| "127.0.0.0/8".parse().unwrap())
+                .into_iter()
+                .collect(),
+            ..ServerConfig::default()
+        };
+        let proxy = crate::balancer::serve_as(&balancer, &keys, config);
+        let ours = format!("h3=\":{}\"; ma=86400", proxy.https.port());
+        for alpn in ["http/1.1", "h2"] {
+            let stream = tls(proxy.https, HOST, std::slice::from_ref(&trusted), &[alpn])
+                .await
+                .unwrap();
+            let mut asking = match alpn {
+                "h2" => client::Client::http2_over(stream).await,
+                _ => client::Client::http1_over(stream).await,
+            };
+            let request = Request::get(format!("https://{HOST}/")).header("host", HOST);
+            let answer = asking
+                .send(request.body(client::Sent::default()).unwrap())
+                .await
+                .unwrap();
+            let said = answer.header("alt-svc");
+            let want = if is_behind { "h3=\":1\"" } else { &ours };
+            assert_eq!(said, Some(want), "{alpn}, behind one: {is_behind}");
         }
     }
 }
@@ -486,4 +527,39 @@ async fn a_call_that_its_client_gives_up_is_given_up_at_the_backend() {
     assert_eq!(soon("the request", told.recv()).await, Some("asked"));
     stream.stop_sending(h3::error::Code::H3_REQUEST_CANCELLED);
     assert_eq!(soon("the end", told.recv()).await, Some("given up"));
+}
+
+#[tokio::test]
+async fn a_client_that_takes_nothing_is_cut_off() {
+    let echo = Echo::answering(crate::bodies::of_length).await;
+    let mut settings = Settings::default();
+    settings.timeouts.body = Duration::from_millis(500);
+    let served = serve_with(all_to(backend("one", &[echo.address])), 1, settings);
+    let mut client = served.client().await;
+    let mut stream = client.begin(get(HOST, "/known?16000000")).await;
+    stream.finish().await.unwrap();
+    let view = served.proxy.handle.view();
+    client::until("it is cut off", || view.totals().untaken == 1).await;
+    client::until("no place is held", || view.to_string().contains(" 0 under way")).await;
+    assert!(
+        whole(&mut stream).await.is_err(),
+        "half an answer passes for all of it"
+    );
+    assert_eq!(
+        client.get("/known?1").await.status(),
+        200,
+        "the connection goes on"
+    );
+}
+
+#[tokio::test]
+async fn a_body_beyond_the_bound_is_refused() {
+    let echo = Echo::http1("one").await;
+    let mut settings = Settings::default();
+    settings.limits.body_bytes = Some(4);
+    let served = serve_with(all_to(backend("one", &[echo.address])), 1, settings);
+    let mut client = served.client().await;
+    for (body, want) in [("abcd", 200), ("abcde", 413), ("abcd", 200)] {
+        assert_eq!(client.send(post("/"), body).await.status(), want, "{body}");
+    }
 }

@@ -12,6 +12,7 @@ use crate::balancer::{KeyPairs, all_to, backend, serve, serve_as};
 use crate::changing::change;
 use crate::client::{Client, Sent, get};
 use crate::echo::Echo;
+use crate::targets::{pair, with};
 
 fn led(by: &str, targets: &[std::net::SocketAddr]) -> LoadBalancer {
     all_to(Backend {
@@ -118,4 +119,36 @@ async fn the_keys_of_a_target_that_leaves_or_rests_alone_move() {
     for (path, before) in &home {
         assert_eq!(at(&mut client, get("a", path)).await, *before, "{path} is back");
     }
+}
+
+#[tokio::test]
+async fn a_sticky_cookie_leads_before_a_key_does() {
+    let all = [
+        Echo::http1("one").await,
+        Echo::http1("two").await,
+        Echo::http1("three").await,
+    ];
+    let targets: Vec<_> = all.iter().map(|echo| echo.address).collect();
+    let sticky = with(
+        Backend {
+            affinity: Some(AffinityKey::parse("path").unwrap()),
+            ..backend("b", &targets)
+        },
+        &[("stickiness.enabled", "true")],
+    );
+    let proxy = serve(&all_to(sticky));
+    let mut client = Client::http1(proxy.http).await;
+    let first = client.send(get("a", "/first")).await.unwrap();
+    let (home, cookie) = (first.header("x-backend").unwrap(), pair(&first).unwrap());
+    let mut elsewhere = BTreeSet::new();
+    for n in 0..40 {
+        let path = format!("/{n}");
+        assert_eq!(
+            at(&mut client, carrying(&path, "cookie", cookie)).await,
+            home,
+            "{path}"
+        );
+        elsewhere.insert(at(&mut client, get("a", &path)).await);
+    }
+    assert_eq!(elsewhere.len(), 3, "without it the key leads");
 }

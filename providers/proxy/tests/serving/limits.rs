@@ -1,6 +1,7 @@
 //! More than there is room for in; who waits, who is refused and who does not notice out.
 
 use hyper::Request;
+use portcullis_model::Filters;
 use portcullis_proxy::Settings;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -10,6 +11,7 @@ use tokio::task::JoinSet;
 use crate::balancer::{KeyPairs, all_to, also, backend, serve_with};
 use crate::client::{Client, Sent, get, get_once, raw, read_until, until};
 use crate::echo::{Echo, echo};
+use crate::websockets::{THROUGH, parroting, site_with};
 
 #[tokio::test]
 async fn a_connection_beyond_the_bound_waits_for_one_to_end() {
@@ -125,4 +127,17 @@ async fn a_body_beyond_the_bound_is_refused_however_it_is_framed() {
     let two = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 30\r\n\r\nGET / HTTP/1.1\r\nhost: a\r\n\r\n";
     let answer = raw(proxy.http, two.as_bytes()).await;
     assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{answer}");
+}
+
+#[tokio::test]
+async fn tunnels_take_no_place_of_requests() {
+    let server = parroting().await;
+    let mut settings = Settings::default();
+    settings.limits.under_way = 1;
+    let mut site = site_with(server.address, Filters::default(), settings);
+    let mut open = Vec::new();
+    for way in THROUGH {
+        open.push(site.open(way, &[]).await);
+    }
+    assert_eq!(site.proxy.handle.totals().overloaded, 0);
 }

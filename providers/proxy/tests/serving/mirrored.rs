@@ -11,7 +11,7 @@ use portcullis_model::{Backend, BackendVersion, Filters, LoadBalancer, Mirror};
 use tokio::io::AsyncWriteExt;
 
 use crate::balancer::{backend, empty, filtered, id, origin, rule, serve, speaking, to};
-use crate::client::{Client, Sent, get, read_until, until};
+use crate::client::{Client, Sent, get, raw, read_until, until};
 use crate::echo::Echo;
 
 type Seen = Arc<Mutex<Vec<String>>>;
@@ -186,4 +186,41 @@ async fn where_nobody_is_to_get_copies_requests_are_answered_all_the_same() {
     let proxy = serve(&balancer(&echo, None));
     let answer = Client::http1(proxy.http).await.send(get("a.com", "/")).await;
     assert_eq!(answer.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn a_share_of_requests_is_copied_and_no_upgrade() {
+    let (echo, seen) = (Echo::http1("one").await, Seen::default());
+    let shadow = shadow(seen.clone(), false).await;
+    let mut balancer = balancer(&echo, Some(&shadow));
+    let few = Filters {
+        mirror: Some(Mirror::new(id("shadow"), 30, origin()).unwrap()),
+        ..Filters::default()
+    };
+    balancer
+        .rules
+        .push(filtered(rule("few.com", "/", to("one")), few));
+    let proxy = serve(&balancer);
+    let mut client = Client::http1(proxy.http).await;
+    for _ in 0..400 {
+        assert_eq!(client.send(get("few.com", "/few")).await.unwrap().status(), 200);
+    }
+    let totals = || proxy.handle.totals();
+    // All of these are, and what comes behind an upgrade is its own.
+    for number in 0..3 {
+        let upgrade = "GET /upgrade HTTP/1.1\r\nHost: a.com\r\nConnection: upgrade\r\nUpgrade: other\r\n\r\n";
+        raw(proxy.http, upgrade.as_bytes()).await;
+        let last = format!("/last-{number}");
+        client.send(get("a.com", &last)).await.unwrap();
+        until("the last copy", || {
+            seen.lock().unwrap().iter().any(|line| line.contains(&last))
+        })
+        .await;
+    }
+    let seen = seen.lock().unwrap().clone();
+    assert!(seen.iter().all(|line| !line.contains("/upgrade")), "{seen:?}");
+    let few = seen.iter().filter(|line| line.contains("/few")).count();
+    // Binomial, n = 400, p = 0.3: outside these bounds once in ten thousand million runs.
+    let few = few + usize::try_from(totals().unmirrored).unwrap();
+    assert!((60..=180).contains(&few), "{few} of 400");
 }

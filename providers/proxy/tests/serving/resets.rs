@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
 use crate::balancer::{all_to, backend, serve, speaking};
-use crate::client::{Client, Sent, get, read_until, soon};
+use crate::client::{Client, Sent, get, raw, read_until, soon};
 use crate::echo::Echo;
 
 const REASONS: [Reason; 4] = [
@@ -153,6 +153,8 @@ enum Says {
     Reset(Reason),
     /// That it is refused, once more of its body has come than is kept.
     Late,
+    /// It has not begun with it, after its trailers.
+    Trailed,
     /// GOAWAY, whose last stream is this one.
     Away(u32),
 }
@@ -167,7 +169,7 @@ async fn refusing(says: Says) -> Echo {
             };
             stream.write_all(&frame(4, 0, &[])).await.unwrap();
             stream.read_exact(&mut [0; 24]).await.unwrap();
-            let mut came = 0;
+            let (mut came, mut heads) = (0, 0);
             loop {
                 let mut head = [0; 9];
                 if stream.read_exact(&mut head).await.is_err() {
@@ -179,9 +181,12 @@ async fn refusing(says: Says) -> Echo {
                 if head[3] == 0 {
                     came += length;
                 }
+                heads += usize::from(head[3] == 1);
                 let word = match says {
                     Says::Late if came <= 16 * 1024 => continue,
                     Says::Late => frame(3, number, &u32::from(Reason::REFUSED_STREAM).to_be_bytes()),
+                    Says::Trailed if heads < 2 => continue,
+                    Says::Trailed => frame(3, number, &u32::from(Reason::REFUSED_STREAM).to_be_bytes()),
                     _ if head[3] != 1 => continue,
                     Says::Reset(reason) => frame(3, number, &u32::from(reason).to_be_bytes()),
                     Says::Away(last) => frame(7, 0, &[last.to_be_bytes(), [0; 4]].concat()),
@@ -256,4 +261,24 @@ async fn what_the_only_target_refuses_twice_is_not_asked_again() {
     let answer = Client::http1(proxy.http).await.send(request).await.unwrap();
     assert_eq!(answer.status(), 502);
     assert_eq!(proxy.handle.totals().retried, 1);
+}
+
+/// They went behind all of the body, and are not kept.
+#[tokio::test]
+async fn what_has_gone_with_its_trailers_is_not_sent_again() {
+    let (refusing, echo) = (refusing(Says::Trailed).await, Echo::http2("other").await);
+    for targets in [vec![refusing.address], vec![echo.address]] {
+        let proxy = serve(&all_to(speaking(
+            backend("b", &targets),
+            BackendVersion::Http2,
+            false,
+        )));
+        let request =
+            b"POST / HTTP/1.1\r\nhost: a\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n\
+            1\r\nx\r\n0\r\nx-sum: 1\r\n\r\n";
+        let answer = raw(proxy.http, request).await;
+        let want = if targets == [echo.address] { "200" } else { "502" };
+        assert_eq!(answer.get(9..12), Some(want), "{answer}");
+        assert_eq!(proxy.handle.totals().retried, 0);
+    }
 }

@@ -65,6 +65,10 @@ async fn who_a_user_is_only_a_peer_that_identifies_says() {
     let echo = Echo::http1("one").await;
     let said = [
         ("x-forwarded-for", "198.51.100.1"),
+        // CGI takes these for the same, and no load balancer writes them.
+        ("x_forwarded_for", "192.0.2.9"),
+        ("x-forwarded_proto", "https"),
+        ("x_real_ip", "192.0.2.9"),
         ("x-forwarded-user", "ann"),
         ("x-amzn-oidc-identity", "ann"),
         ("x-amzn-mtls-clientcert-subject", "CN=ann"),
@@ -78,6 +82,9 @@ async fn who_a_user_is_only_a_peer_that_identifies_says() {
         let proxy = serve_as(&all_to(backend("one", &[echo.address])), &KeyPairs::new(), config);
         let answer = ask(&mut Client::http1(proxy.http).await, &said, "/").await;
         assert_eq!(answer.seen("x-forwarded-for"), ["198.51.100.1, 127.0.0.1"]);
+        for name in ["x_forwarded_for", "x-forwarded_proto", "x_real_ip"] {
+            assert_eq!(answer.seen(name), [""; 0], "{name}");
+        }
         for name in ["x-forwarded-user", "x-amzn-oidc-identity"] {
             assert_eq!(answer.seen(name), want, "{name}");
         }

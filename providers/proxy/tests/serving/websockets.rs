@@ -28,6 +28,7 @@ use crate::balancer::{
 use crate::client::{http2_over, read_until, soon, tls};
 use crate::echo::Echo;
 use crate::secure::key_pair;
+use crate::windows::connect;
 
 const TEXT: u8 = 1;
 const BINARY: u8 = 2;
@@ -534,4 +535,32 @@ async fn a_connection_of_http2_carries_requests_beside_websockets() {
         read_until(io, "still here").await;
     }
     settled(&mut sender).await;
+}
+
+/// hyper does this before the proxy sees the request.
+#[tokio::test]
+async fn a_connect_that_says_a_length_ends_its_connection() {
+    let server = parroting().await;
+    let mut site = site(server.address);
+    let nobody = || Request::get("http://nobody/").body(()).unwrap();
+    for (length, is_opened) in [("0", true), ("5", false)] {
+        // hyper's client would not send it.
+        let mut sender = connect(site.proxy.http, 65_535, &mut site.tasks).await;
+        let (settings, _) = sender.send_request(nobody(), true).unwrap();
+        let settled = soon("the settings", settings).await.unwrap();
+        assert_eq!(settled.status(), StatusCode::NOT_FOUND);
+        let request = Request::connect("http://a.example.com/chat?x=1")
+            .extension(h2::ext::Protocol::from_static("websocket"))
+            .header("sec-websocket-version", "13")
+            .header("content-length", length);
+        let (answer, _open) = sender.send_request(request.body(()).unwrap(), false).unwrap();
+        let opened = soon("an answer", answer).await;
+        let opened = opened.is_ok_and(|answer| answer.status() == StatusCode::OK);
+        assert_eq!(opened, is_opened, "{length}");
+        let next = match sender.send_request(nobody(), true) {
+            Ok((answer, _)) => soon("the next answer, or the end", answer).await.is_ok(),
+            Err(_) => false,
+        };
+        assert_eq!(next, is_opened, "{length}");
+    }
 }
