@@ -91,6 +91,30 @@ async fn a_body_beyond_the_bound_of_its_rule_is_refused_however_it_is_framed() {
 }
 
 #[tokio::test]
+async fn of_two_bounds_of_a_body_the_shorter_counts() {
+    let echo = Echo::http1("one").await;
+    for (of_rule, of_all) in [(4, 8), (8, 4)] {
+        let limit = BodyLimit {
+            bytes: of_rule,
+            origin: origin(),
+        };
+        let filters = Filters {
+            body_limit: Some(limit),
+            ..Filters::default()
+        };
+        let mut settings = Settings::default();
+        settings.limits.body_bytes = Some(of_all);
+        let proxy = serve_with(&balancer(&echo, filters), &KeyPairs::new(), settings, 1);
+        for (body, want) in [("1234", 200), ("12345", 413)] {
+            let request = Request::post("/").header("host", "a.com").body(Sent::from(body));
+            let mut client = Client::http1(proxy.http).await;
+            let answer = client.send(request.unwrap()).await.unwrap();
+            assert_eq!(answer.status(), want, "{of_rule} and {of_all}: {body}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_backend_is_not_asked_before_the_body_has_come() {
     let echo = Echo::http1("one").await;
     let proxy = serve(&balancer(&echo, ahead(1024)));

@@ -15,7 +15,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use portcullis_model::BackendVersion;
+use portcullis_model::{BackendVersion, Port};
 use portcullis_proxy::Settings;
 use rustls::pki_types::CertificateDer;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
@@ -441,6 +441,36 @@ async fn what_the_proxy_has_to_say_it_says_as_a_status() {
     );
     let status = Client::plain(&proxy).one(message("x")).await.unwrap_err();
     assert_eq!(status.code(), Code::Unimplemented, "no rule: {status:?}");
+}
+
+/// Whatever refuses it: the status is the one that gRPC has for that of HTTP.
+#[tokio::test]
+async fn who_is_refused_is_told_why_in_a_status() {
+    let mut balancer = crate::balancer::empty();
+    balancer.options.admitted = [(Port::HTTP, ["192.0.2.0/24".parse().unwrap()].into())].into();
+    let closed = serve_with(&balancer, &KeyPairs::new(), Settings::default(), 1);
+    let open = serve_with(
+        &crate::balancer::empty(),
+        &KeyPairs::new(),
+        Settings::default(),
+        1,
+    );
+    for (proxy, request, want) in [
+        (&closed, hyper::Request::post("http://a/x"), "7"),
+        (
+            &open,
+            hyper::Request::post("http://a/x").header("host", "b"),
+            "13",
+        ),
+        (&open, hyper::Request::connect("a:80"), "12"),
+    ] {
+        let request = request
+            .header("content-type", "application/grpc")
+            .body(crate::client::Sent::default());
+        let mut client = crate::client::Client::http2(proxy.http).await;
+        let answer = client.send(request.unwrap()).await.unwrap();
+        assert_eq!((answer.status(), answer.header("grpc-status")), (200, Some(want)));
+    }
 }
 
 #[tokio::test]

@@ -1,11 +1,12 @@
 //! Bytes that try to mean two things in, refusals out.
 
 use hyper::{Request, Response};
-use portcullis_model::BackendVersion;
+use portcullis_model::{Action, BackendVersion, FixedResponse};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
-use crate::balancer::{all_to, backend, empty, serve, speaking};
-use crate::client::{Client, Sent, get_once, raw, read_until};
+use crate::balancer::{all_to, also, backend, empty, rule, serve, speaking};
+use crate::client::{Client, Sent, get_once, raw, read_until, soon};
 use crate::echo::Echo;
 
 /// Ends every row: whatever the proxy makes of the first request, this asks it to close.
@@ -302,4 +303,52 @@ async fn a_head_has_its_bounds_to_the_byte_and_the_field() {
     let talkative = speaking(backend("b", &[echo.address]), BackendVersion::Http2, false);
     let proxy = serve(&all_to(talkative));
     assert_eq!(get_once(proxy.http, "a", "/").await.status(), 502);
+}
+
+/// The rest is gone before the proxy sees it: rules and backends see the same.
+#[tokio::test]
+async fn of_a_path_of_http_2_what_stands_before_a_fragment_is_all() {
+    let echo = Echo::http1("one").await;
+    let elsewhere = FixedResponse::new(200, None, Some("elsewhere".into())).unwrap();
+    let mut balancer = empty();
+    balancer.rules.push(rule("*", "/", Action::Fixed(elsewhere)));
+    also(&mut balancer, "/open", backend("one", &[echo.address]));
+    let proxy = serve(&balancer);
+    // In bytes, for no client's library would send it. Source: RFC 9113 §4.1, RFC 7541 appendix A.
+    let frame = |kind: u8, flags: u8, stream: u8, payload: &[u8]| {
+        let length = u8::try_from(payload.len()).unwrap();
+        [&[0, 0, length, kind, flags, 0, 0, 0, stream], payload].concat()
+    };
+    let text =
+        |name: u8, value: &str| [&[name, u8::try_from(value.len()).unwrap()], value.as_bytes()].concat();
+    for (path, want) in [
+        ("/open#/../admin", Some("/open")),
+        ("/open?a=1#b?c", Some("/open?a=1")),
+        ("/admin#/open", None),
+    ] {
+        let fields = [&[0x82, 0x86][..], &text(1, "a"), &text(4, path)].concat();
+        let request = [
+            &b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..],
+            &frame(4, 0, 0, &[]),
+            &frame(1, 5, 1, &fields),
+        ]
+        .concat();
+        let mut stream = TcpStream::connect(proxy.http).await.unwrap();
+        stream.write_all(&request).await.unwrap();
+        let mut came = Vec::new();
+        let has = |came: &[u8], text: &str| came.windows(text.len()).any(|part| part == text.as_bytes());
+        soon("an answer", async {
+            while !has(&came, "x-forwarded-proto: http\n") && !has(&came, "elsewhere") {
+                came.push(stream.read_u8().await.unwrap());
+            }
+        })
+        .await;
+        let line = want.map(|seen| format!("one\nGET {seen} HTTP/1.1\n"));
+        assert_eq!(
+            line.is_some_and(|line| has(&came, &line)),
+            want.is_some(),
+            "{path}"
+        );
+        assert_eq!(has(&came, "one\n"), want.is_some(), "{path}");
+    }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use hyper::Request;
+use portcullis_model::Authenticate;
 use portcullis_proxy::{ServedPorts, ServerConfig, ServingState};
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -346,4 +347,24 @@ async fn few_wait_for_a_provider_that_takes_its_time_with_logins() {
         asking.push(sender.send_request(request.unwrap()));
     }
     assert_eq!(told_to_come_again(asking).await, 70 - 64);
+}
+
+#[tokio::test]
+async fn what_the_proxy_says_itself_of_a_login_no_annotation_says() {
+    let world = World::start().await;
+    for (name, want) in [("state", 503), ("redirect_uri", 503), ("prompt", 302)] {
+        let mut asked = balancer(&world.echo, |path| world.provider.url(path));
+        for rule in &mut asked.rules {
+            if let Some(Authenticate::Oidc { session, .. }) = &mut rule.authenticate {
+                session.extra.insert(name.to_owned(), "x".to_owned());
+            }
+        }
+        let built = ServingState::build(asked, &world.keys, None, ServedPorts::default());
+        let (state, problems) = built.unwrap();
+        assert_eq!(problems.is_empty(), want == 302, "{name}: {problems:?}");
+        world.proxy.handle.swap(state);
+        let mut browser = world.browser("http/1.1", "a.com").await;
+        assert_eq!(browser.get("/").await.status(), want, "{name}");
+        assert_eq!(browser.get("/open").await.status(), 200, "{name}");
+    }
 }

@@ -13,7 +13,7 @@ use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use serde_json::Value;
 
-use crate::balancer::{KeyPairs, all_to, backend, empty, rule, serve_as, to};
+use crate::balancer::{KeyPairs, all_to, also, backend, empty, rule, serve_as, to};
 use crate::client::soon;
 use crate::echo::Echo;
 use crate::mutual::{Authority, Identity, World, asking, authorities, balancer, told, verify};
@@ -344,6 +344,27 @@ async fn what_could_be_read_in_two_ways_is_refused() {
         );
     }
     assert_eq!(served.proxy.handle.totals().panics, 0);
+}
+
+/// As over HTTP/2.
+#[tokio::test]
+async fn of_a_path_what_stands_before_a_fragment_is_all() {
+    let echo = Echo::http1("one").await;
+    let mut balancer = empty();
+    also(&mut balancer, "/open", backend("one", &[echo.address]));
+    let served = serve(balancer, 1);
+    for (text, want) in [
+        ("/open#/../admin", Outcome::Served),
+        ("/open?a=1#b?c", Outcome::Served),
+        ("/admin#/open", Outcome::Refused),
+    ] {
+        let (_endpoint, connection) = connect(served.proxy.https, HOST, &served.trusted, None)
+            .await
+            .unwrap();
+        let _control = control(&connection, SETTINGS).await;
+        let request = headers(&[GET, HTTPS, &authority(HOST), &path(text)]);
+        assert_eq!(raw(&connection, &request).await, want, "{text}");
+    }
 }
 
 #[tokio::test]
