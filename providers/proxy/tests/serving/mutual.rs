@@ -30,7 +30,7 @@ const HOSTS: [&str; 3] = ["a.example.com", "b.example.com", "*.example.com"];
 
 /// Signs clients' certificates.
 pub(crate) struct Authority {
-    issuer: Issuer<'static, KeyPair>,
+    pub(crate) issuer: Issuer<'static, KeyPair>,
     pem: Arc<[u8]>,
 }
 

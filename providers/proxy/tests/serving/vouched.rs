@@ -1,8 +1,13 @@
 //! What clients say of certificates of their own in; what backends are told of those that were really verified out.
 
+use std::sync::Arc;
+
 use http::HeaderName;
 use portcullis_model::{ClientCertificates, Direction, ExternalAuth, Filters};
-use rustls::ClientConfig;
+use rcgen::SigningKey;
+use rustls::crypto::aws_lc_rs::sign::any_supported_type;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::balancer::{filtered, id, origin, rule, to};
@@ -133,5 +138,72 @@ async fn only_a_certificate_that_was_verified_is_told_as_such() {
             let got = told(&world, way, &format!("{host}.example.com"), path).await;
             assert_eq!(got, Vec::from_iter(want), "{case}: {host}{path}");
         }
+    }
+}
+
+/// A value of DER with what stands behind it: its tag, its content, the rest. Source: X.690 §8.1.
+fn value(der: &[u8]) -> (u8, &[u8], &[u8]) {
+    let (start, length) = match der[1] {
+        0x81 => (3, usize::from(der[2])),
+        0x82 => (4, usize::from(u16::from_be_bytes([der[2], der[3]]))),
+        short => (2, usize::from(short)),
+    };
+    (der[0], &der[start..start + length], &der[start + length..])
+}
+
+fn der(tag: u8, content: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(content.len()).unwrap().to_be_bytes();
+    let head = match length {
+        [0, short] if short < 0x80 => vec![tag, short],
+        [0, longer] => vec![tag, 0x81, longer],
+        [high, low] => vec![tag, 0x82, high, low],
+    };
+    [&head, content].concat()
+}
+
+/// The certificate signed anew; as one of version 1 it says no version and has no extensions. Source: RFC 5280 §4.1.
+fn signed_anew(authority: &Authority, certificate: &[u8], is_version_1: bool) -> Vec<u8> {
+    let (_, whole, _) = value(certificate);
+    let (_, mut fields, signature) = value(whole);
+    let (_, algorithm, _) = value(signature);
+    let mut kept = Vec::new();
+    while !fields.is_empty() {
+        let (tag, content, rest) = value(fields);
+        if !is_version_1 || !matches!(tag, 0xa0 | 0xa3) {
+            kept.extend(der(tag, content));
+        }
+        fields = rest;
+    }
+    let kept = der(0x30, &kept);
+    let signature = authority.issuer.key().sign(&kept).unwrap();
+    let signature = der(3, &[&[0][..], &signature].concat());
+    der(0x30, &[kept, der(0x30, algorithm), signature].concat())
+}
+
+#[tokio::test]
+async fn a_certificate_of_version_1_is_none() {
+    let echo = Echo::http1("one").await;
+    let authority = Authority::new("Clients");
+    let known = authority.signs("till", 2090);
+    let rules = vec![asking(rule("a.example.com", "/", to("one")), verify(false))];
+    let world = World::serve(&balancer(&echo, rules), &authorities(&authority));
+    let key = any_supported_type(&known.key).unwrap();
+    for (is_version_1, want) in [(false, true), (true, false)] {
+        let certificate = signed_anew(&authority, &known.chain[0], is_version_1);
+        let shown = CertifiedKey::new(vec![certificate.into()], key.clone());
+        let mut roots = RootCertStore::empty();
+        roots.add(world.trusted.clone()).unwrap();
+        let config = ClientConfig::builder()
+            .with_root_certificates(roots)
+            .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(shown)));
+        let served = async {
+            let stream = world.connect(&Arc::new(config), "a.example.com").await.ok()?;
+            let mut client = Client::http1_over(stream).await;
+            client.send(get("a.example.com", "/")).await.ok()
+        };
+        let status = soon("an answer, or the end", served)
+            .await
+            .map(|answer| answer.status());
+        assert_eq!(status, want.then_some(200), "version 1: {is_version_1}");
     }
 }
