@@ -2,9 +2,11 @@
 
 use std::fs::{self, File};
 use std::num::NonZeroU32;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::poll;
 use portcullis_model::{Action, FixedResponse, Port};
 use portcullis_proxy::{AccessLog, LogFormat, ServerConfig, Sink};
 use quinn::{Connection, ConnectionError, ReadError, SendStream};
@@ -390,6 +392,19 @@ async fn what_concerns_the_connection_is_bounded() {
         let _control = control(&connection, &said).await;
         assert_eq!(becomes(&connection, &request, &want).await, want, "{what}");
     }
+    let (_endpoint, connection) = connect(served.proxy.https, HOST, &served.trusted, None)
+        .await
+        .unwrap();
+    let mut of_one_direction = Vec::new();
+    for _ in 0..8 {
+        of_one_direction.push(soon("a stream", connection.open_uni()).await.unwrap());
+    }
+    let mut both_ways = Vec::new();
+    for _ in 0..200 {
+        both_ways.push(soon("a stream", connection.open_bi()).await.unwrap());
+    }
+    assert!(poll!(pin!(connection.open_uni())).is_pending());
+    assert!(poll!(pin!(connection.open_bi())).is_pending());
 }
 
 fn shows(identity: &Identity) -> Arc<dyn ResolvesClientCert> {
