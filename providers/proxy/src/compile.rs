@@ -21,6 +21,7 @@ use crate::clients::{ClientBuilder, ClientTable, Entry, unknown};
 use crate::filters::Filters;
 use crate::identity::Gate;
 use crate::identity::keys::Source;
+use crate::identity::logins::Logins;
 use crate::identity::sessions::Sessions;
 use crate::index;
 use crate::spelling::spelled;
@@ -131,7 +132,7 @@ pub(crate) fn with(
         versions: compiler.versions.build(),
         users: compiler.users.into(),
         key_sources: by_number(compiler.key_sources),
-        logins: logins(compiler.gates.into_values()),
+        logins: logins(compiler.gates),
         sessions: Sessions::of(balancer),
         routes,
         backends: numbered.clone(),
@@ -448,13 +449,10 @@ impl<'a> Compiler<'a> {
     }
 }
 
-/// Those that users come back to, by their marks.
-fn logins(gates: impl Iterator<Item = Result<Arc<Gate>, String>>) -> HashMap<String, Arc<Gate>> {
-    let marked = gates.filter_map(|gate| {
-        let gate = gate.ok()?;
-        Some((gate.mark()?, gate))
-    });
-    marked.collect()
+/// Those that users come back to, the same from the same load balancer.
+fn logins(gates: HashMap<&Authenticate, Result<Arc<Gate>, String>>) -> Logins {
+    let gates: BTreeMap<_, _> = gates.into_iter().collect();
+    Logins::of(gates.into_values().filter_map(Result::ok))
 }
 
 /// In the order of their numbers, which leave none out.

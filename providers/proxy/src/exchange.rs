@@ -287,13 +287,13 @@ async fn answer(
         return Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, &**why));
     }
     if listener.https
-        && let Some(gate) = state.table().returns_to(&parts)
+        && let Some(gate) = state.table().logins.returns_to(&parts)
     {
         if let Some(noted) = noted {
             // The rest is between the provider and us.
             noted.show_target(CALLBACK);
         }
-        let response = Box::pin(gate.finish(worker, state, &asked, &parts)).await?;
+        let response = Box::pin(gate?.finish(worker, state, &asked, &parts)).await?;
         return Ok((response, By::Proxy));
     }
     let filters = route.and_then(|route| route.filters.as_ref());

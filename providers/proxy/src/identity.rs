@@ -13,6 +13,7 @@ mod jwk;
 mod jwt;
 pub(crate) mod keys;
 mod login;
+pub(crate) mod logins;
 pub(crate) mod outside;
 mod renewal;
 mod seal;
@@ -37,7 +38,6 @@ use crate::answer::Failure;
 use crate::body::ResponseBody;
 use crate::head::Asked;
 use crate::serving::ServingState;
-use crate::table::RouteTable;
 use crate::worker::Worker;
 
 /// What a rule asks of who wants to pass; shared by the rules of an object.
@@ -141,7 +141,7 @@ impl Gate {
     }
 
     /// What users who come back to it say; none where nobody is sent away.
-    pub(crate) fn mark(&self) -> Option<String> {
+    fn mark(&self) -> Option<&str> {
         match &self.asks {
             Asks::Token(_) => None,
             Asks::Session(login) => Some(login.mark()),
@@ -198,17 +198,6 @@ impl Gate {
             let why = "the keys of the rule are not known";
             Failure::new(StatusCode::SERVICE_UNAVAILABLE, why)
         })
-    }
-}
-
-impl RouteTable {
-    /// The gate to which a request brings a user back.
-    pub(crate) fn returns_to(&self, request: &Parts) -> Option<&Arc<Gate>> {
-        if self.logins.is_empty() || request.uri.path() != CALLBACK {
-            return None;
-        }
-        let state = form::value(request.uri.query()?, "state")?;
-        self.logins.get(state.split_once('.')?.0)
     }
 }
 

@@ -13,6 +13,7 @@ use crate::clients::{ClientTable, PolicyNumber};
 use crate::filters::Filters;
 use crate::identity::Gate;
 use crate::identity::keys::Source;
+use crate::identity::logins::Logins;
 use crate::identity::sessions::Sessions;
 use crate::paths::Paths;
 use crate::sticky::Sticky;
@@ -34,8 +35,8 @@ pub struct RouteTable {
     pub(crate) users: Box<[BasicAuth]>,
     /// Where the keys of tokens are published, by the number that gates hold.
     pub(crate) key_sources: Box<[Source]>,
-    /// Gates that users are sent away from and come back to, by their marks.
-    pub(crate) logins: HashMap<String, Arc<Gate>>,
+    /// Whom users come back to.
+    pub(crate) logins: Logins,
     /// What no backend is to see.
     pub(crate) sessions: Sessions,
     /// By rule index.

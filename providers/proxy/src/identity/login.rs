@@ -72,6 +72,8 @@ pub(crate) struct Login {
     session: model::Session,
     cookies: Cookies,
     sealer: Sealer,
+    /// What tells its logins from those of all others.
+    mark: String,
     waiting: Semaphore,
 }
 
@@ -148,6 +150,11 @@ fn impossible() -> Failure {
     Failure::new(StatusCode::INTERNAL_SERVER_ERROR, "a session cannot be sealed")
 }
 
+/// Nobody went away from here, or not as it is now.
+pub(super) fn unknown() -> Failure {
+    refused("this login was not begun here")
+}
+
 impl Login {
     /// The error says what cannot be had.
     pub(crate) fn new(
@@ -176,6 +183,11 @@ impl Login {
                 .flat_map(|(name, value)| [name.as_str(), value.as_str()]),
         );
         let sealer = Sealer::new(client.secret.reveal(), bound);
+        // Of all settings, those that a session does not depend on among them: two logins that differ in anything do not end
+        // each other's.
+        let settings = serde_json::to_string(session).ok();
+        let mark = settings.and_then(|settings| sealer.mark(&settings));
+        let mark = mark.ok_or("nothing can be sealed")?;
         let fixed = [
             ("response_type", "code"),
             ("client_id", id),
@@ -195,18 +207,19 @@ impl Login {
             cookies: Cookies::new(&session.cookie),
             session: session.clone(),
             sealer,
+            mark,
             waiting: Semaphore::new(WAITING),
         })
     }
 
-    /// What tells its logins from those of others.
-    pub(crate) fn mark(&self) -> String {
-        self.sealer.mark()
+    /// It is the same in all replicas, and after a restart.
+    pub(crate) fn mark(&self) -> &str {
+        &self.mark
     }
 
     /// Whether a session of the other is one of its own.
     pub(crate) fn asks_as(&self, other: &Self) -> bool {
-        self.session == other.session && self.mark() == other.mark()
+        self.mark == other.mark
     }
 
     /// Whether the request may go on, and who asks.
@@ -384,7 +397,11 @@ impl Login {
             None => random()?.to_vec(),
         };
         let name = URL_SAFE_NO_PAD.encode(&random()?[..16]);
-        let target = request.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+        let target = match request.uri.path() {
+            // What stands behind it is of a login that will not end any more.
+            CALLBACK => "/",
+            _ => request.uri.path_and_query().map_or("/", PathAndQuery::as_str),
+        };
         let state = State {
             proof: derived(&secret, "state", &name),
             target: if target.len() > LONGEST { "/" } else { target }.to_owned(),
@@ -393,7 +410,7 @@ impl Login {
         };
         let text = serde_json::to_vec(&state).map_err(|_| impossible())?;
         let seal = |purpose, text: &[u8]| self.sealer.seal(purpose, host, now, text).ok_or_else(impossible);
-        let sealed = format!("{}.{}", self.mark(), seal(Purpose::State, &text)?);
+        let sealed = format!("{}.{}", self.mark, seal(Purpose::State, &text)?);
         let verifier = derived(&secret, "verifier", &state.name);
         let challenge = URL_SAFE_NO_PAD.encode(digest(&SHA256, verifier.as_bytes()));
         let own = form::write([
@@ -422,7 +439,6 @@ impl Login {
     ) -> Result<Response<ResponseBody>, Failure> {
         let (host, headers) = (asked.host(), &request.headers);
         let said = request.uri.query().unwrap_or_default();
-        let unknown = || refused("this login was not begun here");
         let sealed = form::value(said, "state").ok_or_else(unknown)?;
         let sealed = sealed.split_once('.').ok_or_else(unknown)?.1;
         let state = self

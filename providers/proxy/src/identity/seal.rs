@@ -16,6 +16,13 @@ const DAY: i64 = 86_400;
 /// Days until a key opens nothing any more: the longest session, and the day it began on.
 const OLDEST: i64 = 8;
 
+/// Characters at the head of a mark that tell settings, whatever the secret.
+pub(crate) const SETTINGS: usize = 16;
+/// Bytes of each half of a mark. Their text has no rest, so that the halves can be told apart in it.
+const HALF: usize = SETTINGS / 4 * 3;
+/// Where keys have their day; no day is so far away.
+const NAME: &[u8; 4] = b"name";
+
 /// What a text is sealed for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Purpose {
@@ -53,23 +60,27 @@ impl KeyType for Length {
 impl Sealer {
     /// `binding` are the settings that a session is good for.
     pub(crate) fn new<'a>(secret: &str, binding: impl IntoIterator<Item = &'a str>) -> Self {
-        let mut text = Vec::new();
-        for part in binding {
-            // With its length, so that no two lists of parts are the same text.
-            text.extend_from_slice(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
-            text.extend_from_slice(part.as_bytes());
-        }
-        let mut bound = [0; SHA256_OUTPUT_LEN];
-        bound.copy_from_slice(digest(&SHA256, &text).as_ref());
         Self {
             secret: Salt::new(HKDF_SHA256, b"portcullis oidc 1").extract(secret.as_bytes()),
-            binding: bound,
+            binding: bound(binding),
         }
     }
 
-    /// A name for the client and its settings, which says nothing of them.
-    pub(crate) fn mark(&self) -> String {
-        URL_SAFE_NO_PAD.encode(&self.binding[..12])
+    /// A name for what it seals for and these texts, which nobody can make without the secret. None as in `seal`.
+    fn name<'a>(&self, texts: impl IntoIterator<Item = &'a str>) -> Option<[u8; SHA256_OUTPUT_LEN]> {
+        let info = [&self.binding[..], NAME, &bound(texts)];
+        let mut name = [0; SHA256_OUTPUT_LEN];
+        let length = Length(name.len());
+        self.secret.expand(&info, length).ok()?.fill(&mut name).ok()?;
+        Some(name)
+    }
+
+    /// A name for the client, its secret, the settings that a session is good for, and this one, which says nothing of
+    /// them. A secret that can be guessed is found by it no more than by what is sealed and stands beside it. None as in
+    /// `seal`.
+    pub(crate) fn mark(&self, setting: &str) -> Option<String> {
+        let (settings, all) = (&self.binding[..HALF], self.name(["mark", setting])?);
+        Some(URL_SAFE_NO_PAD.encode([settings, &all[..HALF]].concat()))
     }
 
     /// `now` is in seconds since 1970. None where the library of cryptography refuses, as it never should.
@@ -107,6 +118,18 @@ impl Sealer {
         self.secret.expand(&info, length).ok()?.fill(&mut key).ok()?;
         RandomizedNonceKey::new(&AES_256_GCM, &key).ok()
     }
+}
+
+fn bound<'a>(parts: impl IntoIterator<Item = &'a str>) -> [u8; SHA256_OUTPUT_LEN] {
+    let mut text = Vec::new();
+    for part in parts {
+        // With its length, so that no two lists of parts are the same text.
+        text.extend_from_slice(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+        text.extend_from_slice(part.as_bytes());
+    }
+    let mut bound = [0; SHA256_OUTPUT_LEN];
+    bound.copy_from_slice(digest(&SHA256, &text).as_ref());
+    bound
 }
 
 #[cfg(test)]
@@ -174,5 +197,38 @@ mod tests {
             own.seal(Purpose::Session, "a.com", days(0), b"text").unwrap(),
             sealed
         );
+    }
+
+    #[test]
+    fn marks_differ_where_anything_does_and_begin_alike_where_settings_are() {
+        let mark = |secret, binding: [&str; 2], setting| Sealer::new(secret, binding).mark(setting).unwrap();
+        let own = mark("secret", ["issuer", "client"], "3600");
+        assert_eq!(own.len(), 2 * SETTINGS);
+        for (name, other, alike) in [
+            (
+                "the same",
+                mark("secret", ["issuer", "client"], "3600"),
+                2 * SETTINGS,
+            ),
+            (
+                "another secret",
+                mark("secreT", ["issuer", "client"], "3600"),
+                SETTINGS,
+            ),
+            (
+                "another setting",
+                mark("secret", ["issuer", "client"], "600"),
+                SETTINGS,
+            ),
+            ("other settings", mark("secret", ["issue", "rclient"], "3600"), 0),
+        ] {
+            assert_eq!(own[..alike], other[..alike], "{name}");
+            assert_eq!(own == other, alike == own.len(), "{name}");
+            let differ = own[alike..]
+                .chars()
+                .zip(other[alike..].chars())
+                .filter(|(a, b)| a != b);
+            assert_eq!(differ.count() > 8, alike < own.len(), "{name}");
+        }
     }
 }

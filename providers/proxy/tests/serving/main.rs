@@ -51,6 +51,7 @@ mod redirected;
 #[cfg(feature = "http3")]
 mod refused;
 mod resets;
+mod returning;
 mod routing;
 mod scarce;
 mod secure;

@@ -96,6 +96,8 @@ mod redirected;
 mod refused;
 #[path = "../serving/resets.rs"]
 mod resets;
+#[path = "../serving/returning.rs"]
+mod returning;
 #[path = "../serving/routing.rs"]
 mod routing;
 #[path = "../serving/scarce.rs"]
