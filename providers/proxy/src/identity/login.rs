@@ -327,7 +327,10 @@ impl Login {
             let (refresh, subject) = (refresh.to_owned(), session.subject.clone());
             async move { login.refresh(&worker, &keys, &refresh, &subject).await }
         };
-        match worker.outside.renewals.once(worker, refresh, asking).await? {
+        // Not by the mark: rules that differ in how long sessions last share them.
+        let name = self.sealer.name(["renewal", &session.subject, refresh]);
+        let name = name.ok_or_else(impossible)?;
+        match worker.outside.renewals.once(worker, name, asking).await? {
             Renewal::Given(granted) => {
                 let granted = (*granted).clone();
                 let renewed = Session {

@@ -6,12 +6,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use aws_lc_rs::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
 use futures::FutureExt;
 use futures::future::Shared;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::seal::Name;
 use super::token::Granted;
 use crate::answer::Failure;
 use crate::worker::Worker;
@@ -34,9 +34,10 @@ pub(crate) enum Renewal {
 
 type Asked = (Instant, Shared<oneshot::Receiver<Renewal>>);
 
-/// Shared by all workers. Tokens are kept by their digests.
+/// Shared by all workers. Tokens are kept by names that their logins give them: what one provider calls a token may be another's
+/// of another user.
 #[derive(Default)]
-pub(crate) struct Renewals(Mutex<HashMap<[u8; SHA256_OUTPUT_LEN], Asked>>);
+pub(crate) struct Renewals(Mutex<HashMap<Name, Asked>>);
 
 impl std::fmt::Debug for Renewals {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -45,19 +46,17 @@ impl std::fmt::Debug for Renewals {
 }
 
 impl Renewals {
-    /// What `asking` gives for the token, apart from the requests that wait for it, so that none who leaves undoes it.
+    /// What `asking` gives for the token of this name, apart from the requests that wait for it, so that none who leaves undoes it.
     pub(crate) async fn once(
         &self,
         worker: &Worker,
-        token: &str,
+        token: Name,
         asking: impl Future<Output = Renewal> + 'static,
     ) -> Result<Renewal, Failure> {
-        let mut key = [0; SHA256_OUTPUT_LEN];
-        key.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());
         let answer = {
             // A panic leaves no half of an entry.
             let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            match all.get(&key).filter(|asked| is_kept(asked)) {
+            match all.get(&token).filter(|asked| is_kept(asked)) {
                 Some((_, answer)) => answer.clone(),
                 None => {
                     // Tokens lie here no longer than they are of use.
@@ -71,7 +70,7 @@ impl Renewals {
                         let _ = answering.send(asking.await);
                     });
                     let answer = answer.shared();
-                    all.insert(key, (Instant::now(), answer.clone()));
+                    all.insert(token, (Instant::now(), answer.clone()));
                     answer
                 }
             }

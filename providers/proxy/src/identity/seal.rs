@@ -23,6 +23,9 @@ const HALF: usize = SETTINGS / 4 * 3;
 /// Where keys have their day; no day is so far away.
 const NAME: &[u8; 4] = b"name";
 
+/// See [`Sealer::name`].
+pub(crate) type Name = [u8; SHA256_OUTPUT_LEN];
+
 /// What a text is sealed for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Purpose {
@@ -67,7 +70,7 @@ impl Sealer {
     }
 
     /// A name for what it seals for and these texts, which nobody can make without the secret. None as in `seal`.
-    fn name<'a>(&self, texts: impl IntoIterator<Item = &'a str>) -> Option<[u8; SHA256_OUTPUT_LEN]> {
+    pub(crate) fn name<'a>(&self, texts: impl IntoIterator<Item = &'a str>) -> Option<Name> {
         let info = [&self.binding[..], NAME, &bound(texts)];
         let mut name = [0; SHA256_OUTPUT_LEN];
         let length = Length(name.len());

@@ -190,7 +190,10 @@ async fn an_expired_access_token_is_renewed_once_for_all_requests() {
         tab.cookies.clone_from(&before);
         tabs.push(tab);
     }
-    let answers = futures::future::join_all(tabs.iter_mut().map(|tab| tab.get("/"))).await;
+    // However else rules treat who has no session: whoever has one has it at all of them.
+    let paths = ["/", "/deny", "/allow", "/"];
+    let asking = tabs.iter_mut().zip(paths).map(|(tab, path)| tab.get(path));
+    let answers = futures::future::join_all(asking).await;
     for answer in &answers {
         assert_eq!(answer.seen("x-amzn-oidc-accesstoken"), ["access-2"]);
         assert_eq!(answer.seen("x-amzn-oidc-identity"), ["ann"]);
@@ -230,6 +233,28 @@ async fn an_expired_access_token_is_renewed_once_for_all_requests() {
             .extend(granted.as_object().unwrap().clone());
         world.provider.say("/oauth2/token", status, &given);
         assert_eq!(browser.get("/").await.status(), want, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_refresh_token_renews_no_session_of_another_login_or_user() {
+    let world = World::start().await;
+    for (number, path, subject) in [
+        (1, "/", "ann"),
+        (2, "/other", "ann"), // another login, which may be at another issuer
+        (3, "/", "bob"),
+    ] {
+        let mut browser = world.browser("http/1.1", "a.com").await;
+        let away = browser.sent_away(path).await;
+        let id_token = world.signer.token(&world.claims(&away, &json!({"sub": subject})));
+        world.grant_as(&id_token, &json!({"expires_in": 0, "refresh_token": "the same"}));
+        browser.come_back(&away).await;
+        let own = format!("renewed-{number}");
+        let renewed = json!({"access_token": own, "token_type": "Bearer", "expires_in": 600});
+        world.provider.say("/oauth2/token", 200, &renewed);
+        let answer = browser.get(path).await;
+        assert_eq!(answer.seen("x-amzn-oidc-accesstoken"), [own], "{number}");
+        assert_eq!(answer.seen("x-amzn-oidc-identity"), [subject], "{number}");
     }
 }
 
