@@ -150,6 +150,10 @@ fn impossible() -> Failure {
     Failure::new(StatusCode::INTERNAL_SERVER_ERROR, "a session cannot be sealed")
 }
 
+fn logged_out() -> Failure {
+    refused("you are not logged in")
+}
+
 /// Nobody went away from here, or not as it is now.
 pub(super) fn unknown() -> Failure {
     refused("this login was not begun here")
@@ -247,8 +251,10 @@ impl Login {
             }
         }
         match self.session.on_unauthenticated {
-            OnUnauthenticated::Deny => Err(refused("you are not logged in")),
+            OnUnauthenticated::Deny => Err(logged_out()),
             OnUnauthenticated::Allow => self.identified(None, headers, Vec::new()),
+            // It reads no page, and does not follow.
+            OnUnauthenticated::Authenticate if answer::is_grpc(headers) => Err(logged_out()),
             OnUnauthenticated::Authenticate => {
                 let redirect = self.send_away(asked, request)?;
                 Ok(Admitted::Answered(Box::new(redirect)))

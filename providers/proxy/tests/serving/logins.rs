@@ -259,6 +259,36 @@ async fn a_refresh_token_renews_no_session_of_another_login_or_user() {
 }
 
 #[tokio::test]
+async fn a_call_of_grpc_is_told_that_nobody_is_logged_in() {
+    let world = World::start().await;
+    for protocol in ["http/1.1", "h2"] {
+        let mut browser = world.browser(protocol, "a.com").await;
+        for (path, kind, status, grpc) in [
+            ("/", "application/grpc", 200, Some("16")),
+            ("/", "application/grpc+proto", 200, Some("16")),
+            ("/deny", "application/grpc", 200, Some("16")),
+            ("/allow", "application/grpc", 200, None),
+            // It comes from pages.
+            ("/", "application/grpc-web+proto", 302, None),
+            ("/", "application/json", 302, None),
+        ] {
+            browser.cookies.clear();
+            let answer = browser.get_with(path, &[("content-type", kind)]).await;
+            assert_eq!(answer.status(), status, "{protocol} {path} {kind}");
+            assert_eq!(answer.header("grpc-status"), grpc, "{protocol} {path} {kind}");
+            assert_eq!(answer.header("location").is_some(), status == 302, "{kind}");
+            assert_eq!(browser.set.is_empty(), status != 302, "{protocol} {path} {kind}");
+        }
+        browser.cookies.clear();
+        world.login(&mut browser, "/").await;
+        let answer = browser
+            .get_with("/", &[("content-type", "application/grpc")])
+            .await;
+        assert_eq!(answer.seen("x-amzn-oidc-identity"), ["ann"], "{protocol}");
+    }
+}
+
+#[tokio::test]
 async fn a_backend_ends_a_session_as_it_would_on_an_alb() {
     let world = World::start().await;
     let mut browser = world.browser("http/1.1", "a.com").await;
