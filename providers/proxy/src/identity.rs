@@ -17,6 +17,7 @@ pub(crate) mod logins;
 pub(crate) mod outside;
 mod renewal;
 mod seal;
+mod session;
 pub(crate) mod sessions;
 mod token;
 

@@ -29,6 +29,7 @@ use super::keys::{KeySet, Known};
 use super::outside::Endpoint;
 use super::renewal::Renewal;
 use super::seal::{Purpose, Sealer};
+use super::session::Session;
 use super::token::{Denied, Granted, TokenEndpoint, identity};
 use crate::answer::{self, Failure};
 use crate::body::ResponseBody;
@@ -75,23 +76,6 @@ pub(crate) struct Login {
     /// What tells its logins from those of all others.
     mark: String,
     waiting: Semaphore,
-}
-
-/// A session, as it lies sealed in a browser. Never shown: it has no `Debug`.
-#[derive(Clone, Serialize, Deserialize)]
-struct Session {
-    #[serde(rename = "s")]
-    subject: String,
-    #[serde(rename = "a")]
-    access: String,
-    #[serde(rename = "r", skip_serializing_if = "Option::is_none")]
-    refresh: Option<String>,
-    /// When the access token expires, in seconds since 1970.
-    #[serde(rename = "e", skip_serializing_if = "Option::is_none")]
-    expires: Option<i64>,
-    /// When the user logged in.
-    #[serde(rename = "b")]
-    began: i64,
 }
 
 /// What the provider passes on for us.
