@@ -29,7 +29,7 @@ use super::keys::{KeySet, Known};
 use super::outside::Endpoint;
 use super::renewal::Renewal;
 use super::seal::{Purpose, Sealer};
-use super::session::Session;
+use super::session::{Session, field};
 use super::token::{Denied, Granted, TokenEndpoint, identity};
 use crate::answer::{self, Failure};
 use crate::body::ResponseBody;
@@ -136,6 +136,10 @@ fn impossible() -> Failure {
 
 fn logged_out() -> Failure {
     refused("you are not logged in")
+}
+
+fn untold() -> Failure {
+    refused("the identity provider says of you what no field of HTTP can hold")
 }
 
 /// Nobody went away from here, or not as it is now.
@@ -252,18 +256,10 @@ impl Login {
         headers: &HeaderMap,
         cookies: Vec<HeaderValue>,
     ) -> Result<Admitted, Failure> {
-        let mut told = Vec::new();
-        if let Some(session) = session {
-            for (name, text) in [
-                ("x-amzn-oidc-identity", &session.subject),
-                ("x-amzn-oidc-accesstoken", &session.access),
-            ] {
-                let value = HeaderValue::from_str(text);
-                let mut value = value.map_err(|_| refused("what the provider says cannot be passed on"))?;
-                value.set_sensitive(true);
-                told.push((HeaderName::from_static(name), value));
-            }
-        }
+        let told = match session {
+            Some(session) => session.told().ok_or_else(untold)?.into(),
+            None => Vec::new(),
+        };
         Ok(Admitted::Passes(Some(Box::new(Identity {
             login: self.clone(),
             told,
@@ -277,6 +273,7 @@ impl Login {
         let sealed = self.cookies.session(headers)?;
         let text = self.sealer.open(Purpose::Session, host, now(), &sealed)?;
         let session: Session = serde_json::from_slice(&text).ok()?;
+        session.told()?;
         (self.ends(&session) > now()).then_some(session)
     }
 
@@ -349,6 +346,9 @@ impl Login {
             Err(Denied::Unreached | Denied::Full) => return Renewal::Failed,
             Err(Denied::Refused(_) | Denied::Unusable) => return Renewal::Ended,
         };
+        if field(&granted.access_token).is_none() {
+            return Renewal::Ended;
+        }
         // Source: OpenID Connect Core 1.0 §12.2.
         if let Some(token) = &granted.id_token {
             match self.verify(worker, keys, known, token).await {
@@ -516,13 +516,20 @@ impl Login {
         let subject = claims.text("sub").filter(|subject| !subject.is_empty());
         let subject = subject.ok_or_else(|| refused(Refused::Subject.why()))?;
         let began = now();
-        Ok(Session {
+        let session = Session {
             subject: subject.to_owned(),
             access: granted.access_token,
             refresh: granted.refresh_token,
             expires: granted.expires_in.map(|seconds| began.saturating_add(seconds)),
             began,
-        })
+        };
+        match session.told() {
+            Some(_) => Ok(session),
+            None => {
+                tracing::warn!(from = %self.token.at, "an identity provider says of a user what no field of HTTP can hold");
+                Err(untold())
+            }
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Who is logged in, in; what a browser keeps of it, and what backends are told, out.
 
+use http::{HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
 
 /// A session, as it lies sealed in a browser. Never shown: it has no `Debug`.
@@ -17,4 +18,23 @@ pub(super) struct Session {
     /// When the user logged in.
     #[serde(rename = "b")]
     pub(super) began: i64,
+}
+
+impl Session {
+    /// For the backend; none where it cannot be told.
+    pub(super) fn told(&self) -> Option<[(HeaderName, HeaderValue); 2]> {
+        let name = HeaderName::from_static;
+        Some([
+            (name("x-amzn-oidc-identity"), field(&self.subject)?),
+            (name("x-amzn-oidc-accesstoken"), field(&self.access)?),
+        ])
+    }
+}
+
+/// A text as the whole of a field: who takes one in leaves out spaces around it, and would take one user for another.
+pub(super) fn field(text: &str) -> Option<HeaderValue> {
+    let whole = text.trim_matches([' ', '\t']).len() == text.len();
+    let mut value = HeaderValue::from_str(text).ok().filter(|_| whole)?;
+    value.set_sensitive(true);
+    Some(value)
 }

@@ -149,6 +149,48 @@ async fn a_login_counts_only_with_an_id_token_that_was_made_for_it() {
 }
 
 #[tokio::test]
+async fn nobody_logs_in_whom_backends_cannot_be_told_of() {
+    let world = World::start().await;
+    for (subject, access, want) in [
+        ("ann", "access-1", 302),
+        ("ann of \"{shop}\"", "access-1", 302),
+        ("ann\r\nx-role: root", "access-1", 401),
+        ("ann\n", "access-1", 401),
+        ("ann\0", "access-1", 401),
+        ("\u{e4}nn", "access-1", 302),
+        // Who takes a field in leaves these out, and takes one for another.
+        (" ann", "access-1", 401),
+        ("ann\t", "access-1", 401),
+        ("ann", "access\r\nx-role: root", 401),
+        ("ann", "access-1\u{7f}", 401),
+        ("ann", "access-1 ", 401),
+    ] {
+        for protocol in ["http/1.1", "h2"] {
+            let mut browser = world.browser(protocol, "a.com").await;
+            let away = browser.sent_away("/").await;
+            let id_token = world.signer.token(&world.claims(&away, &json!({"sub": subject})));
+            world.grant_as(&id_token, &json!({"access_token": access}));
+            let answer = browser.come_back(&away).await;
+            assert_eq!(answer.status(), want, "{subject:?} {access:?}: {}", answer.body);
+            assert_eq!(browser.has_session(), want == 302, "{subject:?} {access:?}");
+            if want == 401 {
+                let fault = "the identity provider says of you what no field of HTTP can hold";
+                assert!(answer.body.contains(fault), "{}", answer.body);
+                assert_eq!(answer.header("x-role"), None);
+                // The next request begins anew.
+                assert_eq!(browser.get("/").await.status(), 302, "{subject:?} {access:?}");
+            } else {
+                let answer = browser.get("/").await;
+                assert_eq!(answer.status(), 200, "{subject:?} {access:?}");
+                if subject.is_ascii() {
+                    assert_eq!(answer.seen("x-amzn-oidc-identity"), [subject]);
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_session_is_worth_nothing_touched_elsewhere_or_later() {
     let world = World::start().await;
     let mut browser = world.browser("http/1.1", "a.com").await;

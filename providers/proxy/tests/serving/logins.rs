@@ -216,6 +216,7 @@ async fn an_expired_access_token_is_renewed_once_for_all_requests() {
             json!({"id_token": world.signer.token(&world.claims(&away, &json!({"sub": "bob"})))}),
             302,
         ),
+        ("of two lines", 200, json!({"access_token": "a\r\nb"}), 302),
         ("as it was", 200, json!({"id_token": id_token}), 200),
     ] {
         let mut browser = world.browser("http/1.1", "a.com").await;
