@@ -35,6 +35,7 @@ use crate::exchange::{Peer, exchange, refused};
 use crate::gathered::gathered;
 use crate::guarded::{Guarded, Taking};
 use crate::http1::{self, Stream};
+use crate::listen::Counted;
 use crate::mutual::Shown;
 use crate::present::Present;
 use crate::proxy_protocol::{self, Head};
@@ -57,8 +58,8 @@ const FIRST_HEAD: usize = 128;
 
 /// Serves a connection to its end. What is large is boxed where it begins, and gone where it ends: a connection's task is as
 /// large as the largest thing that it might do, and most of them wait.
-pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: Peer) {
-    let ended = match Box::pin(begin(worker, stream, peer)).await {
+pub(crate) async fn serve(counted: Counted, stream: TcpStream, peer: Peer) {
+    let ended = match Box::pin(begin(counted, stream, peer)).await {
         Ok(Some(rest)) => rest.await,
         Ok(None) => Ok(()),
         Err(error) => Err(error),
@@ -74,7 +75,8 @@ type Rest = Pin<Box<dyn Future<Output = Ended>>>;
 type Begun = Result<Option<Rest>, Box<dyn std::error::Error + Send + Sync>>;
 
 /// None where there is nothing to be served.
-async fn begin(worker: Rc<Worker>, mut stream: TcpStream, mut peer: Peer) -> Begun {
+async fn begin(counted: Counted, mut stream: TcpStream, mut peer: Peer) -> Begun {
+    let worker = counted.worker();
     if trust::is_trusted(&worker.proxy_protocol, peer.address) {
         let limit = worker.settings.timeouts.handshake;
         if let Some(client) = timeout(limit, announced(&mut stream)).await?? {
@@ -82,9 +84,9 @@ async fn begin(worker: Rc<Worker>, mut stream: TcpStream, mut peer: Peer) -> Beg
         }
     }
     if peer.is_tls {
-        Box::pin(begin_tls(worker, stream, peer)).await.map(Some)
+        Box::pin(begin_tls(counted, stream, peer)).await.map(Some)
     } else {
-        begin_plainly(worker, stream, peer).await
+        begin_plainly(counted, stream, peer).await
     }
 }
 
@@ -109,24 +111,25 @@ async fn announced(
 const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
 
 async fn begin_tls(
-    worker: Rc<Worker>,
+    counted: Counted,
     stream: TcpStream,
     peer: Peer,
 ) -> Result<Rest, Box<dyn std::error::Error + Send + Sync>> {
+    let worker = counted.worker();
     // The configuration of this moment serves the whole handshake.
     let state = worker.live.load_full();
     let limit = worker.settings.timeouts.handshake;
     let (stream, shown) = timeout(limit, handshake(&state, peer.port, stream)).await??;
     let shown = Rc::new(shown);
     Ok(if stream.get_ref().1.alpn_protocol() == Some(ALPN_H2) {
-        Box::pin(http2(worker, stream, peer, shown))
+        Box::pin(http2(counted, stream, peer, shown))
     } else if worker.settings.http1_engine == Http1Engine::Own {
         let stream = Stream::Tls(Box::new((*stream).into()));
-        let ending = ending(&worker);
+        let ending = ending(worker);
         let first = BytesMut::new();
-        Box::pin(http1::serve(worker, stream, first, peer, shown, ending))
+        Box::pin(http1::serve(counted, stream, first, peer, shown, ending))
     } else {
-        Box::pin(http1_by_hyper(worker, stream, peer, shown))
+        Box::pin(http1_by_hyper(counted, stream, peer, shown))
     })
 }
 
@@ -167,8 +170,9 @@ async fn handshake<IO: AsyncRead + AsyncWrite + Unpin>(
 }
 
 /// Clear-text HTTP/2 is known by its preface: an upgrade to it is not offered. Source: RFC 9113 §3.3.
-async fn begin_plainly(worker: Rc<Worker>, stream: TcpStream, peer: Peer) -> Begun {
-    let first = first_bytes(&worker, &stream).await?;
+async fn begin_plainly(counted: Counted, stream: TcpStream, peer: Peer) -> Begun {
+    let worker = counted.worker();
+    let first = first_bytes(worker, &stream).await?;
     if first.is_empty() || !speaks_http(&first) {
         return Ok(None);
     }
@@ -176,9 +180,9 @@ async fn begin_plainly(worker: Rc<Worker>, stream: TcpStream, peer: Peer) -> Beg
     let shown = worker.nothing_shown.clone();
     let is_http2 = first.starts_with(PREFACE);
     if !is_http2 && worker.settings.http1_engine == Http1Engine::Own {
-        let (stream, ending) = (Stream::Plain(stream), ending(&worker));
+        let (stream, ending) = (Stream::Plain(stream), ending(worker));
         return Ok(Some(Box::pin(http1::serve(
-            worker, stream, first, peer, shown, ending,
+            counted, stream, first, peer, shown, ending,
         ))));
     }
     let stream = Resumed {
@@ -186,9 +190,9 @@ async fn begin_plainly(worker: Rc<Worker>, stream: TcpStream, peer: Peer) -> Beg
         stream,
     };
     Ok(Some(if is_http2 {
-        Box::pin(http2(worker, stream, peer, shown))
+        Box::pin(http2(counted, stream, peer, shown))
     } else {
-        Box::pin(http1_by_hyper(worker, stream, peer, shown))
+        Box::pin(http1_by_hyper(counted, stream, peer, shown))
     }))
 }
 
@@ -232,10 +236,12 @@ fn speaks_http(first: &[u8]) -> bool {
     !matches!(words[..], [_, _, version] if !version.starts_with(b"HTTP/"))
 }
 
-async fn http1_by_hyper<IO>(worker: Rc<Worker>, io: IO, peer: Peer, shown: Rc<Shown>) -> Ended
+async fn http1_by_hyper<IO>(counted: Counted, io: IO, peer: Peer, shown: Rc<Shown>) -> Ended
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let worker = counted.worker().clone();
+    let counted = Rc::new(counted);
     let taking = Taking::new(worker.settings.timeouts.body);
     let io = Guarded::new(io, worker.settings.limits.head_bytes, taking.clone());
     let mut builder = conn::http1::Builder::new();
@@ -249,10 +255,11 @@ where
     let current = Rc::new(RefCell::new(None));
     let service = service_fn(|request| {
         let (worker, shown, leaving) = (worker.clone(), shown.clone(), leaving.clone());
+        let counted = counted.clone();
         let (taking, open) = (taking.clone(), Open::new(&activity));
         current.replace(Some(open.clone()));
         async move {
-            let mut response = answer(worker, peer, shown, request, None).await;
+            let mut response = answer(worker, peer, shown, request, (None, Some(counted))).await;
             if response.status() == StatusCode::SWITCHING_PROTOCOLS {
                 taking.is_tunnel.store(true, Ordering::Relaxed);
             } else if leaving.get() {
@@ -306,10 +313,11 @@ fn tell_refused(worker: &Worker, peer: Peer, error: &hyper::Error) {
     refused(worker, peer, status, &error.to_string());
 }
 
-async fn http2<IO>(worker: Rc<Worker>, io: IO, peer: Peer, shown: Rc<Shown>) -> Ended
+async fn http2<IO>(counted: Counted, io: IO, peer: Peer, shown: Rc<Shown>) -> Ended
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let worker = counted.worker();
     let head_bytes = u32::try_from(worker.settings.limits.head_bytes).unwrap_or(u32::MAX);
     let timeouts = worker.settings.timeouts;
     let streams = Streams::new(worker.clients.clone(), worker.counters.clone(), timeouts.body);
@@ -330,7 +338,7 @@ where
         streams.begins(open.clone());
         // Boxed: hyper moves it about before it runs.
         Box::pin(async move {
-            let response = answer(worker, peer, shown, request, Some(open.clone())).await;
+            let response = answer(worker, peer, shown, request, (Some(open.clone()), None)).await;
             Ok::<_, Infallible>(response.map(|body| Told::new(body, open)))
         })
     });
@@ -339,9 +347,9 @@ where
     let expects = || activity.is_any();
     tokio::select! {
         ended = sending.drive(connection.as_mut(), expects) => return ended,
-        () = drained(&worker) => {}
+        () = drained(worker) => {}
         () = activity.none_for(timeouts.head) => {}
-        () = aged(&worker) => {}
+        () = aged(worker) => {}
     }
     // GOAWAY, and the streams under way go on.
     connection.as_mut().graceful_shutdown();
@@ -357,12 +365,13 @@ async fn answer(
     peer: Peer,
     shown: Rc<Shown>,
     mut request: Request<Incoming>,
-    open: Option<Open>,
+    (open, counted): (Option<Open>, Option<Rc<Counted>>),
 ) -> Response<ResponseBody> {
     let is_websocket = websocket::translate(&mut request, &worker.random);
     let upgrade = ClientSide {
         upgrade: Upgrade::Hyper(hyper::upgrade::on(&mut request)),
         open,
+        counted,
         takes_lines: false,
         // hyper has no way to send them.
         interims: None,

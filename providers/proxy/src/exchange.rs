@@ -583,9 +583,8 @@ fn switch(worker: &Worker, answered: Answered, client: ClientSide<'_>) -> Respon
         parts.headers.insert(UPGRADE, protocol);
     }
     let idle = worker.settings.timeouts.tunnel;
-    let client = (client.upgrade, client.open);
     worker
         .clients
-        .spawn(tunnel(client, backend, idle, under_way.tunnelled()));
+        .spawn(tunnel(client.into(), backend, idle, under_way.tunnelled()));
     Response::from_parts(parts, ResponseBody::text(bytes::Bytes::new()))
 }

@@ -1,6 +1,7 @@
 //! Addresses in, listening sockets and the loop that accepts from them out.
 
 use std::cell::Cell;
+use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
@@ -158,30 +159,33 @@ fn open(worker: &Rc<Worker>, stream: TcpStream, address: SocketAddr, at: EntryPo
         is_tls: at.is_tls,
         port: at.port,
     };
-    let closed = Closed::once(worker);
-    worker.clients.spawn(async move {
-        connection::serve(closed.0.clone(), stream, peer).await;
-        drop(closed);
-    });
+    worker
+        .clients
+        .spawn(connection::serve(Counted::new(worker), stream, peer));
 }
 
-/// Counts a connection, and its end, whatever ends it.
-pub(crate) struct Closed(Rc<Worker>);
+/// A client's connection that counts until this is dropped, so it goes with the socket: to a tunnel, too.
+pub(crate) struct Counted(Rc<Worker>);
 
-impl Closed {
-    pub(crate) fn once(worker: &Rc<Worker>) -> Self {
+impl Counted {
+    pub(crate) fn new(worker: &Rc<Worker>) -> Self {
         worker.counters.opened();
         worker.room.enter();
         Self(worker.clone())
     }
 
-    #[cfg(feature = "http3")]
     pub(crate) fn worker(&self) -> &Rc<Worker> {
         &self.0
     }
 }
 
-impl Drop for Closed {
+impl fmt::Debug for Counted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Counted")
+    }
+}
+
+impl Drop for Counted {
     fn drop(&mut self) {
         self.0.counters.closed();
         self.0.room.leave();

@@ -22,6 +22,7 @@ use self::way::Way;
 use crate::activity::Open;
 use crate::http1::Detached;
 use crate::interim::Interims;
+use crate::listen::Counted;
 use crate::load::UnderWay;
 use crate::places::Place;
 
@@ -31,17 +32,43 @@ pub(crate) struct ClientSide<'a> {
     pub(crate) upgrade: Upgrade,
     /// Of HTTP/2: what else the connection carries goes on beside it.
     pub(crate) open: Option<Open>,
+    /// Of HTTP/1.1 by hyper: its connection. By our own engine it comes with the upgrade.
+    pub(crate) counted: Option<Rc<Counted>>,
     /// Whether its engine takes fields of answers as they came, beside those in the map.
     pub(crate) takes_lines: bool,
     /// Where its engine takes interim answers from, if it sends any.
     pub(crate) interims: Option<&'a Interims>,
 }
 
+/// The same once it is sure that there will be one.
+pub(crate) struct ClientEnd {
+    upgrade: Upgrade,
+    open: Option<Open>,
+    counted: Option<Rc<Counted>>,
+}
+
+impl From<ClientSide<'_>> for ClientEnd {
+    fn from(side: ClientSide<'_>) -> Self {
+        let ClientSide {
+            upgrade,
+            open,
+            counted,
+            takes_lines: _,
+            interims: _,
+        } = side;
+        Self {
+            upgrade,
+            open,
+            counted,
+        }
+    }
+}
+
 /// A connection that will be lent to a tunnel, should it change protocol.
 #[derive(Debug)]
 pub(crate) enum Upgrade {
     Hyper(OnUpgrade),
-    Own(oneshot::Receiver<Detached>),
+    Own(oneshot::Receiver<(Detached, Counted)>),
     /// It has changed already, and leads to a target.
     Here(Box<Detached>, Place),
     /// Nobody asked for it.
@@ -52,8 +79,11 @@ impl Upgrade {
     async fn taken(self) -> Result<End, Box<dyn Error + Send + Sync>> {
         match self {
             Self::Hyper(upgrade) => Ok(End::Hyper(TokioIo::new(upgrade.await?))),
-            Self::Own(detached) => Ok(End::Own(detached.await?, None)),
-            Self::Here(detached, place) => Ok(End::Own(*detached, Some(place))),
+            Self::Own(detached) => {
+                let (detached, counted) = detached.await?;
+                Ok(End::Own(detached, Held::Client(counted)))
+            }
+            Self::Here(detached, place) => Ok(End::Own(*detached, Held::Target(place))),
             Self::Never => Err("nobody asked for another protocol".into()),
         }
     }
@@ -64,17 +94,24 @@ enum End {
     Hyper(TokioIo<Upgraded>),
     Own(
         Detached,
-        #[expect(dead_code, reason = "held until the connection is closed")] Option<Place>,
+        #[expect(dead_code, reason = "held until the connection is closed")] Held,
     ),
 }
 
+/// What is given back when a connection is closed.
+#[expect(dead_code, reason = "held until then")]
+enum Held {
+    Client(Counted),
+    Target(Place),
+}
+
 /// Carries bytes until either side is done, or neither has sent any for `idle`.
-pub(crate) async fn tunnel(
-    (upgrade, open): (Upgrade, Option<Open>),
-    backend: Upgrade,
-    idle: Duration,
-    under_way: UnderWay,
-) {
+pub(crate) async fn tunnel(client: ClientEnd, backend: Upgrade, idle: Duration, under_way: UnderWay) {
+    let ClientEnd {
+        upgrade,
+        open,
+        counted,
+    } = client;
     let (upgraded, backend) = match futures::future::try_join(upgrade.taken(), backend.taken()).await {
         Ok(both) => both,
         Err(error) => {
@@ -102,7 +139,9 @@ pub(crate) async fn tunnel(
         }
         () = unmoved_for(idle, &moved) => debug!("a tunnel was idle for too long"),
     }
-    drop((under_way, open));
+    // Closed before they count no more.
+    drop((from_client, backend));
+    drop((under_way, open, counted));
 }
 
 async fn unmoved_for(idle: Duration, moved: &Cell<Instant>) {

@@ -21,11 +21,12 @@ use tokio::time::{Instant, Sleep, timeout};
 use super::decode::{Begun, Event, Length, Refused};
 use super::encode::{Asked, Fields, Framed, Out, asked};
 use super::sending::{Bounds, Sending};
-use super::wire::{Body, Broken, Stream, Wire};
+use super::wire::{Body, Broken, Detached, Stream, Wire};
 use crate::alarm::Alarm;
 use crate::body::{BodyError, RequestBody, ResponseBody, Untaken};
 use crate::exchange::{self, Peer, exchange};
 use crate::interim::Interims;
+use crate::listen::Counted;
 use crate::mutual::Shown;
 use crate::present::Kind;
 use crate::tunnel::{ClientSide, Upgrade};
@@ -49,19 +50,21 @@ pub(crate) struct Ending<F> {
 /// Serves a connection whose first bytes have been read to its end. No `async fn`, which would hold all that it is given
 /// twice.
 pub(crate) fn serve<F: Future<Output = ()>>(
-    worker: Rc<Worker>,
+    counted: Counted,
     stream: Stream,
     first: BytesMut,
     peer: Peer,
     shown: Rc<Shown>,
     ending: Ending<F>,
 ) -> impl Future<Output = Result<(), BodyError>> {
+    let worker = counted.worker().clone();
     let wire = Wire::new(stream, first, worker.settings.limits.head_bytes);
     let served = Served {
         wire: Rc::new(RefCell::new(wire)),
         peer,
         shown,
         waiting: Waiting::new(ending, worker),
+        counted,
     };
     Box::new(served).run()
 }
@@ -72,6 +75,8 @@ struct Served<F> {
     peer: Peer,
     shown: Rc<Shown>,
     waiting: Waiting<F>,
+    /// Behind the wire: it counts until that is closed.
+    counted: Counted,
 }
 
 impl<F: Future<Output = ()>> Served<F> {
@@ -89,7 +94,7 @@ impl<F: Future<Output = ()>> Served<F> {
                 After::Switched(tell) => {
                     // Its body was empty, and nobody else holds it.
                     if let Ok(wire) = Rc::try_unwrap(self.wire) {
-                        let _ = tell.send(wire.into_inner().detach());
+                        let _ = tell.send((wire.into_inner().detach(), self.counted));
                     }
                     return Ok(());
                 }
@@ -211,7 +216,7 @@ enum After {
     /// Bytes of the client may be unread.
     Close,
     Gone,
-    Switched(oneshot::Sender<super::wire::Detached>),
+    Switched(oneshot::Sender<(Detached, Counted)>),
 }
 
 /// A request under way.
@@ -253,6 +258,7 @@ impl Call<'_> {
         let client = ClientSide {
             upgrade,
             open: None,
+            counted: None,
             takes_lines: true,
             // Source: RFC 9110 §15.2.
             interims: Some(&interims).filter(|_| parts.version == Version::HTTP_11),

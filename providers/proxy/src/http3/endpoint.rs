@@ -16,7 +16,7 @@ use super::connection;
 use super::session::Sessions;
 use super::sockets::{Group, Ports};
 use super::steering::{Ids, Steered};
-use crate::listen::Closed;
+use crate::listen::Counted;
 use crate::settings::Settings;
 use crate::trust;
 use crate::worker::Worker;
@@ -123,11 +123,11 @@ async fn accept(worker: &Rc<Worker>, group: &Group, endpoint: &Endpoint) -> io::
         let Ok(connecting) = incoming.accept() else {
             continue;
         };
-        let closed = Closed::once(worker);
+        let counted = Counted::new(worker);
         let shaking = Shaking::new(&unproven);
         worker.clients.spawn(async move {
-            connection::serve(closed.worker().clone(), connecting, shaking).await;
-            drop(closed);
+            connection::serve(counted.worker().clone(), connecting, shaking).await;
+            drop(counted);
         });
     }
     Err(io::Error::other("the QUIC endpoint ended"))

@@ -103,6 +103,7 @@ async fn answer_from(asking: Asking) -> Result<(), Failure> {
     let upgrade = ClientSide {
         upgrade: Upgrade::Never,
         open: None,
+        counted: None,
         takes_lines: false,
         interims: Some(&interims),
     };

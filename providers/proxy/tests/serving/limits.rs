@@ -3,7 +3,7 @@
 use hyper::Request;
 use portcullis_model::Filters;
 use portcullis_proxy::Settings;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use crate::balancer::{KeyPairs, all_to, also, backend, serve_with};
 use crate::client::{Client, Sent, get, get_once, raw, read_until, until};
 use crate::echo::{Echo, echo};
-use crate::websockets::{THROUGH, parroting, site_with};
+use crate::websockets::{THROUGH, Way, parroting, site_with};
 
 #[tokio::test]
 async fn a_connection_beyond_the_bound_waits_for_one_to_end() {
@@ -37,6 +37,38 @@ async fn a_connection_beyond_the_bound_waits_for_one_to_end() {
     drop(first);
     let answer = read_until(&mut second, "\r\n\r\n").await;
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+/// A WebSocket over HTTP/1.1 is its client's whole connection.
+#[tokio::test]
+async fn a_connection_that_became_a_tunnel_counts_until_it_is_closed() {
+    let server = parroting().await;
+    for (way, is_tls) in [(Way::Http1, false), (Way::Http1Tls, true)] {
+        let mut settings = Settings::default();
+        settings.limits.connections = 1;
+        let mut site = site_with(server.address, Filters::default(), settings);
+        let (mut socket, _) = site.open(way, &[]).await;
+        read_until(&mut socket, "\r\n\r\n").await;
+        let port = match is_tls {
+            true => site.proxy.https,
+            false => site.proxy.http,
+        };
+        let second = TcpStream::connect(port).await.unwrap();
+        // Room enough in time to take it, were there any.
+        for _ in 0..50 {
+            socket.write_all(b"x").await.unwrap();
+            socket.read_exact(&mut [0]).await.unwrap();
+        }
+        let counts = || {
+            let totals = site.proxy.handle.totals();
+            (totals.connections_opened, totals.connections_open)
+        };
+        assert_eq!(counts(), (1, 1), "{way:?}");
+        drop(socket);
+        until("the second is taken", || counts() == (2, 1)).await;
+        drop(second);
+        until("none is open", || counts() == (2, 0)).await;
+    }
 }
 
 /// Answers nobody until it is told to.
