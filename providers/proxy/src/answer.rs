@@ -1,7 +1,7 @@
 //! What the proxy answers itself: failures, fixed responses and redirects in, responses out.
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use portcullis_model::{BackendId, Redirect, Request};
 
 use crate::body::{ResponseBody, Unfinished};
@@ -120,6 +120,21 @@ impl Failure {
         self.closes
     }
 
+    /// Its status of gRPC.
+    fn grpc(&self) -> &'static str {
+        let of_status = match self.status.as_u16() {
+            400 | 431 => "13",
+            401 => "16",
+            403 => "7",
+            404 | 405 => "12",
+            408 | 504 => GRPC_DEADLINE_EXCEEDED,
+            413 => GRPC_RESOURCE_EXHAUSTED,
+            429 | 502 | 503 => GRPC_UNAVAILABLE,
+            _ => "2",
+        };
+        self.grpc.unwrap_or(of_status)
+    }
+
     /// One line of text; for a gRPC request, the status gRPC has for it. Source: gRPC "HTTP to gRPC Status Code
     /// Mapping", but for a timeout, which is told as a deadline exceeded, and for what is too long, as gRPC's servers do.
     pub(crate) fn response(&self, is_grpc: bool) -> Response<ResponseBody> {
@@ -140,20 +155,9 @@ impl Failure {
             }
             return response;
         }
-        let of_status = match self.status.as_u16() {
-            400 | 431 => "13",
-            401 => "16",
-            403 => "7",
-            404 | 405 => "12",
-            408 | 504 => GRPC_DEADLINE_EXCEEDED,
-            413 => GRPC_RESOURCE_EXHAUSTED,
-            429 | 502 | 503 => GRPC_UNAVAILABLE,
-            _ => "2",
-        };
-        let code = self.grpc.unwrap_or(of_status);
         let mut response = page(StatusCode::OK, Some(&GRPC), Bytes::new());
         let headers = response.headers_mut();
-        headers.insert("grpc-status", HeaderValue::from_static(code));
+        headers.insert("grpc-status", HeaderValue::from_static(self.grpc()));
         let reason = self.status.canonical_reason().unwrap_or_default();
         if let Ok(message) = HeaderValue::from_str(self.shown().unwrap_or(reason)) {
             headers.insert("grpc-message", message);
@@ -168,14 +172,31 @@ pub(crate) const GRPC_UNAVAILABLE: &str = "14";
 
 /// The trailers of a gRPC answer whose rest will not come.
 pub(crate) fn cut_off(status: &'static str) -> HeaderMap {
-    let mut trailers = HeaderMap::new();
-    trailers.insert("grpc-status", HeaderValue::from_static(status));
     let why = match status {
         GRPC_RESOURCE_EXHAUSTED => "the answer is too long",
         _ => "the backend broke off its answer",
     };
-    trailers.insert("grpc-message", HeaderValue::from_static(why));
-    trailers
+    trailers(status, HeaderValue::from_static(why))
+}
+
+/// The same where it is the request whose rest will not come.
+pub(crate) fn cut_off_for(unfinished: Unfinished) -> HeaderMap {
+    let failure = Failure::from(unfinished);
+    let why = HeaderValue::from_str(&failure.why);
+    trailers(
+        failure.grpc(),
+        why.unwrap_or_else(|_| HeaderValue::from_static("")),
+    )
+}
+
+fn trailers(status: &'static str, why: HeaderValue) -> HeaderMap {
+    HeaderMap::from_iter([
+        (
+            HeaderName::from_static("grpc-status"),
+            HeaderValue::from_static(status),
+        ),
+        (HeaderName::from_static("grpc-message"), why),
+    ])
 }
 
 /// What such trailers say.

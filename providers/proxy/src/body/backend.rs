@@ -4,6 +4,7 @@ use std::fmt;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use http::HeaderMap;
 use http_body::Frame;
 use tokio::time::Instant;
 
@@ -103,13 +104,24 @@ impl BackendBody {
     }
 
     /// Tells that the rest will not come: to gRPC as a status, as its clients see the loss of a connection.
-    fn fail(&mut self, error: BodyError, status: &'static str) -> Frames {
+    fn fail(&mut self, error: BodyError, status: HeaderMap) -> Frames {
         if !self.to_grpc {
             return Some(Err(error));
         }
         self.is_excused = true;
         self.held = None;
-        Some(Ok(Frame::trailers(answer::cut_off(status))))
+        Some(Ok(Frame::trailers(status)))
+    }
+
+    /// Where the proxy broke off the request, the backend only follows.
+    fn broke_off(&mut self, error: BodyError) -> Frames {
+        let held = self.held.as_ref();
+        let unfinished = held.and_then(|(_, lease)| lease.progress.as_ref()?.failed());
+        let status = match unfinished {
+            Some(unfinished) => answer::cut_off_for(unfinished),
+            None => answer::cut_off(answer::GRPC_UNAVAILABLE),
+        };
+        self.fail(error, status)
     }
 
     fn release(&mut self) {
@@ -125,11 +137,12 @@ impl BackendBody {
         }
         let Poll::Ready(frame) = self.inner.poll_frame(cx) else {
             ready!(self.poll_idle(cx));
-            return Poll::Ready(self.fail(Stalled("the backend").into(), answer::GRPC_DEADLINE_EXCEEDED));
+            let status = answer::cut_off(answer::GRPC_DEADLINE_EXCEEDED);
+            return Poll::Ready(self.fail(Stalled("the backend").into(), status));
         };
         self.came();
         if self.is_http2 && is_cut(&self.inner, &frame) {
-            return Poll::Ready(self.fail(Reset.into(), answer::GRPC_UNAVAILABLE));
+            return Poll::Ready(self.broke_off(Reset.into()));
         }
         Poll::Ready(match frame {
             None => {
@@ -137,14 +150,15 @@ impl BackendBody {
                 None
             }
             Some(Ok(frame)) if is_too_long(&mut self.left, &frame) => {
-                self.fail(TooLong("answer").into(), answer::GRPC_RESOURCE_EXHAUSTED)
+                let status = answer::cut_off(answer::GRPC_RESOURCE_EXHAUSTED);
+                self.fail(TooLong("answer").into(), status)
             }
             Some(Ok(frame)) => {
                 self.release_at_end();
                 Some(Ok(frame))
             }
             // The connection is broken: it is dropped with the body.
-            Some(Err(error)) => self.fail(error, answer::GRPC_UNAVAILABLE),
+            Some(Err(error)) => self.broke_off(error),
         })
     }
 }

@@ -403,6 +403,31 @@ async fn a_call_that_its_client_gives_up_is_given_up_at_the_backend() {
     }
 }
 
+/// The backend, whose request is broken off, only follows.
+#[tokio::test]
+async fn a_request_that_is_too_long_is_told_as_that_though_its_answer_has_begun() {
+    let service = Service::default();
+    let mut settings = Settings::default();
+    settings.limits.body_bytes = Some(1000);
+    let (_proxy, _echo, clients) = called(&service, settings).await;
+    for mut client in clients {
+        let (mut messages, all) = mpsc::unbounded();
+        let message = Bytes::from(vec![b'm'; 600]);
+        messages.send(message.clone()).await.unwrap();
+        let mut answers = client.both(all).await.unwrap();
+        assert_eq!(
+            soon("an answer", answers.message()).await.unwrap(),
+            Some(message.clone())
+        );
+        messages.send(message).await.unwrap();
+        let status = soon("the end", answers.message()).await.unwrap_err();
+        assert_eq!(
+            (status.code(), status.message()),
+            (Code::ResourceExhausted, "the body of the request is too long")
+        );
+    }
+}
+
 #[tokio::test]
 async fn what_the_proxy_has_to_say_it_says_as_a_status() {
     let service = Service::default();
