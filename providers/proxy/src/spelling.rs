@@ -5,6 +5,7 @@
 //! resolve dots: `//admin`, `/%61dmin` and `/x/../admin` are `/admin` to them. Beside a guarded `/admin` and an open `/`
 //! such a request would go past the guard.
 
+use std::iter;
 use std::ptr;
 
 use portcullis_model::{
@@ -34,29 +35,28 @@ impl RouteTable {
         }
         let spelled = route.map_or(&[][..], |route| &route.spelled);
         let evades = |usual: &Usual| self.is_held_back(usual, head, (listener, route));
-        let usual = Usual::of(head.path, spelled, Reading::ALL[0]);
-        if evades(&usual) {
-            return true;
-        }
-        // Whose texts end as those of C sees no more.
-        let cut = head.path.split_once("%00");
-        if cut.is_some_and(|(seen, _)| evades(&Usual::of(seen, spelled, Reading::ALL[0]))) {
-            return true;
-        }
-        let mut looked_up = vec![usual];
-        let others = match looked_up[0].climbs || has_separators(head.path) {
-            true => &Reading::ALL[1..],
-            // All read it alike.
-            false => &[],
-        };
-        others.iter().any(|reading| {
-            let other = Usual::of(head.path, spelled, *reading);
-            if looked_up.contains(&other) {
-                return false;
+        // Whose texts end as those of C sees no more than what comes before a NUL.
+        let cut = head.path.split_once("%00").map(|(seen, _)| seen);
+        iter::once(head.path).chain(cut).any(|path| {
+            let usual = Usual::of(path, spelled, Reading::ALL[0]);
+            if evades(&usual) {
+                return true;
             }
-            let is_evading = evades(&other);
-            looked_up.push(other);
-            is_evading
+            let mut looked_up = vec![usual];
+            let others = match looked_up[0].climbs || has_separators(path) {
+                true => &Reading::ALL[1..],
+                // All read it alike.
+                false => &[],
+            };
+            others.iter().any(|reading| {
+                let other = Usual::of(path, spelled, *reading);
+                if looked_up.contains(&other) {
+                    return false;
+                }
+                let is_evading = evades(&other);
+                looked_up.push(other);
+                is_evading
+            })
         })
     }
 
