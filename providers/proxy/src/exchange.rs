@@ -21,14 +21,15 @@ use crate::forwarded;
 use crate::head::{self, Asked};
 use crate::identity::{Admitted, CALLBACK, Identity};
 use crate::interim::Passing;
-use crate::lookup::{Found, RequestHead};
+use crate::listening;
+use crate::lookup::RequestHead;
 use crate::mutual::Shown;
 use crate::pools::Sender;
 use crate::present::{Kind, Present};
 use crate::rewrite::rewrite;
 use crate::serving::ServingState;
 use crate::settings::Settings;
-use crate::table::{Action, Forward, ListenerTable, Route};
+use crate::table::{Action, Forward, ListenerTable};
 use crate::told::{Told, ToldClient};
 use crate::trace::Ids;
 use crate::trust::{self, Asker};
@@ -243,10 +244,8 @@ async fn answer(
     if body.is_too_long() {
         return Err(answer::too_long());
     }
-    let port = state.port_of(&caller.peer, client.is_tls, asked.port);
-    let port = port.ok_or_else(|| Failure::new(StatusCode::NOT_FOUND, "nothing listens here"))?;
     let mut head = RequestHead {
-        port,
+        port: Port::HTTP,
         host: asked.host(),
         path: parts.uri.path(),
         query: parts.uri.query().unwrap_or_default(),
@@ -254,11 +253,9 @@ async fn answer(
         headers: &parts.headers,
         source: client.address,
     };
-    let (listener, route): (&ListenerTable, Option<&Route>) = match state.table().lookup(&head) {
-        Found::Rule(_, route, listener) => (listener, Some(route)),
-        Found::Default(listener) => (listener, None),
-        Found::NoListener => return Err(Failure::new(StatusCode::NOT_FOUND, "nothing listens here")),
-    };
+    let found = listening::find(state, &caller.peer, client.is_tls, asked.port, &mut head);
+    let (listener, route) =
+        found.ok_or_else(|| Failure::new(StatusCode::NOT_FOUND, "nothing listens here"))?;
     if state.table().is_evaded(&head, listener, route) {
         let why = "the path, spelled otherwise, is another rule's to let pass";
         return Err(Failure::new(StatusCode::BAD_REQUEST, why));

@@ -110,6 +110,7 @@ mod http1;
 #[cfg(feature = "http3")]
 mod http3;
 mod listen;
+mod listening;
 mod proxy_protocol;
 mod resumed;
 mod retired;

@@ -1,7 +1,7 @@
 //! What a process is told about those before it in; what backends and clients are told out.
 
 use http::Request;
-use portcullis_model::{Action, Direction, Filters, Port, Redirect};
+use portcullis_model::{Action, Direction, Filters, Port, Redirect, Rule, Template};
 use portcullis_proxy::{ServedPorts, ServerConfig};
 
 use crate::balancer::{KeyPairs, all_to, backend, empty, filtered, rule, serve_as, to, with_certificates};
@@ -90,6 +90,89 @@ async fn who_a_user_is_only_a_peer_that_identifies_says() {
         }
         let is_shown = !answer.seen("x-amzn-mtls-clientcert-subject").is_empty();
         assert_eq!(is_shown, identify);
+    }
+}
+
+/// Most Ingresses have no certificate where a load balancer in front ends TLS.
+#[tokio::test]
+async fn behind_a_peer_that_ends_tls_rules_of_http_alone_answer_too() {
+    let echo = Echo::http1("one").await;
+    let alone = |host: &str, path: &str, action: Action| Rule {
+        ports: [Port::HTTP].into(),
+        ..rule(host, path, action)
+    };
+    let mut balancer = with_certificates(empty(), &[("web", &["a.com"])]);
+    let one = backend("one", &[echo.address]);
+    balancer.backends.insert(one.id.clone(), one.into());
+    let elsewhere = Redirect {
+        host: Some(Template::parse("new.com").unwrap()),
+        ..Redirect::to_https(Port::HTTPS)
+    };
+    *balancer.rules = vec![
+        alone("a.com", "/", Action::Redirect(Redirect::to_https(Port::HTTPS))),
+        Rule {
+            ports: [Port::HTTPS].into(),
+            ..rule("a.com", "/shop", to("one"))
+        },
+        alone("plain.com", "/", to("one")),
+        alone("old.com", "/", Action::Redirect(elsewhere)),
+    ];
+    let mut plain_only = balancer.clone();
+    plain_only.listeners.remove(&Port::HTTPS);
+    for (name, balancer, trusted, asked) in [
+        (
+            "with HTTPS",
+            &balancer,
+            "127.0.0.0/8",
+            [
+                ("a.com", "/shop", 200),
+                ("a.com", "/", 404),
+                ("plain.com", "/", 200),
+                ("old.com", "/", 301),
+            ],
+        ),
+        (
+            "without",
+            &plain_only,
+            "127.0.0.0/8",
+            [
+                ("a.com", "/shop", 301),
+                ("b.com", "/", 404),
+                ("plain.com", "/", 200),
+                ("old.com", "/", 301),
+            ],
+        ),
+        (
+            "not trusted",
+            &balancer,
+            "10.0.0.0/8",
+            [
+                ("a.com", "/shop", 301),
+                ("a.com", "/", 301),
+                ("plain.com", "/", 200),
+                ("old.com", "/", 301),
+            ],
+        ),
+    ] {
+        let (pair, _) = key_pair("web", &["a.com"]);
+        let config = ServerConfig {
+            trusted: vec![trusted.parse().unwrap()],
+            ..ServerConfig::default()
+        };
+        let proxy = serve_as(balancer, &[pair].into(), config);
+        let mut client = Client::http1(proxy.http).await;
+        for (host, path, want) in asked {
+            let request = Request::get(path)
+                .header("host", host)
+                .header("x-forwarded-proto", "https")
+                .body(Sent::default());
+            let answer = client.send(request.unwrap()).await.unwrap();
+            assert_eq!(answer.status(), want, "{name}: {host}{path}");
+            if want == 200 {
+                let told = if trusted == "127.0.0.0/8" { "https" } else { "http" };
+                assert_eq!(answer.seen("x-forwarded-proto"), [told], "{name}: {host}{path}");
+            }
+        }
     }
 }
 
