@@ -4,6 +4,8 @@
 
 #[path = "bad_values/existing.rs"]
 mod existing;
+#[path = "bad_values/guards.rs"]
+mod guards;
 #[path = "bad_values/paths.rs"]
 mod paths;
 #[path = "bad_values/rows.rs"]

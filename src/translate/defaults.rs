@@ -13,7 +13,9 @@ use super::filters::Filtered;
 use super::member::{Part, Wire};
 use super::moved::redirects;
 use super::ownership::Owners;
-use super::precedence::{Answer, Draft, Fallback, Fallbacks, PathKind, Written, leads_to_itself, loops};
+use super::precedence::{
+    Answer, Closes, Draft, Fallback, Fallbacks, PathKind, Written, leads_to_itself, loops,
+};
 use super::rules::{refused_by, said_of_default};
 use super::standing::{self, Guards, Ports, Refused};
 use crate::cluster::object::IngressBackend;
@@ -180,7 +182,7 @@ fn by_default(member: usize, port: Port, conditions: Vec<Condition>, answer: Ans
             piece: 0,
         },
         kind: PathKind::Default,
-        is_closed: false,
+        closes: Closes::Nothing,
         guards: 0,
         // In the order of the fallback, whatever they ask.
         piece_of: Some(0),

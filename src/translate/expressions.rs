@@ -1,6 +1,10 @@
 //! Expressions that cannot be matched in, what all that they may take begins with out.
 
-use portcullis_model::{Glob, PathMatch, Pattern, Sign, signs};
+mod beginnings;
+
+use portcullis_model::signs;
+
+pub(super) use self::beginnings::{Beginning, beginning_with, beginnings};
 
 /// What has a meaning of its own in an expression.
 const SIGNS: &str = r"\.+*?()|[]{}^$";
@@ -20,62 +24,77 @@ pub(super) fn quoted(text: &str) -> String {
     out
 }
 
-/// The letters that each alternative of an expression begins with, also of a group that it begins with.
-pub(super) fn beginnings(expression: &str) -> Vec<String> {
-    let of_each = alternatives(expression).into_iter().flat_map(of_alternative);
-    of_each.collect()
-}
-
-/// What begins with one of these, or as all of them do where they are too many. None where next to everything does.
-pub(super) fn beginning_with(begins: &[String], any_case: bool) -> Option<PathMatch> {
-    if begins.iter().any(|begin| begin.len() < 2) {
-        return None;
-    }
-    // No sign of theirs has a meaning.
-    let whole = match begins {
-        [one] if !any_case => return Glob::parse(&format!("{one}*")).ok().map(PathMatch::Glob),
-        [one] => one.clone(),
-        _ => format!("(?:{})", begins.join("|")),
-    };
-    let whole = if any_case { in_any_case(&whole) } else { whole };
-    if let Ok(pattern) = Pattern::parse(&format!("{whole}.*")) {
-        return Some(PathMatch::Regex(pattern));
-    }
-    let common = common(begins)?;
-    beginning_with(&[common], any_case)
-}
-
-/// What all of several texts begin with; of one, nothing.
-fn common(begins: &[String]) -> Option<String> {
-    let (first, rest) = begins.split_first().filter(|(_, rest)| !rest.is_empty())?;
-    let is_shared = |at: usize| rest.iter().all(|other| other.starts_with(&first[..at]));
-    let ends = first.char_indices().map(|(at, c)| at + c.len_utf8());
-    let end = ends.take_while(|end| is_shared(*end)).last()?;
-    Some(first[..end].to_owned())
-}
-
-/// An expression without the flag that makes it one of any case of letters, and whether it has that anywhere.
-pub(super) fn without_case(expression: &str) -> (String, bool) {
+/// An expression that takes all that this one does, and more where every load balancer reads that alone: without flags, names
+/// of groups and possessive quantifiers; and whether its letters are of any case anywhere.
+pub(super) fn widened(expression: &str) -> (String, bool) {
+    let expression = unquoted(expression);
     let mut out = String::with_capacity(expression.len());
-    let mut rest = signs(expression);
+    let (mut any_case, mut previous) = (false, ' ');
+    let mut rest = signs(&expression).peekable();
     while let Some(sign) = rest.next() {
-        let flag = match sign.is_plain() {
-            true => ["(?i)", "(?i:"]
-                .into_iter()
-                .find(|flag| expression[sign.at..].starts_with(*flag)),
-            false => None,
-        };
-        match flag {
-            Some(flag) => {
-                // What is behind the bracket.
-                rest.nth(2);
-                out.push_str(if flag.ends_with(':') { "(?:" } else { "" });
-            }
-            None => out.push(sign.char),
+        let head = (sign.is_plain() && sign.char == '(').then(|| head(&expression[sign.at..]));
+        if let Some((length, instead, ignores_case)) = head.flatten() {
+            while rest.next_if(|within| within.at < sign.at + length).is_some() {}
+            out.push_str(instead);
+            any_case |= ignores_case;
+            previous = ' ';
+            continue;
+        }
+        let is_possessive = sign.is_plain() && sign.char == '+' && "*+?".contains(previous);
+        if !is_possessive {
+            out.push(sign.char);
+        }
+        previous = if sign.is_plain() { sign.char } else { ' ' };
+    }
+    (out, any_case)
+}
+
+/// How long a group's head is that not every load balancer reads, what stands for it, and whether it makes letters those of
+/// any case.
+fn head(group: &str) -> Option<(usize, &'static str, bool)> {
+    let asked = group.strip_prefix("(?")?;
+    let length = |rest: &str| group.len() - rest.len();
+    if let Some(rest) = asked.strip_prefix(['>', '|']) {
+        return Some((length(rest), "(?:", false));
+    }
+    let named = [("P<", '>'), ("<", '>'), ("'", '\'')].into_iter();
+    for (opens, closes) in named {
+        let name = asked.strip_prefix(opens);
+        let name = name.filter(|name| name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_'));
+        if let Some((_, rest)) = name.and_then(|name| name.split_once(closes)) {
+            return Some((length(rest), "(", false));
         }
     }
-    let has_flag = out != expression;
-    (out, has_flag)
+    // All but the one by which spaces mean nothing.
+    let rest = asked.trim_start_matches(|c: char| "imsuUnJ^-".contains(c));
+    let flags = &asked[..asked.len() - rest.len()];
+    let ignores_case = flags.split('-').next().is_some_and(|on| on.contains('i'));
+    match rest.chars().next() {
+        Some(')') if !flags.is_empty() => Some((length(rest) + 1, "", ignores_case)),
+        Some(':') if !flags.is_empty() => Some((length(rest) + 1, "(?:", ignores_case)),
+        _ => None,
+    }
+}
+
+/// With what stands between `\Q` and `\E` to the letter.
+fn unquoted(expression: &str) -> String {
+    let mut out = String::with_capacity(expression.len());
+    let mut rest = expression;
+    while let Some(at) = rest.find('\\') {
+        out.push_str(&rest[..at]);
+        let behind = &rest[at + 1..];
+        if let Some(text) = behind.strip_prefix('Q') {
+            let (text, behind) = text.split_once(r"\E").unwrap_or((text, ""));
+            out.push_str(&quoted(text));
+            rest = behind;
+            continue;
+        }
+        let escaped = behind.chars().next().map_or(0, char::len_utf8);
+        out.push_str(&rest[at..at + 1 + escaped]);
+        rest = &behind[escaped..];
+    }
+    out.push_str(rest);
+    out
 }
 
 /// The same expression for any case of letters.
@@ -107,77 +126,6 @@ pub(super) fn in_any_case(expression: &str) -> String {
     out
 }
 
-/// What stands between the `|` that are in no group and no class, and mean themselves nowhere.
-fn alternatives(expression: &str) -> Vec<&str> {
-    let (mut depth, mut start) = (0_usize, 0);
-    let mut found = Vec::new();
-    for sign in signs(expression).filter(Sign::is_plain) {
-        match sign.char {
-            '(' => depth += 1,
-            ')' => depth = depth.saturating_sub(1),
-            '|' if depth == 0 => {
-                found.push(&expression[start..sign.at]);
-                start = sign.end();
-            }
-            _ => {}
-        }
-    }
-    found.push(&expression[start..]);
-    found
-}
-
-fn of_alternative(expression: &str) -> Vec<String> {
-    let expression = expression.trim_start_matches('^');
-    let begin = beginning(expression);
-    match group(&expression[begin.len()..]) {
-        Some(group) => {
-            let within = beginnings(group).into_iter();
-            within.map(|within| format!("{begin}{within}")).collect()
-        }
-        None => vec![begin.to_owned()],
-    }
-}
-
-/// The letters that an expression without alternatives begins with.
-fn beginning(expression: &str) -> &str {
-    let end = expression.find(|c: char| SIGNS.contains(c));
-    let Some(end) = end else {
-        return expression;
-    };
-    match expression[end..].starts_with(['*', '?', '{']) {
-        // The character before may be none.
-        true => {
-            let last = expression[..end].char_indices().next_back();
-            last.map_or("", |(at, _)| &expression[..at])
-        }
-        false => &expression[..end],
-    }
-}
-
-/// What stands in the group that an expression begins with, unless that may be none, or takes nothing of a path.
-fn group(expression: &str) -> Option<&str> {
-    let within = expression
-        .strip_prefix('(')
-        .filter(|within| within.len() < LONGEST)?;
-    let within = match within.strip_prefix('?') {
-        Some(flagged) => flagged.strip_prefix(':')?,
-        None => within,
-    };
-    let mut depth = 0_usize;
-    for sign in signs(within).filter(Sign::is_plain) {
-        match sign.char {
-            '(' => depth += 1,
-            ')' if depth == 0 => {
-                let is_some = !within[sign.end()..].starts_with(['*', '?', '{']);
-                return is_some.then_some(&within[..sign.at]);
-            }
-            ')' => depth -= 1,
-            _ => {}
-        }
-    }
-    None
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -185,6 +133,7 @@ mod tests {
     use proptest::string::string_regex;
 
     use super::*;
+    use portcullis_model::Pattern;
 
     const READ: [&str; 12] = [
         "/admin",
@@ -215,7 +164,11 @@ mod tests {
         #[test]
         fn all_that_an_expression_takes_begins_as_it_does((expression, text) in taken("(?:")) {
             let begins = beginnings(expression);
-            prop_assert!(begins.iter().any(|begin| text.starts_with(begin)), "{begins:?}");
+            let is_begun = |begin: &Beginning| {
+                let whole = Pattern::parse(&format!("{begin}(?:.|\n)*"));
+                whole.is_ok_and(|pattern| pattern.matches(&text)) || text.is_empty()
+            };
+            prop_assert!(begins.iter().any(is_begun), "{begins:?} {text:?}");
             if let Some(path) = beginning_with(&begins, false) {
                 prop_assert!(path.matches(&text) || text.contains('\n'), "{path}");
             }
@@ -234,43 +187,32 @@ mod tests {
     }
 
     #[test]
-    fn an_expression_begins_as_each_of_its_alternatives_does() {
-        for (expression, want) in [
-            ("/admin", &["/admin"][..]),
-            ("/admin(", &["/admin"]),
-            ("/admin(?=x)", &["/admin"]),
-            ("/admins?(?=x)", &["/admin"]),
-            ("^/a|/b", &["/a", "/b"]),
-            (r"/a\|b|/c[|]d", &["/a", "/c"]),
-            ("/(admin|boss)(?!x)", &["/admin", "/boss"]),
-            ("/(?:x(a|b)|y)z(?!x)", &["/xa", "/xb", "/y"]),
-            ("/(a|)(?=x)", &["/a", "/"]),
-            ("/(a|b)?(?=x)", &["/"]),
-            ("(/a|/b)+(?=x)", &["/a", "/b"]),
-            ("/(?!a|b).*", &["/"]),
-            ("/(a|b", &["/"]),
-            (r"/([)]a|b\))(?=x)", &["/", "/b"]),
-            ("", &[""]),
+    fn what_not_every_load_balancer_reads_is_said_without() {
+        for (expression, want, any_case) in [
+            ("/admin(x|[(?i)])", "/admin(x|[(?i)])", false),
+            (r"/\(?i)", r"/\(?i)", false),
+            ("/(?i:adm)in", "/(?:adm)in", true),
+            ("(?i)/admin", "/admin", true),
+            ("/(?s)admin.*", "/admin.*", false),
+            ("/(?i-s:admin).*", "/(?:admin).*", true),
+            ("/(?-i:admin)", "/(?:admin)", false),
+            ("/(?P<x>a)(?<y>b)(?'z'c)", "/(a)(b)(c)", false),
+            ("/(?>admin)++x*+y?+", "/(?:admin)+x*y?", false),
+            (r"/a\++", r"/a\++", false),
+            (r"/\Qad.min\E.*\Q+", r"/ad\.min.*\+", false),
+            (r"/\\Q", r"/\\Q", false),
+            (
+                "/(?=a)(?!b)(?<=c)(?<!d)(?:e)(?x)",
+                "/(?=a)(?!b)(?<=c)(?<!d)(?:e)(?x)",
+                false,
+            ),
         ] {
-            assert_eq!(beginnings(expression), want, "{expression}");
+            assert_eq!(widened(expression), (want.to_owned(), any_case), "{expression}");
         }
-        // Too many to be matched.
-        let many: Vec<String> = (0..1000).map(|number| format!("/x{number}")).collect();
-        let path = beginning_with(&many, false).unwrap();
-        assert_eq!(path.to_string(), "glob:/x*");
     }
 
     #[test]
     fn any_case_of_letters_can_be_said_without_a_flag() {
-        for (expression, want) in [
-            ("/(?i:adm)in", Some("/(?:adm)in")),
-            ("(?i)/admin", Some("/admin")),
-            (r"/\(?i)[(?i)]", None),
-            ("/admin", None),
-        ] {
-            let (got, has_flag) = without_case(expression);
-            assert_eq!(has_flag.then_some(&*got), want, "{expression}");
-        }
         for (expression, taken, left) in [
             ("/adm[a-z0-9]+", "/ADMin0", "/ad"),
             (r"/a\d/x{2}", "/A1/xX", "/ad/xx"),

@@ -2,6 +2,7 @@
 
 mod catch_alls;
 mod redirects;
+mod unconditioned;
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -22,12 +23,21 @@ pub(super) struct Draft {
     pub(super) rule: Rule,
     pub(super) place: Written,
     pub(super) kind: PathKind,
-    /// Whether its path cannot be read, and it closes what that can mean.
-    pub(super) is_closed: bool,
+    pub(super) closes: Closes,
     /// How many of its conditions, the last, only say whom it is for.
     pub(super) guards: usize,
     /// Of a rule that was parted, as by a canary: how many conditions that one has.
     pub(super) piece_of: Option<usize>,
+}
+
+/// What a rule closes that is not written so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Closes {
+    Nothing,
+    /// What its host or path can mean, which cannot be read.
+    Meant,
+    /// All that meets those of its conditions that can be read.
+    Unconditioned,
 }
 
 /// Where a rule was written.
@@ -109,7 +119,7 @@ impl Precedence {
                 }
             },
             conditions: Reverse(draft.piece_of.unwrap_or(draft.rule.conditions.len())),
-            is_closed: draft.is_closed,
+            is_closed: draft.closes != Closes::Nothing,
             written: draft.place,
         }
     }
@@ -254,6 +264,7 @@ pub(super) fn arrange(
         Semantics::AwsLoadBalancerController => {
             let groups = groups(members, &drafts);
             drafts.sort_by_cached_key(|draft| Layout::of(draft, &groups));
+            unconditioned::leave_the_rest(&mut drafts, problems);
             redirects::without_covered(&mut drafts);
             report_shadowed(&drafts, problems);
             let rules = drafts.into_iter().map(|draft| {

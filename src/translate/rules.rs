@@ -1,6 +1,7 @@
 //! The rules of one Ingress in, drafts of the load balancer's rules and the hosts they name out.
 
 mod closed;
+mod hosts;
 mod named;
 mod paths;
 
@@ -8,10 +9,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use portcullis_model::{
-    Action, Authenticate, Code, Condition, ExactPath, Filters, FixedResponse, Glob, HostMatch, Origin,
-    PathMatch, Port, Problem, RedirectScheme, Rewrite, RewritePart, Rule, Semantics,
+    Action, Authenticate, Code, Condition, ExactPath, Filters, FixedResponse, HostMatch, Origin, PathMatch,
+    Port, Problem, RedirectScheme, Rewrite, RewritePart, Rule, Semantics,
 };
 
+use self::hosts::Host;
 pub(super) use self::named::said_of_default;
 use self::named::{by_annotation, name_of, names_in_rules, ports_asked};
 use self::paths::{PathMeaning, Taken};
@@ -26,12 +28,14 @@ use super::filters::Filtered;
 use super::member::{Part, Sources};
 use super::moved;
 use super::moved::redirects;
-use super::precedence::{Draft, NamedHost, PIECES, PathKind, Written};
+use super::precedence::{Closes, Draft, NamedHost, PIECES, PathKind, Written};
 use super::standing::{self, Guards, RedirectedBy, Refused, Standing};
-use crate::cluster::object::{IngressPath, IngressRule};
+use crate::cluster::object::{IngressBackend, IngressPath};
 
 /// What is answered where a path cannot be read.
 const UNREADABLE: &str = "Not served because its path cannot be read";
+/// The same where a host cannot.
+const UNREADABLE_HOST: &str = "Not served because its host cannot be read";
 
 /// What one Ingress adds.
 #[derive(Debug, Default)]
@@ -78,10 +82,10 @@ impl Reader<'_, '_> {
         let ports = self.standing.ports();
         let mut out = Drafts::default();
         for (index, rule) in self.part.ingress.rules.iter().enumerate() {
-            let Ok(host) = self.host(index, rule) else {
+            let Some(host) = self.host(index, rule) else {
                 continue;
             };
-            if let Some(host) = &host {
+            if let Some(host) = &host.host {
                 out.hosts.push(NamedHost {
                     host: host.clone(),
                     ports: ports.clone(),
@@ -89,11 +93,11 @@ impl Reader<'_, '_> {
                     origin: self.part.origin(format!("spec.rules[{index}].host")),
                 });
             }
-            if !rule.paths.is_empty() {
-                self.root(index, host.as_ref(), &mut out);
+            if !rule.paths.is_empty() && !host.is_closed {
+                self.root(index, host.host.as_ref(), &mut out);
             }
             for (place, path) in rule.paths.iter().enumerate() {
-                self.path(index, place, path, host.as_ref(), meaning, &mut out);
+                self.path(index, place, path, &host, meaning, &mut out);
             }
         }
         self.report_unused();
@@ -139,30 +143,6 @@ impl Reader<'_, '_> {
         }
     }
 
-    /// The host of a rule; none takes every host. A host that cannot be read leaves the whole rule out.
-    fn host(&mut self, index: usize, rule: &IngressRule) -> Result<Option<HostMatch>, ()> {
-        let field = format!("spec.rules[{index}]");
-        let Some(text) = rule.host.as_deref().filter(|text| !text.is_empty()) else {
-            if rule.paths.is_empty() {
-                self.problem(Code::RuleEmpty, field, "the rule has neither a host nor a path");
-            }
-            return Ok(None);
-        };
-        match HostMatch::parse(text) {
-            Ok(host) => Ok(Some(match (self.part.semantics, &host) {
-                // An ALB's `*` spans any number of labels.
-                (Semantics::AwsLoadBalancerController, HostMatch::Wildcard(_)) => {
-                    Glob::parse(text).map_or(host, HostMatch::Glob)
-                }
-                _ => host,
-            })),
-            Err(why) => {
-                self.problem(Code::HostInvalid, format!("{field}.host"), why);
-                Err(())
-            }
-        }
-    }
-
     fn problem(&mut self, code: Code, field: String, why: impl std::fmt::Display) {
         self.problems
             .push(Problem::new(code, self.part.origin(field), why.to_string()));
@@ -173,7 +153,7 @@ impl Reader<'_, '_> {
         rule: usize,
         place: usize,
         path: &IngressPath,
-        host: Option<&HostMatch>,
+        host: &Host,
         meaning: PathMeaning,
         out: &mut Drafts,
     ) {
@@ -205,6 +185,7 @@ impl Reader<'_, '_> {
             rewrites,
         } = match self.part.refusal {
             Some(refusal) => Said::only(refused_by(refusal)),
+            None if host.is_closed => Said::only(Action::Fixed(FixedResponse::unavailable(UNREADABLE_HOST))),
             None if is_closed => Said::only(Action::Fixed(FixedResponse::unavailable(UNREADABLE))),
             None => self.answer(path, &origin.at(format!("{field}.backend"))),
         };
@@ -216,19 +197,25 @@ impl Reader<'_, '_> {
             Some(filters) if solves => challenges::without_logins(&filters),
             filters => filters,
         };
-        // Which requests it was for is not known. A rule that would let requests through is left out, so that they
-        // are answered as if it did not hold; one that answers by itself may be there to turn them away.
+        // Which requests it was for is not known. A rule that would let all of them through is left out, so that they are
+        // answered as if it did not hold. Where it lets through but some, or answers by itself, it may be there to turn
+        // others away: it does so with all that meet what can be read.
         let lets_through = matches!(action, Action::Forward(_)) || !by_annotation(&path.backend);
         let action = match broken {
             false => action,
-            true if lets_through || self.part.refusal.is_some() => return,
+            true if lets_through && !self.is_guarded(&path.backend) => return,
             true => refused_by("conditions"),
+        };
+        let closes = match (broken && lets_through, is_closed || host.is_closed) {
+            (true, _) => Closes::Unconditioned,
+            (false, true) => Closes::Meant,
+            (false, false) => Closes::Nothing,
         };
         let authenticate = authenticate.filter(|_| !broken);
         let filters = filters.filter(|_| !broken);
         self.report_plain(authenticate.as_ref().filter(|_| !leads_to_https(&action)));
 
-        let mut hosts: Vec<HostMatch> = host.cloned().into_iter().collect();
+        let mut hosts: Vec<HostMatch> = host.host.iter().cloned().collect();
         hosts.extend(constraints.hosts);
         let mut paths: Vec<PathMatch> = own.into_iter().collect();
         paths.extend(constraints.paths);
@@ -262,7 +249,7 @@ impl Reader<'_, '_> {
                 paths,
                 ..base.clone()
             };
-            self.stand(&rule, place, (kind, is_closed), out);
+            self.stand(&rule, place, (kind, closes), out);
         }
     }
 
@@ -348,7 +335,7 @@ impl Reader<'_, '_> {
             path: 0,
             piece: 0,
         };
-        self.stand(&rule, place, (PathKind::Exact, false), out);
+        self.stand(&rule, place, (PathKind::Exact, Closes::Nothing), out);
     }
 
     /// Tells where what needs authentication stands at a port without it.
@@ -380,14 +367,14 @@ impl Reader<'_, '_> {
     }
 
     /// Stands a rule at the ports of its member, with what becomes of it there.
-    fn stand(&self, rule: &Rule, place: Written, (kind, is_closed): (PathKind, bool), out: &mut Drafts) {
+    fn stand(&self, rule: &Rule, place: Written, (kind, closes): (PathKind, Closes), out: &mut Drafts) {
         let mut put_guarded = |rule: Rule, piece: usize, guards: usize, piece_of: Option<usize>| {
             for rule in self.part.by_port(rule) {
                 out.drafts.push(Draft {
                     rule,
                     place: Written { piece, ..place },
                     kind,
-                    is_closed,
+                    closes,
                     guards,
                     piece_of,
                 });
@@ -446,23 +433,50 @@ impl Reader<'_, '_> {
                 ..answering(ports, standing::turned_away())
             };
             let count = asked.as_ref().map_or(0, Vec::len);
+            // Behind others with what can be read of its conditions, which may be none.
+            let late = (closes == Closes::Unconditioned).then_some(rule.conditions.len());
             if let Some(denied) = denied {
                 let turned = turning_away(ports.clone());
                 // As early as what it is taken from.
-                let place_of = Some(rule.conditions.len() + count.max(1));
-                put_guarded(asking(&[denied], turned), place.piece, 0, place_of);
+                let place_of = late.or(Some(rule.conditions.len() + count.max(1)));
+                put_guarded(
+                    asking(&[denied], turned),
+                    place.piece,
+                    late.map_or(0, |_| 1),
+                    place_of,
+                );
             }
             if let Some(asked) = &asked {
                 let rule = Rule {
                     ports: ports.clone(),
                     ..rule.clone()
                 };
-                put_guarded(asking(asked, rule), place.piece, count, None);
+                put_guarded(asking(asked, rule), place.piece, count, late);
             }
             if asked.is_none_or(|asked| !asked.is_empty()) {
                 put_guarded(turning_away(ports), place.piece + PIECES, 0, None);
             }
         }
+    }
+
+    /// Whether not everybody may have what a path leads to.
+    fn is_guarded(&self, backend: &IngressBackend) -> bool {
+        let asks = match self.filtered {
+            Filtered::Closed(_) => true,
+            Filtered::By { all, .. } => all
+                .as_ref()
+                .is_some_and(|all| all.basic_auth.is_some() || all.external_auth.is_some()),
+        };
+        // What it says is told where the path is read.
+        let gate = self.backends.gate(self.part, backend, &mut Vec::new());
+        let by_address = self.part.own_ranges.allowed.is_some() || !self.part.own_ranges.denied.is_empty();
+        let by_certificate = !self.part.clients.is_off() || !self.part.closed.is_empty();
+        self.part.refusal.is_some()
+            || asks
+            || !matches!(gate, Gate::Open)
+            || by_address
+            || !self.standing.guarded.is_empty()
+            || by_certificate
     }
 
     fn constraints(&mut self, name: Option<&str>) -> Constraints {

@@ -46,7 +46,15 @@ pub(super) fn of_expression(path: &str) -> Cow<'_, str> {
         return path.into();
     }
     let mut out = String::with_capacity(path.len() * 2);
+    let mut head = 0;
     for sign in signs(path) {
+        if sign.is_plain() && sign.char == '(' {
+            head = sign.at + head_of_group(&path[sign.at..]);
+        }
+        if sign.at < head {
+            out.push(sign.char);
+            continue;
+        }
         let is_kept = sign.is_class || !(sign.is_escaped && " \"<>`^{}".contains(sign.char));
         if is_kept && (is_sent(sign.char) || !sign.is_plain()) {
             out.push(sign.char);
@@ -63,6 +71,23 @@ pub(super) fn of_expression(path: &str) -> Cow<'_, str> {
         }
     }
     out.into()
+}
+
+/// How much of a group says by `<` or `>` what it is, or its name.
+fn head_of_group(group: &str) -> usize {
+    let asked = group.strip_prefix("(?").unwrap_or_default();
+    let asked = asked.strip_prefix('P').unwrap_or(asked);
+    let rest = match asked.strip_prefix('<') {
+        Some(name) => {
+            let rest = name.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == '_');
+            rest.strip_prefix('>').unwrap_or(name)
+        }
+        None => match asked.strip_prefix('>') {
+            Some(rest) => rest,
+            None => return 0,
+        },
+    };
+    group.len() - rest.len()
 }
 
 /// The same path as most clients send it, where that is another text: without escapes that nobody needs, and with upper-case
@@ -118,6 +143,10 @@ mod tests {
             ("/ü+ b?", "/(?:%C3%BC)+%20b?"),
             ("/[äö]ü", "/[äö]%C3%BC"),
             ("/\\ü", "/\\ü"),
+            (
+                "/(?<n>a<)(?P<m>b)(?>c>)(?<=d)(e<f>)",
+                "/(?<n>a%3C)(?P<m>b)(?>c%3E)(?<=d)(e%3Cf%3E)",
+            ),
             (r"/users/\{id\}+/.*", "/users/%7Bid(?:%7D)+/.*"),
             (r"/my\ files[\{]\^\.\d\\{2}", r"/my%20files[\{]%5E\.\d\\{2}"),
         ] {

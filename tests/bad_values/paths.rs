@@ -64,6 +64,14 @@ const GUARDS: &[(Path, &[Path], &[&str])] = &[
             (Some((IS_REGEX, "true")), SPECIFIC, "//admin(/.*"),
             (Some((IS_REGEX, "yes")), SPECIFIC, "//admin(/.*)?"),
             (Some((MEANS, "expression")), SPECIFIC, "//admin(/.*)?"),
+            (REGEX, SPECIFIC, "//(admin"),
+            (REGEX, SPECIFIC, "//((admin).*"),
+            (REGEX, SPECIFIC, "//(?P<x>admin)(/.*)?("),
+            (REGEX, SPECIFIC, "//(?s)admin(/.*)?"),
+            (REGEX, SPECIFIC, "//(?i-s:admin).*"),
+            (REGEX, SPECIFIC, "//(?>admin).*"),
+            (REGEX, SPECIFIC, r"//\Qadmin\E.*"),
+            (REGEX, SPECIFIC, "//(admin){1,5000}/x(?=y)"),
         ],
         &["/admin", "/admin/x"],
     ),
@@ -76,8 +84,26 @@ const GUARDS: &[(Path, &[Path], &[&str])] = &[
         &["/admin/x", "/boss/x"],
     ),
     (
+        (REGEX, SPECIFIC, "//[aA]dmin.*"),
+        &[
+            (REGEX, SPECIFIC, "//[aA]dmin("),
+            (REGEX, SPECIFIC, "//[[:alpha:]]dmin("),
+            (REGEX, SPECIFIC, "//.dmin("),
+        ],
+        &["/admin/x", "/Admin"],
+    ),
+    (
+        (None, SPECIFIC, "/admin/*"),
+        &[
+            (None, "implementationSpecific", "/admin/*"),
+            (None, "\"\"", "/admin/*"),
+        ],
+        &["/admin/x"],
+    ),
+    (
         (GLOB, SPECIFIC, "/admin*"),
         &[
+            (GLOB, "implementationSpecific", "/admin*"),
             (GLOB, SPECIFIC, "/admin*\n"),
             (Some((MEANS, "globs")), SPECIFIC, "/admin*"),
         ],

@@ -62,7 +62,10 @@ fn draft() -> impl Strategy<Value = Draft> {
                     path: place,
                     piece: 0,
                 },
-                is_closed,
+                closes: match is_closed {
+                    true => Closes::Meant,
+                    false => Closes::Nothing,
+                },
                 guards: 0,
                 piece_of: None,
                 kind: if exact {
@@ -109,7 +112,7 @@ proptest! {
         }
         if a.rule.paths == b.rule.paths
             && a.rule.conditions.len() == b.rule.conditions.len()
-            && (a.is_closed, a.place.member) < (b.is_closed, b.place.member)
+            && (a.closes != Closes::Nothing, a.place.member) < (b.closes != Closes::Nothing, b.place.member)
         {
             prop_assert!(first < second);
         }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use portcullis_model::{ExactPath, Glob, PathMatch, PathPrefix, Pattern};
 
-use crate::translate::expressions::{beginning_with, beginnings, in_any_case, quoted, without_case};
+use crate::translate::expressions::{Beginning, beginning_with, beginnings, in_any_case, quoted, widened};
 use crate::translate::spelling;
 
 /// As it most likely is meant: with its slash, without what a block of YAML ends in, and as clients send it.
@@ -43,15 +43,14 @@ pub(super) fn of_glob(text: &str) -> Option<PathMatch> {
         return Some(PathMatch::Glob(glob));
     }
     let begin = text.split(|c: char| c.is_control() || matches!(c, '*' | '?'));
-    let begin = begin.into_iter().next().unwrap_or_default().to_owned();
-    beginning_with(&[begin], false)
+    let begin = begin.into_iter().next().unwrap_or_default();
+    beginning_with(&[Beginning::of(begin)], false)
 }
 
-/// An expression that cannot be had: without the flag that makes it one of any case of letters it may be one, else what
-/// it begins with.
+/// An expression that cannot be had: without what not every load balancer reads it may be one, else what it begins with.
 pub(super) fn of_expression(expression: &str) -> Option<PathMatch> {
     let expression = expression.trim_matches(char::is_control);
-    let (plain, any_case) = without_case(expression);
+    let (plain, any_case) = widened(expression);
     let whole = match any_case {
         true => Cow::from(in_any_case(&plain)),
         false => plain.as_str().into(),
@@ -85,18 +84,29 @@ pub(super) fn takes_no_path(pattern: &Pattern) -> bool {
 pub(super) fn of_any(text: &str) -> Option<PathMatch> {
     let text = text.trim_matches(|c: char| c.is_control() || c == ' ');
     // No path begins so but that of an expression.
-    if let Some(expression) = text.strip_prefix("//").map(|_| &text[1..]) {
-        let expression = spelling::of_expression(expression);
-        let is_bounded = beginnings_of_path(&expression)
-            .iter()
-            .all(|begin| begin.len() > 1);
-        return is_bounded.then(|| of_expression(&expression)).flatten();
-    }
-    match text {
+    let Some(expression) = text.strip_prefix("//").map(|_| &text[1..]) else {
+        return of_any_type(text, true);
+    };
+    let expression = spelling::of_expression(expression);
+    let (plain, _) = widened(&expression);
+    let is_bounded = beginnings_of_path(&plain).iter().all(Beginning::is_bounded);
+    is_bounded.then(|| of_expression(&expression)).flatten()
+}
+
+/// A path of which it is not known whether it is to the letter, with all below it or not, or a pattern: any, or what ends in
+/// `/*` alone.
+pub(super) fn of_any_type(text: &str, is_glob: bool) -> Option<PathMatch> {
+    let text = meant(text);
+    let is_literal = |text: &str| !text.contains(['*', '?']);
+    let is_pattern = match is_glob {
+        true => !is_literal(&text),
+        false => text.strip_suffix("/*").is_some_and(is_literal),
+    };
+    match &*text {
         "/*" => Some(PathMatch::Prefix(PathPrefix::root())),
-        _ if !text.contains(['*', '?']) => to_the_letter(text, true),
+        _ if !is_pattern => to_the_letter(&text, true),
         _ => {
-            let glob = of_glob(text)?;
+            let glob = of_glob(&text)?;
             // Next to everything.
             let is_bounded = glob_text(&glob).contains(|c| !"/*?".contains(c));
             is_bounded.then_some(glob)
@@ -111,13 +121,9 @@ fn glob_text(path: &PathMatch) -> &str {
     }
 }
 
-fn beginnings_of_path(expression: &str) -> Vec<String> {
-    let with_slash = |begin: String| match begin.is_empty() || begin.starts_with('/') {
-        true => begin,
-        false => format!("/{begin}"),
-    };
+fn beginnings_of_path(expression: &str) -> Vec<Beginning> {
     let all = beginnings(expression).into_iter();
-    all.map(with_slash).collect()
+    all.map(Beginning::with_slash).collect()
 }
 
 #[cfg(test)]
@@ -202,7 +208,29 @@ mod tests {
                 &["/boss"],
                 &["/x"],
             ),
+            // As another engine reads it.
+            ("/(?s)admin.*", Some("regex:/admin.*"), &[], &[]),
+            ("/(?P<x>admin)/.*(", Some("glob:/admin*"), &[], &[]),
+            ("/(?i-s:ad).*", Some("regex:/(?:[aA][dD]).*"), &["/Ad"], &["/a"]),
+            ("/(?>admin).*", Some("regex:/(?:admin).*"), &["/admin"], &["/a"]),
+            (r"/\Qadmin\E.*", Some("regex:/admin.*"), &[], &[]),
+            ("/[aA]dmin(", Some("regex:/[aA]dmin.*"), &["/Admin/x"], &["/dmin"]),
+            (
+                "/(?i)[ab]c(",
+                Some("regex:/(?:[ab]|[AB])[cC].*"),
+                &["/Bc", "/aC"],
+                &["/c"],
+            ),
+            (
+                "/.dmin(",
+                Some("regex:/.dmin.*"),
+                &["/admin", "/_dmin/x"],
+                &["/dmin"],
+            ),
+            (".dmin(", Some("regex:.dmin.*"), &["/dmin/x"], &["/admin"]),
+            ("/[a-z]+/.*(?=x)", None, &[], &[]),
             // Without the slash that its paths have.
+            ("[ad]min(", Some("regex:/[ad]min.*"), &["/dmin"], &[]),
             ("admin(", Some("glob:/admin*"), &[], &[]),
             ("(?i)adm", Some("regex:/[aA][dD][mM]"), &[], &[]),
             ("/.*(?=x)", None, &[], &[]),
@@ -239,10 +267,33 @@ mod tests {
             ("//admin.*", Some("regex:/admin.*"), &[], &[]),
             ("//(a|b)x", Some("regex:/(a|b)x"), &[], &[]),
             ("//admin(", Some("glob:/admin*"), &[], &[]),
+            ("//(?i)admin", Some("regex:/[aA][dD][mM][iI][nN]"), &[], &[]),
+            ("//[a-z]+/x", Some("regex:/[a-z]+/x"), &[], &[]),
+            ("*", Some("prefix:/"), &[], &[]),
             ("//.*", None, &[], &[]),
             ("//*", None, &[], &[]),
             ("//", None, &[], &[]),
         ];
         holds(of_any, rows);
+    }
+
+    #[test]
+    fn a_path_of_no_known_type_means_all_that_it_may() {
+        for (text, usual, glob) in [
+            ("/admin", Some("prefix:/admin"), Some("prefix:/admin")),
+            ("/admin/*", Some("glob:/admin/*"), Some("glob:/admin/*")),
+            ("admin/*", Some("glob:/admin/*"), Some("glob:/admin/*")),
+            ("/*", Some("prefix:/"), Some("prefix:/")),
+            ("/admin*", Some("prefix:/admin*"), Some("glob:/admin*")),
+            ("/a*/*", Some("prefix:/a*/*"), Some("glob:/a*/*")),
+            ("/a?b", None, Some("glob:/a?b")),
+            ("/?*", None, None),
+            ("//x", Some("regex://x(/.*)?"), Some("regex://x(/.*)?")),
+        ] {
+            for (is_glob, want) in [(false, usual), (true, glob)] {
+                let path = of_any_type(text, is_glob).map(|path| path.to_string());
+                assert_eq!(path.as_deref(), want, "{text} {is_glob}");
+            }
+        }
     }
 }

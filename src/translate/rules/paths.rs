@@ -145,9 +145,9 @@ impl Reader<'_, '_> {
                 );
                 let closing = || match meaning {
                     PathMeaning::Regex | PathMeaning::Unknown => closed::of_any(written),
-                    PathMeaning::Usual | PathMeaning::Prefix | PathMeaning::Glob => {
-                        closed::to_the_letter(written, true)
-                    }
+                    PathMeaning::Usual => closed::of_any_type(written, false),
+                    PathMeaning::Glob => closed::of_any_type(written, true),
+                    PathMeaning::Prefix => closed::to_the_letter(written, true),
                 };
                 let (kind, at) = (PathKind::ImplementationSpecific, format!("{field}.pathType"));
                 self.or_closed(kind, at, Err((Code::PathTypeInvalid, why)), closing)

@@ -96,21 +96,49 @@ fn a_host_whose_rules_cannot_be_read_falls_through_to_nobody() {
 }
 
 #[test]
-fn a_host_that_is_no_name_is_left_out_and_told() {
-    for host in ["Foo.com", "a.*.com", "*", "foo.com:80", "1.2.3.4", "a_b.com"] {
-        let served = with_services(World::new(), &["shop/bad", "shop/good"])
+fn a_host_that_is_no_name_is_left_out_or_closed_and_told() {
+    // What answers 503 meanwhile.
+    for (host, closed) in [
+        ("Bar.com", Some("bar.com")),
+        ("bar.com:80", Some("bar.com")),
+        ("https://bar.com/", Some("bar.com")),
+        ("bar.com.", Some("bar.com")),
+        ("*.BAR.com", Some("x.bar.com")),
+        // Where a right one stands, that answers.
+        ("Foo.com", None),
+        ("a.*.com", None),
+        ("*", None),
+        ("1.2.3.4", None),
+        ("a_b.com", None),
+    ] {
+        let served = with_services(World::new(), &["shop/bad", "shop/good", "shop/any"])
             .ingress(
                 "shop/web",
                 json!({}),
                 json!({ "rules": [
                     rule(host, json!([path("Prefix", "/", "bad")])),
                     rule("foo.com", json!([path("Prefix", "/", "good")])),
+                    rule("", json!([path("Prefix", "/", "any")])),
                 ] }),
             )
             .one(&ours());
         served.told(Code::HostInvalid, "ingress shop/web spec.rules[0].host");
+        let message = &served
+            .problems
+            .iter()
+            .find(|told| told.code == Code::HostInvalid)
+            .unwrap()
+            .message;
+        assert_eq!(
+            message.ends_with("answers 503"),
+            closed.is_some() || host == "Foo.com",
+            "{host}: {message}"
+        );
         assert_eq!(served.get("foo.com/"), "shop/good", "{host}");
-        assert_eq!(served.balancer.rules.len(), 1, "{host}");
+        assert_eq!(served.get("other.com/"), "shop/any", "{host}");
+        if let Some(closed) = closed {
+            assert_eq!(served.get(&format!("{closed}/x")), "503", "{host}");
+        }
     }
 }
 
