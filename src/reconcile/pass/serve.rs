@@ -69,11 +69,18 @@ pub(super) async fn serve<P: Provider>(
     P::recall_secrets(&mut observed, applied(record));
     outcome.seen = Some(Seen::of::<P>(&observed));
 
-    let hold = match (paused, mode) {
+    let mut hold = match (paused, mode) {
         (true, _) => Some(Hold::Paused),
         (false, Mode::Plan) => Some(Hold::PlanOnly),
         (false, Mode::Apply) => None,
     };
+    if hold.is_none() {
+        // Whoever starts after a crash from here on must not take what was applied before for what exists.
+        site.records.begin_changes(id, &own).await?;
+        // The record as it was written: what changed the Ingress may be seen before the pause that was asked for first.
+        let written = site.records.get(id);
+        hold = written.filter(|record| is_paused(record)).map(|_| Hold::Paused);
+    }
     // What spans load balancers is not changed for one that cannot be made.
     let unmade = provider.unmade(desired, Some(&observed), &account);
     let possible = unmade.is_none();
@@ -94,8 +101,6 @@ pub(super) async fn serve<P: Provider>(
         return Ok(End::Held(hold));
     }
 
-    // Whoever starts after a crash from here on must not take what was applied before for what exists.
-    site.records.begin_changes(id, &own).await?;
     accounts.changed(id).await;
     let wide = if possible {
         spanning
