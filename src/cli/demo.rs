@@ -59,7 +59,7 @@ pub(super) fn demo(args: &DemoArgs) -> anyhow::Result<Ended> {
 }
 
 async fn run(args: &DemoArgs) -> anyhow::Result<Ended> {
-    let signals = ending::Signals::listen()?;
+    let signals = ending::Signals::listen(ending::Hangup::Ends)?;
     let mut tasks = JoinSet::new();
     let mut ports = [0; BACKENDS.len()];
     for (backend, port) in BACKENDS.iter().zip(&mut ports) {

@@ -21,21 +21,54 @@ use crate::cluster::folder::Watch;
 #[derive(Debug)]
 pub(super) struct Signals {
     terminate: Signal,
+    quit: Signal,
     interrupt: Signal,
+    hangup: Signal,
+    users: [Signal; 2],
+    on_hangup: Hangup,
+}
+
+/// What SIGHUP is to a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hangup {
+    /// Asked to read anew what is followed anyway, or a terminal that was closed: no reason to end.
+    Told,
+    /// The person who waits has gone.
+    Ends,
 }
 
 impl Signals {
-    pub(super) fn listen() -> anyhow::Result<Self> {
+    /// Also for those that ask for nothing here: each would by default kill the process, and cut every connection.
+    pub(super) fn listen(on_hangup: Hangup) -> anyhow::Result<Self> {
+        let listen = |kind, name| signal(kind).with_context(|| format!("failed to listen for {name}"));
         Ok(Self {
-            terminate: signal(SignalKind::terminate()).context("failed to listen for SIGTERM")?,
-            interrupt: signal(SignalKind::interrupt()).context("failed to listen for SIGINT")?,
+            terminate: listen(SignalKind::terminate(), "SIGTERM")?,
+            quit: listen(SignalKind::quit(), "SIGQUIT")?,
+            interrupt: listen(SignalKind::interrupt(), "SIGINT")?,
+            hangup: listen(SignalKind::hangup(), "SIGHUP")?,
+            users: [
+                listen(SignalKind::user_defined1(), "SIGUSR1")?,
+                listen(SignalKind::user_defined2(), "SIGUSR2")?,
+            ],
+            on_hangup,
         })
     }
 
+    /// Ready at the first that asks for the end; all others are told.
     async fn come(&mut self) -> Signalled {
-        tokio::select! {
-            _ = self.terminate.recv() => Signalled::Terminate,
-            _ = self.interrupt.recv() => Signalled::Interrupt,
+        let [first, second] = &mut self.users;
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return Signalled::Terminate,
+                _ = self.quit.recv() => return Signalled::Terminate,
+                _ = self.interrupt.recv() => return Signalled::Interrupt,
+                _ = self.hangup.recv() => match self.on_hangup {
+                    Hangup::Ends => return Signalled::Interrupt,
+                    Hangup::Told => info!("SIGHUP: the folder is followed anyway; there is nothing to read anew"),
+                },
+                _ = first.recv() => info!("SIGUSR1: no log is opened anew; nothing is done"),
+                _ = second.recv() => info!("SIGUSR2: a newer process takes over with --hand-over; nothing is done"),
+            }
         }
     }
 }

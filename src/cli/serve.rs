@@ -24,7 +24,7 @@ use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use super::Ended;
-use super::ending::{Leaving, Signals, follow};
+use super::ending::{Hangup, Leaving, Signals, follow};
 use super::folder::FolderArgs;
 use super::further::{self, FurtherArgs};
 use super::served::Served;
@@ -39,8 +39,9 @@ All HTTP listeners are served at --http, all HTTPS listeners at --https, but tho
 address alone. Redirects name these ports, or those of --advertised-http-port, --advertised-https-port and --advertised-port. The folder is \
 followed: a change is served from the next request on; a broken file keeps its last good content and is reported, \
 and so does a TLS Secret whose certificate and key cannot be used. \
-Endpoints and identity providers on loopback are allowed, because files and machine are the user's own. SIGTERM and SIGINT end it once \
-requests under way have finished.
+Endpoints and identity providers on loopback are allowed, because files and machine are the user's own. SIGTERM, SIGQUIT and SIGINT end it once \
+requests under way have finished; SIGHUP, SIGUSR1 and SIGUSR2 are logged and change nothing: a file is read when it changes, and a log \
+that was moved is opened by the next process.
 
 Example:
   portcullis serve --manifests ./manifests --http 0.0.0.0:8080 --https 0.0.0.0:8443 --workers 2";
@@ -75,7 +76,7 @@ pub(super) struct ServeArgs {
     /// sockets, and this one ends when what is under way has finished; no connection is refused meanwhile
     #[arg(long, value_name = "SOCKET")]
     hand_over: Option<PathBuf>,
-    /// How long connections are still taken after SIGTERM, while /readyz fails, in seconds: for those who learn late that
+    /// How long connections are still taken after SIGTERM or SIGQUIT, while /readyz fails, in seconds: for those who learn late that
     /// this process ends. In a pod, some ten; a successor and SIGINT do not wait for it
     #[arg(long, value_name = "SECONDS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=3_600))]
     drain_delay: u64,
@@ -288,7 +289,7 @@ pub(super) fn serve(args: &ServeArgs) -> anyhow::Result<Ended> {
     };
     let runtime = runtime()?;
     runtime.block_on(async {
-        let signals = Signals::listen()?;
+        let signals = Signals::listen(Hangup::Told)?;
         let watch = Watch::new(&args.folder.manifests);
         let (server, predecessor) = server(&config, args.hand_over.as_deref())?;
         let shared = args.hand_over.as_ref().map(|_| server.sockets()).transpose();

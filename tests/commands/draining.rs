@@ -1,6 +1,7 @@
 //! Signals and successors in; who is still served, and for how long, out.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
@@ -13,10 +14,10 @@ fn start(folder: &Path, more: &[&str]) -> Serving {
     Serving::start(folder, more)
 }
 
-fn interrupt(serving: &Serving) {
+fn signal(serving: &Serving, name: &str) {
     let pid = serving.process.id().to_string();
     let mut kill = Command::new("kill");
-    assert!(kill.args(["-INT", &pid]).status().unwrap().success());
+    assert!(kill.args([name, &pid]).status().unwrap().success(), "{name}");
 }
 
 /// Waits for the end, which must be an orderly one.
@@ -59,12 +60,59 @@ fn connections_are_taken_while_others_learn_that_it_leaves() {
     assert!(TcpStream::connect(&serving.http).is_err());
 }
 
+/// Reads what is logged as far as this.
+fn tells(log: &mut impl BufRead, text: &str) {
+    let mut line = String::new();
+    while !line.contains(text) {
+        line.clear();
+        assert!(
+            log.read_line(&mut line).unwrap() > 0,
+            "it ends before it says {text:?}"
+        );
+    }
+}
+
+#[test]
+fn signals_that_ask_for_nothing_are_told_and_cut_no_connection() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut serving = start(dir.path(), &[]);
+    let mut log = BufReader::new(serving.process.stderr.take().unwrap());
+    let mut open = TcpStream::connect(&serving.http).unwrap();
+    open.set_read_timeout(Some(PATIENCE)).unwrap();
+    for (name, told) in [
+        ("-HUP", "SIGHUP: the folder is followed anyway"),
+        ("-USR1", "SIGUSR1: no log is opened anew"),
+        ("-USR2", "SIGUSR2: a newer process takes over"),
+    ] {
+        signal(&serving, name);
+        tells(&mut log, told);
+        write!(open, "GET / HTTP/1.1\r\nHost: shop.example\r\n\r\n").unwrap();
+        let mut buffer = [0; 4096];
+        let count = open.read(&mut buffer).unwrap();
+        let seen = String::from_utf8_lossy(&buffer[..count]).into_owned();
+        assert!(seen.starts_with("HTTP/1.1 200"), "{name}: {seen}");
+    }
+    serving.signal();
+    ends(&mut serving);
+}
+
+#[test]
+fn a_signal_to_quit_drains_as_one_to_terminate() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut serving = start(dir.path(), &["--admin", "127.0.0.1:0", "--drain-delay", "3600"]);
+    signal(&serving, "-QUIT");
+    is_not_ready(&serving);
+    serving.answers("shop.example", "web");
+    signal(&serving, "-QUIT");
+    ends(&mut serving);
+}
+
 #[test]
 fn who_does_not_want_to_wait_does_not() {
     let dir = tempfile::tempdir().unwrap();
     let long = ["--drain-delay", "3600", "--admin", "127.0.0.1:0"];
     let mut serving = start(dir.path(), &long);
-    interrupt(&serving);
+    signal(&serving, "-INT");
     ends(&mut serving);
 
     let mut serving = start(dir.path(), &long);
