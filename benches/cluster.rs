@@ -70,6 +70,7 @@ fn ingress_of(i: usize, host: &str) -> Object {
         }],
         status: Vec::new(),
         held_for: BTreeSet::new(),
+        refused: None,
     })
 }
 

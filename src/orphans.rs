@@ -78,7 +78,7 @@ mod tests {
     fn ingress(metadata: &serde_json::Value) -> Arc<Ingress> {
         match wire::from_api(
             Kind::Ingress,
-            json!({"metadata": metadata, "spec": {"ingressClassName": "any"}}),
+            &json!({"metadata": metadata, "spec": {"ingressClassName": "any"}}),
         ) {
             Ok(Object::Ingress(ingress)) => ingress,
             other => panic!("{other:?}"),

@@ -92,6 +92,19 @@ fn a_damaged_ingress_takes_no_more_than_is_written() {
             let Object::Ingress(ingress) = object else {
                 continue;
             };
+            if ingress.refused.is_some() {
+                let (rules, paths) = (rules(&document), paths(&document));
+                for rule in &ingress.rules {
+                    let takes_all = rules.iter().any(|rule| is_absent(rule, "host", &["http"]));
+                    prop_assert!(rule.host.is_some() || takes_all, "{}", document);
+                    for path in &rule.paths {
+                        let others = ["pathType", "backend"];
+                        let takes_all = paths.iter().any(|path| is_absent(path, "path", &others));
+                        prop_assert!(path.path.is_some() || takes_all, "{}", document);
+                    }
+                }
+                continue;
+            }
             for (i, rule) in ingress.rules.iter().enumerate() {
                 let written = &document["spec"]["rules"][i];
                 prop_assert!(
@@ -112,6 +125,31 @@ fn a_damaged_ingress_takes_no_more_than_is_written() {
         }
         Ok(())
     });
+}
+
+/// What may be rules of what is closed, whatever they stand under, each without what may be its paths.
+fn rules(document: &Value) -> Vec<Value> {
+    let mut rules: Vec<Value> = below(&document["spec"]).cloned().collect();
+    for rule in &mut rules {
+        let fields = rule.as_object_mut().into_iter();
+        fields.for_each(|fields| fields.retain(|_, value| !value.is_object()));
+    }
+    rules
+}
+
+fn paths(document: &Value) -> Vec<Value> {
+    let paths = below(&document["spec"]).flat_map(below).flat_map(below);
+    paths.cloned().collect()
+}
+
+/// The objects in an object's fields, or in lists there.
+fn below(object: &Value) -> impl Iterator<Item = &Value> {
+    let fields = object.as_object().into_iter().flatten();
+    let all = fields.flat_map(|(_, value)| match value.as_array() {
+        Some(all) => &all[..],
+        None => std::slice::from_ref(value),
+    });
+    all.filter(|value| value.is_object())
 }
 
 /// The field is not there, nor any that it may have been meant to be.

@@ -1,5 +1,6 @@
 //! Files of manifests in, objects and problems out. A broken file keeps its last good content, and a broken
-//! object its own; so does a Secret that was a usable certificate with its key and is none any more.
+//! object its own; so does a Secret that was a usable certificate with its key and is none any more. An Ingress that
+//! was never right is what could be read of it, to be closed.
 
 pub(super) mod document;
 
@@ -8,7 +9,7 @@ use std::mem::take;
 
 use portcullis_model::{Code, ObjectName, Opening, Origin, Problem};
 
-use self::document::{Document, documents};
+use self::document::{Document, Unreadable, documents};
 use super::key_pair::Unusable;
 use super::object::{Kind, Object, ObjectKey};
 use super::opening;
@@ -30,8 +31,10 @@ pub struct Manifests {
 }
 
 /// One file as last read.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct File {
+    /// Nothing of it has ever been read.
+    is_lost: bool,
     /// In the order written.
     entries: Vec<Entry>,
     problems: Vec<Problem>,
@@ -44,16 +47,19 @@ struct Entry {
     object: Object,
     /// Where its document begins, from 1.
     line: usize,
+    /// In the place of one that is refused: what it was before, or what is closed of it.
+    stands_in: bool,
 }
 
 impl Manifests {
     /// Reads a file that came or changed, and returns what is wrong with it.
     pub fn update(&mut self, name: &str, bytes: &[u8]) -> &[Problem] {
-        let mut file = self.files.remove(name).unwrap_or_default();
-        match documents(name, bytes) {
+        let mut file = self.files.remove(name).unwrap_or_else(File::new);
+        match documents(name, bytes).and_then(named) {
             Ok(documents) => {
                 let before = file.entries.clone();
                 file.replace(name, documents);
+                file.is_lost = false;
                 self.note(&before, &file.entries);
             }
             Err(unreadable) => {
@@ -66,7 +72,7 @@ impl Manifests {
 
     /// A file that is there but cannot be read, and why; its last good content stays.
     pub fn unreadable(&mut self, name: &str, why: &str) -> &[Problem] {
-        let file = self.files.entry(name.to_owned()).or_default();
+        let file = self.files.entry(name.to_owned()).or_insert_with(File::new);
         let at = Origin::new("file", ObjectName::cluster(name), "");
         file.problems = vec![Problem::new(Code::FileUnreadable, at, why)];
         &file.problems
@@ -153,6 +159,12 @@ impl Manifests {
         files.flat_map(|file| file.openings.iter().cloned()).collect()
     }
 
+    /// What is wrong with files of which nothing is known: what they were to guard may be open.
+    pub fn lost(&self) -> Vec<Problem> {
+        let lost = self.files.values().filter(|file| file.is_lost);
+        lost.flat_map(|file| file.problems.iter().cloned()).collect()
+    }
+
     /// Everything wrong with the files, in their order.
     pub fn problems(&self) -> Vec<Problem> {
         let mut problems: Vec<Problem> = self
@@ -193,7 +205,27 @@ impl Manifests {
     }
 }
 
+/// Documents of which each says which object it is, if it is an Ingress: of another it could not be said what it guards,
+/// nor which of those read before it is.
+fn named(documents: Vec<Document>) -> Result<Vec<Document>, Unreadable> {
+    let nameless = documents.iter().find_map(|document| {
+        let message = wire::nameless_ingress(&document.value)?;
+        let line = Some(document.line);
+        Some(Unreadable { line, message })
+    });
+    nameless.map_or(Ok(documents), Err)
+}
+
 impl File {
+    fn new() -> Self {
+        Self {
+            is_lost: true,
+            entries: Vec::new(),
+            problems: Vec::new(),
+            openings: Vec::new(),
+        }
+    }
+
     fn replace(&mut self, name: &str, documents: Vec<Document>) {
         let entries = take(&mut self.entries).into_iter();
         let mut held: BTreeMap<ObjectKey, Entry> = entries.map(|entry| (entry.object.key(), entry)).collect();
@@ -205,7 +237,7 @@ impl File {
             // What it asks to be open is heeded, though its targets are not served from files.
             let is_heeded = !openings.is_empty();
             self.openings.extend(openings);
-            match wire::from_manifest(value).and_then(as_kubernetes_takes_it) {
+            match wire::from_manifest(&value).and_then(as_kubernetes_takes_it) {
                 Ok(read) => {
                     let key = read.object.key();
                     self.tell_unknown(&key, &read.unknown, &place);
@@ -224,12 +256,31 @@ impl File {
                     // What did not change stays the one that others have, too.
                     let same = held.get(&key).filter(|before| before.object == read.object);
                     let object = same.map_or(read.object, |before| before.object.clone());
-                    self.entries.push(Entry { object, line });
+                    self.entries.push(Entry {
+                        object,
+                        line,
+                        stands_in: false,
+                    });
                 }
                 Err(ReadError::Foreign { .. }) if is_heeded => {}
-                Err(error) => self.refuse(name, line, error, &mut held),
+                Err(error) => {
+                    let closed = wire::closed(&value, &error);
+                    self.refuse(name, line, error, closed, &mut held);
+                }
             }
         }
+        self.dismiss();
+    }
+
+    /// Whoever writes an object for an older Kubernetes, too, has it as it is right.
+    fn dismiss(&mut self) {
+        if !self.entries.iter().any(|entry| entry.stands_in) {
+            return;
+        }
+        let right = self.entries.iter().filter(|entry| !entry.stands_in);
+        let right: BTreeSet<ObjectKey> = right.map(|entry| entry.object.key()).collect();
+        self.entries
+            .retain(|entry| !entry.stands_in || !right.contains(&entry.object.key()));
     }
 
     /// Tells fields that Kubernetes lacks, each as what it is, so that all can be corrected in one go.
@@ -244,8 +295,15 @@ impl File {
         }));
     }
 
-    /// Tells an object that cannot be read, and keeps the one it was.
-    fn refuse(&mut self, name: &str, line: usize, error: ReadError, held: &mut BTreeMap<ObjectKey, Entry>) {
+    /// Tells an object that cannot be read, and keeps the one it was; what never was one is closed.
+    fn refuse(
+        &mut self,
+        name: &str,
+        line: usize,
+        error: ReadError,
+        closed: Option<Object>,
+        held: &mut BTreeMap<ObjectKey, Entry>,
+    ) {
         let problem = match error {
             ReadError::Foreign { .. } => {
                 Problem::new(Code::KindIgnored, at_line(name, Some(line)), error.to_string())
@@ -259,7 +317,17 @@ impl File {
                 message,
                 unknown,
             } => {
-                self.entries.extend(held.remove(&key));
+                let was = held.remove(&key).filter(|was| !is_closed(&was.object));
+                let closed = closed.map(|object| Entry {
+                    object,
+                    line,
+                    stands_in: true,
+                });
+                let was = was.map(|was| Entry {
+                    stands_in: true,
+                    ..was
+                });
+                self.entries.extend(was.or(closed));
                 let place = format!("{name} line {line}");
                 self.tell_unknown(&key, &unknown, &place);
                 let message = format!("{message} ({place})");
@@ -268,6 +336,10 @@ impl File {
         };
         self.problems.push(problem);
     }
+}
+
+fn is_closed(object: &Object) -> bool {
+    matches!(object, Object::Ingress(ingress) if ingress.refused.is_some())
 }
 
 /// In the order written.

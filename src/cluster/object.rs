@@ -76,6 +76,8 @@ pub struct Ingress {
     pub status: Vec<IngressAddress>,
     /// Load balancers for which the AWS Load Balancer Controller holds it by a finalizer.
     pub held_for: BTreeSet<LoadBalancerId>,
+    /// Field for which Kubernetes would refuse it: what could be read of the rest says what it guards, and is closed.
+    pub refused: Option<Arc<str>>,
 }
 
 /// One entry of `status.loadBalancer.ingress`.

@@ -245,7 +245,7 @@ pub(super) fn read(kind: Kind, mut object: DynamicObject) -> Option<Object> {
             return None;
         }
     };
-    match wire::from_api(kind, value) {
+    match wire::from_api(kind, &value) {
         Ok(object) => Some(object),
         Err(error) => {
             // What was last read of it stays in use until the kind is listed anew.

@@ -4,6 +4,7 @@
 //! validated as Kubernetes would, and fields that Kubernetes lacks are told.
 
 mod class;
+mod closed;
 mod ingress;
 mod meta;
 mod object;
@@ -101,29 +102,59 @@ trait Wire: DeserializeOwned {
 }
 
 /// Reads an object that the Kubernetes API sent; items of a list do not say their kind.
-pub fn from_api(kind: Kind, value: Value) -> Result<Object, ReadError> {
-    let name = name_of(kind, &value)?;
+pub fn from_api(kind: Kind, value: &Value) -> Result<Object, ReadError> {
+    let name = name_of(kind, value)?;
     let read = dispatch(kind, value, Source::Api).map_err(|invalid| invalid.of(kind, name))?;
     Ok(read.object)
 }
 
 /// Reads an object that was written by hand.
-pub fn from_manifest(value: Value) -> Result<Read, ReadError> {
-    let kind = kind_of(&value)?;
-    let name = name_of(kind, &value)?;
-    if &*api_version(&value) != kind.api_version() {
-        let message = format!(
-            "{} of {} is not read; write {}",
-            api_version(&value),
-            kind.as_str(),
-            kind.api_version()
-        );
+pub fn from_manifest(value: &Value) -> Result<Read, ReadError> {
+    let kind = kind_of(value)?;
+    let name = name_of(kind, value)?;
+    if value["kind"] != kind.as_str() {
+        let message = match value.get("kind").and_then(Value::as_str) {
+            Some(written) => format!("there is no {written}; write {}", kind.as_str()),
+            None => format!("is missing; write {}", kind.as_str()),
+        };
+        return Err(Invalid::new("kind", message).of(kind, name));
+    }
+    if &*api_version(value) != kind.api_version() {
+        let message = match &*api_version(value) {
+            "" => format!("is missing; write {}", kind.api_version()),
+            written => format!(
+                "{written} of {} is not read; write {}",
+                kind.as_str(),
+                kind.api_version()
+            ),
+        };
         return Err(Invalid::new("apiVersion", message).of(kind, name));
     }
     if let Err(invalid) = text::validate_name(kind, &name) {
         return Err(invalid.of(kind, name));
     }
     dispatch(kind, value, Source::Manifest).map_err(|invalid| invalid.of(kind, name))
+}
+
+/// What is left of an Ingress that cannot be read as a whole: what it guards, to be closed.
+pub fn closed(value: &Value, error: &ReadError) -> Option<Object> {
+    match error {
+        ReadError::Invalid { key, field, .. } if key.kind == Kind::Ingress => {
+            let ingress = closed::ingress(&key.name, value, field);
+            let guards = !ingress.rules.is_empty() || ingress.default_backend.is_some();
+            guards.then(|| ingress.into())
+        }
+        ReadError::Invalid { .. } | ReadError::Foreign { .. } | ReadError::Nameless(_) => None,
+    }
+}
+
+/// Why it cannot be said which Ingress this is, if it is one.
+pub fn nameless_ingress(value: &Value) -> Option<String> {
+    let kind = kind_of(value).ok().filter(|kind| *kind == Kind::Ingress)?;
+    match name_of(kind, value) {
+        Err(ReadError::Nameless(why)) => Some(why),
+        Ok(_) | Err(ReadError::Foreign { .. } | ReadError::Invalid { .. }) => None,
+    }
 }
 
 impl Invalid {
@@ -144,7 +175,7 @@ enum Source {
     Manifest,
 }
 
-fn dispatch(kind: Kind, value: Value, source: Source) -> Result<Read, Invalid> {
+fn dispatch(kind: Kind, value: &Value, source: Source) -> Result<Read, Invalid> {
     match kind {
         Kind::Ingress => read::<ingress::IngressWire>(kind, value, source),
         Kind::IngressClass => read::<class::IngressClassWire>(kind, value, source),
@@ -159,7 +190,7 @@ fn dispatch(kind: Kind, value: Value, source: Source) -> Result<Read, Invalid> {
     }
 }
 
-fn read<W: Wire>(kind: Kind, value: Value, source: Source) -> Result<Read, Invalid> {
+fn read<W: Wire>(kind: Kind, value: &Value, source: Source) -> Result<Read, Invalid> {
     let (mut wire, unknown) = match source {
         Source::Api => (path::read::<W>(kind, value)?, Vec::new()),
         Source::Manifest => path::read_strictly::<W>(kind, value, W::UNREAD)?,
@@ -186,11 +217,14 @@ fn kind_of(value: &Value) -> Result<Kind, ReadError> {
             describe(value)
         )));
     }
-    let Some(written) = value.get("kind").and_then(Value::as_str) else {
-        return Err(ReadError::Nameless("kind is missing".into()));
-    };
     let api_version = api_version(value);
-    if api_version.is_empty() {
+    let Some(written) = value.get("kind").and_then(Value::as_str) else {
+        return match looks_like_an_ingress(value, &api_version) {
+            true => Ok(Kind::Ingress),
+            false => Err(ReadError::Nameless("kind is missing".into())),
+        };
+    };
+    if api_version.is_empty() && written != Kind::Ingress.as_str() {
         return Err(ReadError::Nameless(format!(
             "apiVersion of the {written} is missing"
         )));
@@ -208,9 +242,10 @@ fn kind_of(value: &Value) -> Result<Kind, ReadError> {
         .find(|kind| {
             kind.as_str() == written
                 && (written_group == group(kind.api_version())
-                    // Where Ingress began, until Kubernetes 1.22.
-                    || (*kind == Kind::Ingress && written_group == "extensions"))
+                    // Where Ingress began, until Kubernetes 1.22; and without a group there is no other.
+                    || (*kind == Kind::Ingress && ["extensions", ""].contains(&&*written_group)))
         })
+        .or_else(|| looks_like_an_ingress(value, &api_version).then_some(Kind::Ingress))
         .ok_or_else(|| ReadError::Foreign {
             api_version,
             kind: written.to_owned(),
@@ -220,6 +255,13 @@ fn kind_of(value: &Value) -> Result<Kind, ReadError> {
                 .unwrap_or_default()
                 .to_owned(),
         })
+}
+
+/// Whether it has the rules of one, whatever it is called: were it passed over, what it guards would be open.
+fn looks_like_an_ingress(value: &Value, api_version: &str) -> bool {
+    let rules = value["spec"]["rules"].as_array();
+    api_version.starts_with("networking.k8s.io/")
+        && rules.is_some_and(|rules| rules.iter().any(|rule| rule["http"]["paths"].is_array()))
 }
 
 fn api_version(value: &Value) -> String {
@@ -232,9 +274,16 @@ fn api_version(value: &Value) -> String {
 
 /// The object's name, in the namespace `default` where none is written.
 fn name_of(kind: Kind, value: &Value) -> Result<ObjectName, ReadError> {
-    let text = |field: &str| match value.pointer(&format!("/metadata/{field}")) {
-        None | Some(Value::Null) => Ok(""),
-        Some(Value::String(text)) => Ok(text.as_str()),
+    let mut of_another_type = None;
+    let mut text = |field: &str| match value.pointer(&format!("/metadata/{field}")) {
+        None | Some(Value::Null) => Ok(String::new()),
+        Some(Value::String(text)) => Ok(text.clone()),
+        // Known well enough to say what is closed.
+        Some(other @ (Value::Number(_) | Value::Bool(_))) if kind == Kind::Ingress => {
+            let message = format!("is {other}; a text in quotes is needed");
+            of_another_type.get_or_insert(Invalid::new(format!("metadata.{field}"), message));
+            Ok(other.to_string())
+        }
         Some(other) => Err(ReadError::Nameless(format!(
             "metadata.{field} of the {} is {}; a text in quotes is needed",
             kind.as_str(),
@@ -249,7 +298,7 @@ fn name_of(kind: Kind, value: &Value) -> Result<ObjectName, ReadError> {
         )));
     }
     let namespace = text("namespace")?;
-    match (kind.is_namespaced(), namespace) {
+    let read = match (kind.is_namespaced(), &*namespace) {
         (false, "") => Ok(ObjectName::cluster(name)),
         (false, _) => {
             let name = ObjectName::cluster(name);
@@ -258,6 +307,10 @@ fn name_of(kind: Kind, value: &Value) -> Result<ObjectName, ReadError> {
         }
         (true, "") => Ok(ObjectName::new("default", name)),
         (true, namespace) => Ok(ObjectName::new(namespace, name)),
+    };
+    match (read, of_another_type) {
+        (Ok(name), Some(invalid)) => Err(invalid.of(kind, name)),
+        (read, _) => read,
     }
 }
 

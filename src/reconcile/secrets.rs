@@ -118,7 +118,8 @@ impl SecretReader {
 /// No word of an error is of what a Secret holds.
 fn read(object: DynamicObject) -> Answered {
     let value = serde_json::to_value(object).map_err(|error| error.to_string());
-    let read = value.and_then(|value| wire::from_api(Kind::Secret, value).map_err(|error| error.to_string()));
+    let read =
+        value.and_then(|value| wire::from_api(Kind::Secret, &value).map_err(|error| error.to_string()));
     match read {
         Ok(Object::Secret(secret)) => Answered::Found(secret),
         Ok(other) => Answered::Refused(format!("the answer is a {}", other.kind().as_str()).into()),

@@ -108,12 +108,12 @@ mod tests {
     use crate::cluster::wire;
     use serde_json::json;
 
-    fn object(value: Value) -> Object {
+    fn object(value: &Value) -> Object {
         wire::from_manifest(value).unwrap().object
     }
 
     fn ingress(name: &str) -> Object {
-        object(json!({"apiVersion": "networking.k8s.io/v1", "kind": "Ingress",
+        object(&json!({"apiVersion": "networking.k8s.io/v1", "kind": "Ingress",
             "metadata": {"name": name, "namespace": "shop", "uid": "1", "generation": 3}}))
     }
 
@@ -135,7 +135,7 @@ mod tests {
 
     fn ours() -> Object {
         object(
-            json!({"apiVersion": "portcullis.dev/v1alpha1", "kind": "IngressClassParameters",
+            &json!({"apiVersion": "portcullis.dev/v1alpha1", "kind": "IngressClassParameters",
             "metadata": {"name": "usual"}, "spec": {"mode": "Plan", "inboundCIDRs": ["10.0.0.0/8"],
                 "admission": {"namespaces": {"names": ["shop"]}, "hosts": [{"namespaces": ["shop"], "hosts": ["a.example"]}]},
                 "tags": [{"key": "a", "value": "b"}], "group": {"name": "public"}}}),
@@ -144,7 +144,7 @@ mod tests {
 
     fn theirs() -> Object {
         object(
-            json!({"apiVersion": "elbv2.k8s.aws/v1beta1", "kind": "IngressClassParams", "metadata": {"name": "usual"},
+            &json!({"apiVersion": "elbv2.k8s.aws/v1beta1", "kind": "IngressClassParams", "metadata": {"name": "usual"},
             "spec": {"scheme": "internet-facing", "group": {"name": "public"}, "inboundCIDRs": ["10.0.0.0/8"],
                 "loadBalancerAttributes": [{"key": "a", "value": "b"}], "targetType": "ip",
                 "subnets": {"tags": {"tier": ["public"]}}, "namespaceSelector": {"matchLabels": {"a": "b"}}}}),

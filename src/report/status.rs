@@ -322,6 +322,7 @@ mod tests {
             rules: Vec::new(),
             status: Vec::new(),
             held_for: BTreeSet::new(),
+            refused: None,
         })
     }
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use portcullis_model::{
-    ClientCertificates, Code, LoadBalancerId, ObjectName, Origin, Port, Problem, Rule, Semantics, TlsPolicy,
+    ClientCertificates, Code, FixedResponse, LoadBalancerId, ObjectName, Origin, Port, Problem, Rule,
+    Semantics, TlsPolicy,
 };
 
 use super::admission;
@@ -321,6 +322,9 @@ fn read_one<'a>(
     let mut annotations = Annotations::of("ingress", &ingress.meta).of_class(class);
     let withheld = admission::withhold(&mut annotations, parameters, semantics, problems);
     let mut refusal = annotations.review(problems).or(withheld);
+    if ingress.refused.is_some() {
+        refusal = Some(FixedResponse::MANIFEST);
+    }
     let certificates: Vec<String> = annotations
         .get("certificate-arn")
         .map(|written| value::list(written.value))

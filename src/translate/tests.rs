@@ -71,7 +71,7 @@ impl World {
     }
 
     fn with(mut self, object: Value) -> Self {
-        let read = from_manifest(object).unwrap();
+        let read = from_manifest(&object).unwrap();
         assert_eq!(read.unknown, Vec::<String>::new());
         self.objects.push(read.object);
         self

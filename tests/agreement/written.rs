@@ -243,6 +243,7 @@ fn objects(all: &[Written]) -> Vec<Object> {
             rules,
             status: Vec::new(),
             held_for: BTreeSet::new(),
+            refused: None,
         }));
     }
     objects

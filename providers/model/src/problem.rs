@@ -53,7 +53,7 @@ macro_rules! codes {
 codes! {
     // Reading objects
     FileUnreadable, User, "Correct the file; until then its last good content is used, if there was any.";
-    ObjectInvalid, User, "Correct the named field; until then the object's last good content is used, if there was any.";
+    ObjectInvalid, User, "Correct the named field; until then the object's last good content is used, if there was any; else an Ingress answers 503.";
     FieldUnknown, User, "Remove or correct the field; it has no effect.";
     KindIgnored, User, "Remove the object from the folder; its kind is not used here.";
     ObjectDuplicate, User, "Keep one object of this name; the first one read is used.";

@@ -79,7 +79,7 @@ fn index() -> Index {
 fn object(kind: Kind, mut value: Value) -> Object {
     value["apiVersion"] = kind.api_version().into();
     value["kind"] = kind.as_str().into();
-    wire::from_manifest(value).unwrap().object
+    wire::from_manifest(&value).unwrap().object
 }
 
 fn ingress(name: &str, class: Option<&str>, group: Option<&str>, services: &[&str], secret: &str) -> Object {

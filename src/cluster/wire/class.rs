@@ -133,14 +133,14 @@ impl Wire for IncumbentParametersWire {
             ));
         }
         let selector: LabelSelector = match fields.remove("namespaceSelector") {
-            Some(selector) => path::read(Kind::IncumbentParameters, selector)
+            Some(selector) => path::read(Kind::IncumbentParameters, &selector)
                 .map_err(|invalid| invalid.below("spec.namespaceSelector"))?,
             None => LabelSelector::default(),
         };
         let (known, unread): (Map<_, _>, Map<_, _>) = fields
             .into_iter()
             .partition(|(name, _)| INCUMBENT_FIELDS.contains(&name.as_str()));
-        let mut spec: ClassParametersSpec = path::read(Kind::IncumbentParameters, Value::Object(known))
+        let mut spec: ClassParametersSpec = path::read(Kind::IncumbentParameters, &Value::Object(known))
             .map_err(|invalid| invalid.below("spec"))?;
         // An empty selector selects all.
         if !selector.match_labels.is_empty() || !selector.match_expressions.is_empty() {

@@ -147,6 +147,7 @@ impl Wire for IngressWire {
         let held_for = held_for.filter_map(|finalizer| incumbent::held_for(&meta.name, finalizer));
         Ok(Object::from(Ingress {
             held_for: held_for.collect(),
+            refused: None,
             meta,
             generation: self.generation,
             class_name: spec.ingress_class_name,

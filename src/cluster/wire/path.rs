@@ -24,7 +24,7 @@ const UNREAD: &[&str] = &[
 ];
 
 /// Reads a value and passes over what its type lacks.
-pub(super) fn read<T: DeserializeOwned>(kind: Kind, value: Value) -> Result<T, Invalid> {
+pub(super) fn read<T: DeserializeOwned>(kind: Kind, value: &Value) -> Result<T, Invalid> {
     serde_path_to_error::deserialize(value).map_err(|error| invalid(kind, &error))
 }
 
@@ -32,7 +32,7 @@ pub(super) fn read<T: DeserializeOwned>(kind: Kind, value: Value) -> Result<T, I
 /// index, or ending in `.*` for all below it.
 pub(super) fn read_strictly<T: DeserializeOwned>(
     kind: Kind,
-    value: Value,
+    value: &Value,
     unread: &[&str],
 ) -> Result<(T, Vec<String>), Invalid> {
     let mut unknown = Vec::new();

@@ -8,7 +8,7 @@ use super::*;
 use crate::cluster::object::*;
 
 fn manifest(kind: Kind, rest: &Value) -> Result<Read, String> {
-    from_manifest(object(kind, rest)).map_err(|error| error.to_string())
+    from_manifest(&object(kind, rest)).map_err(|error| error.to_string())
 }
 
 /// The rest laid over a kind, a version and a name.
@@ -257,9 +257,9 @@ fn annotations_beyond_the_limit_of_kubernetes_are_refused() {
             &json!({"metadata": {"name": "web", "annotations": annotations}}),
         )
     };
-    assert!(from_manifest(object(256 * 1024)).is_ok());
+    assert!(from_manifest(&object(256 * 1024)).is_ok());
     assert_eq!(
-        from_manifest(object(1_000_000)).unwrap_err().to_string(),
+        from_manifest(&object(1_000_000)).unwrap_err().to_string(),
         "ingress default/web metadata.annotations: are 1000000 bytes together; Kubernetes allows 262144"
     );
 }
@@ -364,7 +364,7 @@ fn a_pod_names_its_tcp_ports_sidecars_included() {
 fn what_the_api_sends_is_read_without_kind_and_unknown_fields() {
     let item = json!({"metadata": {"name": "We_b", "namespace": "shop", "uid": "u", "deletionTimestamp": "2026-11-24T12:00:00Z",
         "creationTimestamp": "1970-01-01T00:01:00Z"}, "spec": {"newField": 1}});
-    let object = from_api(Kind::Ingress, item).unwrap();
+    let object = from_api(Kind::Ingress, &item).unwrap();
     let meta = object.meta();
     assert_eq!(
         (

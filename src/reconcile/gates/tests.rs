@@ -60,7 +60,7 @@ fn cluster(service: &str, pods: &[Value]) -> (Option<LoadBalancer>, Vec<Arc<Pod>
     objects.extend(pods.iter().cloned());
     let settings = Settings::for_files(ControllerName::default());
     let mut index = translate::index(&settings, SecretsMode::NotRead);
-    let read = |object| from_manifest(object).unwrap().object;
+    let read = |object: serde_json::Value| from_manifest(&object).unwrap().object;
     index.reset_all(objects.into_iter().map(read).collect());
     let synced = index.synced().unwrap();
     let snapshot = synced.snapshot(&LoadBalancerId::parse("shop/web"));

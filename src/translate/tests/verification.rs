@@ -311,7 +311,7 @@ fn a_canary_takes_no_verification_away() {
 #[test]
 fn a_secret_that_a_service_names_is_read_and_touches_whoever_leads_there() {
     let secret = |name: &str, pem: &str| {
-        from_manifest(json!({
+        from_manifest(&json!({
             "apiVersion": "v1", "kind": "Secret",
             "metadata": { "namespace": "shop", "name": name }, "stringData": { "ca.crt": pem },
         }))
@@ -371,7 +371,7 @@ fn the_secret_of_a_service_s_login_is_read() {
             "metadata": { "namespace": "shop", "name": "login" },
             "stringData": { "clientID": "a", "clientSecret": "b" },
         });
-        world.objects.push(from_manifest(secret).unwrap().object);
+        world.objects.push(from_manifest(&secret).unwrap().object);
         let index = world.index(&serving());
         let synced = index.synced().unwrap();
         for id in synced.ids() {

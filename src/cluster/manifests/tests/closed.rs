@@ -1,0 +1,123 @@
+//! Ingresses that Kubernetes would refuse in, what is kept of them to be closed out.
+
+use super::*;
+
+#[test]
+fn an_ingress_that_kubernetes_refuses_is_closed_and_its_neighbours_apply() {
+    let annotated = |value: &str| INGRESS.replace("shop}", &format!("shop, annotations: {{{value}}}}}"));
+    for (what, text, at) in [
+        (
+            "a number for a text",
+            annotated("portcullis.dev/rate-limit-burst: 5"),
+            "ingress shop/web metadata.annotations[portcullis.dev/rate-limit-burst]: invalid type: integer `5`",
+        ),
+        (
+            "of somebody else",
+            annotated("x.y/z: true"),
+            "ingress shop/web metadata.annotations[x.y/z]: invalid type: boolean `true`",
+        ),
+        (
+            "a text for a number",
+            INGRESS.replace("80", "\"80\""),
+            "ingress shop/web spec.rules[0].http.paths[0].backend.service.port.number: invalid type: string \"80\"",
+        ),
+        (
+            "a list for a type",
+            INGRESS.replace("Prefix", "[1]"),
+            "ingress shop/web spec.rules[0].http.paths[0].pathType: invalid type: sequence",
+        ),
+        (
+            "a version of old",
+            INGRESS.replace("k8s.io/v1", "k8s.io/v1beta1"),
+            "ingress shop/web apiVersion: networking.k8s.io/v1beta1 of Ingress is not read",
+        ),
+        (
+            "no group",
+            INGRESS.replace("networking.k8s.io/v1", "v1"),
+            "ingress shop/web apiVersion: v1 of Ingress is not read",
+        ),
+        (
+            "no version",
+            INGRESS.replace("apiVersion: networking.k8s.io/v1\n", ""),
+            "ingress shop/web apiVersion: is missing; write networking.k8s.io/v1",
+        ),
+        (
+            "another kind",
+            INGRESS.replace("Ingress", "Ingres"),
+            "ingress shop/web kind: there is no Ingres; write Ingress",
+        ),
+        (
+            "no kind",
+            INGRESS.replace("kind: Ingress\n", ""),
+            "ingress shop/web kind: is missing; write Ingress",
+        ),
+        (
+            "a number for a name",
+            INGRESS.replace("name: web, n", "name: 12, n"),
+            "ingress shop/12 metadata.name: is 12; a text in quotes is needed",
+        ),
+        (
+            "capital letters",
+            INGRESS.replace("name: web, n", "name: Web, n"),
+            "ingress shop/Web metadata.name: \"Web\" is no name",
+        ),
+    ] {
+        let text = format!("{text}---\n{SERVICE}");
+        let mut manifests = read(&[("a.yaml", &text)]);
+        let told = problems(&manifests);
+        assert!(told.len() == 1 && told[0].starts_with(at), "{what}: {told:?}");
+        assert!(manifests.lost().is_empty(), "{what}");
+        let objects = manifests.objects();
+        assert_eq!(
+            (objects.len(), closed(&manifests).len()),
+            (2, 1),
+            "{what}: {objects:?}"
+        );
+        let Object::Ingress(ingress) = &objects[0] else {
+            panic!("{what}: {objects:?}");
+        };
+        let rule = &ingress.rules[0];
+        let seen = (rule.host.as_deref(), rule.paths[0].path.as_deref());
+        assert_eq!(seen, (Some("shop.example"), Some("/")), "{what}");
+        // What is closed is closed as it is written now, and no last good content.
+        manifests.update("a.yaml", text.replace("shop.example", "b.example").as_bytes());
+        let Object::Ingress(ingress) = &manifests.objects()[0] else {
+            panic!("{what}: {objects:?}");
+        };
+        assert_eq!(ingress.rules[0].host.as_deref(), Some("b.example"), "{what}");
+        manifests.update("a.yaml", INGRESS.as_bytes());
+        assert!(closed(&manifests).is_empty(), "{what}: mended");
+    }
+}
+
+#[test]
+fn an_ingress_without_a_name_makes_its_file_unreadable() {
+    let nameless = INGRESS.replace("name: web, ", "");
+    let mut manifests = read(&[("a.yaml", &nameless), ("b.yaml", SERVICE)]);
+    let want = "file a.yaml line 1: metadata.name of the Ingress is missing [FileUnreadable]";
+    assert_eq!(problems(&manifests), [want]);
+    assert_eq!(manifests.lost(), manifests.problems());
+    manifests.update("a.yaml", INGRESS.as_bytes());
+    assert!(manifests.lost().is_empty());
+    manifests.update("a.yaml", nameless.as_bytes());
+    assert_eq!(problems(&manifests), [want]);
+    assert_eq!(keys(&manifests), ["ingress shop/web", "service shop/web"]);
+    assert!(manifests.lost().is_empty(), "what was good is served");
+}
+
+#[test]
+fn what_is_written_for_an_older_kubernetes_too_is_as_it_is_right() {
+    let old = INGRESS.replace("k8s.io/v1", "k8s.io/v1beta1");
+    let mut manifests = Manifests::default();
+    for host in ["shop.example", "a.example"] {
+        let text = format!("{old}---\n{}", INGRESS.replace("shop.example", host));
+        manifests.update("a.yaml", text.as_bytes());
+        let objects = manifests.objects();
+        let [Object::Ingress(ingress)] = &objects[..] else {
+            panic!("{host}: {objects:?}");
+        };
+        let seen = (ingress.rules[0].host.as_deref(), &ingress.refused);
+        assert_eq!(seen, (Some(host), &None));
+        assert_eq!(manifests.problems().len(), 1, "{host}");
+    }
+}

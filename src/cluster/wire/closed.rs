@@ -1,0 +1,321 @@
+//! An Ingress that Kubernetes would refuse in, what can be read of it out: enough to close what it was to guard.
+//!
+//! Read field by field, and more leniently than anything that is served: a number for a text, one for a list of one,
+//! and a misspelt name where what stands under it can be nothing else.
+
+use std::collections::BTreeSet;
+use std::slice;
+use std::sync::Arc;
+
+use portcullis_model::ObjectName;
+use serde_json::Value;
+
+use super::text;
+use crate::cluster::object::{
+    Ingress, IngressBackend, IngressPath, IngressRule, IngressTls, Kind, Meta, PortRef,
+};
+
+const PATH_TYPES: [&str; 3] = ["Exact", "Prefix", "ImplementationSpecific"];
+
+/// What is left of an Ingress with this field that is refused.
+pub(super) fn ingress(name: &ObjectName, value: &Value, field: &str) -> Ingress {
+    let (metadata, spec) = (&value["metadata"], &value["spec"]);
+    // It asked for no type until Kubernetes 1.19.
+    let is_old = value["apiVersion"] != Kind::Ingress.api_version();
+    let default_type = if is_old { "ImplementationSpecific" } else { "" };
+    let rules = named(
+        spec,
+        "rules",
+        &["ingressClassName", "defaultBackend", "tls"],
+        |value| list(value).iter().any(|rule| rule["http"].is_object()),
+    );
+    Ingress {
+        meta: meta(name, metadata),
+        generation: 0,
+        class_name: texts(&spec["ingressClassName"]).into_iter().next(),
+        default_backend: [&spec["defaultBackend"], &spec["backend"]]
+            .into_iter()
+            .find(|backend| !backend.is_null())
+            .map(backend),
+        tls: list(&spec["tls"]).iter().map(tls).collect(),
+        rules: list(rules)
+            .iter()
+            .flat_map(|value| rule(value, default_type))
+            .collect(),
+        status: Vec::new(),
+        held_for: BTreeSet::new(),
+        refused: Some(field.into()),
+    }
+}
+
+fn meta(name: &ObjectName, metadata: &Value) -> Meta {
+    let annotations = metadata["annotations"].as_object().into_iter().flatten();
+    let created = metadata["creationTimestamp"].as_str().and_then(text::seconds);
+    Meta {
+        name: name.clone(),
+        uid: one(&metadata["uid"]).unwrap_or_default(),
+        created: created.unwrap_or_default(),
+        deleting: !metadata["deletionTimestamp"].is_null(),
+        annotations: annotations
+            .filter(|(key, _)| Meta::keeps_annotation(key))
+            .map(|(key, value)| {
+                let said = match value {
+                    Value::Null => Arc::default(),
+                    Value::String(text) => text.as_str().into(),
+                    // Of one that is written as an object, its text in JSON is what was meant.
+                    Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+                        value.to_string().into()
+                    }
+                };
+                (key.as_str().into(), Meta::kept_value(key, said))
+            })
+            .collect(),
+    }
+}
+
+fn tls(tls: &Value) -> IngressTls {
+    IngressTls {
+        hosts: texts(&tls["hosts"]),
+        secret: one(&tls["secretName"]),
+    }
+}
+
+/// A rule for each of its hosts; none where nothing is known of these, or of its paths.
+fn rule(rule: &Value, default_type: &str) -> Vec<IngressRule> {
+    let http = named(rule, "http", &["host"], Value::is_object);
+    let paths: Vec<IngressPath> = list(http)
+        .iter()
+        .flat_map(|http| list(named(http, "paths", &[], |value| value.is_array())))
+        .flat_map(|value| paths(value, default_type))
+        .collect();
+    if !rule.is_object() || (!http.is_null() && paths.is_empty()) {
+        return Vec::new();
+    }
+    let with = |host: Option<Arc<str>>| IngressRule {
+        host,
+        paths: paths.clone(),
+    };
+    let host = &rule["host"];
+    let mut others = unknown(rule, &["host", "http"])
+        .filter(|value| *value != http)
+        .peekable();
+    let written: Vec<Arc<str>> = match host.is_null() {
+        true if others.peek().is_none() => return vec![with(None)],
+        true => others.flat_map(texts).collect(),
+        false if host == "" => return vec![with(None)],
+        false => texts(host),
+    };
+    written.into_iter().map(|host| with(Some(host))).collect()
+}
+
+/// A path for each that is written; none where nothing is known of it.
+fn paths(written: &Value, default_type: &str) -> Vec<IngressPath> {
+    const FIELDS: &[&str] = &["path", "pathType", "backend"];
+    if !written.is_object() {
+        return Vec::new();
+    }
+    let of_type = named(written, "pathType", FIELDS, |value| {
+        value.as_str().is_some_and(|text| PATH_TYPES.contains(&text))
+    });
+    let with = |path: Option<Arc<str>>| IngressPath {
+        path,
+        path_type: (texts(of_type).into_iter().next()).unwrap_or_else(|| default_type.into()),
+        backend: backend(&written["backend"]),
+    };
+    let path = named(written, "path", FIELDS, |value| {
+        texts(value).iter().any(|text| text.starts_with('/'))
+    });
+    match path.is_null() {
+        // Which requests it was for is not known.
+        true if unknown(written, FIELDS).next().is_some() => Vec::new(),
+        true => vec![with(None)],
+        false if path == "" => vec![with(None)],
+        false => texts(path).into_iter().map(|path| with(Some(path))).collect(),
+    }
+}
+
+fn backend(written: &Value) -> IngressBackend {
+    let service = &written["service"];
+    let (name, port) = match service.is_object() {
+        true => {
+            let port = &service["port"];
+            let number = Some(&port["number"]).filter(|number| !number.is_null());
+            (&service["name"], number.unwrap_or(&port["name"]))
+        }
+        // As it was written until Kubernetes 1.21.
+        false => (&written["serviceName"], &written["servicePort"]),
+    };
+    let Some(name) = one(name) else {
+        return IngressBackend::Missing;
+    };
+    let port = one(port).map_or(PortRef::Missing, |port| {
+        port.parse().map_or(PortRef::Name(port), PortRef::Number)
+    });
+    IngressBackend::Service { name, port }
+}
+
+/// A field, or where it is absent one of another name that fits, and is none of these.
+fn named<'a>(of: &'a Value, name: &str, known: &[&str], fits: impl Fn(&Value) -> bool) -> &'a Value {
+    let written = &of[name];
+    if !written.is_null() {
+        return written;
+    }
+    let mut others = unknown(of, known);
+    others.find(|value| fits(value)).unwrap_or(written)
+}
+
+fn unknown<'a>(of: &'a Value, known: &[&str]) -> impl Iterator<Item = &'a Value> {
+    let fields = of.as_object().into_iter().flatten();
+    fields
+        .filter(|(key, value)| !known.contains(&key.as_str()) && !value.is_null())
+        .map(|(_, value)| value)
+}
+
+fn list(value: &Value) -> &[Value] {
+    match value {
+        Value::Array(all) => all,
+        Value::Object(_) => slice::from_ref(value),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => &[],
+    }
+}
+
+fn texts(value: &Value) -> Vec<Arc<str>> {
+    match value {
+        Value::Array(all) => all.iter().filter_map(one).collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_) => {
+            one(value).into_iter().collect()
+        }
+    }
+}
+
+fn one(value: &Value) -> Option<Arc<str>> {
+    match value {
+        Value::String(text) if !text.is_empty() => Some(text.as_str().into()),
+        Value::Bool(_) | Value::Number(_) => Some(value.to_string().into()),
+        Value::String(_) | Value::Null | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn closed(spec: &Value) -> Vec<String> {
+        let value = json!({"apiVersion": "networking.k8s.io/v1", "spec": spec});
+        let ingress = ingress(&ObjectName::new("shop", "web"), &value, "spec");
+        let mut all = Vec::new();
+        for rule in &ingress.rules {
+            for path in &rule.paths {
+                let (host, path_of) = (rule.host.as_deref(), path.path.as_deref());
+                let text = format!(
+                    "{} {} {}",
+                    host.unwrap_or("-"),
+                    path_of.unwrap_or("-"),
+                    path.path_type
+                );
+                all.push(text.trim().to_owned());
+            }
+        }
+        all.extend(ingress.default_backend.map(|_| "default".to_owned()));
+        all
+    }
+
+    #[test]
+    fn what_can_be_read_is_closed_and_nothing_else() {
+        let rules = |rule: Value| json!({"rules": [rule]});
+        let of = |path: Value| json!({"rules": [{"host": "a.io", "http": {"paths": [path]}}]});
+        let right = json!({"path": "/a", "pathType": "Exact", "backend": {"service": {"name": "web"}}});
+        for (what, spec, want) in [
+            ("all of it", of(right.clone()), vec!["a.io /a Exact"]),
+            (
+                "a path of numbers",
+                of(json!({"path": 123, "pathType": "Prefix"})),
+                vec!["a.io 123 Prefix"],
+            ),
+            (
+                "a type that is a list",
+                of(json!({"path": "/a", "pathType": [1]})),
+                vec!["a.io /a 1"],
+            ),
+            (
+                "several paths",
+                of(json!({"path": ["/a", "/b"]})),
+                vec!["a.io /a", "a.io /b"],
+            ),
+            (
+                "a misspelt path",
+                of(json!({"Path": "/a", "pathType": "Exact"})),
+                vec!["a.io /a Exact"],
+            ),
+            (
+                "a misspelt type",
+                of(json!({"path": "/a", "pathTyp": "Exact"})),
+                vec!["a.io /a Exact"],
+            ),
+            ("a type alone, misspelt", of(json!({"pathTyp": "Exact"})), vec![]),
+            ("nothing known of the path", of(json!({"path": {"a": 1}})), vec![]),
+            ("nothing known of another", of(json!({"paht": {"a": 1}})), vec![]),
+            ("a path that is a text", of(json!("/a")), vec![]),
+            (
+                "paths that are one",
+                rules(json!({"host": "a.io", "http": {"paths": right}})),
+                vec!["a.io /a Exact"],
+            ),
+            (
+                "rules that are one",
+                json!({"rules": {"host": "a.io", "http": {"paths": [right]}}}),
+                vec!["a.io /a Exact"],
+            ),
+            (
+                "misspelt rules",
+                json!({"ruless": [{"http": {"paths": [right]}}]}),
+                vec!["- /a Exact"],
+            ),
+            (
+                "misspelt http",
+                rules(json!({"host": "a.io", "htpp": {"paths": [right]}})),
+                vec!["a.io /a Exact"],
+            ),
+            (
+                "misspelt paths",
+                rules(json!({"host": "a.io", "http": {"path": [right]}})),
+                vec!["a.io /a Exact"],
+            ),
+            (
+                "nothing known of paths",
+                rules(json!({"host": "a.io", "http": {"paths": "/a"}})),
+                vec![],
+            ),
+            (
+                "no host",
+                rules(json!({"http": {"paths": [right]}})),
+                vec!["- /a Exact"],
+            ),
+            (
+                "misspelt hosts",
+                rules(json!({"hosts": ["a.io", "b.io"], "http": {"paths": [right]}})),
+                vec!["a.io /a Exact", "b.io /a Exact"],
+            ),
+            (
+                "nothing known of the host",
+                rules(json!({"host": {"a": 1}, "http": {"paths": [right]}})),
+                vec![],
+            ),
+            (
+                "a default backend",
+                json!({"defaultBackend": [1]}),
+                vec!["default"],
+            ),
+            (
+                "an old one",
+                json!({"backend": {"serviceName": "web", "servicePort": 80}}),
+                vec!["default"],
+            ),
+            ("nothing", json!([1]), vec![]),
+        ] {
+            assert_eq!(closed(&spec), want, "{what}");
+        }
+    }
+}
