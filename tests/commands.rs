@@ -20,6 +20,8 @@ mod ports;
 mod tls_policies;
 #[path = "commands/turned_away.rs"]
 mod turned_away;
+#[path = "commands/unreadable.rs"]
+mod unreadable;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};

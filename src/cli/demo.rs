@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 
 use self::ask::Client;
 use self::example::BACKENDS;
-use super::served::Served;
+use super::served::{self, Served};
 use super::terminal::line;
 use super::{Ended, ending, plan, serve};
 use crate::cluster::folder::Watch;
@@ -81,7 +81,7 @@ async fn run(args: &DemoArgs) -> anyhow::Result<Ended> {
     let watch = Watch::new(&folder.path);
     let settings = Settings::for_serving(ControllerName::default());
     let served = Served::start(
-        &folder.path,
+        served::read(&folder.path)?,
         settings,
         Server::bind(&config)?,
         UnknownNames::First,

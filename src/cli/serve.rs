@@ -27,7 +27,7 @@ use super::Ended;
 use super::ending::{Hangup, Leaving, Signals, follow};
 use super::folder::FolderArgs;
 use super::further::{self, FurtherArgs};
-use super::served::Served;
+use super::served::{self, Served};
 use super::terminal;
 use crate::cluster::folder::Watch;
 use crate::report::admin::{self, Answers};
@@ -38,7 +38,8 @@ const EXAMPLE: &str = "\
 All HTTP listeners are served at --http, all HTTPS listeners at --https, but those of --also-http and --also-https, each of which is served at its own \
 address alone. Redirects name these ports, or those of --advertised-http-port, --advertised-https-port and --advertised-port. The folder is \
 followed: a change is served from the next request on; a broken file keeps its last good content and is reported, \
-and so does a TLS Secret whose certificate and key cannot be used. \
+and so does a TLS Secret whose certificate and key cannot be used. At the start there is none: where a file cannot be read it ends with exit \
+code 1 and says which, unless --start-anyway is given; an Ingress that Kubernetes would refuse answers 503 at its hosts and paths. \
 Endpoints and identity providers on loopback are allowed, because files and machine are the user's own. SIGTERM, SIGQUIT and SIGINT end it once \
 requests under way have finished; SIGHUP, SIGUSR1 and SIGUSR2 are logged and change nothing: a file is read when it changes, and a log \
 that was moved is opened by the next process.
@@ -76,6 +77,10 @@ pub(super) struct ServeArgs {
     /// sockets, and this one ends when what is under way has finished; no connection is refused meanwhile
     #[arg(long, value_name = "SOCKET")]
     hand_over: Option<PathBuf>,
+    /// Start although nothing is known of a file, and take another process's place although files or objects are broken:
+    /// what such a file says, guards included, is not served, and such an Ingress answers 503
+    #[arg(long)]
+    start_anyway: bool,
     /// How long connections are still taken after SIGTERM or SIGQUIT, while /readyz fails, in seconds: for those who learn late that
     /// this process ends. In a pod, some ten; a successor and SIGINT do not wait for it
     #[arg(long, value_name = "SECONDS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=3_600))]
@@ -291,10 +296,18 @@ pub(super) fn serve(args: &ServeArgs) -> anyhow::Result<Ended> {
     runtime.block_on(async {
         let signals = Signals::listen(Hangup::Told)?;
         let watch = Watch::new(&args.folder.manifests);
+        let folder = served::read(&args.folder.manifests)?;
+        if !args.start_anyway {
+            served::all_is_known(&folder)?;
+        }
         let (server, predecessor) = server(&config, args.hand_over.as_deref())?;
+        // Where it fails, the one before has given away nothing.
+        if predecessor.is_some() && !args.start_anyway {
+            served::nothing_is_worse(&folder)?;
+        }
         let shared = args.hand_over.as_ref().map(|_| server.sockets()).transpose();
         let shared = shared.context("failed to share the listening sockets")?;
-        let served = Served::start(&args.folder.manifests, settings, server, args.unknown_names())?;
+        let served = Served::start(folder, settings, server, args.unknown_names())?;
         let successors = args.hand_over.as_ref().zip(shared).map(|(path, sockets)| {
             let successors = Successors::listen(path, sockets);
             successors.with_context(|| format!("failed to wait for a successor at {}", path.display()))

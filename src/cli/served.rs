@@ -6,14 +6,15 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use portcullis_model::{
-    Action, FixedResponse, Listener, LoadBalancer, LoadBalancerId, ObjectName, Options, Origin, Port,
+    Action, Code, FixedResponse, Listener, LoadBalancer, LoadBalancerId, ObjectName, Options, Origin, Port,
     Problem, Protocol, Sealed, Semantics,
 };
 use portcullis_proxy::{Handle, KeyPairPem, Material, ServedPorts, Server, ServingState, UnknownNames};
 use tracing::{info, warn};
 
+use super::terminal;
 use crate::cluster::folder::Folder;
-use crate::cluster::object::Secret;
+use crate::cluster::object::{Kind, Object, Secret};
 use crate::translate::Settings;
 use crate::translate::followed::Followed;
 
@@ -33,15 +34,13 @@ pub(super) struct Served {
 }
 
 impl Served {
-    /// Reads the folder and serves it.
+    /// Serves the folder as it has been read.
     pub(super) fn start(
-        path: &Path,
+        mut folder: Folder,
         settings: Settings,
         server: Server,
         unknown_names: UnknownNames,
     ) -> anyhow::Result<Self> {
-        let mut folder =
-            Folder::open(path).with_context(|| format!("failed to read the folder {}", path.display()))?;
         let ports = server.served_ports();
         folder.changes();
         let followed = Followed::of(folder.manifests().objects(), &settings);
@@ -117,6 +116,62 @@ impl Served {
         }
         self.problems = problems;
     }
+}
+
+pub(super) fn read(path: &Path) -> anyhow::Result<Folder> {
+    Folder::open(path).with_context(|| format!("failed to read the folder {}", path.display()))
+}
+
+/// Fails where nothing is known of a file: what it guards would be open, and nobody is served yet.
+pub(super) fn all_is_known(folder: &Folder) -> anyhow::Result<()> {
+    let told = told(folder.manifests().lost().iter());
+    anyhow::ensure!(
+        told.is_empty(),
+        "failed to start: what these files guard is not known, and would be open. Correct them, or start without them by --start-anyway: {told}"
+    );
+    Ok(())
+}
+
+/// Fails where the process before may serve what was read before it was broken: that would end with it.
+pub(super) fn nothing_is_worse(folder: &Folder) -> anyhow::Result<()> {
+    let problems = folder.manifests().problems();
+    // What does not say which object it is never was one.
+    let broken = problems.iter().filter(|problem| {
+        problem.code == Code::FileUnreadable
+            || (problem.code == Code::ObjectInvalid && problem.at.kind != "file")
+    });
+    let spoilt = folder.manifests().objects().into_iter().filter_map(|object| {
+        let Object::Secret(secret) = object else {
+            return None;
+        };
+        let (code, why) = match (&*secret.kind, secret.key_pair()) {
+            ("kubernetes.io/tls", Err(unusable)) => unusable,
+            (_, _) => return None,
+        };
+        let at = Kind::Secret.at(&secret.meta.name, "");
+        Some(Problem::new(*code, at, why.clone()))
+    });
+    let spoilt: Vec<Problem> = spoilt.collect();
+    let told = told(broken.chain(&spoilt));
+    anyhow::ensure!(
+        told.is_empty(),
+        "failed to take the place of the process that runs, which goes on: it may serve what these were before they were broken. Correct them, or take over without by --start-anyway: {told}"
+    );
+    Ok(())
+}
+
+/// As many as a person reads.
+fn told<'a>(problems: impl Iterator<Item = &'a Problem>) -> String {
+    const MOST: usize = 10;
+    let all: Vec<String> = problems
+        .map(|problem| terminal::lines(&problem.to_string()))
+        .collect();
+    let more = match all.len().saturating_sub(MOST) {
+        0 => String::new(),
+        more => format!("; and {more} more"),
+    };
+    let shown: Vec<&str> = all.iter().take(MOST).map(String::as_str).collect();
+    shown.join("; ") + &more
 }
 
 struct Compiled {
