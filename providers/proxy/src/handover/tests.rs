@@ -1,0 +1,144 @@
+//! Sockets and successors in, what both ends have of them out.
+
+use super::wire::{GREETING, GREETING_FURTHER};
+use super::*;
+use crate::server::Server;
+use crate::settings::{Further, ServerConfig};
+
+fn sockets(http: usize, https: usize) -> Sockets {
+    let open = |count| {
+        let bound = (0..count).map(|_| TcpListener::bind("127.0.0.1:0"));
+        bound.collect::<Result<_, _>>().unwrap()
+    };
+    Sockets {
+        http: open(http),
+        https: open(https),
+        further: Vec::new(),
+        #[cfg(feature = "http3")]
+        udp: http3::Shared::default(),
+    }
+}
+
+fn ports(sockets: &[TcpListener]) -> Vec<u16> {
+    let port = |socket: &TcpListener| socket.local_addr().unwrap().port();
+    sockets.iter().map(port).collect()
+}
+
+#[test]
+fn sockets_arrive_in_their_order_however_many() {
+    for (http, https) in [(1, 1), (1, 0), (0, 2), (64, 64), (65, 70), (200, 1)] {
+        let (here, there) = UnixStream::pair().unwrap();
+        let sent = sockets(http, https);
+        send(&here, &sent).unwrap();
+        let came = receive(&there).unwrap();
+        assert_eq!(ports(&came.http), ports(&sent.http));
+        assert_eq!(ports(&came.https), ports(&sent.https));
+    }
+}
+
+#[test]
+fn further_sockets_arrive_with_the_ports_of_their_listeners() {
+    let of_port = |number: i64| Port::new(number).unwrap();
+    for counts in [vec![], vec![1], vec![2, 3], vec![65, 1, 70]] {
+        let (here, there) = UnixStream::pair().unwrap();
+        let mut sent = sockets(2, 1);
+        for (number, count) in (8443..).zip(&counts) {
+            sent.of(of_port(number)).extend(sockets(*count, 0).http);
+        }
+        send(&here, &sent).unwrap();
+        let came = receive(&there).unwrap();
+        assert_eq!(ports(&came.http), ports(&sent.http));
+        assert_eq!(ports(&came.https), ports(&sent.https));
+        let shown = |all: &Sockets| -> Vec<(Port, Vec<u16>)> {
+            let further = all.further.iter();
+            further.map(|apart| (apart.port, ports(&apart.sockets))).collect()
+        };
+        assert_eq!(shown(&came), shown(&sent));
+        // Without any it is what it was before there were any: who knows of none takes over, too.
+        let (here, mut there) = UnixStream::pair().unwrap();
+        send(&here, &sent).unwrap();
+        let mut said = [0; GREETING.len()];
+        there.read_exact(&mut said).unwrap();
+        let want = if counts.is_empty() {
+            GREETING
+        } else {
+            GREETING_FURTHER
+        };
+        assert_eq!(said, want);
+    }
+}
+
+#[test]
+fn a_successor_has_the_further_sockets_that_it_asks_for() {
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let config = |further: &[(i64, SocketAddr)]| ServerConfig {
+        http: Some(any),
+        further: further
+            .iter()
+            .map(|(number, address)| {
+                let further = Further {
+                    address: *address,
+                    is_tls: true,
+                };
+                (Port::new(*number).unwrap(), further)
+            })
+            .collect(),
+        workers: 2.try_into().unwrap(),
+        ..ServerConfig::default()
+    };
+    let before = Server::bind(&config(&[(8443, any), (9443, any), (9444, any)])).unwrap();
+    let at = |server: &Server, number: i64| server.further()[&Port::new(number).unwrap()].address;
+    let (first, second, third) = (at(&before, 8443), at(&before, 9443), at(&before, 9444));
+    // The same, the same by its address, one for another listener, a new one, and one less.
+    let wanted = config(&[(8443, any), (9443, second), (9445, third), (9446, any)]);
+    let after = Server::bind_to(&wanted, before.sockets().unwrap()).unwrap();
+    assert_eq!(at(&after, 8443), first);
+    assert_eq!(at(&after, 9443), second);
+    assert_eq!(at(&after, 9445), third);
+    assert!(![first, second, third].contains(&at(&after, 9446)));
+    assert_eq!(after.http_addr(), before.http_addr());
+    let less = Server::bind_to(&config(&[]), before.sockets().unwrap()).unwrap();
+    assert!(less.further().is_empty());
+    // What somebody else has is not to be had.
+    let taken = TcpListener::bind(any).unwrap();
+    let wanted = config(&[(8443, taken.local_addr().unwrap())]);
+    let error = Server::bind_to(&wanted, before.sockets().unwrap()).unwrap_err();
+    assert_eq!(error.error.kind(), io::ErrorKind::AddrInUse);
+}
+
+#[test]
+fn what_is_no_proxy_is_told() {
+    for said in [&b""[..], b"portcul", b"HTTP/1.1 400 Bad Request\r\n\r\n"] {
+        let (mut here, there) = UnixStream::pair().unwrap();
+        here.write_all(said).unwrap();
+        drop(here);
+        assert!(receive(&there).is_err(), "{said:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_successor_that_ends_before_it_serves_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("proxy.sock");
+    assert!(take_over(&path).unwrap().is_none(), "nobody is there");
+    let successors = Successors::listen(&path, sockets(1, 1)).unwrap();
+    let take = |releases: bool| {
+        let path = path.clone();
+        tokio::task::spawn_blocking(move || {
+            let (sockets, predecessor) = take_over(&path).unwrap().unwrap();
+            if releases {
+                predecessor.release().unwrap();
+            }
+            ports(&sockets.http)
+        })
+    };
+    for (releases, want) in [(false, false), (true, true)] {
+        let taken = take(releases);
+        let come = successors.next().await.unwrap();
+        assert_eq!(come.is_some(), want);
+        drop(come);
+        assert_eq!(taken.await.unwrap(), ports(&successors.sockets.http));
+    }
+    drop(successors);
+    assert!(take_over(&path).unwrap().is_none(), "what is left over is nobody");
+}
