@@ -22,6 +22,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 #[cfg(feature = "http3")]
+#[path = "handover/chain.rs"]
+mod chain;
+#[cfg(feature = "http3")]
 #[path = "handover/quic.rs"]
 mod quic;
 

@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 
 use super::Load;
 
-const HOST: &str = "quic.example";
+pub(crate) const HOST: &str = "quic.example";
 
 const INGRESS: &str = r#"
 ---
@@ -70,7 +70,7 @@ fn may_ask_elsewhere(error: &StreamError) -> bool {
 }
 
 impl Client {
-    fn endpoint(&self) -> Endpoint {
+    pub(crate) fn endpoint(&self) -> Endpoint {
         let mut roots = RootCertStore::empty();
         roots.add(self.trusted.clone()).unwrap();
         let mut config = rustls::ClientConfig::builder()

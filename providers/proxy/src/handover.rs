@@ -6,7 +6,7 @@
 //! before that changes nothing.
 //!
 //! Of UDP sockets one process reads at a time, from then on the successor: the datagrams of connections that it does not
-//! have it hands on, over a socket that it got beside the others.
+//! have it hands on, each to the process that has, over a socket that it got beside the others or at the end.
 
 #[cfg(not(feature = "http3"))]
 mod absent;
@@ -15,7 +15,7 @@ mod tests;
 mod wire;
 
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
@@ -27,10 +27,10 @@ use tokio::io::AsyncReadExt;
 use tracing::warn;
 
 #[cfg(not(feature = "http3"))]
-use self::absent::Offer;
-use self::wire::{receive, send};
+use self::absent::{Offer, Ways};
+use self::wire::{receive, send, tell, told};
 #[cfg(feature = "http3")]
-use crate::http3::{self, Offer};
+use crate::http3::{self, Offer, Ways};
 use crate::server::is_asked;
 
 /// What a successor says when it accepts: over TCP alone, or over UDP, too.
@@ -118,11 +118,13 @@ impl Predecessor {
     pub fn release(mut self) -> io::Result<()> {
         self.stream.write_all(&[self.serves()])?;
         // It has heard when it hangs up, and has let go of what both cannot have.
-        let _none = self.stream.read(&mut [0])?;
+        let told = told(&self.stream)?;
         #[cfg(feature = "http3")]
         if let Some(group) = self.udp.group() {
-            group.read();
+            group.read(told);
         }
+        #[cfg(not(feature = "http3"))]
+        let absent::Told {} = told;
         Ok(())
     }
 
@@ -148,9 +150,19 @@ pub struct Successors {
 
 /// A successor that accepts; dropped, it knows that it has been heard.
 #[derive(Debug)]
-pub struct Successor(
-    #[expect(dead_code, reason = "held until the predecessor has let go")] tokio::net::UnixStream,
-);
+pub struct Successor {
+    /// Held until this process has let go.
+    stream: tokio::net::UnixStream,
+    /// To the processes before.
+    ways: Option<Ways>,
+}
+
+impl Drop for Successor {
+    fn drop(&mut self) {
+        // What it does not learn of goes through this process as long as it lives.
+        let _ = self.ways.as_ref().map(|ways| tell(&self.stream, ways));
+    }
+}
 
 impl Successors {
     /// Waits at this path, which is nobody's else from here on. Only processes of the same user are heard.
@@ -205,10 +217,10 @@ impl Successors {
         // Little enough for any socket's buffer: it does not wait.
         let offer = send(&stream, &self.sockets)?;
         match stream.read_u8().await {
-            Ok(SERVES) => Ok(Some(Successor(stream))),
+            Ok(SERVES) => Ok(Some(Successor { stream, ways: None })),
             Ok(SERVES_UDP) => {
-                offer.map(Offer::taken).transpose()?;
-                Ok(Some(Successor(stream)))
+                let ways = offer.map(Offer::taken).transpose()?;
+                Ok(Some(Successor { stream, ways }))
             }
             Ok(_) | Err(_) => Ok(None),
         }

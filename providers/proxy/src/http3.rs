@@ -12,7 +12,9 @@ mod session;
 mod sockets;
 mod steering;
 mod transport;
+mod ways;
 
 pub(crate) use self::endpoint::serve;
 pub(crate) use self::request::Body;
 pub(crate) use self::sockets::{Offer, Ports, Shared};
+pub(crate) use self::ways::{Told, Ways};

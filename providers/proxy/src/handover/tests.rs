@@ -1,5 +1,7 @@
 //! Sockets and successors in, what both ends have of them out.
 
+use std::io::Read;
+
 use super::wire::{GREETING, GREETING_FURTHER};
 use super::*;
 use crate::server::Server;

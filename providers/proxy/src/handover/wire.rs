@@ -14,10 +14,10 @@ use rustix::net::{
 };
 
 #[cfg(not(feature = "http3"))]
-use super::absent::Offer;
+use super::absent::{Offer, Told, Ways};
 use super::{Apart, Sockets};
 #[cfg(feature = "http3")]
-use crate::http3::{self, Offer};
+use crate::http3::{self, Offer, Told, Ways};
 
 /// What a predecessor says first; another version of what follows would have another.
 pub(super) const GREETING: [u8; 8] = *b"portcul2";
@@ -43,11 +43,6 @@ pub(super) fn send(stream: impl AsFd, sockets: &Sockets) -> io::Result<Option<Of
     let (udp, marks) = offer
         .as_ref()
         .map_or_else(Default::default, |offer| (offer.sockets(), offer.marks()));
-    let count = |length: usize| {
-        u16::try_from(length)
-            .map(u16::to_be_bytes)
-            .map_err(io::Error::other)
-    };
     // None where there are none: what is said then is what those know who know of none.
     let mut further = Vec::new();
     if !sockets.further.is_empty() {
@@ -78,16 +73,39 @@ pub(super) fn send(stream: impl AsFd, sockets: &Sockets) -> io::Result<Option<Of
     let all: Vec<BorrowedFd<'_>> = tcp.map(AsFd::as_fd).chain(udp).collect();
     let mut text = &head[..];
     for some in all.chunks(AT_ONCE) {
-        let mut space = [const { MaybeUninit::uninit() }; cmsg_space!(ScmRights(AT_ONCE))];
-        let mut control = SendAncillaryBuffer::new(&mut space);
-        control.push(SendAncillaryMessage::ScmRights(some));
-        let sent = sendmsg(&stream, &[IoSlice::new(text)], &mut control, FLAGS.0)?;
-        if sent < text.len() {
-            return Err(io::ErrorKind::WriteZero.into());
-        }
+        put(&stream, text, some)?;
         text = &[0];
     }
     Ok(offer)
+}
+
+/// Tells a successor that accepts of the processes before, each in a message. One that knows of none takes it for the
+/// end that follows, and what is theirs goes through this one as long as it lives.
+pub(super) fn tell(stream: impl AsFd, ways: &Ways) -> io::Result<()> {
+    for (marks, to) in ways.all() {
+        let count = count(marks.len())?;
+        let marks = marks.iter().flat_map(|mark| mark.to_be_bytes());
+        let text: Vec<u8> = count.into_iter().chain(marks).collect();
+        put(&stream, &text, &[to])?;
+    }
+    Ok(())
+}
+
+fn count(length: usize) -> io::Result<[u8; 2]> {
+    let count = u16::try_from(length).map_err(io::Error::other)?;
+    Ok(count.to_be_bytes())
+}
+
+/// One message. It is little enough for any socket's buffer, so nobody waits.
+fn put(stream: impl AsFd, text: &[u8], sockets: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let mut space = [const { MaybeUninit::uninit() }; cmsg_space!(ScmRights(AT_ONCE))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    control.push(SendAncillaryMessage::ScmRights(sockets));
+    let sent = sendmsg(stream, &[IoSlice::new(text)], &mut control, FLAGS.0)?;
+    if sent < text.len() {
+        return Err(io::ErrorKind::WriteZero.into());
+    }
+    Ok(())
 }
 
 pub(super) fn receive(stream: &UnixStream) -> io::Result<Sockets> {
@@ -149,6 +167,21 @@ pub(super) fn receive(stream: &UnixStream) -> io::Result<Sockets> {
                 .collect(),
         ),
     })
+}
+
+/// What a predecessor that has heard says, until it hangs up.
+pub(super) fn told(stream: &UnixStream) -> io::Result<Told> {
+    let mut told = Told::default();
+    let (mut count, mut sockets) = ([0; 2], Vec::new());
+    while part(stream, &mut count, &mut sockets)? > 0 {
+        let mut marks = vec![0; 2 * usize::from(u16::from_be_bytes(count))];
+        (&*stream).read_exact(&mut marks)?;
+        let marks = marks.as_chunks().0.iter().map(|mark| u16::from_be_bytes(*mark));
+        if let Some(to) = sockets.pop() {
+            told.add(marks.collect(), to);
+        }
+    }
+    Ok(told)
 }
 
 /// One message: how many bytes it has, and its sockets.

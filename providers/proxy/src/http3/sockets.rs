@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixDatagram;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use aws_lc_rs::rand;
@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use tracing::{error, info};
 
 use super::steering::{self, Handed, Inbox, Place};
+use super::ways::{Told, Way, Ways};
 use crate::serving::ServingState;
 
 /// Wanted of the system for datagrams that wait; it gives what it allows.
@@ -117,8 +118,9 @@ impl Offer {
     }
 
     /// The other process reads from here on.
-    pub(crate) fn taken(self) -> io::Result<()> {
-        self.group.leave(self.here)
+    pub(crate) fn taken(self) -> io::Result<Ways> {
+        self.group.leave(self.here)?;
+        Ok(Ways(self.group))
     }
 }
 
@@ -128,18 +130,12 @@ pub(crate) struct Group {
     inboxes: Box<[Inbox]>,
     /// Of this process, in the ids of its connections.
     mark: u16,
-    /// The process that had the sockets before.
-    before: Option<Before>,
+    /// The process that had the sockets before; it hands on what is for those before it, as long as it lives.
+    before: Option<Way>,
+    /// Those before it, as it told of them when it left.
+    earlier: OnceLock<Vec<Way>>,
     /// Whether this process reads them.
     reads: AtomicBool,
-}
-
-/// The way to a process that still has connections.
-#[derive(Debug)]
-struct Before {
-    /// Its own, and those of the processes before it.
-    marks: Box<[u16]>,
-    to: UnixDatagram,
 }
 
 impl Group {
@@ -153,21 +149,19 @@ impl Group {
 
     /// The same sockets, of a process that goes on reading them until [`Group::read`].
     fn of(sockets: Vec<UdpSocket>, marks: Vec<u16>, to: UnixDatagram) -> Self {
-        let before = Before {
-            marks: marks.into(),
-            to,
-        };
-        Self::new(sockets, Some(before), false)
+        Self::new(sockets, Some(Way::new(marks, to)), false)
     }
 
-    fn new(sockets: Vec<UdpSocket>, before: Option<Before>, reads: bool) -> Self {
+    fn new(sockets: Vec<UdpSocket>, before: Option<Way>, reads: bool) -> Self {
         let mut random = [0; 2];
         let mut mark;
         loop {
             // Where it fails, which it does on no system that has started, others may have the same.
             let filled = rand::fill(&mut random);
             mark = u16::from_ne_bytes(random);
-            let is_taken = before.as_ref().is_some_and(|before| before.marks.contains(&mark));
+            let is_taken = before
+                .as_ref()
+                .is_some_and(|before| before.marks().contains(&mark));
             if !is_taken || filled.is_err() {
                 break;
             }
@@ -177,6 +171,7 @@ impl Group {
             sockets: sockets.into(),
             mark,
             before,
+            earlier: OnceLock::new(),
             reads: AtomicBool::new(reads),
         }
     }
@@ -185,10 +180,20 @@ impl Group {
         &self.sockets
     }
 
-    /// In the ids of connections that this process has, or a process before it.
-    fn marks(&self) -> Vec<u16> {
-        let before = self.before.iter().flat_map(|before| &before.marks);
-        [self.mark].iter().chain(before).copied().collect()
+    /// In the ids of connections that this process has, or a process before it that has not ended.
+    pub(super) fn marks(&self) -> Vec<u16> {
+        let before = self.before.iter().flat_map(Way::marks).copied();
+        let is_left = |mark: &u16| self.way(*mark).is_some_and(Way::is_open);
+        [self.mark].into_iter().chain(before.filter(is_left)).collect()
+    }
+
+    /// The straight ones first.
+    pub(super) fn ways(&self) -> impl Iterator<Item = &Way> {
+        self.earlier.get().into_iter().flatten().chain(&self.before)
+    }
+
+    pub(super) fn way(&self, mark: u16) -> Option<&Way> {
+        self.ways().find(|way| way.marks().contains(&mark))
     }
 
     pub(super) fn place_of(&self, socket: usize) -> Place {
@@ -203,8 +208,10 @@ impl Group {
         self.reads.load(Ordering::Acquire)
     }
 
-    /// Reads from here on: the process before does no more.
-    pub(crate) fn read(&self) {
+    /// Reads from here on: the process before does no more, and has told of those before it.
+    pub(crate) fn read(&self, told: Told) {
+        // It does so once.
+        let _ = self.earlier.set(told.0);
         self.reads.store(true, Ordering::Release);
         self.inboxes.iter().for_each(Inbox::wake);
     }
@@ -228,10 +235,7 @@ impl Group {
     pub(super) fn knows(&self, place: Place) -> bool {
         match place.mark == self.mark {
             true => self.inbox(place).is_some(),
-            false => self
-                .before
-                .as_ref()
-                .is_some_and(|before| before.marks.contains(&place.mark)),
+            false => self.way(place.mark).is_some(),
         }
     }
 
@@ -240,9 +244,8 @@ impl Group {
             if let Some(inbox) = self.inbox(place) {
                 inbox.put(handed);
             }
-        } else if let Some(before) = &self.before {
-            // Who does not listen any more has no connections; who is slow is sent it again.
-            let _ = before.to.send(&written(&handed));
+        } else if let Some(way) = self.way(place.mark) {
+            way.send(&written(&handed));
         }
     }
 }
@@ -344,6 +347,14 @@ fn read(bytes: &[u8]) -> Option<Handed> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    impl Shared {
+        /// With a socket at any port.
+        pub(in super::super) fn bound() -> Self {
+            let group = Group::bind("127.0.0.1:0".parse().unwrap(), 1).unwrap();
+            Self::new(None, 1, Some(Arc::new(group)))
+        }
+    }
 
     #[test]
     fn a_datagram_passes_between_processes_as_it_came() {
