@@ -21,6 +21,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
+#[path = "handover/asking.rs"]
+mod asking;
 #[cfg(feature = "http3")]
 #[path = "handover/chain.rs"]
 mod chain;

@@ -141,8 +141,13 @@ pub(super) async fn follow(
     }
     // It holds the sockets: nobody would accept, and clients would wait.
     drop(successors);
+    leave(served.into_handle(), leaving.grace, &mut signals).await
+}
+
+/// Drains it; a signal cuts what is under way.
+pub(super) async fn leave(handle: Handle, grace: Duration, signals: &mut Signals) -> anyhow::Result<Ended> {
     tokio::select! {
-        drained = drain(served.into_handle(), leaving.grace) => drained,
+        drained = drain(handle, grace) => drained,
         _ = signals.come() => {
             warn!("a second signal came; connections are cut");
             Ok(Ended::Done)

@@ -24,7 +24,7 @@ use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use super::Ended;
-use super::ending::{Hangup, Leaving, Signals, follow};
+use super::ending::{Hangup, Leaving, Signals, follow, leave};
 use super::folder::FolderArgs;
 use super::further::{self, FurtherArgs};
 use super::served::{self, Served};
@@ -294,7 +294,7 @@ pub(super) fn serve(args: &ServeArgs) -> anyhow::Result<Ended> {
     };
     let runtime = runtime()?;
     runtime.block_on(async {
-        let signals = Signals::listen(Hangup::Told)?;
+        let mut signals = Signals::listen(Hangup::Told)?;
         let watch = Watch::new(&args.folder.manifests);
         let folder = served::read(&args.folder.manifests)?;
         if !args.start_anyway {
@@ -312,17 +312,28 @@ pub(super) fn serve(args: &ServeArgs) -> anyhow::Result<Ended> {
             let successors = Successors::listen(path, sockets);
             successors.with_context(|| format!("failed to wait for a successor at {}", path.display()))
         });
-        let successors = successors.transpose()?;
+        let mut successors = successors.transpose()?;
+        let grace = Duration::from_secs(args.drain_seconds);
         let takes_over = predecessor.is_some();
         if let Some(predecessor) = predecessor {
-            predecessor
-                .release()
-                .context("failed to tell the process before that it may end")?;
+            if let Err(error) = predecessor.release() {
+                // What has come here meanwhile is finished; all else comes to those that stay.
+                leave(served.into_handle(), grace, &mut signals).await?;
+                return Err(error).context("failed to take the place of the process before");
+            }
             info!("took the place of the process before");
+        }
+        match successors.as_mut().map_or(Ok(()), Successors::open) {
+            Ok(()) => {}
+            // The process before has let go: nobody else would serve.
+            Err(error) if takes_over => {
+                warn!(error = &error as &dyn std::error::Error, "failed to wait for a successor");
+            }
+            Err(error) => return Err(error).context("failed to wait for a successor"),
         }
         let leaving = Leaving {
             delay: Duration::from_secs(args.drain_delay),
-            grace: Duration::from_secs(args.drain_seconds),
+            grace,
             ..Leaving::default()
         };
         // Answers until the end, also while it drains.

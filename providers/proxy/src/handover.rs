@@ -14,6 +14,7 @@ mod absent;
 mod tests;
 mod wire;
 
+use std::collections::VecDeque;
 use std::fs;
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -22,6 +23,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use futures::future::{BoxFuture, select_all};
 use portcullis_model::Port;
 use tokio::io::AsyncReadExt;
 use tracing::warn;
@@ -38,8 +40,12 @@ const SERVES: u8 = 1;
 const SERVES_UDP: u8 = 2;
 /// Longest wait for a predecessor that runs.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Pause after a successor that could not be heard.
+/// Pause after a connection that could not be taken.
 const PAUSE: Duration = Duration::from_millis(50);
+/// Successors that are waited for at once: one that hangs keeps no other away. Each has three open files here.
+const AT_ONCE: usize = 8;
+/// The user who may do everything.
+const ROOT: u32 = 0;
 
 /// Listening sockets, in the order of the workers.
 #[derive(Debug, Default)]
@@ -104,7 +110,7 @@ pub fn take_over(path: &Path) -> io::Result<Option<(Sockets, Predecessor)>> {
         Err(error) => return Err(error),
     };
     stream.set_read_timeout(Some(PATIENCE))?;
-    let sockets = receive(&stream)?;
+    let sockets = receive(&stream).map_err(explained)?;
     let predecessor = Predecessor {
         stream,
         #[cfg(feature = "http3")]
@@ -113,12 +119,33 @@ pub fn take_over(path: &Path) -> io::Result<Option<(Sockets, Predecessor)>> {
     Ok(Some((sockets, predecessor)))
 }
 
+/// What it means that a predecessor does not answer.
+fn explained(error: io::Error) -> io::Error {
+    let (is_silent, has_gone) = (
+        matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut),
+        matches!(
+            error.kind(),
+            io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof
+        ),
+    );
+    let why = match (is_silent, has_gone) {
+        (true, _) => format!(
+            "it has said nothing for {} s: it hangs, or another successor holds the place",
+            PATIENCE.as_secs()
+        ),
+        (_, true) => "it hung up: another successor has taken the place, or it has ended".to_owned(),
+        _ => return error,
+    };
+    io::Error::new(error.kind(), why)
+}
+
 impl Predecessor {
-    /// From here on it accepts nothing more, and ends when what is under way has.
+    /// From here on it accepts nothing more, and ends when what is under way has. An error means that it does not:
+    /// mostly, that another successor was faster.
     pub fn release(mut self) -> io::Result<()> {
-        self.stream.write_all(&[self.serves()])?;
+        self.stream.write_all(&[self.serves()]).map_err(explained)?;
         // It has heard when it hangs up, and has let go of what both cannot have.
-        let told = told(&self.stream)?;
+        let told = told(&self.stream).map_err(explained)?;
         #[cfg(feature = "http3")]
         if let Some(group) = self.udp.group() {
             group.read(told);
@@ -143,6 +170,9 @@ impl Predecessor {
 #[derive(Debug)]
 pub struct Successors {
     listener: tokio::net::UnixListener,
+    path: PathBuf,
+    /// Where the socket is until it is opened.
+    beside: Option<PathBuf>,
     /// Whose processes may.
     owner: u32,
     sockets: Sockets,
@@ -165,49 +195,80 @@ impl Drop for Successor {
 }
 
 impl Successors {
-    /// Waits at this path, which is nobody's else from here on. Only processes of the same user are heard.
+    /// Waits beside this path, and at it once opened. Only processes of the same user are heard.
     pub fn listen(path: &Path, sockets: Sockets) -> io::Result<Self> {
-        // Made beside it and moved there: whoever connects finds the one before or this one.
-        let mut name = path.as_os_str().to_owned();
-        name.push(format!(".{}", std::process::id()));
-        let made = PathBuf::from(name);
-        if let Err(error) = fs::remove_file(&made)
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(format!(".{}", std::process::id()));
+        let beside = PathBuf::from(beside);
+        if let Err(error) = fs::remove_file(&beside)
             && error.kind() != io::ErrorKind::NotFound
         {
             return Err(error);
         }
-        let listener = tokio::net::UnixListener::bind(&made)?;
-        let owner = fs::metadata(&made)?.uid();
-        fs::rename(&made, path)?;
+        let listener = tokio::net::UnixListener::bind(&beside)?;
+        let owner = fs::metadata(&beside)?.uid();
         Ok(Self {
             listener,
+            path: path.to_owned(),
+            beside: Some(beside),
             owner,
             sockets,
         })
     }
 
-    /// Ready once another process accepts at our sockets.
+    /// From here on the path is nobody else's. Not before the predecessor is released: of several successors one alone
+    /// succeeds, and the others must not be found there.
+    pub fn open(&mut self) -> io::Result<()> {
+        let beside = self.beside.take();
+        beside.map_or(Ok(()), |beside| fs::rename(beside, &self.path))
+    }
+
+    /// Ready once another process accepts at our sockets: the first of those that ask that does.
     pub async fn come(&self) -> Successor {
+        let mut asking: VecDeque<BoxFuture<'_, io::Result<Option<Successor>>>> = VecDeque::new();
+        let failed = |error: io::Error| {
+            warn!(
+                error = &error as &dyn std::error::Error,
+                "a successor did not take over"
+            );
+        };
         loop {
-            match self.next().await {
-                Ok(Some(successor)) => return successor,
-                Ok(None) => {}
-                Err(error) => {
-                    warn!(
-                        error = &error as &dyn std::error::Error,
-                        "a successor did not take over"
-                    );
-                    tokio::time::sleep(PAUSE).await;
+            let answer = async {
+                match asking.is_empty() {
+                    true => std::future::pending().await,
+                    false => select_all(&mut asking).await,
+                }
+            };
+            tokio::select! {
+                accepted = self.listener.accept() => match accepted {
+                    Ok((stream, _)) => {
+                        if asking.len() == AT_ONCE {
+                            warn!("a successor that has not served for the longest time is turned away: others wait");
+                            asking.pop_front();
+                        }
+                        asking.push_back(Box::pin(self.hear(stream)));
+                    }
+                    Err(error) => {
+                        failed(error);
+                        tokio::time::sleep(PAUSE).await;
+                    }
+                },
+                (answer, place, _) = answer => {
+                    asking.remove(place);
+                    match answer {
+                        Ok(Some(successor)) => return successor,
+                        Ok(None) => {}
+                        Err(error) => failed(error),
+                    }
                 }
             }
         }
     }
 
     /// None where it came to nothing.
-    async fn next(&self) -> io::Result<Option<Successor>> {
-        let (mut stream, _) = self.listener.accept().await?;
+    async fn hear(&self, mut stream: tokio::net::UnixStream) -> io::Result<Option<Successor>> {
         let user = stream.peer_cred()?.uid();
-        if user != self.owner && user != 0 {
+        if !may_have_sockets(user, self.owner) {
             warn!(
                 user,
                 "a process of another user asked for the sockets; it does not get them"
@@ -225,4 +286,18 @@ impl Successors {
             Ok(_) | Err(_) => Ok(None),
         }
     }
+}
+
+impl Drop for Successors {
+    fn drop(&mut self) {
+        if let Some(beside) = &self.beside {
+            // Nobody was to find it.
+            let _ = fs::remove_file(beside);
+        }
+    }
+}
+
+/// Whether a process of this user is given the sockets of one of the owner's.
+fn may_have_sockets(user: u32, owner: u32) -> bool {
+    user == owner || user == ROOT
 }

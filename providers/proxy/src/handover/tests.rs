@@ -118,29 +118,78 @@ fn what_is_no_proxy_is_told() {
     }
 }
 
+#[test]
+fn why_a_predecessor_does_not_answer_is_told() {
+    let (here, there) = UnixStream::pair().unwrap();
+    there.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
+    let silent = explained(receive(&there).unwrap_err()).to_string();
+    assert!(silent.contains("another successor holds the place"), "{silent}");
+    drop(here);
+    let gone = explained(receive(&there).unwrap_err()).to_string();
+    assert!(gone.contains("another successor has taken the place"), "{gone}");
+    let other = explained(io::ErrorKind::PermissionDenied.into());
+    assert_eq!(other.kind(), io::ErrorKind::PermissionDenied);
+}
+
+#[test]
+fn the_same_user_and_root_alone_are_given_the_sockets() {
+    for (user, owner, may) in [
+        (1000, 1000, true),
+        (0, 1000, true),
+        (0, 0, true),
+        (1001, 1000, false),
+        (1000, 0, false),
+        // Nobody, and of another namespace.
+        (65534, 1000, false),
+    ] {
+        assert_eq!(may_have_sockets(user, owner), may, "user {user}, of {owner}");
+    }
+}
+
 #[tokio::test]
 async fn a_successor_that_ends_before_it_serves_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("proxy.sock");
     assert!(take_over(&path).unwrap().is_none(), "nobody is there");
-    let successors = Successors::listen(&path, sockets(1, 1)).unwrap();
-    let take = |releases: bool| {
-        let path = path.clone();
-        tokio::task::spawn_blocking(move || {
-            let (sockets, predecessor) = take_over(&path).unwrap().unwrap();
-            if releases {
-                predecessor.release().unwrap();
-            }
-            ports(&sockets.http)
-        })
-    };
-    for (releases, want) in [(false, false), (true, true)] {
-        let taken = take(releases);
-        let come = successors.next().await.unwrap();
-        assert_eq!(come.is_some(), want);
-        drop(come);
-        assert_eq!(taken.await.unwrap(), ports(&successors.sockets.http));
-    }
+    let mut successors = Successors::listen(&path, sockets(1, 1)).unwrap();
+    assert!(take_over(&path).unwrap().is_none(), "nobody is there yet");
+    successors.open().unwrap();
+    let at = path.clone();
+    let taken = tokio::task::spawn_blocking(move || {
+        let (_, ended) = take_over(&at).unwrap().unwrap();
+        drop(ended);
+        let (sockets, predecessor) = take_over(&at).unwrap().unwrap();
+        predecessor.release().unwrap();
+        ports(&sockets.http)
+    });
+    drop(successors.come().await);
+    assert_eq!(taken.await.unwrap(), ports(&successors.sockets.http));
     drop(successors);
     assert!(take_over(&path).unwrap().is_none(), "what is left over is nobody");
+    // One that was never opened leaves nothing over.
+    drop(Successors::listen(&path, sockets(1, 0)).unwrap());
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+/// Whoever is stopped before it serves, or asks for nothing, keeps nobody away; of several the first that serves has
+/// the place.
+#[tokio::test]
+async fn one_of_several_successors_takes_the_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("proxy.sock");
+    let mut successors = Successors::listen(&path, sockets(1, 1)).unwrap();
+    successors.open().unwrap();
+    let silent: Vec<_> = (0..2 * AT_ONCE)
+        .map(|_| UnixStream::connect(&path).unwrap())
+        .collect();
+    let taken = tokio::task::spawn_blocking(move || {
+        let (_, slow) = take_over(&path).unwrap().unwrap();
+        let (_, fast) = take_over(&path).unwrap().unwrap();
+        fast.release().unwrap();
+        slow.release().unwrap_err().to_string()
+    });
+    drop(successors.come().await);
+    let told = taken.await.unwrap();
+    assert!(told.contains("another successor has taken the place"), "{told}");
+    drop(silent);
 }

@@ -8,6 +8,7 @@ use std::os::unix::net::UnixStream;
 
 use portcullis_model::Port;
 use rustix::cmsg_space;
+use rustix::io::retry_on_intr;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags, recvmsg, sendmsg,
@@ -112,7 +113,11 @@ pub(super) fn receive(stream: &UnixStream) -> io::Result<Sockets> {
     let bad = |why| io::Error::new(io::ErrorKind::InvalidData, why);
     let mut received = Vec::new();
     let mut head = [0; HEAD];
-    let whole = part(stream, &mut head, &mut received)? == HEAD;
+    let length = part(stream, &mut head, &mut received)?;
+    if length == 0 {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    let whole = length == HEAD;
     let has_further = head[..GREETING.len()] == GREETING_FURTHER;
     if !whole || !(has_further || head[..GREETING.len()] == GREETING) {
         return Err(bad("what listens there is no proxy of this kind"));
@@ -188,7 +193,8 @@ pub(super) fn told(stream: &UnixStream) -> io::Result<Told> {
 fn part(stream: &UnixStream, text: &mut [u8], sockets: &mut Vec<OwnedFd>) -> io::Result<usize> {
     let mut space = [const { MaybeUninit::uninit() }; cmsg_space!(ScmRights(AT_ONCE))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
-    let message = recvmsg(stream, &mut [IoSliceMut::new(text)], &mut control, FLAGS.1)?;
+    // Whoever is stopped and goes on while it waits is told so.
+    let message = retry_on_intr(|| recvmsg(stream, &mut [IoSliceMut::new(text)], &mut control, FLAGS.1))?;
     for more in control.drain() {
         if let RecvAncillaryMessage::ScmRights(more) = more {
             sockets.extend(more);

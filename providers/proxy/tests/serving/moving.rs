@@ -212,10 +212,11 @@ impl World {
         let (state, _) =
             ServingState::build(self.balancer.clone(), &self.keys, None, server.served_ports()).unwrap();
         let handle = server.start(state).unwrap();
-        let successors = Successors::listen(&self.path, sockets).unwrap();
+        let mut successors = Successors::listen(&self.path, sockets).unwrap();
         if let Some(before) = before {
             before.release().unwrap();
         }
+        successors.open().unwrap();
         Process { handle, successors }
     }
 }

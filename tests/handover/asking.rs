@@ -1,0 +1,107 @@
+//! Several that ask for a proxy's place in, one that takes it out.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use portcullis_proxy::take_over;
+use tempfile::TempDir;
+
+use super::{Addresses, FOLDER, PATIENCE, Serving, logged};
+
+const ANY: Addresses = {
+    let any = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
+    Addresses {
+        http: any,
+        https: any,
+        further: None,
+    }
+};
+
+fn folder() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("web.yaml"), FOLDER.replace("PORT", "9")).unwrap();
+    folder
+}
+
+async fn start(folder: &Path, socket: &Path, at: Addresses) -> Serving {
+    let (folder, socket) = (folder.to_owned(), socket.to_owned());
+    let next = tokio::task::spawn_blocking(move || Serving::start(&folder, &socket, at, "2", "own"));
+    next.await.unwrap()
+}
+
+#[tokio::test]
+async fn who_asks_and_does_not_serve_keeps_no_successor_away() {
+    let (folder, beside) = (folder(), tempfile::tempdir().unwrap());
+    let socket = beside.path().join("portcullis.sock");
+    let mut first = start(folder.path(), &socket, ANY).await;
+    let silent: Vec<_> = (0..20).map(|_| UnixStream::connect(&socket).unwrap()).collect();
+    let (_, slow) = take_over(&socket).unwrap().unwrap();
+    let mut second = start(folder.path(), &socket, first.at).await;
+    first.ended().await;
+    // Too late: it is told, and the one that took the place keeps it.
+    let told = slow.release().unwrap_err().to_string();
+    assert!(told.contains("another successor has taken the place"), "{told}");
+    let third = start(folder.path(), &socket, first.at).await;
+    second.ended().await;
+    drop((silent, third));
+    // Each that waited is found at the path, or nowhere.
+    let left: Vec<_> = fs::read_dir(beside.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    assert_eq!(left, [socket]);
+}
+
+/// As `/proc` has it: `S` sleeps, `T` is stopped, `Z` has ended.
+#[cfg(target_os = "linux")]
+#[expect(clippy::disallowed_methods, reason = "a deadline is read from the clock")]
+fn until(pid: &str, wanted: char) {
+    let start = Instant::now();
+    let state = || {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next())
+    };
+    while state() != Some(wanted) {
+        assert!(start.elapsed() < PATIENCE, "it is {:?}, not {wanted}", state());
+        std::thread::yield_now();
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_successor_that_is_stopped_while_it_waits_goes_on_waiting() {
+    let (folder, beside) = (folder(), tempfile::tempdir().unwrap());
+    let socket = beside.path().join("portcullis.sock");
+    // It says nothing.
+    let predecessor = UnixListener::bind(&socket).unwrap();
+    let mut waiting = Command::new(env!("CARGO_BIN_EXE_portcullis"))
+        .args(["serve", "--http", "127.0.0.1:0", "--https", "127.0.0.1:0"])
+        .arg("--manifests")
+        .arg(folder.path())
+        .arg("--hand-over")
+        .arg(&socket)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let pid = waiting.id().to_string();
+    let (stream, _) = predecessor.accept().unwrap();
+    let signal = |signal: &str| {
+        let sent = Command::new("kill").args([signal, &pid]).status().unwrap();
+        assert!(sent.success());
+    };
+    until(&pid, 'S');
+    signal("-STOP");
+    until(&pid, 'T');
+    signal("-CONT");
+    until(&pid, 'S');
+    assert!(waiting.try_wait().unwrap().is_none());
+    drop(stream);
+    assert!(!waiting.wait().unwrap().success());
+    let told = logged(&mut waiting);
+    assert!(told.contains("another successor has taken the place"), "{told}");
+}
