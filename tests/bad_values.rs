@@ -2,6 +2,8 @@
 //! and the AWS plan out: nothing is more open than without it, the neighbour is served as before, and what exists stays.
 #![expect(clippy::unwrap_used, reason = "all of it is a test: a panic is the report")]
 
+#[path = "bad_values/beside.rs"]
+mod beside;
 #[path = "bad_values/existing.rs"]
 mod existing;
 #[path = "bad_values/guards.rs"]

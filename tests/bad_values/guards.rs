@@ -1,57 +1,14 @@
 //! Guards beside an open Ingress in, first right and then with a host or conditions that cannot be read, whom that lets past out.
 
 use portcullis::translate::ControllerName;
-use portcullis_model::{Action, LoadBalancer, Port, Request, resolve};
+use portcullis_model::LoadBalancer;
 
-use crate::translated;
+use crate::beside::{self, Member, is_open};
 
 const GUARD: (&str, &str) = ("portcullis.dev/basic-auth-secret", "nothere");
 
-/// Annotations, host, and path of an Ingress that leads to a Service of its name.
-type Member<'r> = (&'r [(&'r str, &'r str)], &'r str, &'r str);
-
 fn balancer(controller: &str, guard: Member<'_>, open: Member<'_>) -> LoadBalancer {
-    let ingress = |name: &str, order: u8, (annotations, host, path): Member<'_>| {
-        let more: String = annotations
-            .iter()
-            .map(|(name, value)| format!(", {name}: {value:?}"))
-            .collect();
-        format!(
-            "---
-apiVersion: networking.k8s.io/v1
-kind: Ingress
-metadata:
-  name: {name}
-  namespace: shop
-  annotations: {{alb.ingress.kubernetes.io/group.name: g, alb.ingress.kubernetes.io/group.order: \"{order}\", alb.ingress.kubernetes.io/target-type: ip{more}}}
-spec:
-  rules:
-  - host: {host:?}
-    http: {{paths: [{{path: {path:?}, pathType: Prefix, backend: {{service: {{name: {name}, port: {{number: 80}}}}}}}}]}}
----
-apiVersion: v1
-kind: Service
-metadata: {{name: {name}, namespace: shop}}
-spec: {{ports: [{{port: 80}}]}}
-"
-        )
-    };
-    let text = [ingress("guarded", 1, guard), ingress("open", 2, open)];
-    let (mut balancers, _) = translated(&text.concat(), controller);
-    balancers.pop().expect("two Ingresses share a load balancer")
-}
-
-/// Whether the open Ingress answers.
-fn is_open(balancer: &LoadBalancer, method: &str, host: &str, path: &str) -> bool {
-    let mut request = Request::get(Port::HTTP, host, path);
-    request.method = method.to_owned();
-    match resolve(balancer, &request).action() {
-        Some(Action::Forward(to)) => to
-            .backends
-            .iter()
-            .any(|to| to.backend.to_string().contains("open")),
-        _ => false,
-    }
+    beside::balancer(controller, (guard, "Prefix"), (open, "Prefix"))
 }
 
 const CONTROLLERS: [&str; 2] = [ControllerName::OURS, ControllerName::INCUMBENT];

@@ -1,9 +1,9 @@
 //! Guards beside an open `/` in, first with a path that can be read and then with one that cannot, whom that lets past out.
 
 use portcullis::translate::ControllerName;
-use portcullis_model::{Action, LoadBalancer, Port, Request, resolve};
+use portcullis_model::LoadBalancer;
 
-use crate::translated;
+use crate::beside;
 
 /// What its Ingress says of ImplementationSpecific paths, the type and the text.
 type Path = (Option<(&'static str, &'static str)>, &'static str, &'static str);
@@ -139,46 +139,13 @@ const OURS_ALONE: &[(Path, &[Path], &[&str])] = &[
 ];
 
 fn balancer(controller: &str, (means, kind, text): Path) -> LoadBalancer {
-    let means = means.map_or_else(String::new, |(name, value)| format!(", {name}: {value:?}"));
-    let ingress = |name: &str, order: u8, more: &str, path: &str, kind: &str, service: &str| {
-        format!(
-            "---
-apiVersion: networking.k8s.io/v1
-kind: Ingress
-metadata:
-  name: {name}
-  namespace: shop
-  annotations: {{alb.ingress.kubernetes.io/group.name: g, alb.ingress.kubernetes.io/group.order: \"{order}\", alb.ingress.kubernetes.io/target-type: ip{more}}}
-spec:
-  rules:
-  - host: a.example
-    http: {{paths: [{{path: {path:?}, pathType: {kind}, backend: {{service: {{name: {service}, port: {{number: 80}}}}}}}}]}}
----
-apiVersion: v1
-kind: Service
-metadata: {{name: {service}, namespace: shop}}
-spec: {{ports: [{{port: 80}}]}}
-"
-        )
-    };
-    let text = [
-        ingress("guard", 1, &means, text, kind, "guarded"),
-        ingress("open", 2, "", "/", "Prefix", "open"),
-    ];
-    let (mut balancers, _) = translated(&text.concat(), controller);
-    balancers.pop().expect("two Ingresses share a load balancer")
+    let guard = (means.as_slice(), "a.example", text);
+    beside::balancer(controller, (guard, kind), ((&[], "a.example", "/"), "Prefix"))
 }
 
 /// Whether the open Ingress answers.
 fn is_open(balancer: &LoadBalancer, path: &str) -> bool {
-    let request = Request::get(Port::HTTP, "a.example", path);
-    match resolve(balancer, &request).action() {
-        Some(Action::Forward(to)) => to
-            .backends
-            .iter()
-            .any(|to| to.backend.to_string().contains("open")),
-        _ => false,
-    }
+    beside::is_open(balancer, "GET", "a.example", path)
 }
 
 #[test]
