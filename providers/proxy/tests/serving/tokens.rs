@@ -450,14 +450,20 @@ pub(crate) async fn told_to_come_again(
     }
 }
 
-#[tokio::test]
-async fn a_provider_that_hangs_holds_nobody_else_up() {
+/// Whose keys `/claims` needs.
+async fn with_a_silent_provider() -> (World, Echo) {
     let silent = silent().await;
     let mut world = World::start(Provider::reachable).await;
     let url = format!("https://localhost:{}/keys", silent.address.port());
     world.balancer.rules[1] = guarded(rule("a.com", "/claims", to("one")), ISSUER, url, Vec::new());
     let built = ServingState::build(world.balancer.clone(), &world.keys, None, ServedPorts::default());
     world.proxy.handle.swap(built.unwrap().0);
+    (world, silent)
+}
+
+#[tokio::test]
+async fn a_provider_that_hangs_holds_nobody_else_up() {
+    let (world, silent) = with_a_silent_provider().await;
 
     let token = format!("Bearer {}", world.signer.token(&claims(&json!({}))));
     let credentials = [&*token];
@@ -480,12 +486,7 @@ async fn a_provider_that_hangs_holds_nobody_else_up() {
 
 #[tokio::test]
 async fn few_wait_for_the_keys_of_a_provider_that_hangs() {
-    let silent = silent().await;
-    let mut world = World::start(Provider::reachable).await;
-    let url = format!("https://localhost:{}/keys", silent.address.port());
-    world.balancer.rules[1] = guarded(rule("a.com", "/claims", to("one")), ISSUER, url, Vec::new());
-    let built = ServingState::build(world.balancer.clone(), &world.keys, None, ServedPorts::default());
-    world.proxy.handle.swap(built.unwrap().0);
+    let (world, _silent) = with_a_silent_provider().await;
     let token = format!("Bearer {}", world.signer.token(&claims(&json!({}))));
     let mut tasks = JoinSet::new();
     let mut asking = Vec::new();
