@@ -442,7 +442,7 @@ impl Reader<'_, '_> {
                 put_guarded(
                     asking(&[denied], turned),
                     place.piece,
-                    late.map_or(0, |_| 1),
+                    usize::from(late.is_some()),
                     place_of,
                 );
             }

@@ -100,9 +100,7 @@ impl Beginning {
 
     /// Whether not next to everything begins so.
     pub(in crate::translate) fn is_bounded(&self) -> bool {
-        self.0
-            .iter()
-            .any(|piece| piece.is_telling && piece.often.is_some())
+        self.0.iter().any(Piece::is_certain)
     }
 
     /// As a text, where it is one in which no sign of a glob stands.
