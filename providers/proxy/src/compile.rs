@@ -94,7 +94,7 @@ pub(crate) fn with(
         versions: VersionBuilder::new(balancer, served),
         users: Vec::new(),
         filters: HashMap::new(),
-        gates: HashMap::new(),
+        gates: BTreeMap::new(),
         key_sources: HashMap::new(),
         problems: Vec::new(),
     };
@@ -132,7 +132,7 @@ pub(crate) fn with(
         versions: compiler.versions.build(),
         users: compiler.users.into(),
         key_sources: by_number(compiler.key_sources),
-        logins: logins(compiler.gates),
+        logins: Logins::of(compiler.gates.into_values().filter_map(Result::ok)),
         sessions: Sessions::of(balancer),
         routes,
         backends: numbered.clone(),
@@ -208,7 +208,8 @@ struct Compiler<'a> {
     /// By the address of what they are compiled from: the rules of an object share it.
     users: Vec<BasicAuth>,
     filters: HashMap<*const model::Filters, Option<Arc<Filters>>>,
-    gates: HashMap<&'a Authenticate, Result<Arc<Gate>, String>>,
+    /// In their own order, so that the same load balancer makes the same of them.
+    gates: BTreeMap<&'a Authenticate, Result<Arc<Gate>, String>>,
     /// With their numbers.
     key_sources: HashMap<Source, usize>,
     problems: Vec<Problem>,
@@ -447,12 +448,6 @@ impl<'a> Compiler<'a> {
     fn problem(&mut self, code: Code, at: &Origin, message: impl Into<String>) {
         self.problems.push(Problem::new(code, at.clone(), message));
     }
-}
-
-/// Those that users come back to, the same from the same load balancer.
-fn logins(gates: HashMap<&Authenticate, Result<Arc<Gate>, String>>) -> Logins {
-    let gates: BTreeMap<_, _> = gates.into_iter().collect();
-    Logins::of(gates.into_values().filter_map(Result::ok))
 }
 
 /// In the order of their numbers, which leave none out.
