@@ -45,7 +45,7 @@ use crate::settings::Http1Engine;
 use crate::stalled::{Streams, Told};
 use crate::tls::ALPN_H2;
 use crate::trust;
-use crate::tunnel::{ClientSide, Upgrade};
+use crate::tunnel::{ClientEnd, ClientSide, Upgrade};
 use crate::upgrades;
 use crate::versions::Versions;
 use crate::websocket;
@@ -369,9 +369,11 @@ async fn answer(
 ) -> Response<ResponseBody> {
     let is_websocket = websocket::translate(&mut request, &worker.random);
     let upgrade = ClientSide {
-        upgrade: Upgrade::Hyper(hyper::upgrade::on(&mut request)),
-        open,
-        counted,
+        end: ClientEnd {
+            upgrade: Upgrade::Hyper(hyper::upgrade::on(&mut request)),
+            open,
+            counted,
+        },
         takes_lines: false,
         // hyper has no way to send them.
         interims: None,

@@ -582,6 +582,6 @@ fn switch(worker: &Worker, answered: Answered, client: ClientSide<'_>) -> Respon
     let idle = worker.settings.timeouts.tunnel;
     worker
         .clients
-        .spawn(tunnel(client.into(), backend, idle, under_way.tunnelled()));
+        .spawn(tunnel(client.end, backend, idle, under_way.tunnelled()));
     Response::from_parts(parts, ResponseBody::text(bytes::Bytes::new()))
 }

@@ -26,42 +26,24 @@ use crate::listen::Counted;
 use crate::load::UnderWay;
 use crate::places::Place;
 
-/// The client's end of an exchange, and of a tunnel, should one come to be.
+/// The client's end of an exchange.
 #[derive(Debug)]
 pub(crate) struct ClientSide<'a> {
-    pub(crate) upgrade: Upgrade,
-    /// Of HTTP/2: what else the connection carries goes on beside it.
-    pub(crate) open: Option<Open>,
-    /// Of HTTP/1.1 by hyper: its connection. By our own engine it comes with the upgrade.
-    pub(crate) counted: Option<Rc<Counted>>,
+    pub(crate) end: ClientEnd,
     /// Whether its engine takes fields of answers as they came, beside those in the map.
     pub(crate) takes_lines: bool,
     /// Where its engine takes interim answers from, if it sends any.
     pub(crate) interims: Option<&'a Interims>,
 }
 
-/// The same once it is sure that there will be one.
+/// The client's end of a tunnel, should one come to be.
+#[derive(Debug)]
 pub(crate) struct ClientEnd {
-    upgrade: Upgrade,
-    open: Option<Open>,
-    counted: Option<Rc<Counted>>,
-}
-
-impl From<ClientSide<'_>> for ClientEnd {
-    fn from(side: ClientSide<'_>) -> Self {
-        let ClientSide {
-            upgrade,
-            open,
-            counted,
-            takes_lines: _,
-            interims: _,
-        } = side;
-        Self {
-            upgrade,
-            open,
-            counted,
-        }
-    }
+    pub(crate) upgrade: Upgrade,
+    /// Of HTTP/2: what else the connection carries goes on beside it.
+    pub(crate) open: Option<Open>,
+    /// Of HTTP/1.1 by hyper: its connection. By our own engine it comes with the upgrade.
+    pub(crate) counted: Option<Rc<Counted>>,
 }
 
 /// A connection that will be lent to a tunnel, should it change protocol.

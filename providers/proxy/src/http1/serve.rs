@@ -29,7 +29,7 @@ use crate::interim::Interims;
 use crate::listen::Counted;
 use crate::mutual::Shown;
 use crate::present::Kind;
-use crate::tunnel::{ClientSide, Upgrade};
+use crate::tunnel::{ClientEnd, ClientSide, Upgrade};
 use crate::upgrades;
 use crate::worker::Worker;
 
@@ -256,9 +256,11 @@ impl Call<'_> {
         };
         let interims = Interims::new(expects);
         let client = ClientSide {
-            upgrade,
-            open: None,
-            counted: None,
+            end: ClientEnd {
+                upgrade,
+                open: None,
+                counted: None,
+            },
             takes_lines: true,
             // Source: RFC 9110 §15.2.
             interims: Some(&interims).filter(|_| parts.version == Version::HTTP_11),

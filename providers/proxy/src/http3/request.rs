@@ -29,7 +29,7 @@ use crate::exchange::{Peer, exchange};
 use crate::interim::{Interim, Interims};
 use crate::mutual::Shown;
 use crate::present::Present;
-use crate::tunnel::{ClientSide, Upgrade};
+use crate::tunnel::{ClientEnd, ClientSide, Upgrade};
 use crate::worker::Worker;
 
 /// A stream that has begun, and who began it.
@@ -101,9 +101,11 @@ async fn answer_from(asking: Asking) -> Result<(), Failure> {
     // Nobody but the backend invites it to send its body.
     let interims = Interims::new(false);
     let upgrade = ClientSide {
-        upgrade: Upgrade::Never,
-        open: None,
-        counted: None,
+        end: ClientEnd {
+            upgrade: Upgrade::Never,
+            open: None,
+            counted: None,
+        },
         takes_lines: false,
         interims: Some(&interims),
     };
