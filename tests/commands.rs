@@ -12,6 +12,8 @@ mod challenges;
 mod draining;
 #[path = "commands/files.rs"]
 mod files;
+#[path = "commands/in_front.rs"]
+mod in_front;
 #[path = "commands/obeyed.rs"]
 mod obeyed;
 #[path = "commands/ports.rs"]

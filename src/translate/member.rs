@@ -12,6 +12,7 @@ use portcullis_model::{
 use super::admission;
 use super::annotations::{Annotations, Setting, Written, gke, nginx, value};
 use super::group::group_of;
+use super::moved;
 use super::settings::{Merge, Settings};
 use crate::cluster::object::{ClassParameters, Ingress};
 use crate::cluster::snapshot::{Member, Parameters, Snapshot};
@@ -336,6 +337,11 @@ fn read_one<'a>(
         _ if wants_issued(&annotations, problems) && certificates.is_empty() => Tls::Alone,
         Semantics::Kubernetes if !certificates.is_empty() || !ingress.tls.is_empty() => Tls::BesidePlain,
         Semantics::AwsLoadBalancerController if !certificates.is_empty() => Tls::Alone,
+        Semantics::Kubernetes
+            if settings.merge == Merge::OneLoadBalancer && moved::is_sent_to_https(&annotations) =>
+        {
+            Tls::BesidePlain
+        }
         Semantics::Kubernetes | Semantics::AwsLoadBalancerController => Tls::None,
     };
     let (mut ports, are_named) = match annotations.read("listen-ports", listen_ports, problems) {

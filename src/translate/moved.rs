@@ -13,7 +13,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use portcullis_model::{Code, Port, Problem, Semantics};
 
-use super::annotations::{Setting, Written, gke, nginx, value};
+use super::annotations::{Annotations, Setting, Written, gke, nginx, value};
 use super::member::{Part, Wire};
 
 /// Reads them; what is not read is told, and closes what would be more open than it was there.
@@ -73,7 +73,8 @@ fn ranges(part: &mut Part<'_>, written: Written<'_>, problems: &mut Vec<Problem>
         Setting::Absent => None,
         Setting::Invalid => {
             if !is_empty {
-                part.refusal.get_or_insert(nginx::key(written.name()));
+                part.refusal
+                    .get_or_insert(nginx::key(written.name()));
             }
             None
         }
@@ -97,6 +98,13 @@ fn unknown_path(part: &Part<'_>, problems: &mut Vec<Problem>) -> Option<&'static
         refusal = Some(nginx::key(written.name()));
     }
     refusal
+}
+
+/// Whether an Ingress is served over HTTPS without a certificate of its own. As there, `force-ssl-redirect` is for those whose
+/// TLS somebody in front ends.
+pub(super) fn is_sent_to_https(annotations: &Annotations<'_>) -> bool {
+    let written = annotations.nginx("force-ssl-redirect");
+    written.is_some_and(|written| value::boolean(written.value) == Ok(true))
 }
 
 /// To HTTPS at 443, or at the first port that speaks it. As there, `ssl-redirect` is for Ingresses with TLS alone.

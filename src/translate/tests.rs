@@ -22,6 +22,7 @@ mod kept;
 mod moved;
 mod moved_asked;
 mod moved_beside;
+mod moved_https;
 mod moved_routes;
 mod options;
 mod parameters;

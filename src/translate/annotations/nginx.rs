@@ -123,7 +123,7 @@ theirs! {
     "enable-rewrite-log" Told "" FALSE, "There is no such log.";
     "fastcgi-index" Told "" ANY, "FastCGI is not spoken.";
     "fastcgi-params-configmap" Told "" ANY, "FastCGI is not spoken.";
-    "force-ssl-redirect" Read "ssl-redirect" FALSE, "To port 443, or the first that speaks HTTPS, with 301; where none does, plain HTTP answers 503.";
+    "force-ssl-redirect" Read "ssl-redirect" FALSE, "To port 443, or the first that speaks HTTPS, with 301. The proxy serves what names no ports and no certificate over HTTPS, too, as where somebody in front ends TLS; a cloud does not, and plain HTTP answers 503.";
     "from-to-www-redirect" Told "" FALSE, "Write a rule for the other host, with an action that redirects.";
     "global-rate-limit" Closed "rate-limit" &["0"], "Each replica counts by itself: write what one of them lets through there.";
     "global-rate-limit-ignored-cidrs" Told "" ANY, "All clients are counted.";

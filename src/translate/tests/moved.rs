@@ -313,52 +313,6 @@ fn a_canary_has_its_share_of_what_is_guarded() {
     assert_eq!(served.codes(), []);
 }
 
-#[test]
-fn plain_http_is_redirected_as_ingress_nginx_does() {
-    let tls = json!([{ "hosts": ["a.com"], "secretName": "cert" }]);
-    let listening = r#"[{"HTTP":80},{"HTTPS":8443}]"#;
-    let alb = "alb.ingress.kubernetes.io/listen-ports";
-    type Row<'r> = (&'r [(&'r str, &'r str)], bool, &'r str);
-    let rows: &[Row<'_>] = &[
-        (&[], true, "shop/s"),
-        (&[("ssl-redirect", "true")], true, "https://a.com/x"),
-        (&[("ssl-redirect", "true")], false, "shop/s"),
-        (&[("ssl-redirect", "false")], true, "shop/s"),
-        (&[("ssl-redirect", "yes")], true, "503"),
-        (&[("force-ssl-redirect", "true")], true, "https://a.com/x"),
-        (&[("force-ssl-redirect", "true")], false, "503"),
-        (
-            &[("force-ssl-redirect", "true"), (alb, listening)],
-            false,
-            "https://a.com:8443/x",
-        ),
-        (
-            &[
-                ("ssl-redirect", "true"),
-                ("portcullis.dev/ssl-redirect", "8443"),
-                (alb, listening),
-            ],
-            true,
-            "https://a.com:8443/x",
-        ),
-    ];
-    for (annotations, with_tls, want) in rows {
-        let mut spec = json!({ "rules": [rule("a.com", json!([path("Prefix", "/", "s")]))] });
-        if *with_tls {
-            spec["tls"] = tls.clone();
-        }
-        let served = with_services(World::new(), &["shop/s"])
-            .ingress("shop/web", nginx(annotations), spec)
-            .one(&ours());
-        let request = Request::get(Port::HTTP, "a.com", "/x");
-        let got = match resolve(&served.balancer, &request).action() {
-            Some(Action::Redirect(redirect)) => redirect.location(&request, false),
-            _ => served.get("a.com/x"),
-        };
-        assert_eq!(got, *want, "{annotations:?} {with_tls}");
-    }
-}
-
 /// Annotations, what is done beside forwarding to `shop/s` (empty where the answer is 503), and what is told.
 pub(super) type Filtered<'r> = (&'r [(&'r str, &'r str)], &'r str, &'r [Code]);
 
