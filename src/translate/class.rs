@@ -36,19 +36,15 @@ pub fn membership(settings: &Settings, candidate: Candidate<'_>) -> Membership {
     }
     let named = class.and_then(|class| class.parameters.as_ref()?.key());
     let parameters = named.and_then(|key| candidate.parameters.get(&key));
-    let id = match group_of(candidate.ingress, parameters.map(|parameters| &**parameters)) {
-        Ok(id) => Some(id),
-        Err(problem) => {
-            problems.push(problem);
-            None
-        }
+    let id = match settings.merge {
+        Merge::ByGroup => group_of(candidate.ingress, parameters.map(|parameters| &**parameters)),
+        // Whatever its group is called: what it guards would else be open to all that its neighbours let in.
+        Merge::OneLoadBalancer => Ok(served()),
     };
+    let id = id.map_err(|problem| problems.push(problem)).ok();
     match id {
         Some(id) if problems.is_empty() => Membership::Member {
-            id: match settings.merge {
-                Merge::ByGroup => id,
-                Merge::OneLoadBalancer => served(),
-            },
+            id,
             class: class.map(|class| class.meta.name.name.clone()),
         },
         _ => Membership::Refused(problems),

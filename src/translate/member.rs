@@ -394,6 +394,10 @@ fn read_one<'a>(
         refusal = Some("security-group-prefix-lists");
         ranges = annotations.get("inbound-cidrs").and(ranges);
     }
+    let group = group_of(ingress, class).unwrap_or_else(|problem| {
+        problems.push(problem);
+        LoadBalancerId::Lone(ingress.meta.name.clone())
+    });
     let served = match settings.merge {
         Merge::ByGroup => ports.keys().map(|port| (*port, *port)).collect(),
         Merge::OneLoadBalancer => at_sockets(&ports, &settings.further),
@@ -403,7 +407,7 @@ fn read_one<'a>(
         created: ingress.meta.created,
         parameters,
         semantics,
-        group: group_of(ingress, class).unwrap_or_else(|_| LoadBalancerId::Lone(ingress.meta.name.clone())),
+        group,
         ports: served.values().copied().zip(ports.values().copied()).collect(),
         served,
         asked: ports,

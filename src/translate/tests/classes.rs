@@ -278,6 +278,16 @@ fn a_group_name_that_is_none_is_refused_at_its_annotation() {
         "ingress shop/web metadata.annotations[alb.ingress.kubernetes.io/group.name]"
     );
     assert_eq!(problems[0].code, Code::GroupNameInvalid);
+
+    // Where all are one, what it guards stays guarded.
+    let world = with_services(World::new(), &["shop/s"]).ingress(
+        "shop/web",
+        json!({ "portcullis.dev/group.name": "Public", "nginx.ingress.kubernetes.io/whitelist-source-range": "10.0.0.0/8" }),
+        json!({ "rules": [rule("a.com", json!([path("Prefix", "/", "s")]))] }),
+    );
+    let served = world.one(&Settings::for_serving(ControllerName::default()));
+    assert_eq!(served.get("a.com/x"), "403");
+    assert_eq!(served.codes(), [Code::GroupNameInvalid]);
 }
 
 #[test]
