@@ -37,6 +37,7 @@ mod precedence;
 mod protection;
 mod reach;
 mod references;
+mod refusal;
 mod rules;
 pub mod settings;
 mod spelling;

@@ -214,7 +214,7 @@ fn answer_of<'a>(
     problems: &mut Vec<Problem>,
 ) -> Answer {
     if let Some(refusal) = part.refusal {
-        return Answer::of(refused_by(refusal));
+        return Answer::of(refusal.answer());
     }
     // What restricts it, or changes what it sees, cannot be had of a default backend.
     if part.semantics == Semantics::Kubernetes

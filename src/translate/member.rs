@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use portcullis_model::{
-    ClientCertificates, Code, FixedResponse, LoadBalancerId, ObjectName, Origin, Port, Problem, Rule,
-    Semantics, TlsPolicy,
+    ClientCertificates, Code, LoadBalancerId, ObjectName, Origin, Port, Problem, Rule, Semantics, TlsPolicy,
 };
 
 use super::admission;
 use super::annotations::{Annotations, Setting, Written, gke, nginx, value};
 use super::group::group_of;
 use super::moved;
+pub(super) use super::refusal::Refusal;
 use super::settings::{Merge, Settings};
 use crate::cluster::object::{ClassParameters, Ingress};
 use crate::cluster::snapshot::{Member, Parameters, Snapshot};
@@ -54,7 +54,7 @@ pub(super) struct Part<'a> {
     /// Whom its rules turn away by themselves, whatever the port lets in.
     pub(super) own_ranges: OwnRanges,
     /// Why none of its rules may be served.
-    pub(super) refusal: Option<&'static str>,
+    pub(super) refusal: Option<Refusal>,
     /// Whether its Services have but a share of others' rules.
     pub(super) is_canary: bool,
     /// What another namespace has the say in.
@@ -322,9 +322,9 @@ fn read_one<'a>(
     let semantics = semantics(settings, parameters);
     let mut annotations = Annotations::of("ingress", &ingress.meta).of_class(class);
     let withheld = admission::withhold(&mut annotations, parameters, semantics, problems);
-    let mut refusal = annotations.review(problems).or(withheld);
+    let mut refusal = annotations.review(problems).or(withheld).map(Refusal::Annotation);
     if ingress.refused.is_some() {
-        refusal = Some(FixedResponse::MANIFEST);
+        refusal = Some(Refusal::Manifest);
     }
     let certificates: Vec<String> = annotations
         .get("certificate-arn")
@@ -349,7 +349,7 @@ fn read_one<'a>(
         given @ (Setting::Absent | Setting::Invalid) => {
             if given.is_invalid() {
                 // Its rules may have been meant for HTTPS alone.
-                refusal = Some("listen-ports");
+                refusal = Some(Refusal::Annotation("listen-ports"));
             }
             (default_ports(wants_tls), false)
         }
@@ -361,7 +361,7 @@ fn read_one<'a>(
     {
         let why = if ports.values().all(|wire| *wire == Wire::Http) {
             // Where nothing else is left, plain HTTP answers, but not with what was to be left out.
-            refusal.get_or_insert(gke::ALLOW_HTTP);
+            refusal.get_or_insert(Refusal::Annotation(gke::ALLOW_HTTP));
             Some(match are_named {
                 true => {
                     "listen-ports names plain HTTP alone: nothing of the Ingress is served, and its rules answer 503. Name HTTPS there"
@@ -381,7 +381,7 @@ fn read_one<'a>(
         && written.lists_nothing()
     {
         problems.push(annotations.invalid(written, "it names no security group"));
-        refusal = Some("security-groups");
+        refusal = Some(Refusal::Annotation("security-groups"));
     }
     let mut ranges = ranges(&annotations, semantics, &settings.absent_lists, problems);
     if let (Merge::OneLoadBalancer, Some(written)) =
@@ -391,7 +391,7 @@ fn read_one<'a>(
         let message = "who is on a prefix list only AWS knows: what it constrains answers 503 here";
         let at = annotations.origin(written);
         problems.push(Problem::new(Code::AnnotationUnsupported, at, message));
-        refusal = Some("security-group-prefix-lists");
+        refusal = Some(Refusal::Annotation("security-group-prefix-lists"));
         ranges = annotations.get("inbound-cidrs").and(ranges);
     }
     let group = group_of(ingress, class).unwrap_or_else(|problem| {

@@ -14,7 +14,7 @@ use ipnet::IpNet;
 use portcullis_model::{Code, Port, Problem, Semantics};
 
 use super::annotations::{Annotations, Setting, Written, gke, nginx, value};
-use super::member::{Part, Wire};
+use super::member::{Part, Refusal, Wire};
 
 /// Reads them; what is not read is told, and closes what would be more open than it was there.
 pub(super) fn read(parts: &mut [Part<'_>], problems: &mut Vec<Problem>) {
@@ -24,11 +24,11 @@ pub(super) fn read(parts: &mut [Part<'_>], problems: &mut Vec<Problem>) {
         }
         gke::review(&part.annotations, problems);
         let closed = nginx::review(&part.annotations, problems);
-        part.refusal = part.refusal.or(closed);
+        part.refusal = part.refusal.or(closed.map(Refusal::Annotation));
         own_ranges(part, problems);
         backends::tell_unread(part, problems);
         if part.refusal.is_none() {
-            part.refusal = unknown_path(part, problems);
+            part.refusal = unknown_path(part, problems).map(Refusal::Annotation);
         }
         if part.redirect == Setting::Absent {
             part.redirect = redirect(part, problems);
@@ -74,7 +74,7 @@ fn ranges(part: &mut Part<'_>, written: Written<'_>, problems: &mut Vec<Problem>
         Setting::Invalid => {
             if !is_empty {
                 part.refusal
-                    .get_or_insert(nginx::key(written.name()));
+                    .get_or_insert(Refusal::Annotation(nginx::key(written.name())));
             }
             None
         }

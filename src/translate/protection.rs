@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::annotations::{Annotations, Setting, Written, json, value};
-use super::member::{Part, Wire};
+use super::member::{Part, Refusal, Wire};
 use super::moved::clients as clients_moved;
 use super::options::{has_no_first, tell_conflict};
 use super::ownership::{Age, age};
@@ -79,11 +79,11 @@ fn stand_alone(part: &mut Part<'_>, problems: &mut Vec<Problem>) {
             let message = "there is no firewall here: what relies on it answers 503";
             let at = part.annotations.origin(written);
             problems.push(Problem::new(Code::AnnotationUnsupported, at, message));
-            part.refusal = Some(FIREWALL);
+            part.refusal = Some(Refusal::Annotation(FIREWALL));
         }
         Some(Err(written)) => {
             problems.push(part.annotations.invalid(written, "it is empty"));
-            part.refusal = Some(FIREWALL);
+            part.refusal = Some(Refusal::Annotation(FIREWALL));
         }
     }
 }
@@ -372,7 +372,7 @@ fn firewall(parts: &mut [Part<'_>], problems: &mut Vec<Problem>) -> Option<Firew
                     part.annotations
                         .invalid(written, "it is empty; none stands for none"),
                 );
-                part.refusal = Some(FIREWALL);
+                part.refusal = Some(Refusal::Annotation(FIREWALL));
                 continue;
             }
             Some(Ok(wished)) => wished,
@@ -397,7 +397,7 @@ fn firewall(parts: &mut [Part<'_>], problems: &mut Vec<Problem>) -> Option<Firew
             problems.push(Problem::new(Code::SettingConflict, at, message));
         }
         if choice != FirewallChoice::Off {
-            part.refusal = Some(FIREWALL);
+            part.refusal = Some(Refusal::Annotation(FIREWALL));
         }
     }
     first

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use portcullis_model::{Kept, ObjectName, Problem, Scheme, Semantics};
 
 use super::annotations::Setting;
-use super::member::Part;
+use super::member::{Part, Refusal};
 use super::options::{agreed, names, scheme};
 use super::settings::{Merge, Settings};
 
@@ -57,7 +57,9 @@ pub(super) fn decide(parts: &mut [Part<'_>], settings: &Settings, problems: &mut
     if settings.merge == Merge::ByGroup {
         for part in parts {
             if part.semantics == Semantics::Kubernetes {
-                part.refusal = part.refusal.or(widened(part, &reach));
+                part.refusal = part
+                    .refusal
+                    .or_else(|| widened(part, &reach).map(Refusal::Annotation));
             }
         }
     }

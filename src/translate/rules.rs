@@ -184,7 +184,7 @@ impl Reader<'_, '_> {
             action,
             rewrites,
         } = match self.part.refusal {
-            Some(refusal) => Said::only(refused_by(refusal)),
+            Some(refusal) => Said::only(refusal.answer()),
             None if host.is_closed => Said::only(Action::Fixed(FixedResponse::unavailable(UNREADABLE_HOST))),
             None if is_closed => Said::only(Action::Fixed(FixedResponse::unavailable(UNREADABLE))),
             None => self.answer(path, &origin.at(format!("{field}.backend"))),

@@ -132,17 +132,9 @@ impl FixedResponse {
         }
     }
 
-    /// In the place of an annotation where all that was written is refused.
-    pub const MANIFEST: &str = "its manifest";
-
     /// What an annotation asks for cannot be had: 503, naming it.
     pub fn refused_by(annotation: &str) -> Self {
-        Self::unavailable(&match annotation {
-            Self::MANIFEST => {
-                "Not served because a field of its manifest is not as Kubernetes has it".to_owned()
-            }
-            annotation => format!("Not served because of annotation {annotation}"),
-        })
+        Self::unavailable(&format!("Not served because of annotation {annotation}"))
     }
 
     /// 200–599.
