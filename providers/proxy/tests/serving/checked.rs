@@ -11,10 +11,11 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use portcullis_model::{Backend, BackendVersion, HealthCheck};
 use portcullis_proxy::{ServedPorts, ServingState, Settings};
+use tokio::sync::{mpsc, oneshot};
 
 use crate::balancer::{KeyPairs, all_to, backend, rule, serve, serve_with, shown, speaking, to};
 use crate::changing::change;
-use crate::client::{Client, get, until};
+use crate::client::{Client, get, soon, until};
 use crate::echo::{Echo, converse};
 use crate::targets::{carrying, pair, with};
 
@@ -168,6 +169,46 @@ async fn what_one_backend_s_checks_find_is_nothing_to_another() {
         })
         .await;
     }
+}
+
+/// Whether a target is taken for ill as each check comes, to which it says the next of these.
+async fn taken_for_ill(healthy: u32, unhealthy: u32, says: &[u16]) -> Vec<bool> {
+    let (tell, mut checks) = mpsc::unbounded_channel();
+    let target = Echo::answering(move |_| {
+        let (answer, told) = oneshot::channel();
+        tell.send(answer).unwrap();
+        async move {
+            let status: u16 = told.await?;
+            let response = Response::builder().status(status);
+            Ok::<_, oneshot::error::RecvError>(response.body(Full::<Bytes>::default()).unwrap())
+        }
+    })
+    .await;
+    let mut backend = checked(backend("one", &[target.address]), "200");
+    // What is slow here is no answer of the target's.
+    backend.health.timeout_seconds = 20;
+    backend.health.healthy_threshold = healthy;
+    backend.health.unhealthy_threshold = unhealthy;
+    let proxy = serve(&all_to(backend));
+    let mut seen = Vec::new();
+    for status in says {
+        let answer = soon("a check", checks.recv()).await.unwrap();
+        // What came of those before is known: each comes after the other.
+        seen.push(shown(&proxy.handle, "one")[0].ends_with(", ill"));
+        answer.send(*status).unwrap();
+    }
+    seen
+}
+
+#[tokio::test]
+async fn as_many_checks_in_a_row_as_the_threshold_says_change_what_a_target_is_taken_for() {
+    let (leaves, comes_back) = futures::future::join(
+        taken_for_ill(1, 3, &[500, 500, 200, 500, 500, 500, 200, 200]),
+        taken_for_ill(3, 1, &[500, 200, 200, 500, 200, 200, 200, 200]),
+    )
+    .await;
+    assert_eq!(leaves, [false, false, false, false, false, false, true, false]);
+    assert_eq!(comes_back, [false, true, true, true, true, true, true, false]);
 }
 
 /// However many workers there are.
