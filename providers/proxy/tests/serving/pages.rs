@@ -12,12 +12,16 @@ use crate::balancer::{backend, empty, filtered, origin, rule, serve, to};
 use crate::client::{Client, Sent, get};
 use crate::echo::Echo;
 
-/// Answers with the status that the path names.
+/// Answers with the status that the path names, in the type of the request.
 async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     let status: u16 = request.uri().path()[1..].parse().unwrap();
+    let kind = request.headers().get("content-type");
     let response = Response::builder()
         .status(status)
-        .header("content-type", "application/json")
+        .header(
+            "content-type",
+            kind.map_or("application/json", |kind| kind.to_str().unwrap()),
+        )
         .header("etag", "\"a\"")
         .header("digest", "md5=a")
         .header("content-md5", "a")
@@ -92,12 +96,6 @@ async fn errors_are_shown_as_the_page_of_the_rule() {
             "{host}{path}"
         );
     }
-    // gRPC has a status of its own.
-    let mut request = get("gone.com", "/200");
-    let kind = "application/grpc".parse().unwrap();
-    request.headers_mut().insert("content-type", kind);
-    let answer = client.send(request).await.unwrap();
-    assert_eq!((answer.status(), answer.header("grpc-status")), (200, Some("14")));
     // No content to HEAD, and the length of what there would be.
     let head = Request::head("/404")
         .header("host", "a.com")
@@ -105,4 +103,58 @@ async fn errors_are_shown_as_the_page_of_the_rule() {
         .unwrap();
     let answer = client.send(head).await.unwrap();
     assert_eq!((answer.header("content-length"), &*answer.body), (Some("17"), ""));
+}
+
+/// Its clients read the status of gRPC, and what is no message breaks the call.
+#[tokio::test]
+async fn answers_in_grpc_have_no_pages() {
+    let echo = Echo::answering(answer).await;
+    let proxy = serve(&balancer(&echo));
+    let mut client = Client::http1(proxy.http).await;
+    for (host, path, kind, want) in [
+        (
+            "a.com",
+            "/503",
+            "application/grpc",
+            (503, "application/grpc", "said by the backend"),
+        ),
+        (
+            "a.com",
+            "/404",
+            "application/grpc+proto",
+            (404, "application/grpc+proto", "said by the backend"),
+        ),
+        // Of browsers: an answer of HTTP like any other.
+        (
+            "a.com",
+            "/503",
+            "application/grpc-web",
+            (503, "text/html", "<h1>Ill</h1>"),
+        ),
+        // The proxy's own.
+        (
+            "gone.com",
+            "/200",
+            "application/grpc",
+            (200, "application/grpc", ""),
+        ),
+    ] {
+        let mut request = get(host, path);
+        request
+            .headers_mut()
+            .insert("content-type", kind.parse().unwrap());
+        let answer = client.send(request).await.unwrap();
+        let seen = (
+            answer.status(),
+            answer.header("content-type").unwrap(),
+            &*answer.body,
+        );
+        assert_eq!(seen, want, "{host}{path} {kind}");
+        let status = answer.header("grpc-status");
+        assert_eq!(
+            status,
+            (host == "gone.com").then_some("14"),
+            "{host}{path} {kind}"
+        );
+    }
 }
