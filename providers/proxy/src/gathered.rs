@@ -147,7 +147,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gathered<S> {
 
 #[cfg(test)]
 mod tests {
+    use std::future::pending;
+
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::task::yield_now;
 
     use super::*;
 
@@ -182,5 +185,67 @@ mod tests {
         let mut connection = std::pin::pin!(connection);
         let driven = sending.drive(connection.as_mut(), || true);
         futures::future::try_join(driven, client).await.unwrap();
+    }
+
+    /// Takes everything, and keeps how much it was each time.
+    #[derive(Default)]
+    struct Taking(Vec<usize>);
+
+    impl AsyncWrite for Taking {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            self.0.push(bytes.len());
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn so_many_writes_do_and_afterwards_nothing_is_held() {
+        let (small, large) = (10, ENOUGH);
+        // What is written in one go, and in the next one, after others have had their turn.
+        for (expects, first, next, want) in [
+            (false, &[small, small][..], small, &[2 * small, small][..]),
+            // More may come soon: once it is waited for.
+            (true, &[small, small], small, &[3 * small]),
+            (true, &[large, small], small, &[large + small, small]),
+            (true, &[MOST, small], small, &[MOST, 2 * small]),
+        ] {
+            let (mut engine, sending) = gathered(Taking::default());
+            let mut connection = std::pin::pin!(async {
+                for count in first {
+                    engine.write_all(&vec![b'x'; *count]).await?;
+                    engine.flush().await?;
+                }
+                yield_now().await;
+                engine.write_all(&vec![b'x'; next]).await?;
+                // It waits for requests from here on.
+                pending::<io::Result<()>>().await
+            });
+            let driven = sending.drive(connection.as_mut(), || expects);
+            let sent = |inner: &Inner<Taking>| inner.stream.0.iter().sum::<usize>();
+            let all = first.iter().sum::<usize>() + next;
+            tokio::select! {
+                ended = driven => ended.unwrap(),
+                () = async {
+                    while sent(&sending.0.borrow()) < all {
+                        yield_now().await;
+                    }
+                } => {}
+            }
+            let inner = sending.0.borrow();
+            assert_eq!(inner.stream.0, want, "{expects} {first:?}");
+            assert_eq!(inner.buffer.capacity(), 0, "{expects} {first:?}");
+        }
     }
 }

@@ -186,12 +186,12 @@ pub(crate) async fn tls(
 }
 
 /// The same over a connection that is open.
-pub(crate) async fn tls_over(
-    stream: TcpStream,
+pub(crate) async fn tls_over<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
     name: &str,
     trusted: &[CertificateDer<'static>],
     alpn: &[&str],
-) -> std::io::Result<TlsStream<TcpStream>> {
+) -> std::io::Result<TlsStream<S>> {
     let mut roots = RootCertStore::empty();
     for certificate in trusted {
         roots.add(certificate.clone()).unwrap();

@@ -47,6 +47,7 @@ mod ports;
 mod proving;
 mod proxied;
 mod rates;
+mod records;
 mod redirected;
 #[cfg(feature = "http3")]
 mod refused;

@@ -89,6 +89,8 @@ mod proxied;
 mod quic;
 #[path = "../serving/rates.rs"]
 mod rates;
+#[path = "../serving/records.rs"]
+mod records;
 #[path = "../serving/redirected.rs"]
 mod redirected;
 #[cfg(feature = "http3")]
