@@ -47,3 +47,49 @@ async fn an_answer_is_read_though_the_backend_takes_no_more() {
     assert!(matches!(link.borrow().unsent, Some(Unsent::Refused(_))));
     assert!(!link.borrow().is_free());
 }
+
+#[tokio::test]
+async fn a_link_that_rests_holds_no_buffer() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let (mut backend, _) = listener.accept().unwrap();
+    let place = Places::new(1).take().unwrap();
+    let link = Rc::new(RefCell::new(Link::new(Stream::Plain(stream), place, 1024)));
+    let (head, ()) = Request::new(()).into_parts();
+    for length in [2, 100_000, 2] {
+        let answering = thread::spawn(move || {
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n");
+            let answer = [head.as_bytes(), &vec![b'x'; length]].concat();
+            backend.write_all(&answer).unwrap();
+            backend
+        });
+        let asking = Asking {
+            head: &head,
+            host: &HeaderValue::from_static("a"),
+            told: None,
+            as_they_came: false,
+            interims: None,
+        };
+        let mut body = RequestBody::empty();
+        let patience = Patience {
+            limit: Duration::from_secs(20),
+            progress: body.progress(),
+        };
+        let answer = ask(&link, &asking, &mut body, &patience).await.unwrap();
+        let (mut body, mut came) = (answer.into_body(), 0);
+        while let Some(frame) = poll_fn(|cx| body.poll_frame(cx)).await {
+            came += frame.unwrap().into_data().unwrap().len();
+        }
+        assert_eq!(came, length);
+        assert!(link.borrow().is_free());
+        link.borrow_mut().rest();
+        let rests = link.borrow();
+        assert_eq!(
+            (rests.input.capacity(), rests.ahead),
+            (0, Ahead::FIRST),
+            "{length}"
+        );
+        drop(rests);
+        backend = answering.join().unwrap();
+    }
+}
