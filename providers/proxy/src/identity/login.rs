@@ -244,7 +244,7 @@ impl Login {
             // It reads no page, and does not follow.
             OnUnauthenticated::Authenticate if answer::is_grpc(headers) => Err(logged_out()),
             OnUnauthenticated::Authenticate => {
-                let redirect = self.send_away(asked, request)?;
+                let redirect = self.send_away(asked, request, now())?;
                 Ok(Admitted::Answered(Box::new(redirect)))
             }
         }
@@ -377,13 +377,13 @@ impl Login {
     }
 
     /// Sends the user to the provider.
-    fn send_away(&self, asked: &Asked, request: &Parts) -> Result<Response<ResponseBody>, Failure> {
-        let (host, now) = (asked.host(), now());
+    fn send_away(&self, asked: &Asked, request: &Parts, now: i64) -> Result<Response<ResponseBody>, Failure> {
+        let host = asked.host();
         if host.is_empty() {
             return Err(answer::no_host());
         }
         // Logins that begin beside each other share a secret, so that each can end.
-        let known = self.secret(&request.headers, host);
+        let known = self.secret(&request.headers, host, now);
         let secret = match known {
             Some(secret) => secret,
             None => random()?.to_vec(),
@@ -416,9 +416,35 @@ impl Login {
     }
 
     /// The secret of the logins under way in a browser.
-    fn secret(&self, headers: &HeaderMap, host: &str) -> Option<Vec<u8>> {
+    fn secret(&self, headers: &HeaderMap, host: &str, now: i64) -> Option<Vec<u8>> {
         let sealed = self.cookies.login(headers)?;
-        self.sealer.open(Purpose::Login, host, now(), sealed)
+        self.sealer.open(Purpose::Login, host, now, sealed)
+    }
+
+    /// The login that a user comes back from, and its secret; no secret where it has ended before in this browser.
+    fn come_back(
+        &self,
+        said: &str,
+        host: &str,
+        headers: &HeaderMap,
+        now: i64,
+    ) -> Result<(State, Option<Vec<u8>>), Failure> {
+        let sealed = form::value(said, "state").ok_or_else(unknown)?;
+        let sealed = sealed.split_once('.').ok_or_else(unknown)?.1;
+        let state = self
+            .sealer
+            .open(Purpose::State, host, now, sealed)
+            .ok_or_else(unknown)?;
+        let state: State = serde_json::from_slice(&state).map_err(|_| unknown())?;
+        let is_proved = |secret: &Vec<u8>| {
+            let proof = derived(secret, "state", &state.name);
+            constant_time::verify_slices_are_equal(proof.as_bytes(), state.proof.as_bytes()).is_ok()
+        };
+        let secret = self.secret(headers, host, now).filter(is_proved);
+        if secret.is_some() && now - state.began > LOGIN {
+            return Err(refused("the login took too long"));
+        }
+        Ok((state, secret))
     }
 
     /// Ends the login of a user whom the provider sends back.
@@ -431,28 +457,14 @@ impl Login {
     ) -> Result<Response<ResponseBody>, Failure> {
         let (host, headers) = (asked.host(), &request.headers);
         let said = request.uri.query().unwrap_or_default();
-        let sealed = form::value(said, "state").ok_or_else(unknown)?;
-        let sealed = sealed.split_once('.').ok_or_else(unknown)?.1;
-        let state = self
-            .sealer
-            .open(Purpose::State, host, now(), sealed)
-            .ok_or_else(unknown)?;
-        let state: State = serde_json::from_slice(&state).map_err(|_| unknown())?;
-        let secret = self.secret(headers, host);
-        let is_proved = |secret: &Vec<u8>| {
-            let proof = derived(secret, "state", &state.name);
-            constant_time::verify_slices_are_equal(proof.as_bytes(), state.proof.as_bytes()).is_ok()
-        };
-        let Some(secret) = secret.filter(is_proved) else {
+        let (state, secret) = self.come_back(said, host, headers, now())?;
+        let Some(secret) = secret else {
             // Of several logins beside each other, another may have ended before; a reload comes here, too.
             return match self.session_of(headers, host) {
                 Some(_) => answer::to_log_in(url(asked, &state.target), None),
                 None => Err(unknown()),
             };
         };
-        if now() - state.began > LOGIN {
-            return Err(refused("the login took too long"));
-        }
         // Source: RFC 9207 §2.4.
         if form::value(said, "iss").is_some_and(|issuer| issuer != self.issuer) {
             return Err(refused("another provider answered"));
@@ -552,3 +564,6 @@ fn url(asked: &Asked, target: &str) -> String {
 fn back(asked: &Asked) -> String {
     url(asked, CALLBACK)
 }
+
+#[cfg(test)]
+mod tests;
