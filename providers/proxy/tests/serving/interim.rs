@@ -1,17 +1,24 @@
 //! Interim answers of backends in, what clients get of them out: our own engine passes them on, hyper reads them over.
 
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
-use portcullis_model::{Direction, Filters, HeaderChanges, HeaderName, LoadBalancer};
+use bytes::Bytes;
+use hyper::Response;
+use portcullis_model::{BackendVersion, Direction, Filters, HeaderChanges, HeaderName, LoadBalancer};
 use portcullis_proxy::{Http1Engine, Settings, Timeouts};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
+use tokio::task::JoinSet;
 
-use crate::balancer::{KeyPairs, Proxy, all_to, backend, engine, filtered, origin, serve, serve_with};
+use crate::balancer::{
+    KeyPairs, Proxy, all_to, backend, engine, filtered, origin, serve, serve_with, speaking,
+};
 use crate::client::{Client, get, raw, read_until, soon};
 use crate::echo::Echo;
+use crate::windows::connect;
 
 /// Asked once, on a connection of its own.
 const ONCE: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
@@ -292,4 +299,87 @@ async fn clients_of_http_3_get_them_too() {
     go_on.notify_one();
     let answer = crate::quic::answer(&mut stream).await;
     assert_eq!((answer.status(), &*answer.body), (200, "ok"));
+}
+
+/// Speaks HTTP/2. Its answer comes once the proxy has seen what comes before, and at `/late` not at all.
+async fn hinting() -> Echo {
+    Echo::running(|stream| {
+        Box::pin(async move {
+            let mut connection = h2::server::handshake(stream).await.unwrap();
+            let mut pings = connection.ping_pong().unwrap();
+            let mut late = Vec::new();
+            while let Some(Ok((request, mut respond))) = connection.accept().await {
+                for status in [100, 102, 103] {
+                    let hint = Response::builder()
+                        .status(status)
+                        .header("link", "</a.css>; rel=preload");
+                    respond.send_informational(hint.body(()).unwrap()).unwrap();
+                }
+                if request.uri().path() == "/late" {
+                    late.push(respond);
+                    continue;
+                }
+                tokio::select! {
+                    pong = pings.ping(h2::Ping::opaque()) => assert!(pong.is_ok()),
+                    _ = connection.accept() => return,
+                }
+                let response = Response::builder().header("x-last", "1").body(());
+                let mut body = respond.send_response(response.unwrap(), false).unwrap();
+                body.send_data(Bytes::from_static(b"ok"), true).unwrap();
+            }
+        })
+    })
+    .await
+}
+
+/// hyper does not tell of them.
+#[tokio::test]
+async fn interim_answers_of_backends_that_speak_http_2_are_read_over() {
+    let echo = hinting().await;
+    let balancer = all_to(speaking(
+        backend("b", &[echo.address]),
+        BackendVersion::Http2,
+        false,
+    ));
+    let mut settings = Settings::default();
+    settings.timeouts.answer = Duration::from_secs(1);
+    let proxy = serve_with(&balancer, &KeyPairs::new(), settings, 1);
+    let answers = raw(proxy.http, ONCE).await;
+    assert!(answers.starts_with("HTTP/1.1 200 OK\r\n"), "{answers}");
+    assert!(answers.contains("\r\nx-last: 1\r\n"), "{answers}");
+    assert!(!answers.contains("link: "), "{answers}");
+
+    let mut tasks = JoinSet::new();
+    let mut sender = connect(proxy.http, 65_535, &mut tasks).await;
+    let request = hyper::Request::get("http://a/").body(()).unwrap();
+    let (mut answer, _) = sender.send_request(request, true).unwrap();
+    let interim = poll_fn(|cx| answer.poll_informational(cx));
+    assert!(soon("the answer", interim).await.is_none());
+    let answer = answer.await.unwrap();
+    let seen = |name| answer.headers().contains_key(name);
+    assert_eq!(
+        (answer.status().as_u16(), seen("x-last"), seen("link")),
+        (200, true, false)
+    );
+
+    // They give the answer no more time.
+    let late = Client::http1(proxy.http)
+        .await
+        .send(get("a", "/late"))
+        .await
+        .unwrap();
+    assert_eq!(late.status(), 504);
+    let totals = proxy.handle.totals();
+    assert_eq!(totals.by_class, [0, 2, 0, 0, 1], "only answers are counted");
+}
+
+#[cfg(feature = "http3")]
+#[tokio::test]
+async fn clients_of_http_3_get_none_of_backends_that_speak_http_2() {
+    let echo = hinting().await;
+    let backend = speaking(backend("b", &[echo.address]), BackendVersion::Http2, false);
+    let served = crate::quic::serve(all_to(backend), 1);
+    let answer = served.client().await.get("/").await;
+    assert_eq!((answer.status(), answer.header("x-last")), (200, Some("1")));
+    assert_eq!((answer.header("link"), &*answer.body), (None, "ok"));
 }
