@@ -1,8 +1,13 @@
 //! Connections of HTTP/3 whose client or whose process changes in, requests none the worse for it out; and their bounds.
 
+use std::io::{IoSlice, IoSliceMut, Read as _, Write as _};
+use std::mem::MaybeUninit;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,6 +17,11 @@ use hyper::{Request, Response};
 use portcullis_model::LoadBalancer;
 use portcullis_proxy::{
     Drained, Handle, Limits, Server, ServerConfig, ServingState, Settings, Successors, Timeouts, take_over,
+};
+use rustix::cmsg_space;
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, recvmsg, sendmsg,
 };
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
@@ -221,12 +231,75 @@ impl World {
     }
 }
 
-#[tokio::test]
-async fn a_process_whose_place_is_taken_finishes_its_connections() {
+/// Sockets in one message.
+const AT_ONCE: usize = 64;
+
+fn message(from: &UnixStream) -> (Vec<u8>, Vec<OwnedFd>) {
+    let mut text = vec![0; 4096];
+    let mut space = [const { MaybeUninit::uninit() }; cmsg_space!(ScmRights(AT_ONCE))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let slices = &mut [IoSliceMut::new(&mut text)];
+    let count = recvmsg(from, slices, &mut control, RecvFlags::empty())
+        .unwrap()
+        .bytes;
+    let mut sockets = Vec::new();
+    for more in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(more) = more {
+            sockets.extend(more);
+        }
+    }
+    text.truncate(count);
+    (text, sockets)
+}
+
+fn pass_on(to: &UnixStream, text: &[u8], sockets: &[OwnedFd]) {
+    let sockets: Vec<BorrowedFd<'_>> = sockets.iter().map(AsFd::as_fd).collect();
+    let mut space = [const { MaybeUninit::uninit() }; cmsg_space!(ScmRights(AT_ONCE))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !sockets.is_empty() {
+        control.push(SendAncillaryMessage::ScmRights(&sockets));
+    }
+    let sent = sendmsg(to, &[IoSlice::new(text)], &mut control, SendFlags::empty());
+    assert_eq!(sent.unwrap(), text.len());
+}
+
+impl World {
+    /// From here on whoever is to take a place asks the process that has it by a way that leaves out what it tells of those
+    /// before it, as versions did that knew of none.
+    fn leave_out_the_others(&mut self) -> std::thread::JoinHandle<()> {
+        let older = self.path.clone();
+        self.path.set_extension("next");
+        let listener = UnixListener::bind(&self.path).unwrap();
+        std::thread::spawn(move || {
+            let (newer, _) = listener.accept().unwrap();
+            let older = UnixStream::connect(older).unwrap();
+            let has_accepted = AtomicBool::new(false);
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    let mut accepts = [0];
+                    (&newer).read_exact(&mut accepts).unwrap();
+                    has_accepted.store(true, Ordering::SeqCst);
+                    (&older).write_all(&accepts).unwrap();
+                });
+                loop {
+                    let (text, sockets) = message(&older);
+                    match text.is_empty() {
+                        true => break,
+                        false if has_accepted.load(Ordering::SeqCst) => {}
+                        false => pass_on(&newer, &text, &sockets),
+                    }
+                }
+            });
+        })
+    }
+}
+
+/// One process after the other, each with connections of its own, of which the second may be older.
+async fn take_places(workers: [usize; 3], has_older: bool) {
     let (echo, go_on, mut told) = when_told().await;
     let ((secret, pem), trusted) = key_pair("web", &[HOST]);
     let folder = tempfile::tempdir().unwrap();
-    let world = World {
+    let mut world = World {
         balancer: over_quic(all_to(backend("one", &[echo.address]))),
         keys: [(secret, pem)].into(),
         path: folder.path().join("proxy.sock"),
@@ -235,8 +308,7 @@ async fn a_process_whose_place_is_taken_finishes_its_connections() {
     let address = process.handle.https_addr().unwrap();
     let mut drains = JoinSet::new();
     let mut clients = Vec::new();
-    // With more workers than sockets, and with fewer.
-    for workers in [3, 1, 2] {
+    for (number, workers) in workers.into_iter().enumerate() {
         for _ in 0..3 {
             let mut client = Client::to(address, HOST, &trusted).await.unwrap();
             let mut stream = client.begin(get(HOST, "/slow")).await;
@@ -245,10 +317,14 @@ async fn a_process_whose_place_is_taken_finishes_its_connections() {
             clients.push((client, stream));
         }
         assert_eq!(process.handle.totals().connections_opened, 3);
+        let between = (has_older && number == 1).then(|| world.leave_out_the_others());
         let newer = world.clone();
         let newer = tokio::task::spawn_blocking(move || newer.start(workers, Some(address)));
         drop(soon("a successor", process.successors.come()).await);
         let newer = newer.await.unwrap();
+        if let Some(between) = between {
+            between.join().unwrap();
+        }
         drains.spawn(
             std::mem::replace(&mut process, newer)
                 .handle
@@ -266,4 +342,16 @@ async fn a_process_whose_place_is_taken_finishes_its_connections() {
         let drained = soon("the drain", drains.join_next()).await.unwrap().unwrap();
         assert_eq!(drained.unwrap(), Drained::Finished);
     }
+}
+
+#[tokio::test]
+async fn a_process_whose_place_is_taken_finishes_its_connections() {
+    // With more workers than sockets, and with fewer.
+    take_places([3, 1, 2], false).await;
+}
+
+/// What is for those before it goes through it, as long as it lives.
+#[tokio::test]
+async fn a_process_of_an_older_version_in_between_loses_no_connection() {
+    take_places([1, 2, 1], true).await;
 }
