@@ -8,6 +8,8 @@ mod canaries;
 mod certificates;
 #[path = "commands/challenges.rs"]
 mod challenges;
+#[path = "commands/connections.rs"]
+mod connections;
 #[path = "commands/draining.rs"]
 mod draining;
 #[path = "commands/files.rs"]
@@ -370,9 +372,12 @@ impl Serving {
     }
 
     fn run(mut portcullis: Command, folder: &Path, more: &[&str]) -> Self {
+        let are_said = more.contains(&"--workers");
+        let workers: &[&str] = if are_said { &[] } else { &["--workers", "1"] };
         let mut process = portcullis
             .args(["serve", "--http", "127.0.0.1:0", "--https", "127.0.0.1:0"])
-            .args(["--workers", "1", "--manifests"])
+            .args(workers)
+            .arg("--manifests")
             .arg(folder)
             .args(more)
             .stdout(Stdio::piped())
