@@ -25,7 +25,14 @@ fn what_is_forced_to_https_is_served_where_somebody_in_front_ends_tls() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("web.yaml"), MANIFEST).unwrap();
     for engine in ["own", "hyper"] {
-        let trusting = ["--http1-engine", engine, "--trusted-proxies", "127.0.0.0/8"];
+        let trusting = [
+            "--http1-engine",
+            engine,
+            "--trusted-proxies",
+            "127.0.0.0/8",
+            "--advertised-https-port",
+            "443",
+        ];
         let serving = Serving::start(folder.path(), &trusting);
         let from = |scheme: &str| {
             let host = format!("a.example\r\nX-Forwarded-Proto: {scheme}");
