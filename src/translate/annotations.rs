@@ -119,7 +119,11 @@ impl<'a> Annotations<'a> {
         let others = meta.annotations.iter().filter_map(|(key, value)| {
             let (name, theirs) = match key.strip_prefix(NGINX) {
                 Some(name) => (name, nginx::find(name)),
-                None => (&**key, gke::find(key)),
+                None => {
+                    let theirs = gke::find(key);
+                    let is_here = gke::is_of_services(key) == (kind == "service");
+                    (&**key, theirs.filter(|_| is_here))
+                }
             };
             theirs.filter(|theirs| theirs.fate == Fate::Read)?;
             let class = None;

@@ -286,7 +286,8 @@ impl<'a> Backends<'a> {
             return fail(Code::ServicePortNotFound, field("port"), message, NO_PORT);
         };
 
-        let read = TargetSettings::read(part, service, port_text, self.settings, problems);
+        let named = (&**port_text, service_port);
+        let read = TargetSettings::read(part, service, named, self.settings, problems);
         let mut health = read.health(service, service_port, problems);
         if read.is_refused {
             return Err(NOT_SERVED);

@@ -4,13 +4,21 @@
 //! and `cloud.google.com/neg`, which asks for what is done anyway, is passed over.
 //! Source: kubernetes/ingress-gce, pkg/annotations.
 
-use portcullis_model::{Code, Problem};
+use std::collections::BTreeMap;
+
+use portcullis_model::{BackendProtocol, BackendTls, BackendVersion, Code, Problem};
+use serde_json::Value;
 
 use super::nginx::{Fate, Theirs, effect};
 use super::{Annotations, Setting, Written, value};
+use crate::cluster::object::{Service, ServicePort};
 
 /// Whether plain HTTP is served.
 pub(in crate::translate) const ALLOW_HTTP: &str = "kubernetes.io/ingress.allow-http";
+/// How the targets of a Service's ports are spoken to.
+const PROTOCOLS: &str = "cloud.google.com/app-protocols";
+/// The same as it was called first; wins where both are written, as on GKE.
+const OLDER_PROTOCOLS: &str = "service.alpha.kubernetes.io/app-protocols";
 
 const fn told(key: &'static str, own: &'static str, says: &'static str) -> Theirs {
     Theirs {
@@ -22,6 +30,21 @@ const fn told(key: &'static str, own: &'static str, says: &'static str) -> Their
     }
 }
 
+const fn read(
+    key: &'static str,
+    own: &'static str,
+    nothing: &'static [&'static str],
+    says: &'static str,
+) -> Theirs {
+    Theirs {
+        key,
+        fate: Fate::Read,
+        own,
+        nothing,
+        says,
+    }
+}
+
 /// All of them, in the order of the alphabet.
 pub const ALL: &[Theirs] = &[
     told(
@@ -29,10 +52,11 @@ pub const ALL: &[Theirs] = &[
         "",
         "As `cloud.google.com/backend-config`.",
     ),
-    told(
-        "cloud.google.com/app-protocols",
+    read(
+        PROTOCOLS,
         "backend-protocol",
-        "On a Service: targets are spoken to in plain HTTP/1.1. HTTP/2 takes `backend-protocol-version`, too.",
+        super::nginx::ANY,
+        "On a Service: `HTTP`, `HTTPS` or `HTTP2` by the name of a port, as in `{\"web\":\"HTTPS\"}`. `HTTP2` is HTTP/2 over TLS, and no certificate is verified unless `backend-tls-ca-secret` asks for it. What cannot be read closes the port; a name that no port has is told.",
     ),
     told(
         "cloud.google.com/backend-config",
@@ -44,13 +68,12 @@ pub const ALL: &[Theirs] = &[
         "",
         "Certificates of Google Cloud are known there alone: store one in the Secret that `spec.tls` names.",
     ),
-    Theirs {
-        key: ALLOW_HTTP,
-        fate: Fate::Read,
-        own: "listen-ports",
-        nothing: super::nginx::TRUE,
-        says: "`false` leaves out plain HTTP, as does what cannot be read, also where `listen-ports` names it, which is told. Where HTTPS is not served the Ingress's rules answer 503.",
-    },
+    read(
+        ALLOW_HTTP,
+        "listen-ports",
+        super::nginx::TRUE,
+        "`false` leaves out plain HTTP, as does what cannot be read, also where `listen-ports` names it, which is told. Where HTTPS is not served the Ingress's rules answer 503.",
+    ),
     told(
         "kubernetes.io/ingress.global-static-ip-name",
         "",
@@ -71,10 +94,11 @@ pub const ALL: &[Theirs] = &[
         "ssl-redirect",
         "FrontendConfigs are not read, and plain HTTP is not redirected: write `443`. Which versions of TLS are spoken, `ssl-policy` says.",
     ),
-    told(
-        "service.alpha.kubernetes.io/app-protocols",
+    read(
+        OLDER_PROTOCOLS,
         "backend-protocol",
-        "As `cloud.google.com/app-protocols`.",
+        super::nginx::ANY,
+        "As `cloud.google.com/app-protocols`, and wins over it.",
     ),
 ];
 
@@ -84,7 +108,7 @@ pub fn find(key: &str) -> Option<&'static Theirs> {
 }
 
 /// Whether it is read on Services, and not on Ingresses.
-fn is_of_services(key: &str) -> bool {
+pub(super) fn is_of_services(key: &str) -> bool {
     key.ends_with("/app-protocols") || key.ends_with("/backend-config")
 }
 
@@ -115,6 +139,64 @@ pub(in crate::translate) fn leaves_out_http<'a>(
         Setting::Absent | Setting::Given(true) => None,
         Setting::Given(false) | Setting::Invalid => Some(written),
     }
+}
+
+/// How the targets of a Service port are spoken to; absent where nothing is said of it. What cannot be read of another
+/// port is that port's. Source: kubernetes/ingress-gce, pkg/annotations, `ApplicationProtocols`.
+pub(in crate::translate) fn protocol(
+    annotations: &Annotations<'_>,
+    service: &Service,
+    port: &ServicePort,
+    problems: &mut Vec<Problem>,
+) -> Setting<BackendProtocol> {
+    let (older, newer) = (
+        annotations.of_others(OLDER_PROTOCOLS),
+        annotations.of_others(PROTOCOLS),
+    );
+    let Some(written) = older.or(newer) else {
+        return Setting::Absent;
+    };
+    if let (Some(older), Some(newer)) = (older, newer)
+        && older.value != newer.value
+    {
+        let message = format!("it has no effect here: {OLDER_PROTOCOLS} wins, as on GKE");
+        let at = annotations.origin(newer);
+        problems.push(Problem::new(Code::AnnotationUnsupported, at, message));
+    }
+    let map = |text: &str| {
+        serde_json::from_str::<Option<BTreeMap<String, Value>>>(text)
+            .map_err(|error| format!("expected protocols by the names of ports: {error}"))
+    };
+    let all = match annotations.read_written(written, map, problems) {
+        Setting::Given(all) => all.unwrap_or_default(),
+        Setting::Absent => return Setting::Absent,
+        Setting::Invalid => return Setting::Invalid,
+    };
+    let name_of = |port: &ServicePort| port.name.clone().unwrap_or_default();
+    for name in all.keys() {
+        if !service.ports.iter().any(|port| *name_of(port) == **name) {
+            let name = value::shown(name);
+            let why = format!("no port of the Service is named {name}: what it says of it has no effect");
+            problems.push(annotations.invalid(written, why));
+        }
+    }
+    let name = name_of(port);
+    let Some(said) = all.get(&*name) else {
+        return Setting::Absent;
+    };
+    let parse = |_: &str| {
+        let (version, tls) = match said.as_str() {
+            Some("HTTP") => (BackendVersion::Http1, BackendTls::Off),
+            Some("HTTPS") => (BackendVersion::Http1, BackendTls::Unverified),
+            Some("HTTP2") => (BackendVersion::Http2, BackendTls::Unverified),
+            Some(_) | None => {
+                let name = value::shown(&name);
+                return Err(format!("expected HTTP, HTTPS or HTTP2 of port {name}"));
+            }
+        };
+        Ok(BackendProtocol { version, tls })
+    };
+    annotations.read_written(written, parse, problems)
 }
 
 #[cfg(test)]

@@ -44,7 +44,7 @@ impl Theirs {
 /// As ingress-nginx reads them: Go, `strconv.ParseBool`.
 const FALSE: &[&str] = &["false", "False", "FALSE", "f", "F", "0"];
 pub(super) const TRUE: &[&str] = &["true", "True", "TRUE", "t", "T", "1"];
-const ANY: &[&str] = &[];
+pub(super) const ANY: &[&str] = &[];
 
 macro_rules! theirs {
     ($($name:literal $fate:ident $own:literal $nothing:expr, $says:literal;)+) => {

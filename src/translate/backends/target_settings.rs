@@ -51,11 +51,11 @@ pub(super) struct TargetSettings<'a> {
 }
 
 impl<'a> TargetSettings<'a> {
-    /// `port` as the Ingress names it.
+    /// `port` as the Ingress names it, and the same as the Service has it.
     pub(super) fn read(
         part: &'a Part<'_>,
         service: &'a Service,
-        port: &str,
+        (port, service_port): (&str, &ServicePort),
         settings: &Settings,
         problems: &mut Vec<Problem>,
     ) -> Self {
@@ -104,12 +104,26 @@ impl<'a> TargetSettings<'a> {
             Setting::Absent if is_led_to => backends::timeout(part, problems),
             timeout @ (Setting::Absent | Setting::Given(_) | Setting::Invalid) => timeout,
         };
+        // Of others a Service's word for its port is before the Ingress's.
+        let mut told = Vec::new();
+        let of_port = match part.semantics {
+            Semantics::Kubernetes => gke::protocol(&this.own, service, service_port, &mut told),
+            Semantics::AwsLoadBalancerController => Setting::Absent,
+        };
+        let is_unread = of_port.is_invalid() && protocol == Setting::Absent;
+        let moved = |told: &mut Vec<Problem>| match of_port {
+            Setting::Absent if is_led_to => backends::protocol(part, told),
+            of_port @ (Setting::Absent | Setting::Given(_) | Setting::Invalid) => of_port,
+        };
         let moved = match (&protocol, &version) {
-            (Setting::Absent, _) if is_led_to => backends::protocol(part, problems),
+            (Setting::Absent, _) => {
+                let moved = moved(&mut told);
+                problems.append(&mut told);
+                moved
+            }
             // Ours stand in its place: of what cannot be read nothing is lost.
-            (Setting::Given(_), Setting::Absent) if is_led_to => {
-                let theirs = backends::protocol(part, &mut Vec::new()).given();
-                theirs.map_or(Setting::Absent, Setting::Given)
+            (Setting::Given(_), Setting::Absent) => {
+                moved(&mut told).given().map_or(Setting::Absent, Setting::Given)
             }
             (_, _) => Setting::Absent,
         };
@@ -125,13 +139,14 @@ impl<'a> TargetSettings<'a> {
         let introduced = this.setting("send-proxy-protocol", proxy_protocol, problems);
         let shared = this.setting("multi-cluster-target-group", value::boolean, problems);
         this.kind_is_known = !kind.is_invalid();
-        this.version_is_known = !version.is_invalid();
-        this.is_refused = refused || moved.is_invalid() || introduced.is_invalid();
+        let lacks_version = version.is_invalid() || is_unread && version == Setting::Absent;
+        this.version_is_known = !lacks_version;
+        this.is_refused = refused || moved.is_invalid() && !is_unread || introduced.is_invalid();
         let unread = [
             (kind.is_invalid(), KeptTargets::Kind),
             (labels.is_invalid(), KeptTargets::Nodes),
-            (protocol.is_invalid(), KeptTargets::Tls),
-            (version.is_invalid(), KeptTargets::Version),
+            (protocol.is_invalid() || is_unread, KeptTargets::Tls),
+            (lacks_version, KeptTargets::Version),
         ];
         let unread = unread
             .into_iter()
