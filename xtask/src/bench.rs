@@ -5,6 +5,7 @@ mod load;
 mod measure;
 mod ours;
 mod own;
+mod packages;
 mod peers;
 mod programs;
 mod proxy;

@@ -5,6 +5,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use super::packages;
 use super::peers::Peer;
 use crate::cache::Cache;
 use crate::go::Module;
@@ -23,7 +24,7 @@ pub(super) struct Programs {
 }
 
 impl Programs {
-    /// `own` is whether the loads of ours are needed, too. Installs Envoy and Traefik where one of the peers is of them; what fails there is told and left out.
+    /// `own` is whether the loads of ours are needed, too. Installs what is missing; where Envoy or Traefik cannot be, that is told and it is left out.
     pub(super) fn ready(portcullis: Option<&Path>, peers: &[Peer], own: bool) -> Result<Self> {
         prerequisites()?;
         let mut left_out = Vec::new();
@@ -112,23 +113,13 @@ fn traefik(cache: &Cache) -> Result<PathBuf> {
 }
 
 fn prerequisites() -> Result<()> {
-    let missing: Vec<&str> = [
-        ("haproxy", "-v", "haproxy: apt-get install haproxy"),
-        ("nginx", "-v", "nginx: apt-get install nginx-light"),
-        ("h2load", "--version", "h2load: apt-get install nghttp2-client"),
-        ("openssl", "version", "openssl: apt-get install openssl"),
-        ("taskset", "--version", "taskset: apt-get install util-linux"),
-    ]
-    .into_iter()
-    .filter(|(program, flag, _)| step::output(Command::new(program).arg(flag)).is_none())
-    .map(|(_, _, way)| way)
-    .collect();
-    if !missing.is_empty() {
-        bail!(
-            "missing (the folder /usr/sbin must be on the path):\n  - {}",
-            missing.join("\n  - ")
-        );
-    }
+    packages::ensure(&[
+        ("haproxy", "-v", "haproxy"),
+        ("nginx", "-v", "nginx-light"),
+        ("h2load", "--version", "nghttp2-client"),
+        ("openssl", "version", "openssl"),
+        ("taskset", "--version", "util-linux"),
+    ])?;
     let cores = std::thread::available_parallelism()?.get();
     if cores < 2 {
         bail!("the proxy needs a core for itself, and this machine has {cores}");
