@@ -187,11 +187,6 @@ impl Certificates {
         self.exact.is_empty() && self.wildcard.is_empty() && self.default.is_none()
     }
 
-    /// Whether there is one for whatever name a client sends.
-    pub(crate) fn has_default(&self) -> bool {
-        self.default.is_some()
-    }
-
     /// Whether there is one for a client that sends this name; the empty one for none.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.find(Some(name)).is_some()

@@ -24,12 +24,13 @@ use rustls::server::Acceptor;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
+use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
-use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
 use tracing::debug;
 
 use crate::activity::{Activity, Open};
 use crate::body::{RequestBody, ResponseBody, Untaken};
+use crate::ciphers;
 use crate::clients::Entry;
 use crate::exchange::{Peer, exchange, refused};
 use crate::gathered::gathered;
@@ -136,29 +137,25 @@ async fn begin_tls(
 /// The stream is large, and is handed on.
 type Shaken<IO> = Result<(Box<TlsStream<IO>>, Shown), Box<dyn std::error::Error + Send + Sync>>;
 
-/// The server name says what is asked of the client's certificate.
+/// The server name says what is asked of the client's certificate, what is offered in which order it is heeded.
 async fn handshake<IO: AsyncRead + AsyncWrite + Unpin>(
     state: &ServingState,
     entry: Entry,
     stream: IO,
 ) -> Shaken<IO> {
-    let under = |name: &str| state.tls(entry, name).ok_or("no certificate is served");
-    // Where nothing is asked of anybody and all are served alike, nobody waits for the name.
-    let (stream, policy) = if state.needs_name() {
-        let mut start = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
-        let name = start.client_hello().server_name().unwrap_or_default().to_owned();
-        let (config, policy) = under(&host::normalize(&name))?;
-        if !state.certificates().has(&name) {
-            // rustls would say that access is denied.
-            start.io.write_all(&UNRECOGNIZED_NAME).await?;
-            start.io.shutdown().await?;
-            return Err("no certificate is for the server name".into());
-        }
-        (start.into_stream(config.clone()).await?, policy)
-    } else {
-        let (config, policy) = under("")?;
-        (TlsAcceptor::from(config.clone()).accept(stream).await?, policy)
-    };
+    let mut start = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+    let hello = start.client_hello();
+    let name = hello.server_name().unwrap_or_default().to_owned();
+    let under = state.tls(entry, &host::normalize(&name));
+    let (config, policy) = under.ok_or("no certificate is served")?;
+    let config = ciphers::as_offered(config, hello.cipher_suites());
+    if !state.certificates().has(&name) {
+        // rustls would say that access is denied.
+        start.io.write_all(&UNRECOGNIZED_NAME).await?;
+        start.io.shutdown().await?;
+        return Err("no certificate is for the server name".into());
+    }
+    let stream = start.into_stream(config).await?;
     let session = stream.get_ref().1;
     let name = host::normalize(session.server_name().unwrap_or_default());
     let chain = session.peer_certificates().unwrap_or_default();

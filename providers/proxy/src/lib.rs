@@ -90,6 +90,7 @@ mod backends;
 mod by_host;
 mod certificate;
 mod checks;
+mod ciphers;
 mod clients;
 mod mutual;
 mod serving;

@@ -13,13 +13,13 @@ use portcullis_model::{
 };
 use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
-use rustls::crypto::aws_lc_rs::default_provider;
 use thiserror::Error;
 
 use crate::backends::{Backends, Built};
 use crate::balance::LiveBackend;
 use crate::certificate::{Certificates, KeyPairPem, UnknownNames};
 use crate::checks::Check;
+use crate::ciphers;
 use crate::clients::{Entry, PolicyNumber};
 use crate::compile::{self, ServedPorts};
 use crate::exchange::Peer;
@@ -165,7 +165,7 @@ impl ServingState {
         let lasting = match previous {
             Some(previous) => previous.lasting.clone(),
             None => Lasting {
-                provider: Arc::new(default_provider()),
+                provider: Arc::new(ciphers::provider()),
                 retired: Retired::new(),
             },
         };
@@ -313,12 +313,6 @@ impl ServingState {
             Versions::Newest | Versions::All => &self.tls,
         };
         of_all.get(place).zip(self.clients.get(place))
-    }
-
-    /// Whether how TLS is spoken, or whether at all, depends on the server name.
-    pub(crate) fn needs_name(&self) -> bool {
-        let table = self.table();
-        table.clients.asks() || table.versions.differ() || !self.certificates.has_default()
     }
 
     /// Makes the keys anew that TLS sessions are sealed under.

@@ -39,6 +39,8 @@ pub(crate) fn server(
     config.alpn_protocols = vec![ALPN_H2.to_vec(), ALPN_H1.to_vec()];
     // Tickets of one policy are worth nothing under another.
     config.ticketer = policy.tickets().clone();
+    // See `ciphers`.
+    config.ignore_client_order = true;
     Ok(config)
 }
 

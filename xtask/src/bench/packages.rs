@@ -22,7 +22,11 @@ pub(super) fn ensure(wanted: &[Wanted]) -> Result<()> {
     let by_hand = format!("apt-get install {}", packages.join(" "));
     let apt = |rest: &[&str]| {
         let words = [before, &["apt-get"], rest].concat();
-        step::run(Command::new(words[0]).args(&words[1..]).env("DEBIAN_FRONTEND", "noninteractive"))
+        step::run(
+            Command::new(words[0])
+                .args(&words[1..])
+                .env("DEBIAN_FRONTEND", "noninteractive"),
+        )
     };
     let install = ["install", "--yes", "--no-install-recommends"];
     // Lists of packages may be old, or none.
@@ -38,7 +42,11 @@ pub(super) fn ensure(wanted: &[Wanted]) -> Result<()> {
 
 fn missing(wanted: &[Wanted]) -> Vec<&'static str> {
     let is_missing = |(program, flag, _): &&Wanted| step::output(Command::new(program).arg(flag)).is_none();
-    wanted.iter().filter(is_missing).map(|(_, _, package)| *package).collect()
+    wanted
+        .iter()
+        .filter(is_missing)
+        .map(|(_, _, package)| *package)
+        .collect()
 }
 
 fn is_root() -> bool {

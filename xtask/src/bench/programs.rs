@@ -1,7 +1,6 @@
 //! The machine as it is in, the programs that are compared out, with what could not be had and why.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 

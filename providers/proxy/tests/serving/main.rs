@@ -12,6 +12,7 @@ mod quic;
 mod bodies;
 mod changing;
 mod checked;
+mod ciphers;
 mod compressed;
 mod conformance;
 mod consulting;

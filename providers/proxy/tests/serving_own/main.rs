@@ -13,6 +13,8 @@ mod browser;
 mod changing;
 #[path = "../serving/checked.rs"]
 mod checked;
+#[path = "../serving/ciphers.rs"]
+mod ciphers;
 #[path = "../serving/client.rs"]
 mod client;
 #[path = "../serving/compressed.rs"]
