@@ -317,6 +317,7 @@ impl<'a> Backends<'a> {
             affinity: read.affinity.clone(),
             drain_seconds: read.drain_seconds,
             timeout_seconds: read.timeout_seconds,
+            waits: read.waits,
             ipv6: false,
             attributes: read.attributes.clone(),
             tags: read.tags.clone(),

@@ -34,6 +34,7 @@ mod targets;
 mod tls;
 mod unheeded;
 mod verification;
+mod waits;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -225,6 +225,7 @@ fn backend(id: &BackendId, owner: &ObjectName) -> Backend {
         registrants: Default::default(),
         drain_seconds: None,
         timeout_seconds: None,
+        waits: Waits::default(),
         proxy_protocol: false,
         is_checked: false,
         affinity: None,

@@ -174,6 +174,27 @@ pub struct Target {
     pub state: TargetState,
 }
 
+/// How long a backend is waited for, beside the beginning of its answer, in seconds; the provider's defaults where absent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+pub struct Waits {
+    /// For a connection to a target.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connect_seconds: Option<u32>,
+    /// For a target to take more of a request's body.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_body_seconds: Option<u32>,
+    /// For a target to give more of its answer's body.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub response_body_seconds: Option<u32>,
+}
+
+impl Waits {
+    /// Whether nothing is said of them.
+    pub fn are_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// Who registers targets of a backend.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub enum Registrants {
@@ -234,6 +255,8 @@ pub struct Backend {
     /// Longest time, in seconds, until the backend has answered; the provider's default where absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout_seconds: Option<u32>,
+    #[serde(skip_serializing_if = "Waits::are_default")]
+    pub waits: Waits,
     pub ipv6: bool,
     /// Settings a provider reads by its own names.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]

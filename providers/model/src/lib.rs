@@ -48,7 +48,7 @@ pub use affinity::{AffinityKey, NotAKey};
 pub use auth::{Authenticate, ClaimFormat, Client, JwtClaim, OnUnauthenticated, Session};
 pub use backend::{
     Backend, BackendId, BackendProtocol, BackendVersion, GivenBackend, HealthCheck, HealthPort, OwnTargets,
-    Registrants, ServiceRef, Target, TargetAddress, TargetKind, TargetState, UnreadBackend,
+    Registrants, ServiceRef, Target, TargetAddress, TargetKind, TargetState, UnreadBackend, Waits,
 };
 pub use balancer::{
     AddressFamily, AddressPools, Firewall, FirewallChoice, Front, FrontPort, LoadBalancer, Options, Scheme,

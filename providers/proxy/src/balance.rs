@@ -17,13 +17,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis_model::{
-    Backend, BackendId, BackendProtocol, Code, Problem, Target, TargetAddress, TargetState,
+    Backend, BackendId, BackendProtocol, Code, Problem, Target, TargetAddress, TargetState, Waits,
 };
 use tokio::time::Instant;
 
 use crate::affinity::Affinity;
 use crate::budget::Budget;
 use crate::checks::Check;
+use crate::settings::Timeouts;
 use crate::sticky::TargetSticky;
 use crate::table::{Choice, Forward};
 use crate::target::LiveTarget;
@@ -45,7 +46,9 @@ pub(crate) struct LiveBackend {
     /// Whether connections begin with whom they are for.
     pub(crate) proxy_protocol: bool,
     /// Longest time until it has answered; the proxy's default where absent.
-    pub(crate) timeout: Option<Duration>,
+    timeout: Option<Duration>,
+    /// The same of what else it is waited for.
+    waits: Waits,
     /// None where a client may be sent to any target each time.
     pub(crate) sticky: Option<TargetSticky>,
     /// None where a request may be sent to any target.
@@ -60,6 +63,15 @@ pub(crate) struct LiveBackend {
     zones: Zones,
     /// Whether something about it could not be had.
     is_lacking: bool,
+}
+
+fn seconds(seconds: Option<u32>) -> Option<Duration> {
+    seconds.map(|seconds| Duration::from_secs(seconds.into()))
+}
+
+/// Longest time until a target has taken a connection.
+pub(crate) fn connects_within(said: Option<u32>, of_all: &Timeouts) -> Duration {
+    seconds(said).unwrap_or(of_all.connect)
 }
 
 impl LiveBackend {
@@ -126,7 +138,8 @@ impl LiveBackend {
                 None => Arc::new(Budget::new(Instant::now())),
             },
             slow_start,
-            timeout: backend.timeout_seconds.map(|s| Duration::from_secs(s.into())),
+            timeout: seconds(backend.timeout_seconds),
+            waits: backend.waits,
             targets: serving,
             zones,
             is_lacking: !problems.is_empty(),
@@ -146,6 +159,7 @@ impl LiveBackend {
             && self.security.as_ref() == security.as_ref().ok()
             && made_of.proxy_protocol == backend.proxy_protocol
             && made_of.timeout_seconds == backend.timeout_seconds
+            && made_of.waits == backend.waits
             && made_of.affinity == backend.affinity
             && made_of.is_checked == backend.is_checked
             && (!backend.is_checked || made_of.health == backend.health)
@@ -158,6 +172,26 @@ impl LiveBackend {
     /// Whether building it of the same backend would make the same, whatever lies in Secrets.
     pub(crate) fn is_settled(&self) -> bool {
         !self.is_lacking && matches!(self.security, Some(Security::Plain | Security::Unverified))
+    }
+
+    /// Longest time until a target has taken a connection.
+    pub(crate) fn connects_within(&self, of_all: &Timeouts) -> Duration {
+        connects_within(self.waits.connect_seconds, of_all)
+    }
+
+    /// Longest time in which it takes nothing of a request's body.
+    pub(crate) fn takes_within(&self, of_all: &Timeouts) -> Duration {
+        seconds(self.waits.request_body_seconds).unwrap_or_else(|| self.answers_within(of_all))
+    }
+
+    /// Longest time until its answer has begun.
+    pub(crate) fn answers_within(&self, of_all: &Timeouts) -> Duration {
+        self.timeout.unwrap_or(of_all.answer)
+    }
+
+    /// Longest time in which it gives nothing of its answer's body.
+    pub(crate) fn goes_on_within(&self, of_all: &Timeouts) -> Duration {
+        seconds(self.waits.response_body_seconds).unwrap_or(of_all.body)
     }
 
     /// Those that may have new requests.

@@ -22,6 +22,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use crate::balance::connects_within;
 use crate::body::{RequestBody, Source};
 use crate::forward;
 use crate::pools::Key;
@@ -53,6 +54,7 @@ pub(crate) struct Check {
     target: PathAndQuery,
     codes: Box<[RangeInclusive<u16>]>,
     proxy_protocol: bool,
+    connect_seconds: Option<u32>,
 }
 
 impl Check {
@@ -80,6 +82,7 @@ impl Check {
             target,
             codes,
             proxy_protocol: backend.proxy_protocol,
+            connect_seconds: backend.waits.connect_seconds,
         }))
     }
 
@@ -131,6 +134,7 @@ impl Check {
     async fn ask(&self, worker: &Worker, target: &LiveTarget) -> Outcome {
         let address = self.address(target);
         let limit = Duration::from_secs(self.asked.timeout_seconds.into());
+        let connecting = connects_within(self.connect_seconds, &worker.settings.timeouts);
         let asking = async {
             let request = self.request(address)?;
             // A new connection, for one that was kept says nothing of whether the target takes others; streams of HTTP/2
@@ -138,10 +142,10 @@ impl Check {
             let is_http1 = self.version == BackendVersion::Http1;
             let key = Key::new(address, self.version, &self.security);
             let lease = match self.proxy_protocol {
-                false => worker.pools.acquire(key, is_http1).await,
+                false => worker.pools.acquire(key, is_http1, connecting).await,
                 true => {
                     let head = proxy_protocol::head(None, address);
-                    worker.pools.acquire_for(key, &head).await
+                    worker.pools.acquire_for(key, &head, connecting).await
                 }
             };
             let mut lease = match lease {

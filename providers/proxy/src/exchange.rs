@@ -529,7 +529,8 @@ impl Call<'_> {
             if let Some(filters) = self.filters {
                 filters.answered(&mut parts.headers);
             }
-            let body = BackendBody::new(body, timeouts.body, most, under_way, lease, to_grpc);
+            let going_on = backend.goes_on_within(timeouts);
+            let body = BackendBody::new(body, going_on, most, under_way, lease, to_grpc);
             Response::from_parts(parts, ResponseBody::backend(body))
         };
         *response.version_mut() = Version::HTTP_11;

@@ -97,7 +97,9 @@ pub(crate) async fn forward(
         );
         return Err(Failure::overloaded(why));
     }
-    let limit = backend.timeout.unwrap_or(worker.settings.timeouts.answer);
+    let of_all = &worker.settings.timeouts;
+    let (limit, taking) = (backend.answers_within(of_all), backend.takes_within(of_all));
+    let connecting = backend.connects_within(of_all);
     let mut tried: Vec<SocketAddr> = Vec::new();
     let most = worker.settings.limits.under_way;
     let target = lead
@@ -124,10 +126,10 @@ pub(crate) async fn forward(
         let under_way = UnderWay::to(target.clone());
         let key = Key::new(target.address, backend.protocol.version, security);
         let acquired = match backend.proxy_protocol {
-            false => worker.pools.acquire(key, fresh).await,
+            false => worker.pools.acquire(key, fresh, connecting).await,
             true => {
                 let head = proxy_protocol::head(Some(client), target.address);
-                Box::pin(worker.pools.acquire_for(key, &head)).await
+                Box::pin(worker.pools.acquire_for(key, &head, connecting)).await
             }
         };
         let mut lease = match acquired {
@@ -170,7 +172,11 @@ pub(crate) async fn forward(
         let copy = (lease.is_http2() || may_repeat && !lease.sender.is_own()).then(|| parts.clone());
         let progress = body.progress();
         lease.progress = Some(progress.clone());
-        let patience = Patience { limit, progress };
+        let patience = Patience {
+            limit,
+            taking,
+            progress,
+        };
         let ways = Ways {
             host,
             told: told.as_ref(),
@@ -188,7 +194,10 @@ pub(crate) async fn forward(
                 });
             }
             Err(Unsent::Timeout) => {
-                let why = format!("{} did not answer within {limit:?}", backend.id);
+                let why = match patience.progress.is_finished() {
+                    true => format!("{} did not answer within {limit:?}", backend.id),
+                    false => format!("{} took no more of the request within {taking:?}", backend.id),
+                };
                 return Err(Failure::new(StatusCode::GATEWAY_TIMEOUT, why));
             }
             Err(Unsent::Broken { left, error }) => {
@@ -397,7 +406,11 @@ pub(crate) async fn ask(
 ) -> Option<Response<Source>> {
     let (mut parts, mut body) = request.into_parts();
     let progress = body.progress();
-    let patience = Patience { limit, progress };
+    let patience = Patience {
+        limit,
+        taking: limit,
+        progress,
+    };
     let host = parts.headers.get(HOST).cloned();
     let ways = Ways {
         host: &host.unwrap_or(HeaderValue::from_static("")),
@@ -526,7 +539,7 @@ async fn by_hyper<B>(
     patience: &Patience,
 ) -> Result<Response<Incoming>, Option<TrySendError<Request<B>>>> {
     let mut answer = pin!(answer);
-    let mut deadline = Instant::now() + patience.limit;
+    let mut deadline = Instant::now() + patience.shorter();
     let answered = loop {
         if let Ok(answered) = timeout_at(deadline, answer.as_mut()).await {
             break answered;

@@ -265,8 +265,14 @@ impl Pools {
         }))
     }
 
-    /// A connection to the target; a new one where `fresh` says that kept ones are not trusted.
-    pub(crate) async fn acquire(self: &Rc<Self>, key: Key, fresh: bool) -> Result<Lease, ConnectError> {
+    /// A connection to the target; a new one where `fresh` says that kept ones are not trusted. `limit` is how long a new
+    /// one may take.
+    pub(crate) async fn acquire(
+        self: &Rc<Self>,
+        key: Key,
+        fresh: bool,
+        limit: Duration,
+    ) -> Result<Lease, ConnectError> {
         let lease = |key, sender, stream, is_reused| Lease {
             pools: self.clone(),
             key,
@@ -277,18 +283,23 @@ impl Pools {
             progress: None,
         };
         if key.http2 {
-            let (sender, stream, is_reused) = Box::pin(self.multiplexed(&key, fresh)).await?;
+            let (sender, stream, is_reused) = Box::pin(self.multiplexed(&key, fresh, limit)).await?;
             return Ok(lease(key, sender, Some(stream), is_reused));
         }
         if !fresh && let Some(sender) = self.kept(&key) {
             return Ok(lease(key, sender, None, true));
         }
-        let sender = Box::pin(self.within_limit(self.open_http1(&key, &[]))).await?;
+        let sender = Box::pin(within(limit, self.open_http1(&key, &[]))).await?;
         Ok(lease(key, sender, None, false))
     }
 
     /// A connection to the target that begins with a head of its own, and that nobody else uses.
-    pub(crate) async fn acquire_for(self: &Rc<Self>, key: Key, head: &[u8]) -> Result<Lease, ConnectError> {
+    pub(crate) async fn acquire_for(
+        self: &Rc<Self>,
+        key: Key,
+        head: &[u8],
+        limit: Duration,
+    ) -> Result<Lease, ConnectError> {
         let opening = async {
             match key.http2 {
                 false => Ok((self.open_http1(&key, head).await?, None)),
@@ -298,7 +309,7 @@ impl Pools {
                 }
             }
         };
-        let (sender, stream) = self.within_limit(opening).await?;
+        let (sender, stream) = within(limit, opening).await?;
         Ok(Lease {
             pools: self.clone(),
             key,
@@ -308,16 +319,6 @@ impl Pools {
             is_reused: false,
             progress: None,
         })
-    }
-
-    async fn within_limit<T>(
-        &self,
-        connecting: impl Future<Output = Result<T, ConnectError>>,
-    ) -> Result<T, ConnectError> {
-        let limit = self.settings.timeouts.connect;
-        timeout(limit, connecting)
-            .await
-            .unwrap_or(Err(ConnectError::Timeout))
     }
 
     /// The connection used last, because it is the least likely to have been closed meanwhile.
@@ -347,12 +348,17 @@ impl Pools {
         }
     }
 
-    async fn multiplexed(&self, key: &Key, fresh: bool) -> Result<(Sender, Stream, bool), ConnectError> {
+    async fn multiplexed(
+        &self,
+        key: &Key,
+        fresh: bool,
+        limit: Duration,
+    ) -> Result<(Sender, Stream, bool), ConnectError> {
         let shared = self.shared(key);
         if !fresh && let Some((sender, stream)) = shared.stream() {
             return Ok((sender, stream, true));
         }
-        self.within_limit(async {
+        within(limit, async {
             let _connecting = shared.connecting.lock().await;
             if !fresh && let Some((sender, stream)) = shared.stream() {
                 return Ok((sender, stream, true));
@@ -523,6 +529,15 @@ impl Multiplexed {
         self.streams.count.set(self.streams.count.get() + 1);
         (Sender::Http2(self.sender.clone()), Stream(self.streams.clone()))
     }
+}
+
+async fn within<T>(
+    limit: Duration,
+    connecting: impl Future<Output = Result<T, ConnectError>>,
+) -> Result<T, ConnectError> {
+    timeout(limit, connecting)
+        .await
+        .unwrap_or(Err(ConnectError::Timeout))
 }
 
 /// Whether a connection may have another request.

@@ -159,6 +159,12 @@ catalog! {
     "success-codes" Backend Portable Built "Codes of a healthy answer, such as `200,202` or `200-299`.";
     "response-timeout-seconds" Backend Ours Built
         "Seconds until a target must have begun to answer, 1 to 86400; the proxy answers 504 then. On AWS, which has none by Service, it is told.";
+    "connect-timeout-seconds" Backend Ours Built
+        "Seconds until a target must have taken a connection, with TLS, 1 to 86400; 5 where absent. Another target is tried then, else the proxy answers 504. On AWS, which has none by Service, it is told.";
+    "request-body-timeout-seconds" Backend Ours Built
+        "Seconds in which a target may take nothing of a request's body before it answers, 1 to 86400; those of `response-timeout-seconds` where absent. The proxy answers 504 then. On AWS, which has none by Service, it is told.";
+    "response-body-timeout-seconds" Backend Ours Built
+        "Seconds in which a target may give nothing of its answer's body, 1 to 86400; 300 where absent. The answer is cut off then. On AWS, which has none by Service, it is told.";
     "send-proxy-protocol" Backend Ours Built
         "Whether connections to targets begin with whom they are for: `v2` of the PROXY protocol, or `none`. Each is for one request then. On AWS, which cannot, it is told.";
     "active-health-checks" Backend Ours Built

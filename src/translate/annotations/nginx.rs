@@ -161,7 +161,7 @@ theirs! {
     "proxy-buffering" Told "" &["off"], "Answers are passed on as they come.";
     "proxy-buffers-number" Told "" ANY, "Buffers grow with what they hold.";
     "proxy-busy-buffers-size" Told "" ANY, "Buffers grow with what they hold.";
-    "proxy-connect-timeout" Told "" ANY, "How long a connection may take is not said by Ingress.";
+    "proxy-connect-timeout" Read "connect-timeout-seconds" ANY, "In seconds, with the handshake of TLS.";
     "proxy-cookie-domain" Read "cookie-rewrites" ANY, "Neither expressions nor variables are read.";
     "proxy-cookie-path" Read "cookie-rewrites" ANY, "Neither expressions nor variables are read.";
     "proxy-http-version" Told "backend-protocol-version" &["1.1"], "Backends are spoken to in HTTP/1.1 or HTTP/2.";
@@ -169,11 +169,11 @@ theirs! {
     "proxy-next-upstream" Told "" ANY, "What is safe to send again is tried elsewhere.";
     "proxy-next-upstream-timeout" Told "" ANY, "What is safe to send again is tried elsewhere.";
     "proxy-next-upstream-tries" Told "" ANY, "What is safe to send again is tried elsewhere.";
-    "proxy-read-timeout" Read "response-timeout-seconds" ANY, "Until the answer begins: nothing bounds the time between two parts of it but the proxy's own.";
+    "proxy-read-timeout" Read "response-timeout-seconds" ANY, "Until the answer begins and, as `response-body-timeout-seconds`, which wins there, between two parts of its body.";
     "proxy-redirect-from" Read "location-rewrites" ANY, "Neither expressions nor variables are read.";
     "proxy-redirect-to" Read "location-rewrites" ANY, "Neither expressions nor variables are read.";
     "proxy-request-buffering" Told "request-buffering" &["off"], "Write how much of a body is to have come there.";
-    "proxy-send-timeout" Told "" ANY, "How long a backend may take a request is not said by Ingress.";
+    "proxy-send-timeout" Read "request-body-timeout-seconds" ANY, "Between two parts of a request that the backend takes.";
     "proxy-ssl-ciphers" Told "" ANY, "TLS 1.2 and 1.3 with sound ciphers alone are spoken.";
     "proxy-ssl-name" Read "backend-tls-server-name" ANY, "Beside `proxy-ssl-verify`; `SERVICE.NAMESPACE.svc` where absent. Variables close.";
     "proxy-ssl-protocols" Told "" ANY, "TLS 1.2 and 1.3 alone are spoken.";
@@ -230,7 +230,9 @@ pub(in crate::translate) fn counts_on_canaries(name: &str) -> bool {
         "affinity",
         "backend-protocol",
         "canary",
+        "proxy-connect-timeout",
         "proxy-read-timeout",
+        "proxy-send-timeout",
         "upstream-hash-by",
     ];
     let families = ["canary-", "proxy-ssl-", "session-cookie-"];

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use portcullis_model::{
     AffinityKey, BackendProtocol, BackendTls, BackendVersion, Code, HealthCheck, HealthPort, KeptHealth,
-    KeptTargets, Port, Problem, Registrants, Semantics, TargetKind, Verification,
+    KeptTargets, Port, Problem, Registrants, Semantics, TargetKind, Verification, Waits,
 };
 
 use super::verification;
@@ -38,6 +38,7 @@ pub(super) struct TargetSettings<'a> {
     pub(super) keeps_tags: bool,
     pub(super) drain_seconds: Option<u32>,
     pub(super) timeout_seconds: Option<u32>,
+    pub(super) waits: Waits,
     pub(super) proxy_protocol: bool,
     pub(super) is_checked: bool,
     pub(super) affinity: Option<AffinityKey>,
@@ -72,6 +73,7 @@ impl<'a> TargetSettings<'a> {
             keeps_tags: false,
             drain_seconds: None,
             timeout_seconds: None,
+            waits: Waits::default(),
             proxy_protocol: false,
             is_checked: false,
             affinity: None,
@@ -93,16 +95,20 @@ impl<'a> TargetSettings<'a> {
         );
         let version = this.setting("backend-protocol-version", version, problems);
         let labels = this.setting("target-node-labels", node_labels, problems);
-        let timeout = this.setting(
-            "response-timeout-seconds",
-            |text| value::integer(text, 1, 86_400),
-            problems,
-        );
         // Ours of either object win.
         let is_led_to = backends::leads_to(part, &service.meta.name.name);
-        let timeout = match timeout {
-            Setting::Absent if is_led_to => backends::timeout(part, problems),
-            timeout @ (Setting::Absent | Setting::Given(_) | Setting::Invalid) => timeout,
+        let mut wait = |ours: &str, theirs: &str| {
+            let seconds = match this.setting(ours, backends::seconds, problems) {
+                Setting::Absent if is_led_to => backends::wait(part, theirs, problems),
+                seconds @ (Setting::Absent | Setting::Given(_) | Setting::Invalid) => seconds,
+            };
+            seconds.given()
+        };
+        let timeout = wait("response-timeout-seconds", "proxy-read-timeout");
+        let waits = Waits {
+            connect_seconds: wait("connect-timeout-seconds", "proxy-connect-timeout"),
+            request_body_seconds: wait("request-body-timeout-seconds", "proxy-send-timeout"),
+            response_body_seconds: wait("response-body-timeout-seconds", "proxy-read-timeout"),
         };
         // Of others a Service's word for its port is before the Ingress's.
         let mut told = Vec::new();
@@ -127,7 +133,7 @@ impl<'a> TargetSettings<'a> {
             }
             (_, _) => Setting::Absent,
         };
-        this.timeout_seconds = timeout.given().and_then(|seconds| u32::try_from(seconds).ok());
+        (this.timeout_seconds, this.waits) = (timeout, waits);
         let checked = this.setting("active-health-checks", value::boolean, problems);
         this.is_checked = checked.given().unwrap_or(false);
         let affinity = |text: &str| AffinityKey::parse(text).map_err(|why| why.to_string());

@@ -131,13 +131,16 @@ pub(super) fn tell_unread(part: &Part<'_>, problems: &mut Vec<Problem>) {
     }
 }
 
-/// In seconds.
-pub(in crate::translate) fn timeout(part: &Part<'_>, problems: &mut Vec<Problem>) -> Setting<i64> {
-    match part.nginx_set("proxy-read-timeout") {
-        Some(written) => {
-            let parse = |text: &str| value::integer(text, 1, 86_400);
-            part.annotations.read_written(written, parse, problems)
-        }
+/// How long is waited: a day at most.
+pub(in crate::translate) fn seconds(text: &str) -> Result<u32, String> {
+    let seconds = value::integer(text, 1, 86_400)?;
+    u32::try_from(seconds).map_err(|error| error.to_string())
+}
+
+/// How long is waited by one of ingress-nginx's names.
+pub(in crate::translate) fn wait(part: &Part<'_>, name: &str, problems: &mut Vec<Problem>) -> Setting<u32> {
+    match part.nginx_set(name) {
+        Some(written) => part.annotations.read_written(written, seconds, problems),
         None => Setting::Absent,
     }
 }

@@ -375,7 +375,7 @@ fn filters_stand_where_requests_are_served_and_not_where_they_are_redirected() {
 }
 
 /// What our own annotations of an Ingress and of its Service make of one backend.
-fn said(ingress: &[(&str, &str)], service: &[(&str, &str)]) -> Served {
+pub(super) fn said(ingress: &[(&str, &str)], service: &[(&str, &str)]) -> Served {
     let spec = json!({ "rules": [rule("a.com", json!([path("Prefix", "/", "s")]))] });
     World::new()
         .annotated_service("shop/s", dev(service))

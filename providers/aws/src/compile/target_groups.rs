@@ -65,7 +65,7 @@ pub(super) fn compile(
                 message,
             ));
         }
-        if backend.timeout_seconds.is_some() {
+        if backend.timeout_seconds.is_some() || !backend.waits.are_default() {
             let message = format!(
                 "backend {id}: an ALB has no time limit per backend; set the idle timeout of the load balancer"
             );

@@ -8,7 +8,7 @@ use portcullis_model::{
     Action, Backend, BackendId, BackendProtocol, Certificate, CertificateSource, Code, ExactPath,
     FixedResponse, Forward, Glob, HealthCheck, HostMatch, KeyAlgorithm, KeyPair, Listener, LoadBalancer,
     LoadBalancerId, ObjectName, Options, Origin, PathMatch, PathPrefix, Port, Problem, Protocol, Rule,
-    Scheme, Sealed, Semantics, ServiceRef, Target, TargetAddress, TargetKind, TargetState, Tls,
+    Scheme, Sealed, Semantics, ServiceRef, Target, TargetAddress, TargetKind, TargetState, Tls, Waits,
 };
 
 use crate::settings::Settings;
@@ -241,6 +241,7 @@ pub(super) fn backend(
         registrants: Default::default(),
         drain_seconds: None,
         timeout_seconds: None,
+        waits: Waits::default(),
         proxy_protocol: false,
         is_checked: false,
         affinity: None,

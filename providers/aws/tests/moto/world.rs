@@ -11,7 +11,7 @@ use portcullis_model::{
     Action, Backend, BackendId, BackendProtocol, Certificate, CertificateSource, Claim, FixedResponse,
     Forward, HealthCheck, HostMatch, Listener, LoadBalancer, LoadBalancerId, ObjectName, Options, Origin,
     PathMatch, PathPrefix, Port, Problem, Protocol, Provider, ProviderError, Rule, Semantics, ServiceRef,
-    Target, TargetAddress, TargetKind, TargetState, Tls,
+    Target, TargetAddress, TargetKind, TargetState, Tls, Waits,
 };
 use portcullis_test_support::{self as support, AccountSpec, Moto};
 
@@ -274,6 +274,7 @@ pub(crate) fn backend(balancer: &mut LoadBalancer, service: &str, pods: &[String
         registrants: Default::default(),
         drain_seconds: None,
         timeout_seconds: None,
+        waits: Waits::default(),
         proxy_protocol: false,
         is_checked: false,
         affinity: None,

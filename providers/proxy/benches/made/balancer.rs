@@ -7,7 +7,7 @@ use std::sync::Arc;
 use portcullis_model::{
     Action, Backend, BackendId, BackendProtocol, FixedResponse, Forward, HealthCheck, HostMatch, Listener,
     LoadBalancer, LoadBalancerId, ObjectName, Options, Origin, PathMatch, PathPrefix, Port, Protocol, Rule,
-    ServiceRef, Target, TargetAddress, TargetKind, TargetState,
+    ServiceRef, Target, TargetAddress, TargetKind, TargetState, Waits,
 };
 
 const TARGETS: usize = 10;
@@ -50,6 +50,7 @@ pub(crate) fn backend(number: usize, turn: usize) -> Backend {
         registrants: Default::default(),
         drain_seconds: None,
         timeout_seconds: None,
+        waits: Waits::default(),
         proxy_protocol: false,
         is_checked: false,
         affinity: None,

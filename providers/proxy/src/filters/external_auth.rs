@@ -122,7 +122,7 @@ impl ExternalAuth {
             lease,
         } = answered.map_err(|failure| unasked(failure.why()))?;
         let (mut parts, body) = response.into_parts();
-        let timeout = asking.worker.settings.timeouts.body;
+        let timeout = backend.goes_on_within(&asking.worker.settings.timeouts);
         let is_too_long = body.is_too_long(most);
         let body = ResponseBody::backend(BackendBody::new(body, timeout, most, under_way, lease, false));
         match parts.status {

@@ -86,7 +86,7 @@ impl Mirror {
                 under_way,
                 lease,
             } = answered;
-            let timeout = own.settings.timeouts.body;
+            let timeout = backend.goes_on_within(&own.settings.timeouts);
             let body = BackendBody::new(response.into_body(), timeout, None, under_way, lease, false);
             finish(ResponseBody::backend(body)).await;
         });

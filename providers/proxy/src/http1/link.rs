@@ -105,19 +105,35 @@ pub(crate) struct Broke {
 /// client is the one to wait for.
 #[derive(Debug)]
 pub(crate) struct Patience {
+    /// Once all of the request has been taken.
     pub(crate) limit: Duration,
+    /// While some of it has not.
+    pub(crate) taking: Duration,
     pub(crate) progress: Rc<Progress>,
 }
 
 impl Patience {
-    /// When it ends, if it does not now; `deadline` is when it was last thought to.
+    /// After which time it is to be looked at first.
+    pub(crate) fn shorter(&self) -> Duration {
+        self.limit.min(self.taking)
+    }
+
+    /// When it ends or is to be looked at again, if it does not end now; `deadline` is when it was last thought to.
     pub(crate) fn goes_on(&self, deadline: Instant) -> Option<Instant> {
+        let limit = match self.progress.is_finished() {
+            true => self.limit,
+            false => self.taking,
+        };
         let since = if self.progress.waits_on_client() {
             deadline
         } else {
             self.progress.last()
         };
-        Some(since + self.limit).filter(|end| *end > deadline)
+        // By then the other of both may count.
+        let next = deadline + self.shorter();
+        Some(since + limit)
+            .filter(|end| *end > deadline)
+            .map(|end| end.min(next))
     }
 }
 
@@ -390,7 +406,7 @@ pub(crate) async fn ask(
     body: &mut RequestBody,
     patience: &Patience,
 ) -> Result<Response<AnswerBody>, NoAnswer> {
-    link.borrow_mut().begin(asking, body, patience.limit);
+    link.borrow_mut().begin(asking, body, patience.shorter());
     let head = poll_fn(|cx| link.borrow_mut().poll_head(cx, asking, patience));
     let (parts, lines) = head.await?;
     let turn = link.borrow().turn;

@@ -9,7 +9,7 @@ use portcullis_model::{
     Action, Backend, BackendId, BackendProtocol, BackendTls, BackendVersion, Certificate, CertificateSource,
     Filters, FixedResponse, Forward, HealthCheck, HostMatch, Listener, LoadBalancer, LoadBalancerId,
     ObjectName, Options, Origin, PathMatch, PathPrefix, Port, Problem, Protocol, Rule, Semantics, ServiceRef,
-    Target, TargetAddress, TargetKind, TargetState, Tls,
+    Target, TargetAddress, TargetKind, TargetState, Tls, Waits,
 };
 use portcullis_proxy::{Handle, Http1Engine, KeyPairPem, Server, ServerConfig, ServingState, Settings};
 
@@ -103,6 +103,7 @@ pub(crate) fn backend(name: &str, targets: &[SocketAddr]) -> Backend {
         registrants: Default::default(),
         drain_seconds: None,
         timeout_seconds: None,
+        waits: Waits::default(),
         proxy_protocol: false,
         is_checked: false,
         affinity: None,

@@ -69,6 +69,7 @@ mod unknown_names;
 mod upheaval;
 mod verified;
 mod vouched;
+mod waits;
 mod websockets;
 mod windows;
 mod zones;

@@ -132,6 +132,8 @@ mod upheaval;
 mod verified;
 #[path = "../serving/vouched.rs"]
 mod vouched;
+#[path = "../serving/waits.rs"]
+mod waits;
 #[path = "../serving/websockets.rs"]
 mod websockets;
 #[path = "../serving/windows.rs"]

@@ -18,7 +18,7 @@ const LOAD_BALANCER: &[Row] = &[
     (
         "idle_timeout.timeout_seconds",
         "60",
-        "portcullis.dev/response-timeout-seconds says how long a target has until it answers; other waits are the proxy's own",
+        "portcullis.dev/response-timeout-seconds says how long a target has until it answers, response-body-timeout-seconds how long between parts of its answer",
     ),
     (
         "routing.http.desync_mitigation_mode",

@@ -40,6 +40,7 @@ async fn an_answer_is_read_though_the_backend_takes_no_more() {
     let mut body = RequestBody::empty();
     let patience = Patience {
         limit: Duration::from_secs(20),
+        taking: Duration::from_secs(20),
         progress: body.progress(),
     };
     let answer = ask(&link, &asking, &mut body, &patience).await.unwrap();
@@ -73,6 +74,7 @@ async fn a_link_that_rests_holds_no_buffer() {
         let mut body = RequestBody::empty();
         let patience = Patience {
             limit: Duration::from_secs(20),
+            taking: Duration::from_secs(20),
             progress: body.progress(),
         };
         let answer = ask(&link, &asking, &mut body, &patience).await.unwrap();
