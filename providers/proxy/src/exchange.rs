@@ -21,7 +21,7 @@ use crate::forwarded;
 use crate::head::{self, Asked};
 use crate::identity::{Admitted, CALLBACK, Identity};
 use crate::interim::Passing;
-use crate::listening;
+use crate::listening::{self, Place};
 use crate::lookup::RequestHead;
 use crate::mutual::Shown;
 use crate::pools::Sender;
@@ -254,9 +254,9 @@ async fn answer(
         source: client.address,
     };
     let found = listening::find(state, &caller.peer, client.is_tls, asked.port, &mut head);
-    let (listener, route) =
-        found.ok_or_else(|| Failure::new(StatusCode::NOT_FOUND, "nothing listens here"))?;
-    if state.table().is_evaded(&head, listener, route) {
+    let place = found.ok_or_else(|| Failure::new(StatusCode::NOT_FOUND, "nothing listens here"))?;
+    let Place { listener, route, .. } = place;
+    if state.table().is_evaded(&head, &place) {
         let why = "the path, spelled otherwise, is another rule's to let pass";
         return Err(Failure::new(StatusCode::BAD_REQUEST, why));
     }

@@ -1,6 +1,7 @@
 //! A request and where it came in in, the listener of the model that it belongs to and its rule there out.
 
 use portcullis_model::{Port, RedirectScheme, Template};
+use smallvec::SmallVec;
 
 use crate::exchange::Peer;
 use crate::lookup::{Found, RequestHead};
@@ -8,6 +9,14 @@ use crate::serving::ServingState;
 use crate::table::{Action, ListenerTable, Route};
 
 type At<'s> = (&'s ListenerTable, Option<&'s Route>);
+
+/// What answers a request.
+pub(crate) struct Place<'s> {
+    pub(crate) listener: &'s ListenerTable,
+    pub(crate) route: Option<&'s Route>,
+    /// The ports whose rules it was, or would have been, looked up in: the first that has one answers.
+    pub(crate) ports: SmallVec<[Port; 2]>,
+}
 
 /// None where nobody listens. The head is given the listener's port.
 ///
@@ -19,19 +28,29 @@ pub(crate) fn find<'s>(
     is_tls: bool,
     named: Option<u16>,
     head: &mut RequestHead<'_>,
-) -> Option<At<'s>> {
-    let found = at(state, state.port_of(peer, is_tls, named), head);
-    if peer.is_tls || !is_tls || matches!(found, Some((_, Some(_)))) {
-        return found;
+) -> Option<Place<'s>> {
+    let port = state.port_of(peer, is_tls, named);
+    let plain_port = match peer.is_tls || !is_tls {
+        true => None,
+        false => state.port_of(peer, false, named),
+    };
+    let place = |(listener, route)| Place {
+        listener,
+        route,
+        ports: port.into_iter().chain(plain_port).collect(),
+    };
+    let found = at(state, port, head);
+    if plain_port.is_none() || matches!(found, Some((_, Some(_)))) {
+        return found.map(place);
     }
     let mut plain = *head;
-    let plainly = at(state, state.port_of(peer, false, named), &mut plain);
+    let plainly = at(state, plain_port, &mut plain);
     let has_rule = plainly.is_some_and(|(_, route)| route.is_some_and(|route| !leads_around(&route.action)));
     if found.is_some() && !has_rule {
-        return found;
+        return found.map(place);
     }
     *head = plain;
-    plainly
+    plainly.map(place)
 }
 
 fn at<'s>(state: &'s ServingState, port: Option<Port>, head: &mut RequestHead<'_>) -> Option<At<'s>> {
@@ -44,7 +63,7 @@ fn at<'s>(state: &'s ServingState, port: Option<Port>, head: &mut RequestHead<'_
 }
 
 /// Whether it only sends clients to where they are: they speak TLS already.
-fn leads_around(action: &Action) -> bool {
+pub(crate) fn leads_around(action: &Action) -> bool {
     let Action::Redirect(to) = action else {
         return false;
     };

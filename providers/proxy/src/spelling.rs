@@ -12,29 +12,26 @@ use portcullis_model::{
     ExactPath, Glob, PATH_ESCAPED, PathMatch, PathPrefix, Pattern, RedirectScheme, escaped, signs,
 };
 
+use crate::listening::{Place, leads_around};
 use crate::lookup::RequestHead;
 use crate::table::{Action, ListenerTable, Route, RouteTable, RuleIndex};
 use crate::versions::Versions;
 
 impl RouteTable {
     /// Whether the request comes past a rule that holds back more than the one that was found.
-    pub(crate) fn is_evaded(
-        &self,
-        head: &RequestHead<'_>,
-        listener: &ListenerTable,
-        route: Option<&Route>,
-    ) -> bool {
+    pub(crate) fn is_evaded(&self, head: &RequestHead<'_>, place: &Place<'_>) -> bool {
         // Mostly this is all that is looked at.
         if is_plain(head.path) && self.respelled.is_empty() {
             return false;
         }
         // Where nothing goes to a backend, nobody reads the path otherwise.
-        let action = route.map_or(&listener.default, |route| &route.action);
+        let default = &place.listener.default;
+        let action = place.route.map_or(default, |route| &route.action);
         if !matches!(action, Action::Forward(_)) {
             return false;
         }
-        let spelled = route.map_or(&[][..], |route| &route.spelled);
-        let evades = |usual: &Usual| self.is_held_back(usual, head, (listener, route));
+        let spelled = place.route.map_or(&[][..], |route| &route.spelled);
+        let evades = |usual: &Usual| self.is_held_back(usual, head, place);
         // Whose texts end as those of C sees no more than what comes before a NUL.
         let cut = head.path.split_once("%00").map(|(seen, _)| seen);
         iter::once(head.path).chain(cut).any(|path| {
@@ -60,30 +57,34 @@ impl RouteTable {
         })
     }
 
-    /// Whether in another spelling the request would be held back more.
-    fn is_held_back(
-        &self,
-        usual: &Usual,
-        head: &RequestHead<'_>,
-        (listener, route): (&ListenerTable, Option<&Route>),
-    ) -> bool {
-        let other = RequestHead {
-            path: &usual.path,
-            ..*head
-        };
-        let as_written = self.hosts.first(&self.routes, &other, RuleIndex::MAX);
-        let respelled = self.respelled.first(&self.routes, &other, as_written);
+    /// Whether in another spelling the request would be held back more, by the rule that would answer it then.
+    fn is_held_back(&self, usual: &Usual, head: &RequestHead<'_>, place: &Place<'_>) -> bool {
+        let Place { listener, route, .. } = *place;
         let rule = |index: RuleIndex| usize::try_from(index).ok().and_then(|i| self.routes.get(i));
         let holds = |other: &Route| {
             !route.is_some_and(|route| ptr::eq(route, other)) && other.holds_back_more_than(route, listener)
         };
-        // No decoding leads out of the paths that are served, but `..` does.
-        let leads_out = || {
-            let is_closed = listener.gate.is_some() || usual.climbs && is_closed(&listener.default);
-            route.is_some() && is_closed
-        };
         let is_another = usual.path != head.path;
-        is_another && rule(as_written).map_or_else(leads_out, holds) || rule(respelled).is_some_and(holds)
+        for (turn, port) in place.ports.iter().enumerate() {
+            let other = RequestHead {
+                path: &usual.path,
+                port: *port,
+                ..*head
+            };
+            let counts = |other: &&Route| turn == 0 || *port == head.port || !leads_around(&other.action);
+            let as_written = self.hosts.first(&self.routes, &other, RuleIndex::MAX);
+            let respelled = self.respelled.first(&self.routes, &other, as_written);
+            if respelled != as_written && rule(respelled).filter(counts).is_some_and(holds) {
+                return true;
+            }
+            if let Some(other) = rule(as_written).filter(counts) {
+                return is_another && holds(other);
+            }
+        }
+        // No decoding leads out of the paths that are served, but `..` does.
+        let first = place.ports.first().and_then(|port| self.listeners.get(port));
+        let is_closed = |at: &ListenerTable| at.gate.is_some() || usual.climbs && is_closed(&at.default);
+        is_another && route.is_some() && first.is_some_and(is_closed)
     }
 }
 

@@ -7,10 +7,13 @@ use portcullis_model::{
     Action, BasicAuth, Filters, FixedResponse, Glob, LoadBalancer, ObjectName, PathMatch, Pattern, Port,
     Redirect, Rewrite, RewritePart, Rule,
 };
+use portcullis_proxy::ServerConfig;
 
-use crate::balancer::{backend, empty, filtered, origin, rule, serve, to};
+use crate::balancer::{backend, empty, filtered, origin, rule, serve, serve_as, to, with_certificates};
 use crate::client::{Client, Sent};
 use crate::echo::Echo;
+use crate::mutual::{asking, verify};
+use crate::secure::key_pair;
 
 /// Its users are nowhere to be had, so all who are asked get 503.
 fn guarded() -> Filters {
@@ -219,6 +222,85 @@ async fn no_spelling_of_a_path_comes_past_a_guard() {
             request = request.header("host", host);
             let answer = client.send(request.body(Sent::default()).unwrap()).await.unwrap();
             assert_eq!(answer.status(), want, "{host}{path}: {}", answer.body);
+        }
+    }
+}
+
+/// Who ends TLS in front has what no rule over HTTPS takes answered by those over HTTP: so read, the path may be that of a
+/// guard over HTTPS alone.
+#[tokio::test]
+async fn nor_past_one_over_https_alone_where_tls_ended_in_front() {
+    let echo = Echo::http1("one").await;
+    let mut balancer = with_certificates(empty(), &[("web", &["a.com"])]);
+    let one = backend("one", &[echo.address]);
+    balancer.backends.insert(one.id.clone(), one.into());
+    let at = |port, host: &str, path: &str| Rule {
+        ports: [port].into(),
+        ..rule(host, path, to("one"))
+    };
+    let (http, https) = (Port::HTTP, Port::HTTPS);
+    *balancer.rules = vec![
+        filtered(at(https, "a.com", "/admin"), guarded()),
+        asking(at(https, "a.com", "/till"), verify(false)),
+        filtered(at(https, "a.com", "/x%5B1%5D"), guarded()),
+        at(https, "a.com", "/well"),
+        at(http, "a.com", "/"),
+        // The other way round: what is read so would be taken by a guard over HTTP.
+        Rule {
+            paths: vec![PathMatch::Glob(Glob::parse("/*/users").unwrap())],
+            ..at(https, "b.com", "/")
+        },
+        filtered(at(http, "b.com", "/users"), guarded()),
+        at(http, "b.com", "/open"),
+        at(https, "c.com", "/in"),
+        // Whoever is redirected to where she is gets what answers there.
+        Rule {
+            ports: [http].into(),
+            ..rule("d.com", "/", Action::Redirect(Redirect::to_https(https)))
+        },
+        at(https, "d.com", "/in"),
+    ];
+    let (pair, _) = key_pair("web", &["a.com"]);
+    let config = ServerConfig {
+        trusted: vec!["127.0.0.0/8".parse().unwrap()],
+        ..ServerConfig::default()
+    };
+    let proxy = serve_as(&balancer, &[pair].into(), config);
+    for mut client in [Client::http1(proxy.http).await, Client::http2(proxy.http).await] {
+        for (host, path, over_https, over_http) in [
+            ("a.com", "/admin", 503, 200),
+            ("a.com", "//admin", 400, 200),
+            ("a.com", "/%61dmin", 400, 200),
+            ("a.com", "/x/../admin/users", 400, 200),
+            ("a.com", "/admin;x", 400, 200),
+            ("a.com", "/admin%00", 400, 200),
+            ("a.com", "/x%2fy/../admin", 400, 200),
+            ("a.com", "/till", 503, 200),
+            ("a.com", "//till", 400, 200),
+            ("a.com", "/x[1]", 400, 200),
+            ("a.com", "//x[1]", 400, 200),
+            ("a.com", "/x[2]", 200, 200),
+            ("a.com", "/", 200, 200),
+            ("a.com", "//x", 200, 200),
+            ("a.com", "/x/../y", 200, 200),
+            ("a.com", "//well", 200, 200),
+            // Of a guard already.
+            ("a.com", "/admin//x", 503, 200),
+            ("b.com", "/users", 503, 503),
+            ("b.com", "/x/users", 200, 404),
+            ("b.com", "//users", 400, 404),
+            ("b.com", "/x//users", 200, 404),
+            ("b.com", "/open/../users", 400, 400),
+            ("c.com", "/in/../out", 400, 404),
+            ("d.com", "/in//x", 200, 301),
+            ("d.com", "//out", 404, 301),
+        ] {
+            for (scheme, want) in [("https", over_https), ("http", over_http)] {
+                let request = Request::get(path).header("host", host);
+                let request = request.header("x-forwarded-proto", scheme);
+                let answer = client.send(request.body(Sent::default()).unwrap()).await.unwrap();
+                assert_eq!(answer.status(), want, "{scheme}: {host}{path}: {}", answer.body);
+            }
         }
     }
 }
