@@ -65,12 +65,12 @@ pub(crate) fn asker(trusted: &[IpNet], field: TrustedField, peer: Peer, headers:
         }
     }
     // Each peer may have added its own; where they differ, the client may have written the first.
-    let said = headers
-        .get(&FORWARDED_PROTO)
-        .map_or(&b""[..], |value| value.as_bytes());
+    let said = || {
+        let values = headers.get_all(&FORWARDED_PROTO).iter();
+        values.flat_map(|value| value.as_bytes().split(|b| *b == b','))
+    };
     let all = |scheme: &[u8]| {
-        let mut parts = said.split(|b| *b == b',');
-        parts.all(|part| part.trim_ascii().eq_ignore_ascii_case(scheme))
+        said().next().is_some() && said().all(|part| part.trim_ascii().eq_ignore_ascii_case(scheme))
     };
     let is_tls = match (all(b"https"), all(b"http")) {
         (true, _) => true,
@@ -210,12 +210,18 @@ mod tests {
             ("10.0.0.1", false, "HTTPS", true),
             ("10.0.0.1", false, "https, HTTPS", true),
             ("10.0.0.1", false, "https, http", false),
+            // A line for each that has added one.
+            ("10.0.0.1", false, "https|http", false),
+            ("10.0.0.1", true, "http|https", true),
+            ("10.0.0.1", false, "https|https", true),
             ("10.0.0.1", true, "", true),
             ("10.0.0.1", true, "ftp", true),
             ("192.0.2.1", false, "https", false),
         ] {
             let mut headers = HeaderMap::new();
-            headers.insert(&FORWARDED_PROTO, HeaderValue::from_str(said).unwrap());
+            for line in said.split('|') {
+                headers.append(&FORWARDED_PROTO, HeaderValue::from_str(line).unwrap());
+            }
             let peer = Peer {
                 address: peer.parse().unwrap(),
                 is_tls,
