@@ -28,7 +28,7 @@ use super::jwt::{Claims, Refused};
 use super::keys::{KeySet, Known};
 use super::outside::Endpoint;
 use super::renewal::Renewal;
-use super::seal::{Purpose, Sealer};
+use super::seal::{Name, Purpose, Sealer};
 use super::session::{Session, field};
 use super::token::{Denied, Granted, TokenEndpoint, identity};
 use crate::answer::{self, Failure};
@@ -75,6 +75,8 @@ pub(crate) struct Login {
     sealer: Sealer,
     /// What tells its logins from those of all others.
     mark: String,
+    /// Whose sessions are renewed.
+    renewals: Name,
     waiting: Semaphore,
 }
 
@@ -180,6 +182,8 @@ impl Login {
         let settings = serde_json::to_string(session).ok();
         let mark = settings.and_then(|settings| sealer.mark(&settings));
         let mark = mark.ok_or("nothing can be sealed")?;
+        // Not by the mark: rules that differ in how long sessions last share them.
+        let renewals = sealer.name(["renewals"]).ok_or("nothing can be sealed")?;
         let fixed = [
             ("response_type", "code"),
             ("client_id", id),
@@ -200,6 +204,7 @@ impl Login {
             session: session.clone(),
             sealer,
             mark,
+            renewals,
             waiting: Semaphore::new(WAITING),
         })
     }
@@ -313,10 +318,9 @@ impl Login {
             let (refresh, subject) = (refresh.to_owned(), session.subject.clone());
             async move { login.refresh(&worker, &keys, &refresh, &subject).await }
         };
-        // Not by the mark: rules that differ in how long sessions last share them.
-        let name = self.sealer.name(["renewal", &session.subject, refresh]);
-        let name = name.ok_or_else(impossible)?;
-        match worker.outside.renewals.once(worker, name, asking).await? {
+        let token = self.sealer.name(["renewal", &session.subject, refresh]);
+        let names = (self.renewals, token.ok_or_else(impossible)?);
+        match worker.outside.renewals.once(worker, names, asking).await? {
             Renewal::Given(granted) => {
                 let granted = (*granted).clone();
                 let renewed = Session {

@@ -2,8 +2,9 @@
 //!
 //! Browsers send several requests at a time, and many providers take a refresh token that comes twice for stolen.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+mod table;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -11,17 +12,16 @@ use futures::future::Shared;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use self::table::Table;
 use super::seal::Name;
 use super::token::Granted;
 use crate::answer::Failure;
 use crate::worker::Worker;
 
-/// So long, requests with the old token get what was given for it.
+/// So long, requests with the old token get what was given for it, unless others need the room.
 const KEPT: Duration = Duration::from_secs(60);
 /// So long, a provider that could not be asked is not asked for the same again.
 const FAILED: Duration = Duration::from_secs(5);
-/// Tokens under way or kept; more are told to come again.
-const MOST: usize = 4_096;
 
 #[derive(Clone)]
 pub(crate) enum Renewal {
@@ -32,12 +32,12 @@ pub(crate) enum Renewal {
     Failed,
 }
 
-type Asked = (Instant, Shared<oneshot::Receiver<Renewal>>);
+type All = Mutex<Table<Shared<oneshot::Receiver<Renewal>>>>;
 
 /// Shared by all workers. Tokens are kept by names that their logins give them: what one provider calls a token may be another's
 /// of another user.
 #[derive(Default)]
-pub(crate) struct Renewals(Mutex<HashMap<Name, Asked>>);
+pub(crate) struct Renewals(Arc<All>);
 
 impl std::fmt::Debug for Renewals {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -50,40 +50,64 @@ impl Renewals {
     pub(crate) async fn once(
         &self,
         worker: &Worker,
-        token: Name,
+        (login, token): (Name, Name),
         asking: impl Future<Output = Renewal> + 'static,
     ) -> Result<Renewal, Failure> {
-        let answer = {
-            // A panic leaves no half of an entry.
-            let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            match all.get(&token).filter(|asked| is_kept(asked)) {
-                Some((_, answer)) => answer.clone(),
+        let (answering, answer) = oneshot::channel();
+        let now = Instant::now();
+        let (answer, is_new) = {
+            let mut all = lock(&self.0);
+            match all.get(&token, now) {
+                Some(answer) => (answer, false),
                 None => {
-                    // Tokens lie here no longer than they are of use.
-                    all.retain(|_, asked| is_kept(asked));
-                    if all.len() >= MOST {
+                    let answer = answer.shared();
+                    if !all.enter(login, token, answer.clone(), now) {
                         return Err(Failure::overloaded("too many sessions are to be renewed"));
                     }
-                    let (answering, answer) = oneshot::channel();
-                    worker.apart.spawn(async move {
-                        // Whoever waited may have left.
-                        let _ = answering.send(asking.await);
-                    });
-                    let answer = answer.shared();
-                    all.insert(token, (Instant::now(), answer.clone()));
-                    answer
+                    (answer, true)
                 }
             }
         };
+        if is_new {
+            let end = End {
+                all: self.0.clone(),
+                token,
+                kept: FAILED,
+            };
+            worker.apart.spawn(async move {
+                let renewal = asking.await;
+                end.with(&renewal);
+                // Whoever waited may have left.
+                let _ = answering.send(renewal);
+            });
+        }
         Ok(answer.await.unwrap_or(Renewal::Failed))
     }
 }
 
-fn is_kept((since, answer): &Asked) -> bool {
-    let longest = match answer.peek() {
-        Some(Ok(Renewal::Given(_) | Renewal::Ended)) => KEPT,
-        Some(Ok(Renewal::Failed) | Err(_)) => FAILED,
-        None => return true,
-    };
-    since.elapsed() < longest
+/// Ends what was entered, also where the task that asks panics or is given up.
+struct End {
+    all: Arc<All>,
+    token: Name,
+    kept: Duration,
+}
+
+impl End {
+    fn with(mut self, renewal: &Renewal) {
+        self.kept = match renewal {
+            Renewal::Given(_) | Renewal::Ended => KEPT,
+            Renewal::Failed => FAILED,
+        };
+    }
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        lock(&self.all).end(&self.token, Instant::now() + self.kept);
+    }
+}
+
+fn lock<T>(all: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic leaves no half of an entry.
+    all.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use hyper::Request;
 use portcullis_model::Authenticate;
 use portcullis_proxy::{ServedPorts, ServerConfig, ServingState};
@@ -10,7 +12,7 @@ use serde_json::json;
 use tokio::task::JoinSet;
 
 use crate::browser::{CLIENT, SECRET, World, back, balancer};
-use crate::client::{Sent, get_once, http2_over, tls, until};
+use crate::client::{Sent, get_once, http2_over, soon, tls, until};
 use crate::provider::encode;
 use crate::tokens::{silent, told_to_come_again};
 
@@ -257,6 +259,35 @@ async fn a_refresh_token_renews_no_session_of_another_login_or_user() {
         assert_eq!(answer.seen("x-amzn-oidc-accesstoken"), [own], "{number}");
         assert_eq!(answer.seen("x-amzn-oidc-identity"), [subject], "{number}");
     }
+}
+
+/// Who writes an Ingress seals sessions with her own client's secret, and has them renewed by whom she likes.
+#[tokio::test]
+async fn a_login_with_many_sessions_to_renew_holds_up_no_other() {
+    let world = World::start().await;
+    let mut sessions = Vec::new();
+    for number in 0..260 {
+        let path = if number == 0 { "/other" } else { "/" };
+        let mut browser = world.browser("http/1.1", "a.com").await;
+        let away = browser.sent_away(path).await;
+        let id_token = world.signer.token(&world.claims(&away, &json!({})));
+        let refresh = json!({"expires_in": 0, "refresh_token": format!("refresh-{number}")});
+        world.grant_as(&id_token, &refresh);
+        browser.come_back(&away).await;
+        sessions.push(browser);
+    }
+    let mut other = sessions.remove(0);
+    world.provider.hang("/oauth2/token");
+    let mut asking: FuturesUnordered<_> = sessions.iter_mut().map(|browser| browser.get("/")).collect();
+    for _ in 256..259 {
+        let answer = soon("an answer", asking.next()).await.unwrap();
+        assert_eq!(answer.status(), 503, "{}", answer.body);
+        assert_eq!(answer.header("retry-after"), Some("1"));
+    }
+    let renewed = json!({"access_token": "access-2", "token_type": "Bearer", "expires_in": 600});
+    world.provider.say("/oauth2/token", 200, &renewed);
+    let answer = other.get("/other").await;
+    assert_eq!(answer.seen("x-amzn-oidc-accesstoken"), ["access-2"]);
 }
 
 #[tokio::test]

@@ -87,6 +87,11 @@ impl Provider {
         answers.insert(path.to_owned(), (status, body.to_string()));
     }
 
+    /// Who asks at a path from now on waits.
+    pub(crate) fn hang(&self, path: &str) {
+        self.say(path, 0, &"");
+    }
+
     /// All that it was asked until now.
     pub(crate) fn asked(&self) -> Vec<Asked> {
         self.asked.lock().unwrap().clone()
@@ -124,6 +129,9 @@ async fn answer(
         .push((line, parts.headers, String::from_utf8_lossy(&body).into_owned()));
     let said = answers.lock().unwrap().get(parts.uri.path()).cloned();
     let (status, body) = said.unwrap_or((404, String::new()));
+    if status == 0 {
+        return std::future::pending().await;
+    }
     let mut response = Response::builder().status(status);
     if status == 302 {
         response = response.header("location", body.clone());
