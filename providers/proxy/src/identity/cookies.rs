@@ -6,6 +6,7 @@
 use http::header::{COOKIE, SET_COOKIE};
 use http::{HeaderMap, HeaderValue};
 
+use super::seal::SETTINGS;
 use crate::fields;
 
 /// Bytes of a cookie, name and value, that every browser keeps. Source: RFC 6265bis §5.6: 4,096.
@@ -13,6 +14,12 @@ const LONGEST: usize = 4_000;
 
 /// Cookies of a session. As many as an ALB has; more would not leave room for others in a head.
 const MOST: usize = 4;
+
+/// What stands before a login's mark.
+const LOGIN: &str = "login-";
+
+/// Logins under way in one browser; more would not leave room either.
+const LOGINS: usize = 8;
 
 /// The cookies of sessions under one name.
 #[derive(Debug)]
@@ -78,14 +85,27 @@ impl Cookies {
         carried.filter_map(|place| self.cookie(&place, "", 0)).collect()
     }
 
-    /// What the browser keeps while its user logs in.
-    pub(crate) fn login<'a>(&self, headers: &'a HeaderMap) -> Option<&'a str> {
-        fields::cookie(headers, &format!("{}login", self.name))
+    /// What the browser keeps while its user logs in at the login of this mark.
+    pub(crate) fn login<'a>(&self, headers: &'a HeaderMap, mark: &str) -> Option<&'a str> {
+        fields::cookie(headers, &format!("{}{LOGIN}{}", self.name, short(mark)))
     }
 
     /// Has a browser keep it, or forget it after 0 seconds.
-    pub(crate) fn keep_login(&self, value: &str, seconds: i64) -> Option<HeaderValue> {
-        self.cookie("login", value, seconds)
+    pub(crate) fn keep_login(&self, mark: &str, value: &str, seconds: i64) -> Option<HeaderValue> {
+        self.cookie(&format!("{LOGIN}{}", short(mark)), value, seconds)
+    }
+
+    /// What has a browser forget the logins that the request carries and that would be too many beside this one: those that
+    /// began first, which browsers name first. Source: RFC 6265bis §5.8.3.
+    pub(crate) fn forget_logins(&self, headers: &HeaderMap, mark: &str) -> Vec<HeaderValue> {
+        let of = |pair| place_of(pair, &self.name).filter(|place| is_login(place));
+        let places = pairs(headers)
+            .filter_map(of)
+            .filter_map(|place| str::from_utf8(place).ok());
+        let others: Vec<&str> = places.filter(|place| !place.ends_with(short(mark))).collect();
+        let surplus = others.len().saturating_sub(LOGINS - 1);
+        let forgotten = others.into_iter().take(surplus);
+        forgotten.filter_map(|place| self.cookie(place, "", 0)).collect()
     }
 
     fn cookie(&self, place: &str, value: &str, seconds: i64) -> Option<HeaderValue> {
@@ -140,10 +160,28 @@ fn pairs(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
 
 /// Whether a cookie is one of a session's: the name, and its number or what a login is kept by.
 fn is_of(cookie: &[u8], name: &str) -> bool {
-    let place = cookie
-        .strip_prefix(name.as_bytes())
-        .and_then(|rest| rest.split(|b| *b == b'=').next());
-    place.is_some_and(|place| place == b"login" || !place.is_empty() && place.iter().all(u8::is_ascii_digit))
+    let is_number = |place: &[u8]| !place.is_empty() && place.iter().all(u8::is_ascii_digit);
+    place_of(cookie, name).is_some_and(|place| is_number(place) || is_login(place))
+}
+
+/// What stands behind the name of a session's cookies.
+fn place_of<'a>(cookie: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    let rest = cookie.strip_prefix(name.as_bytes())?;
+    rest.split(|b| *b == b'=').next()
+}
+
+fn is_login(place: &[u8]) -> bool {
+    let mark = place.strip_prefix(LOGIN.as_bytes());
+    mark.is_some_and(|mark| mark.len() == SETTINGS && mark.iter().all(|b| is_of_mark(*b)))
+}
+
+fn is_of_mark(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')
+}
+
+/// The half of a mark that no two logins share.
+fn short(mark: &str) -> &str {
+    mark.get(SETTINGS..).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -197,11 +235,41 @@ mod tests {
     }
 
     #[test]
+    fn a_browser_keeps_the_last_logins_alone() {
+        let cookies = Cookies::new("shop");
+        let mark = |number: usize| format!("{:016}{number:016}", 7);
+        let kept = |number| cookies.keep_login(&mark(number), "secret", 900).unwrap();
+        let named = |number: usize| format!("__Host-shop-login-{number:016}=; Path=/; Max-Age=0");
+        for (carried, begins, want) in [
+            (0..7, 7, &[][..]),
+            (0..8, 7, &[]),
+            (0..8, 8, &[0]),
+            (0..10, 3, &[0, 1]),
+        ] {
+            let headers = carrying(&carried.clone().map(kept).collect::<Vec<_>>());
+            let forgotten = cookies.forget_logins(&headers, &mark(begins));
+            let starts = |(value, number): (&HeaderValue, &usize)| {
+                value.to_str().unwrap().starts_with(&named(*number))
+            };
+            assert_eq!(forgotten.len(), want.len(), "{carried:?} {begins}");
+            assert!(forgotten.iter().zip(want).all(starts), "{carried:?} {begins}");
+            for number in carried {
+                assert_eq!(cookies.login(&headers, &mark(number)), Some("secret"));
+            }
+            assert_eq!(cookies.login(&headers, &mark(99)), None);
+        }
+    }
+
+    #[test]
     fn backends_see_none_of_it_and_may_end_it() {
         let cookies = Cookies::new("shop");
         for (given, want) in [
             (&["a=1; __Host-shop-0=x; b=2"][..], &["a=1; b=2"][..]),
-            (&["a=1", "__Host-shop-login=x", "b=2"], &["a=1; b=2"]),
+            (
+                &["a=1", "__Host-shop-login-0123456789abcd-_=x", "b=2"],
+                &["a=1; b=2"],
+            ),
+            (&["__Host-shop-login-cart=1"], &["__Host-shop-login-cart=1"]),
             (&["__Host-shop-0=x;__Host-shop-1=y"], &[]),
             (&["a=1;b=2", "c=3"], &["a=1;b=2", "c=3"]),
             (

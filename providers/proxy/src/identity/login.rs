@@ -386,7 +386,7 @@ impl Login {
         if host.is_empty() {
             return Err(answer::no_host());
         }
-        // Logins that begin beside each other share a secret, so that each can end.
+        // Those of this login that begin beside each other share a secret, so that each can end.
         let known = self.secret(&request.headers, host, now);
         let secret = match known {
             Some(secret) => secret,
@@ -415,13 +415,15 @@ impl Login {
             ("nonce", &derived(&secret, "nonce", &state.name)),
             ("code_challenge", &challenge),
         ]);
-        let login = self.cookies.keep_login(&seal(Purpose::Login, &secret)?, LOGIN);
-        answer::to_log_in(format!("{}&{own}", self.authorization), login)
+        let mut cookies = self.cookies.forget_logins(&request.headers, &self.mark);
+        let sealed = seal(Purpose::Login, &secret)?;
+        cookies.extend(self.cookies.keep_login(&self.mark, &sealed, LOGIN));
+        answer::to_log_in(format!("{}&{own}", self.authorization), cookies)
     }
 
-    /// The secret of the logins under way in a browser.
+    /// The secret of its logins under way in a browser.
     fn secret(&self, headers: &HeaderMap, host: &str, now: i64) -> Option<Vec<u8>> {
-        let sealed = self.cookies.login(headers)?;
+        let sealed = self.cookies.login(headers, &self.mark)?;
         self.sealer.open(Purpose::Login, host, now, sealed)
     }
 
@@ -508,7 +510,7 @@ impl Login {
             )
             .await?;
         let mut cookies = self.keep(&session, host, headers)?;
-        cookies.extend(self.cookies.keep_login("", 0));
+        cookies.extend(self.cookies.keep_login(&self.mark, "", 0));
         answer::to_log_in(url(asked, &state.target), cookies)
     }
 

@@ -122,7 +122,7 @@ mod tests {
         for (at, given, want) in [
             ("a.com", "x=1; __Host-shop-0=s; y=2", Some("x=1; y=2")),
             ("one.b.com", "__Host-shop-0=s; __Host-shop-1=t", None),
-            ("c.com", "__Host-shop-login=s", None),
+            ("c.com", "__Host-shop-login-0123456789abcdef=s", None),
             ("d.com", "__Host-shop-0=s", Some("__Host-shop-0=s")),
             ("d.com", "__Host-AWSELBAuthSessionCookie-0=s; x=1", Some("x=1")),
             (

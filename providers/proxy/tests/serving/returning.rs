@@ -112,6 +112,33 @@ async fn a_login_comes_back_to_the_rule_that_it_began_at() {
     }
 }
 
+/// Of whatever Ingresses: the usual name of their cookies is one.
+#[tokio::test]
+async fn several_logins_of_a_browser_at_one_host_come_back_each() {
+    let world = World::start().await;
+    world.swap(world.crowded());
+    let paths = ["/cart", "/other", "/rotated", "/short"];
+    for first in 0..paths.len() {
+        let mut browser = world.browser("http/1.1", "a.com").await;
+        let mut aways = Vec::new();
+        for path in paths {
+            aways.push((path, browser.sent_away(path).await));
+        }
+        assert_eq!(browser.cookies.len(), paths.len());
+        aways.rotate_left(first);
+        for (path, away) in aways {
+            world.grant(&away, &json!({}));
+            let answer = browser.come_back(&away).await;
+            assert_eq!(answer.status(), 302, "{path}: {}", answer.body);
+            assert_eq!(browser.get(path).await.status(), 200, "{path}");
+            // Once.
+            browser.cookies.remove("__Host-shop-session-0");
+            assert_eq!(browser.come_back(&away).await.status(), 401, "{path}");
+        }
+        assert_eq!(browser.cookies.len(), 0);
+    }
+}
+
 #[tokio::test]
 async fn a_login_comes_back_to_another_replica() {
     let world = World::start().await;
