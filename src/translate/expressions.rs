@@ -9,8 +9,10 @@ pub(super) use self::beginnings::{Beginning, beginning_with, beginnings};
 /// What has a meaning of its own in an expression.
 const SIGNS: &str = r"\.+*?()|[]{}^$";
 
-/// Longest expression whose groups are looked into, in bytes: no longer one is matched either.
-const LONGEST: usize = 1024;
+/// Longest expression that is matched, in bytes. Of a longer one only what it begins with is looked for, and not as far.
+pub(super) const LONGEST: usize = 1024;
+/// Longest name of a group, in signs: where none ends so soon, all the rest is not searched for its end.
+const LONGEST_NAME: usize = 64;
 
 /// An expression for a text to the letter.
 pub(super) fn quoted(text: &str) -> String {
@@ -61,8 +63,10 @@ fn head(group: &str) -> Option<(usize, &'static str, bool)> {
     for (opens, closes) in named {
         let name = asked.strip_prefix(opens);
         let name = name.filter(|name| name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_'));
-        if let Some((_, rest)) = name.and_then(|name| name.split_once(closes)) {
-            return Some((length(rest), "(", false));
+        let Some(name) = name else { continue };
+        let mut signs = name.char_indices().take(LONGEST_NAME + 1);
+        if let Some((end, _)) = signs.find(|(_, c)| *c == closes) {
+            return Some((length(&name[end + 1..]), "(", false));
         }
     }
     // All but the one by which spaces mean nothing.
@@ -188,6 +192,7 @@ mod tests {
 
     #[test]
     fn what_not_every_load_balancer_reads_is_said_without() {
+        let unnamed = format!("/(?<{}>x)", "a".repeat(65));
         for (expression, want, any_case) in [
             ("/admin(x|[(?i)])", "/admin(x|[(?i)])", false),
             (r"/\(?i)", r"/\(?i)", false),
@@ -201,6 +206,8 @@ mod tests {
             (r"/a\++", r"/a\++", false),
             (r"/\Qad.min\E.*\Q+", r"/ad\.min.*\+", false),
             (r"/\\Q", r"/\\Q", false),
+            (&format!("/(?<{}>x)", "a".repeat(64)), "/(x)", false),
+            (&unnamed, &unnamed, false),
             (
                 "/(?=a)(?!b)(?<=c)(?<!d)(?:e)(?x)",
                 "/(?=a)(?!b)(?<=c)(?<!d)(?:e)(?x)",
@@ -209,6 +216,12 @@ mod tests {
         ] {
             assert_eq!(widened(expression), (want.to_owned(), any_case), "{expression}");
         }
+    }
+
+    #[test]
+    fn no_longer_expression_is_looked_into_than_can_be_matched() {
+        assert!(Pattern::parse(&"a".repeat(LONGEST)).is_ok());
+        assert!(Pattern::parse(&"a".repeat(LONGEST + 1)).is_err());
     }
 
     #[test]
