@@ -164,7 +164,7 @@ impl Reader<'_, '_> {
         };
         let Some(Taken {
             kind,
-            path: own,
+            paths: own,
             is_closed,
         }) = read
         else {
@@ -174,7 +174,7 @@ impl Reader<'_, '_> {
         let name = name_of(&path.backend);
         let constraints = self.constraints(name);
         let broken = !constraints.broken.is_empty();
-        if is_closed && own.is_none() && constraints.paths.is_empty() {
+        if is_closed && own.is_empty() && constraints.paths.is_empty() {
             return;
         }
 
@@ -191,7 +191,7 @@ impl Reader<'_, '_> {
         };
         let solves = challenges::has_nothing_else(self.part)
             && constraints.paths.is_empty()
-            && own.as_ref().is_some_and(challenges::takes);
+            && own.first().is_some_and(challenges::takes);
         let authenticate = authenticate.filter(|_| !solves);
         let filters = match filters {
             Some(filters) if solves => challenges::without_logins(&filters),
@@ -217,7 +217,9 @@ impl Reader<'_, '_> {
 
         let mut hosts: Vec<HostMatch> = host.host.iter().cloned().collect();
         hosts.extend(constraints.hosts);
-        let mut paths: Vec<PathMatch> = own.into_iter().collect();
+        // A rule for each where it is not known which was meant: not every load balancer has them in one.
+        let is_apart = own.len() > 1;
+        let mut paths = own;
         paths.extend(constraints.paths);
         let base = Rule {
             ports: BTreeSet::new(),
@@ -233,7 +235,11 @@ impl Reader<'_, '_> {
             origin,
         };
         let pieces = match self.part.semantics {
-            Semantics::AwsLoadBalancerController => vec![(hosts, paths)],
+            Semantics::AwsLoadBalancerController if !is_apart => vec![(hosts, paths)],
+            Semantics::AwsLoadBalancerController => paths
+                .into_iter()
+                .map(|path| (hosts.clone(), vec![path]))
+                .collect(),
             // One host and one path each, so that each has its own place in the order.
             Semantics::Kubernetes => split(&hosts, &paths),
         };

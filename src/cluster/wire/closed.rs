@@ -17,6 +17,9 @@ use crate::cluster::object::{
 
 const PATH_TYPES: [&str; 3] = ["Exact", "Prefix", "ImplementationSpecific"];
 
+/// Fields beside the annotations that may hold the like.
+const METADATA: &[&str] = &["labels", "managedFields"];
+
 /// What is left of an Ingress with this field that is refused.
 pub(super) fn ingress(name: &ObjectName, value: &Value, field: &str) -> Ingress {
     let (metadata, spec) = (&value["metadata"], &value["spec"]);
@@ -49,7 +52,12 @@ pub(super) fn ingress(name: &ObjectName, value: &Value, field: &str) -> Ingress 
 }
 
 fn meta(name: &ObjectName, metadata: &Value) -> Meta {
-    let annotations = metadata["annotations"].as_object().into_iter().flatten();
+    // A list of them, or one under another name, says the same.
+    let written = named(metadata, "annotations", METADATA, |value| {
+        let mut all = list(value).iter().filter_map(Value::as_object).flatten();
+        all.any(|(key, _)| Meta::keeps_annotation(key))
+    });
+    let annotations = list(written).iter().filter_map(Value::as_object).flatten();
     let created = metadata["creationTimestamp"].as_str().and_then(text::seconds);
     Meta {
         name: name.clone(),
@@ -220,6 +228,32 @@ mod tests {
         }
         all.extend(ingress.default_backend.map(|_| "default".to_owned()));
         all
+    }
+
+    #[test]
+    fn annotations_are_read_also_where_they_are_a_list_or_misspelt() {
+        let one = json!({"portcullis.dev/path-match": "regex"});
+        let two = json!({"portcullis.dev/basic-auth-secret": "users"});
+        let both = json!({"portcullis.dev/path-match": "regex", "portcullis.dev/basic-auth-secret": "users"});
+        for (what, metadata) in [
+            ("a list", json!({"annotations": [one, two]})),
+            (
+                "misspelt",
+                json!({"annotation": both, "labels": {"portcullis.dev/x": "y"}}),
+            ),
+            (
+                "right",
+                json!({"annotations": both, "annotation": {"portcullis.dev/x": "y"}}),
+            ),
+        ] {
+            let meta = meta(&ObjectName::new("shop", "web"), &metadata);
+            let keys: Vec<&str> = meta.annotations.keys().map(|key| &**key).collect();
+            assert_eq!(
+                keys,
+                ["portcullis.dev/basic-auth-secret", "portcullis.dev/path-match"],
+                "{what}"
+            );
+        }
     }
 
     #[test]

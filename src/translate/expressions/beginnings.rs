@@ -141,6 +141,13 @@ impl Beginning {
         self
     }
 
+    /// Whether it begins with what can be the slash that paths begin with.
+    pub(in crate::translate) fn takes_slash(&self) -> bool {
+        let needed = self.0.iter().position(|piece| piece.often.is_some());
+        let first = self.0.iter().take(needed.map_or(self.0.len(), |at| at + 1));
+        first.into_iter().any(|piece| piece.takes_slash)
+    }
+
     /// Whether not next to everything begins so.
     pub(in crate::translate) fn is_bounded(&self) -> bool {
         self.0.iter().any(Piece::is_certain)

@@ -4,7 +4,9 @@ use std::borrow::Cow;
 
 use portcullis_model::{ExactPath, Glob, PathMatch, PathPrefix, Pattern};
 
-use crate::translate::expressions::{Beginning, beginning_with, beginnings, in_any_case, quoted, widened};
+use crate::translate::expressions::{
+    Beginning, LONGEST, beginning_with, beginnings, in_any_case, quoted, widened,
+};
 use crate::translate::spelling;
 
 /// As it most likely is meant: with its slash, without what a block of YAML ends in, and as clients send it.
@@ -51,7 +53,7 @@ pub(super) fn of_glob(text: &str) -> Option<PathMatch> {
 pub(super) fn of_expression(expression: &str) -> Option<PathMatch> {
     let expression = expression.trim_matches(char::is_control);
     let (plain, any_case) = widened(expression);
-    let whole = match any_case {
+    let whole = match any_case && plain.len() <= LONGEST {
         true => Cow::from(in_any_case(&plain)),
         false => plain.as_str().into(),
     };
@@ -80,17 +82,28 @@ pub(super) fn takes_no_path(pattern: &Pattern) -> bool {
     !literal.is_empty() && !literal.starts_with('/')
 }
 
-/// A path of which it is not known whether it is a prefix, a pattern or an expression.
-pub(super) fn of_any(text: &str) -> Option<PathMatch> {
+/// A path of which it is not known whether it is a prefix, a pattern or an expression: all that it can be taken for.
+pub(super) fn of_any(text: &str) -> Vec<PathMatch> {
     let text = text.trim_matches(|c: char| c.is_control() || c == ' ');
+    let expression = spelling::of_expression(text.strip_prefix('/').unwrap_or(text));
+    let as_expression = || of_expression(&expression);
     // No path begins so but that of an expression.
-    let Some(expression) = text.strip_prefix("//").map(|_| &text[1..]) else {
-        return of_any_type(text, true);
-    };
-    let expression = spelling::of_expression(expression);
-    let (plain, _) = widened(&expression);
-    let is_bounded = beginnings_of_path(&plain).iter().all(Beginning::is_bounded);
-    is_bounded.then(|| of_expression(&expression)).flatten()
+    if text.starts_with("//") {
+        return as_expression().into_iter().collect();
+    }
+    let other = of_any_type(text, true);
+    let one = as_expression().filter(|one| may_be_expression(&expression) && other.as_ref() != Some(one));
+    other.into_iter().chain(one).collect()
+}
+
+/// Whether it takes what begins with the slash of a path, or has signs that have a meaning there alone.
+fn may_be_expression(expression: &str) -> bool {
+    let has_signs = expression.contains(['^', '(', '[', '{', '|', '\\']);
+    has_signs
+        || [".*", ".+", ".?"].iter().any(|any| expression.contains(any))
+        || beginnings(&widened(expression).0)
+            .iter()
+            .any(Beginning::takes_slash)
 }
 
 /// A path of which it is not known whether it is to the letter, with all below it or not, or a pattern: any, or what ends in
@@ -253,28 +266,73 @@ mod tests {
         holds(of_glob, rows);
     }
 
+    /// Text, all that is closed, and what that takes and does not.
+    type Rows<'r> = &'r [(&'r str, &'r [&'r str], &'r [&'r str], &'r [&'r str])];
+
     #[test]
     fn a_path_of_no_known_kind_means_all_that_it_may() {
-        let rows: &[Row<'_>] = &[
-            ("/admin", Some("prefix:/admin"), &[], &[]),
-            ("/v1.0/x", Some("prefix:/v1.0/x"), &[], &[]),
-            ("/", Some("prefix:/"), &[], &[]),
-            ("/*", Some("prefix:/"), &[], &[]),
-            ("/admin/*", Some("glob:/admin/*"), &[], &[]),
-            ("/*.php", Some("glob:/*.php"), &[], &[]),
-            ("/?*", None, &[], &[]),
-            ("/a%2Fb", Some("regex:/a%2Fb(/.*)?"), &[], &[]),
-            ("//admin.*", Some("regex:/admin.*"), &[], &[]),
-            ("//(a|b)x", Some("regex:/(a|b)x"), &[], &[]),
-            ("//admin(", Some("glob:/admin*"), &[], &[]),
-            ("//(?i)admin", Some("regex:/[aA][dD][mM][iI][nN]"), &[], &[]),
-            ("//[a-z]+/x", Some("regex:/[a-z]+/x"), &[], &[]),
-            ("*", Some("prefix:/"), &[], &[]),
-            ("//.*", None, &[], &[]),
-            ("//*", None, &[], &[]),
-            ("//", None, &[], &[]),
+        let rows: Rows<'_> = &[
+            ("/admin", &["prefix:/admin"], &[], &[]),
+            ("/v1.0/x", &["prefix:/v1.0/x"], &[], &[]),
+            ("/", &["prefix:/"], &[], &[]),
+            ("/*", &["prefix:/"], &[], &[]),
+            ("/admin/*", &["glob:/admin/*"], &[], &[]),
+            ("/*.php", &["glob:/*.php"], &[], &[]),
+            ("/?*", &[], &[], &[]),
+            ("/a%2Fb", &["regex:/a%2Fb(/.*)?"], &[], &[]),
+            ("//admin.*", &["regex:/admin.*"], &[], &[]),
+            ("//(a|b)x", &["regex:/(a|b)x"], &[], &[]),
+            ("//admin(", &["glob:/admin*"], &[], &[]),
+            ("//(?i)admin", &["regex:/[aA][dD][mM][iI][nN]"], &[], &[]),
+            ("//[a-z]+/x", &["regex:/[a-z]+/x"], &[], &[]),
+            ("*", &["prefix:/"], &[], &[]),
+            ("//.*", &["regex:/.*"], &["/x"], &[]),
+            ("//*", &["regex:/*"], &["/", "//"], &["/x"]),
+            ("//", &["regex:/"], &["/"], &["/x", "//"]),
+            ("//.*(?=x)", &[], &[], &[]),
+            (
+                "//(v[0-9]+/)?admin(/.*)?",
+                &["regex:/(v[0-9]+/)?admin(/.*)?"],
+                &["/admin/x", "/v1/admin"],
+                &["/v1/x"],
+            ),
+            // The slash stands in the expression.
+            ("/^/admin(/.*)?$", &[], &["/admin", "/admin/x"], &["/admins"]),
+            ("/(/admin|/boss)(/.*)?", &[], &["/boss/x"], &["/bos"]),
+            ("/(?:/admin).*", &[], &["/admin"], &["/adm"]),
+            ("/[/]admin.*", &[], &["/admin"], &["/adm"]),
+            (r"/\/admin.*", &[], &["/admin"], &["/adm"]),
+            (
+                "/.*/admin",
+                &["glob:/.*/admin", "regex:.*/admin"],
+                &["/x/admin"],
+                &["/x"],
+            ),
+            // It stands in none.
+            (
+                "/admin.*",
+                &["glob:/admin.*", "regex:/admin.*"],
+                &["/admin/x"],
+                &["/adm"],
+            ),
+            (
+                "/.well-known/x",
+                &["prefix:/.well-known/x", "regex:.well-known/x"],
+                &[],
+                &[],
+            ),
         ];
-        holds(of_any, rows);
+        for (text, want, taken, left) in rows {
+            let paths = of_any(text);
+            let shown: Vec<String> = paths.iter().map(ToString::to_string).collect();
+            assert!(
+                want.is_empty() && !taken.is_empty() || shown == *want,
+                "{text:?} {shown:?}"
+            );
+            let takes = |sent: &str| paths.iter().any(|path| path.matches(sent));
+            assert!(taken.iter().all(|sent| takes(sent)), "{text:?} {shown:?}");
+            assert!(!left.iter().any(|sent| takes(sent)), "{text:?} {shown:?}");
+        }
     }
 
     #[test]

@@ -25,8 +25,9 @@ pub(super) enum PathMeaning {
 #[derive(Debug)]
 pub(super) struct Taken {
     pub(super) kind: PathKind,
-    /// None takes every path, unless it is closed: then nothing is known that it takes.
-    pub(super) path: Option<PathMatch>,
+    /// None takes every path, unless it is closed: then nothing is known that it takes. Several where it is not known
+    /// which of them was meant.
+    pub(super) paths: Vec<PathMatch>,
     /// Whether it cannot be read, and what it can mean answers 503.
     pub(super) is_closed: bool,
 }
@@ -35,7 +36,7 @@ impl Taken {
     fn read(kind: PathKind, path: Option<PathMatch>) -> Self {
         Self {
             kind,
-            path,
+            paths: path.into_iter().collect(),
             is_closed: false,
         }
     }
@@ -125,12 +126,12 @@ impl Reader<'_, '_> {
         match &*path.path_type {
             "Exact" => {
                 let read = invalid(ExactPath::parse(&text).map(PathMatch::Exact));
-                let closing = || closed::to_the_letter(written, false);
+                let closing = || one(closed::to_the_letter(written, false));
                 self.or_closed(PathKind::Exact, at, read, closing)
             }
             "Prefix" => {
                 let read = invalid(PathPrefix::parse(&text).map(PathMatch::Prefix));
-                let closing = || closed::to_the_letter(written, true);
+                let closing = || one(closed::to_the_letter(written, true));
                 self.or_closed(PathKind::Prefix(text.len()), at, read, closing)
             }
             "ImplementationSpecific" => self.specific(at, written, &text, meaning),
@@ -145,9 +146,9 @@ impl Reader<'_, '_> {
                 );
                 let closing = || match meaning {
                     PathMeaning::Regex | PathMeaning::Unknown => closed::of_any(written),
-                    PathMeaning::Usual => closed::of_any_type(written, false),
-                    PathMeaning::Glob => closed::of_any_type(written, true),
-                    PathMeaning::Prefix => closed::to_the_letter(written, true),
+                    PathMeaning::Usual => one(closed::of_any_type(written, false)),
+                    PathMeaning::Glob => one(closed::of_any_type(written, true)),
+                    PathMeaning::Prefix => one(closed::to_the_letter(written, true)),
                 };
                 let (kind, at) = (PathKind::ImplementationSpecific, format!("{field}.pathType"));
                 self.or_closed(kind, at, Err((Code::PathTypeInvalid, why)), closing)
@@ -171,25 +172,25 @@ impl Reader<'_, '_> {
             }
             PathMeaning::Usual if text.strip_suffix("/*").is_some_and(is_below) => {
                 let read = self.glob(text, Code::PathInvalid);
-                self.or_closed(kind, at, read, || closed::of_glob(written))
+                self.or_closed(kind, at, read, || one(closed::of_glob(written)))
             }
             PathMeaning::Unknown => Taken {
                 kind,
-                path: self.closable(closed::of_any(written)),
+                paths: self.closable(closed::of_any(written)),
                 is_closed: true,
             },
             PathMeaning::Usual | PathMeaning::Prefix => {
                 let read = invalid(PathPrefix::parse(text).map(PathMatch::Prefix));
-                self.or_closed(kind, at, read, || closed::to_the_letter(written, true))
+                self.or_closed(kind, at, read, || one(closed::to_the_letter(written, true)))
             }
             PathMeaning::Glob => {
                 let read = self.glob(text, Code::PatternInvalid);
-                self.or_closed(kind, at, read, || closed::of_glob(written))
+                self.or_closed(kind, at, read, || one(closed::of_glob(written)))
             }
             PathMeaning::Regex => {
                 let expression = text.strip_prefix('/').unwrap_or(text);
                 let read = self.expression(expression, text);
-                self.or_closed(kind, at, read, || closed::of_expression(expression))
+                self.or_closed(kind, at, read, || one(closed::of_expression(expression)))
             }
         }
     }
@@ -230,35 +231,41 @@ impl Reader<'_, '_> {
         kind: PathKind,
         at: String,
         read: Result<PathMatch, (Code, String)>,
-        closing: impl FnOnce() -> Option<PathMatch>,
+        closing: impl FnOnce() -> Vec<PathMatch>,
     ) -> Taken {
         let (code, why) = match read {
             Ok(path) => return Taken::read(kind, Some(path)),
             Err(why) => why,
         };
-        let path = self.closable(closing());
-        match &path {
-            Some(closed) => self.problem(code, at, format!("{why}; meanwhile {closed} answers 503")),
-            None => self.problem(code, at, why),
+        let paths = self.closable(closing());
+        let closed: Vec<String> = paths.iter().map(PathMatch::to_string).collect();
+        let verb = if closed.len() > 1 { "answer" } else { "answers" };
+        match closed.join(" and ") {
+            closed if closed.is_empty() => self.problem(code, at, why),
+            closed => self.problem(code, at, format!("{why}; meanwhile {closed} {verb} 503")),
         }
         Taken {
             kind,
-            path,
+            paths,
             is_closed: true,
         }
     }
 
     /// What may be closed. Under the incumbent's semantics an expression goes to AWS as it is, so it says itself that it
     /// takes the whole path.
-    fn closable(&self, path: Option<PathMatch>) -> Option<PathMatch> {
-        match path {
+    fn closable(&self, paths: Vec<PathMatch>) -> Vec<PathMatch> {
+        let closable = |path: PathMatch| match path {
             _ if self.part.is_canary => None,
-            Some(PathMatch::Regex(pattern)) if self.part.semantics != Semantics::Kubernetes => {
+            PathMatch::Regex(pattern) if self.part.semantics != Semantics::Kubernetes => {
                 let whole = Pattern::parse(&format!("^(?:{pattern})$"));
                 whole.ok().map(PathMatch::Regex)
             }
-            path => path,
-        }
+            path
+            @ (PathMatch::Exact(_) | PathMatch::Prefix(_) | PathMatch::Glob(_) | PathMatch::Regex(_)) => {
+                Some(path)
+            }
+        };
+        paths.into_iter().filter_map(closable).collect()
     }
 
     /// Why a path does not take what its author most likely means it to.
@@ -272,6 +279,10 @@ impl Reader<'_, '_> {
             )
         })
     }
+}
+
+fn one(path: Option<PathMatch>) -> Vec<PathMatch> {
+    path.into_iter().collect()
 }
 
 fn invalid<T, E: ToString>(read: Result<T, E>) -> Result<T, (Code, String)> {

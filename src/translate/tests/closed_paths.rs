@@ -271,7 +271,15 @@ fn where_it_is_not_known_what_paths_mean_all_that_they_can_is_closed() {
             ("/admin", &["/admin", "/admin/x"][..], &["/admins"][..]),
             ("/admin*", &["/admin", "/admins"], &["/adm"]),
             ("//admin.*", &["/admin", "/admins"], &["/adm"]),
-            ("//.*", &[], &["/x"]),
+            ("//(v[0-9]+/)?admin(/.*)?", &["/admin/x", "/v1/admin"], &["/v1/x"]),
+            ("/^/admin(/.*)?$", &["/admin", "/admin/x"], &["/admins"]),
+            ("/(/admin|/boss)(/.*)?", &["/admin/x", "/boss"], &["/bosses"]),
+            ("/(?:/admin).*", &["/admin"], &["/adm"]),
+            ("/[/]admin.*", &["/admin/x"], &["/adm"]),
+            (r"/\/admin.*", &["/admin/x"], &["/adm"]),
+            ("/.*/admin", &["/x/admin", "/.x/admin"], &["/x"]),
+            ("//.*", &["/x"], &[]),
+            ("//.*(?=x)", &[], &["/x"]),
         ] {
             let served = world(Some((name, value)), SPECIFIC, text).one(&ours());
             served.told(
@@ -287,6 +295,12 @@ fn where_it_is_not_known_what_paths_mean_all_that_they_can_is_closed() {
                 assert_eq!(get(&served, sent), "shop/open", "{value} {text} {sent}");
             }
         }
+    }
+    // So where the type is none, and might be that of an expression.
+    for text in ["//(v[0-9]+/)?admin(/.*)?", "/^/v1/admin(/.*)?$", "/.*/admin"] {
+        let served = world(Some((MEANS, "regex")), "implementationSpecific", text).one(&ours());
+        assert_eq!(get(&served, "/v1/admin"), "503", "{text}");
+        assert_eq!(get(&served, "/x"), "shop/open", "{text}");
     }
     // Paths of other types are what they are.
     let served = world(Some((MEANS, "regexp")), "Prefix", "/admin").one(&ours());
@@ -412,6 +426,28 @@ fn a_canary_whose_path_cannot_be_read_closes_nothing() {
             let is_told = !of_canary.is_empty();
             assert!(is_told || is_beside, "{means:?} {text}: {:?}", served.problems);
         }
+    }
+}
+
+#[test]
+fn of_many_alternatives_that_cannot_be_matched_what_they_begin_with_is_closed() {
+    let names: Vec<String> = (0..130)
+        .map(|at| format!("{}dmin{at:03}", char::from(b'a' + at % 26)))
+        .collect();
+    let all = names.join("|");
+    let nginx = Some(("nginx.ingress.kubernetes.io/use-regex", "true"));
+    for (means, text) in [
+        (Some((MEANS, "regex")), format!("//({all})(/.*)?")),
+        (Some((MEANS, "regex")), format!("//({all})(?=/|$).*")),
+        (Some((MEANS, "regex")), format!("//(?i)({all})(/.*)?")),
+        (Some((MEANS, "regexp")), format!("//({all})(/.*)?")),
+        (nginx, format!("/({all})(/|$)")),
+    ] {
+        let served = world(means, SPECIFIC, &text).one(&ours());
+        for name in &names {
+            assert_eq!(get(&served, &format!("/{name}/x")), "503", "{name}: {text}");
+        }
+        assert_eq!(get(&served, "/0"), "shop/open", "{text}");
     }
 }
 
