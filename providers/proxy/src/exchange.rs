@@ -69,8 +69,9 @@ impl Caller {
             is_tls: self.asker.client.is_tls,
             port,
             host,
-            between: self.asker.is_told.then_some(Between {
+            between: self.asker.told_in.map(|field| Between {
                 address: self.peer.address,
+                field,
                 identifies: settings.trusted_identify,
             }),
         };
@@ -91,13 +92,13 @@ impl Caller {
         port: Port,
         host: &HeaderValue,
     ) -> Told {
-        let Asker { client, is_told } = self.asker;
-        let client = match is_told {
-            true => {
+        let Asker { client, told_in } = self.asker;
+        let client = match told_in {
+            Some(_) => {
                 self.introduce(settings, headers, port, host);
                 None
             }
-            false => {
+            None => {
                 if present.has(Kind::Claim) {
                     fields::clear_claims(headers);
                 }
@@ -261,7 +262,7 @@ async fn answer(
         return Err(Failure::new(StatusCode::BAD_REQUEST, why));
     }
     // Clients of a load balancer in front reach that one.
-    if caller.peer.is_tls && !caller.asker.is_told && worker.speaks_http3.get() {
+    if caller.peer.is_tls && caller.asker.told_in.is_none() && worker.speaks_http3.get() {
         afterwards.alternative.clone_from(&listener.alternative);
     }
     if listener.https {

@@ -11,6 +11,7 @@ use http::{HeaderMap, Version};
 use portcullis_model::Port;
 
 use crate::present::{Kind, Present};
+use crate::settings::TrustedField;
 use crate::trace;
 
 /// Of this hop alone, or what a backend behind CGI takes for fields that frame the message. Those that the crate `http` has
@@ -151,6 +152,8 @@ pub(crate) struct Client<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Between {
     pub(crate) address: IpAddr,
+    /// What it says of the client in.
+    pub(crate) field: TrustedField,
     /// Whether it also says who users are.
     pub(crate) identifies: bool,
 }
@@ -165,13 +168,19 @@ pub(crate) fn scheme(is_tls: bool) -> &'static str {
     if is_tls { "https" } else { "http" }
 }
 
-/// Replaces whatever the client says about itself by what the proxy knows. What a trusted peer says is kept, and its
-/// address is added behind the client's. Source: design of the ELBv2 `X-Forwarded-*` fields.
+/// Replaces whatever the client says about itself by what the proxy knows. What a trusted peer says in `X-Forwarded-…` is
+/// kept, and its address is added behind the client's. Source: design of the ELBv2 `X-Forwarded-*` fields.
 pub(crate) fn set_forwarded(headers: &mut HeaderMap, client: &Client<'_>) {
-    if let Some(between) = client.between {
-        return add_forwarded(headers, client, between);
+    match client.between {
+        Some(between) if between.field == TrustedField::XForwarded => {
+            return add_forwarded(headers, client, between);
+        }
+        Some(Between { identifies: true, .. }) => remove_where(headers, |name| {
+            let text = name.as_str();
+            *name == FORWARDED || is_claim(text) && (text.contains('_') || !is_of_user(text))
+        }),
+        Some(_) | None => clear_claims(headers),
     }
-    clear_claims(headers);
     enter_forwarded(headers, client);
 }
 
@@ -522,6 +531,7 @@ mod tests {
                 host: &HeaderValue::from_static("shop.example.com"),
                 between: Some(Between {
                     address: "10.0.0.1".parse().unwrap(),
+                    field: TrustedField::XForwarded,
                     identifies,
                 }),
             };

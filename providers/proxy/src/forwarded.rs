@@ -53,6 +53,7 @@ mod tests {
 
     use super::*;
     use crate::fields::Between;
+    use crate::settings::TrustedField;
 
     #[test]
     fn forwarded_is_written_as_rfc_7239_has_it() {
@@ -94,6 +95,7 @@ mod tests {
                 host: &host,
                 between: between.map(|address: &str| Between {
                     address: address.parse().unwrap(),
+                    field: TrustedField::Forwarded,
                     identifies: false,
                 }),
             };

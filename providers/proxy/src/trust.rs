@@ -20,8 +20,8 @@ static FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto"
 pub(crate) struct Asker {
     /// The client's address, and whether it spoke TLS.
     pub(crate) client: Peer,
-    /// Whether what the peer says about the client is passed on.
-    pub(crate) is_told: bool,
+    /// What the peer says it in, where one that is trusted stands between.
+    pub(crate) told_in: Option<TrustedField>,
 }
 
 /// Whether an address lies in any of the ranges.
@@ -34,7 +34,7 @@ pub(crate) fn asker(trusted: &[IpNet], field: TrustedField, peer: Peer, headers:
     if !is_trusted(trusted, peer.address) {
         return Asker {
             client: peer,
-            is_told: false,
+            told_in: None,
         };
     }
     match field {
@@ -42,8 +42,7 @@ pub(crate) fn asker(trusted: &[IpNet], field: TrustedField, peer: Peer, headers:
         TrustedField::Forwarded => {
             return Asker {
                 client: forwarded(trusted, peer, headers),
-                // Told anew, in the fields that backends are told in.
-                is_told: false,
+                told_in: Some(field),
             };
         }
     }
@@ -83,7 +82,7 @@ pub(crate) fn asker(trusted: &[IpNet], field: TrustedField, peer: Peer, headers:
             is_tls,
             ..peer
         },
-        is_told: true,
+        told_in: Some(field),
     }
 }
 
@@ -197,7 +196,7 @@ mod tests {
             };
             let asker = asker(&trusted, TrustedField::XForwarded, peer, &headers);
             assert_eq!(asker.client.address.to_string(), want, "{peer:?} {values:?}");
-            assert_eq!(asker.is_told, told, "{peer:?} {values:?}");
+            assert_eq!(asker.told_in.is_some(), told, "{peer:?} {values:?}");
         }
     }
 
@@ -321,7 +320,8 @@ mod tests {
             let asker = asker(&trusted, TrustedField::Forwarded, peer, &headers);
             assert_eq!(asker.client.address.to_string(), want, "{values:?}");
             assert_eq!(asker.client.is_tls, is_tls, "{values:?}");
-            assert!(!asker.is_told, "{values:?}");
+            let is_between = asker.told_in == Some(TrustedField::Forwarded);
+            assert_eq!(is_between, peer.address.to_string() == "10.0.0.1", "{values:?}");
         }
     }
 }

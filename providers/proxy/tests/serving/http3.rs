@@ -12,7 +12,7 @@ use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::{Request, Response};
 use portcullis_model::{Action, BackendVersion, FixedResponse};
-use portcullis_proxy::{ServerConfig, ServingState, Settings};
+use portcullis_proxy::{ServerConfig, ServingState, Settings, TrustedField};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
@@ -133,14 +133,16 @@ async fn it_is_told_in_place_of_what_backends_say_and_not_behind_a_load_balancer
     let ((secret, pem), trusted) = key_pair("web", &[HOST]);
     let keys = [(secret, pem)].into();
     let balancer = over_quic(all_to(backend("one", &[echo.address])));
-    for is_behind in [false, true] {
-        let config = ServerConfig {
+    let (x, standard) = (TrustedField::XForwarded, TrustedField::Forwarded);
+    for (is_behind, field) in [(false, x), (true, x), (true, standard)] {
+        let mut config = ServerConfig {
             trusted: is_behind
                 .then(|| "127.0.0.0/8".parse().unwrap())
                 .into_iter()
                 .collect(),
             ..ServerConfig::default()
         };
+        config.settings.trusted_field = field;
         let proxy = crate::balancer::serve_as(&balancer, &keys, config);
         let ours = format!("h3=\":{}\"; ma=86400", proxy.https.port());
         for alpn in ["http/1.1", "h2"] {
@@ -158,7 +160,7 @@ async fn it_is_told_in_place_of_what_backends_say_and_not_behind_a_load_balancer
                 .unwrap();
             let said = answer.header("alt-svc");
             let want = if is_behind { "h3=\":1\"" } else { &ours };
-            assert_eq!(said, Some(want), "{alpn}, behind one: {is_behind}");
+            assert_eq!(said, Some(want), "{alpn}, behind one: {is_behind}, {field:?}");
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use http::Request;
 use portcullis_model::{Action, Direction, Filters, Port, Redirect, Rule, Template};
-use portcullis_proxy::{ServedPorts, ServerConfig};
+use portcullis_proxy::{ServedPorts, ServerConfig, TrustedField};
 
 use crate::balancer::{KeyPairs, all_to, backend, empty, filtered, rule, serve_as, to, with_certificates};
 use crate::client::{Answer, Client, Sent, get_once, tls};
@@ -39,22 +39,27 @@ async fn backends_are_told_in_forwarded_where_it_is_asked_for() {
     ];
     let alone = r#"for=127.0.0.1;host="shop.example:8080";proto=http"#;
     let through = r#"for=198.51.100.1;host="shop.example:8080";proto=https, for=127.0.0.1"#;
-    for (trusted, tells, want) in [
-        (&[][..], true, &[alone][..]),
-        (&["127.0.0.0/8"][..], true, &[through]),
-        (&[], false, &[]),
-        (&["127.0.0.0/8"], false, &[]),
+    let by_forwarded = r#"for=203.0.113.9;host="shop.example:8080";proto=http, for=127.0.0.1"#;
+    let (x, standard) = (TrustedField::XForwarded, TrustedField::Forwarded);
+    for (trusted, field, tells, want) in [
+        (&[][..], x, true, &[alone][..]),
+        (&["127.0.0.0/8"][..], x, true, &[through]),
+        (&["127.0.0.0/8"], standard, true, &[by_forwarded]),
+        (&[], x, false, &[]),
+        (&["127.0.0.0/8"], x, false, &[]),
+        (&["127.0.0.0/8"], standard, false, &[]),
     ] {
         let mut config = ServerConfig {
             trusted: trusted.iter().map(|range| range.parse().unwrap()).collect(),
             ..ServerConfig::default()
         };
         config.settings.tells_forwarded = tells;
+        config.settings.trusted_field = field;
         let proxy = serve_as(&balancer, &KeyPairs::new(), config);
         for path in ["/", "/changed"] {
             for mut client in [Client::http1(proxy.http).await, Client::http2(proxy.http).await] {
                 let answer = ask(&mut client, &said, path).await;
-                assert_eq!(answer.seen("forwarded"), want, "{trusted:?} {path}");
+                assert_eq!(answer.seen("forwarded"), want, "{trusted:?} {field:?} {path}");
             }
         }
     }
@@ -65,6 +70,7 @@ async fn who_a_user_is_only_a_peer_that_identifies_says() {
     let echo = Echo::http1("one").await;
     let said = [
         ("x-forwarded-for", "198.51.100.1"),
+        ("forwarded", "for=203.0.113.9"),
         // CGI takes these for the same, and no load balancer writes them.
         ("x_forwarded_for", "192.0.2.9"),
         ("x-forwarded_proto", "https"),
@@ -73,23 +79,33 @@ async fn who_a_user_is_only_a_peer_that_identifies_says() {
         ("x-amzn-oidc-identity", "ann"),
         ("x-amzn-mtls-clientcert-subject", "CN=ann"),
     ];
-    for (identify, want) in [(false, &[][..]), (true, &["ann"][..])] {
+    let (x, standard) = (
+        (TrustedField::XForwarded, "198.51.100.1, 127.0.0.1"),
+        (TrustedField::Forwarded, "203.0.113.9"),
+    );
+    for ((field, client), identify, want) in [
+        (x, false, &[][..]),
+        (x, true, &["ann"][..]),
+        (standard, false, &[]),
+        (standard, true, &["ann"]),
+    ] {
         let mut config = ServerConfig {
             trusted: vec!["127.0.0.0/8".parse().unwrap()],
             ..ServerConfig::default()
         };
         config.settings.trusted_identify = identify;
+        config.settings.trusted_field = field;
         let proxy = serve_as(&all_to(backend("one", &[echo.address])), &KeyPairs::new(), config);
         let answer = ask(&mut Client::http1(proxy.http).await, &said, "/").await;
-        assert_eq!(answer.seen("x-forwarded-for"), ["198.51.100.1, 127.0.0.1"]);
+        assert_eq!(answer.seen("x-forwarded-for"), [client]);
         for name in ["x_forwarded_for", "x-forwarded_proto", "x_real_ip"] {
-            assert_eq!(answer.seen(name), [""; 0], "{name}");
+            assert_eq!(answer.seen(name), [""; 0], "{field:?} {name}");
         }
         for name in ["x-forwarded-user", "x-amzn-oidc-identity"] {
-            assert_eq!(answer.seen(name), want, "{name}");
+            assert_eq!(answer.seen(name), want, "{field:?} {name}");
         }
         let is_shown = !answer.seen("x-amzn-mtls-clientcert-subject").is_empty();
-        assert_eq!(is_shown, identify);
+        assert_eq!(is_shown, identify, "{field:?}");
     }
 }
 
