@@ -202,6 +202,35 @@ async fn lines_that_cannot_be_written_are_counted() {
 }
 
 #[tokio::test]
+async fn a_line_of_the_common_log_format_is_whole() {
+    let echo = Echo::http1("web").await;
+    let logged = log_of(&[echo.address], LogFormat::Common, 1, &[]);
+    let mut request = get("shop.example.com", "/a?b=1");
+    for (name, value) in [("user-agent", "test \"1\""), ("referer", "https://a.example/")] {
+        request.headers_mut().insert(name, value.parse().unwrap());
+    }
+    let mut client = Client::http1(logged.proxy.http).await;
+    let answer = client.send(request).await.unwrap();
+    let lines = logged.lines().await;
+    let [line] = &lines[..] else {
+        panic!("{lines:?}");
+    };
+    let (before, rest) = line.split_once('[').unwrap();
+    let (time, after) = rest.split_once(']').unwrap();
+    assert_eq!(before, "127.0.0.1 - - ");
+    let shape = |letter: char| match letter {
+        '0'..='9' => '0',
+        'A'..='Z' | 'a'..='z' => 'a',
+        other => other,
+    };
+    let shape: String = time.chars().map(shape).collect();
+    assert_eq!(shape, "00/aaa/0000:00:00:00 +0000", "{time}");
+    let bytes = answer.body.len();
+    let want = format!(r#" "GET /a?b=1 HTTP/1.1" 200 {bytes} "https://a.example/" "test \"1\"""#);
+    assert_eq!(after, want);
+}
+
+#[tokio::test]
 async fn of_good_answers_a_share_is_drawn() {
     let echo = Echo::http1("web").await;
     let logged = log_of(&[echo.address], LogFormat::Common, 4, &[]);
