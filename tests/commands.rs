@@ -14,6 +14,8 @@ mod connections;
 mod draining;
 #[path = "commands/files.rs"]
 mod files;
+#[path = "commands/flags.rs"]
+mod flags;
 #[path = "commands/in_front.rs"]
 mod in_front;
 #[path = "commands/obeyed.rs"]
