@@ -12,6 +12,7 @@ use portcullis_model::Port;
 use crate::access_log::AccessLog;
 use crate::compile::ServedPorts;
 use crate::identity::outside::Outbound;
+use crate::tickets;
 
 /// Where a proxy listens and how it behaves; independent of what it serves.
 #[derive(Clone, Debug)]
@@ -151,6 +152,8 @@ pub struct Timeouts {
     /// How old a client's connection becomes before it is ended, with what is under way on it: so that clients spread
     /// anew over replicas. Up to a tenth less, so that those opened together do not end together. None by default.
     pub age: Option<Duration>,
+    /// How long tickets of TLS sessions are sealed under one key; they are read for as long again. Not 0.
+    pub ticket_key: Duration,
 }
 
 impl Default for Timeouts {
@@ -164,6 +167,7 @@ impl Default for Timeouts {
             body: Duration::from_secs(300),
             tunnel: Duration::from_secs(3600),
             age: None,
+            ticket_key: tickets::RENEWED_EVERY,
         }
     }
 }
@@ -226,9 +230,10 @@ mod tests {
             body,
             tunnel,
             age,
+            ticket_key,
         } = Timeouts::default();
-        let told = [handshake, head, connect, answer, body, tunnel].map(|time| time.as_secs());
-        assert_eq!((told, age), ([10, 60, 5, 60, 300, 3600], None));
+        let told = [handshake, head, connect, answer, body, tunnel, ticket_key].map(|time| time.as_secs());
+        assert_eq!((told, age), ([10, 60, 5, 60, 300, 3600, 21_600], None));
         let limits = Limits::default();
         assert_eq!((limits.connections, limits.under_way), (32_768, 2_048));
         assert_eq!((limits.body_bytes, limits.answer_bytes), (None, None));

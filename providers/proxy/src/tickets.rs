@@ -15,7 +15,7 @@ use rustls::server::ProducesTickets;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tracing::error;
 
-/// How long tickets are sealed under one key; they are read for as long again.
+/// How long tickets are sealed under one key where nobody says otherwise, and half of how long clients are told that they last.
 pub(crate) const RENEWED_EVERY: Duration = Duration::from_secs(6 * 3600);
 
 /// The tickets of one policy.

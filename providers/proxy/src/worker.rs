@@ -168,13 +168,14 @@ impl Start {
             .map(|(socket, at)| listen::accept(worker.clone(), socket, at));
         let (is_first, swapped) = (self.number == 0, self.swapped.clone());
         let renew = || worker.live.load().renew_tickets();
+        let ticket_key = worker.settings.timeouts.ticket_key;
         let doing_for_all = async {
             if !is_first {
                 return std::future::pending().await;
             }
             tokio::select! {
                 never = checks::run(worker.clone(), swapped) => never,
-                never = tickets::renew_in_time(tickets::RENEWED_EVERY, renew) => never,
+                never = tickets::renew_in_time(ticket_key, renew) => never,
             }
         };
         let working = async {

@@ -49,6 +49,7 @@ fn waiting_for(short: Duration, balancer: &portcullis_model::LoadBalancer) -> Pr
         tunnel: short,
         handshake: short,
         age: None,
+        ticket_key: Timeouts::default().ticket_key,
     };
     serve_with(
         balancer,

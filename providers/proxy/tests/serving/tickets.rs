@@ -1,6 +1,7 @@
 //! Clients that come back with tickets of TLS sessions in, which of them begin anew out.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use portcullis_proxy::Settings;
 use rustls::version::{TLS12, TLS13};
@@ -77,4 +78,25 @@ async fn a_ticket_is_taken_until_the_keys_are_made_anew_twice() {
             assert_eq!(session(&proxy, came).await, want, "{version:?}, {whose}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_running_proxy_makes_the_keys_anew_by_itself() {
+    let (secret, certificate) = key_pair("web", &[HOST]);
+    let balancer = with_certificates(empty(), &[("web", &[HOST])]);
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate).unwrap();
+    let mut settings = Settings::default();
+    settings.timeouts.ticket_key = Duration::from_millis(1);
+    let proxy = serve_with(&balancer, &KeyPairs::from([secret]), settings, 2);
+    // Between the two, keys are made anew twice, mostly. With the same ones all along each would be resumed.
+    for _ in 0..200 {
+        let builder = ClientConfig::builder().with_root_certificates(roots.clone());
+        let client = Arc::new(builder.with_no_client_auth());
+        assert_eq!(session(&proxy, &client).await, HandshakeKind::Full);
+        if session(&proxy, &client).await == HandshakeKind::Full {
+            return;
+        }
+    }
+    panic!("every session is resumed");
 }
