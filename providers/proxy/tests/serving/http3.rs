@@ -21,6 +21,7 @@ use crate::balancer::{all_to, backend, empty, rule, speaking, to, with_certifica
 use crate::client::{self, get_once, read_until, soon, tls};
 use crate::echo::Echo;
 use crate::forwarding::requiring_another;
+use crate::held::at_rest;
 use crate::quic::{Client, HOST, answer, connect, get, over_quic, post, serve, serve_with, whole};
 use crate::secure::key_pair;
 
@@ -402,22 +403,6 @@ async fn nothing_is_taken_early() {
         again.is_err(),
         "the session may be taken up, and says that nothing is taken early"
     );
-}
-
-/// What is counted, once it has begun and grows no more.
-async fn at_rest(count: &AtomicUsize) -> usize {
-    let mut before = 0;
-    soon("what is counted to rest", async {
-        loop {
-            tokio::time::sleep(Duration::from_millis(300)).await;
-            let now = count.load(Ordering::SeqCst);
-            if now > 0 && now == before {
-                return now;
-            }
-            before = now;
-        }
-    })
-    .await
 }
 
 #[tokio::test]

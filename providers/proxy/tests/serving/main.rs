@@ -25,6 +25,7 @@ mod fields;
 mod forged;
 mod forwarding;
 mod grpc;
+mod held;
 mod hostile;
 #[cfg(feature = "http3")]
 mod http3;

@@ -43,6 +43,8 @@ mod forged;
 mod forwarding;
 #[path = "../serving/grpc.rs"]
 mod grpc;
+#[path = "../serving/held.rs"]
+mod held;
 #[path = "../serving/hostile.rs"]
 mod hostile;
 #[cfg(feature = "http3")]
