@@ -1,6 +1,7 @@
 //! Several that ask for a proxy's place in, one that takes it out.
 
 use std::fs;
+use std::io::Write;
 use std::net::SocketAddr;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
@@ -56,6 +57,35 @@ async fn who_asks_and_does_not_serve_keeps_no_successor_away() {
     assert_eq!(left, [socket]);
 }
 
+/// A process that is busy or stopped hears it late.
+#[tokio::test]
+async fn a_successor_that_gave_up_or_ended_has_taken_no_place() {
+    let (folder, beside) = (folder(), tempfile::tempdir().unwrap());
+    let socket = beside.path().join("portcullis.sock");
+    let mut first = start(folder.path(), &socket, ANY).await;
+    for said in [&[1][..], &[1, 4]] {
+        let mut gone = UnixStream::connect(&socket).unwrap();
+        gone.write_all(said).unwrap();
+    }
+    let (_, impatient) = take_over(&socket).unwrap().unwrap();
+    let pid = first.process.id().to_string();
+    signal(&pid, "-STOP");
+    let told = tokio::task::spawn_blocking(|| impatient.release().unwrap_err().to_string());
+    let told = told.await.unwrap();
+    assert!(told.contains("it has said nothing for 10 s"), "{told}");
+    signal(&pid, "-CONT");
+    let mut second = start(folder.path(), &socket, first.at).await;
+    first.ended().await;
+    second.process.kill().unwrap();
+    let told = logged(&mut second.process);
+    assert!(told.contains("took the place of the process before"), "{told}");
+}
+
+fn signal(pid: &str, signal: &str) {
+    let sent = Command::new("kill").args([signal, pid]).status().unwrap();
+    assert!(sent.success());
+}
+
 /// As `/proc` has it: `S` sleeps, `T` is stopped, `Z` has ended.
 #[cfg(target_os = "linux")]
 #[expect(clippy::disallowed_methods, reason = "a deadline is read from the clock")]
@@ -90,14 +120,10 @@ fn a_successor_that_is_stopped_while_it_waits_goes_on_waiting() {
         .unwrap();
     let pid = waiting.id().to_string();
     let (stream, _) = predecessor.accept().unwrap();
-    let signal = |signal: &str| {
-        let sent = Command::new("kill").args([signal, &pid]).status().unwrap();
-        assert!(sent.success());
-    };
     until(&pid, 'S');
-    signal("-STOP");
+    signal(&pid, "-STOP");
     until(&pid, 'T');
-    signal("-CONT");
+    signal(&pid, "-CONT");
     until(&pid, 'S');
     assert!(waiting.try_wait().unwrap().is_none());
     drop(stream);

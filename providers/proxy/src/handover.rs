@@ -5,6 +5,10 @@
 //! the predecessor accepts until it is told that the successor does. HAProxy and Envoy do the same. A successor that ends
 //! before that changes nothing.
 //!
+//! The successor says that it serves, the predecessor that it has heard, the successor that it takes the place: from that
+//! byte on it has it, and not before. Whoever waits in vain hangs up, so one that is said late comes nowhere, and nobody
+//! lets go of what nobody takes.
+//!
 //! Of UDP sockets one process reads at a time, from then on the successor: the datagrams of connections that it does not
 //! have it hands on, each to the process that has, over a socket that it got beside the others or at the end.
 
@@ -16,8 +20,8 @@ mod wire;
 
 use std::collections::VecDeque;
 use std::fs;
-use std::io::{self, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -25,21 +29,30 @@ use std::time::Duration;
 
 use futures::future::{BoxFuture, select_all};
 use portcullis_model::Port;
-use tokio::io::AsyncReadExt;
+use socket2::SockRef;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
 use tracing::warn;
 
 #[cfg(not(feature = "http3"))]
-use self::absent::{Offer, Ways};
+use self::absent::{Offer, Told, Ways};
 use self::wire::{receive, send, tell, told};
 #[cfg(feature = "http3")]
-use crate::http3::{self, Offer, Ways};
+use crate::http3::{self, Offer, Told, Ways};
 use crate::server::is_asked;
 
 /// What a successor says when it accepts: over TCP alone, or over UDP, too.
 const SERVES: u8 = 1;
 const SERVES_UDP: u8 = 2;
+/// What its predecessor says to that.
+const HEARD: u8 = 3;
+/// What a successor says then: it has the place, and does not give up any more.
+const TAKES: u8 = 4;
 /// Longest wait for a predecessor that runs.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Longest wait for a successor that was heard: it answers at once, and others wait meanwhile, less long than
+/// [`PATIENCE`].
+const ANSWER: Duration = Duration::from_secs(5);
 /// Pause after a connection that could not be taken.
 const PAUSE: Duration = Duration::from_millis(50);
 /// Successors that are waited for at once: one that hangs keeps no other away. Each has three open files here.
@@ -121,14 +134,11 @@ pub fn take_over(path: &Path) -> io::Result<Option<(Sockets, Predecessor)>> {
 
 /// What it means that a predecessor does not answer.
 fn explained(error: io::Error) -> io::Error {
-    let (is_silent, has_gone) = (
-        matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut),
-        matches!(
-            error.kind(),
-            io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof
-        ),
+    let has_gone = matches!(
+        error.kind(),
+        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof
     );
-    let why = match (is_silent, has_gone) {
+    let why = match (is_silent(&error), has_gone) {
         (true, _) => format!(
             "it has said nothing for {} s: it hangs, or another successor holds the place",
             PATIENCE.as_secs()
@@ -139,20 +149,53 @@ fn explained(error: io::Error) -> io::Error {
     io::Error::new(error.kind(), why)
 }
 
+fn is_silent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+}
+
 impl Predecessor {
     /// From here on it accepts nothing more, and ends when what is under way has. An error means that it does not:
     /// mostly, that another successor was faster.
     pub fn release(mut self) -> io::Result<()> {
         self.stream.write_all(&[self.serves()]).map_err(explained)?;
-        // It has heard when it hangs up, and has let go of what both cannot have.
-        let told = told(&self.stream).map_err(explained)?;
-        #[cfg(feature = "http3")]
+        let mut heard = [0];
+        self.stream.read_exact(&mut heard).map_err(explained)?;
+        if heard != [HEARD] {
+            let why = "it answers otherwise than a proxy of this version";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+        }
+        self.stream.write_all(&[TAKES]).map_err(explained)?;
+        // The place is ours. It hangs up when it has let go of what both cannot have.
+        match told(&self.stream) {
+            Ok(told) => self.read(told),
+            Err(error) if is_silent(&error) => self.wait()?,
+            // It has ended.
+            Err(_) => self.read(Told::default()),
+        }
+        Ok(())
+    }
+
+    /// Waits for as long as it takes beside all else: to hang up would say that nobody has taken the place.
+    fn wait(self) -> io::Result<()> {
+        self.stream.set_read_timeout(None)?;
+        let wait = move || {
+            let told = told(&self.stream).unwrap_or_default();
+            self.read(told);
+        };
+        let thread = std::thread::Builder::new().name("proxy-handover".to_owned());
+        thread.spawn(wait).map(|_| ())
+    }
+
+    #[cfg(feature = "http3")]
+    fn read(&self, told: Told) {
         if let Some(group) = self.udp.group() {
             group.read(told);
         }
-        #[cfg(not(feature = "http3"))]
-        let absent::Told {} = told;
-        Ok(())
+    }
+
+    #[cfg(not(feature = "http3"))]
+    fn read(&self, told: Told) {
+        let Told {} = told;
     }
 
     #[cfg(feature = "http3")]
@@ -176,6 +219,13 @@ pub struct Successors {
     /// Whose processes may.
     owner: u32,
     sockets: Sockets,
+}
+
+/// A successor that says that it accepts.
+struct Serving {
+    stream: tokio::net::UnixStream,
+    /// What it reads of UDP.
+    offer: Option<Offer>,
 }
 
 /// A successor that accepts; dropped, it knows that it has been heard.
@@ -225,7 +275,7 @@ impl Successors {
 
     /// Ready once another process accepts at our sockets: the first of those that ask that does.
     pub async fn come(&self) -> Successor {
-        let mut asking: VecDeque<BoxFuture<'_, io::Result<Option<Successor>>>> = VecDeque::new();
+        let mut asking: VecDeque<BoxFuture<'_, io::Result<Option<Serving>>>> = VecDeque::new();
         let failed = |error: io::Error| {
             warn!(
                 error = &error as &dyn std::error::Error,
@@ -255,7 +305,13 @@ impl Successors {
                 },
                 (answer, place, _) = answer => {
                     asking.remove(place);
-                    match answer {
+                    // One at a time is told that it has the place.
+                    let settled = match answer {
+                        Ok(Some(serving)) => serving.settle().await,
+                        Ok(None) => Ok(None),
+                        Err(error) => Err(error),
+                    };
+                    match settled {
                         Ok(Some(successor)) => return successor,
                         Ok(None) => {}
                         Err(error) => failed(error),
@@ -266,7 +322,7 @@ impl Successors {
     }
 
     /// None where it came to nothing.
-    async fn hear(&self, mut stream: tokio::net::UnixStream) -> io::Result<Option<Successor>> {
+    async fn hear(&self, mut stream: tokio::net::UnixStream) -> io::Result<Option<Serving>> {
         let user = stream.peer_cred()?.uid();
         if !may_have_sockets(user, self.owner) {
             warn!(
@@ -278,14 +334,56 @@ impl Successors {
         // Little enough for any socket's buffer: it does not wait.
         let offer = send(&stream, &self.sockets)?;
         match stream.read_u8().await {
-            Ok(SERVES) => Ok(Some(Successor { stream, ways: None })),
-            Ok(SERVES_UDP) => {
-                let ways = offer.map(Offer::taken).transpose()?;
-                Ok(Some(Successor { stream, ways }))
-            }
+            Ok(SERVES) => Ok(Some(Serving { stream, offer: None })),
+            Ok(SERVES_UDP) => Ok(Some(Serving { stream, offer })),
             Ok(_) | Err(_) => Ok(None),
         }
     }
+}
+
+impl Serving {
+    /// None where it does not take the place: it has ended, or does not answer.
+    async fn settle(mut self) -> io::Result<Option<Successor>> {
+        self.stream.write_u8(HEARD).await?;
+        let takes = match timeout(ANSWER, self.stream.read_u8()).await {
+            // It may have said so long ago.
+            Ok(Ok(TAKES)) => is_there(&self.stream),
+            Ok(Ok(_) | Err(_)) => false,
+            Err(_) => had_said(&self.stream)? == Some(TAKES),
+        };
+        if !takes {
+            warn!(
+                "a successor that served does not take this process's place: it has ended, or does not answer"
+            );
+            return Ok(None);
+        }
+        // It has the place, whatever fails here.
+        let ways = self.offer.map(Offer::taken).transpose().unwrap_or_else(|error| {
+            let error = &error as &dyn std::error::Error;
+            warn!(error, "connections over UDP are not handed on");
+            None
+        });
+        let stream = self.stream;
+        Ok(Some(Successor { stream, ways }))
+    }
+}
+
+/// Whether the other end is open: it says nothing more.
+fn is_there(stream: &tokio::net::UnixStream) -> bool {
+    next(stream).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+}
+
+/// What the other end had said before it could say nothing more.
+fn had_said(stream: &tokio::net::UnixStream) -> io::Result<Option<u8>> {
+    SockRef::from(stream).shutdown(Shutdown::Read)?;
+    next(stream)
+}
+
+/// What has come, without waiting; none at the end.
+fn next(stream: &tokio::net::UnixStream) -> io::Result<Option<u8>> {
+    let mut byte = [0];
+    let count = (&*SockRef::from(stream)).read(&mut byte)?;
+    Ok((count > 0).then_some(byte[0]))
 }
 
 impl Drop for Successors {

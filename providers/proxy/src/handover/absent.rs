@@ -28,7 +28,7 @@ impl Ways {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Told {}
 
 impl Told {

@@ -193,3 +193,40 @@ async fn one_of_several_successors_takes_the_place() {
     assert!(told.contains("another successor has taken the place"), "{told}");
     drop(silent);
 }
+
+/// Whatever it has said: nobody serves in this one's place.
+#[tokio::test]
+async fn a_successor_that_has_gone_takes_no_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("proxy.sock");
+    let mut successors = Successors::listen(&path, sockets(1, 1)).unwrap();
+    successors.open().unwrap();
+    for said in [
+        &[SERVES][..],
+        &[SERVES, TAKES],
+        &[SERVES, HEARD],
+        &[SERVES_UDP, TAKES],
+    ] {
+        let mut gone = UnixStream::connect(&path).unwrap();
+        gone.write_all(said).unwrap();
+    }
+    let taken = tokio::task::spawn_blocking(move || {
+        let (_, predecessor) = take_over(&path).unwrap().unwrap();
+        predecessor.release()
+    });
+    drop(successors.come().await);
+    taken.await.unwrap().unwrap();
+}
+
+/// What it says too late does not arrive, so it knows.
+#[tokio::test]
+async fn a_successor_that_is_not_waited_for_any_more_can_say_nothing() {
+    for (says, want) in [(&[][..], None), (&[TAKES], Some(TAKES))] {
+        let (here, mut there) = UnixStream::pair().unwrap();
+        here.set_nonblocking(true).unwrap();
+        let stream = tokio::net::UnixStream::from_std(here).unwrap();
+        there.write_all(says).unwrap();
+        assert_eq!(had_said(&stream).unwrap(), want);
+        assert!(there.write_all(&[TAKES]).is_err());
+    }
+}

@@ -21,10 +21,10 @@ use super::{Apart, Sockets};
 use crate::http3::{self, Offer, Told, Ways};
 
 /// What a predecessor says first; another version of what follows would have another.
-pub(super) const GREETING: [u8; 8] = *b"portcul2";
+pub(super) const GREETING: [u8; 8] = *b"portcul4";
 /// What it says that has further sockets, of which a successor must know: it would let them go. One that does not turns
 /// away, and nothing has changed.
-pub(super) const GREETING_FURTHER: [u8; 8] = *b"portcul3";
+pub(super) const GREETING_FURTHER: [u8; 8] = *b"portcul5";
 /// The greeting, how many sockets of each kind follow, and by how many marks connections over UDP are known.
 const HEAD: usize = GREETING.len() + 8;
 /// Sockets in one message. The kernel takes 253 (`SCM_MAX_FD`).

@@ -276,16 +276,19 @@ impl World {
             let has_accepted = AtomicBool::new(false);
             std::thread::scope(|scope| {
                 scope.spawn(|| {
-                    let mut accepts = [0];
-                    (&newer).read_exact(&mut accepts).unwrap();
-                    has_accepted.store(true, Ordering::SeqCst);
-                    (&older).write_all(&accepts).unwrap();
+                    // That it serves, and that it takes the place.
+                    for _ in 0..2 {
+                        let mut said = [0];
+                        (&newer).read_exact(&mut said).unwrap();
+                        has_accepted.store(true, Ordering::SeqCst);
+                        (&older).write_all(&said).unwrap();
+                    }
                 });
                 loop {
                     let (text, sockets) = message(&older);
                     match text.is_empty() {
                         true => break,
-                        false if has_accepted.load(Ordering::SeqCst) => {}
+                        false if has_accepted.load(Ordering::SeqCst) && !sockets.is_empty() => {}
                         false => pass_on(&newer, &text, &sockets),
                     }
                 }
