@@ -23,7 +23,7 @@ use crate::crd::{ClassParametersSpec, SemanticsName};
 #[derive(Debug)]
 pub(super) struct Part<'a> {
     pub(super) ingress: &'a Ingress,
-    /// Seconds since 1970; the same for all where one of them does not say when it was made, as files need not.
+    /// Seconds since 1970; the last there are where only others say when they were made, as files need not.
     pub(super) created: i64,
     pub(super) parameters: Option<&'a ClassParametersSpec>,
     pub(super) annotations: Annotations<'a>,
@@ -198,6 +198,12 @@ impl<'a> Part<'a> {
         by_port
     }
 
+    /// Whether it cannot be said whose it is: no namespace has such a name.
+    pub(super) fn is_nobody_s(&self) -> bool {
+        let is_of_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        self.ingress.refused.is_some() && !self.ingress.meta.name.namespace.chars().all(is_of_name)
+    }
+
     pub(super) fn origin(&self, field: impl Into<Arc<str>>) -> Origin {
         Origin::new("ingress", self.ingress.meta.name.clone(), field)
     }
@@ -229,11 +235,11 @@ pub(super) fn read<'a>(
     settings: &Settings,
     problems: &mut Vec<Problem>,
 ) -> Vec<Part<'a>> {
-    // A member without would count as the oldest, and take what is others'.
+    // A member without would count as the oldest, and take what is others'. Where none says its age, all are as old.
     let has_ages = snapshot
         .members
         .iter()
-        .all(|member| member.ingress.meta.created != 0);
+        .any(|member| member.ingress.meta.created != 0);
     let mut parts: Vec<(Place, Part<'a>)> = Vec::with_capacity(snapshot.members.len());
     for member in &snapshot.members {
         let parameters = match &member.parameters {
@@ -251,8 +257,8 @@ pub(super) fn read<'a>(
             }
         };
         let mut part = read_one(member, parameters, settings, problems);
-        if !has_ages {
-            part.created = 0;
+        if has_ages && part.created == 0 {
+            part.created = i64::MAX;
         }
         let order = part
             .annotations

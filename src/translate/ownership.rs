@@ -22,11 +22,17 @@ pub(super) struct Owners<'a> {
     rest: BTreeMap<&'a LoadBalancerId, Age<'a>>,
 }
 
-/// Of an Ingress: the lesser is the older.
-pub(super) type Age<'a> = (i64, &'a ObjectName);
+/// Of an Ingress: the lesser is the older. First whether it is nobody's, which owns nothing that another names.
+pub(super) type Age<'a> = (bool, i64, &'a ObjectName);
 
 pub(super) fn age<'a>(part: &Part<'a>) -> Age<'a> {
-    (part.created, &part.ingress.meta.name)
+    (part.is_nobody_s(), part.created, &part.ingress.meta.name)
+}
+
+/// Whether this is the namespace of a member; of one whose namespace is none, what it is in lower case.
+fn is_of(namespace: &str, part: &Part<'_>) -> bool {
+    let own = &*part.ingress.meta.name.namespace;
+    namespace == own || (part.is_nobody_s() && namespace.eq_ignore_ascii_case(own.trim()))
 }
 
 impl<'a> Owners<'a> {
@@ -97,7 +103,7 @@ impl<'a> Owners<'a> {
                 .unwrap_or(rest),
             Some(HostMatch::Glob(_) | HostMatch::Regex(_)) | None => rest,
         };
-        (owner.1.namespace != part.ingress.meta.name.namespace).then_some(*owner)
+        (!is_of(&owner.2.namespace, part)).then_some(*owner)
     }
 
     /// Whether a member may have the default backend.
@@ -151,7 +157,7 @@ impl<'a> Owners<'a> {
         };
         let message = format!(
             "{what} belongs to namespace {}: {}",
-            owner.1.namespace,
+            owner.2.namespace,
             before(owner, part)
         );
         Some(Problem::new(Code::HostNotOwned, at.clone(), message))
@@ -173,11 +179,10 @@ pub(super) fn settings<'a>(parts: &mut [Part<'a>], problems: &mut Vec<Problem>) 
     // Who has no say where, and whose it is.
     let mut foreign: BTreeMap<(usize, Option<Port>), Age<'a>> = BTreeMap::new();
     for (index, part) in parts.iter().enumerate() {
-        let namespace = &part.ingress.meta.name.namespace;
         let granted = admission::grants_hosts(part) && admission::host(part, None, part.origin("")).is_none();
         for place in places(part).filter(|_| !granted) {
             if let Some(by) = eldest.get(&(part.group.clone(), place))
-                && by.1.namespace != *namespace
+                && !is_of(&by.2.namespace, part)
             {
                 foreign.insert((index, place), *by);
             }
@@ -242,8 +247,10 @@ fn enforces(part: &Part<'_>) -> bool {
 /// Why another Ingress has it and not this one: of two made in the same second the name decides, and so where no time is
 /// known.
 pub(super) fn before(other: Age<'_>, part: &Part<'_>) -> String {
-    let (created, name) = other;
-    if created < part.created {
+    let (is_nobody_s, created, name) = other;
+    if !is_nobody_s && part.is_nobody_s() {
+        format!("{name} is of a namespace")
+    } else if created < part.created {
         format!("{name} is older")
     } else {
         format!("{name} is as old, and comes first by name")
@@ -261,7 +268,7 @@ fn setting_not_owned(part: &Part<'_>, at: Origin, place: Option<Port>, by: Age<'
     };
     let message = format!(
         "namespace {} has the say in {what}: {}{stays}",
-        by.1.namespace,
+        by.2.namespace,
         before(by, part)
     );
     Problem::new(Code::SettingNotOwned, at, message)

@@ -48,7 +48,7 @@ use super::*;
 use crate::cluster::index::{Index, SecretsMode};
 use crate::cluster::object::Object;
 use crate::cluster::snapshot::Answered;
-use crate::cluster::wire::from_manifest;
+use crate::cluster::wire::{closed, from_manifest};
 use crate::crd::load_balancer::Wire;
 
 /// A cluster under construction. Every Service `name` that is not said to be missing has one ready endpoint.
@@ -76,6 +76,13 @@ impl World {
         let read = from_manifest(&object).unwrap();
         assert_eq!(read.unknown, Vec::<String>::new());
         self.objects.push(read.object);
+        self
+    }
+
+    /// An Ingress that Kubernetes would refuse.
+    fn closed(mut self, object: &Value) -> Self {
+        let why = from_manifest(object).unwrap_err();
+        self.objects.push(closed(object, &why).unwrap());
         self
     }
 

@@ -3,27 +3,98 @@
 use super::groups::grouped;
 use super::*;
 
+fn ageless(world: World, name: &str, created: Value, spec: &Value) -> World {
+    let (namespace, name) = name.split_once('/').unwrap();
+    world.with(json!({
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "Ingress",
+        "metadata": {
+            "namespace": namespace, "name": name, "annotations": grouped(json!({})), "creationTimestamp": created,
+        },
+        "spec": spec,
+    }))
+}
+
 #[test]
-fn an_ingress_that_does_not_say_its_age_is_as_old_as_its_neighbours() {
+fn an_ingress_that_does_not_say_its_age_is_the_youngest() {
     let spec = json!({ "rules": [rule("a.com", json!([path("Prefix", "/", "a")]))] });
-    for (ageless, aged) in [("blog/a", "shop/a"), ("shop/a", "blog/a")] {
-        let (namespace, name) = ageless.split_once('/').unwrap();
-        let served = with_services(World::new(), &["blog/a", "shop/a"])
-            .aged(aged, 1, grouped(json!({})), spec.clone())
-            .with(json!({
-                "apiVersion": "networking.k8s.io/v1",
-                "kind": "Ingress",
-                "metadata": { "namespace": namespace, "name": name, "annotations": grouped(json!({})) },
-                "spec": spec,
-            }))
-            .one(&ours());
-        assert_eq!(served.get("a.com/"), "blog/a", "{ageless}");
-        assert_eq!(served.codes(), [Code::HostNotOwned], "{ageless}");
+    for (without, aged) in [("blog/a", "shop/a"), ("shop/a", "blog/a")] {
+        let world = with_services(World::new(), &["blog/a", "shop/a"]);
+        let world = world.aged(aged, 1, grouped(json!({})), spec.clone());
+        let served = ageless(world, without, Value::Null, &spec).one(&ours());
+        assert_eq!(served.get("a.com/"), aged, "{without}");
+        assert_eq!(served.codes(), [Code::HostNotOwned], "{without}");
         let told = &served.problems[0].message;
-        assert!(
-            told.ends_with("blog/a is as old, and comes first by name"),
-            "{told}"
-        );
+        assert!(told.ends_with(&format!("{aged} is older")), "{told}");
+    }
+    // Where none says it.
+    let world = with_services(World::new(), &["blog/a", "shop/a"]);
+    let world = ageless(world, "shop/a", Value::Null, &spec);
+    let served = ageless(world, "blog/a", Value::Null, &spec).one(&ours());
+    assert_eq!(served.get("a.com/"), "blog/a");
+    let told = &served.problems[0].message;
+    assert!(
+        told.ends_with("blog/a is as old, and comes first by name"),
+        "{told}"
+    );
+}
+
+#[test]
+fn one_ingress_without_an_age_leaves_the_others_theirs() {
+    let spec = |host: &str| json!({ "rules": [rule(host, json!([path("Prefix", "/", "a")]))] });
+    let world = with_services(World::new(), &["blog/a", "shop/a", "mid/a"])
+        .aged("shop/a", 1, grouped(json!({})), spec("a.com"))
+        .aged("blog/a", 2, grouped(json!({})), spec("a.com"));
+    let served = ageless(world, "mid/a", Value::Null, &spec("b.com")).one(&ours());
+    assert_eq!(served.get("a.com/"), "shop/a");
+    assert_eq!(served.get("b.com/"), "mid/a");
+}
+
+#[test]
+fn an_ingress_of_an_unreadable_age_leaves_the_others_theirs() {
+    let spec = |host: &str| json!({ "rules": [rule(host, json!([path("Prefix", "/", "a")]))] });
+    let served = with_services(World::new(), &["blog/a", "shop/a", "mid/a"])
+        .aged("shop/a", 1, grouped(json!({})), spec("a.com"))
+        .aged("blog/a", 2, grouped(json!({})), spec("a.com"))
+        .closed(&json!({
+            "apiVersion": "networking.k8s.io/v1",
+            "kind": "Ingress",
+            "metadata": { "namespace": "mid", "name": "a", "annotations": grouped(json!({})), "creationTimestamp": 5 },
+            "spec": spec("b.com"),
+        }))
+        .one(&ours());
+    assert_eq!(served.get("a.com/"), "shop/a");
+    assert_eq!(served.get("b.com/"), "503");
+}
+
+#[test]
+fn an_ingress_whose_namespace_is_none_owns_nothing_and_closes_what_it_guards() {
+    for (namespace, admin) in [("Shop", "503"), ("sh_op", "shop/open")] {
+        for created in [json!("2020-01-01T00:00:00Z"), Value::Null] {
+            let metadata = json!({
+                "namespace": namespace, "name": "guard", "annotations": grouped(json!({})), "creationTimestamp": created,
+            });
+            let paths = |text: &str, service: &str| json!({ "rules": [rule("a.com", json!([path("Prefix", text, service)]))] });
+            let served = with_services(World::new(), &["shop/open"])
+                .ingress("shop/open", grouped(json!({})), paths("/", "open"))
+                .closed(&json!({
+                    "apiVersion": "networking.k8s.io/v1",
+                    "kind": "Ingress",
+                    "metadata": metadata,
+                    "spec": paths("/admin", "open"),
+                }))
+                .one(&ours());
+            assert_eq!(served.get("a.com/"), "shop/open", "{namespace}");
+            assert_eq!(served.get("a.com/admin"), admin, "{namespace}");
+            assert!(
+                served
+                    .problems
+                    .iter()
+                    .all(|told| &*told.at.object.name == "guard"),
+                "{:?}",
+                served.problems
+            );
+        }
     }
 }
 
