@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::annotations::{json, value};
+use super::rules::host_meant;
 use super::spelling;
 
 /// All that one annotation asks for.
@@ -20,6 +21,8 @@ pub(super) struct Constraints {
     pub(super) hosts: Vec<HostMatch>,
     /// Beside the rule's own path: any of them.
     pub(super) paths: Vec<PathMatch>,
+    /// Whether it was for hosts of which none is known.
+    pub(super) is_of_no_host: bool,
     /// All of them.
     pub(super) conditions: Vec<Condition>,
     /// Why some could not be read.
@@ -82,8 +85,10 @@ pub(super) fn parse(text: &str, semantics: Semantics) -> Constraints {
             return all;
         }
     };
+    let mut is_of_hosts = false;
     for (index, item) in items.into_iter().enumerate() {
         let mut ignored = Vec::new();
+        let hosts = hosts_meant(&item);
         let read =
             condition(item, semantics, &mut ignored).and_then(|read| match (semantics, ignored.first()) {
                 (Semantics::Kubernetes, Some(first)) => Err(format!("{first} has no meaning there")),
@@ -95,9 +100,14 @@ pub(super) fn parse(text: &str, semantics: Semantics) -> Constraints {
                 let ignored = ignored.iter().map(|name| format!("condition {index}: {name}"));
                 all.ignored.extend(ignored);
             }
-            Err(why) => all.broken.push(format!("condition {index}: {why}")),
+            Err(why) => {
+                is_of_hosts |= hosts.is_some();
+                all.hosts.extend(hosts.unwrap_or_default());
+                all.broken.push(format!("condition {index}: {why}"));
+            }
         }
     }
+    all.is_of_no_host = is_of_hosts && all.hosts.is_empty();
     if mixed(&all.hosts, |host| matches!(host, HostMatch::Regex(_)))
         || mixed(&all.paths, |path| matches!(path, PathMatch::Regex(_)))
     {
@@ -105,6 +115,30 @@ pub(super) fn parse(text: &str, semantics: Semantics) -> Constraints {
             .push("values and regexValues are mixed for the same field".to_owned());
     }
     all
+}
+
+/// Which hosts a condition of hosts is for, as far as they can be read or mean one that can.
+fn hosts_meant(item: &Value) -> Option<Vec<HostMatch>> {
+    if item["field"] != "host-header" {
+        return None;
+    }
+    let texts = |name: &str| -> Vec<&str> {
+        let values = &item["hostheaderconfig"][name];
+        let all = values
+            .as_array()
+            .map_or(std::slice::from_ref(values), Vec::as_slice);
+        all.iter().filter_map(Value::as_str).collect()
+    };
+    let plain = texts("values").into_iter();
+    let plain: Vec<HostMatch> = plain
+        .filter_map(|text| host(text).ok().or_else(|| host_meant(text)))
+        .collect();
+    if !plain.is_empty() {
+        return Some(plain);
+    }
+    let expressions = texts("regexvalues").into_iter();
+    let expressions = expressions.filter_map(|text| Pattern::parse(text).ok());
+    Some(expressions.map(HostMatch::Regex).collect())
 }
 
 fn mixed<T>(all: &[T], is_regex: impl Fn(&T) -> bool) -> bool {
@@ -338,6 +372,43 @@ mod tests {
                 "header x-beta regex:on|yes"
             ]
         );
+    }
+
+    #[test]
+    fn a_condition_of_hosts_that_cannot_be_read_is_for_those_that_can() {
+        for (configuration, hosts, is_of_no_host) in [
+            (r#""hostHeaderConfig":{"values":["a_b.io"]}"#, &[][..], true),
+            (
+                r#""hostHeaderConfig":{"values":["a_b.io","c.io"]}"#,
+                &["c.io"],
+                false,
+            ),
+            (
+                r#""hostHeaderConfig":{"values":["https://A.io:443/"]}"#,
+                &["a.io"],
+                false,
+            ),
+            (r#""hostHeaderConfig":{"values":"c.io"}"#, &["c.io"], false),
+            (
+                r#""hostHeaderConfig":{"regexValues":["(","a.*"]}"#,
+                &["regex:a.*"],
+                false,
+            ),
+            (r#""hostHeaderConfig":{}"#, &[], true),
+        ] {
+            let text = format!(r#"[{{"field":"host-header",{configuration}}}]"#);
+            let all = parse(&text, Semantics::Kubernetes);
+            let read: Vec<String> = all.hosts.iter().map(HostMatch::to_string).collect();
+            assert_eq!(
+                (&*read, all.is_of_no_host),
+                (
+                    &*hosts.iter().map(|host| (*host).to_owned()).collect::<Vec<_>>(),
+                    is_of_no_host
+                ),
+                "{text}"
+            );
+            assert!(!all.broken.is_empty(), "{text}");
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ use portcullis_model::{
 };
 
 use self::hosts::Host;
+pub(super) use self::hosts::meant as host_meant;
 pub(super) use self::named::said_of_default;
 use self::named::{by_annotation, name_of, names_in_rules, ports_asked};
 use self::paths::{PathMeaning, Taken};
@@ -175,6 +176,10 @@ impl Reader<'_, '_> {
         let constraints = self.constraints(name);
         let broken = !constraints.broken.is_empty();
         if is_closed && own.is_empty() && constraints.paths.is_empty() {
+            return;
+        }
+        // Nobody can ask for it: it is told, and closes no other host.
+        if constraints.is_of_no_host && host.host.is_none() {
             return;
         }
 

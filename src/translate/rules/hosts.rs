@@ -56,7 +56,7 @@ impl Reader<'_, '_> {
 }
 
 /// The one host that is most likely meant: in lower case, without what belongs to a URL around it.
-fn meant(text: &str) -> Option<HostMatch> {
+pub(in crate::translate) fn meant(text: &str) -> Option<HostMatch> {
     let text = text.trim_matches(|c: char| c.is_control() || c.is_whitespace());
     let text = text.to_ascii_lowercase();
     let schemes = ["https://", "http://"];

@@ -26,6 +26,51 @@ fn a_wildcard_takes_exactly_one_label() {
     }
 }
 
+#[test]
+fn a_condition_of_a_host_that_is_none_closes_no_other_host() {
+    let fixed = r#"{"type":"fixed-response","fixedResponseConfig":{"statusCode":"403"}}"#;
+    for settings in [ours(), theirs()] {
+        for (host, closed) in [("a_b.com", None), ("B.com:443", Some("b.com")), ("b.com", None)] {
+            let hosts = json!([{ "field": "host-header", "hostHeaderConfig": { "values": [host] } }]);
+            let served = with_services(World::new(), &["shop/two"])
+                .aged(
+                    "shop/one",
+                    1,
+                    json!({
+                        "alb.ingress.kubernetes.io/group.name": "g",
+                        "alb.ingress.kubernetes.io/actions.act": fixed,
+                        "alb.ingress.kubernetes.io/conditions.act": hosts.to_string(),
+                    }),
+                    json!({ "rules": [rule("", json!([
+                        { "path": "/", "pathType": "Prefix", "backend": to_action("act") },
+                    ]))] }),
+                )
+                .aged(
+                    "shop/two",
+                    2,
+                    json!({ "alb.ingress.kubernetes.io/group.name": "g" }),
+                    json!({ "rules": [rule("h.com", json!([path("Prefix", "/", "two")]))] }),
+                )
+                .one(&settings);
+            assert_eq!(served.get("h.com/"), "shop/two", "{host}: {:?}", served.rules());
+            if let Some(closed) = closed {
+                assert_eq!(
+                    served.get(&format!("{closed}/")),
+                    "503",
+                    "{host}: {:?}",
+                    served.rules()
+                );
+            }
+            assert_eq!(
+                served.problems.is_empty(),
+                host == "b.com",
+                "{:?}",
+                served.problems
+            );
+        }
+    }
+}
+
 fn three_hosts() -> World {
     with_services(World::new(), &["shop/exact", "shop/wildcard", "shop/any"]).ingress(
         "shop/web",
