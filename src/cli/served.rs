@@ -144,9 +144,12 @@ pub(super) fn nothing_is_worse(folder: &Folder) -> anyhow::Result<()> {
         let Object::Secret(secret) = object else {
             return None;
         };
-        let (code, why) = match (&*secret.kind, secret.key_pair()) {
-            ("kubernetes.io/tls", Err(unusable)) => unusable,
-            (_, _) => return None,
+        // Whatever its type, for what is served of it asks for none.
+        let is_pair =
+            &*secret.kind == "kubernetes.io/tls" || (secret.certificate.is_some() && secret.key.is_some());
+        let (code, why) = match secret.key_pair() {
+            Err(unusable) if is_pair => unusable,
+            Ok(_) | Err(_) => return None,
         };
         let at = Kind::Secret.at(&secret.meta.name, "");
         Some(Problem::new(*code, at, why.clone()))

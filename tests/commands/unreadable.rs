@@ -23,6 +23,13 @@ spec:
           - {path: /admin, pathType: Prefix, backend: {service: {name: web, port: {number: 80}}}}
 ";
 
+const SECRET: &str = "\
+apiVersion: v1
+kind: Secret
+metadata: {name: tls, namespace: shop}
+stringData: {tls.crt: broken, tls.key: broken}
+";
+
 const BROKEN: &str = "kind: [Ingress\n";
 
 /// An Ingress that answers so at a host of its name.
@@ -112,6 +119,18 @@ fn a_successor_that_cannot_read_what_is_served_does_not_take_over() {
         assert!(said.contains(told), "{what}: {said}");
         before.answers("web.example", "right");
     }
+    fs::write(&web, answering("web", "right")).unwrap();
+    let secret = dir.path().join("secret.yaml");
+    for kind in ["", "type: Opaque\n", "type: kubernetes.io/tls\n"] {
+        let text = format!("{SECRET}{kind}");
+        fs::write(&secret, text).unwrap();
+        let said = fails(dir.path(), &hand_over);
+        let told = "secret shop/tls: has a tls.crt that holds no PEM certificate";
+        assert!(said.contains(told), "{kind:?}: {said}");
+        before.answers("web.example", "right");
+    }
+    fs::remove_file(&secret).unwrap();
+    fs::write(&web, &object).unwrap();
     let anyway = [&hand_over[..], &["--start-anyway"]].concat();
     let after = Serving::start(dir.path(), &anyway);
     assert_eq!(after.http, before.http);
