@@ -3,6 +3,7 @@
 //! was never right is what could be read of it, to be closed.
 
 pub(super) mod document;
+mod unique;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::mem::take;
@@ -397,10 +398,12 @@ fn as_kubernetes_takes_it(read: Read) -> Result<Read, ReadError> {
 }
 
 /// Whether a field that Kubernetes lacks may be a misspelt constraint: `hosts` beside `http` would otherwise make a
-/// rule for every host, `admision` a class for every namespace. `kubectl` refuses such objects, too.
+/// rule for every host, `admision` a class for every namespace, `annotation` an Ingress without a guard. `kubectl` refuses such objects, too.
 fn may_narrow(kind: Kind, field: &str) -> bool {
     match kind {
-        Kind::Ingress => field.starts_with("spec.rules["),
+        Kind::Ingress => {
+            field.starts_with("spec.rules[") || field.starts_with("metadata") || is_of_annotations(field)
+        }
         Kind::ClassParameters | Kind::IncumbentParameters => field.starts_with("spec."),
         Kind::IngressClass
         | Kind::Service
@@ -410,6 +413,12 @@ fn may_narrow(kind: Kind, field: &str) -> bool {
         | Kind::Pod
         | Kind::Namespace => false,
     }
+}
+
+/// Whether it is a field for annotations that stands elsewhere than they do.
+fn is_of_annotations(field: &str) -> bool {
+    let own = field.strip_prefix("spec.").unwrap_or(field);
+    own.to_ascii_lowercase().starts_with("annotation")
 }
 
 fn at_line(file: &str, line: Option<usize>) -> Origin {

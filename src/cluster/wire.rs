@@ -242,8 +242,7 @@ fn kind_of(value: &Value) -> Result<Kind, ReadError> {
         .find(|kind| {
             kind.as_str() == written
                 && (written_group == group(kind.api_version())
-                    // Where Ingress began, until Kubernetes 1.22; and without a group there is no other.
-                    || (*kind == Kind::Ingress && ["extensions", ""].contains(&&*written_group)))
+                    || (*kind == Kind::Ingress && may_be_meant(&written_group)))
         })
         .or_else(|| looks_like_an_ingress(value, &api_version).then_some(Kind::Ingress))
         .ok_or_else(|| ReadError::Foreign {
@@ -255,6 +254,12 @@ fn kind_of(value: &Value) -> Result<Kind, ReadError> {
                 .unwrap_or_default()
                 .to_owned(),
         })
+}
+
+/// Whether a group may be that of Ingresses, misspelt or of old (`extensions`, until Kubernetes 1.22): Kubernetes' own have
+/// no other Ingress. Those of others have a domain, and some an Ingress of their own, as OpenShift and Knative.
+fn may_be_meant(group: &str) -> bool {
+    !group.contains('.') || group.ends_with("k8s.io") || group.starts_with("networking.k8")
 }
 
 /// Whether it has the rules of one, whatever it is called: were it passed over, what it guards would be open.

@@ -4,6 +4,8 @@ use serde_json::Value;
 use serde_saphyr::budget::BudgetBreach;
 use serde_saphyr::{Error, Options, Spanned, UserMessageFormatter};
 
+use super::unique::Unique;
+
 /// Largest file that is read, in bytes: 10,000 Ingresses take about 10 MiB.
 pub(in crate::cluster) const FILE_BYTES: usize = 64 * 1024 * 1024;
 
@@ -52,18 +54,25 @@ pub(super) fn documents(name: &str, bytes: &[u8]) -> Result<Vec<Document>, Unrea
     } else {
         yaml(text)?
     };
+    if let Some((line, message)) = documents
+        .iter()
+        .find_map(|document| Some((document.line, hidden(&document.value)?)))
+    {
+        let (line, message) = (Some(line), message.to_owned());
+        return Err(Unreadable { line, message });
+    }
     Ok(documents.into_iter().flat_map(items).collect())
 }
 
 fn json(text: &str) -> Result<Vec<Document>, Unreadable> {
     let mut documents = Vec::new();
-    let mut stream = serde_json::Deserializer::from_str(text).into_iter::<Value>();
+    let mut stream = serde_json::Deserializer::from_str(text).into_iter::<Unique>();
     loop {
         let rest = &text[stream.byte_offset()..];
         let start = text.len() - rest.trim_start().len();
         match stream.next() {
             None => return Ok(documents),
-            Some(Ok(value)) => documents.push(Document {
+            Some(Ok(Unique(value))) => documents.push(Document {
                 line: line_at(text.as_bytes(), start),
                 value,
             }),
@@ -143,6 +152,29 @@ fn options() -> Options {
         // A snippet of the file might show a private key.
         with_snippet: false,
     }
+}
+
+/// Why the objects that a document may hold are not known, if it is no object itself.
+fn hidden(document: &Value) -> Option<&'static str> {
+    if let Value::Array(all) = document {
+        let has_objects = all.iter().any(|value| value.get("kind").is_some());
+        return has_objects
+            .then_some("is a list of objects; put them under items of a List, or --- between them");
+    }
+    let kind = document.get("kind").and_then(Value::as_str)?;
+    if !kind.eq_ignore_ascii_case("List") {
+        return None;
+    }
+    if kind != "List" {
+        return Some("is of a kind that Kubernetes lacks; write List");
+    }
+    let known = ["apiVersion", "kind", "metadata", "items"];
+    let fields = document.as_object()?;
+    if fields.keys().any(|field| !known.contains(&field.as_str())) {
+        return Some("is a List with a field that Kubernetes lacks; its objects stand under items");
+    }
+    let items = fields.get("items").filter(|items| !items.is_null())?;
+    (!items.is_array()).then_some("is a List whose items are no list")
 }
 
 /// The items of a `List` as documents of their own; anything else as it is.

@@ -91,9 +91,21 @@ fn tls(tls: &Value) -> IngressTls {
 /// A rule for each of its hosts; none where nothing is known of these, or of its paths.
 fn rule(rule: &Value, default_type: &str) -> Vec<IngressRule> {
     let http = named(rule, "http", &["host"], Value::is_object);
+    // Paths that stand where `http` should, or in its place.
+    let bare = match http.is_null() {
+        true => named(rule, "paths", &["host", "http"], |value| {
+            list(value).iter().any(is_path)
+        }),
+        false => &Value::Null,
+    };
     let paths: Vec<IngressPath> = list(http)
         .iter()
-        .flat_map(|http| list(named(http, "paths", &[], |value| value.is_array())))
+        .flat_map(|http| match paths_of(http) {
+            None if is_path(http) => slice::from_ref(http),
+            None => &[],
+            Some(written) => list(written),
+        })
+        .chain(list(bare))
         .flat_map(|value| paths(value, default_type))
         .collect();
     if !rule.is_object() || (!http.is_null() && paths.is_empty()) {
@@ -104,8 +116,14 @@ fn rule(rule: &Value, default_type: &str) -> Vec<IngressRule> {
         paths: paths.clone(),
     };
     let host = &rule["host"];
+    // A host that stands with the paths is that of the rule.
+    let inner = list(http)
+        .iter()
+        .flat_map(|http| [&http["host"], &http["hosts"]])
+        .filter(|value| !value.is_null());
     let mut others = unknown(rule, &["host", "http"])
-        .filter(|value| *value != http)
+        .filter(|value| *value != http && *value != bare)
+        .chain(inner)
         .peekable();
     let written: Vec<Arc<str>> = match host.is_null() {
         true if others.peek().is_none() => return vec![with(None)],
@@ -114,6 +132,15 @@ fn rule(rule: &Value, default_type: &str) -> Vec<IngressRule> {
         false => texts(host),
     };
     written.into_iter().map(|host| with(Some(host))).collect()
+}
+
+fn paths_of(http: &Value) -> Option<&Value> {
+    let written = named(http, "paths", &["host", "hosts"], Value::is_array);
+    Some(written).filter(|written| !written.is_null())
+}
+
+fn is_path(value: &Value) -> bool {
+    value["backend"].is_object() && !value["path"].is_array()
 }
 
 /// A path for each that is written; none where nothing is known of it.
@@ -315,6 +342,26 @@ mod tests {
             (
                 "misspelt paths",
                 rules(json!({"host": "a.io", "http": {"path": [right]}})),
+                vec!["a.io /a Exact"],
+            ),
+            (
+                "paths where http should be",
+                rules(json!({"host": "a.io", "paths": [right]})),
+                vec!["a.io /a Exact"],
+            ),
+            (
+                "paths in the place of http",
+                rules(json!({"host": "a.io", "http": [right]})),
+                vec!["a.io /a Exact"],
+            ),
+            (
+                "a host beside paths",
+                rules(json!({"http": {"host": "a.io", "paths": [right]}})),
+                vec!["a.io /a Exact"],
+            ),
+            (
+                "hosts beside paths",
+                rules(json!({"http": {"hosts": ["a.io"], "paths": [right]}})),
                 vec!["a.io /a Exact"],
             ),
             (

@@ -42,6 +42,36 @@ fn an_ingress_that_kubernetes_refuses_is_closed_and_its_neighbours_apply() {
             "ingress shop/web apiVersion: is missing; write networking.k8s.io/v1",
         ),
         (
+            "a misspelt group",
+            INGRESS.replace("networking.k8s.io/v1", "network.k8s.io/v1"),
+            "ingress shop/web apiVersion: network.k8s.io/v1 of Ingress is not read",
+        ),
+        (
+            "another group of Kubernetes",
+            INGRESS.replace("networking.k8s.io/v1", "apps/v1"),
+            "ingress shop/web apiVersion: apps/v1 of Ingress is not read",
+        ),
+        (
+            "misspelt annotations",
+            INGRESS.replace("shop}", "shop, annotation: {a: b}}"),
+            "ingress shop/web metadata.annotation: Kubernetes has no such field",
+        ),
+        (
+            "an annotation one level off",
+            INGRESS.replace("shop}", "shop, portcullis.dev/basic-auth-secret: users}"),
+            "ingress shop/web metadata[portcullis.dev/basic-auth-secret]: Kubernetes has no such field",
+        ),
+        (
+            "annotations of the spec",
+            INGRESS.replace("spec:\n", "spec:\n  annotations: {a: b}\n"),
+            "ingress shop/web spec.annotations: Kubernetes has no such field",
+        ),
+        (
+            "annotations beside metadata",
+            INGRESS.replace("spec:\n", "annotations: {a: b}\nspec:\n"),
+            "ingress shop/web annotations: Kubernetes has no such field",
+        ),
+        (
             "another kind",
             INGRESS.replace("Ingress", "Ingres"),
             "ingress shop/web kind: there is no Ingres; write Ingress",
@@ -103,6 +133,42 @@ fn an_ingress_without_a_name_makes_its_file_unreadable() {
     assert_eq!(problems(&manifests), [want]);
     assert_eq!(keys(&manifests), ["ingress shop/web", "service shop/web"]);
     assert!(manifests.lost().is_empty(), "what was good is served");
+}
+
+/// Of what stands in them nothing is known, whatever it guards.
+#[test]
+fn what_hides_objects_makes_its_file_unreadable() {
+    let item = INGRESS.trim_end().replace('\n', "\n  ");
+    let item = format!("- {item}\n");
+    let twice = r#"{"kind": "Ingress", "metadata": {"annotations": {"a": "b"}, "annotations": {}}}"#;
+    for (file, text, want) in [
+        (
+            "a.json",
+            twice.to_owned(),
+            "the key \"annotations\" stands there twice",
+        ),
+        ("a.yaml", item.clone(), "is a list of objects"),
+        (
+            "a.yaml",
+            format!("apiVersion: v1\nkind: list\nitems:\n{item}"),
+            "write List",
+        ),
+        (
+            "a.yaml",
+            format!("apiVersion: v1\nkind: List\nItems:\n{item}"),
+            "stand under items",
+        ),
+        (
+            "a.yaml",
+            format!("apiVersion: v1\nkind: List\nitems:\n  {}", &item[2..]),
+            "whose items are no list",
+        ),
+    ] {
+        let manifests = read(&[(file, &text), ("b.yaml", SERVICE)]);
+        let told = problems(&manifests);
+        assert!(told.len() == 1 && told[0].contains(want), "{text}: {told:?}");
+        assert_eq!(manifests.lost(), manifests.problems(), "{text}");
+    }
 }
 
 #[test]
