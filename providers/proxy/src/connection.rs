@@ -145,11 +145,12 @@ async fn handshake<IO: AsyncRead + AsyncWrite + Unpin>(
 ) -> Shaken<IO> {
     let mut start = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
     let hello = start.client_hello();
-    let name = hello.server_name().unwrap_or_default().to_owned();
-    let under = state.tls(entry, &host::normalize(&name));
+    let written = hello.server_name().unwrap_or_default();
+    let name = host::normalize(written);
+    let under = state.tls(entry, &name);
     let (config, policy) = under.ok_or("no certificate is served")?;
     let config = ciphers::as_offered(config, hello.cipher_suites());
-    if !state.certificates().has(&name) {
+    if !state.certificates().has(written) {
         // rustls would say that access is denied.
         start.io.write_all(&UNRECOGNIZED_NAME).await?;
         start.io.shutdown().await?;
@@ -157,7 +158,6 @@ async fn handshake<IO: AsyncRead + AsyncWrite + Unpin>(
     }
     let stream = start.into_stream(config).await?;
     let session = stream.get_ref().1;
-    let name = host::normalize(session.server_name().unwrap_or_default());
     let chain = session.peer_certificates().unwrap_or_default();
     let mut shown = Shown::over_tls(name, policy.clone(), chain, Timestamp::now())?;
     if session.protocol_version() == Some(ProtocolVersion::TLSv1_2) {
