@@ -20,15 +20,8 @@ fn answering(listener: TcpListener) -> thread::JoinHandle<()> {
     })
 }
 
-#[tokio::test]
-async fn an_answer_is_read_though_the_backend_takes_no_more() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let stream = TcpStream::connect(address).await.unwrap();
-    // Nothing is told of the socket while this waits: the refusal is learned of first.
-    answering(listener).join().unwrap();
-    let place = Places::new(1).take().unwrap();
-    let link = Rc::new(RefCell::new(Link::new(Stream::Plain(stream), place, 1024)));
+/// What a link answers to a request without a body.
+async fn asked(link: &Rc<RefCell<Link>>) -> Response<AnswerBody> {
     let (head, ()) = Request::new(()).into_parts();
     let asking = Asking {
         head: &head,
@@ -43,7 +36,19 @@ async fn an_answer_is_read_though_the_backend_takes_no_more() {
         taking: Duration::from_secs(20),
         progress: body.progress(),
     };
-    let answer = ask(&link, &asking, &mut body, &patience).await.unwrap();
+    ask(link, &asking, &mut body, &patience).await.unwrap()
+}
+
+#[tokio::test]
+async fn an_answer_is_read_though_the_backend_takes_no_more() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let stream = TcpStream::connect(address).await.unwrap();
+    // Nothing is told of the socket while this waits: the refusal is learned of first.
+    answering(listener).join().unwrap();
+    let place = Places::new(1).take().unwrap();
+    let link = Rc::new(RefCell::new(Link::new(Stream::Plain(stream), place, 1024)));
+    let answer = asked(&link).await;
     assert_eq!(answer.status(), StatusCode::TOO_MANY_REQUESTS);
     assert!(matches!(link.borrow().unsent, Some(Unsent::Refused(_))));
     assert!(!link.borrow().is_free());
@@ -56,7 +61,6 @@ async fn a_link_that_rests_holds_no_buffer() {
     let (mut backend, _) = listener.accept().unwrap();
     let place = Places::new(1).take().unwrap();
     let link = Rc::new(RefCell::new(Link::new(Stream::Plain(stream), place, 1024)));
-    let (head, ()) = Request::new(()).into_parts();
     for length in [2, 100_000, 2] {
         let answering = thread::spawn(move || {
             let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n");
@@ -64,20 +68,7 @@ async fn a_link_that_rests_holds_no_buffer() {
             backend.write_all(&answer).unwrap();
             backend
         });
-        let asking = Asking {
-            head: &head,
-            host: &HeaderValue::from_static("a"),
-            told: None,
-            as_they_came: false,
-            interims: None,
-        };
-        let mut body = RequestBody::empty();
-        let patience = Patience {
-            limit: Duration::from_secs(20),
-            taking: Duration::from_secs(20),
-            progress: body.progress(),
-        };
-        let answer = ask(&link, &asking, &mut body, &patience).await.unwrap();
+        let answer = asked(&link).await;
         let (mut body, mut came) = (answer.into_body(), 0);
         while let Some(frame) = poll_fn(|cx| body.poll_frame(cx)).await {
             came += frame.unwrap().into_data().unwrap().len();
