@@ -6,7 +6,13 @@ use crate::Serving;
 
 const TOKEN: &str = "/.well-known/acme-challenge/tOk-en_1";
 
-fn ingress(name: &str, host: &str, annotations: &str, tls: bool, paths: &[(&str, &str)]) -> String {
+pub(crate) fn ingress(
+    name: &str,
+    host: &str,
+    annotations: &str,
+    tls: bool,
+    paths: &[(&str, &str)],
+) -> String {
     let answers = paths.iter().map(|(path, _)| {
         let action = r#"{"type": "fixed-response", "fixedResponseConfig": {"statusCode": "200", "messageBody": "BODY"}}"#;
         let action = action.replace("BODY", &format!("{name} {path}"));

@@ -2,28 +2,15 @@
 
 use std::fs;
 
+use crate::challenges::ingress;
 use crate::{Serving, get};
-
-const MANIFEST: &str = r#"
-apiVersion: networking.k8s.io/v1
-kind: Ingress
-metadata:
-  name: web
-  namespace: shop
-  annotations:
-    nginx.ingress.kubernetes.io/force-ssl-redirect: "true"
-    portcullis.dev/actions.web: '{"type": "fixed-response", "fixedResponseConfig": {"statusCode": "200", "messageBody": "the web"}}'
-spec:
-  rules:
-    - host: a.example
-      http:
-        paths: [{path: /, pathType: Prefix, backend: {service: {name: web, port: {name: use-annotation}}}}]
-"#;
 
 #[test]
 fn what_is_forced_to_https_is_served_where_somebody_in_front_ends_tls() {
     let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("web.yaml"), MANIFEST).unwrap();
+    let forced = "nginx.ingress.kubernetes.io/force-ssl-redirect: \"true\"";
+    let manifest = ingress("web", "a.example", forced, false, &[("/", "Prefix")]);
+    fs::write(folder.path().join("web.yaml"), manifest).unwrap();
     for engine in ["own", "hyper"] {
         let trusting = [
             "--http1-engine",
@@ -40,7 +27,7 @@ fn what_is_forced_to_https_is_served_where_somebody_in_front_ends_tls() {
         };
         let served = from("https");
         assert!(served.starts_with("HTTP/1.1 200 "), "{engine}: {served}");
-        assert!(served.ends_with("the web"), "{engine}: {served}");
+        assert!(served.ends_with("web /"), "{engine}: {served}");
         let sent = from("http").to_ascii_lowercase();
         assert!(sent.starts_with("http/1.1 301 "), "{engine}: {sent}");
         assert!(

@@ -22,7 +22,7 @@ use crate::echo::Echo;
 const PIECE: usize = 256 * 1024;
 const PIECES: usize = 128;
 /// More than sockets hold, and less than memory that grows with a body.
-const ALL: usize = PIECES * PIECE;
+pub(crate) const ALL: usize = PIECES * PIECE;
 
 /// What is counted, once it grows no more.
 pub(crate) async fn at_rest(count: &AtomicUsize) -> usize {
@@ -41,7 +41,7 @@ pub(crate) async fn at_rest(count: &AtomicUsize) -> usize {
 }
 
 /// Reads a head and then nothing, until it is told to; then all of a chunked body.
-async fn slow_to_take(go_on: &Arc<Notify>) -> Echo {
+pub(crate) async fn slow_to_take(go_on: &Arc<Notify>) -> Echo {
     let told = go_on.clone();
     Echo::running(move |mut stream| {
         let told = told.clone();
@@ -121,7 +121,7 @@ async fn a_slow_backend_holds_up_its_client_of_http_2() {
 }
 
 /// A backend that counts what it has written of an answer.
-async fn counting(written: &Arc<AtomicUsize>) -> Echo {
+pub(crate) async fn counting(written: &Arc<AtomicUsize>) -> Echo {
     let count = written.clone();
     Echo::running(move |mut stream| {
         let count = count.clone();

@@ -21,7 +21,7 @@ use crate::balancer::{all_to, backend, empty, rule, speaking, to, with_certifica
 use crate::client::{self, get_once, read_until, soon, tls};
 use crate::echo::Echo;
 use crate::forwarding::requiring_another;
-use crate::held::at_rest;
+use crate::held::{ALL, at_rest, counting, slow_to_take};
 use crate::quic::{Client, HOST, answer, connect, get, over_quic, post, serve, serve_with, whole};
 use crate::secure::key_pair;
 
@@ -407,25 +407,8 @@ async fn nothing_is_taken_early() {
 
 #[tokio::test]
 async fn a_slow_backend_holds_up_its_client_and_takes_no_memory() {
-    // Reads the head and then nothing, until it is told to.
     let go_on = Arc::new(Notify::new());
-    let told = go_on.clone();
-    let echo = Echo::running(move |mut stream| {
-        let told = told.clone();
-        Box::pin(async move {
-            read_until(&mut stream, "\r\n\r\n").await;
-            told.notified().await;
-            let (mut piece, mut end) = (vec![0; 64 * 1024], Vec::new());
-            while !end.ends_with(b"\r\n0\r\n\r\n") {
-                let count = stream.read(&mut piece).await.unwrap();
-                end.extend_from_slice(&piece[..count]);
-                end.drain(..end.len().saturating_sub(7));
-            }
-            let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
-            stream.write_all(answer).await.unwrap();
-        })
-    })
-    .await;
+    let echo = slow_to_take(&go_on).await;
     let other = Echo::http1("other").await;
     let mut balancer = all_to(backend("one", &[echo.address]));
     balancer.rules.insert(0, rule("*", "/other", to("other")));
@@ -459,22 +442,7 @@ async fn a_slow_backend_holds_up_its_client_and_takes_no_memory() {
 #[tokio::test]
 async fn a_slow_client_holds_up_its_backend() {
     let written = Arc::new(AtomicUsize::new(0));
-    let count = written.clone();
-    const ALL: usize = 32 * 1024 * 1024;
-    let echo = Echo::running(move |mut stream| {
-        let count = count.clone();
-        Box::pin(async move {
-            read_until(&mut stream, "\r\n\r\n").await;
-            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {ALL}\r\n\r\n");
-            stream.write_all(head.as_bytes()).await.unwrap();
-            let piece = vec![b'x'; 64 * 1024];
-            while count.load(Ordering::SeqCst) < ALL {
-                stream.write_all(&piece).await.unwrap();
-                count.fetch_add(piece.len(), Ordering::SeqCst);
-            }
-        })
-    })
-    .await;
+    let echo = counting(&written).await;
     let served = serve(all_to(backend("one", &[echo.address])), 1);
     let mut client = served.client().await;
     let mut stream = client.begin(get(HOST, "/")).await;
