@@ -1,8 +1,9 @@
 //! Clients of HTTP/3 whose address is not proved in, who of them is asked to prove it out.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use quinn::Connecting;
 use tokio::net::UdpSocket;
@@ -25,8 +26,8 @@ struct Relay {
 
 #[derive(Default)]
 struct Seen {
-    /// How often a client was asked to prove its address.
-    retries: AtomicUsize,
+    /// The clients that were asked to prove their address, by their ids: one that comes again before it has heard is asked again.
+    asked: Mutex<BTreeSet<Vec<u8>>>,
     /// Whether nothing of the proxy reaches the client.
     holds_back: AtomicBool,
 }
@@ -51,8 +52,11 @@ impl Relay {
                     }
                     come = there.recv(&mut answered) => {
                         let count = come.unwrap();
-                        // A long header of the type Retry. Source: RFC 9000 §17.2.5.
-                        own.retries.fetch_add(usize::from(answered[0] >> 4 == 0xf), Ordering::SeqCst);
+                        // A long header of the type Retry, for whom its length and its bytes say. Source: RFC 9000 §17.2.5.
+                        if answered[0] >> 4 == 0xf {
+                            let id = answered[6..][..answered[5].into()].to_vec();
+                            own.asked.lock().unwrap().insert(id);
+                        }
                         if let Some(client) = client.filter(|_| !own.holds_back.load(Ordering::SeqCst)) {
                             here.send_to(&answered[..count], client).await.unwrap();
                         }
@@ -68,7 +72,7 @@ impl Relay {
     }
 
     fn retries(&self) -> usize {
-        self.seen.retries.load(Ordering::SeqCst)
+        self.seen.asked.lock().unwrap().len()
     }
 }
 
