@@ -24,6 +24,7 @@ use crate::identity::keys::Source;
 use crate::identity::logins::Logins;
 use crate::identity::sessions::Sessions;
 use crate::index;
+use crate::listening;
 use crate::spelling::spelled;
 use crate::sticky::Sticky;
 use crate::table::{Action, Choice, Forward, HostIndex, ListenerTable, Numbered, Page, Route, RouteTable};
@@ -98,7 +99,7 @@ pub(crate) fn with(
         key_sources: HashMap::new(),
         problems: Vec::new(),
     };
-    let routes = balancer.rules.iter().map(|rule| compiler.route(rule)).collect();
+    let routes: Box<[Route]> = balancer.rules.iter().map(|rule| compiler.route(rule)).collect();
     let listeners = balancer
         .listeners
         .iter()
@@ -134,6 +135,7 @@ pub(crate) fn with(
         key_sources: by_number(compiler.key_sources),
         logins: Logins::of(compiler.gates.into_values().filter_map(Result::ok)),
         sessions: Sessions::of(balancer),
+        twins: listening::twins(balancer, &routes),
         routes,
         backends: numbered.clone(),
     };

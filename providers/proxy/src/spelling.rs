@@ -60,26 +60,30 @@ impl RouteTable {
     /// Whether in another spelling the request would be held back more, by the rule that would answer it then.
     fn is_held_back(&self, usual: &Usual, head: &RequestHead<'_>, place: &Place<'_>) -> bool {
         let Place { listener, route, .. } = *place;
-        let rule = |index: RuleIndex| usize::try_from(index).ok().and_then(|i| self.routes.get(i));
         let holds = |other: &Route| {
             !route.is_some_and(|route| ptr::eq(route, other)) && other.holds_back_more_than(route, listener)
         };
         let is_another = usual.path != head.path;
-        for (turn, port) in place.ports.iter().enumerate() {
-            let other = RequestHead {
-                path: &usual.path,
-                port: *port,
-                ..*head
-            };
+        let other = RequestHead {
+            path: &usual.path,
+            ..*head
+        };
+        let ports = &*place.ports;
+        let as_written = self.first_at(ports, &other);
+        // A redirect to where the client is counts for a request that is answered beside it, where nothing is there.
+        let as_written = as_written.or_else(|| self.first_at(&[head.port], &other));
+        for (turn, port) in ports.iter().enumerate() {
+            let other = RequestHead { port: *port, ..other };
+            let respelled = self.respelled.first(&self.routes, &other, RuleIndex::MAX);
+            let comes_first =
+                as_written.is_none_or(|as_written| self.is_before(ports, (*port, respelled), as_written));
             let counts = |other: &&Route| turn == 0 || *port == head.port || !leads_around(&other.action);
-            let as_written = self.hosts.first(&self.routes, &other, RuleIndex::MAX);
-            let respelled = self.respelled.first(&self.routes, &other, as_written);
-            if respelled != as_written && rule(respelled).filter(counts).is_some_and(holds) {
+            if comes_first && self.route(respelled).filter(counts).is_some_and(holds) {
                 return true;
             }
-            if let Some(other) = rule(as_written).filter(counts) {
-                return is_another && holds(other);
-            }
+        }
+        if let Some(other) = as_written.and_then(|(_, rule)| self.route(rule)) {
+            return is_another && holds(other);
         }
         // No decoding leads out of the paths that are served, but `..` does.
         let first = place.ports.first().and_then(|port| self.listeners.get(port));

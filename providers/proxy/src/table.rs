@@ -15,6 +15,7 @@ use crate::identity::Gate;
 use crate::identity::keys::Source;
 use crate::identity::logins::Logins;
 use crate::identity::sessions::Sessions;
+use crate::listening::Twins;
 use crate::paths::Paths;
 use crate::sticky::Sticky;
 use crate::versions::{VersionTable, Versions};
@@ -41,6 +42,7 @@ pub struct RouteTable {
     pub(crate) sessions: Sessions,
     /// By rule index.
     pub(crate) routes: Box<[Route]>,
+    pub(crate) twins: Twins,
     /// Whether any rule counts requests.
     pub(crate) counts: bool,
     /// By the number that a [`Choice`] holds. The next table has the same where no backend comes or goes.

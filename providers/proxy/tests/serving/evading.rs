@@ -305,6 +305,79 @@ async fn nor_past_one_over_https_alone_where_tls_ended_in_front() {
     }
 }
 
+/// Who ends TLS in front asks for all at HTTPS. What stands over HTTP alone is not a neighbour's that stands there.
+#[tokio::test]
+async fn nor_by_a_neighbour_over_https_where_tls_ended_in_front() {
+    let (one, two) = (Echo::http1("one").await, Echo::http1("two").await);
+    let mut balancer = with_certificates(empty(), &[("web", &["a.com"])]);
+    for (name, echo) in [("one", &one), ("two", &two)] {
+        let backend = backend(name, &[echo.address]);
+        balancer.backends.insert(backend.id.clone(), backend.into());
+    }
+    let (http, https): (&[Port], &[Port]) = (&[Port::HTTP], &[Port::HTTPS]);
+    let both = &[Port::HTTP, Port::HTTPS];
+    let at = |ports: &[Port], host: &str, path: &str, name: &str| Rule {
+        ports: ports.iter().copied().collect(),
+        ..rule(host, path, to(name))
+    };
+    *balancer.rules = vec![
+        filtered(at(http, "a.com", "/admin", "one"), guarded()),
+        filtered(at(http, "a.com", "/x%5B1%5D", "one"), guarded()),
+        at(both, "a.com", "/", "two"),
+        filtered(at(http, "b.com", "/admin", "one"), guarded()),
+        at(http, "b.com", "/", "one"),
+        filtered(at(http, "c.com", "/admin", "one"), guarded()),
+        // Forced to HTTPS.
+        Rule {
+            action: Action::Redirect(Redirect::to_https(Port::HTTPS)),
+            ..at(http, "c.com", "/", "two")
+        },
+        at(https, "c.com", "/", "two"),
+        // Where both ask the same, that over HTTPS.
+        at(http, "d.com", "/", "one"),
+        at(https, "d.com", "/", "two"),
+        // Another's, for every host.
+        Rule {
+            hosts: Vec::new(),
+            ..at(https, "e.com", "/", "two")
+        },
+    ];
+    let (pair, _) = key_pair("web", &["a.com"]);
+    let config = ServerConfig {
+        trusted: vec!["127.0.0.0/8".parse().unwrap()],
+        ..ServerConfig::default()
+    };
+    let proxy = serve_as(&balancer, &[pair].into(), config);
+    let rows: [(&str, &str, Result<&str, u16>); 14] = [
+        ("a.com", "/admin", Err(503)),
+        ("a.com", "/admin/x", Err(503)),
+        ("a.com", "//admin", Err(400)),
+        ("a.com", "/x/../admin", Err(400)),
+        ("a.com", "/x[1]", Err(400)),
+        ("a.com", "/x[2]", Ok("two")),
+        ("a.com", "/x", Ok("two")),
+        ("b.com", "/admin", Err(503)),
+        ("b.com", "//admin", Err(400)),
+        ("b.com", "/x", Ok("one")),
+        ("c.com", "/admin", Err(503)),
+        ("c.com", "/x//y", Ok("two")),
+        ("d.com", "/x", Ok("two")),
+        ("e.com", "/x", Ok("two")),
+    ];
+    for mut client in [Client::http1(proxy.http).await, Client::http2(proxy.http).await] {
+        for (host, path, want) in rows {
+            let request = Request::get(path).header("host", host);
+            let request = request.header("x-forwarded-proto", "https");
+            let answer = client.send(request.body(Sent::default()).unwrap()).await.unwrap();
+            let got = match answer.status() {
+                200 => Ok(answer.header("x-backend").unwrap()),
+                status => Err(status),
+            };
+            assert_eq!(got, want, "{host}{path}: {}", answer.body);
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_rewrite_leads_nobody_out_of_where_it_leads() {
     let echo = Echo::http1("one").await;
