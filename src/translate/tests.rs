@@ -8,6 +8,7 @@ mod challenges;
 mod classes;
 mod closed_paths;
 mod constraints;
+mod costs;
 mod defaults;
 mod documents;
 mod filters;

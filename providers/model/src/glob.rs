@@ -2,9 +2,15 @@
 
 use std::sync::Arc;
 
+use memchr::memmem;
 use thiserror::Error;
 
 use crate::text::shared_text;
+
+/// Longest pattern, in bytes. An ALB takes 128: ELBv2 API, PathPatternConditionConfig.
+const LONGEST: usize = 1024;
+/// Most `*` and `?` of a pattern: each `*` is one more search in what clients send. An ALB takes 6 in a whole rule.
+const MOST_WILDCARDS: usize = 32;
 
 /// A pattern in which `*` stands for any run of characters, also none and also across `/` and `.`, and `?` for one.
 /// Source: ELBv2 "Condition types for listener rules": 0 or more characters, exactly 1 character.
@@ -20,6 +26,10 @@ pub enum GlobError {
     Empty,
     #[error("the pattern holds the control character {0:?}")]
     Control(char),
+    #[error("the pattern is longer than {LONGEST} bytes")]
+    TooLong,
+    #[error("the pattern has more than {MOST_WILDCARDS} wildcards")]
+    TooManyWildcards,
 }
 
 impl Glob {
@@ -27,25 +37,45 @@ impl Glob {
         if text.is_empty() {
             return Err(GlobError::Empty);
         }
-        match text.chars().find(|c| c.is_control()) {
-            Some(c) => Err(GlobError::Control(c)),
-            None => Ok(Self(text.into())),
+        if let Some(c) = text.chars().find(|c| c.is_control()) {
+            return Err(GlobError::Control(c));
         }
+        if text.len() > LONGEST {
+            return Err(GlobError::TooLong);
+        }
+        if wildcards(text).count() > MOST_WILDCARDS {
+            return Err(GlobError::TooManyWildcards);
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// As much of a text as a pattern may have, and whatever follows: it takes all that the text would as a pattern.
+    pub fn beginning(text: &str) -> Self {
+        let end = text.find(char::is_control).unwrap_or(text.len());
+        let end = end.min(text.floor_char_boundary(LONGEST - 1));
+        let text = &text[..end];
+        let end = wildcards(text).nth(MOST_WILDCARDS - 1).unwrap_or(text.len());
+        Self(format!("{}*", &text[..end]).into())
     }
 
     /// Whether the whole value matches, case counting.
     pub fn matches(&self, value: &str) -> bool {
-        glob(self.0.as_bytes(), value.as_bytes(), u8::eq)
+        matches(self.0.as_bytes(), value.as_bytes(), <[u8]>::eq)
     }
 
     /// Whether the whole value matches, ASCII case aside.
     pub fn matches_ignoring_case(&self, value: &str) -> bool {
-        glob(self.0.as_bytes(), value.as_bytes(), u8::eq_ignore_ascii_case)
+        if self.0.bytes().filter(|b| *b == b'*').count() < 2 {
+            return matches(self.0.as_bytes(), value.as_bytes(), <[u8]>::eq_ignore_ascii_case);
+        }
+        // What stands between two is searched for, in one case.
+        let (pattern, value) = (self.0.to_ascii_lowercase(), value.to_ascii_lowercase());
+        matches(pattern.as_bytes(), value.as_bytes(), <[u8]>::eq)
     }
 
     /// How many `*` and `?` it holds; load balancers bound their number.
     pub fn wildcards(&self) -> usize {
-        self.0.bytes().filter(|b| matches!(b, b'*' | b'?')).count()
+        wildcards(&self.0).count()
     }
 
     /// The text before the first wildcard.
@@ -54,31 +84,85 @@ impl Glob {
     }
 }
 
-/// Greedy matching with one point to return to: linear in practice, at worst the product of the lengths.
-fn glob(pattern: &[u8], value: &[u8], same: impl Fn(&u8, &u8) -> bool) -> bool {
-    let (mut p, mut v) = (0, 0);
-    let mut star: Option<(usize, usize)> = None;
-    while v < value.len() {
-        match pattern.get(p) {
-            Some(b'*') => {
-                star = Some((p, v));
-                p += 1;
-            }
-            Some(c) if *c == b'?' || same(c, &value[v]) => {
-                p += 1;
-                v += 1;
-            }
-            _ => match star {
-                Some((at, from)) => {
-                    star = Some((at, from + 1));
-                    p = at + 1;
-                    v = from + 1;
-                }
-                None => return false,
-            },
+/// Where they stand.
+fn wildcards(text: &str) -> impl Iterator<Item = usize> {
+    text.match_indices(['*', '?']).map(|(at, _)| at)
+}
+
+/// What stands before the first `*` and behind the last is where the value begins and ends, and each piece between is taken
+/// where it is found first: no later place leaves more for those that follow. Of equal lengths, `same` says whether two are.
+fn matches(pattern: &[u8], value: &[u8], same: impl Fn(&[u8], &[u8]) -> bool) -> bool {
+    let Some(star) = memchr::memchr(b'*', pattern) else {
+        return fits(pattern, value, same);
+    };
+    let (first, behind) = (&pattern[..star], &pattern[star + 1..]);
+    let last = &behind[memchr::memrchr(b'*', behind).map_or(0, |at| at + 1)..];
+    let between = &behind[..behind.len() - last.len()];
+    let Some(free) = value.len().checked_sub(first.len() + last.len()) else {
+        return false;
+    };
+    let (begin, rest) = value.split_at(first.len());
+    let (mut rest, end) = rest.split_at(free);
+    if !fits(first, begin, &same) || !fits(last, end, &same) {
+        return false;
+    }
+    for piece in between.split(|b| *b == b'*').filter(|piece| !piece.is_empty()) {
+        match find(piece, rest) {
+            Some(at) => rest = &rest[at + piece.len()..],
+            None => return false,
         }
     }
-    pattern[p..].iter().all(|c| *c == b'*')
+    true
+}
+
+/// Whether a piece, in which `?` is any byte, is the whole value.
+fn fits(piece: &[u8], value: &[u8], same: impl Fn(&[u8], &[u8]) -> bool) -> bool {
+    let mut at = 0;
+    piece.len() == value.len()
+        && piece.split(|b| *b == b'?').all(|run| {
+            let equal = same(run, &value[at..at + run.len()]);
+            at += run.len() + 1;
+            equal
+        })
+}
+
+/// Where a piece is found first.
+fn find(piece: &[u8], value: &[u8]) -> Option<usize> {
+    match piece.contains(&b'?') {
+        false => memmem::find(value, piece),
+        true => find_any(piece, value),
+    }
+}
+
+/// The same of a piece with `?`, by one bit for each of its bytes: set where the piece up to there ends at the byte of the
+/// value that is looked at (Shift-And). The steps are the words of the piece for each byte of the value, whatever these are.
+fn find_any(piece: &[u8], value: &[u8]) -> Option<usize> {
+    let words = piece.len().div_ceil(64);
+    let bit = |at: usize| (at / 64, 1_u64 << (at % 64));
+    let mut taking = vec![0_u64; 256 * words];
+    for (at, wanted) in piece.iter().enumerate() {
+        let (word, bit) = bit(at);
+        for byte in 0..=255_u8 {
+            if *wanted == b'?' || *wanted == byte {
+                taking[usize::from(byte) * words + word] |= bit;
+            }
+        }
+    }
+    let (last, done) = bit(piece.len() - 1);
+    let mut ends = vec![0_u64; words];
+    for (at, byte) in value.iter().enumerate() {
+        let taking = &taking[usize::from(*byte) * words..][..words];
+        let mut carried = 1;
+        for (ends, taking) in ends.iter_mut().zip(taking) {
+            let next = *ends >> 63;
+            *ends = (*ends << 1 | carried) & taking;
+            carried = next;
+        }
+        if ends[last] & done != 0 {
+            return Some(at + 1 - piece.len());
+        }
+    }
+    None
 }
 
 #[cfg(test)]
@@ -98,6 +182,12 @@ mod tests {
             ("*a*b*", "xxaxxbxx", true),
             ("*a*b", "xxaxxbxx", false),
             ("abc", "ABC", false),
+            ("ab*ba", "aba", false),
+            ("ab*ba", "abba", true),
+            ("a**c", "ac", true),
+            ("*a?c*", "xabxaxc", true),
+            ("*a?c*c", "xaaxc", false),
+            ("*??*", "a", false),
         ] {
             assert_eq!(
                 Glob::parse(pattern).unwrap().matches(value),
@@ -117,5 +207,47 @@ mod tests {
         for text in ["", "/a\n", "\u{0}"] {
             assert!(Glob::parse(text).is_err(), "{text:?}");
         }
+    }
+    #[test]
+    fn what_is_searched_for_is_found_where_it_is_first() {
+        for length in [1, 63, 64, 65, 127, 128, 129, 1000] {
+            let run = "a".repeat(length);
+            for (pattern, value, want) in [
+                (format!("*?{run}b*"), format!("{run}{run}b"), true),
+                (format!("*?{run}b*"), format!("{run}b"), false),
+                (format!("*{run}?b*c"), format!("{run}{run}{run}xbc"), true),
+                (format!("*{run}?b*c"), format!("{run}{run}{run}xcb"), false),
+            ] {
+                let glob = Glob::parse(&pattern).unwrap();
+                assert_eq!(glob.matches(&value), want, "{pattern} on {value}");
+                assert_eq!(
+                    glob.matches_ignoring_case(&value.to_ascii_uppercase()),
+                    want,
+                    "{pattern}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_pattern_has_bounds_and_begins_as_what_exceeds_them() {
+        for (text, want) in [
+            (format!("/{}", "a".repeat(LONGEST - 1)), None),
+            (format!("/{}", "a".repeat(LONGEST)), Some(GlobError::TooLong)),
+            (format!("/{}", "*a".repeat(MOST_WILDCARDS)), None),
+            (
+                format!("/?{}", "*a".repeat(MOST_WILDCARDS)),
+                Some(GlobError::TooManyWildcards),
+            ),
+            ("/\u{e4}?*".repeat(1000), Some(GlobError::TooLong)),
+        ] {
+            assert_eq!(Glob::parse(&text).err(), want, "{text}");
+            let begin = Glob::beginning(&text);
+            assert_eq!(Glob::parse(begin.as_str()), Ok(begin.clone()));
+            let value = text.replace(['*', '?'], "x");
+            assert!(begin.matches(&value), "{begin} on {value}");
+            assert!(!begin.matches(&value[1..]), "{begin}");
+        }
+        assert_eq!(Glob::beginning("/a\nb").as_str(), "/a*");
     }
 }

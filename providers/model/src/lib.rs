@@ -61,7 +61,7 @@ pub use filters::{
     ErrorPages, ExternalAuth, Filter, Filters, HeaderChanges, HeaderText, LocationRewrites, Mirror, Period,
     RateLimit, Replacement, SignIn, WebOrigin, WebOrigins, Without,
 };
-pub use glob::Glob;
+pub use glob::{Glob, GlobError};
 pub use host::{HostMatch, HostName};
 pub use kept::{Kept, KeptFront, KeptHealth, KeptTargets};
 pub use key_pair::{KeyAlgorithm, KeyPair, Stored};

@@ -1,10 +1,17 @@
 //! Regular expressions that mean the same everywhere: text in, an anchored pattern or the reason why not out.
 
+mod known;
+mod states;
+
 use std::cmp::Ordering;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use regex_syntax::hir::literal::{Extractor, Seq};
+use regex_automata::nfa::thompson::{self, WhichCaptures};
+use regex_automata::util::captures::Captures;
+use regex_automata::{MatchKind, meta};
+use regex_syntax::hir::literal::Extractor;
+use regex_syntax::hir::{Hir, Look};
 use thiserror::Error;
 
 use crate::signs::signs;
@@ -12,22 +19,27 @@ use crate::text::serialize_as_display;
 
 /// Longest pattern, in bytes, before the provider's own limit is looked at; keeps compiling cheap.
 const LONGEST: usize = 1024;
-/// Bound on the compiled program, in bytes: a tenant's pattern must not take the memory of its neighbours.
-const PROGRAM_BYTES: usize = 1 << 20;
+/// Bound on each compiled program, of which there are up to three, in bytes: a tenant's pattern must not take the memory of its
+/// neighbours. `/(\w+)/(\w+)/(\w+)/(\w+)\.(\w+)` has some 300 KB, as a letter is one of any language.
+const PROGRAM_BYTES: usize = 320 << 10;
 
 /// A regular expression that must match the whole value.
 ///
 /// Only what AWS's dialect and Rust's `regex` have in common: no look-around, no back-references, no possessive
 /// quantifiers, no Unicode classes, no flags. Source: ELBv2 "Regular expressions in listener rules".
 #[derive(Clone, Debug)]
-pub struct Pattern {
+pub struct Pattern(Arc<Compiled>);
+
+#[derive(Debug)]
+struct Compiled {
     source: Arc<str>,
-    regex: regex::Regex,
-    start: Arc<str>,
+    regex: meta::Regex,
+    start: Box<str>,
+    bytes: usize,
 }
 
 /// Why a text is no portable regular expression.
-#[derive(Debug, Error, PartialEq, Eq)]
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum PatternError {
     #[error("the expression is empty")]
     Empty,
@@ -35,6 +47,13 @@ pub enum PatternError {
     TooLong,
     #[error("{0} is not supported by every load balancer")]
     NotPortable(&'static str),
+    #[error("the expression becomes larger than {PROGRAM_BYTES} bytes")]
+    TooLarge,
+    #[error(
+        "the expression has more than {} states: what follows a .* is counted or repeated too often",
+        states::MOST
+    )]
+    TooManyStates,
     #[error("{0}")]
     Syntax(String),
 }
@@ -48,73 +67,100 @@ impl Pattern {
             return Err(PatternError::TooLong);
         }
         refuse_unportable(text)?;
-        // By itself first: `a)|(?:.*` would close the group around it and so escape the anchors.
-        build(text)?;
-        Ok(Self {
-            source: text.into(),
-            regex: build(&format!("^(?:{text})$"))?,
-            start: start(text),
-        })
+        known::known(text, compile).map(Self)
     }
 
     /// The expression as written, without the anchors added around it.
     pub fn as_str(&self) -> &str {
-        &self.source
+        &self.0.source
     }
 
     /// How many groups a replacement may name, beside the whole.
     pub fn groups(&self) -> usize {
-        self.regex.captures_len() - 1
+        self.0.regex.captures_len() - 1
     }
 
     pub fn matches(&self, value: &str) -> bool {
-        self.regex.is_match(value)
+        self.0.regex.is_match(value)
+    }
+
+    /// Memory that it takes, in bytes, beside what matching takes.
+    pub fn bytes(&self) -> usize {
+        self.0.bytes
     }
 
     /// Replaces the match by the replacement, in which `$1` … `$9` stand for groups and any other `$` for itself.
     pub fn replace(&self, value: &str, replacement: &str) -> String {
-        let expand = |groups: &regex::Captures<'_>| {
-            let mut parts = replacement.split('$');
-            let mut out = parts.next().unwrap_or_default().to_owned();
-            for part in parts {
-                match part.chars().next().and_then(|c| c.to_digit(10)) {
-                    Some(digit) if digit > 0 => {
-                        let group = usize::try_from(digit).ok().and_then(|at| groups.get(at));
-                        out.push_str(group.map_or("", |g| g.as_str()));
-                        out.push_str(&part[1..]);
-                    }
-                    _ => {
-                        out.push('$');
-                        out.push_str(part);
-                    }
-                }
-            }
-            out
-        };
-        self.regex.replace(value, expand).into_owned()
+        let mut groups = self.0.regex.create_captures();
+        self.0.regex.captures(value, &mut groups);
+        match groups.get_match() {
+            // It is the whole value.
+            Some(_) => expanded(value, &groups, replacement),
+            None => value.to_owned(),
+        }
     }
 
     /// The text every match starts with.
     pub fn literal_prefix(&self) -> &str {
-        &self.start
+        &self.0.start
     }
 }
 
+fn expanded(value: &str, groups: &Captures, replacement: &str) -> String {
+    let mut parts = replacement.split('$');
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        match part.chars().next().and_then(|c| c.to_digit(10)) {
+            Some(digit) if digit > 0 => {
+                let group = usize::try_from(digit).ok().and_then(|at| groups.get_group(at));
+                out.push_str(group.map_or("", |group| &value[group.range()]));
+                out.push_str(&part[1..]);
+            }
+            _ => {
+                out.push('$');
+                out.push_str(part);
+            }
+        }
+    }
+    out
+}
+
+/// Parsed by itself, so that `a)|(?:.*` is none, and anchored then.
+fn compile(text: &str) -> Result<Compiled, PatternError> {
+    let parsed = regex_syntax::parse(text);
+    let parsed = parsed.map_err(|error| PatternError::Syntax(last_line(&error.to_string())))?;
+    let start = start(&parsed);
+    let whole = Hir::concat(vec![Hir::look(Look::Start), parsed, Hir::look(Look::End)]);
+    let settings = thompson::Config::new()
+        .nfa_size_limit(Some(PROGRAM_BYTES))
+        .which_captures(WhichCaptures::None);
+    let nfa = thompson::Compiler::new()
+        .configure(settings)
+        .build_from_hir(&whole);
+    states::count(nfa.map_err(|_| PatternError::TooLarge)?, &whole).ok_or(PatternError::TooManyStates)?;
+    let settings = meta::Config::new()
+        .match_kind(MatchKind::LeftmostFirst)
+        .nfa_size_limit(Some(PROGRAM_BYTES))
+        .onepass_size_limit(Some(PROGRAM_BYTES));
+    let built = meta::Builder::new().configure(settings).build_from_hir(&whole);
+    let regex = built.map_err(|_| PatternError::TooLarge)?;
+    Ok(Compiled {
+        bytes: regex.memory_usage() + text.len() + start.len() + size_of::<Compiled>(),
+        source: text.into(),
+        regex,
+        start,
+    })
+}
+
 /// What all of the texts that an expression takes have in common where they begin.
-fn start(text: &str) -> Arc<str> {
+fn start(parsed: &Hir) -> Box<str> {
     let mut extractor = Extractor::new();
     extractor.limit_literal_len(LONGEST);
-    let starts = regex_syntax::parse(text).map(|parsed| extractor.extract(&parsed));
-    let starts = starts.unwrap_or_else(|_| Seq::infinite());
+    let starts = extractor.extract(parsed);
     let common = starts.longest_common_prefix().unwrap_or_default();
     // A letter may have been cut where two differ in a part of it.
     let whole = common.utf8_chunks().next().map_or("", |chunk| chunk.valid());
     whole.into()
-}
-
-fn build(text: &str) -> Result<regex::Regex, PatternError> {
-    let built = regex::RegexBuilder::new(text).size_limit(PROGRAM_BYTES).build();
-    built.map_err(|error| PatternError::Syntax(last_line(&error.to_string())))
 }
 
 fn refuse_unportable(text: &str) -> Result<(), PatternError> {
@@ -154,12 +200,12 @@ fn last_line(message: &str) -> String {
 
 impl std::fmt::Display for Pattern {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.source)
+        f.write_str(self.as_str())
     }
 }
 impl PartialEq for Pattern {
     fn eq(&self, other: &Self) -> bool {
-        self.source == other.source
+        self.as_str() == other.as_str()
     }
 }
 impl Eq for Pattern {}
@@ -170,12 +216,12 @@ impl PartialOrd for Pattern {
 }
 impl Ord for Pattern {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.source.cmp(&other.source)
+        self.as_str().cmp(other.as_str())
     }
 }
 impl Hash for Pattern {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.source.hash(state);
+        self.as_str().hash(state);
     }
 }
 serialize_as_display!(Pattern);
@@ -280,5 +326,55 @@ mod tests {
                 "{pattern}"
             );
         }
+    }
+    #[test]
+    fn honest_expressions_have_few_states_and_those_that_cost_more_are_refused() {
+        // The documentation of ingress-nginx (Regex paths, Rewrite), of the AWS Load Balancer Controller (conditions, transforms)
+        // and what people write.
+        for (text, most) in [
+            ("/something(/|$)(.*)", 16 << 10),
+            ("/foo/bar/[A-Z0-9]{3}", 16 << 10),
+            (r"/(?:[a-zA-Z0-9]|_|-)+\.(?:html|css|js)", 16 << 10),
+            ("/api/v[0-9]+/.*", 16 << 10),
+            (
+                r"/static/.*\.(css|js|png|jpg|jpeg|gif|svg|woff2?|ttf|ico)",
+                16 << 10,
+            ),
+            ("/.*/[a-z0-9-]{1,63}/(edit|view)", 16 << 10),
+            ("/users/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/.*", 32 << 10),
+            (r"[a-z0-9-]{1,63}\.example\.com", 16 << 10),
+            (".*(iPhone|Android|Mobile).*", 16 << 10),
+            (r"/\b[a-z]+\b/.*", 16 << 10),
+            (".*[0-9]{4}", 16 << 10),
+            (".*a.{6}", 16 << 10),
+            (r"/(\w+)/(\w+)/(\w+)/(\w+)\.(\w+)", 512 << 10),
+            ("/.{1,255}", 512 << 10),
+            (&"a".repeat(LONGEST), 128 << 10),
+            ("(.*a.*b){40}", 128 << 10),
+        ] {
+            let pattern = Pattern::parse(text).unwrap_or_else(|why| panic!("{text}: {why}"));
+            assert!(pattern.bytes() <= most, "{text}: {}", pattern.bytes());
+        }
+        for (text, why) in [
+            (".{999}", PatternError::TooLarge),
+            ("([^a]{40}){30}", PatternError::TooLarge),
+            (r"\w{200}", PatternError::TooLarge),
+            (".*a.{900}c0", PatternError::TooLarge),
+            (".*a.{150}c0", PatternError::TooManyStates),
+            (".*a.{12}", PatternError::TooManyStates),
+            ("[^c]*a[^c]{100}1", PatternError::TooManyStates),
+            ("(a|b)*a(a|b){400}1", PatternError::TooManyStates),
+            // In other languages, too.
+            (".*\u{4e00}.{12}", PatternError::TooManyStates),
+            (r"(\x{100}|.)*[^\x00-\x7f].{12}", PatternError::TooManyStates),
+        ] {
+            assert_eq!(Pattern::parse(text).err(), Some(why), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_same_text_is_compiled_once() {
+        let [one, two] = ["/once/[a-z]+"; 2].map(|text| Pattern::parse(text).unwrap());
+        assert!(Arc::ptr_eq(&one.0, &two.0));
     }
 }

@@ -233,7 +233,7 @@ fn one_of(begins: &[Beginning], any_case: bool) -> Option<PathMatch> {
     if let [one] = begins
         && let Some(text) = one.text().filter(|_| !any_case)
     {
-        return Glob::parse(&format!("{text}*")).ok().map(PathMatch::Glob);
+        return Some(PathMatch::Glob(Glob::beginning(&text)));
     }
     let whole = match begins {
         [one] => one.to_string(),

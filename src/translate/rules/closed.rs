@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use portcullis_model::{ExactPath, Glob, PathMatch, PathPrefix, Pattern};
+use portcullis_model::{ExactPath, Glob, GlobError, PathMatch, PathPrefix, Pattern};
 
 use crate::translate::expressions::{
     Beginning, LONGEST, beginning_with, beginnings, in_any_case, quoted, widened,
@@ -41,8 +41,12 @@ pub(super) fn to_the_letter(text: &str, is_below: bool) -> Option<PathMatch> {
 /// A pattern that cannot be had, or that no path matches for want of its slash.
 pub(super) fn of_glob(text: &str) -> Option<PathMatch> {
     let text = meant(text);
-    if let Ok(glob) = Glob::parse(&text) {
-        return Some(PathMatch::Glob(glob));
+    match Glob::parse(&text) {
+        Ok(glob) => return Some(PathMatch::Glob(glob)),
+        Err(GlobError::TooLong | GlobError::TooManyWildcards) => {
+            return Some(PathMatch::Glob(Glob::beginning(&text)));
+        }
+        Err(GlobError::Empty | GlobError::Control(_)) => {}
     }
     let begin = text.split(|c: char| c.is_control() || matches!(c, '*' | '?'));
     let begin = begin.into_iter().next().unwrap_or_default();
