@@ -8,8 +8,8 @@
 //! who gets to their rules, what stands before these and at which ports, `tls_policies` how TLS is spoken there, `challenges` what no redirect stands before;
 //! `rules`, with `conditions`, `actions`, `auth`,
 //! `filters` and `backends`, drafts their rules; `ownership` takes away what belongs to another namespace; `canary` gives
-//! canaries their share; `defaults` and `certificates` complete the listeners; `precedence` makes one list of all; `targets`
-//! gives backends their targets.
+//! canaries their share; `defaults` and `certificates` complete the listeners; `precedence` makes one list of all; `left_open`
+//! tells whose guards it leaves out over HTTPS; `targets` gives backends their targets.
 
 mod actions;
 mod admission;
@@ -29,6 +29,7 @@ mod filters;
 pub mod followed;
 mod front;
 mod group;
+mod left_open;
 mod member;
 mod moved;
 mod options;
@@ -211,7 +212,8 @@ fn balancer<'a>(
         owners.enforce(part, drafts, problems);
     }
     canary::share(parts, &roles, &backends.resolved, &mut drafts, problems);
-    let defaults = defaults::read(parts, &ports, &filtered, &owners, &mut backends, problems);
+    let mut defaults = defaults::read(parts, &ports, &filtered, &owners, &mut backends, problems);
+    defaults.fallbacks.is_across = settings.merge == Merge::OneLoadBalancer;
     let (certificates, key_pairs) = certificates::read(snapshot, parts, &drafts, &owners, problems);
     reach
         .kept
@@ -242,6 +244,7 @@ fn balancer<'a>(
         semantics,
         problems,
     );
+    left_open::tell(&rules, &ports.wires, problems);
 
     let Backends {
         resolved: mut backends,

@@ -14,7 +14,7 @@ use portcullis_model::{
 };
 
 pub(super) use self::catch_alls::{Answer, Fallback, Fallbacks, NamedHost};
-pub(super) use self::redirects::{leads_to_itself, loops};
+pub(super) use self::redirects::{example, leads_to_itself, loops};
 use super::member::Wire;
 
 /// A rule before it has found its place.

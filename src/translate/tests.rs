@@ -20,6 +20,7 @@ mod imports;
 mod incumbent;
 mod isolation;
 mod kept;
+mod left_open;
 mod moved;
 mod moved_asked;
 mod moved_beside;

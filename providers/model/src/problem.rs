@@ -81,6 +81,7 @@ codes! {
     RuleShadowed, User, "Remove one of the two; the first in order answers.";
     RedirectLoop, User, "Redirect to another host, port, path or query, or remove the redirect.";
     DefaultBackendConflict, User, "Keep one default backend; the first in order serves.";
+    GuardLeftOut, User, "Let the Ingress listen at the port that the message names, with spec.tls or listen-ports as its neighbour; until then what it asks there is asked of nobody, unless a proxy that ends TLS stands in front of ours.";
     CanaryAlone, User, "Give an Ingress of the same namespace and load balancer the same hosts and paths, or leave the annotation out.";
     PatternInvalid, User, "Correct the regular expression or glob.";
     ResourceBackendUnsupported, User, "Use a Service as the backend.";

@@ -71,6 +71,9 @@ impl Fallback {
 pub(in crate::translate) struct Fallbacks {
     pub(in crate::translate) by_group: BTreeMap<(LoadBalancerId, Port), Fallback>,
     pub(in crate::translate) by_port: BTreeMap<Port, Fallback>,
+    /// Whether rules of several listeners are asked for one request, as where somebody in front of the proxy ends TLS: a host is
+    /// ended at one where another could answer for it, too.
+    pub(in crate::translate) is_across: bool,
 }
 
 /// The ports at which rules stand that a host could fall through to.
@@ -275,7 +278,11 @@ impl<'a> Named<'a> {
                 true => all.find(|own| !own.is_none()).unwrap_or(first),
                 false => first,
             };
-            if !others.contains(port) && fallbacks.by_port.get(port) == Some(own) {
+            let is_wider = match fallbacks.is_across {
+                true => !others.is_empty(),
+                false => others.contains(port),
+            };
+            if !is_wider && fallbacks.by_port.get(port) == Some(own) {
                 continue;
             }
             match by_fallback.iter_mut().find(|(fallback, _)| *fallback == own) {

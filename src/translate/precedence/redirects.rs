@@ -165,7 +165,7 @@ fn leads_back(redirect: &Redirect, port: Port, place: usize, rules: &[Rule]) -> 
 }
 
 /// A path that is taken.
-fn example(path: &PathMatch) -> Option<String> {
+pub(in crate::translate) fn example(path: &PathMatch) -> Option<String> {
     let text = match path {
         PathMatch::Exact(exact) => exact.to_string(),
         PathMatch::Prefix(prefix) => prefix.to_string(),
