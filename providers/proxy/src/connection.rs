@@ -10,6 +10,7 @@ use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use bytes::BytesMut;
 use http::{Request, Response, StatusCode, Version};
@@ -404,9 +405,12 @@ pub(crate) fn drained(worker: &Worker) -> impl Future<Output = ()> + 'static {
 /// When a connection that begins now is to end for its age.
 fn end_of_age(worker: &Worker) -> Option<Instant> {
     let age = worker.settings.timeouts.age?;
-    // Those opened together do not all come back together.
-    let age = age - age / 10_000 * worker.random.below_u32(1_000);
-    Some(Instant::now() + age)
+    Some(Instant::now() + shortened(age, worker.random.below_u32(1_000)))
+}
+
+/// Up to a tenth less, by so many ten-thousandths: those opened together do not all come back together.
+fn shortened(age: Duration, by: u32) -> Duration {
+    age - age / 10_000 * by
 }
 
 fn ending(worker: &Worker) -> http1::Ending<impl Future<Output = ()> + 'static> {
@@ -439,6 +443,14 @@ pub(crate) fn aged(worker: &Worker) -> impl Future<Output = ()> + 'static {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn connections_opened_together_grow_old_up_to_a_tenth_apart() {
+        let age = Duration::from_secs(600);
+        assert_eq!(shortened(age, 0), age);
+        assert_eq!(shortened(age, 500), Duration::from_secs(570));
+        assert!(shortened(age, 999) > Duration::from_secs(540));
+    }
 
     #[test]
     fn a_first_line_without_a_version_is_not_answered() {

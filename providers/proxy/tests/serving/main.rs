@@ -39,6 +39,7 @@ mod logins;
 mod mirrored;
 #[cfg(feature = "http3")]
 mod moving;
+mod multiplexed;
 mod mutual;
 mod observing;
 mod openid;

@@ -69,6 +69,8 @@ mod mirrored;
 #[cfg(feature = "http3")]
 #[path = "../serving/moving.rs"]
 mod moving;
+#[path = "../serving/multiplexed.rs"]
+mod multiplexed;
 #[path = "../serving/mutual.rs"]
 mod mutual;
 #[path = "../serving/observing.rs"]
