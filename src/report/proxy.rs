@@ -47,7 +47,7 @@ fn text(totals: &Totals, version: u64) -> String {
         ),
         (
             "retries",
-            "Requests sent again because a kept connection had closed, or a target had begun nothing with them",
+            "Requests sent again because a kept connection had closed, a new one broke off, or a target had begun nothing with them",
             totals.retried,
         ),
         (
@@ -57,7 +57,7 @@ fn text(totals: &Totals, version: u64) -> String {
         ),
         (
             "overloaded",
-            "Requests that found all targets with as many under way as they may have",
+            "Requests that found all targets with as many under way as they may have, or no file left to reach one",
             totals.overloaded,
         ),
         (

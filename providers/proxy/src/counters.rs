@@ -96,7 +96,7 @@ pub struct Totals {
     pub retried: u64,
     /// Connections that targets did not take.
     pub unreached: u64,
-    /// Requests that found all targets of their backend with as many under way as they may have.
+    /// Requests that found all targets of their backend with as many under way as they may have, or no file left for another.
     pub overloaded: u64,
     /// Files that are open towards targets and identity providers.
     pub target_files: usize,
