@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 
 use super::own::many;
 use super::peers::{LOAD_CORE, Peer};
-use super::scenario::{HOST, IDLE_SECONDS, Load, ROUTES, route};
+use super::scenario::{HOST, IDLE_SECONDS, Load, ROUTES, Rate, route};
 
 /// A connection's requests come every 10 ms, counted from when it was open: opened at once, those of all would come together,
 /// the more so the faster a proxy opens them. So they open one group after the other, in steps that put the groups evenly
@@ -65,13 +65,20 @@ fn arguments(command: &mut Command, load: &Load, seconds: u32) -> Result<(bool, 
             connections,
             rate,
         } => {
-            // Rates are multiples of the number of connections.
-            let each = rate / connections;
-            let requests = rate * seconds;
-            command.args(["-c", &connections.to_string(), "-n", &requests.to_string()]);
-            command.args(["--rps", &each.to_string()]);
-            let groups = connections.div_ceil(GROUPS);
-            command.args(["-r", &groups.to_string(), "--rate-period", APART]);
+            command.args(["-c", &connections.to_string()]);
+            match rate {
+                Rate::Of(rate) => {
+                    // Rates are multiples of the number of connections.
+                    let each = rate / connections;
+                    let requests = rate * seconds;
+                    command.args(["-n", &requests.to_string(), "--rps", &each.to_string()]);
+                    let groups = connections.div_ceil(GROUPS);
+                    command.args(["-r", &groups.to_string(), "--rate-period", APART]);
+                }
+                Rate::HalfOfMost => {
+                    command.args(["-D", &seconds.to_string()]);
+                }
+            }
             if http2 {
                 command.args(["-m", "32"]);
             } else {
@@ -96,6 +103,13 @@ fn arguments(command: &mut Command, load: &Load, seconds: u32) -> Result<(bool, 
         }
         Load::None | Load::Own(_) => bail!("h2load has nothing to do"),
     })
+}
+
+/// Half of the requests a second that one peer answers where each connection asks again as soon as it is answered, or, over
+/// HTTP/2, has 32 requests under way; a multiple of the connections.
+pub(super) fn half_of_most(running: Running, connections: u32, seconds: u32) -> Result<u32> {
+    let answered = u32::try_from(running.answered()?.requests)?;
+    Ok((answered / seconds / 2 / connections).max(1) * connections)
 }
 
 impl Running {

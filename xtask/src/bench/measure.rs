@@ -10,7 +10,7 @@ use super::own::many;
 use super::peers::{self, Peer};
 use super::programs::Programs;
 use super::running::Running;
-use super::scenario::{IDLE_SECONDS, Load, Scenario, Setting};
+use super::scenario::{IDLE_SECONDS, Load, Rate, Scenario, Setting};
 use super::{layout, ours, proxy::Arguments};
 
 /// What one row came to: for each peer, in its order, what each round yielded.
@@ -21,6 +21,8 @@ pub(super) struct Measured {
     pub(super) rounds: Vec<Vec<Vec<f64>>>,
     /// Connections, where there are many.
     pub(super) many: u32,
+    /// Requests a second, where they are measured first.
+    pub(super) rate: Option<u32>,
 }
 
 pub(super) fn measure(
@@ -40,6 +42,7 @@ pub(super) fn measure(
     let start = |peer: Peer| peer.start(&folder, scenario, programs, &arguments.flags);
     let turn = |peer: Peer, seconds: u32| Turn {
         scenario,
+        load: scenario.load,
         folder: &folder,
         programs,
         peer,
@@ -54,6 +57,7 @@ pub(super) fn measure(
             standing.push(running);
         }
     }
+    let rate = half_of_most(&peers, arguments.seconds, turn)?;
     for round in 0..arguments.rounds.min(scenario.most_rounds) {
         let mut order: Vec<usize> = (0..peers.len()).collect();
         if round % 2 == 1 {
@@ -61,7 +65,10 @@ pub(super) fn measure(
         }
         for at in order {
             let peer = peers[at];
-            let turn = turn(peer, arguments.seconds);
+            let turn = Turn {
+                load: rate.map_or(scenario.load, |rate| scenario.load.at(rate)),
+                ..turn(peer, arguments.seconds)
+            };
             let figures = match standing.get_mut(at) {
                 Some(running) => turn.of(running)?,
                 // Has its memory to itself, and nothing of an earlier turn's.
@@ -77,12 +84,45 @@ pub(super) fn measure(
         peers,
         rounds,
         many: many()?,
+        rate,
     })
+}
+
+/// The rate of a load that has none of its own.
+fn half_of_most<'a>(
+    peers: &[Peer],
+    seconds: u32,
+    turn: impl Fn(Peer, u32) -> Turn<'a>,
+) -> Result<Option<u32>> {
+    let mut least = None;
+    for peer in [Peer::HAProxy, Peer::PortcullisOwn]
+        .into_iter()
+        .filter(|peer| peers.contains(peer))
+    {
+        let turn = turn(peer, seconds);
+        let Load::Kept {
+            connections,
+            rate: Rate::HalfOfMost,
+            ..
+        } = turn.load
+        else {
+            return Ok(None);
+        };
+        let rate = load::half_of_most(turn.load()?, connections, seconds)?;
+        eprintln!(
+            "{} {}: half of the most is {rate} a second",
+            turn.scenario.name,
+            peer.name()
+        );
+        least = Some(least.map_or(rate, |least: u32| least.min(rate)));
+    }
+    Ok(least)
 }
 
 /// One peer under one load.
 pub(super) struct Turn<'a> {
     scenario: &'a Scenario,
+    load: Load,
     pub(super) folder: &'a Path,
     pub(super) programs: &'a Programs,
     pub(super) peer: Peer,
@@ -91,7 +131,7 @@ pub(super) struct Turn<'a> {
 
 impl Turn<'_> {
     fn of(&self, running: &mut Running) -> Result<Vec<f64>> {
-        match self.scenario.load {
+        match self.load {
             Load::Idle { .. } => self.idle_kib(running).map(|kib| vec![kib]),
             Load::None => Ok(vec![as_float(running.resident_kib()?) / 1_024.0]),
             Load::Kept { .. } if self.scenario.setting == Setting::Workers => {
@@ -104,7 +144,7 @@ impl Turn<'_> {
 
     fn load(&self) -> Result<load::Running> {
         let routes = self.scenario.setting == Setting::Routes;
-        load::start(&self.scenario.load, routes, self.folder, self.peer, self.seconds)
+        load::start(&self.load, routes, self.folder, self.peer, self.seconds)
     }
 
     /// Processor seconds of 100,000 requests; and how long one of them took.

@@ -10,7 +10,7 @@ use super::load;
 use super::measure::{Turn, as_float, per_100_000, wait};
 use super::own::{Own as Program, many};
 use super::running::Running;
-use super::scenario::{CERTIFICATES, Load, Own};
+use super::scenario::{CERTIFICATES, Load, Own, Rate};
 
 /// Streams on each connection.
 const STREAMS: u32 = 10;
@@ -131,7 +131,7 @@ fn slow(turn: &Turn<'_>, running: &mut Running) -> Result<Vec<f64>> {
         http2: false,
         path: "/",
         connections: 50,
-        rate: 3_000,
+        rate: Rate::Of(3_000),
     };
     let answered = load::start(&healthy, false, turn.folder, turn.peer, turn.seconds)?.answered()?;
     Ok(vec![answered.p99, as_float(grown) / as_float(open)])

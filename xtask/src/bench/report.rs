@@ -21,6 +21,8 @@ pub(super) fn lines(measured: &Measured) -> Vec<String> {
                 let is_compared = !measured.peers[0].is_ours() && base.iter().all(|base| *base > 0.0);
                 let ratio = Spread::of(own.iter().zip(base).map(|(own, base)| own / base).collect());
                 let title = about.title.replace("{many}", &measured.many.to_string());
+                let rate = measured.rate.map(|rate| rate.to_string()).unwrap_or_default();
+                let title = title.replace("{rate}", &rate);
                 let title = if at == 0 { title } else { String::new() };
                 line(
                     &title,

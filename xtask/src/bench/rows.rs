@@ -1,7 +1,7 @@
 //! Nothing in, the rows of the table out.
 
 use super::peers::Peer;
-use super::scenario::{Figure, Goal, Load, Own, Scenario, Setting};
+use super::scenario::{Figure, Goal, Load, Own, Rate, Scenario, Setting};
 
 /// The first is what the others are compared with.
 const ALL: [Peer; 6] = [
@@ -44,7 +44,7 @@ const fn row(name: &'static str, figures: &'static [Figure], load: Load) -> Scen
 }
 
 /// 1 KiB each.
-const fn kept(tls: bool, http2: bool, connections: u32, rate: u32) -> Load {
+const fn kept(tls: bool, http2: bool, connections: u32, rate: Rate) -> Load {
     Load::Kept {
         tls,
         http2,
@@ -54,20 +54,19 @@ const fn kept(tls: bool, http2: bool, connections: u32, rate: u32) -> Load {
     }
 }
 
-/// Rates are what the slowest peer can do well, but in the rows `…-half`: there they are half of what HAProxy can do on one core,
-/// by what a request costs it in the row without.
+/// Rates are what the slowest peer can do well, but in the rows `…-half`.
 pub(super) const ROWS: [Scenario; 25] = [
     row(
         "http1",
         &[figure("HTTP/1.1, 1 KiB", Goal::Ratio(0.75))],
-        kept(false, false, 50, 6_000),
+        kept(false, false, 50, Rate::Of(6_000)),
     ),
     Scenario {
         setting: Setting::Log,
         ..row(
             "log",
             &[figure("HTTP/1.1, 1 KiB, access log on", Goal::Ratio(0.75))],
-            kept(false, false, 50, 6_000),
+            kept(false, false, 50, Rate::Of(6_000)),
         )
     },
     Scenario {
@@ -75,53 +74,65 @@ pub(super) const ROWS: [Scenario; 25] = [
         ..row(
             "routes",
             &[figure("5,000 routes", Goal::Ratio(0.75))],
-            kept(false, false, 50, 6_000),
+            kept(false, false, 50, Rate::Of(6_000)),
         )
     },
     row(
         "tls",
         &[figure("TLS, kept connections", Goal::Ratio(0.75))],
-        kept(true, false, 50, 6_000),
+        kept(true, false, 50, Rate::Of(6_000)),
     ),
     half(row(
         "http1-half",
-        &[figure("HTTP/1.1, 1 KiB, 16,000 a second", Goal::Ratio(0.75))],
-        kept(false, false, 50, 16_000),
+        &[figure(
+            "HTTP/1.1, 1 KiB, half of the most: {rate} a second",
+            Goal::Ratio(0.75),
+        )],
+        kept(false, false, 50, Rate::HalfOfMost),
     )),
     half(Scenario {
         setting: Setting::Log,
         ..row(
             "log-half",
             &[figure(
-                "HTTP/1.1, 1 KiB, access log on, 16,000 a second",
+                "HTTP/1.1, 1 KiB, access log on, half of the most: {rate} a second",
                 Goal::Ratio(0.75),
             )],
-            kept(false, false, 50, 16_000),
+            kept(false, false, 50, Rate::HalfOfMost),
         )
     }),
     half(Scenario {
         setting: Setting::Routes,
         ..row(
             "routes-half",
-            &[figure("5,000 routes, 16,000 a second", Goal::Ratio(0.75))],
-            kept(false, false, 50, 16_000),
+            &[figure(
+                "5,000 routes, half of the most: {rate} a second",
+                Goal::Ratio(0.75),
+            )],
+            kept(false, false, 50, Rate::HalfOfMost),
         )
     }),
     half(row(
         "tls-half",
         &[figure(
-            "TLS, kept connections, 12,000 a second",
+            "TLS, kept connections, half of the most: {rate} a second",
             Goal::Ratio(0.75),
         )],
-        kept(true, false, 50, 12_000),
+        kept(true, false, 50, Rate::HalfOfMost),
     )),
     half(row(
         "http2-half",
         &[
-            figure("HTTP/2 over TLS, 14,000 a second", Goal::Ratio(0.95)),
-            figure("HTTP/2 over TLS, 14,000 a second, p99 in ms", Goal::Ratio(0.7)),
+            figure(
+                "HTTP/2 over TLS, half of the most: {rate} a second",
+                Goal::Ratio(0.95),
+            ),
+            figure(
+                "HTTP/2 over TLS, half of the most: {rate} a second, p99 in ms",
+                Goal::Ratio(0.7),
+            ),
         ],
-        kept(true, true, 20, 14_000),
+        kept(true, true, 20, Rate::HalfOfMost),
     )),
     row(
         "handshake",
@@ -147,7 +158,7 @@ pub(super) const ROWS: [Scenario; 25] = [
                 http2: false,
                 path: "/large",
                 connections: 10,
-                rate: 400,
+                rate: Rate::Of(400),
             },
         )
     },
@@ -157,7 +168,7 @@ pub(super) const ROWS: [Scenario; 25] = [
             figure("HTTP/2 over TLS", Goal::Ratio(0.95)),
             figure("HTTP/2 over TLS, p99 in ms", Goal::Ratio(0.7)),
         ],
-        kept(true, true, 20, 6_000),
+        kept(true, true, 20, Rate::Of(6_000)),
     ),
     // Debian's HAProxy and nginx are built without QUIC: what it costs is to be held against the row before.
     Scenario {
@@ -206,7 +217,7 @@ pub(super) const ROWS: [Scenario; 25] = [
                 "four workers, 1,000 HTTP/2 connections: the busiest to the mean",
                 Goal::AtMost(1.3),
             )],
-            kept(true, true, 1_000, 6_000),
+            kept(true, true, 1_000, Rate::Of(6_000)),
         )
     },
     Scenario {

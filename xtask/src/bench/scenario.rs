@@ -31,7 +31,8 @@ pub(super) struct Scenario {
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Figure {
-    /// In the table, with the unit where it is not processor seconds; `{many}` is how many connections there are.
+    /// In the table, with the unit where it is not processor seconds; `{many}` is how many connections
+    /// there are, `{rate}` how many requests a second.
     pub(super) title: &'static str,
     pub(super) goal: Goal,
 }
@@ -62,6 +63,14 @@ pub(super) enum Setting {
     Certificates,
 }
 
+/// Requests a second.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Rate {
+    Of(u32),
+    /// Half of what the slower of HAProxy and ours serves where as many come as are answered, which is measured first.
+    HalfOfMost,
+}
+
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Load {
     /// So many requests a second over so many connections.
@@ -70,7 +79,7 @@ pub(super) enum Load {
         http2: bool,
         path: &'static str,
         connections: u32,
-        rate: u32,
+        rate: Rate,
     },
     /// So many connections a second, with one request each.
     New { rate: u32 },
@@ -103,6 +112,16 @@ pub(super) enum Own {
     Storm { count: u32 },
     /// Of the configuration, with many WebSockets open.
     Changes { count: u32 },
+}
+
+impl Load {
+    /// The same at another rate.
+    pub(super) fn at(mut self, requests: u32) -> Self {
+        if let Self::Kept { rate, .. } = &mut self {
+            *rate = Rate::Of(requests);
+        }
+        self
+    }
 }
 
 impl Scenario {
