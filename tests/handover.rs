@@ -26,6 +26,9 @@ mod asking;
 #[cfg(feature = "http3")]
 #[path = "handover/chain.rs"]
 mod chain;
+#[cfg(target_os = "linux")]
+#[path = "handover/ending.rs"]
+mod ending;
 #[cfg(feature = "http3")]
 #[path = "handover/quic.rs"]
 mod quic;
@@ -80,7 +83,12 @@ struct Addresses {
 
 impl Serving {
     fn start(folder: &Path, socket: &Path, at: Addresses, workers: &str, engine: &str) -> Self {
-        let mut process = Command::new(env!("CARGO_BIN_EXE_portcullis"))
+        let process = Self::spawn(folder, socket, at, workers, engine);
+        Self::ready(process).unwrap_or_else(|told| panic!("{told}"))
+    }
+
+    fn spawn(folder: &Path, socket: &Path, at: Addresses, workers: &str, engine: &str) -> Child {
+        Command::new(env!("CARGO_BIN_EXE_portcullis"))
             .args(["serve", "--admin", "127.0.0.1:0"])
             .args(["--workers", workers, "--http1-engine", engine])
             .args(["--http", &at.http.to_string(), "--https", &at.https.to_string()])
@@ -92,17 +100,26 @@ impl Serving {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .unwrap();
+            .unwrap()
+    }
+
+    /// What it says where it does not come to serve.
+    fn ready(mut process: Child) -> Result<Self, String> {
         let mut ready = String::new();
         let mut out = BufReader::new(process.stdout.take().unwrap());
         out.read_line(&mut ready).unwrap();
         let mut words = ready.split_whitespace();
         let mut address = |place| words.nth(place).and_then(|at| at.parse().ok());
         let at = address(2).zip(address(1));
-        let (http, https) = at.unwrap_or_else(|| panic!("{ready:?}: {}", logged(&mut process)));
+        let Some((http, https)) = at else {
+            let told = logged(&mut process);
+            // It has ended; nobody waits for it else.
+            process.wait().unwrap();
+            return Err(format!("{ready:?}: {told}"));
+        };
         let further = words.find_map(|word| word.strip_prefix("8081=")?.parse().ok());
         let at = Addresses { http, https, further };
-        Self { process, at }
+        Ok(Self { process, at })
     }
 
     #[expect(clippy::disallowed_methods, reason = "a deadline is read from the clock")]

@@ -104,7 +104,7 @@ pub(super) async fn follow(
     mut watching: JoinSet<Infallible>,
     successors: Option<Successors>,
 ) -> anyhow::Result<Ended> {
-    let successor = {
+    let (successor, is_asked) = {
         let come = async {
             match &successors {
                 Some(successors) => successors.come().await,
@@ -123,14 +123,14 @@ pub(super) async fn follow(
                         info!(delay_s = leaving.delay.as_secs(), "not ready any more; connections are taken for a while");
                         until = Some(Instant::now() + leaving.delay);
                     }
-                    (_, None) => break None,
+                    (_, None) => break (None, true),
                     (_, Some(_)) => {
                         warn!("a second signal came; connections are cut");
                         return Ok(Ended::Done);
                     }
                 },
-                () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => break None,
-                successor = &mut come => break Some(successor),
+                () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => break (None, true),
+                successor = &mut come => break (Some(successor), until.is_some()),
             }
         }
     };
@@ -141,16 +141,29 @@ pub(super) async fn follow(
     }
     // It holds the sockets: nobody would accept, and clients would wait.
     drop(successors);
-    leave(served.into_handle(), leaving.grace, &mut signals).await
+    leave(served.into_handle(), leaving.grace, &mut signals, is_asked).await
 }
 
-/// Drains it; a signal cuts what is under way.
-pub(super) async fn leave(handle: Handle, grace: Duration, signals: &mut Signals) -> anyhow::Result<Ended> {
-    tokio::select! {
-        drained = drain(handle, grace) => drained,
-        _ = signals.come() => {
-            warn!("a second signal came; connections are cut");
-            Ok(Ended::Done)
+/// Drains it. A signal cuts what is under way, but for the first: whoever starts a newer process and ends this one does
+/// not know which of the two it does.
+pub(super) async fn leave(
+    handle: Handle,
+    grace: Duration,
+    signals: &mut Signals,
+    mut is_asked: bool,
+) -> anyhow::Result<Ended> {
+    let mut drained = pin!(drain(handle, grace));
+    loop {
+        tokio::select! {
+            drained = &mut drained => return drained,
+            _ = signals.come() => {
+                if is_asked {
+                    warn!("a second signal came; connections are cut");
+                    return Ok(Ended::Done);
+                }
+                info!("told to end, which it does; what is under way goes on until a second signal");
+                is_asked = true;
+            }
         }
     }
 }

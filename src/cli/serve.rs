@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
@@ -21,6 +21,7 @@ use portcullis_proxy::{
     take_over,
 };
 use tokio::task::JoinSet;
+use tokio::time::sleep;
 use tracing::{info, warn};
 
 use super::Ended;
@@ -33,6 +34,11 @@ use crate::cluster::folder::Watch;
 use crate::report::admin::{self, Answers};
 use crate::report::proxy;
 use crate::translate;
+
+/// How often one that finds nobody at its path, and somebody at its ports, looks again.
+const TRIES: usize = 100;
+/// Pause before it does.
+const PAUSE: Duration = Duration::from_millis(50);
 
 const EXAMPLE: &str = "\
 All HTTP listeners are served at --http, all HTTPS listeners at --https, but those of --also-http and --also-https, each of which is served at its own \
@@ -300,7 +306,7 @@ pub(super) fn serve(args: &ServeArgs) -> anyhow::Result<Ended> {
         if !args.start_anyway {
             served::all_is_known(&folder)?;
         }
-        let (server, predecessor) = server(&config, args.hand_over.as_deref())?;
+        let (server, predecessor) = server(&config, args.hand_over.as_deref()).await?;
         // Where it fails, the one before has given away nothing.
         if predecessor.is_some() && !args.start_anyway {
             served::nothing_is_worse(&folder)?;
@@ -315,21 +321,22 @@ pub(super) fn serve(args: &ServeArgs) -> anyhow::Result<Ended> {
         let mut successors = successors.transpose()?;
         let grace = Duration::from_secs(args.drain_seconds);
         let takes_over = predecessor.is_some();
-        if let Some(predecessor) = predecessor {
-            if let Err(error) = predecessor.release() {
-                // What has come here meanwhile is finished; all else comes to those that stay.
-                leave(served.into_handle(), grace, &mut signals).await?;
-                return Err(error).context("failed to take the place of the process before");
+        let mut open = || successors.as_mut().map_or(Ok(()), Successors::open);
+        match predecessor {
+            Some(predecessor) => {
+                let mut opened = Ok(());
+                if let Err(error) = predecessor.release(|| opened = open()) {
+                    // What has come here meanwhile is finished; all else comes to those that stay.
+                    leave(served.into_handle(), grace, &mut signals, false).await?;
+                    return Err(error).context("failed to take the place of the process before");
+                }
+                info!("took the place of the process before");
+                if let Err(error) = opened {
+                    // The process before has let go: nobody else would serve.
+                    warn!(error = &error as &dyn std::error::Error, "failed to wait for a successor");
+                }
             }
-            info!("took the place of the process before");
-        }
-        match successors.as_mut().map_or(Ok(()), Successors::open) {
-            Ok(()) => {}
-            // The process before has let go: nobody else would serve.
-            Err(error) if takes_over => {
-                warn!(error = &error as &dyn std::error::Error, "failed to wait for a successor");
-            }
-            Err(error) => return Err(error).context("failed to wait for a successor"),
+            None => open().context("failed to wait for a successor")?,
         }
         let leaving = Leaving {
             delay: Duration::from_secs(args.drain_delay),
@@ -363,15 +370,27 @@ pub(super) fn serve(args: &ServeArgs) -> anyhow::Result<Ended> {
 }
 
 /// With the sockets of the process whose place this one takes, if there is one; else with its own.
-fn server(config: &ServerConfig, path: Option<&Path>) -> anyhow::Result<(Server, Option<Predecessor>)> {
-    if let Some(path) = path {
+async fn server(config: &ServerConfig, path: Option<&Path>) -> anyhow::Result<(Server, Option<Predecessor>)> {
+    let Some(path) = path else {
+        return Ok((Server::bind(config)?, None));
+    };
+    let mut left = TRIES;
+    loop {
         let taken = take_over(path);
         let taken = taken.with_context(|| format!("failed to take over at {}", path.display()))?;
         if let Some((sockets, predecessor)) = taken {
             return Ok((Server::bind_to(config, sockets)?, Some(predecessor)));
         }
+        match Server::bind(config) {
+            Ok(server) => return Ok((server, None)),
+            // One that was there may just be ending, and another that has its sockets may come to be found there.
+            Err(error) if error.error.kind() == ErrorKind::AddrInUse && left > 0 && path.exists() => {
+                left -= 1;
+                sleep(PAUSE).await;
+            }
+            Err(error) => return Err(error.into()),
+        }
     }
-    Ok((Server::bind(config)?, None))
 }
 
 fn answers(view: View, is_leaving: Arc<AtomicBool>) -> Answers {

@@ -9,11 +9,15 @@
 //! byte on it has it, and not before. Whoever waits in vain hangs up, so one that is said late comes nowhere, and nobody
 //! lets go of what nobody takes.
 //!
+//! A predecessor may also end before it has heard. Then whoever has its sockets has its place: one of several, for each
+//! holds a lock from before it says that it serves until it is found at the path, and looks there who has it.
+//!
 //! Of UDP sockets one process reads at a time, from then on the successor: the datagrams of connections that it does not
 //! have it hands on, each to the process that has, over a socket that it got beside the others or at the end.
 
 #[cfg(not(feature = "http3"))]
 mod absent;
+mod place;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -32,11 +36,12 @@ use portcullis_model::Port;
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
-use tracing::warn;
+use tracing::{info, warn};
 
 #[cfg(not(feature = "http3"))]
 use self::absent::{Offer, Told, Ways};
-use self::wire::{receive, send, tell, told};
+use self::place::{Place, ask};
+use self::wire::{send, tell, told};
 #[cfg(feature = "http3")]
 use crate::http3::{self, Offer, Told, Ways};
 use crate::server::is_asked;
@@ -103,29 +108,19 @@ impl Sockets {
 #[derive(Debug)]
 pub struct Predecessor {
     stream: UnixStream,
+    place: Place,
     #[cfg(feature = "http3")]
     udp: http3::Shared,
 }
 
 /// Asks the proxy that waits for its successor at this path for its sockets; none where nobody does.
 pub fn take_over(path: &Path) -> io::Result<Option<(Sockets, Predecessor)>> {
-    let stream = match UnixStream::connect(path) {
-        Ok(stream) => stream,
-        // A path that is left over from a process that ended.
-        Err(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
-            ) =>
-        {
-            return Ok(None);
-        }
-        Err(error) => return Err(error),
+    let Some((stream, sockets)) = ask(path).map_err(explained)? else {
+        return Ok(None);
     };
-    stream.set_read_timeout(Some(PATIENCE))?;
-    let sockets = receive(&stream).map_err(explained)?;
     let predecessor = Predecessor {
         stream,
+        place: Place::at(path)?,
         #[cfg(feature = "http3")]
         udp: sockets.udp.clone(),
     };
@@ -134,11 +129,7 @@ pub fn take_over(path: &Path) -> io::Result<Option<(Sockets, Predecessor)>> {
 
 /// What it means that a predecessor does not answer.
 fn explained(error: io::Error) -> io::Error {
-    let has_gone = matches!(
-        error.kind(),
-        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof
-    );
-    let why = match (is_silent(&error), has_gone) {
+    let why = match (is_silent(&error), has_gone(&error)) {
         (true, _) => format!(
             "it has said nothing for {} s: it hangs, or another successor holds the place",
             PATIENCE.as_secs()
@@ -149,41 +140,77 @@ fn explained(error: io::Error) -> io::Error {
     io::Error::new(error.kind(), why)
 }
 
+fn has_gone(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof
+    )
+}
+
 fn is_silent(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
 
 impl Predecessor {
-    /// From here on it accepts nothing more, and ends when what is under way has. An error means that it does not:
-    /// mostly, that another successor was faster.
-    pub fn release(mut self) -> io::Result<()> {
-        self.stream.write_all(&[self.serves()]).map_err(explained)?;
-        let mut heard = [0];
-        self.stream.read_exact(&mut heard).map_err(explained)?;
-        if heard != [HEARD] {
-            let why = "it answers otherwise than a proxy of this version";
-            return Err(io::Error::new(io::ErrorKind::InvalidData, why));
-        }
-        self.stream.write_all(&[TAKES]).map_err(explained)?;
-        // The place is ours. It hangs up when it has let go of what both cannot have.
-        match told(&self.stream) {
-            Ok(told) => self.read(told),
-            Err(error) if is_silent(&error) => self.wait()?,
+    /// From here on it accepts nothing more, and ends when what is under way has; `open` opens the path to whoever comes
+    /// next. An error means that it goes on, or another successor was faster. Where it has ended and nobody has the place,
+    /// this process has it: its sockets are here.
+    pub fn release(self, open: impl FnOnce()) -> io::Result<()> {
+        // Of several whose predecessor has ended, one alone finds nobody at the path.
+        let alone = self.place.alone()?;
+        let ends = match self.take() {
+            Ok(()) => true,
+            Err(error) if has_gone(&error) && self.place.is_vacant() => {
+                info!("the process before has ended; its place is taken");
+                false
+            }
+            Err(error) => return Err(explained(error)),
+        };
+        // The place is ours. Whoever looks for somebody at the path from here on finds this process.
+        open();
+        drop(alone);
+        match ends.then(|| told(&self.stream)) {
+            // It hangs up when it has let go of what both cannot have.
+            Some(Ok(told)) => self.read(told),
+            Some(Err(error)) if is_silent(&error) => self.wait(),
             // It has ended.
-            Err(_) => self.read(Told::default()),
+            Some(Err(_)) | None => self.read(Told::default()),
         }
         Ok(())
     }
 
-    /// Waits for as long as it takes beside all else: to hang up would say that nobody has taken the place.
-    fn wait(self) -> io::Result<()> {
-        self.stream.set_read_timeout(None)?;
+    /// Says that this process serves, until it has the place.
+    fn take(&self) -> io::Result<()> {
+        let mut stream = &self.stream;
+        stream.write_all(&[self.serves()])?;
+        let mut heard = [0];
+        stream.read_exact(&mut heard)?;
+        if heard != [HEARD] {
+            let why = "it answers otherwise than a proxy of this version";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+        }
+        stream.write_all(&[TAKES])
+    }
+
+    /// Waits for as long as it takes beside all else: to hang up would say that nobody has taken the place. It is taken
+    /// whatever fails here.
+    fn wait(self) {
         let wait = move || {
-            let told = told(&self.stream).unwrap_or_default();
+            // Where it cannot wait for ever, it waits again.
+            let _ = self.stream.set_read_timeout(None);
+            let told = loop {
+                match told(&self.stream) {
+                    Err(error) if is_silent(&error) => {}
+                    told => break told.unwrap_or_default(),
+                }
+            };
             self.read(told);
         };
         let thread = std::thread::Builder::new().name("proxy-handover".to_owned());
-        thread.spawn(wait).map(|_| ())
+        if let Err(error) = thread.spawn(wait) {
+            let error = &error as &dyn std::error::Error;
+            warn!(error, "the process before is not waited for; UDP is not read");
+        }
     }
 
     #[cfg(feature = "http3")]
@@ -324,7 +351,7 @@ impl Successors {
     /// None where it came to nothing.
     async fn hear(&self, mut stream: tokio::net::UnixStream) -> io::Result<Option<Serving>> {
         let user = stream.peer_cred()?.uid();
-        if !may_have_sockets(user, self.owner) {
+        if !is_trusted(user, self.owner) {
             warn!(
                 user,
                 "a process of another user asked for the sockets; it does not get them"
@@ -395,7 +422,7 @@ impl Drop for Successors {
     }
 }
 
-/// Whether a process of this user is given the sockets of one of the owner's.
-fn may_have_sockets(user: u32, owner: u32) -> bool {
-    user == owner || user == ROOT
+/// Whether a process of this user is given the sockets of one of the other's, and whether one takes its.
+fn is_trusted(user: u32, by: u32) -> bool {
+    user == by || user == ROOT
 }

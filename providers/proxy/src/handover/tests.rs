@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use super::wire::{GREETING, GREETING_FURTHER};
+use super::wire::{GREETING, GREETING_FURTHER, receive};
 use super::*;
 use crate::server::Server;
 use crate::settings::{Further, ServerConfig};
@@ -142,7 +142,7 @@ fn the_same_user_and_root_alone_are_given_the_sockets() {
         // Nobody, and of another namespace.
         (65534, 1000, false),
     ] {
-        assert_eq!(may_have_sockets(user, owner), may, "user {user}, of {owner}");
+        assert_eq!(is_trusted(user, owner), may, "user {user}, of {owner}");
     }
 }
 
@@ -159,7 +159,7 @@ async fn a_successor_that_ends_before_it_serves_changes_nothing() {
         let (_, ended) = take_over(&at).unwrap().unwrap();
         drop(ended);
         let (sockets, predecessor) = take_over(&at).unwrap().unwrap();
-        predecessor.release().unwrap();
+        predecessor.release(|| {}).unwrap();
         ports(&sockets.http)
     });
     drop(successors.come().await);
@@ -168,7 +168,11 @@ async fn a_successor_that_ends_before_it_serves_changes_nothing() {
     assert!(take_over(&path).unwrap().is_none(), "what is left over is nobody");
     // One that was never opened leaves nothing over.
     drop(Successors::listen(&path, sockets(1, 0)).unwrap());
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    assert_eq!(
+        std::fs::read_dir(folder.path()).unwrap().count(),
+        2,
+        "the path and its lock"
+    );
 }
 
 /// Whoever is stopped before it serves, or asks for nothing, keeps nobody away; of several the first that serves has
@@ -185,11 +189,15 @@ async fn one_of_several_successors_takes_the_place() {
     let taken = tokio::task::spawn_blocking(move || {
         let (_, slow) = take_over(&path).unwrap().unwrap();
         let (_, fast) = take_over(&path).unwrap().unwrap();
-        fast.release().unwrap();
-        slow.release().unwrap_err().to_string()
+        fast.release(|| {}).unwrap();
+        slow.release(|| {}).unwrap_err().to_string()
     });
     drop(successors.come().await);
-    let told = taken.await.unwrap();
+    // As the one that has the place it would be asked, too.
+    let told = tokio::select! {
+        told = taken => told.unwrap(),
+        _ = successors.come() => panic!("it takes the place of one that has it"),
+    };
     assert!(told.contains("another successor has taken the place"), "{told}");
     drop(silent);
 }
@@ -212,10 +220,45 @@ async fn a_successor_that_has_gone_takes_no_place() {
     }
     let taken = tokio::task::spawn_blocking(move || {
         let (_, predecessor) = take_over(&path).unwrap().unwrap();
-        predecessor.release()
+        predecessor.release(|| {})
     });
     drop(successors.come().await);
     taken.await.unwrap().unwrap();
+}
+
+/// Told to end, or killed: nobody would serve.
+#[tokio::test]
+async fn one_of_several_has_the_place_of_a_process_that_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("proxy.sock");
+    let mut successors = Successors::listen(&path, sockets(1, 1)).unwrap();
+    successors.open().unwrap();
+    let (asking, at) = (path.clone(), path.clone());
+    let mut three = Vec::new();
+    for _ in 0..3 {
+        let path = asking.clone();
+        let taken = tokio::task::spawn_blocking(move || take_over(&path).unwrap().unwrap());
+        let taken = tokio::select! {
+            taken = taken => taken.unwrap(),
+            _ = successors.come() => panic!("none has said that it serves"),
+        };
+        three.push(taken);
+    }
+    // One that asks of a path that somebody else opens finds that one.
+    drop(successors);
+    let (sockets, first) = three.remove(0);
+    let mut next = Successors::listen(&at, sockets).unwrap();
+    let mut opened = None;
+    first.release(|| opened = Some(next.open())).unwrap();
+    opened.unwrap().unwrap();
+    for (_, late) in three {
+        let late = tokio::task::spawn_blocking(move || late.release(|| panic!("it opens the path")));
+        let told = tokio::select! {
+            told = late => told.unwrap().unwrap_err().to_string(),
+            _ = next.come() => panic!("it takes the place of one that has it"),
+        };
+        assert!(told.contains("another successor has taken the place"), "{told}");
+    }
 }
 
 /// What it says too late does not arrive, so it knows.

@@ -224,7 +224,7 @@ impl World {
         let handle = server.start(state).unwrap();
         let mut successors = Successors::listen(&self.path, sockets).unwrap();
         if let Some(before) = before {
-            before.release().unwrap();
+            before.release(|| {}).unwrap();
         }
         successors.open().unwrap();
         Process { handle, successors }

@@ -1,0 +1,145 @@
+//! A process that ends, or is killed, while others ask for its place in, one that has it out.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::process::Child;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinSet;
+
+use super::asking::{ANY, signal, start};
+use super::{FOLDER, Load, PATIENCE, Serving, slow};
+
+/// Enough that it takes a successor a while to translate them.
+fn folder(backend: u16) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let text = FOLDER.replace("PORT", &backend.to_string());
+    fs::write(folder.path().join("web.yaml"), &text).unwrap();
+    let ingress = text.split("---").next().unwrap();
+    let others = (0..150).map(|number| {
+        let named = ingress.replace("name: web", &format!("name: other-{number}"));
+        named.replace("shop.example", &format!("other-{number}.example"))
+    });
+    let others: Vec<_> = others.collect();
+    fs::write(folder.path().join("others.yaml"), others.join("---")).unwrap();
+    folder
+}
+
+/// As `/proc` names those that a process has open.
+fn sockets(process: u32) -> BTreeSet<String> {
+    let Ok(open) = fs::read_dir(format!("/proc/{process}/fd")) else {
+        return BTreeSet::new();
+    };
+    let names = open.filter_map(|file| fs::read_link(file.ok()?.path()).ok());
+    let names = names.map(|name| name.to_string_lossy().into_owned());
+    names.filter(|name| name.starts_with("socket:")).collect()
+}
+
+/// Waits until it has the sockets of the one before; not where it has lost to another by then.
+#[expect(clippy::disallowed_methods, reason = "a deadline is read from the clock")]
+async fn until_it_holds(next: &mut Child, listening: &BTreeSet<String>) -> bool {
+    let start = Instant::now();
+    while sockets(next.id()).is_disjoint(listening) {
+        assert!(start.elapsed() < PATIENCE, "it does not ask");
+        if next.try_wait().unwrap().is_some() {
+            return false;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    true
+}
+
+async fn ready(process: Child) -> Result<Serving, String> {
+    tokio::task::spawn_blocking(|| Serving::ready(process))
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn no_request_fails_where_the_process_before_is_ended_while_the_next_one_starts() {
+    let (backend, _backend) = slow().await;
+    let (folder, beside) = (folder(backend.port()), tempfile::tempdir().unwrap());
+    let socket = beside.path().join("portcullis.sock");
+    let mut serving = start(folder.path(), &socket, ANY).await;
+    let at = serving.at;
+    let load = Load {
+        http: at.http,
+        answered: Arc::default(),
+        done: Arc::default(),
+    };
+    let mut clients = JoinSet::new();
+    for keeps in [true, false, false] {
+        clients.spawn(load.clone().http1("/", 5, keeps));
+        clients.spawn(load.clone().http1("/slow", 200, keeps));
+    }
+    clients.spawn(load.clone().http2("/", 5));
+    for requests in [0, 1, 20, 100, 300] {
+        let mut next = Serving::spawn(folder.path(), &socket, at, "2", "own");
+        assert!(until_it_holds(&mut next, &sockets(serving.process.id())).await);
+        let before = load.answered.load(Ordering::Relaxed);
+        while load.answered.load(Ordering::Relaxed) < before + requests {
+            assert!(clients.try_join_next().is_none(), "a client failed");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        signal(&serving.process.id().to_string(), "-TERM");
+        let next = ready(next)
+            .await
+            .unwrap_or_else(|told| panic!("after {requests}: {told}"));
+        assert_eq!(next.at, at);
+        serving.ended().await;
+        serving = next;
+    }
+    load.done.store(true, Ordering::Relaxed);
+    while let Some(ended) = clients.join_next().await {
+        ended.unwrap();
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a deadline is read from the clock")]
+#[tokio::test]
+async fn of_several_that_ask_one_has_the_place_of_one_that_is_killed() {
+    let (folder, beside) = (folder(9), tempfile::tempdir().unwrap());
+    let socket = beside.path().join("portcullis.sock");
+    let mut serving = start(folder.path(), &socket, ANY).await;
+    let at = serving.at;
+    for _ in 0..3 {
+        let spawn = || Serving::spawn(folder.path(), &socket, at, "2", "own");
+        let mut next = [spawn(), spawn(), spawn()];
+        let listening = sockets(serving.process.id());
+        let mut stopped = Vec::new();
+        for next in &mut next {
+            if until_it_holds(next, &listening).await {
+                stopped.push(next.id().to_string());
+                signal(&next.id().to_string(), "-STOP");
+            }
+        }
+        serving.process.kill().unwrap();
+        serving.process.wait().unwrap();
+        for stopped in &stopped {
+            signal(stopped, "-CONT");
+        }
+        let [first, second, third] = next.map(|next| tokio::spawn(ready(next)));
+        let mut serve = Vec::new();
+        for next in [first, second, third] {
+            match next.await.unwrap() {
+                Ok(next) => serve.push(next),
+                Err(told) => assert!(told.contains("another successor has taken the place"), "{told}"),
+            }
+        }
+        // One that asked late may have the place of another that had it.
+        let start = Instant::now();
+        while serve.len() > 1 {
+            assert!(start.elapsed() < PATIENCE, "several serve");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            serve.retain_mut(|serving| serving.process.try_wait().unwrap().is_none());
+        }
+        serving = serve.pop().unwrap();
+        assert!(serving.process.try_wait().unwrap().is_none(), "nobody serves");
+    }
+    // It is found at the path.
+    let last = start(folder.path(), &socket, at).await;
+    serving.ended().await;
+    assert_eq!(last.at, at);
+}
