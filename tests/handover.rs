@@ -88,8 +88,20 @@ impl Serving {
     }
 
     fn spawn(folder: &Path, socket: &Path, at: Addresses, workers: &str, engine: &str) -> Child {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        Self::spawn_with(folder, socket, at, workers, engine, any)
+    }
+
+    fn spawn_with(
+        folder: &Path,
+        socket: &Path,
+        at: Addresses,
+        workers: &str,
+        engine: &str,
+        admin: SocketAddr,
+    ) -> Child {
         Command::new(env!("CARGO_BIN_EXE_portcullis"))
-            .args(["serve", "--admin", "127.0.0.1:0"])
+            .args(["serve", "--admin", &admin.to_string()])
             .args(["--workers", workers, "--http1-engine", engine])
             .args(["--http", &at.http.to_string(), "--https", &at.https.to_string()])
             .args(at.further.map(|at| format!("--also-http=8081={at}")))

@@ -116,6 +116,7 @@ pub(super) async fn follow(
         loop {
             tokio::select! {
                 () = watch.changed() => served.refresh()?,
+                () = served.handle().tried_again() => {}
                 failure = served.handle().failed() => return Err(failure.into()),
                 signal = signals.come() => match (signal, until) {
                     (Signalled::Terminate, None) if !leaving.delay.is_zero() => {

@@ -37,7 +37,7 @@ use crate::translate;
 
 /// How often one that finds nobody at its path, and somebody at its ports, looks again.
 const TRIES: usize = 100;
-/// Pause before it does.
+/// Pause before it does, and before an address that somebody has is tried again.
 const PAUSE: Duration = Duration::from_millis(50);
 
 const EXAMPLE: &str = "\
@@ -347,16 +347,26 @@ pub(super) fn serve(args: &ServeArgs) -> anyhow::Result<Ended> {
         let mut watching = JoinSet::new();
         let mut watched = None;
         if let Some(address) = args.admin {
+            let answers = Arc::new(answers(served.handle().view(), leaving.has_begun.clone()));
             let bound = admin::bind(address).await;
             match bound.and_then(|listener| Ok((listener.local_addr()?, listener))) {
                 Ok((at, listener)) => {
                     watched = Some(at);
-                    let answers = answers(served.handle().view(), leaving.has_begun.clone());
-                    watching.spawn(admin::serve(listener, Arc::new(answers)));
+                    watching.spawn(admin::serve(listener, answers));
                 }
-                // The process before has let go: nobody else would serve.
+                // The process before has let go: nobody else would serve. This address it may have until it ends.
                 Err(error) if takes_over => {
-                    warn!(%address, error = &error as &dyn std::error::Error, "failed to listen for whoever watches");
+                    warn!(%address, error = &error as &dyn std::error::Error, "failed to listen for whoever watches; it is tried again");
+                    watching.spawn(async move {
+                        let listener = loop {
+                            sleep(PAUSE).await;
+                            if let Ok(listener) = admin::bind(address).await {
+                                break listener;
+                            }
+                        };
+                        info!(%address, "listening for whoever watches");
+                        admin::serve(listener, answers).await
+                    });
                 }
                 Err(error) => {
                     return Err(error).with_context(|| format!("failed to listen on {address}"));

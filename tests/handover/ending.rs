@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 use super::asking::{ANY, signal, start};
@@ -142,4 +143,25 @@ async fn of_several_that_ask_one_has_the_place_of_one_that_is_killed() {
     let last = start(folder.path(), &socket, at).await;
     serving.ended().await;
     assert_eq!(last.at, at);
+}
+
+/// As the process before has it until it ends.
+#[expect(clippy::disallowed_methods, reason = "a deadline is read from the clock")]
+#[tokio::test]
+async fn who_watches_is_answered_once_the_address_is_free() {
+    let (folder, beside) = (folder(9), tempfile::tempdir().unwrap());
+    let socket = beside.path().join("portcullis.sock");
+    let mut serving = start(folder.path(), &socket, ANY).await;
+    let had = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let admin = had.local_addr().unwrap();
+    let next = Serving::spawn_with(folder.path(), &socket, serving.at, "2", "own", admin);
+    let next = ready(next).await.unwrap();
+    serving.ended().await;
+    drop(had);
+    let start = Instant::now();
+    while TcpStream::connect(admin).await.is_err() {
+        assert!(start.elapsed() < PATIENCE, "nobody listens");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    drop(next);
 }

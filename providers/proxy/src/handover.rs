@@ -33,6 +33,8 @@ use std::time::Duration;
 
 use futures::future::{BoxFuture, select_all};
 use portcullis_model::Port;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::retry_on_intr;
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
@@ -86,9 +88,22 @@ pub(crate) struct Apart {
 impl Apart {
     /// Whether they are where they are asked to be.
     pub(crate) fn is_at(&self, wanted: SocketAddr) -> bool {
-        let at = self.sockets.first().map(TcpListener::local_addr);
-        at.is_some_and(|at| at.is_ok_and(|at| is_asked(wanted, at)))
+        let at = address(&self.sockets);
+        at.is_ok_and(|at| at.is_some_and(|at| is_asked(wanted, at)))
     }
+}
+
+/// Where all of these listen; none where there are none.
+pub(crate) fn address(sockets: &[TcpListener]) -> io::Result<Option<SocketAddr>> {
+    let mut all = sockets.iter().map(TcpListener::local_addr);
+    let at = all.next().transpose()?;
+    for other in all {
+        if Some(other?) != at {
+            let why = "sockets of one listener listen at several addresses";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+        }
+    }
+    Ok(at)
 }
 
 impl Sockets {
@@ -376,7 +391,7 @@ impl Serving {
             // It may have said so long ago.
             Ok(Ok(TAKES)) => is_there(&self.stream),
             Ok(Ok(_) | Err(_)) => false,
-            Err(_) => had_said(&self.stream)? == Some(TAKES),
+            Err(_) => had_taken(&self.stream)?,
         };
         if !takes {
             warn!(
@@ -398,6 +413,17 @@ impl Serving {
 /// Whether the other end is open: it says nothing more.
 fn is_there(stream: &tokio::net::UnixStream) -> bool {
     next(stream).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+}
+
+/// Whether the other end had taken the place when it could say nothing more, and is still there.
+fn had_taken(stream: &tokio::net::UnixStream) -> io::Result<bool> {
+    if had_said(stream)? != Some(TAKES) {
+        return Ok(false);
+    }
+    // What it can say is closed by now; the rest it closes itself.
+    let mut other = [PollFd::new(stream, PollFlags::empty())];
+    retry_on_intr(|| poll(&mut other, Some(&Timespec::default())))?;
+    Ok(!other[0].revents().contains(PollFlags::HUP))
 }
 
 /// What the other end had said before it could say nothing more.

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use crate::access_log::{self, AccessLog};
 use crate::compile::ServedPorts;
 use crate::counters::{Counters, Totals};
-use crate::handover::{Apart, Sockets};
+use crate::handover::{self, Apart, Sockets};
 #[cfg(feature = "http3")]
 use crate::http3;
 use crate::identity::outside::{Outbound, Outside};
@@ -32,6 +32,10 @@ use crate::worker::Start;
 
 /// Beyond it a drain has no end, and instants cannot be counted.
 const LONGEST_GRACE: Duration = Duration::from_secs(365 * 86_400);
+
+/// Pause before a port that somebody has is tried again.
+#[cfg(feature = "http3")]
+const AGAIN: Duration = Duration::from_millis(250);
 
 /// A proxy that has its sockets and serves nothing yet.
 #[derive(Debug)]
@@ -181,11 +185,7 @@ impl Server {
         ] {
             let Some(address) = wanted else { continue };
             let failed = |error| BindError { address, error };
-            let at = given
-                .first()
-                .map(TcpListener::local_addr)
-                .transpose()
-                .map_err(failed)?;
+            let at = handover::address(&given).map_err(failed)?;
             let Some(at) = at.filter(|at| is_asked(address, *at)) else {
                 let why = at.map_or("nowhere".to_owned(), |at| at.to_string());
                 let why = format!("the proxy that is to hand over listens at {why}");
@@ -408,6 +408,23 @@ impl Handle {
                 return std::future::pending().await;
             }
         }
+    }
+
+    /// Ready when it has tried again to listen for HTTP/3, which is asked for and could not be opened; for ever, where
+    /// nothing is lacking. The process whose place this one took may have the port until it ends.
+    #[cfg(feature = "http3")]
+    pub async fn tried_again(&self) {
+        if !self.udp.lacks(&self.live.load()) {
+            return std::future::pending().await;
+        }
+        tokio::time::sleep(AGAIN).await;
+        self.udp.open_for(&self.live.load());
+    }
+
+    /// Never: nothing is opened late.
+    #[cfg(not(feature = "http3"))]
+    pub async fn tried_again(&self) {
+        std::future::pending().await
     }
 
     /// Accepts no more, lets what is under way finish for at most `grace` and ends the workers. Clients are told with

@@ -38,6 +38,41 @@ fn sockets_arrive_in_their_order_however_many() {
     }
 }
 
+/// A worker that waits in one holds up all others.
+#[test]
+fn sockets_arrive_ready_for_workers_or_not_at_all() {
+    let (here, there) = UnixStream::pair().unwrap();
+    let sent = sockets(1, 1);
+    send(&here, &sent).unwrap();
+    let came = receive(&there).unwrap();
+    for socket in came.http.iter().chain(&came.https) {
+        assert!(SockRef::from(socket).nonblocking().unwrap());
+    }
+    let bound = |kind| {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, kind, None).unwrap();
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        socket.bind(&any.into()).unwrap();
+        TcpListener::from(socket)
+    };
+    for other in [bound(socket2::Type::STREAM), bound(socket2::Type::DGRAM)] {
+        let (here, there) = UnixStream::pair().unwrap();
+        let mut sent = sockets(1, 1);
+        sent.http.push(other);
+        send(&here, &sent).unwrap();
+        let told = receive(&there).unwrap_err().to_string();
+        assert!(told.contains("not those of a proxy"), "{told}");
+    }
+    // Of one listener, all are at one address.
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let config = ServerConfig {
+        http: Some(any),
+        ..ServerConfig::default()
+    };
+    assert!(Server::bind_to(&config, sockets(1, 0)).is_ok());
+    let error = Server::bind_to(&config, sockets(2, 0)).unwrap_err();
+    assert_eq!(error.error.kind(), io::ErrorKind::InvalidData);
+}
+
 #[test]
 fn further_sockets_arrive_with_the_ports_of_their_listeners() {
     let of_port = |number: i64| Port::new(number).unwrap();
@@ -218,6 +253,10 @@ async fn a_successor_that_has_gone_takes_no_place() {
         let mut gone = UnixStream::connect(&path).unwrap();
         gone.write_all(said).unwrap();
     }
+    // It is there to be answered, and says nothing more.
+    let mut half = UnixStream::connect(&path).unwrap();
+    half.write_all(&[SERVES, TAKES]).unwrap();
+    half.shutdown(Shutdown::Write).unwrap();
     let taken = tokio::task::spawn_blocking(move || {
         let (_, predecessor) = take_over(&path).unwrap().unwrap();
         predecessor.release(|| {})
@@ -271,5 +310,18 @@ async fn a_successor_that_is_not_waited_for_any_more_can_say_nothing() {
         there.write_all(says).unwrap();
         assert_eq!(had_said(&stream).unwrap(), want);
         assert!(there.write_all(&[TAKES]).is_err());
+    }
+}
+
+/// It may have ended since it said so.
+#[tokio::test]
+async fn a_successor_that_took_the_place_late_must_be_there() {
+    for (says, stays, want) in [(TAKES, true, true), (TAKES, false, false), (SERVES, true, false)] {
+        let (here, mut there) = UnixStream::pair().unwrap();
+        here.set_nonblocking(true).unwrap();
+        let stream = tokio::net::UnixStream::from_std(here).unwrap();
+        there.write_all(&[says]).unwrap();
+        let stays = stays.then_some(there);
+        assert_eq!(had_taken(&stream).unwrap(), want, "{says}, {stays:?}");
     }
 }

@@ -13,6 +13,7 @@ use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags, recvmsg, sendmsg,
 };
+use socket2::{SockRef, Type};
 
 #[cfg(not(feature = "http3"))]
 use super::absent::{Offer, Told, Ways};
@@ -149,6 +150,11 @@ pub(super) fn receive(stream: &UnixStream) -> io::Result<Sockets> {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
     }
+    let (tcp, datagrams) = received.split_at(received.len().min(http + https + apart));
+    let is_right = tcp.iter().all(accepts) && datagrams.iter().all(is_of_datagrams);
+    if !is_right || received.len() > all {
+        return Err(bad("its sockets are not those of a proxy"));
+    }
     let mut received = received.into_iter();
     let http = received.by_ref().take(http).map(TcpListener::from).collect();
     let https = received.by_ref().take(https).map(TcpListener::from).collect();
@@ -172,6 +178,25 @@ pub(super) fn receive(stream: &UnixStream) -> io::Result<Sockets> {
                 .collect(),
         ),
     })
+}
+
+/// Whether connections can be accepted there, by which nobody is held up from here on.
+fn accepts(socket: &OwnedFd) -> bool {
+    let socket = SockRef::from(socket);
+    // Other systems do not tell.
+    #[cfg(target_os = "linux")]
+    let listens = socket.is_listener().unwrap_or(false);
+    #[cfg(not(target_os = "linux"))]
+    let listens = true;
+    listens && is_of(&socket, Type::STREAM) && socket.local_addr().is_ok_and(|at| at.as_socket().is_some())
+}
+
+fn is_of_datagrams(socket: &OwnedFd) -> bool {
+    is_of(&SockRef::from(socket), Type::DGRAM)
+}
+
+fn is_of(socket: &SockRef<'_>, kind: Type) -> bool {
+    socket.r#type().is_ok_and(|is| is == kind) && socket.set_nonblocking(true).is_ok()
 }
 
 /// What a predecessor that has heard says, until it hangs up.

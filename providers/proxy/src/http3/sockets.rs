@@ -37,6 +37,8 @@ pub(crate) struct Shared {
     /// None where no HTTPS is served.
     address: Option<SocketAddr>,
     workers: usize,
+    /// Whether it was told that they cannot be opened.
+    is_told: Arc<AtomicBool>,
 }
 
 impl Shared {
@@ -46,6 +48,7 @@ impl Shared {
             group: watch::Sender::new(given),
             address,
             workers,
+            is_told: Arc::default(),
         }
     }
 
@@ -78,23 +81,27 @@ impl Shared {
         self.group.borrow().clone()
     }
 
+    /// Whether the state asks for what is not open.
+    pub(crate) fn lacks(&self, state: &ServingState) -> bool {
+        self.address.is_some() && state.asks_http3() && self.group.borrow().is_none()
+    }
+
     /// Opens them where the state asks for it and they are not open. They stay so: what is not wanted any more is refused.
     pub(crate) fn open_for(&self, state: &ServingState) {
-        let Some(address) = self
-            .address
-            .filter(|_| state.asks_http3() && self.group.borrow().is_none())
-        else {
+        let Some(address) = self.address.filter(|_| self.lacks(state)) else {
             return;
         };
         match Group::bind(address, self.workers) {
             Ok(group) => {
                 info!(%address, "listening for HTTP/3");
+                self.is_told.store(false, Ordering::Relaxed);
                 self.group.send_replace(Some(Arc::new(group)));
             }
-            // All else is served; the next change tries again.
-            Err(error) => {
+            // All else is served. It is tried again, but told once.
+            Err(error) if !self.is_told.swap(true, Ordering::Relaxed) => {
                 error!(%address, error = &error as &dyn std::error::Error, "failed to listen for HTTP/3; it is not served");
             }
+            Err(_) => {}
         }
     }
 }

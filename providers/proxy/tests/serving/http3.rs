@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::FutureExt;
 use http::HeaderMap;
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Frame, Incoming};
@@ -183,6 +184,28 @@ async fn it_is_opened_when_it_is_first_asked_for() {
     proxy.handle.swap(state);
     let mut client = Client::to(proxy.https, HOST, &trusted).await.unwrap();
     assert_eq!(client.get("/").await.status(), 404);
+}
+
+/// As a process has it whose place another has taken, until it ends.
+#[tokio::test]
+async fn a_port_that_somebody_had_is_opened_when_it_is_free() {
+    let (keys, trusted) = key_pair("web", &[HOST]);
+    let keys = [keys].into();
+    let mut balancer = with_certificates(empty(), &[("web", &[HOST])]);
+    let fixed = rule("*", "/", Action::Fixed(FixedResponse::not_found()));
+    balancer.rules.push(fixed);
+    let proxy = crate::balancer::serve_with(&balancer, &keys, Settings::default(), 2);
+    let had = std::net::UdpSocket::bind(proxy.https).unwrap();
+    balancer.options.http3 = true;
+    let before = proxy.handle.state();
+    let (state, _) = ServingState::build(balancer, &keys, Some(&before), Default::default()).unwrap();
+    proxy.handle.swap(state);
+    soon("the port", proxy.handle.tried_again()).await;
+    drop(had);
+    soon("the port", proxy.handle.tried_again()).await;
+    let mut client = Client::to(proxy.https, HOST, &trusted).await.unwrap();
+    assert_eq!(client.get("/").await.status(), 404);
+    assert!(proxy.handle.tried_again().now_or_never().is_none(), "all is open");
 }
 
 #[tokio::test]
