@@ -48,8 +48,17 @@ struct Entry {
     object: Object,
     /// Where its document begins, from 1.
     line: usize,
-    /// In the place of one that is refused: what it was before, or what is closed of it.
-    stands_in: bool,
+    stands: Stands,
+}
+
+/// What an object is beside the document that it is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stands {
+    AsWritten,
+    /// It is refused as it is written now.
+    AsBefore,
+    /// It is refused, and nothing else is known: closed.
+    Closed,
 }
 
 impl Manifests {
@@ -260,7 +269,7 @@ impl File {
                     self.entries.push(Entry {
                         object,
                         line,
-                        stands_in: false,
+                        stands: Stands::AsWritten,
                     });
                 }
                 Err(ReadError::Foreign { .. }) if is_heeded => {}
@@ -275,13 +284,14 @@ impl File {
 
     /// Whoever writes an object for an older Kubernetes, too, has it as it is right.
     fn dismiss(&mut self) {
-        if !self.entries.iter().any(|entry| entry.stands_in) {
+        let is_right = |entry: &Entry| entry.stands == Stands::AsWritten;
+        if self.entries.iter().all(is_right) {
             return;
         }
-        let right = self.entries.iter().filter(|entry| !entry.stands_in);
+        let right = self.entries.iter().filter(|entry| is_right(entry));
         let right: BTreeSet<ObjectKey> = right.map(|entry| entry.object.key()).collect();
         self.entries
-            .retain(|entry| !entry.stands_in || !right.contains(&entry.object.key()));
+            .retain(|entry| is_right(entry) || !right.contains(&entry.object.key()));
     }
 
     /// Tells fields that Kubernetes lacks, each as what it is, so that all can be corrected in one go.
@@ -318,14 +328,14 @@ impl File {
                 message,
                 unknown,
             } => {
-                let was = held.remove(&key).filter(|was| !is_closed(&was.object));
+                let was = held.remove(&key).filter(|was| was.stands != Stands::Closed);
                 let closed = closed.map(|object| Entry {
                     object,
                     line,
-                    stands_in: true,
+                    stands: Stands::Closed,
                 });
                 let was = was.map(|was| Entry {
-                    stands_in: true,
+                    stands: Stands::AsBefore,
                     ..was
                 });
                 self.entries.extend(was.or(closed));
@@ -337,10 +347,6 @@ impl File {
         };
         self.problems.push(problem);
     }
-}
-
-fn is_closed(object: &Object) -> bool {
-    matches!(object, Object::Ingress(ingress) if ingress.refused.is_some())
 }
 
 /// In the order written.
@@ -398,27 +404,22 @@ fn as_kubernetes_takes_it(read: Read) -> Result<Read, ReadError> {
 }
 
 /// Whether a field that Kubernetes lacks may be a misspelt constraint: `hosts` beside `http` would otherwise make a
-/// rule for every host, `admision` a class for every namespace, `annotation` an Ingress without a guard. `kubectl` refuses such objects, too.
+/// rule for every host, `tsl` leave HTTPS to a neighbour, `admision` make a class for every namespace, `annotation` an
+/// object without a guard. `kubectl` refuses such objects, too.
 fn may_narrow(kind: Kind, field: &str) -> bool {
+    let is_of = |parent: &str| {
+        field
+            .strip_prefix(parent)
+            .is_some_and(|rest| rest.starts_with(['.', '[']))
+    };
     match kind {
-        Kind::Ingress => {
-            field.starts_with("spec.rules[") || field.starts_with("metadata") || is_of_annotations(field)
+        Kind::Ingress | Kind::IngressClass | Kind::ClassParameters | Kind::IncumbentParameters => {
+            !is_of("status")
         }
-        Kind::ClassParameters | Kind::IncumbentParameters => field.starts_with("spec."),
-        Kind::IngressClass
-        | Kind::Service
-        | Kind::EndpointSlice
-        | Kind::Secret
-        | Kind::Node
-        | Kind::Pod
-        | Kind::Namespace => false,
+        // What these say of themselves guards them; their other fields are many, and become more.
+        Kind::Service | Kind::Namespace => !is_of("spec") && !is_of("status"),
+        Kind::EndpointSlice | Kind::Secret | Kind::Node | Kind::Pod => false,
     }
-}
-
-/// Whether it is a field for annotations that stands elsewhere than they do.
-fn is_of_annotations(field: &str) -> bool {
-    let own = field.strip_prefix("spec.").unwrap_or(field);
-    own.to_ascii_lowercase().starts_with("annotation")
 }
 
 fn at_line(file: &str, line: Option<usize>) -> Origin {

@@ -37,7 +37,7 @@ impl Meta {
             || key.starts_with("nginx.ingress.kubernetes.io/")
             || Self::is_of_gke(key)
             || key == "kubernetes.io/ingress.class"
-            || key == "ingressclass.kubernetes.io/is-default-class"
+            || key == IngressClass::DEFAULT
     }
 
     /// Not all of GKE's: what it writes by itself is long, and changes with every target.
@@ -280,7 +280,6 @@ pub struct IngressClass {
     pub meta: Meta,
     /// `spec.controller`.
     pub controller: Arc<str>,
-    /// Annotation `ingressclass.kubernetes.io/is-default-class`.
     pub is_default: bool,
     pub parameters: Option<ParametersRef>,
 }
@@ -291,6 +290,14 @@ pub struct ParametersRef {
     pub api_group: Arc<str>,
     pub kind: Arc<str>,
     pub name: Arc<str>,
+}
+
+impl IngressClass {
+    /// Our controller's name.
+    pub const OURS: &str = "portcullis.dev/ingress";
+    /// The annotation whose value `true`, and no other text, makes a class the default one. Source: Kubernetes,
+    /// `plugin/pkg/admission/network/defaultingressclass`.
+    pub const DEFAULT: &str = "ingressclass.kubernetes.io/is-default-class";
 }
 
 impl ParametersRef {

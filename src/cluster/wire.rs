@@ -136,13 +136,16 @@ pub fn from_manifest(value: &Value) -> Result<Read, ReadError> {
     dispatch(kind, value, Source::Manifest).map_err(|invalid| invalid.of(kind, name))
 }
 
-/// What is left of an Ingress that cannot be read as a whole: what it guards, to be closed.
+/// What is left of an Ingress or a class that cannot be read as a whole: what it guards, to be closed.
 pub fn closed(value: &Value, error: &ReadError) -> Option<Object> {
     match error {
         ReadError::Invalid { key, field, .. } if key.kind == Kind::Ingress => {
             let ingress = closed::ingress(&key.name, value, field);
             let guards = !ingress.rules.is_empty() || ingress.default_backend.is_some();
             guards.then(|| ingress.into())
+        }
+        ReadError::Invalid { key, .. } if key.kind == Kind::IngressClass => {
+            Some(closed::class(&key.name, value).into())
         }
         ReadError::Invalid { .. } | ReadError::Foreign { .. } | ReadError::Nameless(_) => None,
     }
@@ -262,11 +265,15 @@ fn may_be_meant(group: &str) -> bool {
     !group.contains('.') || group.ends_with("k8s.io") || group.starts_with("networking.k8")
 }
 
-/// Whether it has the rules of one, whatever it is called: were it passed over, what it guards would be open.
+/// Whether it has the rules of one, or what answers without any, whatever it is called: were it passed over, what it guards
+/// would be open.
 fn looks_like_an_ingress(value: &Value, api_version: &str) -> bool {
-    let rules = value["spec"]["rules"].as_array();
-    api_version.starts_with("networking.k8s.io/")
-        && rules.is_some_and(|rules| rules.iter().any(|rule| rule["http"]["paths"].is_array()))
+    let spec = &value["spec"];
+    let rules = spec["rules"].as_array();
+    let is_nameless = api_version.is_empty() && value["kind"].is_null();
+    (is_nameless || api_version.starts_with("networking.k8s.io/"))
+        && (spec["defaultBackend"].is_object()
+            || rules.is_some_and(|rules| rules.iter().any(|rule| rule["http"]["paths"].is_array())))
 }
 
 fn api_version(value: &Value) -> String {

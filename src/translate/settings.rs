@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use portcullis_model::{Port, Scheme, Semantics, TargetKind};
 
+use crate::cluster::object::IngressClass;
 use crate::crd::load_balancer::Wire;
 
 /// `spec.controller` of the IngressClasses we answer to.
@@ -13,7 +14,7 @@ use crate::crd::load_balancer::Wire;
 pub struct ControllerName(Arc<str>);
 
 impl ControllerName {
-    pub const OURS: &'static str = "portcullis.dev/ingress";
+    pub const OURS: &'static str = IngressClass::OURS;
     /// The AWS Load Balancer Controller's.
     pub const INCUMBENT: &'static str = "ingress.k8s.aws/alb";
 

@@ -5,6 +5,7 @@ use serde_saphyr::budget::BudgetBreach;
 use serde_saphyr::{Error, Options, Spanned, UserMessageFormatter};
 
 use super::unique::Unique;
+use crate::cluster::object::Kind;
 
 /// Largest file that is read, in bytes: 10,000 Ingresses take about 10 MiB.
 pub(in crate::cluster) const FILE_BYTES: usize = 64 * 1024 * 1024;
@@ -156,45 +157,92 @@ fn options() -> Options {
 
 /// Why the objects that a document may hold are not known, if it is no object itself.
 fn hidden(document: &Value) -> Option<&'static str> {
-    if let Value::Array(all) = document {
-        let has_objects = all.iter().any(|value| value.get("kind").is_some());
-        return has_objects
-            .then_some("is a list of objects; put them under items of a List, or --- between them");
-    }
-    let kind = document.get("kind").and_then(Value::as_str)?;
-    if !kind.eq_ignore_ascii_case("List") {
-        return None;
-    }
-    if kind != "List" {
-        return Some("is of a kind that Kubernetes lacks; write List");
+    let fields = match document {
+        Value::Array(all) => {
+            let why = "is a list of objects; put them under items of a List, or --- between them";
+            return all
+                .iter()
+                .any(|value| value.get("kind").is_some() || may_be_object(value))
+                .then_some(why);
+        }
+        Value::String(text) => {
+            let why = "is a text with an object in it; the object itself is needed";
+            return text.contains("apiVersion:").then_some(why);
+        }
+        Value::Object(fields) => fields,
+        Value::Null | Value::Bool(_) | Value::Number(_) => return None,
+    };
+    let Some(kind) = fields.get("kind").and_then(Value::as_str) else {
+        let has_items = fields.get("items").is_some_and(|items| items.is_array());
+        let has_objects = fields.values().any(may_be_object);
+        return match (has_items, has_objects) {
+            (true, _) => Some("has no kind, and items; write List"),
+            (false, true) => Some("is a map of objects; put them under items of a List, or --- between them"),
+            (false, false) => None,
+        };
+    };
+    if !is_list(kind) {
+        let is_misspelt = Kind::ALL.iter().map(|kind| kind.as_str()).chain([""]).any(|of| {
+            let list = format!("{of}List");
+            kind.eq_ignore_ascii_case(&list)
+        });
+        return is_misspelt.then_some("is of a kind that Kubernetes lacks; write List");
     }
     let known = ["apiVersion", "kind", "metadata", "items"];
-    let fields = document.as_object()?;
     if fields.keys().any(|field| !known.contains(&field.as_str())) {
         return Some("is a List with a field that Kubernetes lacks; its objects stand under items");
     }
-    let items = fields.get("items").filter(|items| !items.is_null())?;
-    (!items.is_array()).then_some("is a List whose items are no list")
+    match fields.get("items") {
+        None | Some(Value::Null) => None,
+        Some(Value::Array(items)) => items.iter().find_map(hidden),
+        Some(Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_)) => {
+            Some("is a List whose items are no list")
+        }
+    }
 }
 
-/// The items of a `List` as documents of their own; anything else as it is.
+/// Whether it is, or holds, what may be an object: it says its kind, or has what objects have.
+fn may_be_object(value: &Value) -> bool {
+    match value {
+        Value::Array(all) => all.iter().any(may_be_object),
+        Value::Object(fields) => {
+            let has = |field: &str| fields.contains_key(field);
+            (has("kind") && (has("apiVersion") || has("spec"))) || (has("metadata") && has("spec"))
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
+}
+
+/// Whether the items of a kind are objects: of a `List`, and of a list of one of the kinds that are read.
+fn is_list(kind: &str) -> bool {
+    kind.strip_suffix("List")
+        .is_some_and(|of| of.is_empty() || Kind::ALL.iter().any(|kind| kind.as_str() == of))
+}
+
+/// The items of a list as documents of their own; anything else as it is.
 fn items(document: Document) -> Vec<Document> {
-    let is_list = document
-        .value
+    let Document { line, mut value } = document;
+    let kind = value
         .get("kind")
         .and_then(Value::as_str)
-        .is_some_and(|kind| kind.ends_with("List"));
-    let Document { line, mut value } = document;
-    match value.get_mut("items").map(Value::take) {
-        Some(Value::Array(items)) if is_list => {
-            items.into_iter().map(|value| Document { line, value }).collect()
+        .filter(|kind| is_list(kind));
+    let Some(kind) = kind.map(str::to_owned) else {
+        return vec![Document { line, value }];
+    };
+    let Value::Array(all) = value["items"].take() else {
+        return Vec::new();
+    };
+    let of = kind.trim_end_matches("List");
+    let all = all.into_iter().flat_map(|mut item| {
+        // The API server says the kind of all of them once.
+        if let (false, Value::Object(fields)) = (of.is_empty(), &mut item) {
+            fields.entry("kind").or_insert_with(|| of.into());
+            let version = value.get("apiVersion").cloned().unwrap_or_default();
+            fields.entry("apiVersion").or_insert(version);
         }
-        Some(other) => {
-            value["items"] = other;
-            vec![Document { line, value }]
-        }
-        None => vec![Document { line, value }],
-    }
+        items(Document { line, value: item })
+    });
+    all.collect()
 }
 
 fn line_at(bytes: &[u8], offset: usize) -> usize {

@@ -270,7 +270,9 @@ fn what_is_no_object_of_ours_is_told_and_disturbs_nothing() {
 /// The Ingresses that are there to be closed alone.
 fn closed(manifests: &Manifests) -> Vec<String> {
     let objects = manifests.objects();
-    let closed = objects.iter().filter(|object| is_closed(object));
+    let closed = objects
+        .iter()
+        .filter(|object| matches!(object, Object::Ingress(ingress) if ingress.refused.is_some()));
     closed.map(|object| object.meta().name.to_string()).collect()
 }
 
@@ -411,21 +413,21 @@ fn all_fields_that_kubernetes_lacks_are_told_at_once() {
             "several",
             misspelt,
             vec![
-                ("spec.ruless", Code::FieldUnknown),
+                ("spec.ruless", Code::ObjectInvalid),
                 ("spec.rules[0].hostt", Code::ObjectInvalid),
                 ("spec.rules[0].http.paths[0].pathTyp", Code::ObjectInvalid),
             ],
         ),
         (
-            "what else is wrong",
+            "in the place of what is needed",
             no_rules,
-            vec![("spec.ruless", Code::FieldUnknown), ("spec", Code::ObjectInvalid)],
+            vec![("spec.ruless", Code::ObjectInvalid)],
         ),
         (
             "before one of another type",
             of_another_type,
             vec![
-                ("spec.ingresClassName", Code::FieldUnknown),
+                ("spec.ingresClassName", Code::ObjectInvalid),
                 ("spec.ingressClassName", Code::ObjectInvalid),
             ],
         ),

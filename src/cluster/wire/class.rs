@@ -43,11 +43,7 @@ impl Wire for IngressClassWire {
 
     fn trim(self, meta: Meta) -> Result<Object, Invalid> {
         let spec = self.spec.unwrap_or_default();
-        // Only this very text counts. Source: Kubernetes, `plugin/pkg/admission/network/defaultingressclass`.
-        let is_default = meta
-            .annotations
-            .get("ingressclass.kubernetes.io/is-default-class")
-            .is_some_and(|value| &**value == "true");
+        let is_default = is_default(&meta);
         Ok(Object::from(IngressClass {
             meta,
             controller: spec.controller.unwrap_or_default(),
@@ -59,6 +55,11 @@ impl Wire for IngressClassWire {
             }),
         }))
     }
+}
+
+pub(super) fn is_default(meta: &Meta) -> bool {
+    let written = meta.annotations.get(IngressClass::DEFAULT);
+    written.is_some_and(|value| &**value == "true")
 }
 
 #[derive(Deserialize)]

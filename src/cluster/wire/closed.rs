@@ -10,37 +10,57 @@ use std::sync::Arc;
 use portcullis_model::ObjectName;
 use serde_json::Value;
 
+use super::class::is_default;
 use super::text;
 use crate::cluster::object::{
-    Ingress, IngressBackend, IngressPath, IngressRule, IngressTls, Kind, Meta, PortRef,
+    Ingress, IngressBackend, IngressClass, IngressPath, IngressRule, IngressTls, Kind, Meta, ParametersRef,
+    PortRef,
 };
 
 const PATH_TYPES: [&str; 3] = ["Exact", "Prefix", "ImplementationSpecific"];
 
+const SPEC: &[&str] = &["defaultBackend", "ingressClassName", "rules", "tls"];
+
 /// Fields beside the annotations that may hold the like.
 const METADATA: &[&str] = &["labels", "managedFields"];
 
+/// Fields of every object.
+const OBJECT: &[&str] = &["apiVersion", "kind", "metadata", "status"];
+
 /// What is left of an Ingress with this field that is refused.
 pub(super) fn ingress(name: &ObjectName, value: &Value, field: &str) -> Ingress {
-    let (metadata, spec) = (&value["metadata"], &value["spec"]);
     // It asked for no type until Kubernetes 1.19.
     let is_old = value["apiVersion"] != Kind::Ingress.api_version();
     let default_type = if is_old { "ImplementationSpecific" } else { "" };
-    let rules = named(
-        spec,
-        "rules",
-        &["ingressClassName", "defaultBackend", "tls"],
-        |value| list(value).iter().any(|rule| rule["http"].is_object()),
-    );
+    let spec = spec_of(value);
+    // Misspelt, or one level out.
+    let field_of = |name: &str, fits: &dyn Fn(&Value) -> bool| {
+        let others: Vec<&str> = SPEC.iter().copied().filter(|other| *other != name).collect();
+        let written = named(spec, name, &others, fits);
+        if written.is_null() { &value[name] } else { written }
+    };
+    let rules = field_of("rules", &|value| {
+        list(value).iter().any(|rule| rule["http"].is_object())
+    });
+    let secrets = field_of("tls", &|value| {
+        let mut all = list(value).iter();
+        all.any(|tls| tls["secretName"].is_string() || tls["hosts"].is_array())
+    });
+    let class = field_of("ingressClassName", &Value::is_string);
+    let default_backend = [field_of("defaultBackend", &is_backend), &spec["backend"]]
+        .into_iter()
+        .find(|backend| !backend.is_null());
     Ingress {
-        meta: meta(name, metadata),
+        meta: meta(name, &value["metadata"]),
         generation: 0,
-        class_name: texts(&spec["ingressClassName"]).into_iter().next(),
-        default_backend: [&spec["defaultBackend"], &spec["backend"]]
-            .into_iter()
-            .find(|backend| !backend.is_null())
-            .map(backend),
-        tls: list(&spec["tls"]).iter().map(tls).collect(),
+        class_name: texts(class).into_iter().next(),
+        default_backend: default_backend.map(backend),
+        tls: match secrets {
+            Value::Null => Vec::new(),
+            Value::Array(_) | Value::Object(_) => list(secrets).iter().map(tls).collect(),
+            // It asks for HTTPS all the same.
+            Value::Bool(_) | Value::Number(_) | Value::String(_) => vec![tls(&Value::Null)],
+        },
         rules: list(rules)
             .iter()
             .flat_map(|value| rule(value, default_type))
@@ -48,6 +68,34 @@ pub(super) fn ingress(name: &ObjectName, value: &Value, field: &str) -> Ingress 
         status: Vec::new(),
         held_for: BTreeSet::new(),
         refused: Some(field.into()),
+    }
+}
+
+fn spec_of(value: &Value) -> &Value {
+    let written = named(value, "spec", OBJECT, |spec| {
+        SPEC.iter().any(|field| !spec[field].is_null())
+    });
+    list(written).first().unwrap_or(written)
+}
+
+fn is_backend(value: &Value) -> bool {
+    value["service"].is_object() || value["serviceName"].is_string()
+}
+
+/// What is left of an IngressClass that is refused: its Ingresses belong to it, and nothing is known of what it asks of them.
+pub(super) fn class(name: &ObjectName, value: &Value) -> IngressClass {
+    let meta = meta(name, &value["metadata"]);
+    let spec = list(&value["spec"]).first().unwrap_or(&Value::Null);
+    IngressClass {
+        is_default: is_default(&meta),
+        meta,
+        controller: one(&spec["controller"]).unwrap_or_else(|| IngressClass::OURS.into()),
+        // Of no kind: parameters that cannot be had.
+        parameters: Some(ParametersRef {
+            api_group: Arc::default(),
+            kind: Arc::default(),
+            name: Arc::default(),
+        }),
     }
 }
 
@@ -397,6 +445,25 @@ mod tests {
             ("nothing", json!([1]), vec![]),
         ] {
             assert_eq!(closed(&spec), want, "{what}");
+        }
+    }
+
+    /// Or HTTPS would be left to a neighbour.
+    #[test]
+    fn https_is_asked_for_however_it_is_written() {
+        let tls = json!([{"hosts": ["a.io"], "secretName": "a"}]);
+        for (what, value, want) in [
+            ("right", json!({"spec": {"tls": tls}}), 1),
+            ("none", json!({"spec": {"tls": []}}), 0),
+            ("absent", json!({"spec": {"rules": [{}]}}), 0),
+            ("one", json!({"spec": {"tls": tls[0]}}), 1),
+            ("a text", json!({"spec": {"tls": "a"}}), 1),
+            ("misspelt", json!({"spec": {"tsl": tls}}), 1),
+            ("one level out", json!({"tls": tls, "spec": {"rules": [{}]}}), 1),
+            ("in a misspelt spec", json!({"Spec": {"tls": tls}}), 1),
+        ] {
+            let ingress = ingress(&ObjectName::new("shop", "web"), &value, "spec");
+            assert_eq!(ingress.tls.len(), want, "{what}");
         }
     }
 }

@@ -46,8 +46,8 @@ pub(super) fn read_strictly<T: DeserializeOwned>(
                 .is_some_and(|rest| rest.starts_with('.')),
             None => shape == **field,
         };
-        // Pods, Nodes and Namespaces are read for a few fields only; the rest of their schema is not listed here.
-        let partial = matches!(kind, Kind::Node | Kind::Pod | Kind::Namespace);
+        // Pods and Nodes are read for a few fields only; the rest of their schema is not listed here.
+        let partial = matches!(kind, Kind::Node | Kind::Pod);
         if !partial && !UNREAD.iter().chain(unread).any(known) {
             unknown.push(at);
         }

@@ -278,7 +278,7 @@ pub(super) struct NamespaceWire {
 }
 
 impl Wire for NamespaceWire {
-    const UNREAD: &[&str] = &[];
+    const UNREAD: &[&str] = &["spec", "status"];
 
     fn metadata(&mut self) -> MetaWire {
         let mut metadata = self.metadata.take().unwrap_or_default();

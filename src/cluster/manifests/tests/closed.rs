@@ -72,6 +72,31 @@ fn an_ingress_that_kubernetes_refuses_is_closed_and_its_neighbours_apply() {
             "ingress shop/web annotations: Kubernetes has no such field",
         ),
         (
+            "a misspelt spec",
+            INGRESS.replace("spec:", "Spec:"),
+            "ingress shop/web Spec: Kubernetes has no such field",
+        ),
+        (
+            "a spec that is a list",
+            INGRESS.replace("  rules:", "- rules:"),
+            "ingress shop/web spec: invalid type: sequence",
+        ),
+        (
+            "misspelt rules beside a default backend",
+            INGRESS.replace("  rules:", "  defaultBackend: {service: {name: web}}\n  rule:"),
+            "ingress shop/web spec.rule: Kubernetes has no such field",
+        ),
+        (
+            "a misspelt class",
+            INGRESS.replace("spec:\n", "spec:\n  ingressClass: a\n"),
+            "ingress shop/web spec.ingressClass: Kubernetes has no such field",
+        ),
+        (
+            "misspelt secrets",
+            INGRESS.replace("spec:\n", "spec:\n  tsl: [{secretName: a}]\n"),
+            "ingress shop/web spec.tsl: Kubernetes has no such field",
+        ),
+        (
             "another kind",
             INGRESS.replace("Ingress", "Ingres"),
             "ingress shop/web kind: there is no Ingres; write Ingress",
@@ -155,6 +180,11 @@ fn what_hides_objects_makes_its_file_unreadable() {
         ),
         (
             "a.yaml",
+            format!("apiVersion: networking.k8s.io/v1\nkind: ingressList\nitems:\n{item}"),
+            "write List",
+        ),
+        (
+            "a.yaml",
             format!("apiVersion: v1\nkind: List\nItems:\n{item}"),
             "stand under items",
         ),
@@ -163,11 +193,86 @@ fn what_hides_objects_makes_its_file_unreadable() {
             format!("apiVersion: v1\nkind: List\nitems:\n  {}", &item[2..]),
             "whose items are no list",
         ),
+        (
+            "a.yaml",
+            format!("apiVersion: networking.k8s.io/v1\nkind: IngressList\nitem:\n{item}"),
+            "stand under items",
+        ),
+        ("a.yaml", format!("apiVersion: v1\nitems:\n{item}"), "has no kind"),
+        (
+            "a.yaml",
+            format!(
+                "apiVersion: v1\nkind: List\nitems:\n- {}",
+                item.replace('\n', "\n  ")
+            ),
+            "is a list of objects",
+        ),
+        (
+            "a.yaml",
+            item.replace("kind: Ingress", "")
+                .replace("apiVersion: networking.k8s.io/v1", "a: b"),
+            "is a list of objects",
+        ),
+        ("a.yaml", format!("web:\n  {}", &item[2..]), "is a map of objects"),
+        ("a.yaml", format!("|\n  {}", &item[2..]), "is a text"),
+        (
+            "a.yaml",
+            INGRESS.replace("spec:", "...\nspec:"),
+            "metadata.name of the Ingress is missing",
+        ),
     ] {
         let manifests = read(&[(file, &text), ("b.yaml", SERVICE)]);
         let told = problems(&manifests);
         assert!(told.len() == 1 && told[0].contains(want), "{text}: {told:?}");
         assert_eq!(manifests.lost(), manifests.problems(), "{text}");
+    }
+}
+
+/// As the API server sends them.
+#[test]
+fn items_of_a_list_of_ingresses_need_no_kind_and_lists_may_hold_lists() {
+    let bare = INGRESS.replace("apiVersion: networking.k8s.io/v1\nkind: Ingress\n", "");
+    let bare = format!("- {}\n", bare.trim_end().replace('\n', "\n  "));
+    let list = format!("apiVersion: networking.k8s.io/v1\nkind: IngressList\nmetadata: {{}}\nitems:\n{bare}");
+    let outer = format!(
+        "apiVersion: v1\nkind: List\nitems:\n- {}\n",
+        list.trim_end().replace('\n', "\n  ")
+    );
+    for text in [list, outer] {
+        let manifests = read(&[("a.yaml", &text)]);
+        assert_eq!(problems(&manifests), [""; 0], "{text}");
+        assert_eq!(keys(&manifests), ["ingress shop/web"], "{text}");
+        assert!(closed(&manifests).is_empty(), "{text}");
+    }
+}
+
+/// What narrows stands in its annotations, labels and parameters.
+#[test]
+fn a_misspelt_field_of_what_guards_is_refused() {
+    let class = "apiVersion: networking.k8s.io/v1\nkind: IngressClass\nmetadata: {name: a}\n\
+                 spec: {controller: x.y/z, parameter: {kind: A, name: b}}\n";
+    let parameters = "apiVersion: portcullis.dev/v1alpha1\nkind: IngressClassParameters\nmetadata: {name: a}\n\
+                      specs: {inboundCIDRs: [10.0.0.0/8]}\n";
+    let namespace = "apiVersion: v1\nkind: Namespace\nmetadata: {name: a, label: {a: b}}\n";
+    let service = SERVICE.replace("metadata: {", "metadata: {annotation: {portcullis.dev/x: y}, ");
+    for (text, at, kept) in [
+        (class, "ingressclass a spec.parameter: ", &["ingressclass a"][..]),
+        (parameters, "ingressclassparameters a specs: ", &[]),
+        (namespace, "namespace a metadata.label: ", &[]),
+        (&service, "service shop/web metadata.annotation: ", &[]),
+    ] {
+        let manifests = read(&[("a.yaml", text)]);
+        let told = problems(&manifests);
+        let want = format!("{at}Kubernetes has no such field");
+        assert!(told.len() == 1 && told[0].starts_with(&want), "{text}: {told:?}");
+        assert_eq!(keys(&manifests), kept, "{text}");
+        for object in manifests.objects() {
+            let Object::IngressClass(class) = &object else {
+                panic!("{object:?}");
+            };
+            let parameters = class.parameters.as_ref().map(|parameters| parameters.key());
+            assert_eq!((&*class.controller, parameters), ("x.y/z", Some(None)), "{text}");
+        }
     }
 }
 
