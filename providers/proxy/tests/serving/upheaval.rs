@@ -17,7 +17,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use portcullis_model::{Listener, LoadBalancer, Port, Protocol};
 use portcullis_proxy::{Handle, ServedPorts, ServingState, Settings};
 use rustls::pki_types::CertificateDer;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -30,8 +30,11 @@ use crate::secure::key_pair;
 const HOST: &str = "a.example.com";
 const CHANGES: usize = 1_000;
 
-/// Answers with numbers, one a piece and one after the other, until it is told to end; or, asked to change protocol, sends
-/// every byte back.
+/// Longer than anybody takes.
+const LENGTH: u64 = 1 << 50;
+
+/// Answers with numbers, one a piece and one after the other, until it is told to end, or for `LENGTH`; or, asked to change
+/// protocol, sends every byte back.
 async fn endless(done: watch::Receiver<bool>) -> Echo {
     Echo::running(move |mut stream| {
         let done = done.clone();
@@ -45,6 +48,16 @@ async fn endless(done: watch::Receiver<bool>) -> Echo {
                 stream.write_all(head).await.unwrap();
                 let (mut read, mut write) = stream.split();
                 let _ = tokio::io::copy(&mut read, &mut write).await;
+                return;
+            }
+            if first.starts_with(b"GET /lo") {
+                read_until(&mut stream, "\r\n\r\n").await;
+                let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {LENGTH}\r\n\r\n");
+                stream.write_all(head.as_bytes()).await.unwrap();
+                let mut number = 0_u64;
+                while stream.write_all(&number.to_be_bytes().repeat(128)).await.is_ok() {
+                    number += 1;
+                }
                 return;
             }
             let service = service_fn(move |_| {
@@ -161,9 +174,37 @@ impl Load {
         );
     }
 
-    /// One tunnel, from the first change to the last.
-    async fn talk(self) {
+    /// The same over HTTP/1.1, of a length that is known, which goes from socket to socket.
+    async fn take(self) {
         let mut stream = TcpStream::connect(self.http).await.unwrap();
+        let head = format!("GET /long HTTP/1.1\r\nHost: {HOST}\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        read_until(&mut stream, "\r\n\r\n").await;
+        let mut piece = vec![0; 64 * 1024];
+        let mut number = 0_u64;
+        while self.goes_on() {
+            soon("a piece", stream.read_exact(&mut piece)).await.unwrap();
+            for part in piece.chunks_exact(1024) {
+                assert_eq!(part, number.to_be_bytes().repeat(128), "part {number}");
+                number += 1;
+            }
+            self.count();
+        }
+    }
+
+    async fn talk(self) {
+        let stream = TcpStream::connect(self.http).await.unwrap();
+        self.talk_over(stream).await;
+    }
+
+    async fn talk_over_tls(self) {
+        let stream = tls(self.https, HOST, &self.certificates, &["http/1.1"]);
+        let stream = stream.await.unwrap();
+        self.talk_over(stream).await;
+    }
+
+    /// One tunnel, from the first change to the last.
+    async fn talk_over(self, mut stream: impl AsyncRead + AsyncWrite + Unpin) {
         let head =
             format!("GET /ws HTTP/1.1\r\nHost: {HOST}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
         stream.write_all(head.as_bytes()).await.unwrap();
@@ -190,7 +231,7 @@ fn changed(number: usize, echoes: &[SocketAddr; 3], endless: SocketAddr, secrets
     let mut balancer = all_to(backend("b", targets));
     // Whoever downloads or talks does so with a target that is no longer there.
     if number == 0 {
-        for path in ["/endless", "/ws"] {
+        for path in ["/endless", "/long", "/ws"] {
             balancer.rules.insert(0, rule(HOST, path, to("endless")));
         }
         let endless = backend("endless", &[endless]);
@@ -261,12 +302,14 @@ async fn no_client_notices_a_change_of_anything() {
         ));
         clients.spawn(load.clone().come_and_go());
         clients.spawn(load.clone().download());
+        clients.spawn(load.clone().take());
         clients.spawn(load.clone().talk());
+        clients.spawn(load.clone().talk_over_tls());
     }
     // All are at it before the first change takes the target of downloads and tunnels away.
     let (all, at_work) = (clients.len(), || load.answered.load(Ordering::Relaxed));
     soon("all clients at work", async {
-        while at_work() < all * 50 || endless.connections.load(Ordering::SeqCst) < 4 {
+        while at_work() < all * 50 || endless.connections.load(Ordering::SeqCst) < 8 {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     })
