@@ -66,7 +66,8 @@ fn ingress_of(i: usize, host: &str) -> Object {
         tls: Vec::new(),
         rules: vec![IngressRule {
             host: Some(host.into()),
-            paths: vec![path("/"), path("/api")],
+            paths: [path("/"), path("/api")].into(),
+            is_closed: false,
         }],
         status: Vec::new(),
         held_for: BTreeSet::new(),

@@ -45,6 +45,7 @@ mod spelling;
 mod standing;
 mod targets;
 mod tls_policies;
+mod told;
 mod unheeded;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -68,7 +69,7 @@ use self::member::{Part, Wire};
 use self::ownership::Owners;
 use self::precedence::{Answer, Draft};
 use self::references::{references, secrets_of_service};
-use self::rules::{Drafts, Reader};
+use self::rules::{Drafts, Reader, Spent};
 use self::standing::Ports;
 use self::targets::Leads;
 use self::tls_policies::Policies;
@@ -87,7 +88,7 @@ pub struct Translation {
     pub mode: Mode,
     /// What becomes of it when its last member goes.
     pub deletion_policy: DeletionPolicy,
-    /// Sorted, without duplicates.
+    /// Sorted, without duplicates, and of each object so many.
     pub problems: Vec<Problem>,
     /// Those in which EndpointSlices and Pods have no part.
     lasting: Vec<Problem>,
@@ -137,9 +138,7 @@ impl Translation {
             self.leads.fill(snapshot, settings, balancer);
         }
         let all = self.lasting.iter().chain(self.leads.problems());
-        self.problems = all.cloned().collect();
-        self.problems.sort();
-        self.problems.dedup();
+        self.problems = told::told(all.cloned().collect());
         self
     }
 
@@ -202,6 +201,7 @@ fn balancer<'a>(
                 standing,
                 filtered,
                 backends: &mut backends,
+                spent: &mut Spent::default(),
                 problems,
             }
             .read()

@@ -97,7 +97,7 @@ fn a_damaged_ingress_takes_no_more_than_is_written() {
                 for rule in &ingress.rules {
                     let takes_all = rules.iter().any(|rule| is_absent(rule, "host", &["http"]));
                     prop_assert!(rule.host.is_some() || takes_all, "{}", document);
-                    for path in &rule.paths {
+                    for path in &*rule.paths {
                         let others = ["pathType", "backend"];
                         let takes_all = paths.iter().any(|path| is_absent(path, "path", &others));
                         prop_assert!(path.path.is_some() || takes_all, "{}", document);

@@ -107,8 +107,10 @@ pub struct IngressTls {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IngressRule {
     pub host: Option<Arc<str>>,
-    /// Empty where `http` is absent.
-    pub paths: Vec<IngressPath>,
+    /// Empty where `http` is absent. Those of a rule that is refused are shared by all of its hosts.
+    pub paths: Arc<[IngressPath]>,
+    /// Whether all of its host is closed, because it has more paths than are told apart.
+    pub is_closed: bool,
 }
 
 /// One entry of `spec.rules[].http.paths`.

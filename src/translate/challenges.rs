@@ -73,6 +73,6 @@ fn is_under(text: &str) -> bool {
 }
 
 fn texts<'a>(part: &Part<'a>) -> impl Iterator<Item = &'a str> {
-    let paths = part.ingress.rules.iter().flat_map(|rule| &rule.paths);
+    let paths = part.ingress.rules.iter().flat_map(|rule| &*rule.paths);
     paths.map(|path| path.path.as_deref().unwrap_or_default())
 }

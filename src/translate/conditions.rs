@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::annotations::{json, value};
+use super::expressions::Room;
 use super::rules::host_meant;
 use super::spelling;
 
@@ -75,7 +76,7 @@ struct QueryText {
 /// Reads the value of `conditions.<name>`. Syntax: AWS Load Balancer Controller, Ingress annotations, `conditions`. What
 /// it passes over, fields that it does not know and configurations of other fields, is refused under ours; a `field` that
 /// it does not know, and takes for no condition, is refused under both.
-pub(super) fn parse(text: &str, semantics: Semantics) -> Constraints {
+pub(super) fn parse(text: &str, semantics: Semantics, room: &mut Room) -> Constraints {
     let mut all = Constraints::default();
     // Go reads `null` as an empty list.
     let items: Vec<Value> = match json::read(text).map(Option::unwrap_or_default) {
@@ -88,12 +89,13 @@ pub(super) fn parse(text: &str, semantics: Semantics) -> Constraints {
     let mut is_of_hosts = false;
     for (index, item) in items.into_iter().enumerate() {
         let mut ignored = Vec::new();
-        let hosts = hosts_meant(&item);
-        let read =
-            condition(item, semantics, &mut ignored).and_then(|read| match (semantics, ignored.first()) {
+        let hosts = hosts_meant(&item, room);
+        let read = condition(item, semantics, &mut ignored, room).and_then(|read| {
+            match (semantics, ignored.first()) {
                 (Semantics::Kubernetes, Some(first)) => Err(format!("{first} has no meaning there")),
                 (Semantics::Kubernetes, None) | (Semantics::AwsLoadBalancerController, _) => Ok(read),
-            });
+            }
+        });
         match read {
             Ok(read) => {
                 all.add(read);
@@ -118,7 +120,7 @@ pub(super) fn parse(text: &str, semantics: Semantics) -> Constraints {
 }
 
 /// Which hosts a condition of hosts is for, as far as they can be read or mean one that can.
-fn hosts_meant(item: &Value) -> Option<Vec<HostMatch>> {
+fn hosts_meant(item: &Value, room: &mut Room) -> Option<Vec<HostMatch>> {
     if item["field"] != "host-header" {
         return None;
     }
@@ -137,7 +139,7 @@ fn hosts_meant(item: &Value) -> Option<Vec<HostMatch>> {
         return Some(plain);
     }
     let expressions = texts("regexvalues").into_iter();
-    let expressions = expressions.filter_map(|text| Pattern::parse(text).ok());
+    let expressions = expressions.filter_map(|text| room.pattern(text).ok());
     Some(expressions.map(HostMatch::Regex).collect())
 }
 
@@ -163,7 +165,12 @@ impl Constraints {
 }
 
 /// Reads one condition; what has no effect in it is added.
-fn condition(item: Value, semantics: Semantics, ignored: &mut Vec<String>) -> Result<Read, String> {
+fn condition(
+    item: Value,
+    semantics: Semantics,
+    ignored: &mut Vec<String>,
+    room: &mut Room,
+) -> Result<Read, String> {
     let (item, unknown) = json::noting::<ConditionText>(item)?;
     ignored.extend(unknown);
     let configurations = [
@@ -192,11 +199,11 @@ fn condition(item: Value, semantics: Semantics, ignored: &mut Vec<String>) -> Re
     Ok(match item.field.as_str() {
         "host-header" => {
             let values = one_kind(configuration(own, ignored)?)?;
-            Read::Hosts(values.read(host, HostMatch::Regex)?)
+            Read::Hosts(values.read(host, HostMatch::Regex, room)?)
         }
         "path-pattern" => {
             let values = one_kind(configuration(own, ignored)?)?.spelled(semantics);
-            Read::Paths(values.read(path, PathMatch::Regex)?)
+            Read::Paths(values.read(path, PathMatch::Regex, room)?)
         }
         "http-header" => {
             let header: HeaderText = configuration(own, ignored)?;
@@ -212,7 +219,7 @@ fn condition(item: Value, semantics: Semantics, ignored: &mut Vec<String>) -> Re
                 },
                 Values::Regex(values) => Condition::HeaderRegex {
                     name,
-                    values: each(&values, Pattern::parse)?,
+                    values: each(&values, |text| room.pattern(text))?,
                 },
             })
         }
@@ -292,10 +299,14 @@ impl Values {
         self,
         plain: impl Fn(&str) -> Result<T, String>,
         regex: impl Fn(Pattern) -> T,
+        room: &mut Room,
     ) -> Result<Vec<T>, String> {
         match self {
             Self::Plain(values) => values.iter().map(|text| plain(text)).collect(),
-            Self::Regex(values) => Ok(each(&values, Pattern::parse)?.into_iter().map(regex).collect()),
+            Self::Regex(values) => {
+                let all = each(&values, |text| room.pattern(text))?;
+                Ok(all.into_iter().map(regex).collect())
+            }
         }
     }
 }
@@ -319,7 +330,7 @@ fn plain(text: ValuesText) -> Result<Vec<String>, String> {
 
 fn each<T, E: std::fmt::Display>(
     values: &[String],
-    parse: impl Fn(&str) -> Result<T, E>,
+    mut parse: impl FnMut(&str) -> Result<T, E>,
 ) -> Result<Vec<T>, String> {
     values
         .iter()
@@ -348,6 +359,10 @@ fn path(text: &str) -> Result<PathMatch, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn parse(text: &str, semantics: Semantics) -> Constraints {
+        super::parse(text, semantics, &mut Room::default())
+    }
 
     #[test]
     fn conditions_are_read_in_order() {

@@ -2,7 +2,7 @@
 
 mod beginnings;
 
-use portcullis_model::signs;
+use portcullis_model::{Pattern, PatternError, signs};
 
 pub(super) use self::beginnings::{Beginning, beginning_with, beginnings};
 
@@ -13,6 +13,48 @@ const SIGNS: &str = r"\.+*?()|[]{}^$";
 pub(super) const LONGEST: usize = 1024;
 /// Longest name of a group, in signs: where none ends so soon, all the rest is not searched for its end.
 const LONGEST_NAME: usize = 64;
+
+/// Memory for all expressions of one Ingress, in bytes. One that people write takes some 10 KB.
+const ROOM: usize = 32 << 20;
+/// What one counts for that is refused once it was looked at, which takes the longest.
+const OF_REFUSED: usize = 256 << 10;
+
+/// What is left of it.
+#[derive(Debug)]
+pub(super) struct Room(usize);
+
+impl Default for Room {
+    fn default() -> Self {
+        Self(ROOM)
+    }
+}
+
+impl Room {
+    pub(super) fn is_spent(&self) -> bool {
+        self.0 == 0
+    }
+
+    /// Reads one that is kept.
+    pub(super) fn pattern(&mut self, text: &str) -> Result<Pattern, String> {
+        if self.is_spent() {
+            return Err("the expressions of this Ingress are too large together".to_owned());
+        }
+        let read = Pattern::parse(text);
+        match &read {
+            Ok(pattern) => self.take(pattern),
+            Err(PatternError::TooLarge | PatternError::TooManyStates) => {
+                self.0 = self.0.saturating_sub(OF_REFUSED)
+            }
+            Err(_) => {}
+        }
+        read.map_err(|why| why.to_string())
+    }
+
+    /// For one that was read already.
+    pub(super) fn take(&mut self, pattern: &Pattern) {
+        self.0 = self.0.saturating_sub(pattern.bytes());
+    }
+}
 
 /// An expression for a text to the letter.
 pub(super) fn quoted(text: &str) -> String {

@@ -84,7 +84,7 @@ fn ranges(part: &mut Part<'_>, written: Written<'_>, problems: &mut Vec<Problem>
 /// The annotation that asks for paths of which one cannot be read.
 fn unknown_path(part: &Part<'_>, problems: &mut Vec<Problem>) -> Option<&'static str> {
     let written = paths::asked(part)?;
-    let paths = part.ingress.rules.iter().flat_map(|rule| &rule.paths);
+    let paths = part.ingress.rules.iter().flat_map(|rule| &*rule.paths);
     let texts = paths.map(|path| path.path.as_deref().unwrap_or_default());
     let wrong = texts.filter_map(|text| Some((text, paths::route(part, text)?.err()?)));
     let mut refusal = None;

@@ -38,6 +38,8 @@ pub(super) enum Closes {
     Meant,
     /// All that meets those of its conditions that can be read.
     Unconditioned,
+    /// All of its host, before whatever stands there.
+    Host,
 }
 
 /// Where a rule was written.
@@ -94,6 +96,8 @@ enum HostRank {
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum PathRank {
+    /// Before every path.
+    Whole,
     Exact(Arc<str>),
     /// More elements first; a pattern before a prefix of as many.
     Elements(Reverse<usize>, Breadth),
@@ -113,6 +117,7 @@ impl Precedence {
         Self {
             host: HostRank::of(draft.rule.hosts.first()),
             path: match draft.kind {
+                _ if draft.closes == Closes::Host => PathRank::Whole,
                 PathKind::Default => PathRank::Default,
                 PathKind::Exact | PathKind::Prefix(_) | PathKind::ImplementationSpecific => {
                     PathRank::of(draft.rule.paths.first())

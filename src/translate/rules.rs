@@ -1,5 +1,6 @@
 //! The rules of one Ingress in, drafts of the load balancer's rules and the hosts they name out.
 
+mod bounds;
 mod closed;
 mod hosts;
 mod named;
@@ -13,6 +14,7 @@ use portcullis_model::{
     Port, Problem, RedirectScheme, Rewrite, RewritePart, Rule, Semantics,
 };
 
+pub(super) use self::bounds::Spent;
 use self::hosts::Host;
 pub(super) use self::hosts::meant as host_meant;
 pub(super) use self::named::said_of_default;
@@ -74,6 +76,7 @@ pub(super) struct Reader<'r, 'a> {
     pub(super) standing: &'r Standing,
     pub(super) filtered: &'r Filtered,
     pub(super) backends: &'r mut Backends<'a>,
+    pub(super) spent: &'r mut Spent,
     pub(super) problems: &'r mut Vec<Problem>,
 }
 
@@ -94,6 +97,10 @@ impl Reader<'_, '_> {
                     origin: self.part.origin(format!("spec.rules[{index}].host")),
                 });
             }
+            if rule.is_closed {
+                self.close_whole(host.host.clone());
+                continue;
+            }
             if !rule.paths.is_empty() && !host.is_closed {
                 self.root(index, host.host.as_ref(), &mut out);
             }
@@ -101,6 +108,7 @@ impl Reader<'_, '_> {
                 self.path(index, place, path, &host, meaning, &mut out);
             }
         }
+        self.close_hosts(&mut out);
         self.report_unused();
         out
     }
@@ -158,6 +166,10 @@ impl Reader<'_, '_> {
         meaning: PathMeaning,
         out: &mut Drafts,
     ) {
+        if self.spent.is_over() {
+            self.close_instead(host, &path.backend);
+            return;
+        }
         let field = format!("spec.rules[{rule}].http.paths[{place}]");
         let read = match self.part.is_canary {
             true => self.path_of_canary(&field, &self.part.ingress.rules[rule], path, meaning),
@@ -174,6 +186,20 @@ impl Reader<'_, '_> {
         let origin = self.part.origin(field.clone());
         let name = name_of(&path.backend);
         let constraints = self.constraints(name);
+        // A rule for each where it is not known which was meant: not every load balancer has them in one.
+        let is_apart = own.len() > 1;
+        let of_own = usize::from(host.host.is_some());
+        let (rules, values) = self.product(of_own, own.len(), is_apart, &constraints);
+        if !self.spent.affords(rules, values) {
+            self.close_instead(host, &path.backend);
+            return;
+        }
+        for path in &own {
+            match path {
+                PathMatch::Regex(pattern) => self.spent.room.take(pattern),
+                PathMatch::Exact(_) | PathMatch::Prefix(_) | PathMatch::Glob(_) => {}
+            }
+        }
         let broken = !constraints.broken.is_empty();
         if is_closed && own.is_empty() && constraints.paths.is_empty() {
             return;
@@ -221,16 +247,14 @@ impl Reader<'_, '_> {
         self.report_plain(authenticate.as_ref().filter(|_| !leads_to_https(&action)));
 
         let mut hosts: Vec<HostMatch> = host.host.iter().cloned().collect();
-        hosts.extend(constraints.hosts);
-        // A rule for each where it is not known which was meant: not every load balancer has them in one.
-        let is_apart = own.len() > 1;
+        hosts.extend(constraints.hosts.iter().cloned());
         let mut paths = own;
-        paths.extend(constraints.paths);
+        paths.extend(constraints.paths.iter().cloned());
         let base = Rule {
             ports: BTreeSet::new(),
             hosts: Vec::new(),
             paths: Vec::new(),
-            conditions: constraints.conditions,
+            conditions: constraints.conditions.clone(),
             clients: self.part.clients.clone(),
             tls_policy: self.part.tls_policies.values().next().cloned(),
             authenticate,
@@ -490,12 +514,16 @@ impl Reader<'_, '_> {
             || by_certificate
     }
 
-    fn constraints(&mut self, name: Option<&str>) -> Constraints {
+    fn constraints(&mut self, name: Option<&str>) -> Arc<Constraints> {
         let written = name.and_then(|name| self.part.annotations.get(&format!("conditions.{name}")));
         let Some(written) = written else {
-            return Constraints::default();
+            return Arc::default();
         };
-        let constraints = conditions::parse(written.value, self.part.semantics);
+        let name = name.unwrap_or_default();
+        if let Some(known) = self.spent.constraints.get(name) {
+            return known.clone();
+        }
+        let constraints = conditions::parse(written.value, self.part.semantics, &mut self.spent.room);
         for why in &constraints.broken {
             self.problems.push(self.part.annotations.invalid(written, why));
         }
@@ -503,6 +531,10 @@ impl Reader<'_, '_> {
             self.problems
                 .push(self.part.annotations.without_effect(written, field));
         }
+        let constraints = Arc::new(constraints);
+        self.spent
+            .constraints
+            .insert(name.to_owned(), constraints.clone());
         constraints
     }
 

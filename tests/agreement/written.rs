@@ -197,17 +197,14 @@ fn objects(all: &[Written]) -> Vec<Object> {
         }
         let mut rules = Vec::new();
         for (at_rule, (host, paths)) in written.rules.iter().enumerate() {
-            let mut spec = IngressRule {
-                host: host.map(Arc::from),
-                paths: Vec::new(),
-            };
+            let mut all = Vec::new();
             for (at_path, path) in paths.iter().enumerate() {
                 let name = if path.served {
                     service(at_rule, at_path)
                 } else {
                     "missing".to_owned()
                 };
-                spec.paths.push(IngressPath {
+                all.push(IngressPath {
                     path: Some(path.path.as_str().into()),
                     path_type: format!("{:?}", path.kind).into(),
                     backend: backend(&name),
@@ -216,7 +213,11 @@ fn objects(all: &[Written]) -> Vec<Object> {
                     services.push(name);
                 }
             }
-            rules.push(spec);
+            rules.push(IngressRule {
+                host: host.map(Arc::from),
+                paths: all.into(),
+                is_closed: false,
+            });
         }
         for name in services {
             let name = ObjectName::new(namespace.clone(), name);

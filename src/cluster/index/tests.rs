@@ -40,7 +40,7 @@ fn decide(candidate: Candidate<'_>) -> Membership {
 
 fn names(ingress: &Ingress) -> Names {
     let here = |name: &Arc<str>| ObjectName::new(ingress.meta.name.namespace.clone(), name.clone());
-    let paths = ingress.rules.iter().flat_map(|rule| &rule.paths);
+    let paths = ingress.rules.iter().flat_map(|rule| &*rule.paths);
     Names {
         services: paths
             .filter_map(|path| match &path.backend {

@@ -27,6 +27,9 @@ const METADATA: &[&str] = &["labels", "managedFields"];
 /// Fields of every object.
 const OBJECT: &[&str] = &["apiVersion", "kind", "metadata", "status"];
 
+/// Most paths of an Ingress, those of each host counted: it may have as many rules, and what closes them is no less work.
+const MOST_PATHS: usize = 10_000;
+
 /// What is left of an Ingress with this field that is refused.
 pub(super) fn ingress(name: &ObjectName, value: &Value, field: &str) -> Ingress {
     // It asked for no type until Kubernetes 1.19.
@@ -50,6 +53,7 @@ pub(super) fn ingress(name: &ObjectName, value: &Value, field: &str) -> Ingress 
     let default_backend = [field_of("defaultBackend", &is_backend), &spec["backend"]]
         .into_iter()
         .find(|backend| !backend.is_null());
+    let mut left = MOST_PATHS;
     Ingress {
         meta: meta(name, &value["metadata"]),
         generation: 0,
@@ -63,7 +67,7 @@ pub(super) fn ingress(name: &ObjectName, value: &Value, field: &str) -> Ingress 
         },
         rules: list(rules)
             .iter()
-            .flat_map(|value| rule(value, default_type))
+            .flat_map(|value| rule(value, default_type, &mut left))
             .collect(),
         status: Vec::new(),
         held_for: BTreeSet::new(),
@@ -136,8 +140,9 @@ fn tls(tls: &Value) -> IngressTls {
     }
 }
 
-/// A rule for each of its hosts; none where nothing is known of these, or of its paths.
-fn rule(rule: &Value, default_type: &str) -> Vec<IngressRule> {
+/// A rule for each of its hosts; none where nothing is known of these, or of its paths. Where no more paths are left, all of a
+/// host.
+fn rule(rule: &Value, default_type: &str, left: &mut usize) -> Vec<IngressRule> {
     let http = named(rule, "http", &["host"], Value::is_object);
     // Paths that stand where `http` should, or in its place.
     let bare = match http.is_null() {
@@ -146,7 +151,7 @@ fn rule(rule: &Value, default_type: &str) -> Vec<IngressRule> {
         }),
         false => &Value::Null,
     };
-    let paths: Vec<IngressPath> = list(http)
+    let paths: Arc<[IngressPath]> = list(http)
         .iter()
         .flat_map(|http| match paths_of(http) {
             None if is_path(http) => slice::from_ref(http),
@@ -159,9 +164,14 @@ fn rule(rule: &Value, default_type: &str) -> Vec<IngressRule> {
     if !rule.is_object() || (!http.is_null() && paths.is_empty()) {
         return Vec::new();
     }
-    let with = |host: Option<Arc<str>>| IngressRule {
-        host,
-        paths: paths.clone(),
+    let mut with = |host: Option<Arc<str>>| {
+        let rest = left.checked_sub(paths.len());
+        *left = rest.unwrap_or(*left);
+        IngressRule {
+            host,
+            paths: rest.map_or_else(Arc::default, |_| paths.clone()),
+            is_closed: rest.is_none(),
+        }
     };
     let host = &rule["host"];
     // A host that stands with the paths is that of the rule.
@@ -290,7 +300,7 @@ mod tests {
         let ingress = ingress(&ObjectName::new("shop", "web"), &value, "spec");
         let mut all = Vec::new();
         for rule in &ingress.rules {
-            for path in &rule.paths {
+            for path in &*rule.paths {
                 let (host, path_of) = (rule.host.as_deref(), path.path.as_deref());
                 let text = format!(
                     "{} {} {}",
@@ -464,6 +474,23 @@ mod tests {
         ] {
             let ingress = ingress(&ObjectName::new("shop", "web"), &value, "spec");
             assert_eq!(ingress.tls.len(), want, "{what}");
+        }
+    }
+
+    #[test]
+    fn paths_are_shared_by_hosts_and_bounded() {
+        let hosts: Vec<String> = (0..1000).map(|at| format!("h{at}.io")).collect();
+        let paths: Vec<Value> = (0..1000).map(|at| json!({"path": format!("/{at}")})).collect();
+        let spec = json!({"rules": [{"hosts": hosts, "http": {"paths": paths}}, {"host": "a.io", "http": {"paths": paths}}]});
+        let value = json!({"apiVersion": "networking.k8s.io/v1", "spec": spec});
+        let rules = ingress(&ObjectName::new("shop", "web"), &value, "spec").rules;
+        assert_eq!(rules.len(), 1001);
+        for (at, rule) in rules.iter().enumerate() {
+            assert_eq!(rule.is_closed, at >= 10, "{at}");
+            match rule.is_closed {
+                true => assert!(rule.paths.is_empty()),
+                false => assert!(Arc::ptr_eq(&rule.paths, &rules[0].paths)),
+            }
         }
     }
 }

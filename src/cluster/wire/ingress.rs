@@ -189,6 +189,7 @@ impl Rule {
                 .enumerate()
                 .map(trim)
                 .collect::<Result<_, _>>()?,
+            is_closed: false,
         })
     }
 }

@@ -1,6 +1,7 @@
 //! An expression that cannot be matched in, what all that it may take begins with out.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use portcullis_model::{Glob, PathMatch, Pattern, Sign, signs};
 
@@ -28,6 +29,8 @@ struct Piece {
     often: Often,
     /// Whether few texts have it there.
     is_telling: bool,
+    /// Which, of those that clients send as they are. Looked up once, where it is a class: thousands of places have the same.
+    taken: Arc<[char]>,
     takes_slash: bool,
 }
 
@@ -61,6 +64,7 @@ impl Piece {
             char: Some(char),
             often: Often::Once,
             is_telling: char != '/',
+            taken: [char].into(),
             takes_slash: char == '/',
         }
     }
@@ -75,21 +79,13 @@ impl Piece {
         }
     }
 
-    /// Those that it may be, of a class those that clients send as they are.
-    fn taken(&self) -> Vec<char> {
-        match (self.char, Pattern::parse(&self.text)) {
-            (Some(char), _) => vec![char],
-            (None, Ok(pattern)) => printable(&pattern).collect(),
-            (None, Err(_)) => Vec::new(),
-        }
-    }
-
     fn any() -> Self {
         Self {
             text: ".".to_owned(),
             char: None,
             often: Often::Once,
             is_telling: false,
+            taken: Arc::default(),
             takes_slash: true,
         }
     }
@@ -98,12 +94,13 @@ impl Piece {
     fn class(text: &str) -> Option<Self> {
         const FEW: usize = 16;
         let pattern = Pattern::parse(text).ok()?;
-        let taken = printable(&pattern).count();
+        let taken: Arc<[char]> = printable(&pattern).collect();
         Some(Self {
             text: text.to_owned(),
             char: None,
             often: Often::Once,
-            is_telling: (1..=FEW).contains(&taken),
+            is_telling: (1..=FEW).contains(&taken.len()),
+            taken,
             takes_slash: pattern.matches("/"),
         })
     }
@@ -174,7 +171,7 @@ impl Beginning {
             }),
         };
         let with = |piece: Piece| Self(before.iter().cloned().chain([piece]).collect());
-        let taken = self.0[at].taken().into_iter();
+        let taken = self.0[at].taken.iter().copied();
         let of_case = |c: char| if any_case { c.to_ascii_lowercase() } else { c };
         match self.0[at].char {
             Some(c) if !c.is_ascii() => vec![with(Piece::foreign())],
@@ -566,6 +563,17 @@ mod tests {
         let begins = beginnings(&format!("{classes}|[0]|[99]"));
         assert!(begins[0].to_string().ends_with("[63]."), "{}", begins[0]);
         assert_eq!([begins[1].is_bounded(), begins[2].is_bounded()], [true, false]);
+    }
+
+    #[test]
+    fn a_class_is_looked_up_once_however_often_it_stands() {
+        let begins = beginnings(&alternatives_of(30, |at| format!("/{at}[0-9]")));
+        let classes: Vec<&Piece> = begins.iter().map(|begin| begin.0.last().unwrap()).collect();
+        assert_eq!(classes.len(), 30);
+        for class in &classes {
+            assert_eq!(&*class.taken, &['0', '1', '2', '3', '4', '5', '6', '7', '8', '9']);
+            assert!(Arc::ptr_eq(&class.taken, &classes[0].taken));
+        }
     }
 
     #[test]

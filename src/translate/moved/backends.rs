@@ -13,7 +13,7 @@ use crate::translate::member::Part;
 
 /// Whether an Ingress leads to a Service by itself: one that is only asked, or gets copies, is none of these.
 pub(in crate::translate) fn leads_to(part: &Part<'_>, service: &str) -> bool {
-    let paths = part.ingress.rules.iter().flat_map(|rule| &rule.paths);
+    let paths = part.ingress.rules.iter().flat_map(|rule| &*rule.paths);
     let backends = paths
         .map(|path| &path.backend)
         .chain(&part.ingress.default_backend);

@@ -9,7 +9,7 @@ use crate::translate::member::Part;
 use crate::translate::references::is_action;
 
 fn backends_in_rules<'p>(part: &'p Part<'_>) -> impl Iterator<Item = &'p IngressBackend> {
-    let paths = part.ingress.rules.iter().flat_map(|rule| &rule.paths);
+    let paths = part.ingress.rules.iter().flat_map(|rule| &*rule.paths);
     paths.map(|path| &path.backend)
 }
 

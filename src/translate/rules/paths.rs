@@ -92,6 +92,7 @@ impl Reader<'_, '_> {
         let mut reader = Reader {
             part: main.unwrap_or(self.part),
             backends: &mut *self.backends,
+            spent: &mut *self.spent,
             problems: &mut told,
             ..*self
         };
@@ -207,13 +208,17 @@ impl Reader<'_, '_> {
     }
 
     /// The same of an expression.
-    fn expression(&self, expression: &str, text: &str) -> Result<PathMatch, (Code, String)> {
+    fn expression(&mut self, expression: &str, text: &str) -> Result<PathMatch, (Code, String)> {
         // What a block of YAML ends in, an expression would ask for.
         if expression.ends_with(char::is_control) {
             let why = format!("{} ends in a control character", value::shown(expression));
             return Err((Code::PatternInvalid, why));
         }
-        let pattern = Pattern::parse(expression).map_err(|why| (Code::PatternInvalid, why.to_string()))?;
+        let pattern = self
+            .spent
+            .room
+            .pattern(expression)
+            .map_err(|why| (Code::PatternInvalid, why))?;
         if self.part.semantics == Semantics::Kubernetes && closed::takes_no_path(&pattern) {
             let why = format!(
                 "the expression is what follows the first /, so {} takes no path: write {}",

@@ -54,3 +54,138 @@ fn a_glob_beyond_its_bounds_is_closed_with_all_that_begins_as_it_does() {
         assert_eq!(served.problems.iter().any(told), means != "prefix", "{row}");
     }
 }
+
+/// An Ingress whose conditions have so many hosts and paths, each for so many paths of its own.
+fn of_lists(hosts: usize, values: usize, own: usize) -> World {
+    let hosts: Vec<String> = (0..hosts).map(|at| format!("h{at}.io")).collect();
+    let values: Vec<String> = (0..values).map(|at| format!("/{at}")).collect();
+    let conditions = json!([
+        {"field": "host-header", "hostHeaderConfig": {"values": hosts}},
+        {"field": "path-pattern", "pathPatternConfig": {"values": values}},
+    ]);
+    let act = |at: usize| {
+        json!({
+            "path": format!("/p{at}"),
+            "pathType": "Prefix",
+            "backend": {"service": {"name": "act", "port": {"name": "use-annotation"}}},
+        })
+    };
+    let paths: Vec<Value> = (0..own).map(act).collect();
+    world(
+        json!({
+            "portcullis.dev/conditions.act": conditions.to_string(),
+            "portcullis.dev/actions.act":
+                json!({"type": "fixed-response", "fixedResponseConfig": {"statusCode": "204"}}).to_string(),
+        }),
+        json!({ "rules": [{"http": {"paths": paths}}, rule("own.io", json!([path("Prefix", "/", "guarded")]))] }),
+    )
+}
+
+#[test]
+fn lists_that_multiply_to_too_many_rules_close_their_hosts() {
+    let within = of_lists(10, 10, 10).one(&ours());
+    assert_eq!(within.get("h1.io/1"), "204");
+    assert_eq!(within.get("own.io/x"), "shop/guarded");
+    let served = of_lists(100, 99, 10).one(&ours());
+    assert!(
+        served.balancer.rules.len() < 300,
+        "{}",
+        served.balancer.rules.len()
+    );
+    assert!(served.problems.len() <= 201, "{}", served.problems.len());
+    let code = |problem: &&Problem| problem.code == Code::LimitExceeded;
+    let told: Vec<&Problem> = served.problems.iter().filter(code).collect();
+    let [told] = told.as_slice() else {
+        panic!("{told:?}")
+    };
+    assert_eq!(told.at.to_string(), "ingress shop/guard spec.rules");
+    assert_eq!(
+        told.message,
+        "it makes more than 10000 rules of one host and one path each; meanwhile all of h0.io, h1.io, h10.io, h11.io, \
+         h12.io, 96 more hosts answers 503"
+    );
+    for closed in ["h1.io/1", "h99.io/", "h99.io/other", "own.io/x"] {
+        assert_eq!(served.get(closed), "503", "{closed}");
+    }
+    assert_eq!(get(&served, "/"), "shop/open");
+    assert_eq!(get(&served, "/1"), "shop/open");
+}
+
+#[test]
+fn a_host_that_is_closed_stands_before_what_neighbours_have_there() {
+    let paths: Vec<Value> = (0..=10_000)
+        .map(|at| path("Prefix", &format!("/a/{at}"), "guarded"))
+        .collect();
+    let served = world(json!({}), json!({ "rules": [rule("foo.com", json!(paths))] })).one(&ours());
+    for sent in ["/a/10000", "/a/1", "/"] {
+        assert_eq!(get(&served, sent), "503", "{sent}");
+    }
+    assert!(
+        served.balancer.rules.len() < 10,
+        "{}",
+        served.balancer.rules.len()
+    );
+    let paths = &paths[..10_000];
+    let served = world(json!({}), json!({ "rules": [rule("foo.com", json!(paths))] })).one(&ours());
+    for sent in ["/a/9999", "/a/1"] {
+        assert_eq!(get(&served, sent), "shop/guarded", "{sent}");
+    }
+    assert_eq!(get(&served, "/"), "shop/open");
+}
+
+#[test]
+fn expressions_that_are_too_large_together_close_their_hosts() {
+    // Also where all are the same.
+    let expressions = |count: usize, text: &str| {
+        let all = vec![path(SPECIFIC, &format!("//x/{text}"), "guarded"); count];
+        let own = json!({ "rules": [rule("foo.com", json!(all))] });
+        world(json!({ MEANS: "regex" }), own).one(&ours())
+    };
+    let honest = expressions(200, "[a-z]+/.*");
+    assert_eq!(get(&honest, "/x/a/b"), "shop/guarded");
+    assert_eq!(get(&honest, "/"), "shop/open");
+    for text in [".{250}", ".*a.{20}"] {
+        let served = expressions(150, text);
+        let is_told = |problem: &Problem| {
+            problem.code == Code::LimitExceeded
+                && problem
+                    .message
+                    .starts_with("its expressions are too large together")
+        };
+        assert!(served.problems.iter().any(is_told), "{:?}", served.problems);
+        for sent in ["/x/aaaaaaaaaaaaaaaaaaaaaaaa", "/"] {
+            assert_eq!(get(&served, sent), "503", "{text} {sent}");
+        }
+        assert!(served.balancer.rules.len() < 10);
+    }
+}
+
+#[test]
+fn an_ingress_that_is_refused_closes_its_hosts_without_their_product() {
+    let hosts: Vec<String> = (0..1000).map(|at| format!("h{at}.io")).collect();
+    let paths: Vec<Value> = (0..1000)
+        .map(|at| path("Prefix", &format!("/{at}"), "guarded"))
+        .collect();
+    let value = json!({
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "Ingress",
+        "metadata": {"name": "refused", "namespace": "shop", "annotations": {GROUP: "g", "note": 1}},
+        "spec": {"rules": [{"hosts": hosts, "http": {"paths": paths}}]},
+    });
+    let open = world(
+        json!({}),
+        json!({ "rules": [rule("bar.com", json!([path("Prefix", "/", "guarded")]))] }),
+    );
+    let served = open.closed(&value).one(&ours());
+    assert!(
+        served.balancer.rules.len() < 12_000,
+        "{}",
+        served.balancer.rules.len()
+    );
+    for sent in ["h0.io/0", "h9.io/999/x", "h10.io/0", "h999.io/x"] {
+        assert_eq!(served.get(sent), "503", "{sent}");
+    }
+    assert_eq!(served.get("h0.io/"), "404");
+    assert_eq!(get(&served, "/"), "shop/open");
+    assert_eq!(served.get("bar.com/"), "shop/guarded");
+}
