@@ -129,7 +129,7 @@ fn a_damaged_ingress_takes_no_more_than_is_written() {
 
 /// What may be rules of what is closed, whatever they stand under, each without what may be its paths.
 fn rules(document: &Value) -> Vec<Value> {
-    let mut rules: Vec<Value> = below(&document["spec"]).cloned().collect();
+    let mut rules: Vec<Value> = specs(document).flat_map(below).cloned().collect();
     for rule in &mut rules {
         let fields = rule.as_object_mut().into_iter();
         fields.for_each(|fields| fields.retain(|_, value| !value.is_object()));
@@ -138,8 +138,13 @@ fn rules(document: &Value) -> Vec<Value> {
 }
 
 fn paths(document: &Value) -> Vec<Value> {
-    let paths = below(&document["spec"]).flat_map(below).flat_map(below);
+    let paths = specs(document).flat_map(below).flat_map(below).flat_map(below);
     paths.cloned().collect()
+}
+
+/// What may be the spec, whatever it is called, and the object itself, one level out.
+fn specs(document: &Value) -> impl Iterator<Item = &Value> {
+    std::iter::once(document).chain(below(document))
 }
 
 /// The objects in an object's fields, or in lists there.
@@ -154,12 +159,11 @@ fn below(object: &Value) -> impl Iterator<Item = &Value> {
 
 /// The field is not there, nor any that it may have been meant to be.
 fn is_absent(object: &Value, field: &str, others: &[&str]) -> bool {
-    let empty = |value: &Value| value.is_null() || value == "";
     let fields = object.as_object();
     fields.is_none_or(|fields| {
         fields
             .iter()
-            .all(|(k, v)| others.contains(&k.as_str()) || (k == field && empty(v)))
+            .all(|(k, v)| others.contains(&k.as_str()) || v.is_null() || (k == field && v == ""))
     })
 }
 

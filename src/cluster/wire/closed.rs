@@ -183,10 +183,9 @@ fn rule(rule: &Value, default_type: &str, left: &mut usize) -> Vec<IngressRule> 
         .filter(|value| *value != http && *value != bare)
         .chain(inner)
         .peekable();
-    let written: Vec<Arc<str>> = match host.is_null() {
+    let written: Vec<Arc<str>> = match host.is_null() || host == "" {
         true if others.peek().is_none() => return vec![with(None)],
         true => others.flat_map(texts).collect(),
-        false if host == "" => return vec![with(None)],
         false => texts(host),
     };
     written.into_iter().map(|host| with(Some(host))).collect()
@@ -218,11 +217,10 @@ fn paths(written: &Value, default_type: &str) -> Vec<IngressPath> {
     let path = named(written, "path", FIELDS, |value| {
         texts(value).iter().any(|text| text.starts_with('/'))
     });
-    match path.is_null() {
+    match path.is_null() || path == "" {
         // Which requests it was for is not known.
         true if unknown(written, FIELDS).next().is_some() => Vec::new(),
         true => vec![with(None)],
-        false if path == "" => vec![with(None)],
         false => texts(path).into_iter().map(|path| with(Some(path))).collect(),
     }
 }
