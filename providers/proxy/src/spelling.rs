@@ -74,7 +74,10 @@ impl RouteTable {
         let as_written = as_written.or_else(|| self.first_at(&[head.port], &other));
         for (turn, port) in ports.iter().enumerate() {
             let other = RequestHead { port: *port, ..other };
-            let respelled = self.respelled.first(&self.routes, &other, RuleIndex::MAX);
+            // What stands behind the rule of the same port comes too late; patterns are looked through one by one.
+            let below = as_written.filter(|(at, _)| at == port);
+            let below = below.map_or(RuleIndex::MAX, |(_, rule)| rule);
+            let respelled = self.respelled.first(&self.routes, &other, below);
             let comes_first =
                 as_written.is_none_or(|as_written| self.is_before(ports, (*port, respelled), as_written));
             let counts = |other: &&Route| turn == 0 || *port == head.port || !leads_around(&other.action);
