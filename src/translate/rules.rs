@@ -342,6 +342,23 @@ impl Reader<'_, '_> {
         Ok(url.into_iter().chain(host.given()).collect())
     }
 
+    /// A rule of the Ingress that answers whoever it lets in, at a path of a host or of every one.
+    fn answering(&self, host: Option<HostMatch>, path: PathMatch, action: Action, origin: Origin) -> Rule {
+        Rule {
+            ports: BTreeSet::new(),
+            hosts: host.into_iter().collect(),
+            paths: vec![path],
+            conditions: Vec::new(),
+            clients: self.part.clients.clone(),
+            tls_policy: self.part.tls_policies.values().next().cloned(),
+            authenticate: None,
+            filters: None,
+            rewrites: Vec::new(),
+            action,
+            origin,
+        }
+    }
+
     /// Where ingress-nginx's annotations say that `/` of a host leads elsewhere.
     fn root(&mut self, index: usize, host: Option<&HostMatch>, out: &mut Drafts) {
         let root = match self.part.refusal {
@@ -351,19 +368,9 @@ impl Reader<'_, '_> {
         let (Some((redirect, written)), Ok(path)) = (root, ExactPath::parse("/")) else {
             return;
         };
-        let rule = Rule {
-            ports: BTreeSet::new(),
-            hosts: host.cloned().into_iter().collect(),
-            paths: vec![PathMatch::Exact(path)],
-            conditions: Vec::new(),
-            clients: self.part.clients.clone(),
-            tls_policy: self.part.tls_policies.values().next().cloned(),
-            authenticate: None,
-            filters: None,
-            rewrites: Vec::new(),
-            action: Action::Redirect(redirect),
-            origin: self.part.annotations.origin(written),
-        };
+        let origin = self.part.annotations.origin(written);
+        let path = PathMatch::Exact(path);
+        let rule = self.answering(host.cloned(), path, Action::Redirect(redirect), origin);
         let place = Written {
             member: self.member,
             rule: index,

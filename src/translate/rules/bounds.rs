@@ -6,9 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use portcullis_model::{
-    Action, Code, Condition, FixedResponse, HostMatch, PathMatch, PathPrefix, Rule, Semantics,
-};
+use portcullis_model::{Action, Code, Condition, FixedResponse, HostMatch, PathMatch, PathPrefix, Semantics};
 
 use super::hosts::Host;
 use super::named::name_of;
@@ -140,19 +138,8 @@ impl Reader<'_, '_> {
                 Some(_) => (PathKind::Exact, Closes::Host),
                 None => (PathKind::Prefix(1), Closes::Meant),
             };
-            let rule = Rule {
-                ports: BTreeSet::new(),
-                hosts: host.into_iter().collect(),
-                paths: vec![PathMatch::Prefix(PathPrefix::root())],
-                conditions: Vec::new(),
-                clients: self.part.clients.clone(),
-                tls_policy: self.part.tls_policies.values().next().cloned(),
-                authenticate: None,
-                filters: None,
-                rewrites: Vec::new(),
-                action: action.clone(),
-                origin: self.part.origin("spec.rules"),
-            };
+            let path = PathMatch::Prefix(PathPrefix::root());
+            let rule = self.answering(host, path, action.clone(), self.part.origin("spec.rules"));
             let place = Written {
                 member: self.member,
                 rule: 0,
