@@ -181,11 +181,8 @@ fn hidden(document: &Value) -> Option<&'static str> {
             (false, false) => None,
         };
     };
-    if !is_list(kind) {
-        let is_misspelt = Kind::ALL.iter().map(|kind| kind.as_str()).chain([""]).any(|of| {
-            let list = format!("{of}List");
-            kind.eq_ignore_ascii_case(&list)
-        });
+    if listed(kind).is_none() {
+        let is_misspelt = kinds().any(|of| kind.eq_ignore_ascii_case(&format!("{of}List")));
         return is_misspelt.then_some("is of a kind that Kubernetes lacks; write List");
     }
     let known = ["apiVersion", "kind", "metadata", "items"];
@@ -213,26 +210,27 @@ fn may_be_object(value: &Value) -> bool {
     }
 }
 
-/// Whether the items of a kind are objects: of a `List`, and of a list of one of the kinds that are read.
-fn is_list(kind: &str) -> bool {
-    kind.strip_suffix("List")
-        .is_some_and(|of| of.is_empty() || Kind::ALL.iter().any(|kind| kind.as_str() == of))
+/// Those whose lists are read, and of a `List` none.
+fn kinds() -> impl Iterator<Item = &'static str> {
+    Kind::ALL.iter().map(|kind| kind.as_str()).chain([""])
+}
+
+/// The kind that all items of a kind have, if these are objects; of a `List` each says its own.
+fn listed(kind: &str) -> Option<&'static str> {
+    let of = kind.strip_suffix("List")?;
+    kinds().find(|kind| *kind == of)
 }
 
 /// The items of a list as documents of their own; anything else as it is.
 fn items(document: Document) -> Vec<Document> {
     let Document { line, mut value } = document;
-    let kind = value
-        .get("kind")
-        .and_then(Value::as_str)
-        .filter(|kind| is_list(kind));
-    let Some(kind) = kind.map(str::to_owned) else {
+    let kind = value.get("kind").and_then(Value::as_str);
+    let Some(of) = kind.and_then(listed) else {
         return vec![Document { line, value }];
     };
     let Value::Array(all) = value["items"].take() else {
         return Vec::new();
     };
-    let of = kind.trim_end_matches("List");
     let all = all.into_iter().flat_map(|mut item| {
         // The API server says the kind of all of them once.
         if let (false, Value::Object(fields)) = (of.is_empty(), &mut item) {

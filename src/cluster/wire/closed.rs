@@ -38,8 +38,7 @@ pub(super) fn ingress(name: &ObjectName, value: &Value, field: &str) -> Ingress 
     let spec = spec_of(value);
     // Misspelt, or one level out.
     let field_of = |name: &str, fits: &dyn Fn(&Value) -> bool| {
-        let others: Vec<&str> = SPEC.iter().copied().filter(|other| *other != name).collect();
-        let written = named(spec, name, &others, fits);
+        let written = named(spec, name, SPEC, fits);
         if written.is_null() { &value[name] } else { written }
     };
     let rules = field_of("rules", &|value| {
