@@ -5,7 +5,7 @@
 use std::error::Error as _;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -81,6 +81,16 @@ struct Addresses {
     further: Option<SocketAddr>,
 }
 
+/// Of whichever are free.
+const ANY: Addresses = {
+    let any = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+    Addresses {
+        http: any,
+        https: any,
+        further: None,
+    }
+};
+
 impl Serving {
     fn start(folder: &Path, socket: &Path, at: Addresses, workers: &str, engine: &str) -> Self {
         let process = Self::spawn(folder, socket, at, workers, engine);
@@ -88,8 +98,7 @@ impl Serving {
     }
 
     fn spawn(folder: &Path, socket: &Path, at: Addresses, workers: &str, engine: &str) -> Child {
-        let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        Self::spawn_with(folder, socket, at, workers, engine, any)
+        Self::spawn_with(folder, socket, at, workers, engine, ANY.http)
     }
 
     fn spawn_with(
@@ -206,6 +215,14 @@ fn is_left_alone(error: &hyper::Error) -> bool {
 }
 
 impl Load {
+    fn new(http: SocketAddr) -> Self {
+        Self {
+            http,
+            answered: Arc::default(),
+            done: Arc::default(),
+        }
+    }
+
     fn goes_on(&self) -> bool {
         !self.done.load(Ordering::Relaxed)
     }
@@ -286,19 +303,13 @@ async fn no_request_fails_while_processes_take_each_other_s_place() {
     let beside = tempfile::tempdir().unwrap();
     let socket = beside.path().join("portcullis.sock");
 
-    let any = SocketAddr::from(([127, 0, 0, 1], 0));
     let any = Addresses {
-        http: any,
-        https: any,
-        further: Some(any),
+        further: Some(ANY.http),
+        ..ANY
     };
     let mut serving = Serving::start(folder.path(), &socket, any, "2", "own");
     let at = serving.at;
-    let load = Load {
-        http: at.http,
-        answered: Arc::default(),
-        done: Arc::default(),
-    };
+    let load = Load::new(at.http);
     let mut clients = JoinSet::new();
     for keeps in [true, true, false, false] {
         clients.spawn(load.clone().http1("/", 5, keeps));
@@ -361,14 +372,9 @@ async fn a_successor_may_have_further_sockets_that_the_process_before_has_not() 
     fs::write(folder.path().join("web.yaml"), FOLDER.replace("PORT", "9")).unwrap();
     let beside = tempfile::tempdir().unwrap();
     let socket = beside.path().join("portcullis.sock");
-    let any = SocketAddr::from(([127, 0, 0, 1], 0));
-    let mut at = Addresses {
-        http: any,
-        https: any,
-        further: None,
-    };
+    let mut at = ANY;
     let mut before: Option<Serving> = None;
-    for further in [None, Some(any), None] {
+    for further in [None, Some(ANY.http), None] {
         at.further = further;
         let (folder, socket) = (folder.path().to_owned(), socket.clone());
         let next = tokio::task::spawn_blocking(move || Serving::start(&folder, &socket, at, "2", "own"));

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::net::SocketAddr;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -11,16 +10,7 @@ use std::time::Instant;
 use portcullis_proxy::take_over;
 use tempfile::TempDir;
 
-use super::{Addresses, FOLDER, PATIENCE, Serving, logged};
-
-pub(super) const ANY: Addresses = {
-    let any = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
-    Addresses {
-        http: any,
-        https: any,
-        further: None,
-    }
-};
+use super::{ANY, Addresses, FOLDER, PATIENCE, Serving, logged};
 
 fn folder() -> TempDir {
     let folder = tempfile::tempdir().unwrap();

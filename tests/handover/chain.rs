@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::quic::{self, Client, HOST};
-use super::{Addresses, FOLDER, PATIENCE, Serving};
+use super::{ANY, Addresses, FOLDER, PATIENCE, Serving};
 
 /// More than a sender sends of before it hears that some has come.
 const LENGTH: usize = 1_000_000;
@@ -105,13 +105,7 @@ async fn connections_of_the_oldest_of_many_processes_go_on() {
         told.await.unwrap().unwrap();
     };
 
-    let any = SocketAddr::from(([127, 0, 0, 1], 0));
-    let mut oldest = start(Addresses {
-        http: any,
-        https: any,
-        further: None,
-    })
-    .await;
+    let mut oldest = start(ANY).await;
     let at = oldest.at;
     let first = Asked::by(&client, at.https).await;
     within().await;

@@ -3,15 +3,14 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::process::Child;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-use super::asking::{ANY, signal, start};
-use super::{FOLDER, Load, PATIENCE, Serving, slow};
+use super::asking::{signal, start};
+use super::{ANY, FOLDER, Load, PATIENCE, Serving, slow};
 
 /// Enough that it takes a successor a while to translate them.
 fn folder(backend: u16) -> tempfile::TempDir {
@@ -65,11 +64,7 @@ async fn no_request_fails_where_the_process_before_is_ended_while_the_next_one_s
     let socket = beside.path().join("portcullis.sock");
     let mut serving = start(folder.path(), &socket, ANY).await;
     let at = serving.at;
-    let load = Load {
-        http: at.http,
-        answered: Arc::default(),
-        done: Arc::default(),
-    };
+    let load = Load::new(at.http);
     let mut clients = JoinSet::new();
     for keeps in [true, false, false] {
         clients.spawn(load.clone().http1("/", 5, keeps));

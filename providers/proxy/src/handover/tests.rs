@@ -1,6 +1,9 @@
 //! Sockets and successors in, what both ends have of them out.
 
 use std::io::Read;
+use std::path::PathBuf;
+
+use tempfile::TempDir;
 
 use super::wire::{GREETING, GREETING_FURTHER, receive};
 use super::*;
@@ -36,6 +39,15 @@ fn sockets_arrive_in_their_order_however_many() {
         assert_eq!(ports(&came.http), ports(&sent.http));
         assert_eq!(ports(&came.https), ports(&sent.https));
     }
+}
+
+/// One that waits for its successor at a path, which is gone with the folder.
+fn waiting() -> (TempDir, PathBuf, Successors) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("proxy.sock");
+    let mut successors = Successors::listen(&path, sockets(1, 1)).unwrap();
+    successors.open().unwrap();
+    (folder, path, successors)
 }
 
 /// A worker that waits in one holds up all others.
@@ -214,10 +226,7 @@ async fn a_successor_that_ends_before_it_serves_changes_nothing() {
 /// the place.
 #[tokio::test]
 async fn one_of_several_successors_takes_the_place() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("proxy.sock");
-    let mut successors = Successors::listen(&path, sockets(1, 1)).unwrap();
-    successors.open().unwrap();
+    let (_folder, path, successors) = waiting();
     let silent: Vec<_> = (0..2 * AT_ONCE)
         .map(|_| UnixStream::connect(&path).unwrap())
         .collect();
@@ -240,10 +249,7 @@ async fn one_of_several_successors_takes_the_place() {
 /// Whatever it has said: nobody serves in this one's place.
 #[tokio::test]
 async fn a_successor_that_has_gone_takes_no_place() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("proxy.sock");
-    let mut successors = Successors::listen(&path, sockets(1, 1)).unwrap();
-    successors.open().unwrap();
+    let (_folder, path, successors) = waiting();
     for said in [
         &[SERVES][..],
         &[SERVES, TAKES],
@@ -268,10 +274,7 @@ async fn a_successor_that_has_gone_takes_no_place() {
 /// Told to end, or killed: nobody would serve.
 #[tokio::test]
 async fn one_of_several_has_the_place_of_a_process_that_ends() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("proxy.sock");
-    let mut successors = Successors::listen(&path, sockets(1, 1)).unwrap();
-    successors.open().unwrap();
+    let (_folder, path, successors) = waiting();
     let (asking, at) = (path.clone(), path.clone());
     let mut three = Vec::new();
     for _ in 0..3 {
