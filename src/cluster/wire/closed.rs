@@ -144,12 +144,11 @@ fn tls(tls: &Value) -> IngressTls {
 fn rule(rule: &Value, default_type: &str, left: &mut usize) -> Vec<IngressRule> {
     let http = named(rule, "http", &["host"], Value::is_object);
     // Paths that stand where `http` should, or in its place.
-    let bare = match http.is_null() {
-        true => named(rule, "paths", &["host", "http"], |value| {
-            list(value).iter().any(is_path)
-        }),
-        false => &Value::Null,
-    };
+    let bare = Some(named(rule, "paths", &["host", "http"], |value| {
+        list(value).iter().any(is_path)
+    }));
+    let bare = bare.filter(|bare| http.is_null() && !list(bare).is_empty());
+    let bare = bare.unwrap_or(&Value::Null);
     let paths: Arc<[IngressPath]> = list(http)
         .iter()
         .flat_map(|http| match paths_of(http) {
@@ -297,6 +296,9 @@ mod tests {
         let ingress = ingress(&ObjectName::new("shop", "web"), &value, "spec");
         let mut all = Vec::new();
         for rule in &ingress.rules {
+            if rule.paths.is_empty() {
+                all.push(format!("{} all", rule.host.as_deref().unwrap_or("-")));
+            }
             for path in &*rule.paths {
                 let (host, path_of) = (rule.host.as_deref(), path.path.as_deref());
                 let text = format!(
@@ -434,6 +436,18 @@ mod tests {
                 rules(json!({"hosts": ["a.io", "b.io"], "http": {"paths": [right]}})),
                 vec!["a.io /a Exact", "b.io /a Exact"],
             ),
+            ("a host alone", rules(json!({"host": "a.io"})), vec!["a.io all"]),
+            (
+                "a host alone, misspelt",
+                rules(json!({"paths": "a.io"})),
+                vec!["a.io all"],
+            ),
+            ("no host and no path", rules(json!({})), vec!["- all"]),
+            (
+                "no host, and no paths in their place",
+                rules(json!({"paths": []})),
+                vec![],
+            ),
             (
                 "nothing known of the host",
                 rules(json!({"host": {"a": 1}, "http": {"paths": [right]}})),
@@ -449,7 +463,7 @@ mod tests {
                 json!({"backend": {"serviceName": "web", "servicePort": 80}}),
                 vec!["default"],
             ),
-            ("nothing", json!([1]), vec![]),
+            ("nothing known at all", json!([1]), vec![]),
         ] {
             assert_eq!(closed(&spec), want, "{what}");
         }
