@@ -1,7 +1,7 @@
 //! A process that ends, or is killed, while others ask for its place in, one that has it out.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, File};
 use std::process::Child;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -93,45 +93,35 @@ async fn no_request_fails_where_the_process_before_is_ended_while_the_next_one_s
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "a deadline is read from the clock")]
 #[tokio::test]
 async fn of_several_that_ask_one_has_the_place_of_one_that_is_killed() {
     let (folder, beside) = (folder(9), tempfile::tempdir().unwrap());
     let socket = beside.path().join("portcullis.sock");
+    let lock = File::create(beside.path().join("portcullis.sock.lock")).unwrap();
     let mut serving = start(folder.path(), &socket, ANY).await;
     let at = serving.at;
     for _ in 0..3 {
+        // As long as another has this none of them takes the place, so all have asked the same process.
+        lock.lock().unwrap();
         let spawn = || Serving::spawn(folder.path(), &socket, at, "2", "own");
         let mut next = [spawn(), spawn(), spawn()];
         let listening = sockets(serving.process.id());
-        let mut stopped = Vec::new();
         for next in &mut next {
-            if until_it_holds(next, &listening).await {
-                stopped.push(next.id().to_string());
-                signal(&next.id().to_string(), "-STOP");
-            }
+            assert!(until_it_holds(next, &listening).await);
         }
         serving.process.kill().unwrap();
         serving.process.wait().unwrap();
-        for stopped in &stopped {
-            signal(stopped, "-CONT");
-        }
-        let [first, second, third] = next.map(|next| tokio::spawn(ready(next)));
+        lock.unlock().unwrap();
+        let mut asked: JoinSet<_> = next.into_iter().map(ready).collect();
         let mut serve = Vec::new();
-        for next in [first, second, third] {
-            match next.await.unwrap() {
+        while let Some(next) = asked.join_next().await {
+            match next.unwrap() {
                 Ok(next) => serve.push(next),
                 Err(told) => assert!(told.contains("another successor has taken the place"), "{told}"),
             }
         }
-        // One that asked late may have the place of another that had it.
-        let start = Instant::now();
-        while serve.len() > 1 {
-            assert!(start.elapsed() < PATIENCE, "several serve");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-            serve.retain_mut(|serving| serving.process.try_wait().unwrap().is_none());
-        }
         serving = serve.pop().unwrap();
+        assert!(serve.is_empty(), "several serve");
         assert!(serving.process.try_wait().unwrap().is_none(), "nobody serves");
     }
     // It is found at the path.
