@@ -428,11 +428,15 @@ impl Serving {
 
     fn terminate(&mut self) {
         self.signal();
-        let status = self.process.wait().unwrap();
-        assert_eq!(status.code(), Some(0), "{}", self.logged());
+        self.ended();
         let mut rest = String::new();
         self.out.read_to_string(&mut rest).unwrap();
         assert_eq!(rest, "", "one line says it is ready, and no other is printed");
+    }
+
+    fn ended(&mut self) {
+        let status = self.process.wait().unwrap();
+        assert_eq!(status.code(), Some(0), "{}", self.logged());
     }
 
     /// What was logged until the process ended.
