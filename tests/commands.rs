@@ -24,6 +24,8 @@ mod obeyed;
 mod ports;
 #[path = "commands/tls_policies.rs"]
 mod tls_policies;
+#[path = "commands/too_many.rs"]
+mod too_many;
 #[path = "commands/turned_away.rs"]
 mod turned_away;
 #[path = "commands/unreadable.rs"]
