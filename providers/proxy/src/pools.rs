@@ -438,8 +438,8 @@ impl Pools {
             .timer(TokioTimer::new())
             .max_header_list_size(head_bytes)
             // A target that vanished without a word is noticed though requests wait for it.
-            .keep_alive_interval(Duration::from_secs(20))
-            .keep_alive_timeout(Duration::from_secs(10))
+            .keep_alive_interval(self.settings.timeouts.ping)
+            .keep_alive_timeout(self.settings.timeouts.pong)
             .handshake(TokioIo::new(io))
             .await?;
         self.tasks.spawn(async move {

@@ -147,6 +147,10 @@ pub struct Timeouts {
     pub answer: Duration,
     /// For the next piece of a body, from client or backend, and for a client to take a piece.
     pub body: Duration,
+    /// From the last frame of an HTTP/2 target, while requests wait for it, until it is sent a PING.
+    pub ping: Duration,
+    /// For its answer to that; then the connection is given up.
+    pub pong: Duration,
     /// For the next byte in either direction of an upgraded connection.
     pub tunnel: Duration,
     /// How old a client's connection becomes before it is ended, with what is under way on it: so that clients spread
@@ -165,6 +169,8 @@ impl Default for Timeouts {
             // As an ALB's idle timeout. Source: ELBv2 attribute `idle_timeout.timeout_seconds`, default 60.
             answer: Duration::from_secs(60),
             body: Duration::from_secs(300),
+            ping: Duration::from_secs(20),
+            pong: Duration::from_secs(10),
             tunnel: Duration::from_secs(3600),
             age: None,
             ticket_key: tickets::RENEWED_EVERY,
@@ -228,12 +234,17 @@ mod tests {
             connect,
             answer,
             body,
+            ping,
+            pong,
             tunnel,
             age,
             ticket_key,
         } = Timeouts::default();
-        let told = [handshake, head, connect, answer, body, tunnel, ticket_key].map(|time| time.as_secs());
-        assert_eq!((told, age), ([10, 60, 5, 60, 300, 3600, 21_600], None));
+        let told = [
+            handshake, head, connect, answer, body, ping, pong, tunnel, ticket_key,
+        ];
+        let told = told.map(|time| time.as_secs());
+        assert_eq!((told, age), ([10, 60, 5, 60, 300, 20, 10, 3600, 21_600], None));
         let limits = Limits::default();
         assert_eq!((limits.connections, limits.under_way), (32_768, 2_048));
         assert_eq!((limits.body_bytes, limits.answer_bytes), (None, None));

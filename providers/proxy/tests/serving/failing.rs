@@ -48,8 +48,7 @@ fn waiting_for(short: Duration, balancer: &portcullis_model::LoadBalancer) -> Pr
         head: short,
         tunnel: short,
         handshake: short,
-        age: None,
-        ticket_key: Timeouts::default().ticket_key,
+        ..Timeouts::default()
     };
     serve_with(
         balancer,

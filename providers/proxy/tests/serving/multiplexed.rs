@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::balancer::{KeyPairs, all_to, backend, serve_with, speaking};
-use crate::client::{soon, until};
+use crate::client::{get_once, soon, until};
 use crate::echo::{Echo, converse};
 use crate::windows;
 
@@ -104,4 +104,27 @@ async fn a_client_of_http2_that_answers_no_ping_has_gone() {
     let _ = soon("the end of the connection", stream.read_to_end(&mut said)).await;
     let totals = || proxy.handle.view().totals();
     until("its request is given up", || totals().given_up == 1).await;
+}
+
+#[tokio::test]
+async fn a_target_of_http2_that_answers_no_ping_has_gone() {
+    let echo = Echo::running(|stream| {
+        Box::pin(async move {
+            let _held = stream;
+            std::future::pending().await
+        })
+    })
+    .await;
+    let mut settings = Settings::default();
+    settings.timeouts.ping = Duration::from_millis(200);
+    settings.timeouts.pong = Duration::from_millis(200);
+    let balancer = all_to(speaking(
+        backend("b", &[echo.address]),
+        BackendVersion::Http2,
+        false,
+    ));
+    let proxy = serve_with(&balancer, &KeyPairs::new(), settings, 1);
+    // Long before the time for an answer is over.
+    let answer = soon("an answer", get_once(proxy.http, "shop.example", "/")).await;
+    assert_eq!(answer.status(), 502);
 }
