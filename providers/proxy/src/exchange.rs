@@ -253,6 +253,7 @@ async fn answer(
         method: parts.method.as_str(),
         headers: &parts.headers,
         source: client.address,
+        is_beside: false,
     };
     let found = listening::find(state, &caller.peer, client.is_tls, asked.port, &mut head);
     let place = found.ok_or_else(|| Failure::new(StatusCode::NOT_FOUND, "nothing listens here"))?;

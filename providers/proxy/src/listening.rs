@@ -54,16 +54,19 @@ impl RouteTable {
     /// they are does not count.
     pub(crate) fn first_at(&self, ports: &[Port], head: &RequestHead<'_>) -> Option<(Port, RuleIndex)> {
         let (port, others) = ports.split_first()?;
-        let at = |port: Port, below: RuleIndex| {
-            let head = RequestHead { port, ..*head };
+        let at = |port: Port, is_beside: bool, below: RuleIndex| {
+            let head = RequestHead {
+                port,
+                is_beside,
+                ..*head
+            };
             self.hosts.first(&self.routes, &head, below)
         };
-        let secure = at(*port, RuleIndex::MAX);
+        let secure = at(*port, false, RuleIndex::MAX);
         if let Some(port) = others.first() {
             let below = self.turn(secure);
-            let plain = at(*port, below);
-            let counts = |route: &Route| !leads_around(&route.action);
-            if plain < below && self.route(plain).is_some_and(counts) {
+            let plain = at(*port, true, below);
+            if plain < below {
                 return Some((*port, plain));
             }
         }
@@ -92,16 +95,17 @@ impl RouteTable {
     }
 }
 
-/// Of rules over HTTPS alone, each with one that stands before it over HTTP alone and asks the same.
+/// Of rules over HTTPS alone, each with one of the same namespace that stands before it over HTTP alone and asks the same.
 pub(crate) type Twins = HashMap<RuleIndex, RuleIndex, RandomState>;
 
 pub(crate) fn twins(balancer: &LoadBalancer, routes: &[Route]) -> Twins {
     if !balancer.listeners.values().any(Listener::is_https) {
         return Twins::default();
     }
-    type Asked<'r> = (&'r [HostMatch], &'r [PathMatch], &'r [Condition]);
+    type Asked<'r> = (&'r str, &'r [HostMatch], &'r [PathMatch], &'r [Condition]);
     fn asked(rule: &Rule) -> Asked<'_> {
-        (&rule.hosts, &rule.paths, &rule.conditions)
+        let namespace = &*rule.origin.object.namespace;
+        (namespace, &rule.hosts, &rule.paths, &rule.conditions)
     }
     let is_https = |port: &Port| balancer.listeners.get(port).is_some_and(Listener::is_https);
     let over = |https: bool| {

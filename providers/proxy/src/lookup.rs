@@ -12,6 +12,7 @@ use std::net::IpAddr;
 
 use portcullis_model::{Condition, Port, QueryMatch, Request};
 
+use crate::listening::leads_around;
 use crate::paths::Paths;
 use crate::table::{Action, HostIndex, ListenerTable, PathIndex, Route, RouteTable, RuleIndex};
 
@@ -30,6 +31,8 @@ pub struct RequestHead<'a> {
     pub headers: &'a dyn Fields,
     /// The peer's.
     pub source: IpAddr,
+    /// The request came over TLS to another port: what only leads there is passed over.
+    pub is_beside: bool,
 }
 
 impl fmt::Debug for RequestHead<'_> {
@@ -69,6 +72,7 @@ impl<'a> From<&'a Request> for RequestHead<'a> {
             method: &request.method,
             headers: request,
             source: request.source,
+            is_beside: false,
         }
     }
 }
@@ -202,7 +206,9 @@ impl PathIndex {
 fn admits(routes: &[Route], rule: RuleIndex, head: &RequestHead<'_>) -> bool {
     let route = usize::try_from(rule).ok().and_then(|index| routes.get(index));
     route.is_some_and(|route| {
-        route.ports.contains(&head.port) && route.conditions.iter().all(|c| holds(c, head))
+        route.ports.contains(&head.port)
+            && !(head.is_beside && leads_around(&route.action))
+            && route.conditions.iter().all(|c| holds(c, head))
     })
 }
 

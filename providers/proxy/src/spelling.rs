@@ -12,7 +12,7 @@ use portcullis_model::{
     ExactPath, Glob, PATH_ESCAPED, PathMatch, PathPrefix, Pattern, RedirectScheme, escaped, signs,
 };
 
-use crate::listening::{Place, leads_around};
+use crate::listening::Place;
 use crate::lookup::RequestHead;
 use crate::table::{Action, ListenerTable, Route, RouteTable, RuleIndex};
 use crate::versions::Versions;
@@ -73,15 +73,19 @@ impl RouteTable {
         // A redirect to where the client is counts for a request that is answered beside it, where nothing is there.
         let as_written = as_written.or_else(|| self.first_at(&[head.port], &other));
         for (turn, port) in ports.iter().enumerate() {
-            let other = RequestHead { port: *port, ..other };
+            let is_beside = turn > 0 && *port != head.port;
+            let other = RequestHead {
+                port: *port,
+                is_beside,
+                ..other
+            };
             // What stands behind the rule of the same port comes too late; patterns are looked through one by one.
             let below = as_written.filter(|(at, _)| at == port);
             let below = below.map_or(RuleIndex::MAX, |(_, rule)| rule);
             let respelled = self.respelled.first(&self.routes, &other, below);
             let comes_first =
                 as_written.is_none_or(|as_written| self.is_before(ports, (*port, respelled), as_written));
-            let counts = |other: &&Route| turn == 0 || *port == head.port || !leads_around(&other.action);
-            if comes_first && self.route(respelled).filter(counts).is_some_and(holds) {
+            if comes_first && self.route(respelled).is_some_and(holds) {
                 return true;
             }
         }

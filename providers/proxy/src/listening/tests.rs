@@ -14,11 +14,11 @@ const HTTP: &[Port] = &[Port::HTTP];
 const HTTPS: &[Port] = &[Port::HTTPS];
 const BOTH: &[Port] = &[Port::HTTP, Port::HTTPS];
 
-fn origin() -> Origin {
-    Origin::new("ingress", ObjectName::new("shop", "web"), "")
+fn origin(namespace: &str) -> Origin {
+    Origin::new("ingress", ObjectName::new(namespace, "web"), "")
 }
 
-/// Ports, host (`*` for all), path, and what of: `r` leads to HTTPS, `m` asks for a method.
+/// Ports, host (`*` for all), path, and what of: `r` leads to HTTPS, `m` asks for a method, `n` is of a neighbour.
 type Row<'a> = (&'a [Port], &'a str, &'a str, &'a str);
 
 fn rule((ports, host, path, kind): &Row<'_>) -> Rule {
@@ -44,7 +44,7 @@ fn rule((ports, host, path, kind): &Row<'_>) -> Rule {
             true => portcullis_model::Action::Redirect(Redirect::to_https(Port::HTTPS)),
             false => portcullis_model::Action::Fixed(FixedResponse::not_found()),
         },
-        origin: origin(),
+        origin: origin(if kind.contains('n') { "near" } else { "shop" }),
     }
 }
 
@@ -54,7 +54,7 @@ fn table(rows: &[Row<'_>]) -> RouteTable {
         protocol,
         authenticate: None,
         default_action: portcullis_model::Action::Fixed(FixedResponse::not_found()),
-        origin: origin(),
+        origin: origin("shop"),
     };
     let tls = Protocol::Https(Tls {
         policy: None,
@@ -66,7 +66,7 @@ fn table(rows: &[Row<'_>]) -> RouteTable {
         id: LoadBalancerId::parse("shop/web"),
         semantics: Default::default(),
         members: Vec::new(),
-        options: Options::new(origin()),
+        options: Options::new(origin("shop")),
         listeners: listeners.map(|listener| (listener.port, listener)).into(),
         rules: rows.iter().map(rule).collect::<Vec<_>>().into(),
         backends: Default::default(),
@@ -86,6 +86,7 @@ fn first(table: &RouteTable, ports: &[Port], host: &str, path: &str) -> Option<(
         method: "GET",
         headers: &HeaderMap::new(),
         source: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        is_beside: false,
     };
     table.first_at(ports, &head)
 }
@@ -204,6 +205,32 @@ fn where_tls_ended_in_front_the_first_rule_of_both_listeners_answers() {
             &[(HTTP, "a.com", "/", "m"), (HTTPS, "a.com", "/", "m")],
             "/x",
             Some(1),
+        ),
+        (
+            "the same of a neighbour, over HTTPS",
+            &[(HTTP, "a.com", "/", ""), (HTTPS, "a.com", "/", "n")],
+            "/x",
+            Some(0),
+        ),
+        (
+            "behind one that is sent there",
+            &[
+                (HTTP, "a.com", "/admin", "r"),
+                (HTTP, "a.com", "/admin", ""),
+                (HTTPS, "a.com", "/", "n"),
+            ],
+            "/admin",
+            Some(1),
+        ),
+        (
+            "and where nothing is over HTTPS",
+            &[
+                (HTTPS, "b.com", "/", "n"),
+                (HTTP, "a.com", "/", "r"),
+                (HTTP, "a.com", "/", ""),
+            ],
+            "/x",
+            Some(2),
         ),
         (
             "nothing that answers",
