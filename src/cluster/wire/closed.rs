@@ -36,14 +36,22 @@ pub(super) fn ingress(name: &ObjectName, value: &Value, field: &str) -> Ingress 
     let is_old = value["apiVersion"] != Kind::Ingress.api_version();
     let default_type = if is_old { "ImplementationSpecific" } else { "" };
     let spec = spec_of(value);
-    // Misspelt, or one level out.
+    // Misspelt, one level out, or below the metadata, as where the line of the spec is missing.
     let field_of = |name: &str, fits: &dyn Fn(&Value) -> bool| {
-        let written = named(spec, name, SPEC, fits);
-        if written.is_null() { &value[name] } else { written }
+        let written = [
+            named(spec, name, SPEC, fits),
+            &value[name],
+            &value["metadata"][name],
+        ];
+        let mut written = written.into_iter();
+        written.find(|value| !value.is_null()).unwrap_or(&Value::Null)
     };
-    let rules = field_of("rules", &|value| {
-        list(value).iter().any(|rule| rule["http"].is_object())
-    });
+    let are_rules = |value: &Value| list(value).iter().any(|rule| rule["http"].is_object());
+    let rules = match value["spec"].is_array() && are_rules(&value["spec"]) {
+        // As where the line of the rules is missing.
+        true => &value["spec"],
+        false => field_of("rules", &are_rules),
+    };
     let secrets = field_of("tls", &|value| {
         let mut all = list(value).iter();
         all.any(|tls| tls["secretName"].is_string() || tls["hosts"].is_array())
@@ -66,7 +74,7 @@ pub(super) fn ingress(name: &ObjectName, value: &Value, field: &str) -> Ingress 
         },
         rules: list(rules)
             .iter()
-            .flat_map(|value| rule(value, default_type, &mut left))
+            .flat_map(|value| rule(value, &spec["http"], default_type, &mut left))
             .collect(),
         status: Vec::new(),
         held_for: BTreeSet::new(),
@@ -139,9 +147,9 @@ fn tls(tls: &Value) -> IngressTls {
     }
 }
 
-/// A rule for each of its hosts; none where nothing is known of these, or of its paths. Where no more paths are left, all of a
-/// host.
-fn rule(rule: &Value, default_type: &str, left: &mut usize) -> Vec<IngressRule> {
+/// A rule for each of its hosts; none where nothing is known of these, or of its paths, which may stand beside the rules. Where no
+/// more paths are left, all of a host.
+fn rule(rule: &Value, beside: &Value, default_type: &str, left: &mut usize) -> Vec<IngressRule> {
     let http = named(rule, "http", &["host"], Value::is_object);
     // Paths that stand where `http` should, or in its place.
     let bare = Some(named(rule, "paths", &["host", "http"], |value| {
@@ -149,6 +157,10 @@ fn rule(rule: &Value, default_type: &str, left: &mut usize) -> Vec<IngressRule> 
     }));
     let bare = bare.filter(|bare| http.is_null() && !list(bare).is_empty());
     let bare = bare.unwrap_or(&Value::Null);
+    let http = match http.is_null() && bare.is_null() {
+        true => beside,
+        false => http,
+    };
     let paths: Arc<[IngressPath]> = list(http)
         .iter()
         .flat_map(|http| match paths_of(http) {
@@ -436,6 +448,16 @@ mod tests {
                 rules(json!({"hosts": ["a.io", "b.io"], "http": {"paths": [right]}})),
                 vec!["a.io /a Exact", "b.io /a Exact"],
             ),
+            (
+                "no line of the rules",
+                json!([{"host": "a.io", "http": {"paths": [right]}}]),
+                vec!["a.io /a Exact"],
+            ),
+            (
+                "http beside the rules",
+                json!({"rules": [{"host": "a.io"}], "http": {"paths": [right]}}),
+                vec!["a.io /a Exact"],
+            ),
             ("a host alone", rules(json!({"host": "a.io"})), vec!["a.io all"]),
             (
                 "a host alone, misspelt",
@@ -466,6 +488,21 @@ mod tests {
             ("nothing known at all", json!([1]), vec![]),
         ] {
             assert_eq!(closed(&spec), want, "{what}");
+        }
+    }
+
+    #[test]
+    fn what_stands_further_out_or_below_the_metadata_is_read_too() {
+        let path = json!({"path": "/a", "pathType": "Exact", "backend": {"service": {"name": "web"}}});
+        let rules = json!([{"host": "a.io", "http": {"paths": [path]}}]);
+        for value in [
+            json!({"rules": rules}),
+            json!({"metadata": {"name": "web", "rules": rules}}),
+        ] {
+            let ingress = ingress(&ObjectName::new("shop", "web"), &value, "rules");
+            let hosts: Vec<_> = ingress.rules.iter().map(|rule| rule.host.as_deref()).collect();
+            assert_eq!(hosts, [Some("a.io")], "{value}");
+            assert_eq!(ingress.rules[0].paths[0].path.as_deref(), Some("/a"), "{value}");
         }
     }
 
