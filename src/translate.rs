@@ -211,6 +211,7 @@ fn balancer<'a>(
     for (part, drafts) in parts.iter().zip(&mut drafts) {
         owners.enforce(part, drafts, problems);
     }
+    rules::settle(parts, &mut drafts, problems);
     canary::share(parts, &roles, &backends.resolved, &mut drafts, problems);
     let mut defaults = defaults::read(parts, &ports, &filtered, &owners, &mut backends, problems);
     defaults.fallbacks.is_across = settings.merge == Merge::OneLoadBalancer;

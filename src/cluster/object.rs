@@ -109,7 +109,7 @@ pub struct IngressRule {
     pub host: Option<Arc<str>>,
     /// Empty where `http` is absent. Those of a rule that is refused are shared by all of its hosts.
     pub paths: Arc<[IngressPath]>,
-    /// Whether all of its host is closed, because it has more paths than are told apart.
+    /// Whether all of its host is closed, because it has more paths than these, which are told apart.
     pub is_closed: bool,
 }
 

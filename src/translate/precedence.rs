@@ -38,7 +38,7 @@ pub(super) enum Closes {
     Meant,
     /// All that meets those of its conditions that can be read.
     Unconditioned,
-    /// All of its host, before whatever stands there.
+    /// All of its host, before whatever stands there: of one namespace alone.
     Host,
 }
 

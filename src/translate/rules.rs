@@ -14,7 +14,7 @@ use portcullis_model::{
     Port, Problem, RedirectScheme, Rewrite, RewritePart, Rule, Semantics,
 };
 
-pub(super) use self::bounds::Spent;
+pub(super) use self::bounds::{Spent, settle};
 use self::hosts::Host;
 pub(super) use self::hosts::meant as host_meant;
 pub(super) use self::named::said_of_default;
@@ -45,6 +45,10 @@ const UNREADABLE_HOST: &str = "Not served because its host cannot be read";
 pub(super) struct Drafts {
     pub(super) drafts: Vec<Draft>,
     pub(super) hosts: Vec<NamedHost>,
+    /// Which bound was reached.
+    over: Option<String>,
+    /// Hosts of which not all rules were read for that; none stands for what no other rule takes.
+    closed: BTreeSet<Option<HostMatch>>,
 }
 
 /// What is said of one path.
@@ -99,7 +103,6 @@ impl Reader<'_, '_> {
             }
             if rule.is_closed {
                 self.close_whole(host.host.clone());
-                continue;
             }
             if !rule.paths.is_empty() && !host.is_closed {
                 self.root(index, host.host.as_ref(), &mut out);

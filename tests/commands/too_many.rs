@@ -17,7 +17,7 @@ fn of_paths(paths: Range<usize>) -> String {
 fn an_ingress_of_too_many_rules_closes_its_hosts_until_it_has_fewer() {
     let dir = tempfile::tempdir().unwrap();
     let named = |name: &str| ANSWERS.replace("name: web", &format!("name: {name}"));
-    // One has all of the same host, the other is elsewhere.
+    // One of the namespace has all of the same host, the other is elsewhere.
     let neighbours = [
         named("beside").replace("BODY", "beside"),
         named("other")
@@ -46,4 +46,29 @@ fn an_ingress_of_too_many_rules_closes_its_hosts_until_it_has_fewer() {
         logged.contains(told) && logged.contains("ingress shop/web spec.rules"),
         "{logged}"
     );
+}
+
+#[test]
+fn an_ingress_of_too_many_rules_leaves_other_namespaces_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let owner = ANSWERS
+        .replace("name: web", "name: owner")
+        .replace("namespace: shop", "namespace: own")
+        .replace("path: /", "path: /pub")
+        .replace("BODY", "owner");
+    fs::write(dir.path().join("owner.yaml"), &owner).unwrap();
+    fs::write(dir.path().join("many.yaml"), of_paths(0..10_001)).unwrap();
+    let mut serving = Serving::start(dir.path(), &[]);
+    for (path, answer) in [("/pub", "owner"), ("/pub/x", "owner")] {
+        let seen = serving.get("shop.example", path);
+        assert!(seen.ends_with(answer), "{path}: {seen}");
+    }
+    for path in ["/a/0", "/a/10000", "/"] {
+        let seen = serving.get("shop.example", path);
+        assert!(seen.starts_with("HTTP/1.1 503"), "{path}: {seen}");
+    }
+    serving.terminate();
+    let logged = serving.logged();
+    let told = "what no other rule takes, answer 503 at shop.example, where another namespace has rules, too";
+    assert!(logged.contains(told), "{logged}");
 }

@@ -147,8 +147,8 @@ fn tls(tls: &Value) -> IngressTls {
     }
 }
 
-/// A rule for each of its hosts; none where nothing is known of these, or of its paths, which may stand beside the rules. Where no
-/// more paths are left, all of a host.
+/// A rule for each of its hosts; none where nothing is known of these, or of its paths, which may stand beside the rules. Where
+/// fewer are left than a host has, these and all of the host.
 fn rule(rule: &Value, beside: &Value, default_type: &str, left: &mut usize) -> Vec<IngressRule> {
     let http = named(rule, "http", &["host"], Value::is_object);
     // Paths that stand where `http` should, or in its place.
@@ -175,12 +175,17 @@ fn rule(rule: &Value, beside: &Value, default_type: &str, left: &mut usize) -> V
         return Vec::new();
     }
     let mut with = |host: Option<Arc<str>>| {
-        let rest = left.checked_sub(paths.len());
-        *left = rest.unwrap_or(*left);
+        let fit = paths.len().min(*left);
+        *left -= fit;
+        let is_closed = fit < paths.len();
         IngressRule {
             host,
-            paths: rest.map_or_else(Arc::default, |_| paths.clone()),
-            is_closed: rest.is_none(),
+            paths: if is_closed {
+                paths[..fit].into()
+            } else {
+                paths.clone()
+            },
+            is_closed,
         }
     };
     let host = &rule["host"];

@@ -6,7 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use portcullis_model::{Action, Code, Condition, FixedResponse, HostMatch, PathMatch, PathPrefix, Semantics};
+use portcullis_model::{
+    Action, Code, Condition, FixedResponse, HostMatch, PathMatch, PathPrefix, Problem, Semantics,
+};
 
 use super::hosts::Host;
 use super::named::name_of;
@@ -14,6 +16,7 @@ use super::{Drafts, Reader};
 use crate::cluster::object::IngressBackend;
 use crate::translate::conditions::Constraints;
 use crate::translate::expressions::Room;
+use crate::translate::member::Part;
 use crate::translate::precedence::{Closes, PIECES, PathKind, Written};
 
 /// Most rules of an Ingress, each of one host and one path. An ALB has 100, unless more are asked for.
@@ -80,6 +83,115 @@ pub(super) fn values(condition: &Condition) -> usize {
     }
 }
 
+/// What answers where not all rules are read.
+fn instead(part: &Part<'_>) -> Action {
+    match part.refusal {
+        Some(refusal) => refusal.answer(),
+        None => Action::Fixed(FixedResponse::unavailable(TOO_MUCH)),
+    }
+}
+
+/// Says of each host that an Ingress closes where that stands. Before all else where one namespace alone names the host: its
+/// guard is not left open by its own `/`. Behind what others have there where another namespace does, for whoever names their
+/// host must not close it for them; then what was read of the Ingress stands at its own paths, closed, so that most of a guard
+/// holds.
+pub(in crate::translate) fn settle(parts: &[Part<'_>], drafts: &mut [Drafts], problems: &mut Vec<Problem>) {
+    let closing: BTreeSet<HostMatch> = drafts
+        .iter()
+        .flat_map(|of| &of.closed)
+        .flatten()
+        .cloned()
+        .collect();
+    let mut named: BTreeMap<&HostMatch, BTreeSet<&str>> = BTreeMap::new();
+    for (part, of) in parts.iter().zip(&*drafts).filter(|(part, _)| !part.is_canary) {
+        let hosts = of.hosts.iter().map(|named| &named.host);
+        for host in hosts.chain(of.drafts.iter().flat_map(|draft| &draft.rule.hosts)) {
+            if let Some(host) = closing.get(host) {
+                named
+                    .entry(host)
+                    .or_default()
+                    .insert(&part.ingress.meta.name.namespace);
+            }
+        }
+    }
+    let is_shared = |host: &HostMatch| named.get(host).is_some_and(|by| by.len() > 1);
+    let shared: BTreeSet<HostMatch> = closing.iter().filter(|host| is_shared(host)).cloned().collect();
+    for (part, of) in parts
+        .iter()
+        .zip(drafts)
+        .filter(|(_, of)| !of.closed.is_empty() || of.over.is_some())
+    {
+        // Others may belong to another namespace.
+        let stands = |host: &HostMatch| {
+            of.drafts
+                .iter()
+                .any(|draft| draft.closes == Closes::Host && draft.rule.hosts.contains(host))
+        };
+        of.closed = of
+            .closed
+            .iter()
+            .filter(|host| host.as_ref().is_none_or(stands))
+            .cloned()
+            .collect();
+        problems.push(told(part, of, &shared));
+        of.drafts.retain_mut(|draft| {
+            let [host] = draft.rule.hosts.as_slice() else {
+                return true;
+            };
+            match (draft.closes == Closes::Host, shared.contains(host)) {
+                (true, true) => {
+                    (draft.kind, draft.closes) = (PathKind::Prefix(1), Closes::Meant);
+                    // Whomever it is for.
+                    draft.piece_of = Some(0);
+                }
+                (true, false) => {}
+                (false, _) if !of.closed.contains(&Some(host.clone())) => {}
+                (false, true) => {
+                    draft.rule.authenticate = None;
+                    draft.rule.filters = None;
+                    draft.rule.rewrites = Vec::new();
+                    draft.rule.action = instead(part);
+                }
+                (false, false) => return false,
+            }
+            true
+        });
+    }
+}
+
+fn told(part: &Part<'_>, of: &Drafts, shared: &BTreeSet<HostMatch>) -> Problem {
+    let is_shared = |host: &&Option<HostMatch>| host.as_ref().is_some_and(|host| shared.contains(host));
+    let (beside, whole): (Vec<_>, Vec<_>) = of.closed.iter().partition(is_shared);
+    let mut told = match &of.over {
+        Some(why) => why.clone(),
+        None => format!("it has more than {MOST_RULES} paths, those of each of its hosts counted"),
+    };
+    if !whole.is_empty() {
+        told += &format!("; meanwhile all of {} answers 503", listed(&whole));
+    }
+    if !beside.is_empty() {
+        told += &format!(
+            "; meanwhile its own paths that were read, and what no other rule takes, answer 503 at {}, where another \
+             namespace has rules, too",
+            listed(&beside)
+        );
+    }
+    Problem::new(Code::LimitExceeded, part.origin("spec.rules"), told)
+}
+
+fn listed(hosts: &[&Option<HostMatch>]) -> String {
+    let shown = |host: &&Option<HostMatch>| match host {
+        Some(host) => host.to_string(),
+        None => "what no rule before takes".to_owned(),
+    };
+    let mut all: Vec<String> = hosts.iter().take(NAMED).map(shown).collect();
+    match hosts.len().saturating_sub(NAMED) {
+        0 => {}
+        more => all.push(format!("{more} more hosts")),
+    }
+    all.join(", ")
+}
+
 impl Reader<'_, '_> {
     /// Instead of reading a path.
     pub(super) fn close_instead(&mut self, host: &Host, backend: &IngressBackend) {
@@ -102,44 +214,18 @@ impl Reader<'_, '_> {
         self.spent.closed.insert(host);
     }
 
-    /// Puts what closes whole hosts before all that stands there. A rule for every host would stand before those of others, so
-    /// that comes last instead.
+    /// Adds what closes the hosts of which not all rules are read. A rule for every host would stand before those of others, so
+    /// that comes last. Of one host [`settle`] says where, once it is known who else names it.
     pub(super) fn close_hosts(&mut self, out: &mut Drafts) {
-        let closed = std::mem::take(&mut self.spent.closed);
-        if let Some(why) = self.spent.over.take() {
-            let mut named = closed.iter().map(|host| match host {
-                Some(host) => host.to_string(),
-                None => "what no rule before takes".to_owned(),
-            });
-            let mut all: Vec<String> = named.by_ref().take(NAMED).collect();
-            match named.count() {
-                0 => {}
-                more => all.push(format!("{more} more hosts")),
-            }
-            let told = match all.as_slice() {
-                [] => why,
-                all => format!("{why}; meanwhile all of {} answers 503", all.join(", ")),
-            };
-            self.problem(Code::LimitExceeded, "spec.rules".to_owned(), told);
-        }
-        if closed.is_empty() {
-            return;
-        }
-        out.drafts.retain(|draft| match draft.rule.hosts.as_slice() {
-            [host] => !closed.contains(&Some(host.clone())),
-            _ => true,
-        });
-        let action = match self.part.refusal {
-            Some(refusal) => refusal.answer(),
-            None => Action::Fixed(FixedResponse::unavailable(TOO_MUCH)),
-        };
-        for (at, host) in closed.into_iter().enumerate() {
+        out.over = self.spent.over.take();
+        out.closed = std::mem::take(&mut self.spent.closed);
+        for (at, host) in out.closed.clone().into_iter().enumerate() {
             let (kind, closes) = match host {
                 Some(_) => (PathKind::Exact, Closes::Host),
                 None => (PathKind::Prefix(1), Closes::Meant),
             };
             let path = PathMatch::Prefix(PathPrefix::root());
-            let rule = self.answering(host, path, action.clone(), self.part.origin("spec.rules"));
+            let rule = self.answering(host, path, instead(self.part), self.part.origin("spec.rules"));
             let place = Written {
                 member: self.member,
                 rule: 0,

@@ -20,6 +20,14 @@ fn world(annotations: Value, own: Value) -> World {
         .aged("shop/guard", 1, guard, own)
 }
 
+/// As of a folder, where several load balancers are one.
+fn files() -> Settings {
+    Settings {
+        merge: Merge::OneLoadBalancer,
+        ..ours()
+    }
+}
+
 fn get(served: &Served, path: &str) -> String {
     served.get(&format!("foo.com{path}"))
 }
@@ -131,6 +139,158 @@ fn a_host_that_is_closed_stands_before_what_neighbours_have_there() {
         assert_eq!(get(&served, sent), "shop/guarded", "{sent}");
     }
     assert_eq!(get(&served, "/"), "shop/open");
+}
+
+/// Others go on whoever names their host: closed are the paths of the Ingress that were read, and what nobody else takes.
+#[test]
+fn a_host_of_another_namespace_is_closed_behind_what_it_has_there() {
+    const CONDITIONS: &str = "portcullis.dev/conditions.guarded";
+    let of = |count: usize, kind: &str, text: &str| -> Vec<Value> {
+        (0..count)
+            .map(|at| path(kind, &format!("{text}{at}"), "guarded"))
+            .collect()
+    };
+    let only_named =
+        json!([{"field": "host-header", "hostHeaderConfig": {"values": ["foo.com"]}}]).to_string();
+    let too_many = of(10_001, "Exact", "/e");
+    let with_root = || {
+        rule(
+            "foo.com",
+            json!([vec![path("Prefix", "/", "guarded")], too_many.clone()].concat()),
+        )
+    };
+    for (what, host, annotations, rules, is_read) in [
+        (
+            "paths",
+            "foo.com",
+            json!({}),
+            vec![rule("foo.com", json!(too_many))],
+            true,
+        ),
+        (
+            "elsewhere first",
+            "foo.com",
+            json!({}),
+            vec![
+                rule("bar.com", json!(too_many)),
+                rule("foo.com", json!(of(1, "Exact", "/e"))),
+            ],
+            false,
+        ),
+        (
+            "a wildcard",
+            "*.foo.com",
+            json!({}),
+            vec![rule("*.foo.com", json!(too_many))],
+            true,
+        ),
+        (
+            "conditions",
+            "foo.com",
+            json!({ CONDITIONS: only_named }),
+            vec![rule("bar.com", json!(too_many))],
+            true,
+        ),
+        (
+            "ranges",
+            "foo.com",
+            json!({"portcullis.dev/inbound-cidrs": "192.0.2.0/24"}),
+            vec![rule("foo.com", json!(too_many))],
+            true,
+        ),
+        ("its own /", "foo.com", json!({}), vec![with_root()], true),
+        (
+            "expressions",
+            "foo.com",
+            json!({ MEANS: "regex" }),
+            vec![rule(
+                "foo.com",
+                json!(
+                    [
+                        vec![path("Exact", "/e0", "guarded")],
+                        vec![path(SPECIFIC, "//x/.{250}", "guarded"); 150]
+                    ]
+                    .concat()
+                ),
+            )],
+            true,
+        ),
+    ] {
+        for (day, has_root) in [(1, true), (1, false), (3, true), (3, false)] {
+            let name = host.replace('*', "x");
+            let mut beside = vec![path("Prefix", "/pub", "open")];
+            beside.extend(has_root.then(|| path("Prefix", "/", "open")));
+            let served = with_services(World::new(), &["own/open", "shop/guarded"])
+                .aged(
+                    "own/open",
+                    2,
+                    json!({}),
+                    json!({ "rules": [rule(host, json!(beside))] }),
+                )
+                .aged("shop/guard", day, annotations.clone(), json!({ "rules": rules }))
+                .one(&files());
+            let row = format!("{what} {day} {has_root}");
+            let get = |path: &str| served.get(&format!("{name}{path}"));
+            // An older one's own `/` stands first by right.
+            let is_taken = what == "its own /" && day == 1;
+            let rest = match has_root && !is_taken {
+                true => "own/open",
+                false => "503",
+            };
+            let of_read = if is_read { "503" } else { rest };
+            for (sent, want) in [
+                ("/pub", "own/open"),
+                ("/pub/x", "own/open"),
+                ("/", rest),
+                ("/e10000", rest),
+                ("/e0", of_read),
+            ] {
+                assert_eq!(get(sent), want, "{row} {sent}");
+            }
+            let is_told = |problem: &Problem| {
+                let end = format!(
+                    "what no other rule takes, answer 503 at {host}, where another namespace has rules, too"
+                );
+                problem.code == Code::LimitExceeded && problem.message.ends_with(&end)
+            };
+            assert!(served.problems.iter().any(is_told), "{row} {:?}", served.problems);
+        }
+    }
+}
+
+#[test]
+fn an_ingress_that_is_refused_closes_no_host_of_another_namespace() {
+    let paths: Vec<Value> = (0..=10_000)
+        .map(|at| path("Exact", &format!("/e{at}"), "guarded"))
+        .collect();
+    for (namespace, open, root) in [("own", "own/open", "own/open"), ("shop", "503", "503")] {
+        let value = json!({
+            "apiVersion": "networking.k8s.io/v1",
+            "kind": "Ingress",
+            "metadata": {"name": "refused", "namespace": "shop", "annotations": {"note": 1}},
+            "spec": {"rules": [rule("foo.com", json!(paths))]},
+        });
+        let name = format!("{namespace}/open");
+        let served = with_services(World::new(), &[name.as_str()])
+            .aged(
+                &name,
+                2,
+                json!({}),
+                json!({ "rules": [rule("foo.com", json!([path("Prefix", "/", "open")]))] }),
+            )
+            .closed(&value)
+            .one(&files());
+        assert_eq!(get(&served, "/"), root, "{namespace}");
+        assert_eq!(get(&served, "/pub"), open, "{namespace}");
+        assert_eq!(get(&served, "/e0"), "503", "{namespace}");
+        assert_eq!(get(&served, "/e10000"), open, "{namespace}");
+        let is_told = |problem: &Problem| {
+            problem
+                .message
+                .starts_with("it has more than 10000 paths, those of each")
+        };
+        assert!(served.problems.iter().any(is_told), "{:?}", served.problems);
+    }
 }
 
 #[test]
