@@ -413,7 +413,18 @@ impl<'a> Annotations<'a> {
                                    what it constrains answers 503";
                     (Code::AnnotationUnsupported, message.to_owned())
                 }
-                None => (Code::AnnotationUnknown, format!("{name:?} is not known here")),
+                None => match catalog::meant_guard(name).filter(|_| ours) {
+                    // The incumbent has none of those under our prefix: nobody relies on its being passed over.
+                    Some(guard) => {
+                        refused.get_or_insert(guard);
+                        let message = format!(
+                            "{name:?} is not known here, and may be meant as {guard:?}, which restricts who may pass: \
+                             what it would constrain answers 503"
+                        );
+                        (Code::AnnotationUnknown, message)
+                    }
+                    None => (Code::AnnotationUnknown, format!("{name:?} is not known here")),
+                },
             };
             problems.push(Problem::new(code, self.origin(written), message));
         }
@@ -468,6 +479,18 @@ mod tests {
             (
                 "portcullis.dev/subnets",
                 "x",
+                Some(Code::AnnotationUnknown),
+                false,
+            ),
+            (
+                "portcullis.dev/basic-auth-seret",
+                "users",
+                Some(Code::AnnotationUnknown),
+                true,
+            ),
+            (
+                "alb.ingress.kubernetes.io/inbound-cidr",
+                "10.0.0.0/8",
                 Some(Code::AnnotationUnknown),
                 false,
             ),

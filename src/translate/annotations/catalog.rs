@@ -237,6 +237,34 @@ pub fn find(name: &str) -> Option<&'static Known> {
     })
 }
 
+/// Those that say who may pass, or which requests, and that nothing else would say in their place.
+const GUARDS: [&str; 12] = [
+    "auth-idp-cognito",
+    "auth-idp-oidc",
+    "auth-on-unauthenticated-request",
+    "auth-type",
+    "backend-tls-ca-secret",
+    "basic-auth-secret",
+    "conditions.",
+    "external-auth",
+    "inbound-cidrs",
+    "jwt-validation",
+    "mutual-authentication",
+    "rate-limit",
+];
+
+/// Letters that may be added, left out, changed, or swapped with the next.
+const SLIPS: usize = 2;
+
+/// The guard that a name which is not known may be meant as.
+pub(super) fn meant_guard(name: &str) -> Option<&'static str> {
+    // Of a family it is the first part that may be misspelt.
+    let family = name.find('.').map(|dot| &name[..=dot]);
+    let written = family.unwrap_or(name).to_ascii_lowercase().replace('_', "-");
+    let mut guards = GUARDS.into_iter();
+    guards.find(|guard| strsim::osa_distance(&written, guard) <= SLIPS)
+}
+
 /// Whether the value says that nothing is restricted.
 pub(super) fn is_off(name: &str, value: &str) -> bool {
     match name {
@@ -248,6 +276,32 @@ pub(super) fn is_off(name: &str, value: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_misspelt_guard_is_taken_for_one() {
+        assert!(
+            GUARDS
+                .iter()
+                .all(|guard| ALL.iter().any(|known| known.name == *guard))
+        );
+        for (name, meant) in [
+            ("basic-auth-seret", Some("basic-auth-secret")),
+            ("basic-auth-secrets", Some("basic-auth-secret")),
+            ("Basic_Auth_Secret", Some("basic-auth-secret")),
+            ("inbound-cdirs", Some("inbound-cidrs")),
+            ("condition.web", Some("conditions.")),
+            ("conditons.a.b", Some("conditions.")),
+            ("ratelimit", Some("rate-limit")),
+            ("jwt-validaton", Some("jwt-validation")),
+            ("basic-auth", None),
+            ("auth", None),
+            ("scheme", None),
+            ("subnets", None),
+            ("owner", None),
+        ] {
+            assert_eq!(meant_guard(name), meant, "{name}");
+        }
+    }
 
     #[test]
     fn names_are_unique_and_described() {

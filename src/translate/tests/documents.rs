@@ -24,7 +24,8 @@ asked for, and is told with `ActionUnsupported`; one that only adds comfort is t
 
 Known, but not built yet: *ignored* ones are reported with `AnnotationUnsupported` and have no effect. *Refused* ones
 restrict who may pass: what they constrain answers 503 rather than being served without them. A value that cannot be
-read is reported with `AnnotationInvalid`, a name that is not known with `AnnotationUnknown`.
+read is reported with `AnnotationInvalid`, a name that is not known with `AnnotationUnknown`. One under our prefix that is up to two letters
+from one that says who may pass, such as `basic-auth-seret`, closes as that would: what it was to guard answers 503.
 
 Generated from `src/translate/annotations/catalog.rs`, `nginx.rs` and `gke.rs`: `PORTCULLIS_BLESS=1 cargo test --lib annotations`.
 ";
