@@ -127,9 +127,8 @@ async fn begin_tls(
         Box::pin(http2(counted, stream, peer, shown))
     } else if worker.settings.http1_engine == Http1Engine::Own {
         let stream = Stream::Tls(Box::new((*stream).into()));
-        let ending = ending(worker);
-        let first = BytesMut::new();
-        Box::pin(http1::serve(counted, stream, first, peer, shown, ending))
+        let (first, aged) = (BytesMut::new(), end_of_age(worker));
+        Box::pin(http1::serve(counted, stream, first, peer, shown, aged))
     } else {
         Box::pin(http1_by_hyper(counted, stream, peer, shown))
     })
@@ -178,9 +177,9 @@ async fn begin_plainly(counted: Counted, stream: TcpStream, peer: Peer) -> Begun
     let shown = worker.nothing_shown.clone();
     let is_http2 = first.starts_with(PREFACE);
     if !is_http2 && worker.settings.http1_engine == Http1Engine::Own {
-        let (stream, ending) = (Stream::Plain(stream), ending(worker));
+        let (stream, aged) = (Stream::Plain(stream), end_of_age(worker));
         return Ok(Some(Box::pin(http1::serve(
-            counted, stream, first, peer, shown, ending,
+            counted, stream, first, peer, shown, aged,
         ))));
     }
     let stream = Resumed {
@@ -274,7 +273,7 @@ where
     let served = async {
         tokio::select! {
             ended = connection.as_mut() => return ended,
-            () = drained(&worker) => {}
+            _ = worker.ending.begun() => {}
             () = aged(&worker) => {}
         }
         leaving.set(true);
@@ -345,7 +344,7 @@ where
     let expects = || activity.is_any();
     tokio::select! {
         ended = sending.drive(connection.as_mut(), expects) => return ended,
-        () = drained(worker) => {}
+        _ = worker.ending.begun() => {}
         () = activity.none_for(timeouts.head) => {}
         () = aged(worker) => {}
     }
@@ -393,15 +392,6 @@ async fn answer(
     }
 }
 
-/// Ready once the worker is to end.
-pub(crate) fn drained(worker: &Worker) -> impl Future<Output = ()> + 'static {
-    let mut draining = worker.draining.clone();
-    async move {
-        // An error means that nobody holds the proxy any more: it ends, too.
-        let _ = draining.wait_for(Option::is_some).await;
-    }
-}
-
 /// When a connection that begins now is to end for its age.
 fn end_of_age(worker: &Worker) -> Option<Instant> {
     let age = worker.settings.timeouts.age?;
@@ -413,17 +403,10 @@ fn shortened(age: Duration, by: u32) -> Duration {
     age - age / 10_000 * by
 }
 
-fn ending(worker: &Worker) -> http1::Ending<impl Future<Output = ()> + 'static> {
-    http1::Ending {
-        drained: drained(worker),
-        aged: end_of_age(worker),
-    }
-}
-
 /// Ready once a connection is to end on which nobody has asked anything.
 async fn farewell(worker: &Worker) {
     tokio::select! {
-        () = drained(worker) => {}
+        _ = worker.ending.begun() => {}
         () = aged(worker) => {}
     }
     sleep(worker.patience()).await;

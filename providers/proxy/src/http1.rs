@@ -26,6 +26,6 @@ pub(crate) use decode::Refused;
 pub(crate) use fields::take_back;
 pub(crate) use lines::Lines;
 pub(crate) use link::{AnswerBody, Asking, Broke, Link, NoAnswer, Patience, ask};
-pub(crate) use serve::{Ending, serve};
+pub(crate) use serve::serve;
 pub(crate) use splice::{Pipe, let_go as let_go_of_pipes};
 pub(crate) use wire::{Body, Detached, Stream};

@@ -103,6 +103,7 @@ mod versions;
 mod activity;
 mod alarm;
 mod connection;
+mod ending;
 mod framing;
 mod gathered;
 mod guarded;

@@ -67,11 +67,11 @@ fn socket(address: SocketAddr, sharing: Sharing) -> io::Result<Socket> {
 /// means that the socket is dead.
 pub(crate) async fn accept(worker: Rc<Worker>, listener: TcpListener, at: EntryPoint) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
-    let mut draining = worker.draining.clone();
+    let mut ending = worker.ending.begun();
     loop {
         tokio::select! {
             biased;
-            _ = draining.wait_for(Option::is_some) => break,
+            _ = &mut ending => break,
             accepted = next(&worker, &listener) => match accepted {
                 Ok((stream, address)) => open(&worker, stream, address, at),
                 Err(error) if is_of_one_connection(&error) => {}

@@ -19,6 +19,7 @@ use crate::balance::Random;
 use crate::body::Ahead;
 use crate::checks;
 use crate::counters::Counters;
+use crate::ending::Ending;
 use crate::filters::basic_auth::Verifying;
 #[cfg(feature = "http3")]
 use crate::http3;
@@ -69,7 +70,7 @@ pub(crate) struct Worker {
     pub(crate) nothing_shown: Rc<Shown>,
     /// None where no access log is written.
     pub(crate) log: Option<Rc<Lines>>,
-    pub(crate) draining: watch::Receiver<Option<Instant>>,
+    pub(crate) ending: Rc<Ending>,
     /// Whether HTTP/3 is served beside HTTPS.
     pub(crate) speaks_http3: Cell<bool>,
 }
@@ -77,22 +78,19 @@ pub(crate) struct Worker {
 impl Worker {
     /// How long a connection to be ended waits for a request that may be on its way.
     pub(crate) fn patience(&self) -> Duration {
-        let until = *self.draining.borrow();
-        until.map_or(FAREWELL, |until| {
+        self.ending.until().map_or(FAREWELL, |until| {
             FAREWELL.min(until.saturating_duration_since(Instant::now()) / 2)
         })
     }
 
     /// Whether what is still under way is cut off.
     pub(crate) fn is_over(&self) -> bool {
-        self.draining
-            .borrow()
-            .is_some_and(|until| until <= Instant::now())
+        self.ending.until().is_some_and(|until| until <= Instant::now())
     }
 
     /// Whether no request is to come any more.
     pub(crate) fn is_ending(&self) -> bool {
-        self.draining.borrow().is_some()
+        self.ending.until().is_some()
     }
 }
 
@@ -155,7 +153,7 @@ impl Start {
             zone: self.zone,
             nothing_shown: Rc::new(Shown::nothing()),
             log: lines.clone(),
-            draining: self.draining.clone(),
+            ending: Rc::default(),
             speaks_http3: Cell::new(false),
         });
         #[cfg(feature = "http3")]
@@ -180,13 +178,7 @@ impl Start {
         };
         let working = async {
             futures::future::try_join_all(accepting).await?;
-            let mut draining = self.draining;
-            // An error means that the handle was dropped: then there is no grace.
-            let until = draining
-                .wait_for(Option::is_some)
-                .await
-                .map_or(None, |until| *until);
-            let until = until.unwrap_or_else(Instant::now);
+            let until = worker.ending.begun().await;
             let ended = tokio::time::timeout_at(until, worker.clients.ended()).await;
             io::Result::Ok(if ended.is_ok() {
                 Drained::Finished
@@ -194,8 +186,17 @@ impl Start {
                 Drained::CutOff
             })
         };
+        let mut draining = self.draining;
+        let begin_to_end = async {
+            let until = draining.wait_for(Option::is_some).await;
+            // An error means that the handle was dropped: then there is no grace.
+            let until = until.map_or(None, |until| *until);
+            worker.ending.begin(until.unwrap_or_else(Instant::now));
+            std::future::pending().await
+        };
         tokio::select! {
             drained = working => drained,
+            never = begin_to_end => never,
             never = tend(&pools, self.swapped) => match never {},
             never = hand_over(lines) => match never {},
             never = doing_for_all => match never {},

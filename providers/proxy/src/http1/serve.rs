@@ -24,6 +24,7 @@ use super::sending::{Bounds, Sending};
 use super::wire::{Body, Broken, Detached, Stream, Wire};
 use crate::alarm::Alarm;
 use crate::body::{BodyError, RequestBody, ResponseBody, Untaken};
+use crate::ending;
 use crate::exchange::{self, Peer, exchange};
 use crate::interim::Interims;
 use crate::listen::Counted;
@@ -39,23 +40,15 @@ const LINGER: Duration = Duration::from_secs(1);
 /// Bytes that are read over meanwhile.
 const LINGER_BYTES: usize = 1 << 20;
 
-/// When a connection ends though its client has not asked for it.
-#[derive(Debug)]
-pub(crate) struct Ending<F> {
-    /// Ready once the worker is to end.
-    pub(crate) drained: F,
-    pub(crate) aged: Option<Instant>,
-}
-
-/// Serves a connection whose first bytes have been read to its end. No `async fn`, which would hold all that it is given
-/// twice.
-pub(crate) fn serve<F: Future<Output = ()>>(
+/// Serves a connection whose first bytes have been read to its end, which comes when it is aged, too. No `async fn`, which would
+/// hold all that it is given twice.
+pub(crate) fn serve(
     counted: Counted,
     stream: Stream,
     first: BytesMut,
     peer: Peer,
     shown: Rc<Shown>,
-    ending: Ending<F>,
+    aged: Option<Instant>,
 ) -> impl Future<Output = Result<(), BodyError>> {
     let worker = counted.worker().clone();
     let wire = Wire::new(stream, first, worker.settings.limits.head_bytes);
@@ -63,23 +56,23 @@ pub(crate) fn serve<F: Future<Output = ()>>(
         wire: Rc::new(RefCell::new(wire)),
         peer,
         shown,
-        waiting: Waiting::new(ending, worker),
+        waiting: Waiting::new(aged, worker),
         counted,
     };
     Box::new(served).run()
 }
 
 /// A connection that is served.
-struct Served<F> {
+struct Served {
     wire: Rc<RefCell<Wire>>,
     peer: Peer,
     shown: Rc<Shown>,
-    waiting: Waiting<F>,
+    waiting: Waiting,
     /// Behind the wire: it counts until that is closed.
     counted: Counted,
 }
 
-impl<F: Future<Output = ()>> Served<F> {
+impl Served {
     async fn run(mut self: Box<Self>) -> Result<(), BodyError> {
         loop {
             let begun = match poll_fn(|cx| self.waiting.poll_next(cx, &mut self.wire.borrow_mut())).await {
@@ -140,9 +133,10 @@ impl<F: Future<Output = ()>> Served<F> {
 }
 
 /// What is waited for between requests.
-struct Waiting<F> {
+struct Waiting {
     worker: Rc<Worker>,
-    drained: Pin<Box<F>>,
+    /// The worker's end.
+    drained: ending::Begun,
     aged: Option<Instant>,
     is_ending: bool,
     /// When the next head must have come.
@@ -150,12 +144,12 @@ struct Waiting<F> {
     age: Option<Pin<Box<Sleep>>>,
 }
 
-impl<F: Future<Output = ()>> Waiting<F> {
-    fn new(ending: Ending<F>, worker: Rc<Worker>) -> Self {
+impl Waiting {
+    fn new(aged: Option<Instant>, worker: Rc<Worker>) -> Self {
         Self {
-            age: ending.aged.map(|at| Box::pin(tokio::time::sleep_until(at))),
-            aged: ending.aged,
-            drained: Box::pin(ending.drained),
+            age: aged.map(|at| Box::pin(tokio::time::sleep_until(at))),
+            aged,
+            drained: worker.ending.begun(),
             is_ending: false,
             alarm: Alarm::new(Instant::now() + worker.settings.timeouts.head),
             worker,
@@ -190,7 +184,7 @@ impl<F: Future<Output = ()>> Waiting<F> {
         if self.is_ending {
             return Poll::Ready(());
         }
-        let drained = self.drained.as_mut().poll(cx).is_ready();
+        let drained = Pin::new(&mut self.drained).poll(cx).is_ready();
         let aged = self
             .age
             .as_mut()
@@ -229,12 +223,12 @@ struct Call<'a> {
 }
 
 impl Call<'_> {
-    async fn answer<F: Future<Output = ()>>(
+    async fn answer(
         &self,
         begun: Begun,
         peer: Peer,
         shown: &Rc<Shown>,
-        waiting: &Waiting<F>,
+        waiting: &Waiting,
     ) -> Result<After, BodyError> {
         let Begun {
             parts,

@@ -17,7 +17,7 @@ use super::request::{self, Asking};
 use super::session::Greeted;
 use super::transport::{Streams, Transport};
 use crate::activity::{Activity, Open};
-use crate::connection::{aged, drained};
+use crate::connection::aged;
 use crate::exchange::Peer;
 use crate::mutual::Shown;
 use crate::worker::Worker;
@@ -77,7 +77,7 @@ async fn serve_from(worker: Rc<Worker>, connecting: Connecting, shaking: Shaking
     let activity = client.activity.clone();
     let over = async {
         tokio::select! {
-            () = drained(&worker) => {}
+            _ = worker.ending.begun() => {}
             () = activity.none_for(worker.settings.timeouts.head) => {}
             () = aged(&worker) => {}
         }
