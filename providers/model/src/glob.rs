@@ -12,6 +12,9 @@ const LONGEST: usize = 1024;
 /// Most `*` and `?` of a pattern: each `*` is one more search in what clients send. An ALB takes 6 in a whole rule.
 const MOST_WILDCARDS: usize = 32;
 
+/// Longest value in which a piece is looked for place by place: to prepare more costs more.
+const SHORT: usize = 64;
+
 /// A pattern in which `*` stands for any run of characters, also none and also across `/` and `.`, and `?` for one.
 /// Source: ELBv2 "Condition types for listener rules": 0 or more characters, exactly 1 character.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -65,7 +68,11 @@ impl Glob {
 
     /// Whether the whole value matches, ASCII case aside.
     pub fn matches_ignoring_case(&self, value: &str) -> bool {
-        if self.0.bytes().filter(|b| *b == b'*').count() < 2 {
+        let stars = self.0.bytes().filter(|b| *b == b'*').count();
+        if value.len() + stars < self.0.len() {
+            return false;
+        }
+        if stars < 2 {
             return matches(self.0.as_bytes(), value.as_bytes(), <[u8]>::eq_ignore_ascii_case);
         }
         // What stands between two is searched for, in one case.
@@ -128,8 +135,12 @@ fn fits(piece: &[u8], value: &[u8], same: impl Fn(&[u8], &[u8]) -> bool) -> bool
 
 /// Where a piece is found first.
 fn find(piece: &[u8], value: &[u8]) -> Option<usize> {
+    let last = value.len().checked_sub(piece.len())?;
     match piece.contains(&b'?') {
         false => memmem::find(value, piece),
+        true if value.len() <= SHORT => {
+            (0..=last).find(|at| fits(piece, &value[*at..at + piece.len()], <[u8]>::eq))
+        }
         true => find_any(piece, value),
     }
 }
@@ -139,14 +150,15 @@ fn find(piece: &[u8], value: &[u8]) -> Option<usize> {
 fn find_any(piece: &[u8], value: &[u8]) -> Option<usize> {
     let words = piece.len().div_ceil(64);
     let bit = |at: usize| (at / 64, 1_u64 << (at % 64));
-    let mut taking = vec![0_u64; 256 * words];
+    let mut any = vec![0_u64; words];
+    for (at, _) in piece.iter().enumerate().filter(|(_, wanted)| **wanted == b'?') {
+        let (word, bit) = bit(at);
+        any[word] |= bit;
+    }
+    let mut taking = any.repeat(256);
     for (at, wanted) in piece.iter().enumerate() {
         let (word, bit) = bit(at);
-        for byte in 0..=255_u8 {
-            if *wanted == b'?' || *wanted == byte {
-                taking[usize::from(byte) * words + word] |= bit;
-            }
-        }
+        taking[usize::from(*wanted) * words + word] |= bit;
     }
     let (last, done) = bit(piece.len() - 1);
     let mut ends = vec![0_u64; words];

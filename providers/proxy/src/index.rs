@@ -8,7 +8,7 @@ use portcullis_model::{HostMatch, PathMatch, Rule};
 
 use crate::paths::Paths;
 use crate::spelling;
-use crate::table::{HostIndex, PathIndex, RuleIndex};
+use crate::table::{HostIndex, HostPattern, PathIndex, RuleIndex};
 
 /// Rules by their hosts, and by their paths as they are written.
 pub(crate) fn of(rules: &[Rule]) -> HostIndex {
@@ -44,7 +44,8 @@ pub(crate) fn respelled(rules: &[Rule]) -> HostIndex {
 #[derive(Default)]
 struct HostBuilder<'a> {
     index: HostIndex,
-    patterns: BTreeMap<&'a HostMatch, PathIndex>,
+    /// Each with the first of its rules.
+    patterns: BTreeMap<&'a HostMatch, (RuleIndex, PathIndex)>,
     /// Most hosts have the same few paths: each text is kept once.
     texts: HashMap<&'a str, Arc<str>, RandomState>,
 }
@@ -67,9 +68,9 @@ impl<'a> HostBuilder<'a> {
                     (0, _) => index.exact.entry(lower(glob.as_str())).or_default(),
                     (1, None) if glob.as_str() == "*" => &mut index.any,
                     (1, Some(rest)) => index.suffix.entry(lower(rest)).or_default(),
-                    _ => patterns.entry(host).or_default(),
+                    _ => of_pattern(patterns, host, number),
                 },
-                HostMatch::Regex(_) => patterns.entry(host).or_default(),
+                HostMatch::Regex(_) => of_pattern(patterns, host, number),
             };
             place(to, texts, paths, number);
         }
@@ -78,11 +79,17 @@ impl<'a> HostBuilder<'a> {
     fn build(self) -> HostIndex {
         let mut index = self.index;
         let patterns = self.patterns.into_iter();
-        index.patterns = patterns.map(|(host, paths)| (host.clone(), paths)).collect();
+        let patterns = patterns.map(|(host, (first, paths))| HostPattern {
+            host: host.clone(),
+            first,
+            paths,
+        });
+        index.patterns = patterns.collect();
+        index.patterns.sort_by_key(|pattern| pattern.first);
         index.exact.shrink_to_fit();
         let by_name = [&mut index.exact, &mut index.wildcard, &mut index.suffix];
         let paths = by_name.into_iter().flat_map(HashMap::values_mut);
-        let paths = paths.chain(index.patterns.iter_mut().map(|(_, paths)| paths));
+        let paths = paths.chain(index.patterns.iter_mut().map(|pattern| &mut pattern.paths));
         for paths in paths.chain([&mut index.any]) {
             paths.exact.settle();
             paths.prefix.settle();
@@ -90,6 +97,17 @@ impl<'a> HostBuilder<'a> {
         }
         index
     }
+}
+
+fn of_pattern<'p, 'a>(
+    patterns: &'p mut BTreeMap<&'a HostMatch, (RuleIndex, PathIndex)>,
+    host: &'a HostMatch,
+    number: RuleIndex,
+) -> &'p mut PathIndex {
+    let (_, paths) = patterns
+        .entry(host)
+        .or_insert_with(|| (number, PathIndex::default()));
+    paths
 }
 
 fn lower(text: &str) -> Arc<str> {

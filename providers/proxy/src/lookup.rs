@@ -114,11 +114,10 @@ impl RouteTable {
 
 impl HostIndex {
     /// The lowest rule below `best` that takes the request, else `best`.
-    pub(crate) fn first(&self, routes: &[Route], head: &RequestHead<'_>, mut best: RuleIndex) -> RuleIndex {
-        let mut narrow = |paths: &PathIndex| best = paths.first(routes, head, best);
-        self.each(head.host, &mut narrow);
-        narrow(&self.any);
-        best
+    pub(crate) fn first(&self, routes: &[Route], head: &RequestHead<'_>, best: RuleIndex) -> RuleIndex {
+        let narrow = |paths: &PathIndex, best| paths.first(routes, head, best);
+        let best = self.each(head.host, best, narrow);
+        narrow(&self.any, best)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -136,35 +135,48 @@ impl HostIndex {
     /// Whether a rule names the host, as it is or by a pattern; one for every host names none.
     pub(crate) fn names(&self, host: &str) -> bool {
         let mut is_named = false;
-        self.each(host, |_| is_named = true);
+        self.each(host, RuleIndex::MAX, |_, best| {
+            is_named = true;
+            best
+        });
         is_named
     }
 
-    /// Gives the rules of each host or pattern that takes this one.
+    /// Gives the rules of each host or pattern that takes this one, and the best rule so far; answers the best of all. Patterns
+    /// whose rules all come later are not tried: they may be many, and anybody's.
     #[inline]
-    fn each(&self, host: &str, mut take: impl FnMut(&PathIndex)) {
+    fn each(
+        &self,
+        host: &str,
+        mut best: RuleIndex,
+        mut take: impl FnMut(&PathIndex, RuleIndex) -> RuleIndex,
+    ) -> RuleIndex {
         if let Some(paths) = self.exact.get(host) {
-            take(paths);
+            best = take(paths, best);
         }
         if !self.wildcard.is_empty()
             && let Some((label, rest)) = host.split_once('.')
             && !label.is_empty()
             && let Some(paths) = self.wildcard.get(rest)
         {
-            take(paths);
+            best = take(paths, best);
         }
         if !self.suffix.is_empty() {
             for (dot, _) in host.match_indices('.') {
                 if let Some(paths) = self.suffix.get(&host[dot + 1..]) {
-                    take(paths);
+                    best = take(paths, best);
                 }
             }
         }
-        for (pattern, paths) in &self.patterns {
-            if pattern.matches(host) {
-                take(paths);
+        for pattern in &self.patterns {
+            if pattern.first >= best {
+                break;
+            }
+            if pattern.host.matches(host) {
+                best = take(&pattern.paths, best);
             }
         }
+        best
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt;
 
 use portcullis_model::PathMatch;
 
-use crate::table::{Action, ListenerTable, PathIndex, Route, RouteTable};
+use crate::table::{Action, HostPattern, ListenerTable, PathIndex, Route, RouteTable};
 use crate::versions::Versions;
 
 impl fmt::Display for RouteTable {
@@ -40,7 +40,7 @@ impl fmt::Display for RouteTable {
                 write!(f, "  {host}\n{paths}")?;
             }
         }
-        for (host, paths) in &self.hosts.patterns {
+        for HostPattern { host, paths, .. } in &self.hosts.patterns {
             write!(f, "  {host}\n{paths}")?;
         }
         let any = self.hosts.any.to_string();

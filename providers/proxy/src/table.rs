@@ -144,8 +144,16 @@ pub(crate) struct HostIndex {
     pub(crate) suffix: ByHost,
     /// Every host.
     pub(crate) any: PathIndex,
-    /// Other globs and regular expressions: tried one after the other.
-    pub(crate) patterns: Box<[(HostMatch, PathIndex)]>,
+    /// Other globs and regular expressions: tried one after the other, by the first rule of each.
+    pub(crate) patterns: Box<[HostPattern]>,
+}
+
+/// Rules of the hosts that a pattern takes.
+#[derive(Debug)]
+pub(crate) struct HostPattern {
+    pub(crate) host: HostMatch,
+    pub(crate) first: RuleIndex,
+    pub(crate) paths: PathIndex,
 }
 
 /// Rules of one host by path.
