@@ -1,6 +1,7 @@
 //! Expressions that cannot be matched in, what all that they may take begins with out.
 
 mod beginnings;
+mod groups;
 
 use portcullis_model::{Pattern, PatternError, signs};
 
@@ -18,20 +19,29 @@ const LONGEST_NAME: usize = 64;
 const ROOM: usize = 32 << 20;
 /// What one counts for that is refused once it was looked at, which takes the longest.
 const OF_REFUSED: usize = 256 << 10;
+/// The same for its signs, at sight: what it may mean is looked for then.
+const OF_UNREAD: usize = 8 << 10;
 
 /// What is left of it.
 #[derive(Debug)]
-pub(super) struct Room(usize);
+pub(super) struct Room {
+    left: usize,
+    /// The last that was refused for its size.
+    refused: Box<str>,
+}
 
 impl Default for Room {
     fn default() -> Self {
-        Self(ROOM)
+        Self {
+            left: ROOM,
+            refused: Box::default(),
+        }
     }
 }
 
 impl Room {
     pub(super) fn is_spent(&self) -> bool {
-        self.0 == 0
+        self.left == 0
     }
 
     /// Reads one that is kept.
@@ -39,21 +49,49 @@ impl Room {
         if self.is_spent() {
             return Err("the expressions of this Ingress are too large together".to_owned());
         }
+        self.read(text).map_err(|why| {
+            if !is_of_size(&why) {
+                self.spend(OF_UNREAD);
+            }
+            why.to_string()
+        })
+    }
+
+    /// What is matched in the place of one that cannot be had; also where nothing is left, so that the last is closed, too. The
+    /// very one that was just refused has been counted.
+    pub(super) fn instead(&mut self, text: &str) -> Option<Pattern> {
+        match *self.refused == *text {
+            true => None,
+            false => self.read(text).ok(),
+        }
+    }
+
+    fn read(&mut self, text: &str) -> Result<Pattern, PatternError> {
         let read = Pattern::parse(text);
         match &read {
             Ok(pattern) => self.take(pattern),
-            Err(PatternError::TooLarge | PatternError::TooManyStates) => {
-                self.0 = self.0.saturating_sub(OF_REFUSED)
+            Err(why) if is_of_size(why) => {
+                self.spend(OF_REFUSED);
+                self.refused = text.into();
             }
             Err(_) => {}
         }
-        read.map_err(|why| why.to_string())
+        read
+    }
+
+    fn spend(&mut self, bytes: usize) {
+        self.left = self.left.saturating_sub(bytes);
     }
 
     /// For one that was read already.
     pub(super) fn take(&mut self, pattern: &Pattern) {
-        self.0 = self.0.saturating_sub(pattern.bytes());
+        self.spend(pattern.bytes());
     }
+}
+
+/// Whether it was looked at before it was refused.
+fn is_of_size(why: &PatternError) -> bool {
+    matches!(why, PatternError::TooLarge | PatternError::TooManyStates)
 }
 
 /// An expression for a text to the letter.
@@ -179,7 +217,15 @@ mod tests {
     use proptest::string::string_regex;
 
     use super::*;
-    use portcullis_model::Pattern;
+    use portcullis_model::{PathMatch, Pattern};
+
+    fn beginnings(expression: &str) -> Vec<Beginning> {
+        super::beginnings(expression, &mut Room::default())
+    }
+
+    fn beginning_with(begins: &[Beginning], any_case: bool) -> Option<PathMatch> {
+        super::beginning_with(begins, any_case, &mut Room::default())
+    }
 
     const READ: [&str; 12] = [
         "/admin",

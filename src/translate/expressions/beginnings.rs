@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use portcullis_model::{Glob, PathMatch, Pattern, Sign, signs};
+use portcullis_model::{Glob, PathMatch, Pattern, signs};
 
-use super::{LONGEST, in_any_case, quoted};
+use super::groups::{alternatives, group};
+use super::{LONGEST, Room, in_any_case, quoted};
 
 /// How many classes of one expression are looked up, each of which is compiled; a further one is any character.
 const CLASSES: usize = 64;
@@ -91,9 +92,9 @@ impl Piece {
     }
 
     /// Any of several characters; those of one class tell something where they are as few as digits are.
-    fn class(text: &str) -> Option<Self> {
+    fn class(text: &str, room: &mut Room) -> Option<Self> {
         const FEW: usize = 16;
-        let pattern = Pattern::parse(text).ok()?;
+        let pattern = room.instead(text)?;
         let taken: Arc<[char]> = printable(&pattern).collect();
         Some(Self {
             text: text.to_owned(),
@@ -198,11 +199,15 @@ impl std::fmt::Display for Beginning {
 }
 
 /// What begins with one of these, or with less of them where they are too long. None where next to everything does.
-pub(in crate::translate) fn beginning_with(begins: &[Beginning], any_case: bool) -> Option<PathMatch> {
+pub(in crate::translate) fn beginning_with(
+    begins: &[Beginning],
+    any_case: bool,
+    room: &mut Room,
+) -> Option<PathMatch> {
     if begins.is_empty() || !begins.iter().all(Beginning::is_bounded) {
         return None;
     }
-    let whole = one_of(begins, any_case);
+    let whole = one_of(begins, any_case, room);
     if whole.is_some() {
         return whole;
     }
@@ -214,6 +219,7 @@ pub(in crate::translate) fn beginning_with(begins: &[Beginning], any_case: bool)
         match one_of(
             &distinct(begins.iter().map(|begin| begin.first(places))),
             any_case,
+            room,
         ) {
             Some(found) => (path, fits) = (Some(found), places),
             None => longest = places - 1,
@@ -221,12 +227,12 @@ pub(in crate::translate) fn beginning_with(begins: &[Beginning], any_case: bool)
     }
     path.or_else(|| {
         let coarsest = begins.iter().flat_map(|begin| begin.coarsest(any_case));
-        one_of(&distinct(coarsest), any_case)
+        one_of(&distinct(coarsest), any_case, room)
     })
 }
 
 /// None where that is too long.
-fn one_of(begins: &[Beginning], any_case: bool) -> Option<PathMatch> {
+fn one_of(begins: &[Beginning], any_case: bool, room: &mut Room) -> Option<PathMatch> {
     if let [one] = begins
         && let Some(text) = one.text().filter(|_| !any_case)
     {
@@ -240,8 +246,7 @@ fn one_of(begins: &[Beginning], any_case: bool) -> Option<PathMatch> {
         }
     };
     let whole = if any_case { in_any_case(&whole) } else { whole };
-    let pattern = Pattern::parse(&format!("{whole}.*"));
-    pattern.ok().map(PathMatch::Regex)
+    room.instead(&format!("{whole}.*")).map(PathMatch::Regex)
 }
 
 /// Each but once.
@@ -251,7 +256,7 @@ fn distinct(begins: impl Iterator<Item = Beginning>) -> Vec<Beginning> {
 }
 
 /// What each alternative of an expression begins with, also of a group that it begins with.
-pub(in crate::translate) fn beginnings(expression: &str) -> Vec<Beginning> {
+pub(in crate::translate) fn beginnings(expression: &str, room: &mut Room) -> Vec<Beginning> {
     let mut looking = Looking {
         classes: BTreeMap::new(),
         places: if expression.len() > LONGEST {
@@ -260,38 +265,22 @@ pub(in crate::translate) fn beginnings(expression: &str) -> Vec<Beginning> {
             LONGEST
         },
         kept: PLACES,
+        room,
     };
     looking.beginnings(expression, 0)
 }
 
 /// How far an expression may still be looked into, so that one of any length is read in a time that is in proportion to it.
-struct Looking {
+struct Looking<'r> {
     classes: BTreeMap<Box<str>, Option<Piece>>,
     places: usize,
     /// How many places are kept where there are too many beginnings.
     kept: usize,
+    /// For its classes.
+    room: &'r mut Room,
 }
 
-/// What stands between the `|` that are in no group and no class, and mean themselves nowhere.
-fn alternatives(expression: &str) -> Vec<&str> {
-    let (mut depth, mut start) = (0_usize, 0);
-    let mut found = Vec::new();
-    for sign in signs(expression).filter(Sign::is_plain) {
-        match sign.char {
-            '(' => depth += 1,
-            ')' => depth = depth.saturating_sub(1),
-            '|' if depth == 0 => {
-                found.push(&expression[start..sign.at]);
-                start = sign.end();
-            }
-            _ => {}
-        }
-    }
-    found.push(&expression[start..]);
-    found
-}
-
-impl Looking {
+impl Looking<'_> {
     fn beginnings(&mut self, expression: &str, depth: usize) -> Vec<Beginning> {
         let mut all = Vec::new();
         for alternative in alternatives(expression) {
@@ -396,7 +385,7 @@ impl Looking {
         if self.classes.len() >= CLASSES {
             return Some(Piece::any());
         }
-        let class = Piece::class(text);
+        let class = Piece::class(text, self.room);
         self.classes.insert(text.into(), class.clone());
         class
     }
@@ -427,24 +416,17 @@ fn often(behind: &str) -> (Often, Option<&str>) {
     (often, Some(rest))
 }
 
-/// What stands in the group that an expression begins with, and what follows that, unless its bracket is missing.
-fn group(expression: &str) -> Option<(&str, Option<&str>)> {
-    let within = expression.strip_prefix('(')?;
-    let mut depth = 0_usize;
-    for sign in signs(within).filter(Sign::is_plain) {
-        match sign.char {
-            '(' => depth += 1,
-            ')' if depth == 0 => return Some((&within[..sign.at], Some(&within[sign.end()..]))),
-            ')' => depth -= 1,
-            _ => {}
-        }
-    }
-    Some((within, None))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn beginnings(expression: &str) -> Vec<Beginning> {
+        super::beginnings(expression, &mut Room::default())
+    }
+
+    fn beginning_with(begins: &[Beginning], any_case: bool) -> Option<PathMatch> {
+        super::beginning_with(begins, any_case, &mut Room::default())
+    }
 
     #[test]
     fn an_expression_begins_as_each_of_its_alternatives_does() {

@@ -7,7 +7,7 @@ use portcullis_model::{Glob, PathMatch, PathPrefix, Pattern, Rewrite, RewritePar
 
 use crate::translate::annotations::{Written, value};
 use crate::translate::challenges;
-use crate::translate::expressions::{beginning_with, beginnings};
+use crate::translate::expressions::{Room, beginning_with, beginnings};
 use crate::translate::member::Part;
 use crate::translate::spelling;
 
@@ -43,16 +43,16 @@ pub(in crate::translate) fn route(part: &Part<'_>, path: &str) -> Option<Result<
 
 /// Where `route` cannot read it, what it took there, or more: that is closed. None where ours say what paths mean, or where
 /// next to everything might be meant.
-pub(in crate::translate) fn taken(part: &Part<'_>, path: &str) -> Option<PathMatch> {
+pub(in crate::translate) fn taken(part: &Part<'_>, path: &str, room: &mut Room) -> Option<PathMatch> {
     let said = |name| part.annotations.get(name).is_some();
     if said("path-match") || said("use-regex-path-match") {
         return None;
     }
-    at_most(&spelling::of_expression(path))
+    at_most(&spelling::of_expression(path), room)
 }
 
 /// An expression without an end; of one that is none of ours, what begins as each of its alternatives does.
-fn at_most(path: &str) -> Option<PathMatch> {
+fn at_most(path: &str, room: &mut Room) -> Option<PathMatch> {
     // There expressions take letters of any case anyway.
     let path = path
         .strip_prefix("/(?i)")
@@ -61,10 +61,10 @@ fn at_most(path: &str) -> Option<PathMatch> {
         true => format!("(?:{path}).*"),
         false => format!("{path}.*"),
     };
-    if let Ok(pattern) = Pattern::parse(&endless) {
+    if let Some(pattern) = room.instead(&endless) {
         return Some(PathMatch::Regex(pattern));
     }
-    beginning_with(&beginnings(&path), false)
+    beginning_with(&beginnings(&path, room), false, room)
 }
 
 /// Which of the two annotations asks for it.
@@ -251,7 +251,7 @@ mod tests {
             (r"/a\|b(?=x)|/c[|]d(?!e)", &["/a|bx", "/c|d"], &["/", "/b", "/ax"]),
             ("/aa(?=x)|/bb", &["/aax", "/bb"], &["/", "/a", "/b"]),
         ] {
-            let path_match = at_most(&spelling::of_expression(path)).unwrap();
+            let path_match = at_most(&spelling::of_expression(path), &mut Room::default()).unwrap();
             for taken in taken {
                 assert!(path_match.matches(taken), "{path} {taken}");
             }
@@ -260,7 +260,7 @@ mod tests {
             }
         }
         for path in ["/(?!admin).*", "/aa(?=x)|/", "/?(?=x)", "/("] {
-            assert_eq!(at_most(path), None, "{path}");
+            assert_eq!(at_most(path, &mut Room::default()), None, "{path}");
         }
     }
 

@@ -1,11 +1,9 @@
 //! A path that cannot be read in, what it can be taken to mean out: that is closed, so that no error opens what it guards.
 
-use std::borrow::Cow;
-
 use portcullis_model::{ExactPath, Glob, GlobError, PathMatch, PathPrefix, Pattern};
 
 use crate::translate::expressions::{
-    Beginning, LONGEST, beginning_with, beginnings, in_any_case, quoted, widened,
+    Beginning, LONGEST, Room, beginning_with, beginnings, in_any_case, quoted, widened,
 };
 use crate::translate::spelling;
 
@@ -50,34 +48,43 @@ pub(super) fn of_glob(text: &str) -> Option<PathMatch> {
     }
     let begin = text.split(|c: char| c.is_control() || matches!(c, '*' | '?'));
     let begin = begin.into_iter().next().unwrap_or_default();
-    beginning_with(&[Beginning::of(begin)], false)
+    let is_bounded = Beginning::of(begin).is_bounded();
+    is_bounded.then(|| PathMatch::Glob(Glob::beginning(begin)))
 }
 
-/// An expression that cannot be had: without what not every load balancer reads it may be one, else what it begins with.
-pub(super) fn of_expression(expression: &str) -> Option<PathMatch> {
+/// An expression that cannot be had: without what not every load balancer reads it may be one, else what it begins with. That
+/// alone where no room is left for another.
+pub(super) fn of_expression(expression: &str, room: &mut Room) -> Option<PathMatch> {
     let expression = expression.trim_matches(char::is_control);
     let (plain, any_case) = widened(expression);
-    let whole = match any_case && plain.len() <= LONGEST {
-        true => Cow::from(in_any_case(&plain)),
-        false => plain.as_str().into(),
+    let whole = match any_case {
+        _ if room.is_spent() => None,
+        true if plain.len() <= LONGEST => room.instead(&in_any_case(&plain)),
+        true => None,
+        false => room.instead(&plain),
     };
-    if let Ok(pattern) = Pattern::parse(&whole) {
-        return match Pattern::parse(&plain).is_ok_and(|plain| takes_no_path(&plain)) {
-            true => with_slash(&pattern),
+    if let Some(pattern) = whole {
+        let is_without_slash = match any_case {
+            // Of letters in any case none is certain.
+            true => room.instead(&plain).is_some_and(|plain| takes_no_path(&plain)),
+            false => takes_no_path(&pattern),
+        };
+        return match is_without_slash {
+            true => with_slash(&pattern, room),
             false => Some(PathMatch::Regex(pattern)),
         };
     }
-    beginning_with(&beginnings_of_path(&plain), any_case)
+    beginning_with(&beginnings_of_path(&plain, room), any_case, room)
 }
 
 /// What an expression takes that has no slash where its paths have one.
-fn with_slash(pattern: &Pattern) -> Option<PathMatch> {
+fn with_slash(pattern: &Pattern, room: &mut Room) -> Option<PathMatch> {
     let expression = pattern.as_str().trim_start_matches('^');
     let whole = match expression.contains('|') {
         true => format!("/(?:{expression})"),
         false => format!("/{expression}"),
     };
-    Pattern::parse(&whole).ok().map(PathMatch::Regex)
+    room.instead(&whole).map(PathMatch::Regex)
 }
 
 /// Whether all that an expression takes begins otherwise than paths do.
@@ -87,25 +94,27 @@ pub(super) fn takes_no_path(pattern: &Pattern) -> bool {
 }
 
 /// A path of which it is not known whether it is a prefix, a pattern or an expression: all that it can be taken for.
-pub(super) fn of_any(text: &str) -> Vec<PathMatch> {
+pub(super) fn of_any(text: &str, room: &mut Room) -> Vec<PathMatch> {
     let text = text.trim_matches(|c: char| c.is_control() || c == ' ');
     let expression = spelling::of_expression(text.strip_prefix('/').unwrap_or(text));
-    let as_expression = || of_expression(&expression);
     // No path begins so but that of an expression.
     if text.starts_with("//") {
-        return as_expression().into_iter().collect();
+        return of_expression(&expression, room).into_iter().collect();
     }
     let other = of_any_type(text, true);
-    let one = as_expression().filter(|one| may_be_expression(&expression) && other.as_ref() != Some(one));
+    let one = match may_be_expression(&expression, room) {
+        true => of_expression(&expression, room).filter(|one| other.as_ref() != Some(one)),
+        false => None,
+    };
     other.into_iter().chain(one).collect()
 }
 
 /// Whether it takes what begins with the slash of a path, or has signs that have a meaning there alone.
-fn may_be_expression(expression: &str) -> bool {
+fn may_be_expression(expression: &str, room: &mut Room) -> bool {
     let has_signs = expression.contains(['^', '(', '[', '{', '|', '\\']);
     has_signs
         || [".*", ".+", ".?"].iter().any(|any| expression.contains(any))
-        || beginnings(&widened(expression).0)
+        || beginnings(&widened(expression).0, room)
             .iter()
             .any(Beginning::takes_slash)
 }
@@ -138,8 +147,8 @@ fn glob_text(path: &PathMatch) -> &str {
     }
 }
 
-fn beginnings_of_path(expression: &str) -> Vec<Beginning> {
-    let all = beginnings(expression).into_iter();
+fn beginnings_of_path(expression: &str, room: &mut Room) -> Vec<Beginning> {
+    let all = beginnings(expression, room).into_iter();
     all.map(Beginning::with_slash).collect()
 }
 
@@ -256,7 +265,31 @@ mod tests {
             ("(", None, &[], &[]),
             ("", None, &[], &[]),
         ];
-        holds(of_expression, rows);
+        holds(|text| of_expression(text, &mut Room::default()), rows);
+    }
+
+    #[test]
+    fn what_is_compiled_for_one_that_cannot_be_had_takes_room() {
+        let classes: String = (0..60).map(|at| format!("[^N{}]", "a".repeat(at))).collect();
+        for (text, least, most) in [
+            ("/(?i)xN.{999}", 100, 128),
+            ("/xN.{999}", 100, 128),
+            ("/xN/[a-z]+(?=x)", 1000, 4096),
+            (&format!("/x{classes}(?=x)"), 10, 500),
+        ] {
+            let mut room = Room::default();
+            let mut count = 0;
+            while !room.is_spent() && count <= most {
+                let expression = text.replace('N', &(1000 + count).to_string());
+                room.pattern(&expression).unwrap_err();
+                assert!(of_expression(&expression, &mut room).is_some(), "{expression}");
+                count += 1;
+            }
+            assert!((least..=most).contains(&count), "{text} {count}");
+            // What it begins with is closed all the same.
+            let last = of_expression("/admin(?=x)", &mut room).unwrap();
+            assert_eq!(last.to_string(), "glob:/admin*");
+        }
     }
 
     #[test]
@@ -327,7 +360,7 @@ mod tests {
             ),
         ];
         for (text, want, taken, left) in rows {
-            let paths = of_any(text);
+            let paths = of_any(text, &mut Room::default());
             let shown: Vec<String> = paths.iter().map(ToString::to_string).collect();
             assert!(
                 want.is_empty() && !taken.is_empty() || shown == *want,

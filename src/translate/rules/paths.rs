@@ -5,6 +5,7 @@ use portcullis_model::{Code, ExactPath, Glob, PathMatch, PathPrefix, Pattern, Se
 use super::{Reader, closed};
 use crate::cluster::object::{IngressPath, IngressRule};
 use crate::translate::annotations::{Setting, value};
+use crate::translate::expressions::Room;
 use crate::translate::precedence::PathKind;
 use crate::translate::{moved, spelling};
 
@@ -113,7 +114,7 @@ impl Reader<'_, '_> {
         let at = format!("{field}.path");
         let moved = match moved::paths::route(self.part, written) {
             Some(Ok(route)) => Some(route.path),
-            Some(Err(_)) => moved::paths::taken(self.part, written),
+            Some(Err(_)) => moved::paths::taken(self.part, written, &mut self.spent.room),
             None => None,
         };
         if moved.is_some() {
@@ -127,12 +128,12 @@ impl Reader<'_, '_> {
         match &*path.path_type {
             "Exact" => {
                 let read = invalid(ExactPath::parse(&text).map(PathMatch::Exact));
-                let closing = || one(closed::to_the_letter(written, false));
+                let closing = |_: &mut Room| one(closed::to_the_letter(written, false));
                 self.or_closed(PathKind::Exact, at, read, closing)
             }
             "Prefix" => {
                 let read = invalid(PathPrefix::parse(&text).map(PathMatch::Prefix));
-                let closing = || one(closed::to_the_letter(written, true));
+                let closing = |_: &mut Room| one(closed::to_the_letter(written, true));
                 self.or_closed(PathKind::Prefix(text.len()), at, read, closing)
             }
             "ImplementationSpecific" => self.specific(at, written, &text, meaning),
@@ -145,8 +146,8 @@ impl Reader<'_, '_> {
                     "path type {} is none of Exact, Prefix and ImplementationSpecific",
                     value::shown(unknown)
                 );
-                let closing = || match meaning {
-                    PathMeaning::Regex | PathMeaning::Unknown => closed::of_any(written),
+                let closing = |room: &mut Room| match meaning {
+                    PathMeaning::Regex | PathMeaning::Unknown => closed::of_any(written, room),
                     PathMeaning::Usual => one(closed::of_any_type(written, false)),
                     PathMeaning::Glob => one(closed::of_any_type(written, true)),
                     PathMeaning::Prefix => one(closed::to_the_letter(written, true)),
@@ -173,25 +174,30 @@ impl Reader<'_, '_> {
             }
             PathMeaning::Usual if text.strip_suffix("/*").is_some_and(is_below) => {
                 let read = self.glob(text, Code::PathInvalid);
-                self.or_closed(kind, at, read, || one(closed::of_glob(written)))
+                self.or_closed(kind, at, read, |_| one(closed::of_glob(written)))
             }
-            PathMeaning::Unknown => Taken {
-                kind,
-                paths: self.closable(closed::of_any(written)),
-                is_closed: true,
-            },
+            PathMeaning::Unknown => {
+                let paths = closed::of_any(written, &mut self.spent.room);
+                Taken {
+                    kind,
+                    paths: self.closable(paths),
+                    is_closed: true,
+                }
+            }
             PathMeaning::Usual | PathMeaning::Prefix => {
                 let read = invalid(PathPrefix::parse(text).map(PathMatch::Prefix));
-                self.or_closed(kind, at, read, || one(closed::to_the_letter(written, true)))
+                self.or_closed(kind, at, read, |_| one(closed::to_the_letter(written, true)))
             }
             PathMeaning::Glob => {
                 let read = self.glob(text, Code::PatternInvalid);
-                self.or_closed(kind, at, read, || one(closed::of_glob(written)))
+                self.or_closed(kind, at, read, |_| one(closed::of_glob(written)))
             }
             PathMeaning::Regex => {
                 let expression = text.strip_prefix('/').unwrap_or(text);
                 let read = self.expression(expression, text);
-                self.or_closed(kind, at, read, || one(closed::of_expression(expression)))
+                self.or_closed(kind, at, read, |room| {
+                    one(closed::of_expression(expression, room))
+                })
             }
         }
     }
@@ -236,13 +242,14 @@ impl Reader<'_, '_> {
         kind: PathKind,
         at: String,
         read: Result<PathMatch, (Code, String)>,
-        closing: impl FnOnce() -> Vec<PathMatch>,
+        closing: impl FnOnce(&mut Room) -> Vec<PathMatch>,
     ) -> Taken {
         let (code, why) = match read {
             Ok(path) => return Taken::read(kind, Some(path)),
             Err(why) => why,
         };
-        let paths = self.closable(closing());
+        let paths = closing(&mut self.spent.room);
+        let paths = self.closable(paths);
         let closed: Vec<String> = paths.iter().map(PathMatch::to_string).collect();
         let verb = if closed.len() > 1 { "answer" } else { "answers" };
         match closed.join(" and ") {

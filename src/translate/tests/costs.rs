@@ -320,6 +320,40 @@ fn expressions_that_are_too_large_together_close_their_hosts() {
     }
 }
 
+/// Each that was looked at is told.
+#[test]
+fn refused_expressions_are_looked_at_as_far_as_their_room_goes() {
+    let closed = |count: usize, text: &str| {
+        let all: Vec<Value> = (0..count)
+            .map(|at| path(SPECIFIC, &text.replace('N', &at.to_string()), "guarded"))
+            .collect();
+        let own = json!({ "rules": [rule("foo.com", json!(all))] });
+        world(json!({ MEANS: "regex" }), own).one(&ours())
+    };
+    for text in ["//(?i)xN.{999}", "//xN++.{999}", "//xN.{999}"] {
+        let served = closed(3000, text);
+        let count = |code: Code| {
+            served
+                .problems
+                .iter()
+                .filter(|problem| problem.code == code)
+                .count()
+        };
+        assert_eq!(count(Code::LimitExceeded), 1, "{text}");
+        assert!(
+            count(Code::PatternInvalid) <= 128,
+            "{text} {}",
+            count(Code::PatternInvalid)
+        );
+        for sent in ["/", "/x0", "/x2999"] {
+            assert_eq!(get(&served, sent), "503", "{text} {sent}");
+        }
+    }
+    let few = closed(200, "//(?i)xN/[a-z]+/.*");
+    assert_eq!(get(&few, "/X7/y/z"), "503");
+    assert_eq!(get(&few, "/"), "shop/open");
+}
+
 #[test]
 fn an_ingress_that_is_refused_closes_its_hosts_without_their_product() {
     let hosts: Vec<String> = (0..1000).map(|at| format!("h{at}.io")).collect();
