@@ -10,6 +10,9 @@ use portcullis_model::{
 
 use super::HostRank;
 
+/// Most patterns that are tried on hosts, in all, at each change.
+const MOST_TRIED: usize = 500_000;
+
 /// A host that a rule names, even if none of its paths could be read, and where it stands.
 #[derive(Clone, Debug)]
 pub(in crate::translate) struct NamedHost {
@@ -87,11 +90,16 @@ struct Wider {
     /// Of all globs and expressions.
     patterns: BTreeSet<Port>,
     any: BTreeSet<Port>,
+    /// How many hosts ask.
+    hosts: usize,
 }
 
 impl Wider {
     fn of(rules: &[Rule], hosts: &[NamedHost]) -> Self {
-        let mut wider = Self::default();
+        let mut wider = Self {
+            hosts: hosts.len(),
+            ..Self::default()
+        };
         for rule in rules {
             if rule.hosts.is_empty() {
                 wider.any.extend(&rule.ports);
@@ -144,6 +152,11 @@ impl Wider {
                         .into_iter()
                         .flatten(),
                 );
+                // As of wildcards, below: whose globs and hosts are thousands must not have the time of each change.
+                if self.others.len().saturating_mul(self.hosts) > MOST_TRIED {
+                    ports.extend(&self.patterns);
+                    return ports;
+                }
                 let matching = self.others.iter().filter(|(host, _)| host.matches(name.as_str()));
                 ports.extend(matching.flat_map(|(_, ports)| ports));
             }
@@ -313,5 +326,31 @@ impl<'a> Named<'a> {
             rules.push(rule(Vec::new(), &fallback.answer));
         }
         rules
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use portcullis_model::{Glob, HostName};
+
+    use super::*;
+
+    #[test]
+    fn patterns_are_tried_on_hosts_within_a_bound() {
+        let glob = |at: usize| HostMatch::Glob(Glob::parse(&format!("?{at}*")).unwrap());
+        let ports = BTreeSet::from([Port::HTTP]);
+        let host = HostMatch::Exact(HostName::parse("a.com").unwrap());
+        let taken = HostMatch::Exact(HostName::parse("a7.com").unwrap());
+        for (hosts, is_tried) in [(0, true), (MOST_TRIED / 100, true), (MOST_TRIED / 100 + 1, false)] {
+            let mut wider = Wider {
+                hosts,
+                ..Wider::default()
+            };
+            for at in 0..100 {
+                wider.add(&glob(at), &ports);
+            }
+            assert_eq!(wider.ports(&host).is_empty(), is_tried, "{hosts}");
+            assert_eq!(wider.ports(&taken), ports, "{hosts}");
+        }
     }
 }
