@@ -11,6 +11,9 @@ use super::challenges;
 use super::member::Wire;
 use super::precedence::example;
 
+/// Most rules that are looked at for the guards of one Ingress, at each change of anybody.
+const MOST_LOOKED_AT: usize = 100_000;
+
 pub(super) fn tell(rules: &[Rule], wires: &BTreeMap<Port, Wire>, problems: &mut Vec<Problem>) {
     let is_https = |port: &Port| wires.get(port) == Some(&Wire::Https);
     // Challenges of ACME are asked for over plain HTTP.
@@ -25,7 +28,9 @@ pub(super) fn tell(rules: &[Rule], wires: &BTreeMap<Port, Wire>, problems: &mut 
             secure.add(*port, place, rule);
         }
     }
+    let mut looks: BTreeMap<_, Look> = BTreeMap::new();
     for (place, rule) in rules.iter().enumerate().filter(|(_, rule)| is_left(rule)) {
+        let look = looks.entry(&rule.origin.object).or_default();
         let mut hosts: Vec<Option<&HostMatch>> = rule.hosts.iter().map(Some).collect();
         if hosts.is_empty() {
             hosts.push(None);
@@ -33,7 +38,7 @@ pub(super) fn tell(rules: &[Rule], wires: &BTreeMap<Port, Wire>, problems: &mut 
         for (port, by_host) in &secure.by_port {
             let taken = hosts
                 .iter()
-                .find_map(|host| Some((host, taken(place, rule, by_host.of(*host)?)?)));
+                .find_map(|host| Some((host, taken(place, rule, by_host.of(*host)?, look)?)));
             if let Some((host, (path, by))) = taken {
                 let host = host.map_or_else(|| "every host".to_owned(), HostMatch::to_string);
                 let message = format!(
@@ -43,6 +48,32 @@ pub(super) fn tell(rules: &[Rule], wires: &BTreeMap<Port, Wire>, problems: &mut 
                 problems.push(Problem::new(Code::GuardLeftOut, rule.origin.clone(), message));
             }
         }
+        if look.is_cut && !look.is_told {
+            look.is_told = true;
+            let message = format!(
+                "whether this and further guards over plain HTTP alone are left out over HTTPS is not looked at: more than \
+                 {MOST_LOOKED_AT} rules would be compared"
+            );
+            problems.push(Problem::new(Code::LimitExceeded, rule.origin.clone(), message));
+        }
+    }
+}
+
+/// What was looked at for an Ingress: guards and rules of one host are multiplied.
+#[derive(Default)]
+struct Look {
+    rules: usize,
+    is_cut: bool,
+    is_told: bool,
+}
+
+impl Look {
+    fn first<T>(&mut self, all: &[T], takes: impl FnMut(&T) -> bool) -> Option<usize> {
+        let left = all.len().min(MOST_LOOKED_AT.saturating_sub(self.rules));
+        let found = all[..left].iter().position(takes);
+        self.rules += found.map_or(left, |at| at + 1);
+        self.is_cut |= found.is_none() && left < all.len();
+        found
     }
 }
 
@@ -61,13 +92,18 @@ fn is_guard(rule: &Rule) -> bool {
 }
 
 /// Another Ingress's rule, without a guard, that takes over HTTPS what the guard takes at its own ports; with a path.
-fn taken<'r>(place: usize, guard: &Rule, secure: &[(usize, &'r Rule)]) -> Option<(String, &'r Rule)> {
+fn taken<'r>(
+    place: usize,
+    guard: &Rule,
+    secure: &[(usize, &'r Rule)],
+    look: &mut Look,
+) -> Option<(String, &'r Rule)> {
     let mut paths: Vec<String> = guard.paths.iter().filter_map(example).collect();
     if guard.paths.is_empty() {
         paths.push("/".to_owned());
     }
     paths.into_iter().find_map(|path| {
-        let takes = |(other, rule): &&(usize, &Rule)| {
+        let takes = |(other, rule): &(usize, &Rule)| {
             // What comes before the guard at its own ports takes nothing that is the guard's.
             let is_after = *other > place || !guard.ports.is_subset(&rule.ports);
             is_after
@@ -77,7 +113,7 @@ fn taken<'r>(place: usize, guard: &Rule, secure: &[(usize, &'r Rule)]) -> Option
                     .iter()
                     .all(|asked| guard.conditions.contains(asked))
         };
-        let (_, first) = secure.iter().find(takes)?;
+        let (_, first) = &secure[look.first(secure, takes)?];
         let is_open = matches!(first.action, Action::Forward(_)) && !is_guard(first);
         (is_open && first.origin.object != guard.origin.object).then_some((path, *first))
     })
@@ -121,5 +157,27 @@ impl<'r> ByHost<'r> {
             .get(&host.cloned())
             .or_else(of_wildcard)
             .map(Vec::as_slice)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_look_ends_where_enough_rules_were_compared() {
+        let all = vec![0; MOST_LOOKED_AT / 2 + 1];
+        let mut look = Look::default();
+        let mut compared = 0;
+        for (is_cut, at) in [(false, all.len()), (true, MOST_LOOKED_AT), (true, MOST_LOOKED_AT)] {
+            let found = look.first(&all, |_| {
+                compared += 1;
+                false
+            });
+            assert_eq!((found, look.is_cut, compared), (None, is_cut, at));
+        }
+        let mut look = Look::default();
+        assert_eq!(look.first(&all, |_| true), Some(0));
+        assert_eq!((look.rules, look.is_cut), (1, false));
     }
 }

@@ -165,3 +165,27 @@ fn the_proxy_ends_a_host_where_another_listener_takes_every_host() {
         assert_eq!(served.get_at(port, url), want, "{port} {url}");
     }
 }
+
+#[test]
+fn guards_that_are_too_many_to_be_compared_are_told_once_and_hide_no_others() {
+    let many = |kind: &str, text: &str, service: &str, count: usize| -> Vec<Value> {
+        (0..count)
+            .map(|at| path(kind, &format!("{text}{at}"), service))
+            .collect()
+    };
+    for (guards, is_cut) in [(90, false), (110, true)] {
+        let mut open = json!({ "rules": [rule("a.com", json!(many("Exact", "/s", "open", 1000)))] });
+        open["tls"] = json!([{ "secretName": "cert" }]);
+        let mut world = with_services(World::new(), &["shop/open", "shop/many", "shop/one"]);
+        world = world.aged("shop/open", 2, annotations(&[]), open);
+        let many = json!({ "rules": [rule("a.com", json!(many("Exact", "/g", "many", guards)))] });
+        world = world.aged("shop/many", 3, annotations(&[PASSWORD]), many);
+        let other = spec("a.com", "Exact", "/s7", "one", false);
+        world = world.aged("shop/one", 1, annotations(&[PASSWORD]), other);
+        let served = world.one(&ours());
+        let count = |code: Code| served.problems.iter().filter(|told| told.code == code).count();
+        let row = format!("{guards}: {:?}", served.problems);
+        assert_eq!(count(Code::LimitExceeded), usize::from(is_cut), "{row}");
+        assert_eq!(count(Code::GuardLeftOut), 1, "{row}");
+    }
+}
