@@ -185,7 +185,8 @@ fn sent(decision: Decision<'_>, request: &Request) -> Option<Sent> {
             RewritePart::Host => &mut sent.0,
             RewritePart::Url => &mut sent.1,
         };
-        *part = rewrite.pattern.replace(part, &rewrite.replacement);
+        // What is too long to be rewritten is not sent.
+        *part = rewrite.pattern.replace(part, &rewrite.replacement)?;
     }
     Some(sent)
 }

@@ -46,6 +46,7 @@ mod standing;
 mod targets;
 mod tls_policies;
 mod told;
+mod transforms;
 mod unheeded;
 
 use std::collections::{BTreeMap, BTreeSet};

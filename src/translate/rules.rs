@@ -20,7 +20,6 @@ pub(super) use self::hosts::meant as host_meant;
 pub(super) use self::named::said_of_default;
 use self::named::{by_annotation, name_of, names_in_rules, ports_asked};
 use self::paths::{PathMeaning, Taken};
-use super::actions;
 use super::annotations::{Setting, value};
 use super::auth::{self, Gate};
 use super::backends::Backends;
@@ -33,6 +32,7 @@ use super::moved;
 use super::moved::redirects;
 use super::precedence::{Closes, Draft, NamedHost, PIECES, PathKind, Written};
 use super::standing::{self, Guards, RedirectedBy, Refused, Standing};
+use super::transforms;
 use crate::cluster::object::{IngressBackend, IngressPath};
 
 /// What is answered where a path cannot be read.
@@ -551,11 +551,11 @@ impl Reader<'_, '_> {
     fn rewrites(&mut self, name: Option<&str>) -> Setting<Vec<Rewrite>> {
         match name {
             None => Setting::Absent,
-            Some(name) => self.part.annotations.read(
-                &format!("transforms.{name}"),
-                actions::parse_transforms,
-                self.problems,
-            ),
+            Some(name) => {
+                self.part
+                    .annotations
+                    .read(&format!("transforms.{name}"), transforms::parse, self.problems)
+            }
         }
     }
 }

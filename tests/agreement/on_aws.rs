@@ -161,7 +161,7 @@ fn leads_to_itself(outcome: &Outcome, request: &Request, listener: &Listener) ->
         path: None,
         query: None,
     };
-    let own = asked.location(request, listener.is_https());
+    let own = asked.location(request, listener.is_https()).expect("it is short");
     matches!(outcome, Outcome::Redirect { location, .. } if *location == own)
 }
 

@@ -76,7 +76,9 @@ impl Outcome {
             }
             Action::Redirect(redirect) => Self::Redirect {
                 status: u64::from(redirect.status.code()),
-                location: redirect.location(request, listener.is_https()),
+                location: redirect
+                    .location(request, listener.is_https())
+                    .expect("it is short"),
             },
             Action::Fixed(fixed) => Self::Fixed {
                 status: u64::from(fixed.status()),

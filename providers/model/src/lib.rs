@@ -72,7 +72,7 @@ pub use listener::{
 pub use name::{LoadBalancerId, ObjectName, Port};
 pub use origin::Origin;
 pub use path::{ExactPath, PathMatch, PathPrefix};
-pub use pattern::{Pattern, PatternError};
+pub use pattern::{LONGEST_REPLACED, Pattern, PatternError};
 pub use plan::{Address, ChangeSummary, FieldChange, Plan, Resource, Verb};
 pub use problem::{Blame, Code, Problem};
 pub use provider::{

@@ -17,6 +17,9 @@ use thiserror::Error;
 use crate::signs::signs;
 use crate::text::serialize_as_display;
 
+/// Longest text in which groups are looked for, and that a replacement makes, in bytes: a step for each byte is the least that they
+/// cost. An ALB takes a request line of 16 KiB.
+pub const LONGEST_REPLACED: usize = 16 << 10;
 /// Longest pattern, in bytes, before the provider's own limit is looked at; keeps compiling cheap.
 const LONGEST: usize = 1024;
 /// Bound on each compiled program, of which there are up to three, in bytes: a tenant's pattern must not take the memory of its
@@ -89,14 +92,18 @@ impl Pattern {
         self.0.bytes
     }
 
-    /// Replaces the match by the replacement, in which `$1` … `$9` stand for groups and any other `$` for itself.
-    pub fn replace(&self, value: &str, replacement: &str) -> String {
+    /// Replaces the match by the replacement, in which `$1` … `$9` stand for groups and any other `$` for itself. None where
+    /// that, or the value, is longer than [`LONGEST_REPLACED`].
+    pub fn replace(&self, value: &str, replacement: &str) -> Option<String> {
+        if value.len() > LONGEST_REPLACED {
+            return None;
+        }
         let mut groups = self.0.regex.create_captures();
         self.0.regex.captures(value, &mut groups);
         match groups.get_match() {
             // It is the whole value.
             Some(_) => expanded(value, &groups, replacement),
-            None => value.to_owned(),
+            None => Some(value.to_owned()),
         }
     }
 
@@ -106,23 +113,28 @@ impl Pattern {
     }
 }
 
-fn expanded(value: &str, groups: &Captures, replacement: &str) -> String {
+fn expanded(value: &str, groups: &Captures, replacement: &str) -> Option<String> {
+    let mut out = String::new();
+    let mut add = |text: &str| {
+        let fits = out.len() + text.len() <= LONGEST_REPLACED;
+        fits.then(|| out.push_str(text))
+    };
     let mut parts = replacement.split('$');
-    let mut out = parts.next().unwrap_or_default().to_owned();
+    add(parts.next().unwrap_or_default())?;
     for part in parts {
         match part.chars().next().and_then(|c| c.to_digit(10)) {
             Some(digit) if digit > 0 => {
                 let group = usize::try_from(digit).ok().and_then(|at| groups.get_group(at));
-                out.push_str(group.map_or("", |group| &value[group.range()]));
-                out.push_str(&part[1..]);
+                add(group.map_or("", |group| &value[group.range()]))?;
+                add(&part[1..])?;
             }
             _ => {
-                out.push('$');
-                out.push_str(part);
+                add("$")?;
+                add(part)?;
             }
         }
     }
-    out
+    Some(out)
 }
 
 /// Parsed by itself, so that `a)|(?:.*` is none, and anchored then.
@@ -257,7 +269,7 @@ mod tests {
         ] {
             let pattern = Pattern::parse(pattern).unwrap();
             assert_eq!(
-                pattern.replace(value, replacement),
+                pattern.replace(value, replacement).unwrap(),
                 want,
                 "{pattern} {replacement} on {value}"
             );

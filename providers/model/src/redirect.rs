@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use crate::name::Port;
 use crate::resolve::Request;
-use crate::text::{filled, in_ascii, shared_text};
+use crate::text::{LONGEST, filled, in_ascii, shared_text};
 
 /// Text in which `#{protocol}`, `#{host}`, `#{port}`, `#{path}` and `#{query}` stand for the request's own.
 /// `#{path}` leaves out the leading slash. Source: ELBv2 API, RedirectActionConfig.
@@ -51,7 +51,7 @@ impl Template {
             .all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b))
     }
 
-    fn fill(&self, request: &Seen<'_>) -> String {
+    fn fill(&self, request: &Seen<'_>) -> Option<String> {
         filled(self.as_str(), |name| {
             Some(match name {
                 "protocol" => request.protocol.into(),
@@ -141,8 +141,8 @@ impl Redirect {
         self.host.is_none() || [&self.host, &self.path, &self.query].into_iter().any(says)
     }
 
-    /// The value of `Location` for a request that came in over TLS or not.
-    pub fn location(&self, request: &Request, tls: bool) -> String {
+    /// The value of `Location` for a request that came in over TLS or not. None where it would be longer than 64 KiB.
+    pub fn location(&self, request: &Request, tls: bool) -> Option<String> {
         let own = if tls { "https" } else { "http" };
         let seen = Seen {
             protocol: own,
@@ -152,7 +152,8 @@ impl Redirect {
             query: &request.query,
         };
         let fill = |part: &Option<Template>, same: &str| {
-            part.as_ref().map_or_else(|| same.to_owned(), |t| t.fill(&seen))
+            let filled = part.as_ref().map(|template| template.fill(&seen));
+            filled.unwrap_or_else(|| Some(same.to_owned()))
         };
         let scheme = match self.scheme {
             Some(RedirectScheme::Http) => "http",
@@ -165,17 +166,18 @@ impl Redirect {
         } else {
             Port::HTTP
         };
-        let mut out = format!("{scheme}://{}", fill(&self.host, &request.host));
+        let mut out = format!("{scheme}://{}", fill(&self.host, &request.host)?);
         if port != default {
             out.push_str(&format!(":{port}"));
         }
-        out.push_str(&fill(&self.path, &request.path));
-        let query = fill(&self.query, &request.query);
+        out.push_str(&fill(&self.path, &request.path)?);
+        let query = fill(&self.query, &request.query)?;
         if !query.is_empty() {
             out.push('?');
             out.push_str(&query);
         }
-        in_ascii(out)
+        let out = in_ascii(out);
+        (out.len() <= LONGEST).then_some(out)
     }
 }
 
@@ -241,7 +243,11 @@ mod tests {
                 "https://shop.example.com:8443/a/b?x=1",
             ),
         ] {
-            assert_eq!(redirect.location(&request, false), want, "{redirect}");
+            assert_eq!(
+                redirect.location(&request, false).as_deref(),
+                Some(want),
+                "{redirect}"
+            );
         }
     }
 

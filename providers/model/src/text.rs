@@ -54,20 +54,26 @@ pub fn in_ascii(text: String) -> String {
     }
 }
 
-/// With what stands for each `#{name}` in its place; where nothing does, it stays as it is written.
-pub(crate) fn filled<'v>(text: &str, value: impl Fn(&str) -> Option<Cow<'v, str>>) -> String {
+/// Longest text that placeholders make, in bytes: as long as the head of a request may be.
+pub(crate) const LONGEST: usize = 64 << 10;
+
+/// With what stands for each `#{name}` in its place; where nothing does, it stays as it is written. None where that would be
+/// longer than [`LONGEST`].
+pub(crate) fn filled<'v>(text: &str, value: impl Fn(&str) -> Option<Cow<'v, str>>) -> Option<String> {
     let (mut out, mut rest) = (String::new(), text);
+    let mut add = |text: &str| (out.len() + text.len() <= LONGEST).then(|| out.push_str(text));
     while let Some((plain, after)) = rest.split_once("#{")
         && let Some((name, tail)) = after.split_once('}')
     {
-        out.push_str(plain);
+        add(plain)?;
         match value(name) {
-            Some(value) => out.push_str(&value),
-            None => out.extend(["#{", name, "}"]),
+            Some(value) => add(&value)?,
+            None => ["#{", name, "}"].into_iter().try_for_each(&mut add)?,
         }
         rest = tail;
     }
-    out + rest
+    add(rest)?;
+    Some(out)
 }
 
 /// Implements `Serialize` through `Display`, for types whose text form is what people read.

@@ -133,7 +133,7 @@ proptest! {
         prop_assert_eq!(parsed.to_string(), &*template);
         let request = Request::get(Port::HTTP, &authority, &format!("/{target}"));
         let redirect = Redirect { host: Some(parsed), ..Redirect::to_https(Port::HTTPS) };
-        let location = redirect.location(&request, false);
+        let location = redirect.location(&request, false).unwrap();
         prop_assert!(location.starts_with("https://"), "{}", location);
         if !template.contains("#{") {
             let written = format!("https://{template}{}", with_query(&request));

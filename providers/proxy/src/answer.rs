@@ -252,7 +252,11 @@ pub(crate) fn redirect(redirect: &Redirect, head: &RequestHead<'_>, is_tls: bool
         let why = "the request names no host, which its redirect needs";
         return Failure::new(StatusCode::BAD_REQUEST, why).response(false);
     }
-    let location = HeaderValue::try_from(redirect.location(&request, is_tls));
+    let Some(location) = redirect.location(&request, is_tls) else {
+        let why = "the request's URL is too long for its redirect";
+        return Failure::new(StatusCode::URI_TOO_LONG, why).response(false);
+    };
+    let location = HeaderValue::try_from(location);
     match (StatusCode::from_u16(redirect.status.code()), location) {
         (Ok(status), Ok(location)) => {
             let mut response = page(status, None, Bytes::new());

@@ -429,7 +429,7 @@ impl Call<'_> {
         };
         let (version, is_head) = (parts.version, parts.method == Method::HEAD);
         let target = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
-        let rewritten = rewrite(self.rewrites, self.asked.host(), target);
+        let rewritten = rewrite(self.rewrites, self.asked.host(), target)?;
         let rewritten_target = rewritten.changed(target)?;
         let authority = match rewritten.host {
             Some(host) => HeaderValue::try_from(host).map_err(|_| answer::no_host())?,

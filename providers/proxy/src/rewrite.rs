@@ -40,8 +40,14 @@ fn path(target: &str) -> &str {
     target.split_once('?').map_or(target, |(path, _)| path)
 }
 
-/// Applies the rewrites in order; one whose pattern does not match changes nothing.
-pub(crate) fn rewrite<'a>(rewrites: &[Rewrite], host: &str, target: &'a str) -> Rewritten<'a> {
+/// Applies the rewrites in order; one whose pattern does not match changes nothing. What is too long for one is not passed on
+/// without it.
+pub(crate) fn rewrite<'a>(
+    rewrites: &[Rewrite],
+    host: &str,
+    target: &'a str,
+) -> Result<Rewritten<'a>, Failure> {
+    let too_long = || Failure::new(StatusCode::URI_TOO_LONG, "the URL is too long to be rewritten");
     let mut rewritten = Rewritten {
         target: Cow::Borrowed(target),
         host: None,
@@ -54,22 +60,46 @@ pub(crate) fn rewrite<'a>(rewrites: &[Rewrite], host: &str, target: &'a str) -> 
     {
         match part {
             RewritePart::Url if pattern.matches(&rewritten.target) => {
-                rewritten.target = in_ascii(pattern.replace(&rewritten.target, replacement)).into();
+                let made = pattern.replace(&rewritten.target, replacement);
+                rewritten.target = in_ascii(made.ok_or_else(too_long)?).into();
             }
             RewritePart::Host if pattern.matches(rewritten.host.as_deref().unwrap_or(host)) => {
                 let host = rewritten.host.as_deref().unwrap_or(host);
-                rewritten.host = Some(pattern.replace(host, replacement));
+                rewritten.host = Some(pattern.replace(host, replacement).ok_or_else(too_long)?);
             }
             RewritePart::Url | RewritePart::Host => {}
         }
     }
-    rewritten
+    Ok(rewritten)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use portcullis_model::Pattern;
+    use portcullis_model::{LONGEST_REPLACED, Pattern};
+
+    #[test]
+    fn what_is_too_long_to_be_rewritten_is_refused() {
+        let twice = Rewrite {
+            part: RewritePart::Url,
+            pattern: Pattern::parse("/(.*)").unwrap(),
+            replacement: "/$1$1".into(),
+        };
+        let target = format!("/{}", "a".repeat(LONGEST_REPLACED / 4));
+        let made = |times: usize| rewrite(&vec![twice.clone(); times], "a.com", &target);
+        assert_eq!(made(1).unwrap().target.len(), LONGEST_REPLACED / 2 + 1);
+        for times in [2, 3, 30] {
+            let failure = made(times).unwrap_err();
+            assert_eq!(failure.status, StatusCode::URI_TOO_LONG);
+        }
+        // Groups are not looked for in what is long, however short it becomes.
+        let shortened = Rewrite {
+            replacement: "/".into(),
+            ..twice
+        };
+        let target = format!("/{}", "a".repeat(LONGEST_REPLACED));
+        assert!(rewrite(&[shortened], "a.com", &target).is_err());
+    }
 
     #[test]
     fn rewrites_apply_in_order_and_only_where_they_match() {
@@ -107,7 +137,7 @@ mod tests {
                     replacement,
                 })
                 .collect();
-            let got = rewrite(&rewrites, given.0, given.1);
+            let got = rewrite(&rewrites, given.0, given.1).unwrap();
             assert_eq!(
                 (got.target.as_ref(), got.host.as_deref()),
                 want,

@@ -219,7 +219,7 @@ mod tests {
                 let bare = url.split('?').next().unwrap();
                 let got = route.path.matches(bare).then(|| match &route.rewrite {
                     Some(rewrite) if rewrite.pattern.matches(url) => {
-                        rewrite.pattern.replace(url, &rewrite.replacement)
+                        rewrite.pattern.replace(url, &rewrite.replacement).unwrap()
                     }
                     _ => (*url).to_owned(),
                 });

@@ -174,7 +174,7 @@ mod tests {
         ] {
             let request = Request::get(Port::new(8000).unwrap(), "a.com", "/x?y=1");
             let got = location(text, RedirectStatus::Found).ok();
-            let got = got.map(|redirect| redirect.location(&request, false));
+            let got = got.and_then(|redirect| redirect.location(&request, false));
             assert_eq!(got.as_deref(), want, "{text}");
         }
     }

@@ -151,7 +151,7 @@ fn leads_back(redirect: &Redirect, port: Port, place: usize, rules: &[Rule]) -> 
         .filter(|other| other.conditions.is_empty() && other.ports.contains(&port))
         .collect();
     let led = |path: &str| {
-        let url = redirect.location(&Request::get(port, "host", path), false);
+        let url = redirect.location(&Request::get(port, "host", path), false)?;
         let (_, rest) = url.split_once("://")?;
         let path = &rest[rest.find('/')?..];
         let path = path.split(['?', '#']).next().unwrap_or_default().to_owned();

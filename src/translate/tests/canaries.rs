@@ -336,7 +336,7 @@ fn a_path_means_what_the_ingress_says_that_the_canary_stands_beside() {
                     .collect();
                 assert_eq!(led, ["next"], "{row}");
                 let rewritten = rule.rewrites.iter().fold((*url).to_owned(), |url, rewrite| {
-                    rewrite.pattern.replace(&url, &rewrite.replacement)
+                    rewrite.pattern.replace(&url, &rewrite.replacement).unwrap()
                 });
                 assert_eq!(rewritten, *seen, "{row}");
                 if !left.is_empty() {

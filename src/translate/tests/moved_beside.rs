@@ -84,7 +84,7 @@ fn each_part_of_a_url_is_rewritten_by_whom_speaks_of_it() {
                 .iter()
                 .filter(|rewrite| rewrite.part == of);
             all.fold(text.to_owned(), |text, rewrite| {
-                rewrite.pattern.replace(&text, &rewrite.replacement)
+                rewrite.pattern.replace(&text, &rewrite.replacement).unwrap()
             })
         };
         let got = [seen(RewritePart::Url, "/svc/a"), seen(RewritePart::Host, "a.com")];

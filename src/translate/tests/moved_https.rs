@@ -42,7 +42,7 @@ fn plain_http_is_redirected_as_ingress_nginx_does() {
             .one(&ours());
         let request = Request::get(Port::HTTP, "a.com", "/x");
         let got = match resolve(&served.balancer, &request).action() {
-            Some(Action::Redirect(redirect)) => redirect.location(&request, false),
+            Some(Action::Redirect(redirect)) => redirect.location(&request, false).unwrap(),
             _ => served.get("a.com/x"),
         };
         assert_eq!(got, *want, "{annotations:?} {with_tls}");

@@ -14,7 +14,7 @@ fn redirected(annotations: &[(&str, &str)], url: &str) -> (String, Vec<Code>) {
             format!(
                 "{} {}",
                 redirect.status.code(),
-                redirect.location(&request, false)
+                redirect.location(&request, false).unwrap()
             )
         }
         _ => served.ask(&request),
@@ -189,7 +189,7 @@ fn paths_are_rewritten_as_they_were_or_closed() {
         let mut seen = (*url).to_owned();
         if let Decision::Rule(_, rule) = resolve(&served.balancer, &request) {
             for rewrite in &rule.rewrites {
-                seen = rewrite.pattern.replace(&seen, &rewrite.replacement);
+                seen = rewrite.pattern.replace(&seen, &rewrite.replacement).unwrap();
             }
         }
         let got = format!("{} {seen}", served.ask(&request));
@@ -329,7 +329,7 @@ fn a_host_of_its_own_is_what_backends_see() {
         panic!("{:?}", rule.rewrites)
     };
     assert_eq!(
-        rewrite.pattern.replace("a.com", &rewrite.replacement),
+        rewrite.pattern.replace("a.com", &rewrite.replacement).unwrap(),
         "inner.example"
     );
     let served = world(&[("upstream-vhost", "$service_name")]).one(&serving());

@@ -58,7 +58,7 @@ fn all_ingresses_are_served_and_each_keeps_its_own_settings() {
                 panic!("{url} is not redirected")
             };
             assert_eq!(
-                redirect.location(&request, false),
+                redirect.location(&request, false).unwrap(),
                 format!("https://{url}"),
                 "{controller}"
             );

@@ -73,8 +73,8 @@ impl SignIn {
     }
 
     /// Of a request of this protocol, `http` or `https`, host with its port, and path with its query. What is escaped is so as
-    /// the value of a parameter: all but what RFC 3986 §2.3 reserves for nothing.
-    pub fn url(&self, protocol: &str, host: &str, target: &str) -> String {
+    /// the value of a parameter: all but what RFC 3986 §2.3 reserves for nothing. None where it would be longer than 64 KiB.
+    pub fn url(&self, protocol: &str, host: &str, target: &str) -> Option<String> {
         let unreserved = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
         filled(self.as_str(), |name| {
             Some(match name {
@@ -125,7 +125,7 @@ mod tests {
             ("/in\r\nx: y", None),
             ("/é", None),
         ] {
-            let got = SignIn::parse(text).map(|page| page.url("https", "a.com:8443", "/a b?c=d&e"));
+            let got = SignIn::parse(text).map(|page| page.url("https", "a.com:8443", "/a b?c=d&e").unwrap());
             assert_eq!(got.as_deref().ok(), want, "{text}");
         }
         assert_eq!(

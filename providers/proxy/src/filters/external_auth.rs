@@ -133,7 +133,11 @@ impl ExternalAuth {
             StatusCode::UNAUTHORIZED if let Some(page) = self.sign_in(asking, authority) => {
                 read_apart(asking, body);
                 let cookies = parts.headers.get_all(SET_COOKIE).into_iter().cloned();
-                let response = answer::to_log_in(page.url(scheme, authority, target), cookies);
+                let Some(url) = page.url(scheme, authority, target) else {
+                    let why = "the request's URL is too long for the page to log in";
+                    return Err(Failure::new(StatusCode::URI_TOO_LONG, why));
+                };
+                let response = answer::to_log_in(url, cookies);
                 response.map(|response| Passage::Answered(Box::new(response)))
             }
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if is_too_long => {

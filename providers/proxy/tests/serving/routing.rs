@@ -329,6 +329,42 @@ async fn a_rewrite_changes_what_the_backend_sees() {
 }
 
 #[tokio::test]
+async fn what_is_too_long_to_be_rewritten_or_redirected_is_refused() {
+    let echo = Echo::http1("one").await;
+    let mut balancer = all_to(backend("one", &[echo.address]));
+    let twice = |part, pattern: &str, replacement: &str| Rewrite {
+        part,
+        pattern: Pattern::parse(pattern).unwrap(),
+        replacement: replacement.to_owned(),
+    };
+    let mut grows = rule("*", "/grows", to("one"));
+    grows.rewrites = vec![twice(RewritePart::Url, "/grows(.*)", "/grows$1$1"); 30];
+    let mut host = rule("*", "/host", to("one"));
+    host.rewrites = vec![twice(RewritePart::Host, "(.*)", "$1$1"); 30];
+    let path = format!("/{}", "#{path}".repeat(100));
+    let away = Action::Redirect(Redirect {
+        path: Some(Template::parse(&path).unwrap()),
+        ..Redirect::to_https(Port::HTTPS)
+    });
+    let away = rule("*", "/away", away);
+    balancer.rules.splice(0..0, [grows, host, away]);
+    let proxy = serve(&balancer);
+    let long = |path: &str, length: usize| format!("{path}/{}", "a".repeat(length));
+    for (path, want) in [
+        ("/grows/a".to_owned(), 414),
+        ("/grows".to_owned(), 200),
+        ("/host".to_owned(), 414),
+        (long("/away", 100), 301),
+        (long("/away", 1_000), 414),
+        // Where nothing is rewritten it may be as long as a head.
+        (long("/other", 20_000), 200),
+    ] {
+        let answer = get_once(proxy.http, "a.example.com", &path).await;
+        assert_eq!(answer.status(), want, "{path:.20}");
+    }
+}
+
+#[tokio::test]
 async fn weights_are_shares_and_zero_is_none() {
     let (one, two, three) = (
         Echo::http1("one").await,
