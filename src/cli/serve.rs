@@ -114,7 +114,7 @@ pub(super) struct ServeArgs {
     /// Port at which clients reach --https [default: that of --https]
     #[arg(long, value_name = "PORT", value_parser = port)]
     advertised_https_port: Option<Port>,
-    /// Age at which a client's connection is ended, with what is under way on it, in seconds; up to a tenth less
+    /// Age at which a client's connection is ended, after what is under way on it, in seconds; up to a tenth less
     /// [default: no age]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=31_536_000))]
     max_connection_age: Option<u64>,

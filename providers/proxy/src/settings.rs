@@ -153,7 +153,7 @@ pub struct Timeouts {
     pub pong: Duration,
     /// For the next byte in either direction of an upgraded connection.
     pub tunnel: Duration,
-    /// How old a client's connection becomes before it is ended, with what is under way on it: so that clients spread
+    /// How old a client's connection becomes before it is ended, after what is under way on it: so that clients spread
     /// anew over replicas. Up to a tenth less, so that those opened together do not end together. None by default.
     pub age: Option<Duration>,
     /// How long tickets of TLS sessions are sealed under one key; they are read for as long again. Not 0.
