@@ -13,6 +13,7 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::{Service, service_fn};
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
@@ -32,8 +33,11 @@ pub(crate) trait Serve:
 impl<F: Fn(TcpStream) -> futures::future::BoxFuture<'static, ()> + Send + Sync + 'static> Serve for F {}
 
 /// Serves one connection, over HTTP/2 or HTTP/1.1.
-pub(crate) async fn converse<S, B>(stream: TcpStream, is_http2: bool, service: S)
-where
+pub(crate) async fn converse<S, B>(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    is_http2: bool,
+    service: S,
+) where
     S: Service<
             Request<Incoming>,
             Response = Response<B>,

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -10,15 +11,35 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use portcullis_model::{Backend, BackendVersion, HealthCheck};
 use portcullis_proxy::{ServerConfig, Settings};
+use rustls::pki_types::PrivateKeyDer;
 use tokio::io::AsyncReadExt;
+use tokio_rustls::TlsAcceptor;
 
 use crate::balancer::{KeyPairs, all_to, backend, serve_as, speaking};
 use crate::client::{Client, get, until};
 use crate::echo::{Echo, converse};
 
-/// Answers with whom its connection is said to be for; serves none that begins otherwise.
-async fn target(is_http2: bool) -> Echo {
+/// Of a certificate that nobody verifies.
+fn acceptor(is_http2: bool) -> TlsAcceptor {
+    let made = rcgen::generate_simple_self_signed(vec!["nobody.invalid".to_owned()]).unwrap();
+    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let config = rustls::ServerConfig::builder().with_no_client_auth();
+    let mut config = config
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap();
+    config.alpn_protocols = vec![if is_http2 {
+        b"h2".to_vec()
+    } else {
+        b"http/1.1".to_vec()
+    }];
+    TlsAcceptor::from(Arc::new(config))
+}
+
+/// Answers with whom its connection is said to be for, before TLS; serves none that begins otherwise.
+async fn target(is_http2: bool, is_tls: bool) -> Echo {
+    let acceptor = is_tls.then(|| acceptor(is_http2));
     Echo::running(move |mut stream| {
+        let acceptor = acceptor.clone();
         Box::pin(async move {
             let mut head = [0; 16];
             if stream.read_exact(&mut head).await.is_err() || head[..12] != *b"\r\n\r\n\0\r\nQUIT\n" {
@@ -45,7 +66,12 @@ async fn target(is_http2: bool) -> Echo {
                     )
                 }
             });
-            converse(stream, is_http2, service).await;
+            match acceptor {
+                Some(acceptor) => {
+                    converse(acceptor.accept(stream).await.unwrap(), is_http2, service).await;
+                }
+                None => converse(stream, is_http2, service).await,
+            }
         })
     })
     .await
@@ -53,17 +79,18 @@ async fn target(is_http2: bool) -> Echo {
 
 #[tokio::test]
 async fn a_target_is_told_first_whom_a_connection_is_for() {
-    for is_http2 in [false, true] {
-        let target = target(is_http2).await;
+    for (is_http2, is_tls) in [(false, false), (true, false), (false, true), (true, true)] {
+        let target = target(is_http2, is_tls).await;
         let version = match is_http2 {
             true => BackendVersion::Http2,
             false => BackendVersion::Http1,
         };
-        let one = speaking(backend("one", &[target.address]), version, false);
+        let one = speaking(backend("one", &[target.address]), version, is_tls);
         let one = Backend {
             proxy_protocol: true,
             is_checked: true,
             health: HealthCheck {
+                tls: is_tls,
                 path: "/well".into(),
                 interval_seconds: 1,
                 timeout_seconds: 1,
@@ -86,7 +113,7 @@ async fn a_target_is_told_first_whom_a_connection_is_for() {
                 .insert("x-forwarded-for", from.parse().unwrap());
             let answer = client.send(request).await.unwrap();
             let got = (answer.status(), answer.header("x-whom"));
-            assert_eq!(got, (200, Some(from)), "{is_http2}");
+            assert_eq!(got, (200, Some(from)), "{is_http2} {is_tls}");
         }
         // Its checks pass, and say that they are for nobody.
         let before = checks();

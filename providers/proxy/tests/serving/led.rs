@@ -1,17 +1,21 @@
 //! Requests that have something in common in, which target they go to out.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use hyper::Request;
+use hyper::body::Incoming;
 use ipnet::IpNet;
-use portcullis_model::{AffinityKey, Backend, LoadBalancer};
-use portcullis_proxy::ServerConfig;
+use portcullis_model::{AffinityKey, Backend, LoadBalancer, Target, TargetState};
+use portcullis_proxy::{ServerConfig, Settings};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
 
-use crate::balancer::{KeyPairs, all_to, backend, serve, serve_as};
+use crate::balancer::{KeyPairs, all_to, backend, serve, serve_as, serve_with, shown, target};
 use crate::changing::change;
-use crate::client::{Client, Sent, get};
-use crate::echo::Echo;
+use crate::client::{Client, Sent, get, until};
+use crate::echo::{Echo, echo};
 use crate::targets::{pair, with};
 
 fn led(by: &str, targets: &[std::net::SocketAddr]) -> LoadBalancer {
@@ -151,4 +155,82 @@ async fn a_sticky_cookie_leads_before_a_key_does() {
         elsewhere.insert(at(&mut client, get("a", &path)).await);
     }
     assert_eq!(elsewhere.len(), 3, "without it the key leads");
+}
+
+#[tokio::test]
+async fn each_proxy_in_any_zone_leads_a_key_to_the_same_target() {
+    let all = [
+        Echo::http1("one").await,
+        Echo::http1("two").await,
+        Echo::http1("three").await,
+    ];
+    let targets: Vec<_> = all.iter().map(|echo| echo.address).collect();
+    let zoned = targets.iter().zip(["a", "a", "b"]).map(|(address, zone)| Target {
+        zone: Some(zone.into()),
+        ..target(*address, TargetState::Ready)
+    });
+    let balancer = all_to(Backend {
+        affinity: Some(AffinityKey::parse("path").unwrap()),
+        targets: zoned.collect(),
+        ..backend("b", &[])
+    });
+    let mut homes = Vec::new();
+    for zone in [None, Some("a"), Some("b")] {
+        let config = ServerConfig {
+            zone: zone.map(Arc::from),
+            ..ServerConfig::default()
+        };
+        let proxy = serve_as(&balancer, &KeyPairs::new(), config);
+        let mut client = Client::http1(proxy.http).await;
+        let mut home = Vec::new();
+        for n in 0..40 {
+            home.push(at(&mut client, get("a", &format!("/{n}"))).await);
+        }
+        homes.push(home);
+    }
+    assert_eq!(homes[0].iter().collect::<BTreeSet<_>>().len(), 3);
+    assert!(homes.iter().all(|home| *home == homes[0]), "{homes:?}");
+}
+
+#[tokio::test]
+async fn the_next_target_of_a_key_takes_what_the_first_has_no_room_for() {
+    let (go, going) = watch::channel(false);
+    let holding = move |name: &'static str| {
+        let going = going.clone();
+        Echo::answering(move |request: Request<Incoming>| {
+            let mut going = going.clone();
+            async move {
+                if request.uri().path() == "/held" {
+                    let _ = going.wait_for(|going| *going).await;
+                }
+                echo(name, request).await
+            }
+        })
+    };
+    let all = [holding("one").await, holding("two").await];
+    let targets: Vec<_> = all.iter().map(|echo| echo.address).collect();
+    let mut settings = Settings::default();
+    settings.limits.under_way = 1;
+    let proxy = serve_with(&led("header:x-user", &targets), &KeyPairs::new(), settings, 1);
+    let asking = |path: &str| carrying(path, "x-user", "7");
+    let home = at(&mut Client::http1(proxy.http).await, asking("/")).await;
+    let mut held = JoinSet::new();
+    for under_way in 1..=2 {
+        let (address, request) = (proxy.http, asking("/held"));
+        held.spawn(async move { at(&mut Client::http1(address).await, request).await });
+        let asked = || {
+            let all = shown(&proxy.handle, "b");
+            all.iter().filter(|line| line.contains(" 1 under way")).count()
+        };
+        until("it waits at a target", || asked() == under_way).await;
+        let answer = Client::http1(proxy.http).await.send(asking("/")).await.unwrap();
+        let next = answer.header("x-backend").map(str::to_owned);
+        match under_way {
+            1 => assert!(answer.status() == 200 && next.as_ref() != Some(&home), "{next:?}"),
+            _ => assert_eq!((answer.status(), answer.header("retry-after")), (503, Some("1"))),
+        }
+    }
+    go.send_replace(true);
+    let at: BTreeSet<String> = held.join_all().await.into_iter().collect();
+    assert_eq!(at.len(), 2);
 }

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
@@ -15,7 +16,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 
 use crate::balancer::{KeyPairs, all_to, backend, origin, serve, serve_with, speaking, with_certificates};
-use crate::client::{get_once, http2_over, read_until, soon, tls, tls_over};
+use crate::client::{Client, get_once, http2_over, read_until, soon, tls, tls_over};
 use crate::echo::Echo;
 use crate::secure::key_pair;
 
@@ -319,6 +320,24 @@ async fn an_upgraded_connection_carries_bytes_both_ways() {
             .unwrap(),
     )
     .await;
+}
+
+#[tokio::test]
+async fn a_tunnel_outlives_the_age_of_its_connection() {
+    let backend_side = tunnelling().await;
+    let mut settings = Settings::default();
+    settings.timeouts.age = Some(Duration::from_millis(20));
+    let balancer = all_to(backend("b", &[backend_side.address]));
+    let proxy = serve_with(&balancer, &KeyPairs::new(), settings, 1);
+    let mut stream = TcpStream::connect(proxy.http).await.unwrap();
+    stream.write_all(UPGRADE).await.unwrap();
+    read_until(&mut stream, "hello").await;
+    // Those that are opened later come to their age meanwhile.
+    for _ in 0..3 {
+        Client::http1(proxy.http).await.closed().await;
+        stream.write_all(b"and on").await.unwrap();
+        read_until(&mut stream, "and on").await;
+    }
 }
 
 async fn carries_both_ways(mut stream: impl AsyncRead + AsyncWrite + Unpin) {

@@ -9,8 +9,9 @@ use portcullis_proxy::ServerConfig;
 use tokio::net::TcpListener;
 
 use crate::balancer::{KeyPairs, all_to, backend, serve_as, target};
-use crate::client::{Client, get};
+use crate::client::{Client, get, get_once};
 use crate::echo::Echo;
+use crate::targets::{carrying, pair, with};
 
 fn zoned(targets: &[(SocketAddr, &str)]) -> Backend {
     let targets = targets.iter().map(|(address, zone)| Target {
@@ -101,4 +102,28 @@ async fn what_a_target_near_by_cannot_take_goes_to_all_zones() {
     assert!(seen["near"] > seen["far"] && seen["far"] > 20, "{seen:?}");
     let alone = answers(&[(down, "a"), (far.address, "b")], Some("a"), 20).await;
     assert_eq!(alone["far"], 20, "{alone:?}");
+}
+
+#[tokio::test]
+async fn requests_that_a_cookie_keeps_go_to_their_target_in_any_zone() {
+    let (near, far) = (Echo::http1("near").await, Echo::http1("far").await);
+    let targets = [(near.address, "a"), (far.address, "b")];
+    let sticky = all_to(with(zoned(&targets), &[("stickiness.enabled", "true")]));
+    let of = |zone: &str| ServerConfig {
+        zone: Some(Arc::from(zone)),
+        ..ServerConfig::default()
+    };
+    let (here, there) = (of("a"), of("b"));
+    let proxy = serve_as(&sticky, &KeyPairs::new(), there);
+    let first = get_once(proxy.http, "a", "/").await;
+    assert_eq!(first.header("x-backend"), Some("far"));
+    let cookie = pair(&first).unwrap();
+    let proxy = serve_as(&sticky, &KeyPairs::new(), here);
+    let mut client = Client::http1(proxy.http).await;
+    for _ in 0..20 {
+        let kept = client.send(carrying(cookie)).await.unwrap();
+        assert_eq!(kept.header("x-backend"), Some("far"));
+        let new = client.send(get("a", "/")).await.unwrap();
+        assert_eq!(new.header("x-backend"), Some("near"));
+    }
 }
