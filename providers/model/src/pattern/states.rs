@@ -14,8 +14,8 @@ pub(super) const MOST: usize = 2048;
 /// Memory for them, in bytes. It also bounds how long they are looked for, as each state knows all its places.
 const BYTES: usize = 512 << 10;
 
-/// None where they are too many.
-pub(super) fn count(nfa: NFA, of: &Hir) -> Option<usize> {
+/// The memory for them, in bytes, in each worker that matches; none where they are too many.
+pub(super) fn memory(nfa: NFA, of: &Hir) -> Option<usize> {
     let settings = Config::new()
         .cache_capacity(BYTES)
         // Full once, it gives up.
@@ -40,7 +40,7 @@ pub(super) fn count(nfa: NFA, of: &Hir) -> Option<usize> {
             return None;
         }
     }
-    Some(known.len())
+    Some(cache.memory_usage())
 }
 
 /// Whether something in it tells other languages apart and takes all of ASCII or none: then that alone says too little. A `\w`
