@@ -13,9 +13,11 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::{Service, service_fn};
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::pki_types::PrivateKeyDer;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 
 /// A backend. It ends when dropped.
 pub(crate) struct Echo {
@@ -56,6 +58,22 @@ pub(crate) async fn converse<S, B>(
             let _ = http1::Builder::new().serve_connection(io, service).await;
         }
     }
+}
+
+/// Of a certificate that nobody verifies.
+pub(crate) fn acceptor(is_http2: bool) -> TlsAcceptor {
+    let made = rcgen::generate_simple_self_signed(vec!["nobody.invalid".to_owned()]).unwrap();
+    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let config = rustls::ServerConfig::builder().with_no_client_auth();
+    let mut config = config
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap();
+    config.alpn_protocols = vec![if is_http2 {
+        b"h2".to_vec()
+    } else {
+        b"http/1.1".to_vec()
+    }];
+    TlsAcceptor::from(Arc::new(config))
 }
 
 impl Echo {

@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::net::Ipv4Addr;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -11,29 +10,11 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use portcullis_model::{Backend, BackendVersion, HealthCheck};
 use portcullis_proxy::{ServerConfig, Settings};
-use rustls::pki_types::PrivateKeyDer;
 use tokio::io::AsyncReadExt;
-use tokio_rustls::TlsAcceptor;
 
 use crate::balancer::{KeyPairs, all_to, backend, serve_as, speaking};
 use crate::client::{Client, get, until};
-use crate::echo::{Echo, converse};
-
-/// Of a certificate that nobody verifies.
-fn acceptor(is_http2: bool) -> TlsAcceptor {
-    let made = rcgen::generate_simple_self_signed(vec!["nobody.invalid".to_owned()]).unwrap();
-    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
-    let config = rustls::ServerConfig::builder().with_no_client_auth();
-    let mut config = config
-        .with_single_cert(vec![made.cert.der().clone()], key)
-        .unwrap();
-    config.alpn_protocols = vec![if is_http2 {
-        b"h2".to_vec()
-    } else {
-        b"http/1.1".to_vec()
-    }];
-    TlsAcceptor::from(Arc::new(config))
-}
+use crate::echo::{Echo, acceptor, converse};
 
 /// Answers with whom its connection is said to be for, before TLS; serves none that begins otherwise.
 async fn target(is_http2: bool, is_tls: bool) -> Echo {

@@ -6,17 +6,18 @@ use std::sync::Arc;
 use hyper::Request;
 use hyper::body::Incoming;
 use ipnet::IpNet;
-use portcullis_model::{AffinityKey, Backend, LoadBalancer, Target, TargetState};
+use portcullis_model::{AffinityKey, Backend, LoadBalancer};
 use portcullis_proxy::{ServerConfig, Settings};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::balancer::{KeyPairs, all_to, backend, serve, serve_as, serve_with, shown, target};
+use crate::balancer::{KeyPairs, all_to, backend, serve, serve_as, serve_with, shown};
 use crate::changing::change;
 use crate::client::{Client, Sent, get, until};
 use crate::echo::{Echo, echo};
 use crate::targets::{pair, with};
+use crate::zones::zoned;
 
 fn led(by: &str, targets: &[std::net::SocketAddr]) -> LoadBalancer {
     all_to(Backend {
@@ -164,15 +165,11 @@ async fn each_proxy_in_any_zone_leads_a_key_to_the_same_target() {
         Echo::http1("two").await,
         Echo::http1("three").await,
     ];
-    let targets: Vec<_> = all.iter().map(|echo| echo.address).collect();
-    let zoned = targets.iter().zip(["a", "a", "b"]).map(|(address, zone)| Target {
-        zone: Some(zone.into()),
-        ..target(*address, TargetState::Ready)
-    });
+    let addresses = all.iter().map(|echo| echo.address);
+    let targets: Vec<_> = addresses.zip(["a", "a", "b"]).collect();
     let balancer = all_to(Backend {
         affinity: Some(AffinityKey::parse("path").unwrap()),
-        targets: zoned.collect(),
-        ..backend("b", &[])
+        ..zoned(&targets)
     });
     let mut homes = Vec::new();
     for zone in [None, Some("a"), Some("b")] {

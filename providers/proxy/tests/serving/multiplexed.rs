@@ -19,6 +19,7 @@ use tokio::task::JoinSet;
 use crate::balancer::{KeyPairs, all_to, backend, serve_with, speaking};
 use crate::client::{get_once, soon, until};
 use crate::echo::{Echo, converse};
+use crate::tokens::silent;
 use crate::windows;
 
 /// As RFC 9113 §6.5.2 recommends that all allow.
@@ -84,13 +85,7 @@ const ASKS: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\
 
 #[tokio::test]
 async fn a_client_of_http2_that_answers_no_ping_has_gone() {
-    let echo = Echo::running(|stream| {
-        Box::pin(async move {
-            let _held = stream;
-            std::future::pending().await
-        })
-    })
-    .await;
+    let echo = silent().await;
     let mut settings = Settings::default();
     settings.timeouts.head = Duration::from_millis(200);
     settings.timeouts.handshake = Duration::from_millis(200);
@@ -108,13 +103,7 @@ async fn a_client_of_http2_that_answers_no_ping_has_gone() {
 
 #[tokio::test]
 async fn a_target_of_http2_that_answers_no_ping_has_gone() {
-    let echo = Echo::running(|stream| {
-        Box::pin(async move {
-            let _held = stream;
-            std::future::pending().await
-        })
-    })
-    .await;
+    let echo = silent().await;
     let mut settings = Settings::default();
     settings.timeouts.ping = Duration::from_millis(200);
     settings.timeouts.pong = Duration::from_millis(200);

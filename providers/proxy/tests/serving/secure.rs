@@ -1,14 +1,14 @@
 //! Certificates and server names in, which handshakes succeed and with what out.
 
+use hyper::service::service_fn;
 use portcullis_model::{BackendVersion, CertificateSource, Code, HostMatch, ObjectName, Port, Protocol, Tls};
 use portcullis_proxy::{KeyPairPem, ServedPorts, ServingState, Settings};
 use rcgen::{CertificateParams, KeyPair};
 use rustls::pki_types::CertificateDer;
-use tokio_rustls::TlsAcceptor;
 
 use crate::balancer::{KeyPairs, all_to, backend, empty, serve, serve_with, speaking, with_certificates};
 use crate::client::{Client, get, get_once, tls};
-use crate::echo::{Echo, echo};
+use crate::echo::{Echo, acceptor, converse, echo};
 
 /// A Secret of the namespace `shop` with a certificate that signs itself, and that certificate.
 pub(crate) fn key_pair(name: &str, hosts: &[&str]) -> ((ObjectName, KeyPairPem), CertificateDer<'static>) {
@@ -349,32 +349,14 @@ async fn a_new_certificate_serves_the_next_handshake() {
 
 #[tokio::test]
 async fn targets_are_reached_over_tls_without_verification() {
-    let made = rcgen::generate_simple_self_signed(vec!["nobody.invalid".to_owned()]).unwrap();
-    let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
-    let chain = vec![made.cert.der().clone()];
     for version in [BackendVersion::Http1, BackendVersion::Http2] {
-        let mut config = rustls::ServerConfig::builder()
-            .with_no_client_auth()
-            .with_single_cert(chain.clone(), key.clone_key())
-            .unwrap();
         let h2 = version == BackendVersion::Http2;
-        config.alpn_protocols = vec![if h2 { b"h2".to_vec() } else { b"http/1.1".to_vec() }];
-        let acceptor = TlsAcceptor::from(std::sync::Arc::new(config));
+        let acceptor = acceptor(h2);
         let target = Echo::running(move |stream| {
             let acceptor = acceptor.clone();
             Box::pin(async move {
-                let io = hyper_util::rt::TokioIo::new(acceptor.accept(stream).await.unwrap());
-                let service = hyper::service::service_fn(|request| echo("secret", request));
-                if h2 {
-                    let executor = hyper_util::rt::TokioExecutor::new();
-                    let _ = hyper::server::conn::http2::Builder::new(executor)
-                        .serve_connection(io, service)
-                        .await;
-                } else {
-                    let _ = hyper::server::conn::http1::Builder::new()
-                        .serve_connection(io, service)
-                        .await;
-                }
+                let stream = acceptor.accept(stream).await.unwrap();
+                converse(stream, h2, service_fn(|request| echo("secret", request))).await;
             })
         })
         .await;

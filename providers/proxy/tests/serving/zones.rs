@@ -13,7 +13,7 @@ use crate::client::{Client, get, get_once};
 use crate::echo::Echo;
 use crate::targets::{carrying, pair, with};
 
-fn zoned(targets: &[(SocketAddr, &str)]) -> Backend {
+pub(crate) fn zoned(targets: &[(SocketAddr, &str)]) -> Backend {
     let targets = targets.iter().map(|(address, zone)| Target {
         zone: Some((*zone).into()),
         ..target(*address, TargetState::Ready)
